@@ -1,0 +1,186 @@
+"""Settings of the window, the networks and a deployed model: frozen, checked once when made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from motion_predictor.errors import ConfigError
+
+Settings = TypeVar('Settings')
+
+ROLES = ('teacher', 'one_step', 'swiftdiff')
+ARCHITECTURES = ('transfusion', 'mixer')
+PREDICTIONS = ('eps', 'x0', 'v')
+CONDITIONS = ('padded', 'observed')
+
+
+def _require(holds: bool, name: str, value: object, rule: str) -> None:
+    if not holds:
+        raise ConfigError(f'{name}={value!r}: must {rule}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """What a model sees and predicts, in frames at its own rate."""
+
+    rate_hz: float = 50.0
+    """Frames per second after resampling."""
+    observed_frames: int = 25
+    """T_obs."""
+    future_frames: int = 100
+    """T_fut."""
+    dct_keep: int = 20
+    """K, the lowest temporal frequencies kept of the whole window."""
+
+    def __post_init__(self) -> None:
+        _require(1.0 <= self.rate_hz <= 1000.0, 'rate_hz', self.rate_hz, 'lie in 1..1000')
+        for name in ('observed_frames', 'future_frames'):
+            value = getattr(self, name)
+            _require(2 <= value <= 2000, name, value, 'lie in 2..2000')
+        _require(
+            1 <= self.dct_keep <= self.total_frames,
+            'dct_keep',
+            self.dct_keep,
+            f'lie in 1..{self.total_frames}',
+        )
+
+    @property
+    def total_frames(self) -> int:
+        """T = T_obs + T_fut."""
+        return self.observed_frames + self.future_frames
+
+    @property
+    def period_s(self) -> float:
+        """Seconds from one frame to the next."""
+        return 1.0 / self.rate_hz
+
+    @property
+    def observed_s(self) -> float:
+        """Seconds from the first observed frame to the last."""
+        return (self.observed_frames - 1) / self.rate_hz
+
+    @property
+    def horizon_s(self) -> float:
+        """Seconds from the last observed frame to the last predicted one."""
+        return self.future_frames / self.rate_hz
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserConfig:
+    """Size of a network."""
+
+    architecture: str
+    """'transfusion' (attention, long skips, time step) or 'mixer' (SwiftDiff, MLPs only)."""
+    width: int
+    depth: int
+    heads: int = 8
+    """Attention heads; the mixer has none and ignores it."""
+    hidden_ratio: float = 2.0
+    """Feed-forward width over width (TransFusion 2, SwiftDiff 1)."""
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(
+            self.architecture in ARCHITECTURES,
+            'architecture',
+            self.architecture,
+            f'be one of {ARCHITECTURES}',
+        )
+        _require(8 <= self.width <= 4096, 'width', self.width, 'lie in 8..4096')
+        _require(1 <= self.depth <= 64, 'depth', self.depth, 'lie in 1..64')
+        _require(
+            self.heads >= 1 and self.width % self.heads == 0,
+            'heads',
+            self.heads,
+            f'divide width={self.width}',
+        )
+        _require(0.1 <= self.hidden_ratio <= 8.0, 'hidden_ratio', self.hidden_ratio, 'lie in .1..8')
+        _require(0.0 <= self.dropout < 1.0, 'dropout', self.dropout, 'lie in 0..1')
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that fixes a model's arithmetic; travels in its weights file."""
+
+    role: str
+    """'teacher' (many steps), 'one_step' (same network, one step) or 'swiftdiff'."""
+    denoiser: DenoiserConfig
+    window: WindowConfig = field(default_factory=WindowConfig)
+    skeleton: str = 'h36m17'
+    prediction: str = 'v'
+    """What the network gives: the noise 'eps', the clean 'x0', or the velocity 'v'."""
+    condition: str = 'observed'
+    """'padded': DCT of the window padded with the last pose (TransFusion); 'observed': DCT of
+    the observed frames alone."""
+    condition_keep: int = 12
+    """How many frequencies of the observed part are given when condition is 'observed'."""
+    residual: bool = True
+    """Diffuse the difference from the padded window instead of the window itself."""
+    diffusion_steps: int = 1000
+    t_star: int = 991
+    """Level at which a one-step model starts from pure noise."""
+
+    def __post_init__(self) -> None:
+        _require(self.role in ROLES, 'role', self.role, f'be one of {ROLES}')
+        _require(
+            self.prediction in PREDICTIONS,
+            'prediction',
+            self.prediction,
+            f'be one of {PREDICTIONS}',
+        )
+        _require(
+            self.condition in CONDITIONS, 'condition', self.condition, f'be one of {CONDITIONS}'
+        )
+        _require(
+            1 <= self.condition_keep <= self.window.observed_frames,
+            'condition_keep',
+            self.condition_keep,
+            f'lie in 1..{self.window.observed_frames} (observed_frames)',
+        )
+        _require(
+            10 <= self.diffusion_steps <= 10_000,
+            'diffusion_steps',
+            self.diffusion_steps,
+            'lie in 10..10000',
+        )
+        _require(
+            0 < self.t_star < self.diffusion_steps,
+            't_star',
+            self.t_star,
+            f'lie in 1..{self.diffusion_steps - 1}',
+        )
+
+    @property
+    def condition_rows(self) -> int:
+        """Rows C of the condition."""
+        return self.window.dct_keep if self.condition == 'padded' else self.condition_keep
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Turn a settings dataclass into plain JSON-able values."""
+    return asdict(settings)
+
+
+def from_dict(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """
+    Build a settings dataclass from plain values, refusing what it does not know.
+
+    :raises ConfigError: on unknown or missing names, or values out of range.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f'{cls.__name__}: expected named values, got {type(values).__name__}')
+    known = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f'{cls.__name__}: unknown settings {unknown}; known are {sorted(known)}')
+    nested = {'denoiser': DenoiserConfig, 'window': WindowConfig}
+    parsed = {
+        name: from_dict(nested[name], value) if name in nested and isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
+    try:
+        return cls(**parsed)
+    except TypeError as error:
+        raise ConfigError(f'{cls.__name__}: {error}') from None

@@ -1,0 +1,105 @@
+"""Orthonormal DCT-II basis over a window, and the linear maps that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from motion_predictor.config import WindowConfig
+
+
+def dct_matrix(frames: int) -> Tensor:
+    """
+    Orthonormal DCT-II: row k is the k-th temporal frequency.
+
+    :param frames: window length T.
+    :returns: float64, shape ``(T, T)``; its inverse is its transpose.
+    """
+    n = torch.arange(frames, dtype=torch.float64)
+    basis = torch.cos(torch.pi / frames * (n[None, :] + 0.5) * n[:, None])
+    basis *= (2.0 / frames) ** 0.5
+    basis[0] *= 0.5**0.5
+    return basis
+
+
+def encode(poses: Tensor, basis: Tensor, keep: int) -> Tensor:
+    """
+    Project poses on their lowest temporal frequencies.
+
+    :param poses: joint positions in metres, shape ``(..., T, D)``.
+    :param basis: from :func:`dct_matrix`, shape ``(T, T)``.
+    :param keep: number of coefficients K, 1 <= K <= T.
+    :returns: coefficients in metres, shape ``(..., K, D)``.
+    """
+    return basis[:keep].to(poses) @ poses
+
+
+def decode(coefficients: Tensor, basis: Tensor) -> Tensor:
+    """
+    Give the smooth poses that coefficients stand for; the inverse of :func:`encode`.
+
+    :param coefficients: in metres, shape ``(..., K, D)``.
+    :param basis: from :func:`dct_matrix`, shape ``(T, T)``.
+    :returns: poses in metres, shape ``(..., T, D)``.
+    """
+    keep = coefficients.shape[-2]
+    return basis[:keep].to(coefficients).transpose(-1, -2) @ coefficients
+
+
+@dataclass(frozen=True)
+class WindowTransform:
+    """
+    The window's linear maps, computed once in float64 and stored as float32.
+
+    ``pad``      (K, T_obs): observed frames -> coefficients of the window padded with the last pose.
+    ``observe``  (C, T_obs): observed frames -> the lowest C frequencies of the observed part alone.
+    ``complete`` (T_fut, K): coefficients -> future, after the history has been put back once.
+    ``recall``   (T_fut, T_obs): the observed frames' own share in that future.
+    ``full``     (K, T): a whole window -> coefficients.
+    """
+
+    pad: Tensor
+    observe: Tensor
+    complete: Tensor
+    recall: Tensor
+    full: Tensor
+
+    @classmethod
+    def build(cls, window: WindowConfig, observed_keep: int) -> WindowTransform:
+        """
+        Build the maps of a window.
+
+        :param window: gives T_obs, T_fut and K.
+        :param observed_keep: C, how many frequencies of the observed part the model is given.
+        """
+        past, keep = window.observed_frames, window.dct_keep
+        low = dct_matrix(window.total_frames)[:keep]  # (K, T)
+        pad = low[:, :past].clone()
+        pad[:, -1] += low[:, past:].sum(dim=1)
+        future = low[:, past:].T  # (T_fut, K)
+        return cls(
+            pad=pad.float(),
+            observe=dct_matrix(past)[:observed_keep].float(),
+            complete=(future @ (future.T @ future)).float(),
+            recall=(future @ low[:, :past]).float(),
+            full=low.float(),
+        )
+
+    def to(self, device: torch.device | str) -> WindowTransform:
+        """Copy the maps to a device."""
+        return WindowTransform(*(getattr(self, name).to(device) for name in self.__annotations__))
+
+    def future(self, coefficients: Tensor, observed: Tensor) -> Tensor:
+        """
+        Complete the history once and decode the future (TransFusion's completion, one step).
+
+        The window that the coefficients stand for gets its observed frames replaced by the real
+        ones, is encoded again, decoded, and its future kept; all of it is linear.
+
+        :param coefficients: K lowest frequencies of the whole window, ``(..., K, D)``.
+        :param observed: the real observed frames, broadcastable ``(..., T_obs, D)``.
+        :returns: ``(..., T_fut, D)``.
+        """
+        return self.complete @ coefficients + self.recall @ observed

@@ -1,0 +1,148 @@
+"""A whole model: canonical frame, DCT, whitening and denoiser, from poses to futures in torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn, Tensor
+
+from motion_predictor.config import ModelConfig
+from motion_predictor.dct import WindowTransform
+from motion_predictor.denoiser import build_denoiser
+from motion_predictor.normalization import from_features, PersonFrame, to_features, Whitening
+from motion_predictor.schedule import cosine_alpha_bar, to_x0
+from motion_predictor.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class History:
+    """What a model knows of P observed windows, D = 3J."""
+
+    frame: PersonFrame
+    """The last observed pose's own frame."""
+    features: Tensor
+    """Root and pose in that frame, metres, (P, T_obs, D)."""
+    padded: Tensor
+    """Coefficients of the window padded with the last pose, metres, (P, K, D)."""
+    condition: Tensor
+    """Whitened condition for the denoiser, (P, C, D)."""
+
+
+class MotionModel(nn.Module):
+    """
+    A denoiser with everything between it and joint positions in the input's frame.
+
+    The state it diffuses is ``white = (coefficients - padded - mean) / scale`` when
+    ``config.residual`` holds, else the same without ``padded``.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        skeleton: Skeleton,
+        state: Whitening | None = None,
+        condition: Whitening | None = None,
+    ) -> None:
+        super().__init__()
+        channels = 3 * skeleton.num_joints
+        self.config = config
+        self.skeleton = skeleton
+        self.denoiser = build_denoiser(config, skeleton.num_joints)
+        state = state or Whitening.identity(config.window.dct_keep, channels)
+        condition = condition or Whitening.identity(config.condition_rows, channels)
+        self.register_buffer('state_mean', state.mean)
+        self.register_buffer('state_scale', state.scale)
+        self.register_buffer('condition_mean', condition.mean)
+        self.register_buffer('condition_scale', condition.scale)
+        maps = WindowTransform.build(config.window, config.condition_keep)
+        for name in maps.__annotations__:
+            self.register_buffer(f'map_{name}', getattr(maps, name), persistent=False)
+        alpha_bar = cosine_alpha_bar(config.diffusion_steps).float()
+        self.register_buffer('alpha_bar', alpha_bar, persistent=False)
+
+    @property
+    def maps(self) -> WindowTransform:
+        """The window's linear maps, on this model's device."""
+        names = WindowTransform.__annotations__
+        return WindowTransform(*(getattr(self, f'map_{name}') for name in names))
+
+    @property
+    def state(self) -> Whitening:
+        """Whitening of the diffused coefficients."""
+        return Whitening(self.state_mean, self.state_scale)
+
+    def observe(self, observed: Tensor) -> History:
+        """
+        Turn observed poses into what the denoiser is given.
+
+        :param observed: metres, z up, any origin and heading, ``(P, T_obs, J, 3)``.
+        """
+        frame = PersonFrame.of(observed, self.skeleton)
+        features = to_features(frame.enter(observed))  # (P, T_obs, D)
+        padded = self.map_pad @ features  # (P, K, D)
+        raw = padded if self.config.condition == 'padded' else self.map_observe @ features
+        whitening = Whitening(self.condition_mean, self.condition_scale)
+        return History(frame, features, padded, whitening.apply(raw))
+
+    def encode(self, window: Tensor, history: History) -> Tensor:
+        """
+        Give the clean state x_0 of whole windows.
+
+        :param window: metres, observed and future frames, ``(P, T, J, 3)``.
+        :param history: from :meth:`observe` of their first T_obs frames.
+        :returns: whitened, ``(P, K, D)``.
+        """
+        coefficients = self.map_full @ to_features(history.frame.enter(window))
+        if self.config.residual:
+            coefficients = coefficients - history.padded
+        return self.state.apply(coefficients)
+
+    def coefficients(self, white: Tensor, history: History) -> Tensor:
+        """
+        Return states to coefficients in metres.
+
+        :param white: ``(P, S, K, D)``.
+        :param history: of the P windows.
+        """
+        values = self.state.undo(white)
+        return values + history.padded[:, None] if self.config.residual else values
+
+    def decode_features(self, white: Tensor, history: History) -> Tensor:
+        """
+        Complete the history once and decode the future, in each person's own frame.
+
+        :param white: whitened states, ``(P, S, K, D)``.
+        :param history: of the P windows.
+        :returns: root position and root-relative pose, metres, ``(P, S, T_fut, D)``.
+        """
+        return self.maps.future(self.coefficients(white, history), history.features[:, None])
+
+    def decode(self, white: Tensor, history: History) -> Tensor:
+        """
+        Give futures in the frame of the input.
+
+        :param white: whitened states, ``(P, S, K, D)``.
+        :param history: of the P windows.
+        :returns: joint positions in metres, ``(P, S, T_fut, J, 3)``.
+        """
+        persons, samples = white.shape[:2]
+        points = from_features(self.decode_features(white, history))
+        points = history.frame.leave(points.flatten(1, 2))
+        return points.unflatten(1, (samples, -1))
+
+    def one_step(self, noise: Tensor, condition: Tensor) -> Tensor:
+        """
+        Go from pure noise at ``t_star`` to x_0 in one pass.
+
+        :param noise: ``(P * S, K, D)``, or ``(P, S, K, D)``.
+        :param condition: whitened, ``(P, C, D)``.
+        :returns: whitened x_0, shaped as the noise.
+        """
+        flat = noise.reshape(-1, *noise.shape[-2:])
+        step = torch.full((len(flat),), self.config.t_star, device=flat.device)
+        if self.config.denoiser.architecture == 'transfusion':
+            condition = condition.repeat_interleave(len(flat) // len(condition), dim=0)
+        output = self.denoiser(flat, condition, step).float()
+        x_0 = to_x0(self.config.prediction, output, flat, self.alpha_bar[self.config.t_star])
+        return x_0.reshape(noise.shape)

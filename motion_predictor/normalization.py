@@ -1,0 +1,133 @@
+"""The person's own frame, pose features, and whitening; each with its inverse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from motion_predictor.skeleton import Skeleton
+
+MIN_LEFT_M = 0.02
+"""Below this horizontal length a hip or shoulder line gives no heading (a person lying down)."""
+
+
+@dataclass(frozen=True)
+class PersonFrame:
+    """
+    Where the canonical frame lies in the input's: last observed hip, heading +x, z kept up.
+
+    ``origin``  (..., 3) metres; ``rotation`` (..., 3, 3), columns are the person's axes.
+    """
+
+    origin: Tensor
+    rotation: Tensor
+
+    @classmethod
+    def of(cls, observed: Tensor, skeleton: Skeleton) -> PersonFrame:
+        """
+        Find the frame of the last observed pose.
+
+        Left is the horizontal part of the hip line plus the shoulder line (right to left); ahead
+        is left turned by -90 degrees about z. Where both lines are vertical (somebody lies on a
+        side) the line from the root to the shoulders' middle takes the heading's place, and where
+        that fails too the input's own +x.
+
+        :param observed: z up, metres, shape ``(..., T_obs, J, 3)``.
+        :param skeleton: gives the hip and shoulder pairs.
+        """
+        last = observed[..., -1, :, :]
+        (right_hip, left_hip), (right_shoulder, left_shoulder) = skeleton.hips, skeleton.shoulders
+        left = last[..., left_hip, :] - last[..., right_hip, :]
+        left = left + last[..., left_shoulder, :] - last[..., right_shoulder, :]
+        ahead = torch.stack((left[..., 1], -left[..., 0]), dim=-1)  # left x up, horizontal
+        middle = 0.5 * (last[..., left_shoulder, :] + last[..., right_shoulder, :])
+        along = (middle - last[..., 0, :])[..., :2]
+        fixed = torch.zeros_like(ahead)
+        fixed[..., 0] = 1.0
+        ahead = torch.where(_length(ahead) > MIN_LEFT_M, ahead, along)
+        ahead = torch.where(_length(ahead) > MIN_LEFT_M, ahead, fixed)
+        cos, sin = (ahead / _length(ahead)).unbind(dim=-1)
+        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+        rotation = torch.stack((cos, -sin, zero, sin, cos, zero, zero, zero, one), dim=-1)
+        return cls(last[..., 0, :], rotation.unflatten(-1, (3, 3)))
+
+    def enter(self, points: Tensor) -> Tensor:
+        """
+        Express points of the input's frame in the person's.
+
+        :param points: ``(..., T, J, 3)`` metres, leading axes as the frame's.
+        """
+        return (points - self.origin[..., None, None, :]) @ self.rotation[..., None, :, :]
+
+    def leave(self, points: Tensor) -> Tensor:
+        """
+        Express points of the person's frame in the input's; the inverse of :meth:`enter`.
+
+        :param points: ``(..., T, J, 3)`` metres, leading axes as the frame's.
+        """
+        back = self.rotation.transpose(-1, -2)[..., None, :, :]
+        return points @ back + self.origin[..., None, None, :]
+
+
+def _length(vector: Tensor) -> Tensor:
+    return vector.norm(dim=-1, keepdim=True)
+
+
+def to_features(points: Tensor) -> Tensor:
+    """
+    Split joints into the root's trajectory and the pose about it.
+
+    :param points: ``(..., T, J, 3)``, root first.
+    :returns: ``(..., T, 3J)``: root position, then the other joints relative to the root.
+    """
+    root = points[..., :1, :]
+    return torch.cat((root, points[..., 1:, :] - root), dim=-2).flatten(-2)
+
+
+def from_features(features: Tensor) -> Tensor:
+    """
+    Put root and pose together again; the inverse of :func:`to_features`.
+
+    :param features: ``(..., T, 3J)``.
+    :returns: joints, ``(..., T, J, 3)``.
+    """
+    parts = features.unflatten(-1, (-1, 3))
+    root = parts[..., :1, :]
+    return torch.cat((root, parts[..., 1:, :] + root), dim=-2)
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """
+    Per-coefficient shift and scale: ``white = (x - mean) / scale``.
+
+    Both have shape ``(rows, 3J)``, in metres; identity is mean 0, scale 1.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def identity(cls, rows: int, channels: int) -> Whitening:
+        """Leave values as they are (the papers' choice)."""
+        return cls(torch.zeros(rows, channels), torch.ones(rows, channels))
+
+    @classmethod
+    def fit(cls, values: Tensor, floor_m: float = 1e-3) -> Whitening:
+        """
+        Fit to a training set.
+
+        :param values: ``(windows, rows, 3J)`` metres.
+        :param floor_m: no scale is smaller.
+        """
+        return cls(values.mean(dim=0), values.std(dim=0).clamp_min(floor_m))
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Whiten, ``(..., rows, 3J)`` metres to unit variance."""
+        return (values - self.mean) / self.scale
+
+    def undo(self, white: Tensor) -> Tensor:
+        """Return to metres; the inverse of :meth:`apply`."""
+        return white * self.scale + self.mean

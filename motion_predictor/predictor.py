@@ -1,0 +1,273 @@
+"""Predictor: observed windows in, sampled futures out; NumPy on both sides."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError, ShapeError, WeightsError
+from motion_predictor.model import MotionModel
+from motion_predictor.shapes import require_shape
+from motion_predictor.skeleton import Skeleton
+from motion_predictor.weights import GoldenPair, load_weights
+
+DEVICES = ('auto', 'cpu', 'cuda')
+ENGINES = ('auto', 'fp32', 'bf16')
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """
+    Sampled futures of P people, S samples each.
+
+    ``futures`` float32 (P, S, T_fut, J, 3), metres, in the frame of the input; frame i lies
+    ``(i + 1) / rate_hz`` seconds after the last observed one. ``weights`` float32 (P, S),
+    every row sums to one.
+    """
+
+    futures: np.ndarray
+    weights: np.ndarray
+    rate_hz: float
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """Seconds after the last observed frame, float64 (T_fut,)."""
+        return np.arange(1, self.futures.shape[2] + 1) / self.rate_hz
+
+    @property
+    def most_likely(self) -> np.ndarray:
+        """
+        Index of the sample to show as the trajectory of each person, int64 (P,).
+
+        The heaviest one; where weights are equal, the medoid: the sample nearest to all others.
+        """
+        persons, samples = self.weights.shape
+        chosen = np.empty(persons, dtype=np.int64)
+        for person in range(persons):
+            weights = self.weights[person]
+            if weights.max() > weights.min():
+                chosen[person] = int(weights.argmax())
+                continue
+            flat = self.futures[person].reshape(samples, -1)
+            flat = flat - flat.mean(axis=0)
+            square = (flat * flat).sum(axis=1)
+            gaps = square[:, None] + square[None] - 2.0 * flat @ flat.T
+            chosen[person] = int(np.sqrt(np.maximum(gaps, 0.0)).sum(axis=1).argmin())
+        return chosen
+
+
+def cpu_has_fast_bf16() -> bool:
+    """Tell whether this processor multiplies bfloat16 matrices in hardware (AVX512-BF16, AMX)."""
+    checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
+
+
+@lru_cache(maxsize=8)
+def sample_noise(seed: int, samples: int, rows: int, channels: int) -> np.ndarray:
+    """
+    Draw the noise of S samples; sample i is the same however many are asked for.
+
+    Philox by NumPy: the same numbers on every platform.
+
+    :param seed: not negative.
+    :returns: float32 (S, rows, channels), read-only.
+    """
+    generator = np.random.Generator(np.random.Philox(seed))
+    noise = generator.standard_normal((samples, rows, channels), dtype=np.float32)
+    noise.setflags(write=False)
+    return noise
+
+
+class Predictor:
+    """A loaded one-step model, ready to predict; see :meth:`load`."""
+
+    def __init__(
+        self,
+        model: MotionModel,
+        card: dict[str, Any],
+        golden: GoldenPair | None = None,
+        *,
+        device: str = 'auto',
+        engine: str = 'auto',
+        name: str = 'model',
+    ) -> None:
+        """
+        Wrap a model.
+
+        :param model: of role 'one_step' or 'swiftdiff'.
+        :param card: the model card.
+        :param golden: replayed by :meth:`golden_error_m`.
+        :param device: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
+        :param engine: 'fp32', 'bf16' (autocast), or 'auto': bf16 where the device is fast at it.
+        :param name: shown in messages and diagnostics.
+        :raises ConfigError: if device or engine is unknown or cannot be had.
+        :raises WeightsError: if the model is a many-step teacher.
+        """
+        if model.config.role == 'teacher':
+            raise WeightsError(
+                f'{name}: a many-step teacher; only one-step models (one_step, swiftdiff) deploy'
+            )
+        self.device = _pick_device(device)
+        self.engine = _pick_engine(engine, self.device)
+        self.name = name
+        self.card = card
+        self.golden = golden
+        self._model = model.to(self.device).eval().requires_grad_(False)
+
+    @classmethod
+    def load(
+        cls, path: Path | str, *, device: str = 'auto', engine: str = 'auto'
+    ) -> Predictor:
+        """
+        Load a weights file.
+
+        :param path: safetensors file written by ``training.export``.
+        :param device: 'auto', 'cpu' or 'cuda'.
+        :param engine: 'auto', 'fp32' or 'bf16'.
+        :raises WeightsError: if the file is missing, damaged, of another version, or a teacher.
+        :raises ConfigError: if device or engine is unknown or cannot be had.
+        """
+        loaded = load_weights(path)
+        return cls(
+            loaded.model,
+            loaded.card,
+            loaded.golden,
+            device=device,
+            engine=engine,
+            name=Path(path).stem,
+        )
+
+    @property
+    def window(self) -> WindowConfig:
+        """What the model sees and predicts."""
+        return self._model.config.window
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints, in the model's order."""
+        return self._model.skeleton
+
+    @property
+    def model(self) -> MotionModel:
+        """The torch model itself, in evaluation mode."""
+        return self._model
+
+    def predict(
+        self,
+        observed: np.ndarray,
+        *,
+        samples: int = 50,
+        seed: int = 0,
+        noise: np.ndarray | None = None,
+    ) -> Prediction:
+        """
+        Sample futures of one or several people in one pass.
+
+        The same seed gives the same noise for every person and call, so that sample i of one
+        frame continues as sample i of the next, and nobody's samples depend on who else is there.
+
+        :param observed: joint positions in metres at ``window.rate_hz``, gravity along -z, any
+            origin and heading, ``(T_obs, J, 3)`` or ``(P, T_obs, J, 3)``, finite.
+        :param samples: S, at least 1.
+        :param seed: not negative; ignored when noise is given.
+        :param noise: standard normal ``(P, S, K, 3J)`` to be used instead of the seed's.
+        :returns: futures ``(P, S, T_fut, J, 3)`` in the frame of the input.
+        :raises ShapeError: if an array has another shape.
+        :raises ConfigError: if samples or seed cannot be used, or observed is not finite.
+        """
+        observed = np.ascontiguousarray(observed, dtype=np.float32)
+        window, joints = self.window, self.skeleton.num_joints
+        if observed.ndim == 3:
+            observed = observed[None]
+        if observed.ndim != 4:
+            raise ShapeError(
+                f'observed: expected ({window.observed_frames}, {joints}, 3) or one axis of '
+                f'people more, got {observed.shape}'
+            )
+        require_shape('observed', observed, ('P', window.observed_frames, joints, 3))
+        if not np.isfinite(observed).all():
+            raise ConfigError('observed: holds NaN or infinity; fill or leave out missing joints')
+        persons, rows, channels = len(observed), window.dct_keep, 3 * joints
+        if noise is None:
+            if not 1 <= samples <= 10_000:
+                raise ConfigError(f'samples={samples}: must lie in 1..10000')
+            if seed < 0:
+                raise ConfigError(f'seed={seed}: must not be negative')
+            drawn = torch.from_numpy(sample_noise(seed, samples, rows, channels).copy())
+            drawn = drawn.to(self.device).expand(persons, -1, -1, -1)
+        else:
+            require_shape('noise', noise, (persons, 'S', rows, channels))
+            drawn = torch.from_numpy(np.asarray(noise, dtype=np.float32)).to(self.device)
+        with torch.inference_mode(), self._precision():
+            futures = self._futures(torch.from_numpy(observed).to(self.device), drawn)
+        result = futures.cpu().numpy()
+        count = result.shape[1]
+        weights = np.full((persons, count), 1.0 / count, dtype=np.float32)
+        return Prediction(result, weights, window.rate_hz)
+
+    def _futures(self, observed: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        # Heavy or light, positions are computed in float32 about a nearby origin: a person 100 m
+        # away in the map would otherwise lose millimetres.
+        model = self._model
+        with torch.autocast(self.device, enabled=False):
+            history = model.observe(observed)
+        white = model.one_step(noise, history.condition)
+        with torch.autocast(self.device, enabled=False):
+            return model.decode(white, history)
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.engine == 'bf16')
+
+    def warm_up(self, persons: int = 1, samples: int = 50) -> None:
+        """
+        Run a few predictions so that the first real one is as fast as the others.
+
+        :param persons: batch size to prepare for.
+        :param samples: samples to prepare for.
+        """
+        frames, joints = self.window.observed_frames, self.skeleton.num_joints
+        standing = np.zeros((persons, frames, joints, 3), dtype=np.float32)
+        standing[..., 2] = np.linspace(0.0, 1.0, joints, dtype=np.float32)
+        for _ in range(3):
+            self.predict(standing, samples=samples)
+
+    def golden_error_m(self) -> float:
+        """
+        Replay the golden pair of the weights file.
+
+        :returns: largest distance in metres between a coordinate now and at export.
+        :raises WeightsError: if the file carries none.
+        """
+        if self.golden is None:
+            raise WeightsError(f'{self.name}: carries no golden pair')
+        now = self.predict(
+            self.golden.observed, samples=len(self.golden.futures), seed=self.golden.seed
+        )
+        return float(np.abs(now.futures[0] - self.golden.futures).max())
+
+
+def _pick_device(device: str) -> str:
+    if device not in DEVICES:
+        raise ConfigError(f'device={device!r}: must be one of {DEVICES}')
+    if device == 'cpu':
+        return 'cpu'
+    available = torch.cuda.is_available()
+    if device == 'cuda' and not available:
+        raise ConfigError("device='cuda': torch finds no CUDA device here; use 'auto' or 'cpu'")
+    return 'cuda' if available else 'cpu'
+
+
+def _pick_engine(engine: str, device: str) -> str:
+    if engine not in ENGINES:
+        raise ConfigError(f'engine={engine!r}: must be one of {ENGINES}')
+    if engine != 'auto':
+        return engine
+    fast = torch.cuda.is_bf16_supported() if device == 'cuda' else cpu_has_fast_bf16()
+    return 'bf16' if fast else 'fp32'

@@ -1,0 +1,248 @@
+"""Save and load one weights file: safetensors, self-describing, with a golden pair; no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import hashlib
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open, SafetensorError
+from safetensors.torch import save_file
+import torch
+from torch import Tensor
+
+from motion_predictor.config import from_dict, ModelConfig, to_dict
+from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
+from motion_predictor.model import MotionModel
+from motion_predictor.skeleton import Skeleton
+
+FORMAT = 'motion_predictor'
+VERSION = 1
+MAX_FILE_BYTES = 512 * 1024 * 1024
+MAX_HEADER_BYTES = 4 * 1024 * 1024
+SUFFIX = '.safetensors'
+
+
+@dataclass(frozen=True)
+class GoldenPair:
+    """
+    An input with the output that these weights gave for it when they were exported.
+
+    ``observed`` (T_obs, J, 3) and ``futures`` (S, T_fut, J, 3), metres, same frame.
+    """
+
+    observed: np.ndarray
+    futures: np.ndarray
+    seed: int
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A weights file as read: the model in evaluation mode, its card and golden pair."""
+
+    model: MotionModel
+    card: dict[str, Any]
+    golden: GoldenPair | None
+    path: Path
+
+
+def save_weights(
+    path: Path | str,
+    model: MotionModel,
+    card: Mapping[str, Any],
+    golden: GoldenPair | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """
+    Write a model to one file, whole or not at all.
+
+    :param path: ends in ``.safetensors``; its folder is made.
+    :param model: what to save.
+    :param card: JSON-able facts: data, split, seed, scores, limits.
+    :param golden: an input/output pair to be replayed by a test.
+    :param dtype: of the network's tensors; statistics stay float32.
+    :raises WeightsError: if the path's suffix is another.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise WeightsError(f'{path}: a weights file ends in {SUFFIX}')
+    tensors: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        kept = dtype if name.startswith('denoiser.') else torch.float32
+        tensors[name] = value.detach().cpu().to(kept).contiguous()
+    metadata = {
+        'format': FORMAT,
+        'version': str(VERSION),
+        'config': json.dumps(to_dict(model.config)),
+        'skeleton': json.dumps(to_dict(model.skeleton)),
+        'card': json.dumps(dict(card)),
+    }
+    if golden is not None:
+        tensors['golden.observed'] = torch.from_numpy(np.ascontiguousarray(golden.observed)).float()
+        tensors['golden.futures'] = torch.from_numpy(np.ascontiguousarray(golden.futures)).float()
+        metadata['golden_seed'] = str(golden.seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + '.partial')
+    save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def load_weights(path: Path | str) -> LoadedWeights:
+    """
+    Read a weights file, checking everything before any of it is used.
+
+    Sizes are bounded before memory is taken, no code from the file runs.
+
+    :param path: a ``.safetensors`` file written by :func:`save_weights`.
+    :raises WeightsError: naming the file, what is wrong with it and what would do.
+    """
+    path = Path(path)
+    _check_size(path)
+    try:
+        with safe_open(str(path), framework='pt', device='cpu') as file:
+            metadata = file.metadata() or {}
+            config, skeleton, card = _read_metadata(path, metadata)
+            model = MotionModel(config, skeleton)
+            expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+            golden_shapes = _check_tensors(path, file, expected, config, skeleton)
+            state = {name: file.get_tensor(name).float() for name in expected}
+            golden = None
+            if golden_shapes:
+                golden = GoldenPair(
+                    file.get_tensor('golden.observed').float().numpy(),
+                    file.get_tensor('golden.futures').float().numpy(),
+                    int(metadata.get('golden_seed', '0')),
+                )
+    except SafetensorError as error:
+        raise WeightsError(f'{path}: truncated or damaged ({error}); fetch or export it again') from None
+    for name, value in state.items():
+        if not bool(torch.isfinite(value).all()):
+            raise WeightsError(f'{path}: tensor {name} holds NaN or infinity; export it again')
+    if bool((state['state_scale'] <= 0).any() or (state['condition_scale'] <= 0).any()):
+        raise WeightsError(f'{path}: a whitening scale is not positive; export it again')
+    model.load_state_dict(state)
+    model.eval().requires_grad_(False)
+    return LoadedWeights(model, card, golden, path)
+
+
+def _check_size(path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f'{path}: no such weights file; shipped ones: {_shipped_names()}')
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise WeightsError(f'{path}: {size} bytes; more than {MAX_FILE_BYTES} are refused')
+    with path.open('rb') as file:
+        header = int.from_bytes(file.read(8), 'little')
+    if size < 10 or header > min(size - 8, MAX_HEADER_BYTES):
+        raise WeightsError(
+            f'{path}: truncated or no safetensors file ({size} bytes, header of {header} '
+            f'announced); fetch or export it again'
+        )
+
+
+def _read_metadata(
+    path: Path, metadata: Mapping[str, str]
+) -> tuple[ModelConfig, Skeleton, dict[str, Any]]:
+    if metadata.get('format') != FORMAT:
+        found = metadata.get('format')
+        raise WeightsError(f'{path}: format {found!r}; needs a file written by {FORMAT}')
+    if metadata.get('version') != str(VERSION):
+        raise WeightsError(
+            f'{path}: format version {metadata.get("version")!r}; this release reads {VERSION}: '
+            f'export the weights again, or update motion_predictor'
+        )
+    try:
+        config = from_dict(ModelConfig, json.loads(metadata['config']))
+        fields = json.loads(metadata['skeleton'])
+        skeleton = Skeleton(
+            **{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        )
+        card = json.loads(metadata['card'])
+    except KeyError as error:
+        raise WeightsError(f'{path}: metadata entry {error} is missing; export it again') from None
+    except (ConfigError, MotionPredictorError, TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f'{path}: bad metadata ({error}); export it again') from None
+    if not isinstance(card, dict):
+        raise WeightsError(f'{path}: the model card is no JSON object; export it again')
+    if skeleton.num_joints > 128:
+        raise WeightsError(f'{path}: {skeleton.num_joints} joints; at most 128 are read')
+    return config, skeleton, card
+
+
+def _check_tensors(
+    path: Path,
+    file: Any,
+    expected: Mapping[str, tuple[int, ...]],
+    config: ModelConfig,
+    skeleton: Skeleton,
+) -> bool:
+    names = set(file.keys())
+    golden = {'golden.observed', 'golden.futures'}
+    missing, extra = sorted(set(expected) - names), sorted(names - set(expected) - golden)
+    if missing or extra:
+        raise WeightsError(
+            f'{path}: tensors missing {missing[:3]}, unknown {extra[:3]}; '
+            f'its configuration and tensors do not belong together'
+        )
+    for name, shape in expected.items():
+        found = file.get_slice(name)
+        if tuple(found.get_shape()) != shape:
+            raise WeightsError(
+                f'{path}: {name} has shape {tuple(found.get_shape())}; expected {shape}'
+            )
+        if found.get_dtype() not in ('F32', 'F16', 'BF16'):
+            raise WeightsError(f'{path}: {name} is {found.get_dtype()}; expected F32, F16 or BF16')
+    present = names & golden
+    if present and present != golden:
+        raise WeightsError(f'{path}: only {sorted(present)} of the golden pair is there')
+    if present:
+        joints, window = skeleton.num_joints, config.window
+        observed = tuple(file.get_slice('golden.observed').get_shape())
+        futures = tuple(file.get_slice('golden.futures').get_shape())
+        wanted = (window.observed_frames, joints, 3), (window.future_frames, joints, 3)
+        if observed != wanted[0] or len(futures) != 4 or futures[1:] != wanted[1]:
+            raise WeightsError(f'{path}: golden pair has shapes {observed} and {futures}')
+    return bool(present)
+
+
+def file_digest(path: Path | str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open('rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def weights_folders() -> list[Path]:
+    """Where shipped weights may lie: the source tree first, then the installed share folders."""
+    here = Path(__file__).resolve()
+    folders = [here.parents[1] / 'resource' / 'weights']
+    prefixes = [Path(sys.prefix)]
+    prefixes += [parent.parent for parent in here.parents if parent.name in ('lib', 'local')]
+    folders += [prefix / 'share' / 'motion_predictor' / 'weights' for prefix in prefixes]
+    return folders
+
+
+def default_weights(name: str = 'swiftdiff') -> Path:
+    """
+    Find a shipped weights file.
+
+    :param name: file name without suffix.
+    :raises WeightsError: listing the shipped names, if there is none of that name.
+    """
+    for folder in weights_folders():
+        path = folder / f'{name}{SUFFIX}'
+        if path.is_file():
+            return path
+    raise WeightsError(f'no shipped weights named {name!r}; shipped ones: {_shipped_names()}')
+
+
+def _shipped_names() -> str:
+    names = {path.stem for folder in weights_folders() for path in folder.glob(f'*{SUFFIX}')}
+    return ', '.join(sorted(names)) or 'none found'
