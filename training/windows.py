@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 import itertools
+import os
 from pathlib import Path
 import zipfile
-
-import numpy as np
-from numpy.typing import NDArray
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.skeleton import H36M17
+import numpy as np
+from numpy.typing import NDArray
 
 MILLIMETRES_PER_METRE = 1000.0
 STRIDE_S = 0.5
@@ -94,9 +94,7 @@ def load_clips(path: Path | str) -> tuple[Clip, ...]:
             'convert with np.rint(1000 * metres).astype(np.int16)'
         )
     if fps.ndim != 0 or fps.dtype.kind not in 'iuf' or not np.isfinite(fps) or fps <= 0:
-        raise RecordingError(
-            f'{path}: fps: expected one positive number, got {fps!r}'
-        )
+        raise RecordingError(f'{path}: fps: expected one positive number, got {fps!r}')
     if offsets.ndim != 1 or offsets.dtype.kind not in 'iu' or len(offsets) < 2:
         raise RecordingError(
             f'{path}: offsets: expected clips + 1 whole numbers, '
@@ -128,9 +126,7 @@ def load_clips(path: Path | str) -> tuple[Clip, ...]:
     )
 
 
-def resample(
-    poses: NDArray[np.float32], from_hz: float, to_hz: float
-) -> NDArray[np.float32]:
+def resample(poses: NDArray[np.float32], from_hz: float, to_hz: float) -> NDArray[np.float32]:
     """
     Change the frame rate of a recording by band-limited interpolation.
 
@@ -151,11 +147,13 @@ def resample(
         return np.array(poses, dtype=np.float32)
     band = min(1.0, to_hz / from_hz)
     reach = min(round(HALF_WIDTH / band), frames - 1)
-    padded = np.concatenate([
-        2 * poses[:1] - poses[reach:0:-1],
-        poses,
-        2 * poses[-1:] - poses[-2 : -reach - 2 : -1],
-    ])
+    padded = np.concatenate(
+        [
+            2 * poses[:1] - poses[reach:0:-1],
+            poses,
+            2 * poses[-1:] - poses[-2 : -reach - 2 : -1],
+        ]
+    )
     ratio = from_hz / to_hz
     instants = np.arange(int((frames - 1) / ratio + 1e-9) + 1) * ratio  # in given frames
     before = np.minimum(np.floor(instants + 1e-9).astype(np.int64), frames - 1)
@@ -244,3 +242,15 @@ def _read_arrays(path: Path) -> dict[str, NDArray]:
         raise
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise RecordingError(f'{path}: not a readable npz of plain arrays: {error}') from error
+
+
+def recordings_folder() -> Path | None:
+    """
+    Find the folder of recordings: ``MOTION_PREDICTOR_DATA``, else ``../shared/data``.
+
+    :returns: the folder, or None where there is none; it holds ``cmu17/test.npz`` and the like.
+    """
+    named = os.environ.get('MOTION_PREDICTOR_DATA')
+    beside = Path(__file__).resolve().parents[1].parent / 'shared' / 'data'
+    folder = Path(named) if named else beside
+    return folder if folder.is_dir() else None

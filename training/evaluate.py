@@ -1,0 +1,447 @@
+"""
+Score weights files on recordings: python -m training.evaluate.
+
+For every weights file and for the baselines: APD, ADE, FDE, MMADE and MMFDE of the root-relative
+pose, and ADE and FDE with the root's motion in, on each file, and on all files of a split
+together. Futures are kept in the run folder: a killed evaluation goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+import json
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import file_digest, load_weights
+import torch
+from tqdm import tqdm
+from training import metrics, plots, provenance
+from training.baselines import BASELINES
+from training.diffusion import Sampler, sampler_for
+from training.predictions import PredictionStore
+from training.scoring import (
+    Alternatives,
+    baseline_futures,
+    compare_with,
+    DataFile,
+    FileScores,
+    find_alternatives,
+    Futures,
+    group_clusters,
+    group_values,
+    load_data,
+    make_groups,
+    score_file,
+    summarise,
+)
+
+FORMAT = 'motion_predictor evaluation'
+VERSION = 1
+
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.evaluate \\
+    --weights resource/weights/teacher.safetensors resource/weights/swiftdiff.safetensors \\
+    --data ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
+           ../shared/data/cmu17/test.npz ../shared/data/uiprmd17/test.npz \\
+    --json docs/evaluation.json --plots docs/images
+The files' names give the rows theirs: cmu17/test.npz is set cmu17, split test; files of one split
+are also scored together ('both'), with multimodal sets over all of their windows.
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of the tables: a weights file, or a baseline."""
+
+    name: str
+    label: str
+    role: str
+    path: Path | None
+    sha256: str | None
+    parameters: int
+    window: WindowConfig
+    card: Mapping[str, Any]
+
+
+def describe_weights(path: Path, ddim_steps: int) -> Model:
+    """
+    Read what a weights file says about itself.
+
+    :raises WeightsError: if it cannot be read.
+    :raises ConfigError: if its skeleton is not the recordings'.
+    """
+    loaded = load_weights(path)
+    config, skeleton = loaded.model.config, loaded.model.skeleton
+    if skeleton.joints != H36M17.joints:
+        raise ConfigError(f'{path}: predicts {skeleton.name}; the recordings hold {H36M17.name}')
+    labels = {
+        'teacher': f'teacher, DDIM {ddim_steps}',
+        'one_step': 'one-step teacher',
+        'swiftdiff': 'SwiftDiff',
+    }
+    return Model(
+        name=path.stem,
+        label=labels[config.role],
+        role=config.role,
+        path=path,
+        sha256=file_digest(path),
+        parameters=sum(p.numel() for p in loaded.model.denoiser.parameters()),
+        window=config.window,
+        card=loaded.card,
+    )
+
+
+def common_window(models: Sequence[Model]) -> WindowConfig:
+    """
+    Give the window that all models share.
+
+    :raises ConfigError: if they do not share one.
+    """
+    windows = [model.window for model in models] or [WindowConfig()]
+    for model, window in zip(models, windows, strict=False):
+        first = windows[0]
+        if (window.rate_hz, window.observed_frames, window.future_frames) != (
+            first.rate_hz,
+            first.observed_frames,
+            first.future_frames,
+        ):
+            raise ConfigError(
+                f'{model.path}: window {window} differs from {models[0].path}: {first}; '
+                'evaluate them in separate runs'
+            )
+    return windows[0]
+
+
+def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    Run an evaluation.
+
+    :param options: as parsed by :func:`parser`.
+    :param arguments: the words that were parsed, to be recorded.
+    :returns: the results, JSON-able.
+    :raises MotionPredictorError: if a file cannot be used.
+    """
+    models = [describe_weights(path, options.ddim_steps) for path in options.weights]
+    names = [model.name for model in models]
+    if len(set(names)) < len(names):
+        raise ConfigError(f'--weights: two files of one name among {names}; rename one')
+    window = common_window(models)
+    files = load_data(options.data, window, options.limit)
+    groups = make_groups(files)
+    times_s = [(frame + 1) / window.rate_hz for frame in range(window.future_frames)]
+    alternatives, neighbours = find_alternatives(files, groups)
+    facts_of_models: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    code = provenance.commit()
+    result: dict[str, Any] = {
+        'format': FORMAT,
+        'version': VERSION,
+        'command': provenance.command_line('training.evaluate', arguments),
+        **code,
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': {**provenance.machine(), 'threads': torch.get_num_threads()},
+        'settings': {
+            'samples': options.samples,
+            'seed': options.seed,
+            'ddim_steps': options.ddim_steps,
+            'limit': options.limit,
+            'multimodal_threshold_m': metrics.MULTIMODAL_THRESHOLD_M,
+            'rate_hz': window.rate_hz,
+            'observed_frames': window.observed_frames,
+            'future_frames': window.future_frames,
+        },
+        'data': [
+            {
+                'set': file.set_name,
+                'split': file.split,
+                'file': provenance.shown_path(file.path),
+                'sha256': file.sha256,
+                'windows': len(file.windows),
+                'scored': len(file.chosen),
+                'clips': len(file.windows.clips),
+                'subjects': sorted(set(file.windows.subjects)),
+            }
+            for file in files
+        ],
+        'neighbours': neighbours,
+        'models': facts_of_models,
+        'rows': rows,
+    }
+    scored: list[tuple[Model, list[FileScores]]] = []
+    for name, (label, baseline) in BASELINES.items():
+        model = Model(name, label, 'baseline', None, None, 0, window, {})
+        futures = [baseline_futures(baseline, file, window) for file in files]
+        scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
+        facts_of_models.append({'name': name, 'label': label, 'role': 'baseline', 'samples': 1})
+    for model in models:
+        futures, facts = _predict(model, files, window, options, code['commit'])
+        scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
+        facts_of_models.append(facts)
+    teachers = [(model, scores) for model, scores in scored if model.role == 'teacher']
+    for model, scores in scored:
+        for group in groups:
+            row: dict[str, Any] = {
+                'model': model.name,
+                'label': model.label,
+                'role': model.role,
+                **summarise(group, files, scores, times_s),
+            }
+            if len(teachers) == 1 and model.role in ('one_step', 'swiftdiff'):
+                teacher, teacher_scores = teachers[0]
+                row['against'] = compare_with(
+                    teacher.name,
+                    group_values(group, scores),
+                    group_values(group, teacher_scores),
+                    group_clusters(group, files),
+                )
+            rows.append(row)
+    return result
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.evaluate',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--weights', type=Path, nargs='*', default=[], metavar='FILE',
+        help='weights files; none: the baselines alone')  # fmt: skip
+    add('--data', type=Path, nargs='+', required=True, metavar='FILE',
+        help='recordings in the cmu17 format')  # fmt: skip
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
+    add('--samples', type=int, default=50, help='futures a window (default %(default)s)')
+    add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
+    add('--ddim-steps', type=int, default=100,
+        help='steps of a many-step teacher (default %(default)s)')  # fmt: skip
+    add('--batch', type=int, help='windows in one call (default 20, with CUDA 160)')
+    add('--device', default='auto', choices=('auto', 'cpu', 'cuda'),
+        help='default %(default)s: CUDA where there is one')  # fmt: skip
+    add('--engine', default='auto',
+        help='of one-step models, as Predictor.load takes it (default %(default)s)')  # fmt: skip
+    add('--limit', type=int, metavar='N',
+        help='score N windows of each file, spread evenly: rough figures, soon')  # fmt: skip
+    add('--plots', type=Path, metavar='DIR', help='draw the error over the horizon into DIR')
+    add('--runs', type=Path, default=Path('runs/evaluate'), metavar='DIR',
+        help='predicted futures are kept here (default %(default)s)')  # fmt: skip
+    add('--fresh', action='store_true', help='predict again what the run folder already holds')
+    add('--dry-run', action='store_true', help='say what would be done, and how much')
+    add('--quiet', action='store_true', help='no progress bars')
+    return made
+
+
+def describe_plan(options: argparse.Namespace) -> str:
+    """Say what an evaluation would do, without running a model."""
+    models = [describe_weights(path, options.ddim_steps) for path in options.weights]
+    window = common_window(models)
+    files = load_data(options.data, window, options.limit)
+    lines = [f'window: {window}']
+    for group in make_groups(files):
+        count = sum(len(files[i].chosen) for i in group.members)
+        lines.append(f'{group.label}: {count} windows')
+    for name, (label, _) in BASELINES.items():
+        lines.append(f'{name}: {label}, 1 future a window')
+    total = sum(len(file.chosen) for file in files)
+    for model in models:
+        passes = options.ddim_steps if model.role == 'teacher' else 1
+        stored = total * options.samples * window.future_frames * (12 + 96) / 1e9
+        lines.append(
+            f'{model.name}: {model.label}, {model.parameters / 1e6:.2f} M parameters, '
+            f'{passes * options.samples} passes a window, '
+            f'{passes * options.samples * total:.3g} in all, {stored:.2f} GB in {options.runs}'
+        )
+    return '\n'.join(lines)
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Write the results as plain text."""
+    head = ('APD', 'ADE', 'FDE', 'MMADE', 'MMFDE')
+    columns = ''.join(f'{name:>8}' for name in (*head, 'ADE-med', 'ADE-max', 'wADE', 'wFDE'))
+    lines = [f'{"set/split":<16}{"model":<34}{columns}']
+    for row in sorted(result['rows'], key=lambda row: (row['split'], row['set'])):
+        pose, world = row['pose'], row['world']
+        numbers = [pose[name.lower()] for name in head]
+        numbers += [pose['ade_median'], pose['ade_worst'], world['ade'], world['fde']]
+        where = f'{row["set"]}/{row["split"]}'
+        name = row['model'] if row['role'] == 'baseline' else f'{row["model"]} ({row["label"]})'
+        lines.append(f'{where:<16}{name:<34}' + ''.join(f'{value:8.3f}' for value in numbers))
+    return '\n'.join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param arguments: the words after ``python -m training.evaluate``.
+    :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        _check_options(options)
+        if options.dry_run:
+            print(describe_plan(options))
+            return 0
+        result = evaluate(options, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on from here', file=sys.stderr)
+        return 130
+    write_json(options.json, result)
+    print(table(result))
+    print(f'written: {options.json}')
+    if options.plots:
+        for path in plots.draw_horizons(result, options.plots):
+            print(f'drawn: {path}')
+    return 0
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write results, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + '.partial')
+    partial.write_text(json.dumps(result, indent=1) + '\n')
+    partial.replace(path)
+
+
+def engine_of(sampler: Sampler) -> str:
+    """Name the arithmetic that a sampler runs its network in."""
+    if sampler.predictor is not None:
+        return sampler.predictor.engine
+    return 'fp32' if sampler.dtype is None else str(sampler.dtype).removeprefix('torch.')
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    for name in ('samples', 'ddim_steps', 'batch'):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} {value}: must be at least 1')
+    if options.seed < 0:
+        raise ConfigError(f'--seed {options.seed}: must not be negative')
+    if not options.data:
+        raise ConfigError('--data: name at least one file of recordings')
+    if options.device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError('--device cuda: there is no CUDA device here; use cpu')
+
+
+def _score(
+    model: Model,
+    files: Sequence[DataFile],
+    futures: Sequence[Futures],
+    alternatives: Sequence[Alternatives],
+    quiet: bool,
+) -> list[FileScores]:
+    items = list(zip(files, futures, alternatives, strict=True))
+    shown = tqdm(items, desc=f'score {model.name}', unit='file', disable=quiet, leave=False)
+    return [score_file(file, read, sets) for file, read, sets in shown]
+
+
+def _predict(
+    model: Model,
+    files: Sequence[DataFile],
+    window: WindowConfig,
+    options: argparse.Namespace,
+    commit: str | None,
+) -> tuple[list[Futures], dict[str, Any]]:
+    """Predict what the run folder lacks of a model's futures, and say how they were made."""
+    begun = time.perf_counter()
+    assert model.path is not None
+    where = options.device
+    if where == 'auto':
+        where = 'cuda' if torch.cuda.is_available() else 'cpu'
+    batch = options.batch or (160 if where == 'cuda' else 20)
+    sampler = sampler_for(
+        model.path,
+        device=where,
+        ddim_steps=options.ddim_steps,
+        engine=options.engine,
+        batch=batch * options.samples,
+    )
+    facts: dict[str, Any] = {
+        'name': model.name,
+        'label': model.label,
+        'role': model.role,
+        'file': provenance.shown_path(model.path),
+        'sha256': model.sha256,
+        'parameters': model.parameters,
+        'samples': options.samples,
+        'device': where,
+        'engine': engine_of(sampler),
+        'card': dict(model.card),
+        'predictions': [],
+    }
+    futures: list[Futures] = []
+    for file in files:
+        key = {
+            'weights': model.sha256,
+            'data': file.sha256,
+            'limit': options.limit,
+            'samples': options.samples,
+            'seed': options.seed,
+            'ddim_steps': options.ddim_steps if model.role == 'teacher' else None,
+            'device': facts['device'],
+            'engine': facts['engine'],
+            'rate_hz': window.rate_hz,
+            'observed_frames': window.observed_frames,
+            'future_frames': window.future_frames,
+        }
+        store = PredictionStore(
+            options.runs,
+            key,
+            len(file.chosen),
+            options.samples,
+            window,
+            H36M17.num_joints,
+            fresh=options.fresh,
+        )
+        kept = store.done
+        with tqdm(
+            total=len(file.chosen),
+            initial=kept,
+            desc=f'{model.name} on {file.label}',
+            unit='window',
+            disable=options.quiet,
+        ) as bar:
+            store.fill(
+                sampler,
+                file.observed,
+                seed=options.seed,
+                batch=batch,
+                commit=commit,
+                advance=bar.update,
+            )
+        if store.progress['commits'] != [commit]:
+            print(
+                f'note: {model.name} on {file.label}: futures from the run folder, predicted at '
+                f'commit {", ".join(str(c) for c in store.progress["commits"])}; '
+                '--fresh predicts again',
+                file=sys.stderr,
+            )
+        facts['predictions'].append(
+            {
+                'data': file.label,
+                'commits': store.progress['commits'],
+                'wall_s': round(store.progress['wall_s'], 1),
+            }
+        )
+        futures.append(store.read)
+    facts['this_run_wall_s'] = round(time.perf_counter() - begun, 1)
+    return futures, facts
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""
+The field's measures of stochastic motion prediction, as pure functions on tensors.
+
+Distances are the L2 norm of a frame's flattened pose, in metres: of all joints together, not the
+mean over joints. Samples are ``(N, S, T, D)``: windows, samples, future frames, coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from motion_predictor.shapes import require_shape
+import torch
+from torch import Tensor
+
+MULTIMODAL_THRESHOLD_M = 0.5
+"""How near two last observed poses must lie for their futures to count as alternatives."""
+
+
+def root_relative(poses: Tensor) -> Tensor:
+    """
+    Express every joint relative to the root, and drop the root.
+
+    :param poses: positions in metres, root first, shape ``(..., J, 3)``.
+    :returns: shape ``(..., J - 1, 3)``.
+    """
+    return poses[..., 1:, :] - poses[..., :1, :]
+
+
+def frame_errors(samples: Tensor, future: Tensor) -> Tensor:
+    """
+    Distance of every sample from the real future at every frame.
+
+    :param samples: shape ``(N, S, T, D)``.
+    :param future: shape ``(N, T, D)``.
+    :returns: metres, shape ``(N, S, T)``.
+    """
+    _check(samples, future)
+    return (samples - future[:, None]).norm(dim=-1)
+
+
+def ade_of_samples(errors: Tensor) -> Tensor:
+    """
+    Average each sample's displacement error over the frames.
+
+    :param errors: from :func:`frame_errors`, shape ``(N, S, T)``.
+    :returns: shape ``(N, S)``.
+    """
+    return errors.mean(dim=-1)
+
+
+def fde_of_samples(errors: Tensor) -> Tensor:
+    """
+    Displacement error of each sample at the last frame.
+
+    :param errors: from :func:`frame_errors`, shape ``(N, S, T)``.
+    :returns: shape ``(N, S)``.
+    """
+    return errors[..., -1]
+
+
+def best_median_worst(of_samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Give the best, the median and the worst sample's error; the best is the field's ADE or FDE.
+
+    :param of_samples: shape ``(N, S)``; of an even S the median is the mean of the middle two.
+    :returns: three tensors of shape ``(N,)``.
+    """
+    ordered = of_samples.sort(dim=-1).values
+    count = ordered.shape[-1]
+    low, high = (count - 1) // 2, count // 2
+    return ordered[..., 0], 0.5 * (ordered[..., low] + ordered[..., high]), ordered[..., -1]
+
+
+def apd(samples: Tensor) -> Tensor:
+    """
+    Average pairwise distance: how far apart the samples of one window are.
+
+    The mean over the S (S - 1) / 2 pairs of the L2 distance of whole flattened futures.
+
+    :param samples: shape ``(N, S, T, D)``.
+    :returns: metres, shape ``(N,)``; 0 where there is one sample only.
+    """
+    require_shape('samples', samples, ('N', 'S', 'T', 'D'))
+    if samples.shape[1] < 2:
+        return samples.new_zeros(len(samples))
+    flat = samples.flatten(2)
+    return torch.stack([torch.pdist(of_window).mean() for of_window in flat])
+
+
+def multimodal_neighbours(
+    last_poses: Tensor, threshold: float = MULTIMODAL_THRESHOLD_M
+) -> list[Tensor]:
+    """
+    Find for every window the windows that look alike at the last observed frame.
+
+    :param last_poses: flattened root-relative last observed poses in metres, shape ``(N, D)``.
+    :param threshold: metres; a distance below it counts as alike.
+    :returns: for every window the indices of its neighbours, rising, its own among them.
+    """
+    require_shape('last_poses', last_poses, ('N', 'D'))
+    exact = last_poses.double()
+    near = torch.cdist(exact, exact, compute_mode='donot_use_mm_for_euclid_dist') < threshold
+    near.fill_diagonal_(True)
+    return [row.nonzero().squeeze(-1) for row in near]
+
+
+def multimodal_errors(samples: Tensor, alternatives: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Score the samples of one window against every future that might have been.
+
+    :param samples: shape ``(S, T, D)``.
+    :param alternatives: the window's multimodal set, its own future included, ``(M, T, D)``.
+    :returns: MMADE and MMFDE, two numbers: the mean over the set of the nearest sample's error.
+    """
+    require_shape('samples', samples, ('S', 'T', 'D'))
+    require_shape('alternatives', alternatives, ('M', *samples.shape[1:]))
+    distance = torch.cdist(
+        samples.transpose(0, 1),
+        alternatives.transpose(0, 1),
+        compute_mode='donot_use_mm_for_euclid_dist',
+    )  # (T, S, M)
+    mmade = distance.mean(dim=0).min(dim=0).values.mean()
+    mmfde = distance[-1].min(dim=0).values.mean()
+    return mmade, mmfde
+
+
+def horizon_curves(errors: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Error over the horizon of each window's best and median sample, both chosen by their ADE.
+
+    :param errors: from :func:`frame_errors`, shape ``(N, S, T)``.
+    :returns: two tensors of shape ``(N, T)``; of an even S the lower of the middle two samples.
+    """
+    order = ade_of_samples(errors).argsort(dim=-1)
+    windows = torch.arange(len(errors))
+    middle = (errors.shape[1] - 1) // 2
+    return errors[windows, order[:, 0]], errors[windows, order[:, middle]]
+
+
+def world_metrics(samples: Tensor, future: Tensor) -> dict[str, Tensor]:
+    """
+    ADE and FDE with the root's motion in.
+
+    :param samples: joint positions in world metres, shape ``(N, S, T, J, 3)``.
+    :param future: the real future, shape ``(N, T, J, 3)``.
+    :returns: for each measure its value for each window, shape ``(N,)``.
+    """
+    return _displacement_metrics(frame_errors(samples.flatten(-2), future.flatten(-2)))
+
+
+def pose_metrics(samples: Tensor, future: Tensor) -> dict[str, Tensor]:
+    """
+    APD, ADE and FDE of root-relative poses, as the benchmarks define them.
+
+    :param samples: root-relative positions in metres, shape ``(N, S, T, J - 1, 3)``.
+    :param future: the real future, shape ``(N, T, J - 1, 3)``.
+    :returns: for each measure its value for each window, shape ``(N,)``.
+    """
+    flat = samples.flatten(-2)
+    errors = frame_errors(flat, future.flatten(-2))
+    return {'apd': apd(flat), **_displacement_metrics(errors)}
+
+
+def multimodal_metrics(samples: Tensor, alternatives: Sequence[Tensor]) -> dict[str, Tensor]:
+    """
+    MMADE and MMFDE of root-relative poses.
+
+    :param samples: root-relative positions in metres, shape ``(N, S, T, J - 1, 3)``.
+    :param alternatives: for each window its multimodal set, ``(M, T, J - 1, 3)``.
+    :returns: for each measure its value for each window, shape ``(N,)``.
+    """
+    pairs = [
+        multimodal_errors(of_window.flatten(-2), others.flatten(-2))
+        for of_window, others in zip(samples, alternatives, strict=True)
+    ]
+    mmade, mmfde = zip(*pairs, strict=True)
+    return {'mmade': torch.stack(mmade), 'mmfde': torch.stack(mmfde)}
+
+
+def _displacement_metrics(errors: Tensor) -> dict[str, Tensor]:
+    ade, ade_median, ade_worst = best_median_worst(ade_of_samples(errors))
+    fde, fde_median, fde_worst = best_median_worst(fde_of_samples(errors))
+    return {
+        'ade': ade,
+        'fde': fde,
+        'ade_median': ade_median,
+        'fde_median': fde_median,
+        'ade_worst': ade_worst,
+        'fde_worst': fde_worst,
+    }
+
+
+def _check(samples: Tensor, future: Tensor) -> None:
+    require_shape('samples', samples, ('N', 'S', 'T', 'D'))
+    windows, _, frames, width = samples.shape
+    require_shape('future', future, (windows, frames, width))

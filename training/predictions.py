@@ -1,0 +1,155 @@
+"""Predicted futures kept on disk, so that a killed evaluation goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import hashlib
+import json
+from pathlib import Path
+import time
+from typing import Any, Protocol
+
+from motion_predictor.config import WindowConfig
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Sampler(Protocol):
+    """A model that gives futures; what :func:`training.diffusion.sampler_for` returns."""
+
+    def sample(
+        self, observed: NDArray[np.float32], *, samples: int, seed: int, first_index: int
+    ) -> NDArray[np.float32]:
+        """
+        Sample futures of several windows.
+
+        The noise of window i depends on the seed and ``first_index + i`` alone.
+
+        :param observed: world positions in metres, shape ``(N, T_obs, J, 3)``.
+        :param samples: S.
+        :param seed: fixes the noise.
+        :param first_index: of the first window among all of the file.
+        :returns: world positions in metres, shape ``(N, S, T_fut, J, 3)``.
+        """
+        ...
+
+
+class PredictionStore:
+    """
+    The futures that one model predicts for the windows of one file, on disk.
+
+    The root is kept as its displacement from the last observed root (float32), the other joints
+    relative to the root (float16: half a millimetre at one metre).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        key: Mapping[str, Any],
+        windows: int,
+        samples: int,
+        window: WindowConfig,
+        joints: int,
+        *,
+        fresh: bool = False,
+    ) -> None:
+        """
+        Open the store of a key, or make it.
+
+        :param folder: holds one folder a key.
+        :param key: everything that the futures depend on, JSON-able.
+        :param windows: N.
+        :param samples: S.
+        :param window: gives T_fut.
+        :param joints: J.
+        :param fresh: forget what was stored under this key.
+        """
+        self.key = dict(key)
+        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
+        self.folder = folder / digest[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._progress_file = self.folder / 'progress.json'
+        lead = (windows, samples, window.future_frames)
+        self._root = self._open('root.npy', np.float32, (*lead, 3), fresh)
+        self._pose = self._open('pose.npy', np.float16, (*lead, joints - 1, 3), fresh)
+        self.progress: dict[str, Any] = {'done': 0, 'wall_s': 0.0, 'commits': [], 'key': self.key}
+        if self._progress_file.is_file() and not fresh:
+            self.progress = json.loads(self._progress_file.read_text())
+        self._save_progress()
+
+    @property
+    def done(self) -> int:
+        """How many windows, from the first, are predicted."""
+        return int(self.progress['done'])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every window is predicted."""
+        return self.done == len(self._root)
+
+    def fill(
+        self,
+        sampler: Sampler,
+        observed: NDArray[np.float32],
+        *,
+        seed: int,
+        batch: int,
+        commit: str | None,
+        advance: Callable[[int], object] = lambda windows: None,
+    ) -> None:
+        """
+        Predict the windows that are still missing.
+
+        :param sampler: the model.
+        :param observed: of all windows, world metres, shape ``(N, T_obs, J, 3)``.
+        :param seed: fixes the noise.
+        :param batch: windows in one call of the model.
+        :param commit: of the code that runs, noted beside the futures.
+        :param advance: called with the number of windows after each batch.
+        """
+        samples = self._root.shape[1]
+        if not self.complete and commit not in self.progress['commits']:
+            self.progress['commits'].append(commit)
+        while not self.complete:
+            first = self.done
+            last = min(first + batch, len(observed))
+            begun = time.perf_counter()
+            futures = sampler.sample(
+                observed[first:last], samples=samples, seed=seed, first_index=first
+            )
+            wall_s = time.perf_counter() - begun
+            root = futures[..., 0, :]
+            self._root[first:last] = root - observed[first:last, None, None, -1, 0]
+            self._pose[first:last] = futures[..., 1:, :] - root[..., None, :]
+            self._root.flush()
+            self._pose.flush()
+            self.progress['done'] = last
+            self.progress['wall_s'] += wall_s
+            self._save_progress()
+            advance(last - first)
+
+    def read(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """
+        Give stored futures of some windows.
+
+        :returns: the root's displacement from its last observed place ``(n, S, T_fut, 3)``, and
+            the other joints relative to the root ``(n, S, T_fut, J - 1, 3)``; metres.
+        """
+        root = np.array(self._root[first:last])
+        return root, self._pose[first:last].astype(np.float32)
+
+    def _open(
+        self, name: str, dtype: type, shape: tuple[int, ...], fresh: bool
+    ) -> np.memmap[Any, Any]:
+        path = self.folder / name
+        if path.is_file() and not fresh:
+            stored = np.lib.format.open_memmap(path, mode='r+')
+            if stored.shape == shape and stored.dtype == dtype:
+                return stored
+        self._progress_file.unlink(missing_ok=True)
+        return np.lib.format.open_memmap(path, mode='w+', dtype=dtype, shape=shape)
+
+    def _save_progress(self) -> None:
+        partial = self._progress_file.with_suffix('.partial')
+        partial.write_text(json.dumps(self.progress, indent=1))
+        partial.replace(self._progress_file)

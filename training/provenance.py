@@ -1,0 +1,74 @@
+"""What a result must carry to be made again: command, commit, machine, checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import os
+from pathlib import Path
+import platform
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def shown_path(path: Path | str) -> str:
+    """Write a path as seen from the repository's root when it lies in or beside it."""
+    absolute = Path(path).resolve()
+    for base in (REPOSITORY, REPOSITORY.parent):
+        if absolute.is_relative_to(base) and base != Path(base.root):
+            return Path(os.path.relpath(absolute, REPOSITORY)).as_posix()
+    return absolute.name
+
+
+def command_line(module: str, arguments: Sequence[str]) -> str:
+    """Write the command that is running, with paths as seen from the repository's root."""
+    shown = [shown_path(word) if os.path.isabs(word) else word for word in arguments]
+    return shlex.join(['python', '-m', module, *shown])
+
+
+def commit() -> dict[str, Any]:
+    """
+    Give the commit of the source tree, and whether tracked files differ from it.
+
+    :returns: ``{'commit': hash or None, 'modified': bool}``; None outside a git checkout.
+    """
+    try:
+        head = _git('rev-parse', 'HEAD')
+        changed = _git('status', '--porcelain', '--untracked-files=no')
+    except (OSError, subprocess.CalledProcessError):
+        return {'commit': None, 'modified': False}
+    return {'commit': head, 'modified': bool(changed)}
+
+
+def machine() -> dict[str, Any]:
+    """Describe the processor, the accelerator and the libraries that figures were made with."""
+    return {
+        'processor': _processor(),
+        'cores': os.cpu_count(),
+        'accelerator': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        'system': f'{platform.system()} {platform.machine()}',
+        'python': '.'.join(str(part) for part in sys.version_info[:3]),
+        'torch': torch.__version__,
+    }
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ['git', *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

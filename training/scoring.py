@@ -1,0 +1,369 @@
+"""Windows, groups of files, and the scores of predicted futures on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError
+from motion_predictor.weights import file_digest
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+from training import metrics
+from training.baselines import Baseline
+from training.windows import load_window_set, WindowSet
+
+CHUNK = 16
+"""Windows scored at once."""
+RESAMPLES = 2000
+"""Bootstrap draws behind each confidence interval."""
+
+Futures = Callable[[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""(first, last) -> root displacement (n, S, T_fut, 3), relative pose (n, S, T_fut, J - 1, 3)."""
+
+Alternatives = Mapping[str, tuple[Tensor, Sequence[NDArray[np.int64]]]]
+"""By group: root-relative futures of all its windows, and for each window scored its set."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of recordings with the windows of it that are scored."""
+
+    path: Path
+    sha256: str
+    set_name: str
+    split: str
+    windows: WindowSet
+    chosen: NDArray[np.int64]
+    """Indices of the windows scored: all, or some spread evenly."""
+    observed_frames: int
+
+    @property
+    def label(self) -> str:
+        """Set and split, as in ``cmu17/test``."""
+        return f'{self.set_name}/{self.split}'
+
+    @property
+    def observed(self) -> NDArray[np.float32]:
+        """Observed part of the windows scored, world metres, ``(n, T_obs, J, 3)``."""
+        return self.windows.poses[self.chosen, : self.observed_frames]
+
+    @property
+    def root_future(self) -> NDArray[np.float32]:
+        """The root's displacement from its last observed place, metres, ``(n, T_fut, 3)``."""
+        root = self.windows.poses[self.chosen, :, 0]
+        last = self.observed_frames - 1
+        return root[:, self.observed_frames :] - root[:, last : last + 1]
+
+    @property
+    def pose_futures(self) -> Tensor:
+        """Root-relative futures of ALL windows of the file, metres, ``(N, T_fut, J - 1, 3)``."""
+        poses = torch.from_numpy(self.windows.poses[:, self.observed_frames :])
+        return metrics.root_relative(poses)
+
+    @property
+    def last_poses(self) -> Tensor:
+        """Root-relative last observed poses of ALL windows, flattened, metres, ``(N, D)``."""
+        last = torch.from_numpy(self.windows.poses[:, self.observed_frames - 1])
+        return metrics.root_relative(last).flatten(-2)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files scored together: each file alone, and all files of a split."""
+
+    set_name: str
+    split: str
+    members: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """Set and split, as in ``both/test``."""
+        return f'{self.set_name}/{self.split}'
+
+
+@dataclass(frozen=True)
+class FileScores:
+    """What one model scored on one file: every measure for every window."""
+
+    values: Mapping[str, NDArray[np.float64]]
+    """``pose.ade``, ``world.fde``, ...: (n,); multimodal ones by group, ``pose.mmade@both/test``."""
+    curves: Mapping[str, NDArray[np.float64]]
+    """``pose.best``, ``world.median``, ... each (n, T_fut)."""
+
+
+def load_data(
+    paths: Sequence[Path], window: WindowConfig, limit: int | None = None
+) -> list[DataFile]:
+    """
+    Load the recordings to be scored.
+
+    :param paths: files in the cmu17 format; folder and stem name the set and the split.
+    :param window: of the models.
+    :param limit: score no more than this many windows of each file, spread evenly.
+    :raises RecordingError: if a file is not usable.
+    :raises ConfigError: if two files have the same set and split, or limit is not positive.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f'--limit {limit}: must be at least 1')
+    files: list[DataFile] = []
+    for path in paths:
+        windows = load_window_set(path, window)
+        count = len(windows) if limit is None else min(limit, len(windows))
+        chosen = np.unique(np.linspace(0, len(windows) - 1, count).round().astype(np.int64))
+        set_name = path.resolve().parent.name
+        file = DataFile(
+            path, file_digest(path), set_name, path.stem, windows, chosen, window.observed_frames
+        )
+        if any(other.label == file.label for other in files):
+            raise ConfigError(f'--data {path}: a second file for {file.label}; give each once')
+        files.append(file)
+    return files
+
+
+def make_groups(files: Sequence[DataFile]) -> list[Group]:
+    """Give every file alone, then the files of each split together where there are several."""
+    groups = [Group(file.set_name, file.split, (i,)) for i, file in enumerate(files)]
+    for split in dict.fromkeys(file.split for file in files):
+        members = tuple(i for i, file in enumerate(files) if file.split == split)
+        if len(members) > 1:
+            groups.append(Group('both' if len(members) == 2 else 'all', split, members))
+    return groups
+
+
+def multimodal_sets(files: Sequence[DataFile], group: Group) -> list[list[NDArray[np.int64]]]:
+    """
+    Find the multimodal set of every window scored in a group.
+
+    :returns: for each member file, for each window scored, indices into the group's windows, all
+        windows of its files one after another.
+    """
+    last_poses = torch.cat([files[i].last_poses for i in group.members])
+    neighbours = metrics.multimodal_neighbours(last_poses)
+    sets: list[list[NDArray[np.int64]]] = []
+    begin = 0
+    for i in group.members:
+        sets.append([neighbours[begin + int(w)].numpy() for w in files[i].chosen])
+        begin += len(files[i].windows)
+    return sets
+
+
+def baseline_futures(baseline: Baseline, file: DataFile, window: WindowConfig) -> Futures:
+    """Predict the windows scored of a file with a baseline, when asked for."""
+
+    def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        observed = file.observed[first:last]
+        futures = baseline(observed, window.future_frames)
+        root = futures[..., 0, :]
+        displacement = root - observed[:, None, None, -1, 0]
+        return displacement, futures[..., 1:, :] - root[..., None, :]
+
+    return read
+
+
+def score_file(
+    file: DataFile,
+    futures: Futures,
+    alternatives: Alternatives,
+) -> FileScores:
+    """
+    Score the futures of one file.
+
+    :param file: the recordings.
+    :param futures: what was predicted, asked for a few windows at a time.
+    :param alternatives: for each group that the file is in, root-relative futures of all windows
+        of the group ``(N, T_fut, J - 1, 3)`` and for each window scored its multimodal set.
+    """
+    root_future = torch.from_numpy(file.root_future)
+    pose_future = file.pose_futures[torch.from_numpy(file.chosen)]
+    values: dict[str, list[Tensor]] = {}
+    curves: dict[str, list[Tensor]] = {}
+    for first in range(0, len(file.chosen), CHUNK):
+        last = min(first + CHUNK, len(file.chosen))
+        root, pose = (torch.from_numpy(array) for array in futures(first, last))
+        true_root, true_pose = root_future[first:last], pose_future[first:last]
+        world = torch.cat((root[..., None, :], pose + root[..., None, :]), dim=-2)
+        true_world = torch.cat(
+            (true_root[..., None, :], true_pose + true_root[..., None, :]), dim=-2
+        )
+        found: dict[str, Tensor] = {}
+        for name, value in metrics.pose_metrics(pose, true_pose).items():
+            found[f'pose.{name}'] = value
+        for name, value in metrics.world_metrics(world, true_world).items():
+            found[f'world.{name}'] = value
+        for label, (all_futures, sets) in alternatives.items():
+            others = [all_futures[torch.from_numpy(index)] for index in sets[first:last]]
+            for name, value in metrics.multimodal_metrics(pose, others).items():
+                found[f'pose.{name}@{label}'] = value
+        for name, value in found.items():
+            values.setdefault(name, []).append(value)
+        for part, samples, truth in (
+            ('pose', pose, true_pose),
+            ('world', world, true_world),
+        ):
+            errors = metrics.frame_errors(samples.flatten(-2), truth.flatten(-2))
+            best, median = metrics.horizon_curves(errors)
+            curves.setdefault(f'{part}.best', []).append(best)
+            curves.setdefault(f'{part}.median', []).append(median)
+    return FileScores(_joined(values), _joined(curves))
+
+
+def summarise(
+    group: Group,
+    files: Sequence[DataFile],
+    scores: Sequence[FileScores],
+    times_s: Sequence[float],
+) -> dict[str, Any]:
+    """
+    Turn the scores of a group's files into one row.
+
+    :param group: what to put together.
+    :param files: all files.
+    :param scores: of all files, in the same order.
+    :param times_s: seconds after the last observed frame of each future frame.
+    """
+    values = group_values(group, scores)
+    clusters = group_clusters(group, files)
+    row: dict[str, Any] = {
+        'set': group.set_name,
+        'split': group.split,
+        'windows': len(clusters),
+        'clips': len(np.unique(clusters)),
+        'pose': {},
+        'world': {},
+        'interval95': {},
+    }
+    for name, of_windows in values.items():
+        part, measure = name.split('.')
+        row[part][measure] = rounded(of_windows.mean())
+        if measure in ('ade', 'fde'):
+            low, high = bootstrap_interval(of_windows, np.ones_like(of_windows), clusters)
+            row['interval95'][name] = [rounded(low), rounded(high)]
+    row['horizon'] = {'times_s': [rounded(time_s) for time_s in times_s]}
+    for name in scores[group.members[0]].curves:
+        stacked = np.concatenate([scores[i].curves[name] for i in group.members])
+        row['horizon'][name] = [rounded(value) for value in stacked.mean(axis=0)]
+    actions = np.array([action for i in group.members for action in _actions_scored(files[i])])
+    row['actions'] = {
+        str(action): {
+            'windows': int((actions == action).sum()),
+            **{
+                name: rounded(values[name][actions == action].mean())
+                for name in ('pose.ade', 'pose.fde', 'world.ade', 'world.fde')
+            },
+        }
+        for action in sorted(set(actions.tolist()))
+    }
+    return row
+
+
+def group_values(group: Group, scores: Sequence[FileScores]) -> dict[str, NDArray[np.float64]]:
+    """Put every measure of a group's windows together, multimodal ones over the group's sets."""
+    values: dict[str, NDArray[np.float64]] = {}
+    for name in scores[group.members[0]].values:
+        measure, _, owner = name.partition('@')
+        if not owner or owner == group.label:
+            values[measure] = np.concatenate([scores[i].values[name] for i in group.members])
+    return values
+
+
+def group_clusters(group: Group, files: Sequence[DataFile]) -> NDArray[np.int64]:
+    """Give each window scored the number of its clip, over all files of a group."""
+    numbers: list[NDArray[np.int64]] = []
+    begin = 0
+    for i in group.members:
+        numbers.append(files[i].windows.clip[files[i].chosen] + begin)
+        begin += len(files[i].windows.clips)
+    return np.concatenate(numbers)
+
+
+def bootstrap_interval(
+    numerator: NDArray[np.float64],
+    denominator: NDArray[np.float64],
+    clusters: NDArray[np.int64],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """
+    Give the 95 % interval of a ratio of sums, drawing whole clips with replacement.
+
+    Windows overlap and those of one clip are alike, so clips are drawn and not windows. A mean is
+    the ratio to ones.
+
+    :param numerator: for each window, shape ``(N,)``.
+    :param denominator: for each window, shape ``(N,)``.
+    :param clusters: the clip of each window, shape ``(N,)``.
+    :param resamples: how many draws.
+    :param seed: fixes the draws.
+    """
+    _, member = np.unique(clusters, return_inverse=True)
+    count = int(member.max()) + 1
+    upper = np.bincount(member, weights=numerator, minlength=count)
+    lower = np.bincount(member, weights=denominator, minlength=count)
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=resamples)
+    ratios = (drawn @ upper) / (drawn @ lower)
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def compare_with(
+    reference: str,
+    values: Mapping[str, NDArray[np.float64]],
+    against: Mapping[str, NDArray[np.float64]],
+    clusters: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Give the ratios of mean errors to another model's on the same windows, with intervals."""
+    found: dict[str, Any] = {'model': reference}
+    for name in ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde', 'world.ade', 'world.fde'):
+        low, high = bootstrap_interval(values[name], against[name], clusters)
+        found[name] = {
+            'ratio': rounded(values[name].mean() / against[name].mean()),
+            'interval95': [rounded(low), rounded(high)],
+        }
+    return found
+
+
+def find_alternatives(
+    files: Sequence[DataFile], groups: Sequence[Group]
+) -> tuple[Sequence[Alternatives], dict[str, Any]]:
+    """
+    Find the multimodal sets of every group.
+
+    :returns: for each file, by group, what :func:`score_file` wants; and for each group the mean
+        and median size of its sets, and the share of windows that are alone in theirs.
+    """
+    of_files: list[dict[str, tuple[Tensor, Sequence[NDArray[np.int64]]]]] = [{} for _ in files]
+    statistics: dict[str, Any] = {}
+    for group in groups:
+        futures = torch.cat([files[i].pose_futures for i in group.members])
+        sets = multimodal_sets(files, group)
+        for i, of_file in zip(group.members, sets, strict=True):
+            of_files[i][group.label] = (futures, of_file)
+        sizes = np.array([len(index) for of_file in sets for index in of_file])
+        statistics[group.label] = {
+            'mean': rounded(sizes.mean()),
+            'median': rounded(np.median(sizes)),
+            'alone': rounded((sizes == 1).mean()),
+        }
+    return of_files, statistics
+
+
+def _actions_scored(file: DataFile) -> Iterator[str]:
+    actions = file.windows.actions
+    return (actions[int(i)] for i in file.chosen)
+
+
+def _joined(parts: Mapping[str, Sequence[Tensor]]) -> dict[str, NDArray[np.float64]]:
+    return {name: torch.cat(list(of)).double().numpy() for name, of in parts.items()}
+
+
+def rounded(value: float) -> float:
+    """Keep micrometres."""
+    return round(float(value), 6)
