@@ -1,4 +1,4 @@
-"""One person's stamped poses, and the evenly spaced window observed of them, or why there is none."""
+"""One person's stamped poses → evenly spaced observed window, or why not."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import numpy as np
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
-from motion_predictor.layouts import HEAD_TOP_M, NOSE_AHEAD_M, NOSE_UP_M, SPINE_FRACTION
-from motion_predictor.layouts import torso_frame
+from motion_predictor.layouts import (
+    HEAD_TOP_M,
+    NOSE_AHEAD_M,
+    NOSE_UP_M,
+    SPINE_FRACTION,
+    torso_frame,
+)
 from motion_predictor.shapes import require_shape
 from motion_predictor.skeleton import H36M17, Skeleton
 
@@ -232,6 +237,8 @@ class PoseHistory:
         limit = int(kept_s * self.limits.max_source_rate_hz) + 2
         self._poses = _Poses(skeleton.num_joints, limit)
         self._reach_m = _reach(skeleton, self.limits)
+        self._following = _following(skeleton)
+        self._above = [_above(skeleton, joint) for joint in range(skeleton.num_joints)]
         self._grid_s = (
             np.arange(1 - self.window_config.observed_frames, 1) / self.window_config.rate_hz
         )
@@ -263,9 +270,15 @@ class PoseHistory:
     @property
     def newest_root(self) -> np.ndarray | None:
         """Where the person was last: the root joint, or the mean of those seen; metres (3,)."""
-        if not len(self):
-            return None
-        xyz, valid = self._poses.xyz[self._poses.stop - 1], self._poses.valid[self._poses.stop - 1]
+        return self._root(self._poses.stop - 1) if len(self) else None
+
+    @property
+    def oldest_root(self) -> np.ndarray | None:
+        """Where the person was in the oldest pose stored, as :attr:`newest_root`."""
+        return self._root(self._poses.start) if len(self) else None
+
+    def _root(self, index: int) -> np.ndarray:
+        xyz, valid = self._poses.xyz[index], self._poses.valid[index]
         return xyz[0].copy() if valid[0] else xyz[valid].mean(axis=0)
 
     def clear(self) -> None:
@@ -434,9 +447,8 @@ class PoseHistory:
     ) -> int | None:
         # The first pose from which on no joint is missing for too long; None if one still is.
         resumed = 0
-        following = _following(self.skeleton)
         for joint in np.flatnonzero(~valid.all(axis=0)):
-            if int(joint) in following:
+            if int(joint) in self._following:
                 continue
             seen = np.flatnonzero(valid[:, joint])
             if not len(seen) or -times[seen[-1]] > longest:
@@ -450,21 +462,19 @@ class PoseHistory:
 
     def _fill(self, times: np.ndarray, xyz: np.ndarray, valid: np.ndarray) -> np.ndarray:
         # Put joints where they were not seen: (N, J, 3) in, the same without holes out.
-        origin = xyz[-1][valid[-1]].mean(axis=0)
+        origin = xyz[-1, valid[-1]].mean(axis=0)
         points = np.where(valid[..., None], xyz - origin, 0.0)
-        following = _following(self.skeleton)
-        holes = np.flatnonzero(~valid.all(axis=0))
-        filled = ~valid
-        for joint in [j for j in holes if int(j) not in following]:
-            anchor = self._anchor(int(joint), points, valid)
+        holes = [int(joint) for joint in np.flatnonzero(~valid.all(axis=0))]
+        free = [joint for joint in holes if joint not in self._following]
+        for joint in free:
+            anchor = self._anchor(joint, points, valid)
             offset = points[:, joint] - anchor
             points[:, joint] = anchor + _swing(times, offset, valid[:, joint])
-        movable = [int(j) for j in holes if j != 0 and int(j) not in following]
-        self._keep_bones(points, valid, filled, movable)
+        self._keep_bones(points, valid, [joint for joint in free if joint != 0])
         known = np.ones_like(valid)
-        for joint in [j for j in following if not valid[:, j].all()]:
+        for joint in [joint for joint in holes if joint in self._following]:
             axes, scale, _ = torso_frame(points, known)
-            base = points[:, following[joint]]
+            base = points[:, self._following[joint]]
             if valid[:, joint].any():
                 local = np.einsum('nij,ni->nj', axes, points[:, joint] - base)
                 local = _swing(times, local, valid[:, joint])
@@ -480,22 +490,23 @@ class PoseHistory:
 
     def _anchor(self, joint: int, points: np.ndarray, valid: np.ndarray) -> np.ndarray:
         # What a joint that was not seen is filled in from: its parent, or the root's neighbours.
-        parent = self.skeleton.parents[joint]
+        parent = self._above[joint]
         if parent >= 0:
             return points[:, parent]
-        steady = valid.all(axis=0)
-        near = [child for child, above in self.skeleton.bones if above == joint and steady[child]]
-        near = near or list(np.flatnonzero(steady))
+        steady = [int(other) for other in np.flatnonzero(np.all(valid, axis=0))]
+        near = [child for child in steady if self._above[child] == joint] or steady
         return points[:, near].mean(axis=1) if near else np.zeros_like(points[:, joint])
 
     def _keep_bones(
-        self, points: np.ndarray, valid: np.ndarray, filled: np.ndarray, movable: list[int]
+        self, points: np.ndarray, valid: np.ndarray, movable: list[int]
     ) -> None:
         # Move filled joints until the bones to their neighbours have the person's lengths.
         bones = [
             (child, parent)
-            for child, parent in self.skeleton.bones
-            if child in movable or parent in movable
+            for child, parent in enumerate(self._above)
+            if parent >= 0
+            and child not in self._following
+            and (child in movable or parent in movable)
         ]
         lengths = {}
         for child, parent in bones:
@@ -510,8 +521,8 @@ class PoseHistory:
                 along = points[:, child] - points[:, parent]
                 length = np.maximum(np.sqrt((along * along).sum(axis=1)), 1e-6)
                 excess = ((length - lengths[child]) / length)[:, None] * along
-                move_child = filled[:, child] & (child in movable)
-                move_parent = filled[:, parent] & (parent in movable)
+                move_child = ~valid[:, child] & (child in movable)
+                move_parent = ~valid[:, parent] & (parent in movable)
                 share = np.where(move_child & move_parent, 0.5, 1.0)[:, None]
                 points[:, child] -= np.where(move_child[:, None], share * excess, 0.0)
                 points[:, parent] += np.where(move_parent[:, None], share * excess, 0.0)
@@ -574,6 +585,15 @@ def _following(skeleton: Skeleton) -> dict[int, int]:
     }
 
 
+def _above(skeleton: Skeleton, joint: int) -> int:
+    # The nearest joint towards the root that does not merely follow the torso; -1 for the root.
+    following = _following(skeleton)
+    joint = skeleton.parents[joint]
+    while joint in following:
+        joint = skeleton.parents[joint]
+    return joint
+
+
 def _swing(times: np.ndarray, offsets: np.ndarray, seen: np.ndarray) -> np.ndarray:
     # Vectors (N, 3) where not seen: turned evenly between those seen, held at the ends.
     known = np.flatnonzero(seen)
@@ -611,7 +631,7 @@ def _hermite(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarra
         (width * u * v * v, tangents[left]),
         (-width * u * u * v, tangents[left + 1]),
     )
-    return sum(factor[:, None] * part for factor, part in parts)
+    return np.sum([factor[:, None] * part for factor, part in parts], axis=0)
 
 
 def _smooth(
@@ -647,5 +667,5 @@ def _smooth(
     first = np.zeros((len(at), 3, 1))
     first[:, 0] = 1.0
     solved = np.linalg.solve(normal, first)[..., 0]  # (T, 3)
-    kernel = sum(solved[:, power, None] * columns[power] for power in range(3))  # (T, N)
+    kernel = np.einsum('tp,ptn->tn', solved, np.stack(columns))  # (T, N)
     result[enough] = (kernel @ values)[enough]

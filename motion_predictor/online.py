@@ -1,0 +1,641 @@
+"""Observations of several people in, their predicted futures out: state and timing, no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+import math
+import threading
+from typing import Protocol, TYPE_CHECKING
+
+import numpy as np
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError, SkeletonError
+from motion_predictor.history import (
+    AddOutcome,
+    HistoryCounters,
+    HistoryLimits,
+    NotReady,
+    ObservedWindow,
+    PoseHistory,
+)
+from motion_predictor.layouts import Layout
+from motion_predictor.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from motion_predictor.predictor import Prediction
+
+_NS = 1e-9
+_MAX_HELD = 64
+_FAR_FROM_ORIGIN_M = 100.0  # float32 would lose hundredths of a millimetre from here on
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineLimits:
+    """What is accepted of a tracker, for one person and for all together."""
+
+    history: HistoryLimits = field(default_factory=HistoryLimits)
+    min_confidence: float = 0.2
+    """A joint of lower confidence counts as missing; one without confidence does not."""
+    stale_timeout_s: float = 1.0
+    """A person not seen for longer has departed."""
+    max_future_s: float = 0.5
+    """An observation stamped further ahead of the clock is dropped."""
+    jump_back_s: float = 0.5
+    """Stamps that fall back by more, on everyone, are a new beginning (a recording's loop)."""
+    reassociate_within_m: float = 0.5
+    """A new id this near to where another vanished takes over its history; 0 for never."""
+    reassociate_within_s: float = 0.5
+    """As long as the other vanished no longer ago than this."""
+
+    def __post_init__(self) -> None:
+        bounds = {
+            'min_confidence': (0.0, 1000.0),
+            'stale_timeout_s': (0.05, 60.0),
+            'max_future_s': (0.0, 3600.0),
+            'jump_back_s': (0.1, 60.0),
+            'reassociate_within_m': (0.0, 5.0),
+            'reassociate_within_s': (0.0, 5.0),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # NaN fails too
+                raise ConfigError(f'{name}={value}: must lie in {low}..{high}')
+
+
+@dataclass(frozen=True)
+class Observation:
+    """
+    One person as one message shows them, in whatever order the publisher's joints have.
+
+    ``xyz`` (J, 3) metres in ``frame_id``; ``confidence`` (J,), NaN where there is none;
+    ``valid`` (J,) bool; both may be None.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    person: str
+    xyz: np.ndarray
+    confidence: np.ndarray | None = None
+    valid: np.ndarray | None = None
+
+
+class ObserveOutcome(Enum):
+    """What became of an observation."""
+
+    STORED = 'stored'
+    MALFORMED = 'malformed'
+    """Arrays of another shape than the layout's."""
+    FAR_FUTURE = 'far_future'
+    DUPLICATE = 'duplicate'
+    TOO_LATE = 'too_late'
+    WITHOUT_BODY = 'without_body'
+    HELD = 'held'
+    """Far back in time: stored if those after it show that time has begun anew."""
+
+
+@dataclass(frozen=True)
+class ObserveResult:
+    """What became of an observation; ``reset`` when it made everything before it void."""
+
+    outcome: ObserveOutcome
+    reset: bool = False
+
+    @property
+    def stored(self) -> bool:
+        """Tell whether it changes what is predicted next."""
+        return self.outcome is ObserveOutcome.STORED
+
+
+class Excluded(Enum):
+    """Why a person with a history was left out, beside :class:`NotReady`."""
+
+    NOT_SEEN_LATELY = 'not_seen_lately'
+    """Others were seen since, for longer than a gap may last."""
+    TOO_MANY_PERSONS = 'too_many_persons'
+    """max_persons others are nearer to the reference point."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything one prediction needs, taken at one instant; immutable by convention."""
+
+    stamp_ns: int
+    """Of the newest observation used; of the newest one there was, when nobody is predicted."""
+    frame_id: str
+    persons: tuple[str, ...]
+    windows: tuple[ObservedWindow, ...]
+    unpredicted: Mapping[str, NotReady | Excluded]
+    departed: tuple[str, ...]
+    """People whose histories were dropped since the last snapshot."""
+    reassociated: Mapping[str, str]
+    """New id to the former id whose history it took over (the former one has departed)."""
+
+
+@dataclass(frozen=True)
+class OnlinePrediction:
+    """
+    Predicted futures of everyone who could be predicted, P people, in order of distance.
+
+    Frame i of every future lies ``(i + 1) / rate_hz`` after ``stamp_ns``, also for a person who
+    was last seen a little earlier (``ages_s``): that future is shifted by the age, and since it
+    then ends earlier, only its first ``horizon_frames`` frames are the model's; those after
+    repeat its last.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    persons: tuple[str, ...]
+    prediction: Prediction | None
+    """None when nobody is predicted."""
+    stamps_ns: np.ndarray
+    """Newest observation of each person, int64 (P,)."""
+    last_poses: np.ndarray
+    """As observed at ``stamps_ns``, float64 (P, J, 3) metres."""
+    last_filled: np.ndarray
+    """Joints of ``last_poses`` that were not seen but filled in, bool (P, J)."""
+    padded_frames: np.ndarray
+    """Observed frames that repeat the first pose, int64 (P,)."""
+    horizon_frames: np.ndarray
+    """Frames of each person's futures that are the model's, int64 (P,)."""
+    unpredicted: Mapping[str, NotReady | Excluded]
+    departed: tuple[str, ...]
+    reassociated: Mapping[str, str]
+
+    @property
+    def ages_s(self) -> np.ndarray:
+        """How much older than ``stamp_ns`` each person's newest observation is, (P,)."""
+        return (self.stamp_ns - self.stamps_ns) * _NS
+
+
+class FuturePredictor(Protocol):
+    """What is asked of a model: :class:`motion_predictor.predictor.Predictor` has it."""
+
+    @property
+    def window(self) -> WindowConfig:
+        """What it sees and predicts."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Its joints."""
+
+    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+        """Sample futures of ``(P, T_obs, J, 3)``."""
+
+
+@dataclass
+class OnlineCounters:
+    """How often each rule for several people has acted."""
+
+    observations: int = 0
+    observations_malformed: int = 0
+    observations_far_future: int = 0
+    observations_held: int = 0
+    """Held back as a possible jump back in time."""
+    observations_too_late: int = 0
+    """Of those held: dropped, since time went on."""
+    joints_low_confidence: int = 0
+    resets_jump_back: int = 0
+    resets_frame_change: int = 0
+    resets_asked: int = 0
+    persons_appeared: int = 0
+    persons_departed: int = 0
+    persons_evicted: int = 0
+    """Dropped because too many others were seen since."""
+    persons_reassociated: int = 0
+    snapshots: int = 0
+    predictions: int = 0
+    """Calls of the model."""
+
+
+@dataclass
+class _Person:
+    """What is kept of a person."""
+
+    history: PoseHistory
+    arrival_ns: int | None
+    """The caller's clock when the last pose came."""
+    may_be_known: bool = True
+    """Still to be compared with those who vanished."""
+
+
+class OnlinePredictor:
+    """
+    Histories of several people, and one model for all of them.
+
+    :meth:`observe` only stores and may be called from any thread. A worker calls
+    :meth:`predict`, or :meth:`snapshot` (short, under the lock) and then :meth:`run` (the model,
+    without it). The worker also has to call one of the first two every so often when nothing is
+    observed, or nobody departs.
+
+    Every person is predicted from a window that ends at their own newest pose, never from one
+    stretched to somebody else's. The output stamp is the newest of theirs, and each future is
+    shifted by its person's age: see :class:`OnlinePrediction`. A person whose newest pose is
+    older than the newest observation of all by more than the longest gap that may be filled is
+    left out until seen again.
+    """
+
+    def __init__(
+        self,
+        predictor: FuturePredictor,
+        limits: OnlineLimits | None = None,
+        *,
+        layout: Layout | None = None,
+        max_persons: int = 8,
+        samples: int = 50,
+        seed: int = 0,
+        reference_point_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        """
+        Begin with nobody.
+
+        :param predictor: the model.
+        :param limits: what is accepted of the tracker.
+        :param layout: the publisher's joints; the model's own when None.
+        :param max_persons: at most so many are predicted, the nearest to the reference point.
+        :param samples: futures of each person.
+        :param seed: of the samples.
+        :param reference_point_m: in the frame of the observations.
+        :raises ConfigError: if a setting cannot work.
+        :raises SkeletonError: if the layout does not give the model's joints.
+        """
+        if not 1 <= max_persons <= 1000:
+            raise ConfigError(f'max_persons={max_persons}: must lie in 1..1000')
+        if not 1 <= samples <= 10_000:
+            raise ConfigError(f'samples={samples}: must lie in 1..10000')
+        if seed < 0:
+            raise ConfigError(f'seed={seed}: must not be negative')
+        reference = np.array(reference_point_m, dtype=np.float64)
+        if reference.shape != (3,) or not np.isfinite(reference).all():
+            raise ConfigError(f'reference_point_m={reference_point_m}: must be three numbers')
+        if layout is not None and predictor.skeleton.name != 'h36m17':
+            raise SkeletonError(
+                f'layout {layout.name} gives the joints of h36m17, the model has those of '
+                f'{predictor.skeleton.name}'
+            )
+        self.predictor = predictor
+        self.limits = limits or OnlineLimits()
+        self.layout = layout
+        self.max_persons = max_persons
+        self.samples = samples
+        self.seed = seed
+        self._reference = reference
+        self._max_tracked = max(4 * max_persons, 16)
+        self._lock = threading.Lock()
+        self._persons: dict[str, _Person] = {}
+        self._held: list[tuple[Observation, int | None]] = []
+        self._departed: list[str] = []
+        self._frame_id = ''
+        self._newest_ns: int | None = None
+        self._news = False
+        self._counters = OnlineCounters()
+        self._history_counters = HistoryCounters()
+        self._left_out: dict[str, int] = {
+            f'left_out_{reason.value}': 0 for kind in (NotReady, Excluded) for reason in kind
+        }
+
+    # Storing: any thread
+
+    def observe(self, observation: Observation, now_ns: int | None = None) -> ObserveResult:
+        """
+        Store one person's pose.
+
+        :param observation: joints in the layout's order, or the model's.
+        :param now_ns: the clock that stamps are compared with; None: take any stamp, and tell
+            who is stale from stamps alone.
+        """
+        with self._lock:
+            self._counters.observations += 1
+            if not self._well_formed(observation):
+                self._counters.observations_malformed += 1
+                return ObserveResult(ObserveOutcome.MALFORMED)
+            if now_ns is not None and observation.stamp_ns - now_ns > self._ns('max_future_s'):
+                self._counters.observations_far_future += 1
+                return ObserveResult(ObserveOutcome.FAR_FUTURE)
+            reset = self._enter_frame(observation.frame_id)
+            if self._is_far_back(observation):
+                self._counters.observations_held += 1
+                self._held = [*self._held[1 - _MAX_HELD :], (observation, now_ns)]
+                if len({held.stamp_ns for held, _ in self._held}) < 2:
+                    return ObserveResult(ObserveOutcome.HELD, reset)
+                # Nothing newer came in between: time has begun anew.
+                self._counters.resets_jump_back += 1
+                held, self._held = self._held, []
+                self._clear()
+                return [ObserveResult(self._store(*each), True) for each in held][-1]
+            self._counters.observations_too_late += len(self._held)
+            self._held = []
+            return ObserveResult(self._store(observation, now_ns), reset)
+
+    def observe_nobody(self, stamp_ns: int, frame_id: str, now_ns: int | None = None) -> None:
+        """
+        Note that the tracker saw nobody: an empty message.
+
+        :param stamp_ns: when.
+        :param frame_id: of the message; '' when it does not say.
+        :param now_ns: as for :meth:`observe`.
+        """
+        with self._lock:
+            if now_ns is not None and stamp_ns - now_ns > self._ns('max_future_s'):
+                return
+            if frame_id:
+                self._enter_frame(frame_id)
+            if self._newest_ns is None or stamp_ns > self._newest_ns:
+                self._newest_ns = stamp_ns
+                self._news = True
+
+    def reset(self) -> None:
+        """Forget everyone, who is then reported as departed: the clock has jumped."""
+        with self._lock:
+            self._counters.resets_asked += 1
+            self._held = []
+            self._clear()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Give every counter by its name, summed over all people there were."""
+        with self._lock:
+            return {
+                **{entry.name: getattr(self._counters, entry.name) for entry in _ENTRIES},
+                **self._history_counters.as_dict(),
+                **self._left_out,
+            }
+
+    @property
+    def source_rates_hz(self) -> dict[str, float]:
+        """Poses per second of each person who is there, from the stamps' median spacing."""
+        with self._lock:
+            periods = {name: person.history.period_s for name, person in self._persons.items()}
+        return {name: 1.0 / period for name, period in periods.items() if period}
+
+    # Predicting: one worker
+
+    def predict(self, now_ns: int | None = None) -> OnlinePrediction | None:
+        """
+        Predict everyone who can be, in one call of the model.
+
+        :param now_ns: as for :meth:`observe`.
+        :returns: None when nothing has changed since the last call.
+        """
+        snapshot = self.snapshot(now_ns)
+        return None if snapshot is None else self.run(snapshot)
+
+    def snapshot(self, now_ns: int | None = None) -> Snapshot | None:
+        """
+        Take the windows of everyone who is there, and drop those who are stale.
+
+        :param now_ns: as for :meth:`observe`.
+        :returns: None when nothing has changed since the last call.
+        """
+        with self._lock:
+            self._drop_stale(now_ns)
+            if not self._news and not self._departed:
+                return None
+            self._counters.snapshots += 1
+            self._news = False
+            reassociated = self._reassociate()
+            windows, unpredicted = self._windows()
+            for reason in unpredicted.values():
+                self._left_out[f'left_out_{reason.value}'] += 1
+            departed = tuple(name for name in self._departed if name not in self._persons)
+            self._departed = []
+            newest = max((window.stamp_ns for window in windows.values()), default=None)
+            stamp_ns = (self._newest_ns or 0) if newest is None else newest
+            return Snapshot(
+                stamp_ns,
+                self._frame_id,
+                tuple(windows),
+                tuple(windows.values()),
+                unpredicted,
+                tuple(dict.fromkeys(departed)),
+                reassociated,
+            )
+
+    def run(self, snapshot: Snapshot) -> OnlinePrediction:
+        """
+        Run the model on a snapshot; takes no lock.
+
+        :param snapshot: from :meth:`snapshot`.
+        """
+        windows, joints = snapshot.windows, self.predictor.skeleton.num_joints
+        frames = self.predictor.window.future_frames
+        stamps = np.array([window.stamp_ns for window in windows], dtype=np.int64)
+        last = np.array([window.poses[-1] for window in windows]).reshape(-1, joints, 3)
+        filled = np.array([window.filled[-1] for window in windows], bool).reshape(-1, joints)
+        padded = np.array([window.padded_frames for window in windows], dtype=np.int64)
+        prediction = None
+        lag = (snapshot.stamp_ns - stamps) * _NS * self.predictor.window.rate_hz  # frames
+        if len(windows):
+            prediction = self._call_model(np.stack([window.poses for window in windows]))
+            if lag.any():
+                futures = prediction.futures.copy()
+                for person in np.flatnonzero(lag):
+                    futures[person] = _advance(last[person], futures[person], lag[person])
+                prediction = replace(prediction, futures=futures)
+        return OnlinePrediction(
+            snapshot.stamp_ns,
+            snapshot.frame_id,
+            snapshot.persons,
+            prediction,
+            stamps,
+            last,
+            filled,
+            padded,
+            np.maximum(np.floor(frames - lag + 1e-6), 0).astype(np.int64),
+            snapshot.unpredicted,
+            snapshot.departed,
+            snapshot.reassociated,
+        )
+
+    def _call_model(self, observed: np.ndarray) -> Prediction:
+        # Far from the frame's origin float32 is too coarse for the model's differences.
+        with self._lock:
+            self._counters.predictions += 1
+            samples, seed = self.samples, self.seed
+        origins = observed[:, -1:, :1].copy()  # (P, 1, 1, 3)
+        if np.abs(origins).max() < _FAR_FROM_ORIGIN_M:
+            return self.predictor.predict(observed, samples=samples, seed=seed)
+        near = self.predictor.predict(observed - origins, samples=samples, seed=seed)
+        futures = (near.futures + origins[:, None]).astype(near.futures.dtype)
+        return replace(near, futures=futures)
+
+    # Under the lock
+
+    def _ns(self, limit: str) -> int:
+        return round(getattr(self.limits, limit) / _NS)
+
+    def _well_formed(self, observation: Observation) -> bool:
+        source = self.layout or self.predictor.skeleton
+        joints = source.num_joints
+        return np.shape(observation.xyz) == (joints, 3) and all(
+            array is None or np.shape(array) == (joints,)
+            for array in (observation.confidence, observation.valid)
+        )
+
+    def _enter_frame(self, frame_id: str) -> bool:
+        changed = frame_id != self._frame_id
+        reset = changed and bool(self._persons or self._held)
+        if reset:
+            self._counters.resets_frame_change += 1
+            self._held = []
+            self._clear()
+        self._frame_id = frame_id
+        return reset
+
+    def _is_far_back(self, observation: Observation) -> bool:
+        person = self._persons.get(observation.person)
+        newest, longest = self._newest_ns, self._ns('jump_back_s')
+        if person is not None:
+            newest = person.history.newest_stamp_ns
+        else:
+            longest = max(longest, self._ns('stale_timeout_s'))
+        return newest is not None and newest - observation.stamp_ns > longest
+
+    def _clear(self) -> None:
+        self._departed += self._persons
+        self._counters.persons_departed += len(self._persons)
+        self._persons = {}
+        self._newest_ns = None
+        self._news = True
+
+    def _store(self, observation: Observation, now_ns: int | None) -> ObserveOutcome:
+        xyz, valid = self._to_model(observation)
+        name = observation.person
+        person = self._persons.get(name)
+        if person is None:
+            history = PoseHistory(
+                self.predictor.window,
+                self.predictor.skeleton,
+                self.limits.history,
+                self._history_counters,
+            )
+            person = _Person(history, now_ns)
+        outcome = person.history.add(observation.stamp_ns, xyz, valid)
+        if not outcome.accepted:
+            return _OUTCOMES[outcome]
+        person.arrival_ns = now_ns
+        if name not in self._persons:
+            self._counters.persons_appeared += 1
+            self._persons[name] = person
+            self._evict(name)
+        self._newest_ns = max(self._newest_ns or observation.stamp_ns, observation.stamp_ns)
+        self._news = True
+        return ObserveOutcome.STORED
+
+    def _to_model(self, observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+        xyz = np.asarray(observation.xyz, dtype=np.float64)
+        valid = np.ones(len(xyz), dtype=bool)
+        if observation.valid is not None:
+            valid &= np.asarray(observation.valid, dtype=bool)
+        if observation.confidence is not None:
+            low = np.asarray(observation.confidence) < self.limits.min_confidence  # not for NaN
+            self._counters.joints_low_confidence += int((low & valid).sum())
+            valid &= ~low
+        return (xyz, valid) if self.layout is None else self.layout.to_model(xyz, valid)
+
+    def _evict(self, newcomer: str) -> None:
+        if len(self._persons) <= self._max_tracked:
+            return
+        name = min(
+            (other for other in self._persons if other != newcomer),
+            key=lambda other: (
+                self._persons[other].history.newest_stamp_ns,
+                -self._distance(self._persons[other]),
+            ),
+        )
+        self._counters.persons_evicted += 1
+        self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        del self._persons[name]
+        self._departed.append(name)
+        self._counters.persons_departed += 1
+
+    def _distance(self, person: _Person) -> float:
+        root = person.history.newest_root
+        return math.inf if root is None else float(np.linalg.norm(root - self._reference))
+
+    def _drop_stale(self, now_ns: int | None) -> None:
+        timeout = self._ns('stale_timeout_s')
+        for name, person in list(self._persons.items()):
+            newest = person.history.newest_stamp_ns
+            if now_ns is not None and person.arrival_ns is not None:
+                # By arrival, so that a tracker whose clock is off is not always stale.
+                absent = now_ns - person.arrival_ns
+            else:
+                absent = (self._newest_ns or 0) - (newest or 0)
+            if absent > timeout:
+                self._drop(name)
+
+    def _reassociate(self) -> dict[str, str]:
+        # New ids that begin where and when others vanished take over their histories.
+        renamed: dict[str, str] = {}
+        within_m, within_ns = self.limits.reassociate_within_m, self._ns('reassociate_within_s')
+        pairs = []
+        for new, person in self._persons.items():
+            begin = person.history.oldest_stamp_ns
+            # The message that brought the newcomer may still be arriving: wait for the next.
+            if not person.may_be_known or begin is None or begin >= (self._newest_ns or 0):
+                continue
+            person.may_be_known = False
+            if not within_m:
+                continue
+            for former, other in self._persons.items():
+                vanished = other.history.newest_stamp_ns
+                if former == new or vanished is None or not 0 < begin - vanished <= within_ns:
+                    continue
+                here, there = person.history.oldest_root, other.history.newest_root
+                if here is not None and there is not None:
+                    apart = float(np.linalg.norm(here - there))
+                    if apart <= within_m:
+                        pairs.append((apart, new, former))
+        for _, new, former in sorted(pairs):
+            if new in renamed or former in renamed.values() or former in renamed:
+                continue
+            self._persons[new].history.absorb(self._persons[former].history)
+            self._drop(former)
+            renamed[new] = former
+            self._counters.persons_reassociated += 1
+        return renamed
+
+    def _windows(
+        self,
+    ) -> tuple[dict[str, ObservedWindow], dict[str, NotReady | Excluded]]:
+        windows: dict[str, ObservedWindow] = {}
+        unpredicted: dict[str, NotReady | Excluded] = {}
+        for name in sorted(self._persons, key=lambda name: self._distance(self._persons[name])):
+            history = self._persons[name].history
+            newest, period = history.newest_stamp_ns, history.period_s
+            age_s = ((self._newest_ns or 0) - (newest or 0)) * _NS
+            if age_s > self.limits.history.max_joint_gap_s + 1.5 * (period or 0.0):
+                unpredicted[name] = Excluded.NOT_SEEN_LATELY
+            elif len(windows) == self.max_persons:
+                unpredicted[name] = Excluded.TOO_MANY_PERSONS
+            else:
+                window = history.window()
+                if isinstance(window, NotReady):
+                    unpredicted[name] = window
+                else:
+                    windows[name] = window
+        return windows, unpredicted
+
+
+_ENTRIES = fields(OnlineCounters)
+_OUTCOMES = {
+    AddOutcome.DUPLICATE: ObserveOutcome.DUPLICATE,
+    AddOutcome.TOO_LATE: ObserveOutcome.TOO_LATE,
+    AddOutcome.WITHOUT_BODY: ObserveOutcome.WITHOUT_BODY,
+}
+
+
+def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:
+    # Futures (S, T, J, 3) as seen lag_frames later: straight between frames, the last repeated.
+    samples, frames = futures.shape[:2]
+    begin = np.broadcast_to(last.astype(futures.dtype), (samples, 1, *last.shape))
+    path = np.concatenate((begin, futures), axis=1)  # (S, T + 1, J, 3)
+    at = np.minimum(np.arange(1, frames + 1) + lag_frames, frames)
+    left = np.minimum(at.astype(np.int64), frames - 1)
+    share = (at - left).astype(futures.dtype)[:, None, None]
+    return path[:, left] + share * (path[:, left + 1] - path[:, left])
