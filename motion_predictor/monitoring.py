@@ -1,0 +1,95 @@
+"""Rates, latencies and counters of a running node, as plain thread-safe objects."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+import threading
+
+import numpy as np
+
+
+class LatencyLog:
+    """The latest latencies of each stage, and their percentiles."""
+
+    def __init__(self, stages: tuple[str, ...], keep: int = 600) -> None:
+        """
+        Start empty.
+
+        :param stages: names of the stages.
+        :param keep: how many of the latest values of a stage count.
+        """
+        self._lock = threading.Lock()
+        self._values: dict[str, deque[float]] = {stage: deque(maxlen=keep) for stage in stages}
+
+    def add(self, latencies_s: Mapping[str, float]) -> None:
+        """Note one latency in seconds for each stage named."""
+        with self._lock:
+            for stage, value in latencies_s.items():
+                self._values[stage].append(value)
+
+    def percentiles_s(self, *percents: float) -> dict[str, tuple[float, ...]]:
+        """Get the percentiles in seconds of each stage that has values."""
+        with self._lock:
+            held = {stage: list(values) for stage, values in self._values.items() if values}
+        return {
+            stage: tuple(float(p) for p in np.percentile(values, percents))
+            for stage, values in held.items()
+        }
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            for values in self._values.values():
+                values.clear()
+
+
+class EventRate:
+    """How often something happened lately, by a clock that the caller reads."""
+
+    def __init__(self, window_s: float = 3.0) -> None:
+        """
+        Start with no events.
+
+        :param window_s: length of the past that counts, in seconds.
+        """
+        self._lock = threading.Lock()
+        self._window_s = window_s
+        self._times: deque[float] = deque(maxlen=4096)
+
+    def note(self, now_s: float) -> None:
+        """Count one event."""
+        with self._lock:
+            self._times.append(now_s)
+
+    def rate_hz(self, now_s: float) -> float:
+        """Get the mean rate over the window; 0.0 with fewer than two events in it."""
+        with self._lock:
+            while self._times and self._times[0] < now_s - self._window_s:
+                self._times.popleft()
+            if len(self._times) < 2 or self._times[-1] <= self._times[0]:
+                return 0.0
+            return (len(self._times) - 1) / (self._times[-1] - self._times[0])
+
+
+class Counts:
+    """Named counters that any thread may add to."""
+
+    def __init__(self, *names: str) -> None:
+        """
+        Start at zero.
+
+        :param names: counters that are shown although nothing was counted yet.
+        """
+        self._lock = threading.Lock()
+        self._counts = Counter(dict.fromkeys(names, 0))
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Add to one counter."""
+        with self._lock:
+            self._counts[name] += count
+
+    def snapshot(self) -> dict[str, int]:
+        """Get all counters, by name."""
+        with self._lock:
+            return dict(sorted(self._counts.items()))

@@ -1,0 +1,926 @@
+"""
+The ROS 2 node: parameters, topics, lifecycle, one worker thread and diagnostics.
+
+``python -m motion_predictor.node --ros-args -p autostart:=true`` runs it without a launch file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+import signal
+import sys
+import threading
+from time import perf_counter
+import traceback
+from typing import Any, NamedTuple
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+import numpy as np
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+import rclpy
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import (
+    LifecycleNode,
+    LifecyclePublisher,
+    LifecycleState,
+    TransitionCallbackReturn,
+)
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.time import Time
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import String
+from visualization_msgs.msg import MarkerArray
+
+from motion_predictor import messages
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.history import HistoryLimits
+from motion_predictor.layouts import Layout, layout
+from motion_predictor.messages import DecodedPerson, MarkerPerson, MessageError
+from motion_predictor.monitoring import Counts, EventRate, LatencyLog
+from motion_predictor.online import (
+    Observation,
+    ObserveOutcome,
+    OnlineLimits,
+    OnlinePrediction,
+    OnlinePredictor,
+    Snapshot,
+)
+from motion_predictor.parameters import (
+    AT_CONFIGURE,
+    BY_NAME,
+    Parameter,
+    PARAMETERS,
+    Settings,
+    unknown_parameter_message,
+)
+from motion_predictor.predictor import Predictor
+from motion_predictor.weights import default_weights
+
+NODE_NAME = 'motion_predictor'
+INBOX_SIZE = 512
+"""Messages that wait for the worker: over a second of the fastest input."""
+IDLE_PERIOD_S = 0.05
+"""How often the worker looks for people who have gone while nothing arrives."""
+WARN_PERIOD_S = 5.0
+SLOW_INPUT_HZ = 10.0
+STAGES = ('queue', 'history', 'model', 'message', 'publish', 'total')
+FOREIGN_PARAMETERS = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
+
+
+class Arrival(NamedTuple):
+    """A message as the callback stored it, with the node's clock and a stopwatch reading."""
+
+    topic: str
+    message: Any
+    received_ns: int
+    received_s: float
+
+
+class PersonNumbers:
+    """The numbers of people in ~/predictions; a tracker's own number is kept where it is free."""
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def table(self) -> dict[str, int]:
+        """Number by the person's name, of everyone now here."""
+        return dict(self._numbers)
+
+    def update(self, present: list[str], renamed: Mapping[str, str] | None = None) -> bool:
+        """
+        Forget who has gone and number who is new.
+
+        :param present: names of everyone now here.
+        :param renamed: new name to the former one, whose number goes on.
+        :returns: whether the table changed.
+        """
+        for new, former in (renamed or {}).items():
+            if former in self._numbers:
+                self._numbers[new] = self._numbers.pop(former)
+        kept = {name: n for name, n in self._numbers.items() if name in present}
+        for name in present:
+            if name not in kept:
+                kept[name] = self._free_number(name, set(kept.values()))
+        changed = kept != self._numbers
+        self._numbers = kept
+        return changed
+
+    @staticmethod
+    def _free_number(name: str, taken: set[int]) -> int:
+        tail = name.rpartition('/')[2]
+        if tail.isascii() and tail.isdigit() and int(tail) < 2**32 and int(tail) not in taken:
+            return int(tail)
+        return next(n for n in range(len(taken) + 1) if n not in taken)
+
+
+class FrameTransforms:
+    """Transforms into one frame, by tf2_ros, which is imported only when it is needed."""
+
+    def __init__(self, node: Any, target_frame: str) -> None:
+        """
+        Start to listen to TF.
+
+        :raises ConfigError: if tf2_ros is not installed.
+        """
+        try:
+            import tf2_ros
+        except ImportError as error:
+            raise ConfigError(
+                f'target_frame={target_frame!r}: needs tf2_ros, which cannot be imported '
+                f'({error}); install ros-$ROS_DISTRO-tf2-ros-py, or leave target_frame empty '
+                'and set input.rotation'
+            ) from None
+        self.target_frame = target_frame
+        self._buffer = tf2_ros.Buffer(node=node)
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        self._failure = tf2_ros.TransformException
+
+    def lookup(
+        self, frame_id: str, stamp_ns: int, timeout_s: float
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """
+        Find where a frame was.
+
+        :returns: rotation (3, 3) and translation (3,) in metres that take points of the frame
+            into the target frame; None where TF does not know them (yet).
+        """
+        try:
+            found = self._buffer.lookup_transform(
+                self.target_frame,
+                frame_id,
+                Time(nanoseconds=stamp_ns),
+                timeout=Duration(seconds=timeout_s),
+            ).transform
+        except self._failure:
+            return None
+        turn, shift = found.rotation, found.translation
+        matrix = messages.rotation_matrix([turn.x, turn.y, turn.z, turn.w])
+        return matrix, np.array([shift.x, shift.y, shift.z])
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.unregister()
+
+
+def ros_descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """Describe one parameter to ROS: text, range and read-only mark."""
+    parts = [parameter.description]
+    if parameter.unit:
+        parts.append(f'Unit: {parameter.unit}.')
+    if parameter.applies == AT_CONFIGURE:
+        parts.append('Set it before configure.')
+    descriptor = ParameterDescriptor(
+        name=parameter.name,
+        description=' '.join(parts),
+        additional_constraints=parameter.allowed,
+        read_only=parameter.read_only,
+    )
+    low, high = parameter.minimum, parameter.maximum
+    if low is not None and high is not None:
+        if isinstance(parameter.default, int):
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    return descriptor
+
+
+def make_online(predictor: Predictor, source: Layout, settings: Settings) -> OnlinePredictor:
+    """Make the people's histories with the limits that the parameters give."""
+    limits = OnlineLimits(
+        history=HistoryLimits(
+            max_joint_gap_s=settings.number('max_joint_gap_s'),
+            min_observed_s=settings.number('min_observed_s'),
+        ),
+        min_confidence=settings.number('input.min_confidence'),
+        **{
+            name: settings.number(name)
+            for name in (
+                'stale_timeout_s', 'max_future_s', 'jump_back_s', 'reassociate_within_m',
+                'reassociate_within_s',
+            )
+        },
+    )  # fmt: skip
+    x, y, z = settings.numbers('reference_point_m')
+    return OnlinePredictor(
+        predictor,
+        limits,
+        layout=source,
+        max_persons=settings.integer('max_persons'),
+        samples=settings.integer('samples'),
+        seed=settings.integer('seed'),
+        reference_point_m=(x, y, z),
+    )
+
+
+def output_frames(settings: Settings, rate_hz: float, future_frames: int) -> np.ndarray:
+    """
+    Choose which frames of a future are published.
+
+    :returns: indices, at least one; every ``output.step_s`` up to ``horizon_s``.
+    """
+    stride = max(1, round(settings.number('output.step_s') * rate_hz))
+    last = min(future_frames, int(settings.number('horizon_s') * rate_hz + 1e-6))
+    frames = np.arange(stride, last + 1, stride) - 1
+    return frames if len(frames) else np.array([max(last, 1) - 1])
+
+
+@dataclass
+class Session:
+    """Everything that configure makes: the model, the adapters and the people's state."""
+
+    predictor: Predictor
+    online: OnlinePredictor
+    form: messages.InputFormat
+    message_type: type
+    decode: Callable[[Any, messages.InputFormat], list[DecodedPerson]]
+    scale: float
+    turn: np.ndarray | None  # (3, 3), input to level; None where the input is level
+    transforms: FrameTransforms | None
+    markers: messages.MarkerEncoder
+    cloud: messages.CloudEncoder
+    numbers: PersonNumbers
+    fresh: bool = False  # something arrived since the last prediction
+    waiting_frames: int = 0  # messages with people since the last prediction
+    used: tuple[Any, ...] = ()  # people and stamps that the last prediction used
+    last_stamp_ns: int = 0
+    last_frame_id: str = ''
+    shows_people: bool = False  # the last cloud held somebody
+    due_s: float = 0.0  # when rate_limit_hz allows the next prediction
+    markers_due_s: float = 0.0
+
+
+class MotionPredictorNode(LifecycleNode):
+    """
+    Managed node that publishes sampled futures of everyone it observes.
+
+    Callbacks only store; one worker thread, alive while the node is active, runs the model.
+    """
+
+    def __init__(self, node_name: str = NODE_NAME, **node_arguments: Any) -> None:
+        """
+        Declare the parameters; nothing is loaded before configure.
+
+        :param node_name: name of the node.
+        :param node_arguments: passed on to :class:`rclpy.lifecycle.LifecycleNode`.
+        :raises ConfigError: if a parameter was given a value that cannot work.
+        """
+        super().__init__(node_name, **node_arguments)
+        self.startup_failed = False
+        self._settings = self._declare_parameters()
+        self._session: Session | None = None
+        self._worker: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._reset_wanted = threading.Event()
+        self._inbox: deque[Arrival] = deque()
+        self._inputs: list[Any] = []
+        self._outputs: dict[str, LifecyclePublisher] = {}
+        self._counts = Counts(
+            'messages', 'messages_empty', 'messages_malformed', 'messages_overflowed',
+            'messages_without_transform', 'frames_skipped', 'predictions', 'deadline_misses',
+            'worker_errors', 'resets_clock_jump',
+        )  # fmt: skip
+        self._latencies = LatencyLog(STAGES)
+        self._input_rate, self._output_rate = EventRate(), EventRate()
+        self._last_received_s = 0.0
+        self._last_warnings: dict[str, float] = {}
+        self._reported: dict[str, int] = {}
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        steady = rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME)
+        period_s = self._settings.number('diagnostics.period_s')
+        self._diagnostics_timer = self.create_timer(
+            period_s, self._publish_diagnostics, clock=steady
+        )
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None,
+                min_backward=Duration(seconds=-0.5),
+                on_clock_change=True,
+            ),
+            post_callback=self._on_clock_jump,
+        )
+        self._autostart_timer = None
+        if self._settings.flag('autostart'):
+            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady)
+
+    # Parameters --------------------------------------------------------------------------------
+
+    def _declare_parameters(self) -> Settings:
+        for name in getattr(self, '_parameter_overrides', {}):
+            if name not in BY_NAME and not name.startswith(FOREIGN_PARAMETERS):
+                self.get_logger().warning(unknown_parameter_message(name) + '; it is ignored')
+        for parameter in PARAMETERS:
+            default: Any = parameter.default
+            if isinstance(default, tuple):
+                default = list(default)
+            try:
+                self.declare_parameter(parameter.name, default, ros_descriptor(parameter))
+            except InvalidParameterTypeException as error:
+                hint = f', for instance {default!r}'
+                raise ConfigError(
+                    f'{parameter.name}: expected {parameter.type_name}{hint} ({error})'
+                ) from None
+            except InvalidParameterValueException as error:
+                raise ConfigError(
+                    f'{parameter.name}: must be {parameter.allowed} ({error})'
+                ) from None
+        settings = Settings.from_values(self._parameter_values())
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_post_set_parameters_callback(self._take_parameters)
+        return settings
+
+    def _parameter_values(self) -> dict[str, Any]:
+        return {p.name: self.get_parameter(p.name).value for p in PARAMETERS}
+
+    def _check_parameters(self, changes: list[RosParameter]) -> SetParametersResult:
+        values = self._parameter_values()
+        for change in changes:
+            if change.name not in BY_NAME:
+                continue
+            parameter = BY_NAME[change.name]
+            if parameter.applies == AT_CONFIGURE and self._session is not None:
+                return SetParametersResult(
+                    successful=False,
+                    reason=f'{change.name}: is read at configure; clean the node up before',
+                )
+            values[change.name] = change.value
+        try:
+            Settings.from_values(values)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _take_parameters(self, changes: list[RosParameter]) -> None:
+        self._settings = Settings.from_values(self._parameter_values())
+
+    # Lifecycle ---------------------------------------------------------------------------------
+
+    def _autostart(self) -> None:
+        assert self._autostart_timer is not None
+        self.destroy_timer(self._autostart_timer)
+        self._autostart_timer = None
+        done = self.trigger_configure()
+        if done == TransitionCallbackReturn.SUCCESS:
+            done = self.trigger_activate()
+        self.startup_failed = done != TransitionCallbackReturn.SUCCESS
+
+    def _guarded(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+        # rclpy swallows what a transition callback raises, so it is caught and logged here.
+        try:
+            action()
+        except MotionPredictorError as error:
+            self.get_logger().error(f'{what} failed: {error}')
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            self.get_logger().error(f'{what} failed:\n{traceback.format_exc()}')
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the weights, warm the model up, create the outputs."""
+        done = self._guarded('configure', self._configure)
+        if done != TransitionCallbackReturn.SUCCESS:
+            self._guarded('clean-up after a failed configure', self._discard)
+            return done
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the input and start the worker."""
+        done = super().on_activate(state)
+        if done == TransitionCallbackReturn.SUCCESS:
+            done = self._guarded('activate', self._activate)
+        if done != TransitionCallbackReturn.SUCCESS:
+            self._guarded('stop after a failed activate', self._deactivate)
+            super().on_deactivate(state)
+        return done
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop observing; the futures shown last are taken back."""
+        done = self._guarded('deactivate', self._deactivate)
+        super().on_deactivate(state)
+        return done
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model and the outputs."""
+        done = self._guarded('clean-up', self._discard)
+        super().on_cleanup(state)
+        return done
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop from any state."""
+        done = self._guarded('shutdown', self._stop_everything)
+        super().on_shutdown(state)
+        return done
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Return to unconfigured."""
+        return self._guarded('error processing', self._stop_everything)
+
+    def destroy_node(self) -> None:
+        """Stop the worker, then take the node away."""
+        self._stopping.set()
+        self._stop_worker()
+        super().destroy_node()
+
+    def _configure(self) -> None:
+        settings = self._settings
+        predictor = Predictor.load(
+            weights_path(settings.text('model.path')),
+            device=settings.text('model.device'),
+            engine=settings.text('model.engine'),
+        )
+        chosen = layout(settings.text('input.skeleton'))
+        rotation = settings.numbers('input.rotation')
+        target_frame = settings.text('target_frame')
+        message_type, decode = messages.DECODERS[settings.text('input.type')]
+        if settings.number('horizon_s') > predictor.window.horizon_s + 1e-9:
+            self.get_logger().warning(
+                f'horizon_s={settings.number("horizon_s"):g}: {predictor.name} predicts '
+                f'{predictor.window.horizon_s:g} s, which is what is published'
+            )
+        session = Session(
+            predictor=predictor,
+            online=make_online(predictor, chosen, settings),
+            form=messages.InputFormat(
+                joints=chosen.num_joints,
+                person_field=settings.text('input.fields.person'),
+                joint_field=settings.text('input.fields.joint'),
+                confidence_field=settings.text('input.fields.confidence'),
+            ),
+            message_type=message_type,
+            decode=decode,
+            scale=settings.number('input.units_scale'),
+            turn=messages.rotation_matrix(rotation) if any(rotation[:3]) else None,
+            transforms=FrameTransforms(self, target_frame) if target_frame else None,
+            markers=messages.MarkerEncoder(predictor.skeleton),
+            cloud=messages.CloudEncoder(),
+            numbers=PersonNumbers(),
+        )
+        if chosen.units == 'mm' and session.scale == 1.0:
+            self.get_logger().warning(
+                f'input.skeleton={chosen.name} is usually sent in millimetres; '
+                'set input.units_scale to 0.001 unless yours is in metres'
+            )
+        started = perf_counter()
+        predictor.warm_up(1, settings.integer('samples'))
+        self._make_outputs(settings)
+        self._session = session
+        self.get_logger().info(
+            f'{predictor.name} on {predictor.device} ({predictor.engine}), '
+            f'{predictor.window.observed_frames} observed + {predictor.window.future_frames} '
+            f'future frames at {predictor.window.rate_hz:g} Hz, warmed up in '
+            f'{perf_counter() - started:.2f} s; {chosen.name} from '
+            f'{", ".join(settings.texts("input.topics"))}'
+        )
+
+    def _make_outputs(self, settings: Settings) -> None:
+        def output(message_type: type, name: str, **qos: Any) -> None:
+            profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, **qos)
+            self._outputs[name] = self.create_lifecycle_publisher(
+                message_type,
+                f'~/{name}',
+                profile,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+
+        output(String, 'model', durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        if settings.flag('publish.predictions'):
+            output(PointCloud2, 'predictions')
+        if settings.flag('publish.markers'):
+            output(MarkerArray, 'markers')
+
+    def _activate(self) -> None:
+        session = self._require_session()
+        session.online.reset()
+        self._inbox.clear()
+        self._stopping.clear()
+        self._publish_model(session)
+        self._worker = threading.Thread(
+            target=self._work, args=(session,), name='prediction worker', daemon=True
+        )
+        self._worker.start()
+        # Best effort hears publishers of either kind; small messages do not get lost locally.
+        profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+        for topic in self._settings.texts('input.topics'):
+            self._inputs.append(
+                self.create_subscription(
+                    session.message_type,
+                    topic,
+                    self._store(topic),
+                    profile,
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                )
+            )
+
+    def _deactivate(self) -> None:
+        while self._inputs:
+            self.destroy_subscription(self._inputs.pop())
+        self._stopping.set()
+        self._stop_worker()
+        if self._session is not None:
+            self._publish_nobody(self._session)
+
+    def _discard(self) -> None:
+        self._stop_worker()
+        for publisher in self._outputs.values():
+            self.destroy_lifecycle_publisher(publisher)
+        self._outputs.clear()
+        if self._session is not None and self._session.transforms is not None:
+            self._session.transforms.close()
+        self._session = None
+
+    def _stop_everything(self) -> None:
+        self._deactivate()
+        self._discard()
+
+    def _stop_worker(self) -> None:
+        if self._worker is not None:
+            self._stopping.set()
+            self._wake.set()
+            self._worker.join()
+            self._worker = None
+
+    def _require_session(self) -> Session:
+        if self._session is None:
+            raise ConfigError('the node is not configured')
+        return self._session
+
+    # Callbacks: they only store ----------------------------------------------------------------
+
+    def _store(self, topic: str) -> Callable[[Any], None]:
+        def callback(message: Any) -> None:
+            if len(self._inbox) >= INBOX_SIZE:
+                self._counts.add('messages_overflowed')
+                return
+            received_ns = self.get_clock().now().nanoseconds
+            self._inbox.append(Arrival(topic, message, received_ns, perf_counter()))
+            self._wake.set()
+
+        return callback
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        self._counts.add('resets_clock_jump')
+        self._reset_wanted.set()
+        self._wake.set()
+
+    # Worker ------------------------------------------------------------------------------------
+
+    def _work(self, session: Session) -> None:
+        while not self._stopping.is_set():
+            wait_s = IDLE_PERIOD_S
+            if session.fresh:
+                wait_s = min(wait_s, max(0.0, session.due_s - perf_counter()))
+            self._wake.wait(wait_s)
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self._cycle(session, self._settings)
+            except Exception:
+                if self._stopping.is_set() or not self.context.ok():
+                    return
+                self._counts.add('worker_errors')
+                self._warn('worker', 'a prediction failed:\n' + traceback.format_exc())
+
+    def _cycle(self, session: Session, settings: Settings) -> None:
+        if self._reset_wanted.is_set():
+            self._reset_wanted.clear()
+            session.online.reset()
+        begun_s = perf_counter()
+        oldest_s = self._take_in(session, settings)
+        limit_hz = settings.number('rate_limit_hz')
+        if session.fresh and limit_hz > 0.0:
+            period_s, now_s = 1.0 / limit_hz, perf_counter()
+            if now_s < session.due_s - 0.1 * period_s:
+                return
+            session.due_s = max(session.due_s, now_s - period_s) + period_s
+        session.fresh = False
+        session.online.samples = settings.integer('samples')
+        session.online.seed = settings.integer('seed')
+        session.online.max_persons = settings.integer('max_persons')
+        snapshot = session.online.snapshot(self.get_clock().now().nanoseconds)
+        if snapshot is None:
+            return
+        stages = {'queue': begun_s - oldest_s, 'history': perf_counter() - begun_s}
+        self._number_people(session, snapshot)
+        if not snapshot.persons:
+            self._publish_nobody(session)
+            return
+        using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows))
+        if using == session.used:
+            return  # nothing new of anybody who is predicted
+        session.used = using
+        self._counts.add('frames_skipped', max(0, session.waiting_frames - 1))
+        session.waiting_frames = 0
+        self._predict(session, settings, snapshot, stages)
+
+    def _take_in(self, session: Session, settings: Settings) -> float:
+        """Hand everything that has arrived to the histories; tell when the first of it came."""
+        oldest_s = perf_counter()
+        count = len(self._inbox)
+        for index in range(count):
+            arrival = self._inbox.popleft()
+            oldest_s = min(oldest_s, arrival.received_s)
+            self._counts.add('messages')
+            self._last_received_s = arrival.received_s
+            try:
+                people = session.decode(arrival.message, session.form)
+            except MessageError as error:
+                self._counts.add('messages_malformed')
+                self._warn('malformed', f'{arrival.topic}: {error}')
+                continue
+            self._input_rate.note(arrival.received_s)
+            if not people:
+                self._counts.add('messages_empty')
+                stamp_ns, frame_id = messages.message_header(arrival.message)
+                session.online.observe_nobody(
+                    stamp_ns or arrival.received_ns,
+                    '' if session.transforms else frame_id,
+                    arrival.received_ns,
+                )
+                session.fresh = True
+                continue
+            # Only the newest message may wait for its transform: a queue must not pile up.
+            timeout_s = settings.number('tf_timeout_s') if index == count - 1 else 0.0
+            stored = [
+                self._observe(session, settings, arrival, person, timeout_s) for person in people
+            ]
+            session.waiting_frames += any(stored)
+            session.fresh |= any(stored)
+        return oldest_s
+
+    def _observe(
+        self,
+        session: Session,
+        settings: Settings,
+        arrival: Arrival,
+        person: DecodedPerson,
+        tf_timeout_s: float,
+    ) -> bool:
+        valid = np.isfinite(person.xyz).all(axis=-1) & person.xyz.any(axis=-1)
+        if not valid.any():
+            return False  # a place kept for somebody who is not there
+        stamp_ns = person.stamp_ns or arrival.received_ns
+        frame_id = person.frame_id or settings.text('input.frame_id')
+        xyz = person.xyz * session.scale
+        if session.turn is not None:
+            xyz = xyz @ session.turn.T
+        if session.transforms is not None:
+            found = session.transforms.lookup(frame_id, stamp_ns, tf_timeout_s)
+            if found is None:
+                self._counts.add('messages_without_transform')
+                self._warn(
+                    'transform',
+                    f'{arrival.topic}: TF has no transform from {frame_id!r} to '
+                    f'{session.transforms.target_frame!r} at the input stamp',
+                )
+                return False
+            rotation, translation = found
+            xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
+        several = len(settings.texts('input.topics')) > 1
+        name = f'{arrival.topic}/{person.person}' if several else person.person
+        seen = Observation(stamp_ns, frame_id, name, xyz, person.confidence, valid)
+        outcome = session.online.observe(seen, arrival.received_ns).outcome
+        if outcome is ObserveOutcome.FAR_FUTURE:
+            self._warn(
+                'far future',
+                f'{arrival.topic}: stamped {(stamp_ns - arrival.received_ns) * 1e-9:.2f} s ahead '
+                "of the node's clock, dropped; set max_future_s, synchronize the clocks, or set "
+                'use_sim_time for a recording',
+            )
+        return outcome is ObserveOutcome.STORED
+
+    def _number_people(self, session: Session, snapshot: Snapshot) -> None:
+        present = [*snapshot.persons, *snapshot.unpredicted]
+        if session.numbers.update(present, snapshot.reassociated):
+            self._publish_model(session)
+
+    def _predict(
+        self, session: Session, settings: Settings, snapshot: Snapshot, stages: dict[str, float]
+    ) -> None:
+        begun_s = perf_counter()
+        result = session.online.run(snapshot)
+        assert result.prediction is not None
+        modelled_s = perf_counter()
+        rate_hz = session.predictor.window.rate_hz
+        frames = output_frames(settings, rate_hz, session.predictor.window.future_frames)
+        futures = result.prediction.futures[:, :, frames]  # (P, S, T, J, 3)
+        if session.turn is not None:
+            futures = futures @ session.turn.astype(np.float32)
+        numbers = [session.numbers.table[name] for name in result.persons]
+        message = session.cloud.encode(
+            result.stamp_ns,
+            result.frame_id,
+            numbers,
+            futures,
+            result.prediction.weights,
+            result.prediction.times_s[frames],
+        )
+        encoded_s = perf_counter()
+        if 'predictions' in self._outputs:
+            self._outputs['predictions'].publish(message)
+        published_s = perf_counter()
+        total_s = (self.get_clock().now().nanoseconds - result.stamp_ns) * 1e-9
+        session.shows_people = True
+        session.last_stamp_ns, session.last_frame_id = result.stamp_ns, result.frame_id
+        self._counts.add('predictions')
+        self._output_rate.note(published_s)
+        if total_s > settings.number('deadline_s'):
+            self._counts.add('deadline_misses')
+        self._latencies.add(
+            {
+                **stages,
+                'model': modelled_s - begun_s,
+                'message': encoded_s - modelled_s,
+                'publish': published_s - encoded_s,
+                'total': total_s,
+            }
+        )
+        self._publish_markers(session, settings, result, numbers, futures)
+
+    def _publish_markers(
+        self,
+        session: Session,
+        settings: Settings,
+        result: OnlinePrediction,
+        numbers: list[int],
+        futures: np.ndarray,
+    ) -> None:
+        publisher = self._outputs.get('markers')
+        now_s = perf_counter()
+        gone = session.markers.shown - set(numbers)
+        if publisher is None or not (gone or now_s >= session.markers_due_s):
+            return
+        if not (gone or publisher.get_subscription_count()):
+            return
+        period_s = 1.0 / settings.number('markers.rate_hz')
+        session.markers_due_s = max(session.markers_due_s, now_s - period_s) + period_s
+        assert result.prediction is not None
+        poses = result.last_poses
+        if session.turn is not None:
+            poses = poses @ session.turn
+        drawn = settings.integer('markers.samples')
+        people = [
+            MarkerPerson(number, poses[index], futures[index, likely], futures[index, :drawn])
+            for index, (number, likely) in enumerate(zip(numbers, result.prediction.most_likely))
+        ]
+        publisher.publish(session.markers.encode(result.stamp_ns, result.frame_id, people))
+
+    def _publish_nobody(self, session: Session) -> None:
+        """Take back what was published last: one empty cloud, every marker deleted."""
+        stamp_ns, frame_id = session.last_stamp_ns, session.last_frame_id
+        session.used = ()
+        if session.shows_people and 'predictions' in self._outputs:
+            self._outputs['predictions'].publish(session.cloud.nobody(stamp_ns, frame_id))
+        session.shows_people = False
+        if session.markers.shown and 'markers' in self._outputs:
+            self._outputs['markers'].publish(session.markers.encode(stamp_ns, frame_id, []))
+
+    def _publish_model(self, session: Session) -> None:
+        predictor = session.predictor
+        window = predictor.window
+        facts = {
+            'model': predictor.name,
+            'device': predictor.device,
+            'engine': predictor.engine,
+            'rate_hz': window.rate_hz,
+            'observed_frames': window.observed_frames,
+            'future_frames': window.future_frames,
+            'horizon_s': window.horizon_s,
+        }
+        table = session.numbers.table
+        content = messages.encode_model(predictor.skeleton, predictor.card, table, facts)
+        self._outputs['model'].publish(content)
+
+    def _warn(self, about: str, text: str) -> None:
+        """Log a warning, each kind at most every few seconds."""
+        now_s = perf_counter()
+        if now_s - self._last_warnings.get(about, -WARN_PERIOD_S) >= WARN_PERIOD_S:
+            self._last_warnings[about] = now_s
+            self.get_logger().warning(text)
+
+    # Diagnostics -------------------------------------------------------------------------------
+
+    def _publish_diagnostics(self) -> None:
+        status = DiagnosticStatus(name=f'{self.get_name()}: prediction', level=DiagnosticStatus.OK)
+        session, now_s = self._session, perf_counter()
+        counts = self._counts.snapshot()
+        if session is not None:
+            counts.update(session.online.counters)
+        new = {name: count - self._reported.get(name, 0) for name, count in counts.items()}
+        self._reported = counts
+        active = self._worker is not None
+        state = 'active' if active else 'inactive' if session is not None else 'unconfigured'
+        input_hz, output_hz = self._input_rate.rate_hz(now_s), self._output_rate.rate_hz(now_s)
+        values: dict[str, Any] = {
+            'state': state,
+            'input rate (Hz)': f'{input_hz:.2f}',
+            'output rate (Hz)': f'{output_hz:.2f}',
+            'input age (s)': f'{now_s - self._last_received_s:.3f}'
+            if self._last_received_s
+            else 'never',
+        }
+        rates: dict[str, float] = {}
+        if session is not None:
+            rates = session.online.source_rates_hz
+            values.update(
+                {
+                    'model': session.predictor.name,
+                    'device': session.predictor.device,
+                    'engine': session.predictor.engine,
+                    'persons': ', '.join(session.numbers.table) or 'nobody',
+                }
+            )
+        for stage, (p50, p99) in self._latencies.percentiles_s(50, 99).items():
+            values[f'latency {stage} p50 (ms)'] = f'{1e3 * p50:.2f}'
+            values[f'latency {stage} p99 (ms)'] = f'{1e3 * p99:.2f}'
+        values.update(counts)
+        complaints = self._complaints(active, new, rates, now_s)
+        status.level = DiagnosticStatus.WARN if complaints else DiagnosticStatus.OK
+        status.message = '; '.join(complaints) or (state if not active else 'predicting')
+        status.hardware_id = session.predictor.device if session is not None else ''
+        status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _complaints(
+        self, active: bool, new: Mapping[str, int], rates: Mapping[str, float], now_s: float
+    ) -> list[str]:
+        if not active:
+            return []
+        complaints = []
+        if now_s - self._last_received_s > max(1.0, self._settings.number('stale_timeout_s')):
+            complaints.append('no input on ' + ', '.join(self._settings.texts('input.topics')))
+        slow = [f'{name} {rate:.1f} Hz' for name, rate in rates.items() if rate < SLOW_INPUT_HZ]
+        if slow:
+            complaints.append(f'input slower than {SLOW_INPUT_HZ:g} Hz: {", ".join(slow)}')
+        watched = {
+            'messages_malformed': 'malformed messages',
+            'messages_overflowed': 'messages lost to a full inbox',
+            'messages_without_transform': 'people without a transform',
+            'observations_far_future': "observations ahead of the node's clock",
+            'deadline_misses': 'deadline misses',
+            'worker_errors': 'worker errors',
+        }
+        complaints += [f'{new[key]} {text}' for key, text in watched.items() if new.get(key, 0)]
+        return complaints
+
+
+def weights_path(name_or_path: str) -> Path:
+    """
+    Find a weights file.
+
+    :param name_or_path: the name of a shipped model, or a path.
+    :raises WeightsError: if it is a name and no such model is shipped.
+    """
+    looks_like_path = '/' in name_or_path or name_or_path.endswith('.safetensors')
+    return Path(name_or_path).expanduser() if looks_like_path else default_weights(name_or_path)
+
+
+def main(args: list[str] | None = None) -> int:
+    """
+    Run the node until SIGINT or SIGTERM.
+
+    :returns: 0, or 1 if a parameter was bad or the node could not start by itself.
+    """
+    # Without this Ctrl-C also raises KeyboardInterrupt wherever Python happens to be; rclpy's own
+    # handler wakes the executor and ends the loop below.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = MotionPredictorNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok() and not node.startup_failed:
+            executor.spin_once()
+    except ConfigError as error:
+        print(f'{NODE_NAME}: {error}', file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 1 if node.startup_failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Install motion_predictor, with ament_python through colcon or with pip alone."""
+
+from __future__ import annotations
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = 'motion_predictor'
+SHARE = f'share/{NAME}'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Samples where people will move next, from a stream of 3D skeletons.',
+    license='Apache-2.0',
+    maintainer='motion_predictor maintainers',
+    maintainer_email='maintainers@motion-predictor.dev',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    python_requires='>=3.10',
+    install_requires=['numpy>=1.22', 'safetensors>=0.4', 'torch>=2.1'],
+    extras_require={
+        'test': ['hypothesis', 'pytest'],
+        'replay': ['rosbags'],
+        'training': ['matplotlib', 'scipy', 'tensorboard', 'tqdm'],
+    },
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (SHARE, ['package.xml']),
+        (f'{SHARE}/config', sorted(glob('config/*'))),
+        (f'{SHARE}/launch', sorted(glob('launch/*.launch.py'))),
+        (f'{SHARE}/weights', sorted(glob('resource/weights/*'))),
+    ],
+    entry_points={
+        'console_scripts': [
+            f'predictor = {NAME}.node:main',
+            f'replay = {NAME}.replay:main',
+        ],
+    },
+    zip_safe=False,
+)
