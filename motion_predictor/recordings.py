@@ -1,0 +1,1030 @@
+"""Recorded human motion: BVH, clips in npz, rosbag2, DeepMimic; and a synthetic walker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+import numpy as np
+
+from motion_predictor import layouts
+from motion_predictor.errors import RecordingError
+from motion_predictor.skeleton import H36M17
+
+BONES = H36M17.bones
+SYNTHETIC = 'synthetic'
+"""In place of a path: our own synthetic walker; ``synthetic:3`` for three of them."""
+
+FORMATS = (
+    'a .bvh file, an .npz file of clips (FILE.npz:CLIP), a DeepMimic .txt file, a rosbag2 folder, '
+    f'an .mcap or .db3 file, or {SYNTHETIC!r}'
+)
+
+KERNEL_HALF_WIDTH = 8  # samples on each side of the band-limited interpolation
+
+
+@dataclass(frozen=True)
+class Recording:
+    """
+    Motion of one or several people, on one clock.
+
+    A frame in which somebody is absent, or a joint unseen, holds NaN.
+    """
+
+    name: str
+    layout: str
+    """Name of the joint layout: 'h36m17', or whatever a recorded topic held."""
+    rate_hz: float
+    """Frames per second (their mean, if ``times_s`` says that they are uneven)."""
+    persons: Mapping[str, np.ndarray]
+    """Joint positions by person, each ``(T, J, 3)`` float32, metres, z up unless the source
+    recorded a sensor's own frame."""
+    source: str
+    """Where it comes from, in words."""
+    times_s: np.ndarray | None = None
+    """Instants of the frames from the first, ``(T,)`` seconds; None when evenly spaced."""
+    frame_id: str = ''
+    """The frame of reference as recorded; empty where the format knows none."""
+
+    def __post_init__(self) -> None:
+        if not self.persons:
+            raise RecordingError(f'{self.name}: nobody in it')
+        if not 1.0 <= self.rate_hz <= 1000.0:
+            raise RecordingError(f'{self.name}: rate_hz={self.rate_hz:g}: must lie in 1..1000')
+        shape = next(iter(self.persons.values())).shape
+        for person, poses in self.persons.items():
+            if poses.ndim != 3 or poses.shape[-1] != 3 or poses.shape != shape or not len(poses):
+                raise RecordingError(
+                    f'{self.name}: person {person!r}: expected (T, J, 3) with T >= 1, alike for '
+                    f'everybody, got {poses.shape}'
+                )
+        if self.times_s is not None and (
+            self.times_s.shape != shape[:1] or (np.diff(self.times_s) <= 0).any()
+        ):
+            raise RecordingError(f'{self.name}: times_s must be {shape[0]} increasing instants')
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames, T."""
+        return next(iter(self.persons.values())).shape[0]
+
+    @property
+    def num_joints(self) -> int:
+        """How many joints in the layout, J."""
+        return next(iter(self.persons.values())).shape[1]
+
+    @property
+    def instants_s(self) -> np.ndarray:
+        """Instants of the frames from the first, ``(T,)`` seconds."""
+        if self.times_s is not None:
+            return self.times_s
+        return np.arange(self.num_frames) / self.rate_hz
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the last."""
+        return float(self.instants_s[-1])
+
+    def crop(self, start_s: float = 0.0, duration_s: float | None = None) -> Recording:
+        """
+        Cut a part out.
+
+        :param start_s: seconds after the first frame.
+        :param duration_s: seconds to keep; None keeps the rest.
+        :raises RecordingError: if nothing would be left.
+        """
+        instants = self.instants_s
+        end_s = np.inf if duration_s is None else start_s + duration_s
+        keep = (instants >= start_s - 1e-9) & (instants <= end_s + 1e-9)
+        if not keep.any():
+            raise RecordingError(
+                f'{self.name}: nothing between {start_s:g} s and {end_s:g} s; '
+                f'it lasts {self.duration_s:.2f} s'
+            )
+        persons = {person: poses[keep] for person, poses in self.persons.items()}
+        times = None if self.times_s is None else self.times_s[keep] - self.times_s[keep][0]
+        return replace(self, persons=persons, times_s=times)
+
+    def resample(self, rate_hz: float) -> Recording:
+        """
+        Sample the same motion at another, even rate.
+
+        Evenly recorded, gapless motion is interpolated with a windowed sinc, which keeps given
+        frames exactly; where frames are uneven or joints missing, linearly between neighbours.
+        """
+        if self.times_s is None and abs(rate_hz - self.rate_hz) < 1e-9:
+            return self
+        count = int(np.floor(self.duration_s * rate_hz + 1e-6)) + 1
+        instants = np.arange(count) / rate_hz
+        persons = {}
+        for person, poses in self.persons.items():
+            if self.times_s is None and np.isfinite(poses).all():
+                persons[person] = _interpolate_even(poses, instants * self.rate_hz)
+            else:
+                persons[person] = _interpolate_linear(poses, self.instants_s, instants)
+        return replace(self, rate_hz=float(rate_hz), persons=persons, times_s=None)
+
+
+def _interpolate_even(poses: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """
+    Band-limited interpolation of evenly spaced frames.
+
+    :param poses: ``(T, J, 3)``.
+    :param positions: where to sample, in frames, ``(N,)``, within 0..T-1.
+    :returns: ``(N, J, 3)`` float32.
+    """
+    half = min(KERNEL_HALF_WIDTH, len(poses) - 1)
+    if half < 1:
+        return np.repeat(poses[:1], len(positions), axis=0).astype(np.float32)
+    before = 2 * poses[:1] - poses[half:0:-1]  # mirrored through the end points, so that
+    after = 2 * poses[-1:] - poses[-2 : -half - 2 : -1]  # neither value nor slope jumps there
+    padded = np.concatenate([before, poses, after]).astype(np.float64)
+    first = np.minimum(np.floor(positions).astype(int), len(poses) - 2)
+    taps = np.arange(-half + 1, half + 1)
+    offset = (positions - first)[:, None] - taps  # (N, 2 half)
+    window = np.i0(8.0 * np.sqrt(np.clip(1.0 - (offset / half) ** 2, 0.0, None)))
+    kernel = np.sinc(offset) * window
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    out = np.zeros((len(positions), *poses.shape[1:]))
+    for column, tap in enumerate(taps):
+        out += kernel[:, column, None, None] * padded[first + tap + half]
+    return out.astype(np.float32)
+
+
+def _interpolate_linear(poses: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    if len(poses) == 1:
+        return np.repeat(poses, len(wanted), axis=0)
+    after = np.clip(np.searchsorted(known, wanted, side='right'), 1, len(known) - 1)
+    share = ((wanted - known[after - 1]) / (known[after] - known[after - 1]))[:, None, None]
+    mixed = (1 - share) * poses[after - 1] + share * poses[after]
+    # a frame hit exactly needs no neighbour, which may be missing
+    mixed = np.where(share <= 1e-9, poses[after - 1], mixed)
+    return np.where(share >= 1 - 1e-9, poses[after], mixed).astype(np.float32)
+
+
+# --- opening -----------------------------------------------------------------------------------
+
+
+def open_recording(
+    path: str | Path, *, topic: str = '', layout: str = 'h36m17', units_scale: float = 0.0
+) -> Recording:
+    """
+    Read a recording, whatever its format.
+
+    :param path: see :data:`FORMATS`.
+    :param topic: for a rosbag2: which topic; empty takes the only skeleton topic.
+    :param layout: for a rosbag2: name of the joint layout its messages hold.
+    :param units_scale: metres per unit of a BVH file; 0 works it out from the length of the legs.
+    :raises RecordingError: if it cannot be read, saying why and what would do.
+    """
+    text = str(path)
+    kind, _, rest = text.partition(':')
+    if kind == SYNTHETIC:
+        if rest and not (rest.isdigit() and int(rest) >= 1):
+            raise RecordingError(f'{text}: after {SYNTHETIC}: comes a number of people')
+        return synthetic_walkers(int(rest or 1))
+    archive, mark, clip = text.rpartition('.npz:')
+    if mark:
+        return read_npz(Path(archive + '.npz'), clip)
+    path = Path(path)
+    if not path.exists():
+        raise RecordingError(f'{path}: no such file or folder; wanted {FORMATS}')
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix in ('.mcap', '.db3'):
+        return read_rosbag(path, topic=topic, layout=layout)
+    if suffix == '.bvh':
+        return read_bvh(path, units_scale=units_scale)
+    if suffix == '.npz':
+        return read_npz(path)
+    if suffix == '.txt':
+        return read_deepmimic(path)
+    raise RecordingError(f'{path}: unknown kind of recording {suffix!r}; wanted {FORMATS}')
+
+
+def read_npz(path: Path, clip: str = '') -> Recording:
+    """
+    Read clips from an archive of joint positions.
+
+    The archive holds ``positions`` (int16 millimetres, ``(frames, 17, 3)``, z up), ``offsets``
+    (clip i is ``positions[offsets[i]:offsets[i + 1]]``), ``names`` and ``fps``.
+
+    :param clip: a clip's name or number; several joined by ``+`` become people side by side, cut
+        to the shortest; empty takes the first.
+    :raises RecordingError: if the file or the clip is not there.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in ('positions', 'offsets', 'names', 'fps')}
+    except FileNotFoundError:
+        raise RecordingError(f'{path}: no such file') from None
+    except (KeyError, ValueError, OSError) as error:
+        raise RecordingError(
+            f'{path}: not an archive of clips (positions, offsets, names, fps): {error}'
+        ) from None
+    positions, offsets = arrays['positions'], arrays['offsets']
+    names = [str(name) for name in arrays['names']]
+    if positions.ndim != 3 or positions.shape[1:] != (H36M17.num_joints, 3):
+        raise RecordingError(f'{path}: positions: expected (frames, 17, 3), got {positions.shape}')
+    if len(offsets) != len(names) + 1:
+        raise RecordingError(f'{path}: {len(names)} names need {len(names) + 1} offsets')
+    rates = np.broadcast_to(arrays['fps'], (len(names),))
+    found = []
+    for wanted in clip.split('+') if clip else [names[0]]:
+        if wanted in names:
+            index = names.index(wanted)
+        elif wanted.isdigit() and int(wanted) < len(names):
+            index = int(wanted)
+        else:
+            close = [name for name in names if name.startswith(wanted.split('_')[0])][:8]
+            raise RecordingError(
+                f'{path}: no clip {wanted!r}; a number in 0..{len(names) - 1} or a name such as '
+                f'{", ".join(close or names[:8])}'
+            )
+        poses = positions[offsets[index] : offsets[index + 1]].astype(np.float32) / 1000.0
+        if not len(poses):
+            raise RecordingError(f'{path}: clip {names[index]!r} is empty')
+        found.append(
+            Recording(
+                name=names[index],
+                layout=H36M17.name,
+                rate_hz=float(rates[index]),
+                persons={'0': poses},
+                source=f'clip {names[index]} of {path.name}',
+            )
+        )
+    return side_by_side(found)
+
+
+# --- several people, several clips -------------------------------------------------------------
+
+
+def side_by_side(recordings: Sequence[Recording], spacing_m: float = 2.0) -> Recording:
+    """
+    Put people of several recordings into one scene, cut to the shortest.
+
+    :param recordings: at least one; all are brought to the first one's rate.
+    :param spacing_m: how far apart their first hip positions are set, along y. A single recording
+        stays where it is.
+    """
+    if len(recordings) == 1:
+        return recordings[0]
+    rate_hz = recordings[0].rate_hz
+    people = [
+        poses for recording in recordings for poses in recording.resample(rate_hz).persons.values()
+    ]
+    frames = min(len(poses) for poses in people)
+    persons = {}
+    for index, poses in enumerate(people):
+        place = np.array([0.0, (index - (len(people) - 1) / 2) * spacing_m], np.float32)
+        moved = poses[:frames].copy()
+        moved[..., :2] += place - moved[0, 0, :2]
+        persons[str(index)] = moved
+    return Recording(
+        name='+'.join(recording.name for recording in recordings),
+        layout=recordings[0].layout,
+        rate_hz=rate_hz,
+        persons=persons,
+        source='side by side: ' + '; '.join(recording.source for recording in recordings),
+    )
+
+
+def heading_rad(pose: np.ndarray) -> np.ndarray:
+    """
+    Which way somebody faces about the vertical, from the hips; 0 along +x.
+
+    :param pose: 17 joints, z up, ``(..., 17, 3)``.
+    :returns: ``(...)`` radians.
+    """
+    right, left = H36M17.hips
+    across = pose[..., left, :] - pose[..., right, :]
+    return np.arctan2(-across[..., 0], across[..., 1])
+
+
+def turned(poses: np.ndarray, angle_rad: float, about: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Turn poses about the vertical through ``about`` and move that point to ``to`` (x, y)."""
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    out = np.array(poses, np.float64)
+    flat = out[..., :2] - about
+    out[..., 0] = cos * flat[..., 0] - sin * flat[..., 1] + to[0]
+    out[..., 1] = sin * flat[..., 0] + cos * flat[..., 1] + to[1]
+    return out.astype(np.float32)
+
+
+def with_bone_lengths(poses: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """
+    Keep every bone's direction and the hip's place, and set the lengths of the bones.
+
+    :param poses: ``(T, 17, 3)``.
+    :param lengths: metres, one for each of ``H36M17.bones``, ``(16,)``.
+    """
+    out = np.array(poses, np.float32)
+    for (child, parent), length in zip(BONES, lengths):
+        bone = poses[:, child] - poses[:, parent]
+        norm = np.maximum(np.linalg.norm(bone, axis=-1, keepdims=True), 1e-9)
+        out[:, child] = out[:, parent] + bone / norm * length
+    return out
+
+
+def bone_lengths(poses: np.ndarray) -> np.ndarray:
+    """Length of each of ``H36M17.bones`` in metres: the median over ``(T, 17, 3)``."""
+    children, parents = np.array(BONES).T
+    bones = poses[:, children] - poses[:, parents]
+    return np.median(np.linalg.norm(bones, axis=-1), axis=0)
+
+
+def chain(recordings: Sequence[Recording], blend_s: float = 0.4) -> Recording:
+    """
+    Join one-person recordings into one continuous motion.
+
+    Each is turned and moved so that it takes over where the one before ends; over ``blend_s`` both
+    go on and one fades into the other, bone lengths kept. Only these joints are made up.
+
+    :param recordings: of 17 joints, each longer than twice the blend.
+    :raises RecordingError: if one is too short or not of one person.
+    """
+    rate_hz = recordings[0].rate_hz
+    blend = max(round(blend_s * rate_hz), 2)
+    joined: np.ndarray | None = None
+    for recording in recordings:
+        if len(recording.persons) != 1 or recording.num_joints != H36M17.num_joints:
+            raise RecordingError(f'{recording.name}: only one person of 17 joints can be chained')
+        poses = next(iter(recording.resample(rate_hz).persons.values()))
+        if len(poses) < 2 * blend:
+            raise RecordingError(
+                f'{recording.name}: {len(poses)} frames at {rate_hz:g} Hz are too few for blends '
+                f'of {blend}'
+            )
+        if joined is None:
+            joined = poses
+            continue
+        tail, head = joined[-blend:], poses[:blend]
+        here, there = tail[blend // 2], head[blend // 2]
+        angle = float(heading_rad(here) - heading_rad(there))
+        poses = turned(poses, angle, there[0, :2], here[0, :2])
+        share = np.linspace(0.0, 1.0, blend + 2)[1:-1]
+        share = (share * share * (3 - 2 * share))[:, None, None]
+        mixed = (1 - share) * tail + share * poses[:blend]
+        mixed = with_bone_lengths(mixed, bone_lengths(joined))
+        joined = np.concatenate([joined[:-blend], mixed, poses[blend:]])
+    assert joined is not None
+    return Recording(
+        name=' > '.join(_counted(recording.name for recording in recordings)),
+        layout=H36M17.name,
+        rate_hz=rate_hz,
+        persons={'0': joined.astype(np.float32)},
+        source=recordings[0].source,
+    )
+
+
+MAX_SEAM_SPEED_M_S = 1.5
+
+
+def with_seam(recording: Recording, blend_s: float = 0.5) -> Recording:
+    """
+    Append made-up frames that lead from the last frame back to the first, for playing in a loop.
+
+    Everybody glides back in a straight line over ``blend_s``, longer where a hip would otherwise
+    move faster than ``MAX_SEAM_SPEED_M_S``. People missing at either end stay missing meanwhile.
+
+    :param blend_s: seconds; 0 appends nothing, and the loop jumps.
+    """
+    if blend_s <= 0.0 or recording.num_frames < 2:
+        return recording
+    ends = [(poses[-1], poses[0]) for poses in recording.persons.values()]
+    moved = np.array([np.linalg.norm(first[0] - last[0]) for last, first in ends])
+    farthest = float(np.nanmax(moved)) if np.isfinite(moved).any() else 0.0
+    seconds = max(blend_s, farthest / MAX_SEAM_SPEED_M_S)
+    count = max(round(seconds * recording.rate_hz), 2)
+    share = np.linspace(0.0, 1.0, count + 2)[1:-1, None, None]
+    persons = {}
+    for (person, poses), (last, first) in zip(recording.persons.items(), ends):
+        seam = (1 - share) * last + share * first
+        if recording.layout == H36M17.name and np.isfinite(seam).all():
+            seam = with_bone_lengths(seam, bone_lengths(np.stack([last, first])))
+        persons[person] = np.concatenate([poses, seam.astype(np.float32)])
+    times_s = recording.times_s
+    if times_s is not None:
+        times_s = np.concatenate(
+            [times_s, times_s[-1] + np.arange(1, count + 1) * seconds / count]
+        )
+    return replace(recording, persons=persons, times_s=times_s)
+
+
+def _counted(names: Iterable[str]) -> list[str]:
+    runs: list[tuple[str, int]] = []
+    for name in names:
+        if runs and runs[-1][0] == name:
+            runs[-1] = (name, runs[-1][1] + 1)
+        else:
+            runs.append((name, 1))
+    return [name if count == 1 else f'{name} x{count}' for name, count in runs]
+
+
+# --- our own motion ----------------------------------------------------------------------------
+
+ADULT_LENGTHS_M = np.array(
+    [0.10, 0.43, 0.42, 0.10, 0.43, 0.42]  # legs
+    + [0.23, 0.23, 0.17, 0.11]  # trunk
+    + [0.19, 0.29, 0.25, 0.19, 0.29, 0.25]  # arms
+)
+"""Bones of ``H36M17.bones``, of no one in particular."""
+
+
+def synthetic_walkers(
+    people: int = 1, duration_s: float = 60.0, rate_hz: float = 50.0, seed: int = 0
+) -> Recording:
+    """
+    Make up people who walk, turn, slow down and now and then wave: not motion capture.
+
+    Bones keep their lengths and the standing foot its place.
+    """
+    walkers = [
+        Recording(
+            name='synthetic walker',
+            layout=H36M17.name,
+            rate_hz=rate_hz,
+            persons={'0': _walk(duration_s, rate_hz, np.random.default_rng([seed, index]))},
+            source='synthetic walking of our own making (not motion capture)',
+        )
+        for index in range(people)
+    ]
+    return side_by_side(walkers)
+
+
+def _walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> np.ndarray:
+    """One synthetic walker, ``(T, 17, 3)`` metres."""
+    time = np.arange(max(round(duration_s * rate_hz), 2)) / rate_hz
+
+    def wander(slowest_s: float) -> np.ndarray:
+        """A smooth curve within -1..1."""
+        periods = slowest_s * np.array([1.0, 0.61, 0.37])
+        phases = generator.uniform(0, 2 * np.pi, 3)
+        return np.sin(2 * np.pi * time[:, None] / periods + phases) @ np.array([0.5, 0.3, 0.2])
+
+    vigour = 0.75 + 0.25 * wander(11.0)  # 0.5..1
+    cadence_hz = 0.65 + 0.3 * vigour  # strides, of two steps each
+    phase = 2 * np.pi * np.cumsum(cadence_hz) / rate_hz + generator.uniform(0, 2 * np.pi)
+    heading = generator.uniform(-np.pi, np.pi) + 1.6 * wander(17.0)
+    raised = np.clip(3.0 * wander(9.0) - 1.2, 0.0, 1.0)  # the waving arm
+    raised = raised * raised * (3 - 2 * raised)
+
+    def along(pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
+        """A downward bone swung forward by pitch and to the left by roll, facing +x."""
+        cos = np.cos(roll)
+        return np.stack([np.sin(pitch) * cos, np.sin(roll), -np.cos(pitch) * cos], axis=-1)
+
+    still = np.zeros_like(time)
+    lean = 0.05 * vigour
+    trunk = -along(-lean, 0.03 * np.sin(phase))  # upward
+    bones: dict[str, np.ndarray] = {}
+    for side, sign, beat in (('R', -1.0, phase), ('L', 1.0, phase + np.pi)):
+        sway = 0.12 * np.sin(beat)
+        bones[f'{side}Hip'] = np.stack([sway, sign * np.cos(sway), still], axis=-1)
+        thigh = 0.08 + 0.42 * vigour * np.sin(beat)
+        knee = 0.12 + 0.95 * vigour * np.clip(np.sin(beat + 1.2), 0.0, None) ** 2
+        bones[f'{side}Knee'] = along(thigh, still)
+        bones[f'{side}Ankle'] = along(thigh - knee, still)
+        bones[f'{side}Shoulder'] = np.stack([-sway, sign * np.cos(sway), -0.3 + still], axis=-1)
+        swing = -0.45 * vigour * np.sin(beat)
+        up = raised if side == 'R' else 0.0 * raised
+        wave = 0.5 * np.sin(2 * np.pi * 1.6 * time)
+        bones[f'{side}Elbow'] = along((1 - up) * swing + up * 0.5, sign * (0.12 + up * 1.5))
+        bones[f'{side}Wrist'] = along(
+            (1 - up) * (swing + 0.35) + up * 0.4, sign * (0.08 + up * (2.6 + wave))
+        )
+    bones['Spine'] = bones['Thorax'] = trunk
+    bones['Nose'] = trunk + np.array([0.35, 0.0, 0.0])
+    bones['Head'] = trunk - np.array([0.12, 0.0, 0.0])
+
+    poses = np.zeros((len(time), H36M17.num_joints, 3))
+    cos, sin = np.cos(heading), np.sin(heading)
+    for (child, parent), length in zip(BONES, ADULT_LENGTHS_M):
+        bone = bones[H36M17.joints[child]]
+        bone = bone / np.linalg.norm(bone, axis=-1, keepdims=True) * length
+        x, y, z = bone.T
+        poses[:, child] = poses[:, parent] + np.stack(
+            [cos * x - sin * y, sin * x + cos * y, z], -1
+        )
+    ankles = poses[:, [H36M17.index('RAnkle'), H36M17.index('LAnkle')]]
+    standing = ankles[..., 2].argmin(axis=1)
+    rows = np.arange(len(time) - 1)
+    stance = standing[:-1]
+    step = ankles[rows, stance, :2] - ankles[rows + 1, stance, :2]  # the standing foot stays
+    root = np.zeros((len(time), 3))
+    root[1:, :2] = np.cumsum(step, axis=0)
+    root[:, 2] = 0.08 - ankles[..., 2].min(axis=1)
+    return (poses + root[:, None]).astype(np.float32)
+
+
+# --- DeepMimic motion files --------------------------------------------------------------------
+
+# Joint offsets of that project's humanoid in metres, in its own axes: x forward, y up, z right.
+# Its motion files name no bone lengths; these are the figures of its published character.
+_HUMANOID_OFFSETS = {
+    'chest': ('root', (0.0, 0.236151, 0.0)),
+    'neck': ('chest', (0.0, 0.223894, 0.0)),
+    'right_hip': ('root', (0.0, 0.0, 0.084887)),
+    'right_knee': ('right_hip', (0.0, -0.421546, 0.0)),
+    'right_ankle': ('right_knee', (0.0, -0.40987, 0.0)),
+    'right_shoulder': ('chest', (-0.02405, 0.2435, 0.18311)),
+    'right_elbow': ('right_shoulder', (0.0, -0.274788, 0.0)),
+    'right_wrist': ('right_elbow', (0.0, -0.258947, 0.0)),
+    'left_hip': ('root', (0.0, 0.0, -0.084887)),
+    'left_knee': ('left_hip', (0.0, -0.421546, 0.0)),
+    'left_ankle': ('left_knee', (0.0, -0.40987, 0.0)),
+    'left_shoulder': ('chest', (-0.02405, 0.2435, -0.18311)),
+    'left_elbow': ('left_shoulder', (0.0, -0.274788, 0.0)),
+    'left_wrist': ('left_elbow', (0.0, -0.258947, 0.0)),
+    'face': ('neck', (0.06, 0.165, 0.0)),
+    'head_top': ('neck', (0.0, 0.2775, 0.0)),
+}
+# After duration and root position: rotations in file order, 4 numbers (w x y z) or 1 (about z).
+_HUMANOID_ROTATIONS = (
+    ('root', 4), ('chest', 4), ('neck', 4),
+    ('right_hip', 4), ('right_knee', 1), ('right_ankle', 4), ('right_shoulder', 4),
+    ('right_elbow', 1),
+    ('left_hip', 4), ('left_knee', 1), ('left_ankle', 4), ('left_shoulder', 4), ('left_elbow', 1),
+)  # fmt: skip
+_HUMANOID_JOINTS = {
+    'Hip': 'root', 'RHip': 'right_hip', 'RKnee': 'right_knee', 'RAnkle': 'right_ankle',
+    'LHip': 'left_hip', 'LKnee': 'left_knee', 'LAnkle': 'left_ankle', 'Spine': 'chest',
+    'Thorax': 'neck', 'Nose': 'face', 'Head': 'head_top', 'LShoulder': 'left_shoulder',
+    'LElbow': 'left_elbow', 'LWrist': 'left_wrist', 'RShoulder': 'right_shoulder',
+    'RElbow': 'right_elbow', 'RWrist': 'right_wrist',
+}  # fmt: skip
+
+
+def read_deepmimic(path: Path, rate_hz: float = 60.0) -> Recording:
+    """
+    Read a DeepMimic humanoid motion: motion capture retargeted to one 15-joint humanoid.
+
+    The joint rotations are turned into positions by forward kinematics, at the file's own speed.
+
+    :param path: JSON with ``Frames`` of 44 numbers: duration, root position, rotations.
+    :param rate_hz: rate of the result; the files' keyframes lie 1/60 to 1/16 s apart.
+    :raises RecordingError: if it is no such file.
+    """
+    try:
+        frames = np.array(json.loads(path.read_text())['Frames'], np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordingError(f'{path}: not a DeepMimic motion file: {error}') from None
+    if frames.ndim != 2 or frames.shape[1] != 44 or len(frames) < 2:
+        raise RecordingError(f'{path}: expected frames of 44 numbers, got {frames.shape}')
+    durations = frames[:-1, 0]
+    if (durations <= 0).any():
+        raise RecordingError(f'{path}: a frame other than the last lasts {durations.min():g} s')
+    place = {'root': frames[:, 1:4]}
+    turn: dict[str, np.ndarray] = {}
+    column = 4
+    own: dict[str, np.ndarray] = {}
+    for joint, width in _HUMANOID_ROTATIONS:
+        values = frames[:, column : column + width]
+        column += width
+        if width == 1:
+            half = values[:, 0] / 2
+            zero = np.zeros_like(half)
+            values = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=-1)
+        own[joint] = _rotation_matrices(values)
+    turn['root'] = own['root']
+    for joint, (parent, offset) in _HUMANOID_OFFSETS.items():
+        place[joint] = place[parent] + turn[parent] @ np.array(offset)
+        turn[joint] = turn[parent] @ own[joint] if joint in own else turn[parent]
+    poses = np.stack([place[_HUMANOID_JOINTS[joint]] for joint in H36M17.joints], axis=1)
+    poses = poses[..., [0, 2, 1]] * np.array([1.0, -1.0, 1.0])  # x forward, y left, z up
+    name = path.stem.removeprefix('humanoid3d_')
+    keyframes = Recording(
+        name=name,
+        layout=H36M17.name,
+        rate_hz=1.0 / float(np.mean(durations)),
+        persons={'0': poses.astype(np.float32)},
+        source=f'motion capture on the DeepMimic humanoid, {path.name}',
+    )
+    if np.ptp(durations) > 0.2 * durations.mean():
+        keyframes = replace(keyframes, times_s=np.concatenate([[0.0], np.cumsum(durations)]))
+    return keyframes.resample(rate_hz)
+
+
+def _rotation_matrices(quaternions: np.ndarray) -> np.ndarray:
+    """Quaternions w x y z, ``(T, 4)``, to rotation matrices ``(T, 3, 3)``."""
+    w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)).T
+    return np.stack(
+        [
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
+            np.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
+            np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
+        ],
+        axis=-2,
+    )
+
+
+# --- BVH ---------------------------------------------------------------------------------------
+
+# Names in use, prefix, case and separators removed; the first that the file has is taken.
+_BVH_NAMES: dict[str, tuple[str, ...]] = {
+    'RHip': ('rightupleg', 'rightthigh', 'righthip', 'rthigh', 'rhip', 'rightupperleg'),
+    'RKnee': ('rightleg', 'rightlowleg', 'rightknee', 'rightshin', 'rshin', 'rightlowerleg'),
+    'RAnkle': ('rightfoot', 'rightankle', 'rfoot'),
+    'LHip': ('leftupleg', 'leftthigh', 'lefthip', 'lthigh', 'lhip', 'leftupperleg'),
+    'LKnee': ('leftleg', 'leftlowleg', 'leftknee', 'leftshin', 'lshin', 'leftlowerleg'),
+    'LAnkle': ('leftfoot', 'leftankle', 'lfoot'),
+    'Thorax': ('neck', 'neck1'),
+    'Nose': ('head',),
+    'LShoulder': ('leftarm', 'leftuparm', 'leftupperarm', 'lshldr', 'leftshoulder'),
+    'LElbow': ('leftforearm', 'leftlowarm', 'leftelbow', 'lforearm', 'leftlowerarm'),
+    'LWrist': ('lefthand', 'leftwrist', 'lhand'),
+    'RShoulder': ('rightarm', 'rightuparm', 'rightupperarm', 'rshldr', 'rightshoulder'),
+    'RElbow': ('rightforearm', 'rightlowarm', 'rightelbow', 'rforearm', 'rightlowerarm'),
+    'RWrist': ('righthand', 'rightwrist', 'rhand'),
+}
+_BVH_UNITS_M = {'m': 1.0, 'cm': 0.01, 'mm': 0.001, 'inch': 0.0254, 'CMU (inch / 0.45)': 0.056444}
+_ADULT_LEG_M = 0.85
+_HEAD_TOP_M = 0.11  # from the top of the neck, where a file has no end of the head
+
+
+@dataclass(frozen=True)
+class _Bvh:
+    """A parsed BVH file; joints in file order, end sites among them."""
+
+    joints: list[str]
+    parents: list[int]
+    offsets: np.ndarray  # (N, 3)
+    channels: list[list[str]]
+    frame_time_s: float
+    values: np.ndarray  # (T, channels)
+
+
+def read_bvh(path: Path, units_scale: float = 0.0) -> Recording:
+    """
+    Read a BVH file of one person, with the joint names of CMU, Mixamo, LaFAN or Xsens exports.
+
+    :param path: the file.
+    :param units_scale: metres per unit; 0 takes the usual unit that gives the likeliest legs.
+    :raises RecordingError: naming what is malformed, or which joints could not be found.
+    """
+    try:
+        bvh = _parse_bvh(path.read_text(errors='replace'))
+    except OSError as error:
+        raise RecordingError(f'{path}: {error.strerror}') from None
+    except (ValueError, IndexError) as error:
+        raise RecordingError(f'{path}: not a BVH file that can be read: {error}') from None
+    found = _find_bvh_joints(path, bvh)
+    rest = _bvh_positions(bvh, at_rest=True)[0]
+    leg = float(
+        np.linalg.norm(rest[found['RKnee']] - rest[found['RHip']])
+        + np.linalg.norm(rest[found['RAnkle']] - rest[found['RKnee']])
+    )
+    unit = f'{units_scale:g} m as given'
+    if units_scale <= 0.0:
+        unit, units_scale = min(
+            _BVH_UNITS_M.items(), key=lambda entry: abs(np.log(entry[1] * leg / _ADULT_LEG_M))
+        )
+        if not 0.4 <= units_scale * leg <= 1.3:
+            raise RecordingError(
+                f'{path}: hip to ankle measures {leg:g} units, which is a leg in no usual unit; '
+                f'give units_scale, metres per unit'
+            )
+        unit = f'{unit}, judged by legs of {units_scale * leg:.2f} m'
+    up = rest[found['Thorax']] - rest[found['RAnkle']]
+    axis = int(np.argmax(np.abs(up)))
+    order = [(axis + 1) % 3, (axis + 2) % 3, axis]  # a cyclic change keeps left and right
+    places = _bvh_positions(bvh)[..., order] * units_scale
+    if up[axis] < 0:
+        places = places * np.array([1.0, -1.0, -1.0])
+    poses = np.zeros((len(places), H36M17.num_joints, 3))
+    for joint, index in found.items():
+        poses[:, H36M17.index(joint)] = places[:, index]
+    joint_of = H36M17.index
+    poses[:, joint_of('Hip')] = (poses[:, joint_of('RHip')] + poses[:, joint_of('LHip')]) / 2
+    if 'Spine' not in found:
+        hip, thorax = poses[:, joint_of('Hip')], poses[:, joint_of('Thorax')]
+        poses[:, joint_of('Spine')] = hip + 0.47 * (thorax - hip)
+    if 'Head' not in found:
+        nose, thorax = poses[:, joint_of('Nose')], poses[:, joint_of('Thorax')]
+        upward = (nose - thorax) / np.maximum(
+            np.linalg.norm(nose - thorax, axis=-1, keepdims=True), 1e-9
+        )
+        poses[:, joint_of('Head')] = nose + _HEAD_TOP_M * upward
+    return Recording(
+        name=path.stem,
+        layout=H36M17.name,
+        rate_hz=1.0 / bvh.frame_time_s,
+        persons={'0': poses.astype(np.float32)},
+        source=f'BVH {path.name} (unit {unit}; {"xyz"[axis]} up)',
+    )
+
+
+def _find_bvh_joints(path: Path, bvh: _Bvh) -> dict[str, int]:
+    """Index in the file for each of the 17 joints but Hip; Spine and Head where it has them."""
+    plain = {_plain(name): index for index, name in reversed(list(enumerate(bvh.joints)))}
+    found: dict[str, int] = {}
+    for joint, names in _BVH_NAMES.items():
+        for name in names:
+            if name in plain and plain[name] not in found.values():
+                found[joint] = plain[name]
+                break
+    missing = [joint for joint in _BVH_NAMES if joint not in found]
+    if missing:
+        tried = '; '.join(f'{joint} ({", ".join(_BVH_NAMES[joint])})' for joint in missing)
+        raise RecordingError(
+            f'{path}: no joint found for {tried}; the file has '
+            f'{", ".join(name for name in bvh.joints if name)}'
+        )
+    # the joint nearest the middle of the back, among those between hips and neck
+    between = []
+    index = bvh.parents[found['Thorax']]
+    while index > 0:
+        between.append(index)
+        index = bvh.parents[index]
+    if between:
+        rest = _bvh_positions(bvh, at_rest=True)[0]
+        hip = (rest[found['RHip']] + rest[found['LHip']]) / 2
+        trunk = rest[found['Thorax']] - hip
+        share = {i: float((rest[i] - hip) @ trunk / (trunk @ trunk)) for i in between}
+        middle = min(between, key=lambda i: abs(share[i] - 0.47))
+        if 0.3 <= share[middle] <= 0.65:
+            found['Spine'] = middle
+    for name in ('headtopend', 'headend', 'headnub'):
+        if name in plain:
+            found['Head'] = plain[name]
+            return found
+    ends = [
+        i for i, parent in enumerate(bvh.parents) if parent == found['Nose'] and not bvh.joints[i]
+    ]
+    if ends and np.linalg.norm(bvh.offsets[ends[0]]) > 0:
+        found['Head'] = ends[0]
+    return found
+
+
+def _plain(name: str) -> str:
+    """A joint's name without exporter's prefix, case and separators."""
+    name = re.split(r'[:|]', name)[-1].lower()
+    name = re.sub(r'^(mixamorig|character|bip0?1|skeleton)\d*[_ ]?', '', name)
+    return re.sub(r'[^a-z0-9]', '', name)
+
+
+def _parse_bvh(text: str) -> _Bvh:
+    hierarchy, mark, motion = text.partition('MOTION')
+    words = hierarchy.split()
+    if not mark or not words or words[0] != 'HIERARCHY':
+        raise ValueError('it needs a HIERARCHY and a MOTION part')
+    joints: list[str] = []
+    parents: list[int] = []
+    offsets: list[list[float]] = []
+    channels: list[list[str]] = []
+    stack: list[int] = []
+    position = 1
+    while position < len(words):
+        word = words[position]
+        if word in ('ROOT', 'JOINT', 'End'):
+            if word == 'ROOT' and joints:
+                raise ValueError('more than one ROOT')
+            joints.append('' if word == 'End' else words[position + 1])
+            parents.append(stack[-1] if stack else -1)
+            offsets.append([0.0, 0.0, 0.0])
+            channels.append([])
+            position += 2
+        elif word == '{':
+            stack.append(len(joints) - 1)
+            position += 1
+        elif word == '}':
+            stack.pop()
+            position += 1
+        elif word == 'OFFSET':
+            offsets[stack[-1]] = [float(value) for value in words[position + 1 : position + 4]]
+            position += 4
+        elif word == 'CHANNELS':
+            count = int(words[position + 1])
+            channels[stack[-1]] = words[position + 2 : position + 2 + count]
+            position += 2 + count
+        else:
+            raise ValueError(f'unexpected {word!r} in the HIERARCHY')
+    header = re.match(r'\s*Frames:\s*(\d+)\s*Frame Time:\s*([0-9.eE+-]+)\s*', motion)
+    if header is None:
+        raise ValueError('no "Frames:" and "Frame Time:" after MOTION')
+    count, frame_time_s = int(header.group(1)), float(header.group(2))
+    width = sum(len(names) for names in channels)
+    numbers = np.array(motion[header.end() :].split(), np.float64)
+    if not 0.001 <= frame_time_s <= 1.0:
+        raise ValueError(f'Frame Time {frame_time_s:g} s is not within 0.001..1')
+    if count < 1 or numbers.size != count * width:
+        raise ValueError(
+            f'{count} frames of {width} channels need {count * width} numbers, got {numbers.size}'
+        )
+    return _Bvh(
+        joints, parents, np.array(offsets), channels, frame_time_s, numbers.reshape(count, width)
+    )
+
+
+def _bvh_positions(bvh: _Bvh, at_rest: bool = False) -> np.ndarray:
+    """Forward kinematics: positions ``(T, N, 3)`` in file units; at rest, of the bare offsets."""
+    count = 1 if at_rest else len(bvh.values)
+    places = np.zeros((count, len(bvh.joints), 3))
+    turns = np.zeros((count, len(bvh.joints), 3, 3))
+    column = 0
+    for index, parent in enumerate(bvh.parents):
+        local = np.repeat(bvh.offsets[index][None], count, axis=0)
+        turn = np.repeat(np.eye(3)[None], count, axis=0)
+        moved = False
+        for channel in [] if at_rest else bvh.channels[index]:
+            values = bvh.values[:, column]
+            column += 1
+            axis = 'XYZ'.find(channel[:1].upper())
+            if axis >= 0 and channel[1:].lower() == 'position':
+                if not moved:  # position channels replace the offset
+                    local, moved = np.zeros_like(local), True
+                local[:, axis] = values
+            elif axis >= 0 and channel[1:].lower() == 'rotation':
+                turn = turn @ _axis_rotations(axis, np.radians(values))
+            else:
+                raise ValueError(f'unknown channel {channel!r}')
+        if parent < 0:
+            places[:, index], turns[:, index] = local, turn
+        else:
+            places[:, index] = places[:, parent] + np.einsum('tij,tj->ti', turns[:, parent], local)
+            turns[:, index] = turns[:, parent] @ turn
+    return places
+
+
+def _axis_rotations(axis: int, angles: np.ndarray) -> np.ndarray:
+    """Rotations about one axis, ``(T, 3, 3)``."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    out = np.repeat(np.eye(3)[None], len(angles), axis=0)
+    out[:, first, first] = out[:, second, second] = np.cos(angles)
+    out[:, second, first] = np.sin(angles)
+    out[:, first, second] = -np.sin(angles)
+    return out
+
+
+# --- rosbag2 -----------------------------------------------------------------------------------
+
+MAX_GAP_S = 10.0  # a longer silence in a bag is cut short to this, and said
+
+
+def read_rosbag(path: Path, *, topic: str = '', layout: str = 'h36m17') -> Recording:
+    """
+    Read a skeleton topic from a rosbag2, mcap or sqlite3, without ROS.
+
+    Frames keep their own instants: the messages' stamps, or the times of recording where stamps
+    are zero. Layout, units and frame of reference stay as recorded.
+
+    :param path: the bag's folder, or its .mcap or .db3 file.
+    :param topic: a PoseArray, MarkerArray or PointCloud2 topic; empty takes the only one.
+    :param layout: name of the joint layout, written into the recording.
+    :raises RecordingError: if the bag cannot be read, or has no or several such topics.
+    """
+    try:
+        from rosbags.highlevel import AnyReader, AnyReaderError
+        from rosbags.typesys import get_typestore, Stores
+    except ImportError:
+        raise RecordingError(
+            f'{path}: reading a rosbag2 needs the Python package rosbags: pip install rosbags'
+        ) from None
+    decoders: dict[str, Callable[[Any, int], dict[str, np.ndarray]]] = {
+        'geometry_msgs/msg/PoseArray': _decode_pose_array,
+        'visualization_msgs/msg/MarkerArray': _decode_marker_array,
+        'sensor_msgs/msg/PointCloud2': _decode_point_cloud,
+    }
+    joints = len(layouts.layout(layout).joints)
+    frames: list[tuple[int, dict[str, np.ndarray]]] = []
+    frame_id = ''
+    try:
+        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+            usable = [entry for entry in reader.connections if entry.msgtype in decoders]
+            chosen = [entry for entry in usable if not topic or entry.topic == topic]
+            if len({entry.topic for entry in chosen}) != 1:
+                listed = ', '.join(sorted({f'{c.topic} ({c.msgtype})' for c in usable})) or 'none'
+                raise RecordingError(
+                    f'{path}: topic={topic!r} does not name one skeleton topic of this bag; '
+                    f'of the readable types it has {listed}'
+                )
+            for connection, received_ns, raw in reader.messages(connections=chosen):
+                message = reader.deserialize(raw, connection.msgtype)
+                header = _header(message)
+                stamp_ns = received_ns
+                if header is not None:
+                    frame_id = frame_id or header.frame_id
+                    own_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+                    stamp_ns = own_ns or received_ns
+                frames.append((stamp_ns, decoders[connection.msgtype](message, joints)))
+    except (AnyReaderError, OSError) as error:
+        raise RecordingError(f'{path}: not a readable rosbag2: {error}') from None
+    return _from_frames(path, layout, joints, frames, frame_id)
+
+
+def _from_frames(
+    path: Path,
+    layout: str,
+    joints: int,
+    frames: list[tuple[int, dict[str, np.ndarray]]],
+    frame_id: str,
+) -> Recording:
+    people = sorted({person for _, poses in frames for person in poses})
+    if not people:
+        raise RecordingError(f'{path}: nobody in its {len(frames)} messages')
+    increasing: list[tuple[int, dict[str, np.ndarray]]] = []
+    for stamp_ns, poses in frames:  # what comes late or twice is left out
+        if not increasing or stamp_ns > increasing[-1][0]:
+            increasing.append((stamp_ns, poses))
+    stamps = np.array([stamp_ns for stamp_ns, _ in increasing], np.int64)
+    steps_s = np.diff(stamps) * 1e-9
+    cut = int((steps_s > MAX_GAP_S).sum())
+    times_s = np.concatenate([[0.0], np.cumsum(np.minimum(steps_s, MAX_GAP_S))])
+    absent = np.full((joints, 3), np.nan, np.float32)
+    persons = {
+        person: np.stack([poses.get(person, absent) for _, poses in increasing])
+        for person in people
+    }
+    rate_hz = 1.0 / float(np.median(steps_s)) if len(steps_s) else 30.0
+    left_out = len(frames) - len(increasing)
+    remarks = [f'{left_out} messages out of order left out'] if left_out else []
+    remarks += [f'{cut} silences cut to {MAX_GAP_S:g} s'] if cut else []
+    return Recording(
+        name=path.stem,
+        layout=layout,
+        rate_hz=float(np.clip(rate_hz, 1.0, 1000.0)),
+        persons=persons,
+        source=f'rosbag2 {path.name}' + ''.join(f'; {remark}' for remark in remarks),
+        times_s=times_s,
+        frame_id=frame_id,
+    )
+
+
+def _header(message: Any) -> Any | None:
+    """The header of a message, or of its first marker."""
+    header = getattr(message, 'header', None)
+    if header is None and len(getattr(message, 'markers', ())):
+        header = message.markers[0].header
+    return header
+
+
+def _decode_pose_array(message: Any, joints: int) -> dict[str, np.ndarray]:
+    places = np.array(
+        [[pose.position.x, pose.position.y, pose.position.z] for pose in message.poses],
+        np.float32,
+    ).reshape(-1, 3)
+    whole = len(places) // joints
+    if whole * joints != len(places):
+        raise RecordingError(
+            f'a PoseArray of {len(places)} poses does not hold whole people of {joints} joints; '
+            f'name the right layout'
+        )
+    return {str(index): block for index, block in enumerate(places.reshape(whole, joints, 3))}
+
+
+def _decode_marker_array(message: Any, joints: int) -> dict[str, np.ndarray]:
+    """One marker a joint, ``id = 100 * person + joint``; or one list of points a person."""
+    people: dict[str, np.ndarray] = {}
+    for marker in message.markers:
+        if marker.action != 0:  # not ADD
+            continue
+        if len(marker.points) == joints:
+            people[str(marker.id)] = np.array(
+                [[point.x, point.y, point.z] for point in marker.points], np.float32
+            )
+            continue
+        person, joint = divmod(int(marker.id), 100)
+        if joint < joints and not len(marker.points):
+            pose = people.setdefault(str(person), np.full((joints, 3), np.nan, np.float32))
+            place = marker.pose.position
+            pose[joint] = place.x, place.y, place.z
+    return people
+
+
+_POINT_FIELD_TYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
+
+
+def _decode_point_cloud(message: Any, joints: int) -> dict[str, np.ndarray]:
+    """Fields x y z and, where there are any, person and joint; otherwise blocks of J rows."""
+    order = '>' if message.is_bigendian else '<'
+    rows = np.frombuffer(
+        np.asarray(message.data, np.uint8).tobytes(),
+        np.dtype(
+            {
+                'names': [entry.name for entry in message.fields],
+                'formats': [
+                    order + _POINT_FIELD_TYPES[entry.datatype] for entry in message.fields
+                ],
+                'offsets': [entry.offset for entry in message.fields],
+                'itemsize': message.point_step,
+            }
+        ),
+        count=int(message.width) * int(message.height),
+    )
+    names = rows.dtype.names or ()
+    if not {'x', 'y', 'z'} <= set(names):
+        raise RecordingError(f'a PointCloud2 without fields x, y, z: it has {", ".join(names)}')
+    places = np.stack([rows['x'], rows['y'], rows['z']], axis=-1).astype(np.float32)
+    blocks = np.arange(len(rows))
+    person = rows['person'].astype(int) if 'person' in names else blocks // joints
+    joint = rows['joint'].astype(int) if 'joint' in names else blocks % joints
+    people: dict[str, np.ndarray] = {}
+    for who in np.unique(person):
+        mine = (person == who) & (joint >= 0) & (joint < joints)
+        pose = np.full((joints, 3), np.nan, np.float32)
+        pose[joint[mine]] = places[mine]
+        people[str(who)] = pose
+    return people

@@ -1,0 +1,291 @@
+"""
+ROS node that plays recorded motion on a skeleton topic, in real time.
+
+``ros2 run motion_predictor replay --ros-args -p path:=walk.bvh`` or, without a ROS workspace,
+``python -m motion_predictor.replay --ros-args -p path:=walk.bvh``.
+
+At the end of a recording that loops, everybody glides back to the first pose within ``blend_s``
+(longer over longer ways, so that nobody moves faster than a walk); those frames are made up, and
+each pass over the seam is logged and counted. With ``blend_s:=0.0`` people jump. Stamps go on
+increasing either way: they are the clock's, not the recording's.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+import sys
+import threading
+import time
+from typing import Any
+
+from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
+import numpy as np
+from rcl_interfaces.msg import ParameterDescriptor
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import PointCloud2, PointField
+from visualization_msgs.msg import Marker, MarkerArray
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.messages import KINECT_IDS_PER_PERSON, ns_to_stamp
+from motion_predictor.recordings import open_recording, Recording, with_seam
+
+CLOUD_DTYPE = np.dtype(
+    [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('person', '<u4'), ('joint', '<u4')]
+)
+
+PARAMETERS: dict[str, tuple[Any, str]] = {
+    'path': ('', 'what to play: FILE.bvh, FILE.npz:CLIP, a rosbag2, a DeepMimic .txt, synthetic'),
+    'topic': ('skeleton', 'topic to publish on'),
+    'type': ('pose_array', 'message: pose_array, marker_array or point_cloud'),
+    'rate_hz': (0.0, 'frames per second of recording time; 0 plays them as recorded'),
+    'speed': (1.0, 'times real speed'),
+    'loop': (True, 'start again at the end'),
+    'blend_s': (0.5, 'seconds in which people glide back at the end of a loop; 0 jumps'),
+    'start_s': (0.0, 'seconds of the recording to leave out at its beginning'),
+    'duration_s': (0.0, 'seconds of the recording to play; 0 plays all'),
+    'frame_id': ('', "frame of reference; empty takes the recording's, or 'map'"),
+    'layout': ('h36m17', "joint layout of a rosbag2's messages"),
+    'bag_topic': ('', 'which topic of a rosbag2; empty takes the only one'),
+    'units_scale': (0.0, 'metres per unit of a BVH file; 0 judges by the length of the legs'),
+    'wait_for_subscribers': (0, 'begin when so many are there'),
+    'publish_clock': (False, 'publish /clock, so that speed changes the time and not the motion'),
+    'reliable': (True, 'reliability of the topic; false for best effort'),
+}  # fmt: skip
+
+
+def pose_array(people: list[np.ndarray]) -> PoseArray:
+    """
+    Make a message of consecutive blocks of J poses; NaN where a joint or person is missing.
+
+    :param people: ``(J, 3)`` metres for each person. When all are missing it holds no pose.
+    """
+    message = PoseArray()
+    if any(np.isfinite(pose).any() for pose in people):
+        message.poses = [
+            Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(w=1.0))
+            for x, y, z in np.concatenate(people).astype(float).tolist()
+        ]
+    return message
+
+
+def marker_array(people: list[np.ndarray]) -> MarkerArray:
+    """
+    Make one sphere a joint, ``id = 100 * person + joint``, missing ones left out.
+
+    :param people: ``(J, 3)`` metres for each person.
+    """
+    message = MarkerArray()
+    for person, pose in enumerate(people):
+        for joint, (x, y, z) in enumerate(pose.astype(float).tolist()):
+            if not np.isfinite(x + y + z):
+                continue
+            marker = Marker(type=Marker.SPHERE, action=Marker.ADD)
+            marker.id = KINECT_IDS_PER_PERSON * person + joint
+            marker.pose = Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(w=1.0))
+            marker.scale.x = marker.scale.y = marker.scale.z = 0.05
+            marker.color.g = marker.color.a = 1.0
+            marker.lifetime.nanosec = 250_000_000
+            message.markers.append(marker)
+    return message
+
+
+def point_cloud(people: list[np.ndarray]) -> PointCloud2:
+    """
+    Make a cloud with fields x y z person joint, missing joints left out.
+
+    :param people: ``(J, 3)`` metres for each person.
+    """
+    parts = []
+    for person, pose in enumerate(people):
+        seen = np.flatnonzero(np.isfinite(pose).all(axis=-1))
+        rows = np.zeros(len(seen), CLOUD_DTYPE)
+        rows['x'], rows['y'], rows['z'] = pose[seen].T
+        rows['person'], rows['joint'] = person, seen
+        parts.append(rows)
+    rows = np.concatenate(parts)
+    kinds = {'<f4': PointField.FLOAT32, '<u4': PointField.UINT32}
+    fields = [
+        PointField(name=name, offset=4 * index, datatype=kinds[CLOUD_DTYPE[index].str], count=1)
+        for index, name in enumerate(CLOUD_DTYPE.names or ())
+    ]
+    message = PointCloud2(fields=fields, height=1, width=len(rows), is_dense=True)
+    message.point_step, message.row_step = CLOUD_DTYPE.itemsize, rows.nbytes
+    message.data = array.array('B', rows.tobytes())
+    return message
+
+
+ENCODERS: dict[str, tuple[type, Callable[[list[np.ndarray]], Any]]] = {
+    'pose_array': (PoseArray, pose_array),
+    'marker_array': (MarkerArray, marker_array),
+    'point_cloud': (PointCloud2, point_cloud),
+}
+
+
+class ReplayNode(Node):
+    """
+    Publishes a recording until it ends, or for ever.
+
+    Playing happens in a thread of its own, so that parameters and services answer meanwhile.
+    """
+
+    def __init__(self, recording: Recording | None = None, **node_arguments: Any) -> None:
+        """
+        Read the recording and start to play.
+
+        :param recording: what to play; None reads the one that parameter ``path`` names.
+        :param node_arguments: passed on to :class:`rclpy.node.Node`.
+        :raises MotionPredictorError: on a bad parameter or recording.
+        """
+        super().__init__('replay', **node_arguments)
+        values = {name: self._declare(name) for name in PARAMETERS}
+        if values['type'] not in ENCODERS:
+            raise ConfigError(f'type={values["type"]!r}: must be one of {", ".join(ENCODERS)}')
+        for name, low, high in (('speed', 0.01, 100.0), ('blend_s', 0.0, 60.0)):
+            if not low <= values[name] <= high:
+                raise ConfigError(f'{name}={values[name]:g}: must lie in {low:g}..{high:g}')
+        if not (values['rate_hz'] == 0.0 or 1.0 <= values['rate_hz'] <= 1000.0):
+            raise ConfigError(f'rate_hz={values["rate_hz"]:g}: must be 0 or lie in 1..1000')
+        if recording is None:
+            if not values['path']:
+                raise ConfigError('path is empty: give the recording to play, -p path:=FILE')
+            recording = open_recording(
+                values['path'],
+                topic=values['bag_topic'],
+                layout=values['layout'],
+                units_scale=values['units_scale'],
+            )
+        recording = recording.crop(values['start_s'], values['duration_s'] or None)
+        if values['rate_hz']:
+            recording = recording.resample(values['rate_hz'])
+        self.real_frames = recording.num_frames
+        if values['loop']:
+            recording = with_seam(recording, values['blend_s'])
+        self.recording = recording
+        self.frame_id = values['frame_id'] or recording.frame_id or 'map'
+        self.published = self.skipped = self.loops = 0
+        self.finished = threading.Event()
+        self._values = values
+        message_type, self._encode = ENCODERS[values['type']]
+        reliability = (
+            ReliabilityPolicy.RELIABLE if values['reliable'] else ReliabilityPolicy.BEST_EFFORT
+        )
+        self._publisher = self.create_publisher(
+            message_type, values['topic'], QoSProfile(depth=5, reliability=reliability)
+        )
+        self._clock_publisher = None
+        if values['publish_clock']:
+            self._clock_publisher = self.create_publisher(Clock, '/clock', 10)
+        seam = recording.num_frames - self.real_frames
+        self.get_logger().info(
+            f'{recording.name}: {len(recording.persons)} of {recording.layout}, '
+            f'{self.real_frames} frames at {recording.rate_hz:.4g} Hz from {recording.source}; '
+            f'on {self._publisher.topic_name} as {values["type"]}, '
+            + (f'looping with {seam} made-up frames at the seam' if values['loop'] else 'once')
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._play, name='replay', daemon=True)
+        self._thread.start()
+
+    def _declare(self, name: str) -> Any:
+        """Declare a parameter, read-only; a whole number will do for a float."""
+        default, description = PARAMETERS[name]
+        descriptor = ParameterDescriptor(
+            description=description, read_only=True, dynamic_typing=True
+        )
+        value = self.declare_parameter(name, default, descriptor).value
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+        if type(value) is not type(default):
+            kind = {'str': 'string'}.get(type(default).__name__, type(default).__name__)
+            raise ConfigError(f'{name}={value!r}: must be a {kind}')
+        return value
+
+    def destroy_node(self) -> None:
+        """Stop playing, then take the node away."""
+        self._stop.set()
+        self._thread.join()
+        super().destroy_node()
+
+    def _play(self) -> None:
+        wanted = self._values['wait_for_subscribers']
+        while self._publisher.get_subscription_count() < wanted:
+            if self._stop.wait(0.02):
+                return
+        instants = self.recording.instants_s
+        pass_s = float(instants[-1]) + 1.0 / self.recording.rate_hz
+        people = list(self.recording.persons.values())
+        speed = self._values['speed']
+        began = time.monotonic()
+        began_ns = self.get_clock().now().nanoseconds
+        frame = 0
+        while True:
+            media_s = self.loops * pass_s + float(instants[frame])
+            late_s = time.monotonic() - (began + media_s / speed)
+            if late_s < 0.0 and self._stop.wait(-late_s):
+                return
+            if self._stop.is_set():
+                return
+            if late_s > 1.5 / (self.recording.rate_hz * speed):
+                self.skipped += 1
+            else:
+                self._publish([poses[frame] for poses in people], began_ns + int(media_s * 1e9))
+            frame += 1
+            if frame == len(instants):
+                if not self._values['loop']:
+                    break
+                frame, self.loops = 0, self.loops + 1
+                self.get_logger().info(f'{self._progress()}; from the beginning again')
+        # nobody left: what a tracker says when people have gone
+        self._publish([np.full_like(poses[0], np.nan) for poses in people], None, count=False)
+        self.get_logger().info(f'{self._progress()}; finished')
+        self.finished.set()
+
+    def _progress(self) -> str:
+        return (
+            f'{self.published} frames published, {self.skipped} skipped for being late, '
+            f'{self.loops} loops'
+        )
+
+    def _publish(
+        self, people: list[np.ndarray], media_ns: int | None, *, count: bool = True
+    ) -> None:
+        message = self._encode(people)
+        stamp_ns = self.get_clock().now().nanoseconds
+        if self._clock_publisher is not None and media_ns is not None:
+            stamp_ns = media_ns
+            self._clock_publisher.publish(Clock(clock=ns_to_stamp(stamp_ns)))
+        stamp = ns_to_stamp(stamp_ns)
+        for stamped in message.markers if isinstance(message, MarkerArray) else (message,):
+            stamped.header.stamp = stamp
+            stamped.header.frame_id = self.frame_id
+        self._publisher.publish(message)
+        self.published += count
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until Ctrl-C, or until a recording that does not loop has been played."""
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = ReplayNode()
+        while rclpy.ok() and not node.finished.is_set():
+            rclpy.spin_once(node, timeout_sec=0.1)
+    except MotionPredictorError as error:
+        print(f'replay: {error}', file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""The replay node: in a process of its own, heard over DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import os
+from pathlib import Path
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from geometry_msgs.msg import PoseArray  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import PointCloud2  # noqa: E402
+from visualization_msgs.msg import MarkerArray  # noqa: E402
+
+from motion_predictor.messages import DECODERS, InputFormat  # noqa: E402
+from motion_predictor.recordings import synthetic_walkers  # noqa: E402
+
+DOMAIN = random.Random(os.getpid()).randint(10, 100)
+PATIENCE_S = 30.0
+TYPES = {'pose_array': PoseArray, 'marker_array': MarkerArray, 'point_cloud': PointCloud2}
+
+
+def stamp_ns(message: Any) -> int:
+    header = message.markers[0].header if hasattr(message, 'markers') else message.header
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+class Listener:
+    """Keeps what arrives on topics."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.node = rclpy.create_node('listener', context=self.context)
+        self.executor = rclpy.executors.SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.heard: dict[str, list[Any]] = {}
+
+    def listen(self, message_type: type, topic: str) -> list[Any]:
+        self.heard[topic] = []
+        self.node.create_subscription(message_type, topic, self.heard[topic].append, 100)
+        return self.heard[topic]
+
+    def wait_for(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds():
+            assert time.monotonic() < deadline, 'waited in vain'
+            self.executor.spin_once(timeout_sec=0.1)
+
+    def close(self) -> None:
+        self.node.destroy_node()
+        self.executor.shutdown()
+        rclpy.try_shutdown(context=self.context)
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def replay() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start replay processes with parameters; stop those left over."""
+    running: list[subprocess.Popen[str]] = []
+    environment = os.environ | {
+        'ROS_DOMAIN_ID': str(DOMAIN),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+    }
+
+    def start(**parameters: object) -> subprocess.Popen[str]:
+        command = [sys.executable, '-m', 'motion_predictor.replay', '--ros-args']
+        for name, value in parameters.items():
+            command += ['-p', f'{name}:={value}']
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize('kind', TYPES)
+def test_two_people_are_published_frame_by_frame(
+    kind: str, listener: Listener, replay: Callable[..., subprocess.Popen[str]]
+) -> None:
+    heard = listener.listen(TYPES[kind], '/people')
+    process = replay(
+        path='synthetic:2', topic='/people', type=kind, loop=False, duration_s=0.5, rate_hz=50,
+        wait_for_subscribers=1, frame_id='room',
+    )  # fmt: skip
+    _, decode = DECODERS[kind]
+    listener.wait_for(lambda: bool(heard) and not decode(heard[-1], InputFormat(joints=17)))
+    assert process.wait(timeout=PATIENCE_S) == 0
+    scene = synthetic_walkers(2)
+    frames = [decode(message, InputFormat(joints=17)) for message in heard[:-1]]
+    assert len(frames) >= 20  # of 26; a machine that stalls may skip some, never reorder
+    at = -1
+    for people in frames:
+        assert [person.person for person in people] == ['0', '1']
+        assert {person.frame_id for person in people} == {'room'}
+        errors = np.abs(scene.persons['0'][:26] - people[0].xyz).max(axis=(1, 2))
+        assert errors.argmin() > at
+        at = int(errors.argmin())
+        for index, person in enumerate(people):
+            np.testing.assert_allclose(person.xyz, scene.persons[str(index)][at], atol=1e-5)
+    stamps = [stamp_ns(message) for message in heard[:-1]]
+    assert (np.diff(stamps) > 0).all()
+
+
+def test_stamps_go_on_increasing_over_the_seam_and_ctrl_c_ends_it(
+    listener: Listener, replay: Callable[..., subprocess.Popen[str]]
+) -> None:
+    heard = listener.listen(PoseArray, '/people')
+    process = replay(path='synthetic', topic='/people', duration_s=0.2, blend_s=0.1, rate_hz=50)
+    first = synthetic_walkers(1).persons['0'][0]
+
+    def passes() -> int:
+        return sum(
+            bool(np.abs(people[0].xyz - first).max() < 1e-4)
+            for people in (DECODERS['pose_array'][1](m, InputFormat(joints=17)) for m in heard)
+        )
+
+    listener.wait_for(lambda: passes() >= 3)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert 'Traceback' not in output
+    assert 'made-up frames at the seam' in output
+    assert 'from the beginning again' in output
+    assert (np.diff([stamp_ns(message) for message in heard]) > 0).all()
+
+
+def test_it_can_publish_the_clock_that_its_stamps_follow(
+    listener: Listener, replay: Callable[..., subprocess.Popen[str]]
+) -> None:
+    heard = listener.listen(PoseArray, '/people')
+    clock = listener.listen(Clock, '/clock')
+    replay(
+        path='synthetic', topic='/people', duration_s=1.0, rate_hz=25, speed=2, loop=False,
+        publish_clock=True, wait_for_subscribers=1,
+    )  # fmt: skip
+    listener.wait_for(lambda: bool(heard) and not heard[-1].poses and bool(clock))
+    stamps = np.array([stamp_ns(message) for message in heard[:-1]])
+    steps = np.diff(stamps) / 40_000_000  # of recording time, at whatever speed
+    assert (np.abs(steps - np.round(steps)) < 1e-3).all()
+    assert {m.clock.sec * 10**9 + m.clock.nanosec for m in clock} <= set(stamps.tolist())
+
+
+@pytest.mark.parametrize(
+    'parameters,complaint',
+    [
+        ({}, 'path is empty'),
+        ({'path': 'nowhere.bvh'}, 'nowhere.bvh: no such file'),
+        ({'path': 'synthetic', 'type': 'tf'}, "type='tf': must be one of pose_array"),
+        ({'path': 'synthetic', 'speed': 0}, r'speed=0: must lie in 0.01..100'),
+        ({'path': 'synthetic', 'rate_hz': 'fast'}, "rate_hz='fast': must be a float"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_and_says_why(
+    parameters: dict[str, object],
+    complaint: str,
+    replay: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    output, _ = (process := replay(**parameters)).communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert complaint in output
+    assert 'Traceback' not in output
