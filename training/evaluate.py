@@ -12,18 +12,18 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-import json
 from pathlib import Path
 import sys
 import time
 from typing import Any
 
+import torch
+from tqdm import tqdm
+
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import file_digest, load_weights
-import torch
-from tqdm import tqdm
 from training import metrics, plots, provenance
 from training.baselines import BASELINES
 from training.diffusion import Sampler, sampler_for
@@ -182,7 +182,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
         model = Model(name, label, 'baseline', None, None, 0, window, {})
         futures = [baseline_futures(baseline, file, window) for file in files]
         scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
-        facts_of_models.append({'name': name, 'label': label, 'role': 'baseline', 'samples': 1})
+        facts_of_models.append({'model': name, 'label': label, 'role': 'baseline', 'samples': 1})
     for model in models:
         futures, facts = _predict(model, files, window, options, code['commit'])
         scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
@@ -275,8 +275,10 @@ def table(result: Mapping[str, Any]) -> str:
         numbers = [pose[name.lower()] for name in head]
         numbers += [pose['ade_median'], pose['ade_worst'], world['ade'], world['fde']]
         where = f'{row["set"]}/{row["split"]}'
-        name = row['model'] if row['role'] == 'baseline' else f'{row["model"]} ({row["label"]})'
-        lines.append(f'{where:<16}{name:<34}' + ''.join(f'{value:8.3f}' for value in numbers))
+        lines.append(
+            f'{where:<16}{plots.shown_name(row):<34}'
+            + ''.join(f'{value:8.3f}' for value in numbers)
+        )
     return '\n'.join(lines)
 
 
@@ -301,21 +303,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('stopped; the same command goes on from here', file=sys.stderr)
         return 130
-    write_json(options.json, result)
+    provenance.write_json(options.json, result)
     print(table(result))
     print(f'written: {options.json}')
     if options.plots:
         for path in plots.draw_horizons(result, options.plots):
             print(f'drawn: {path}')
     return 0
-
-
-def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Write results, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + '.partial')
-    partial.write_text(json.dumps(result, indent=1) + '\n')
-    partial.replace(path)
 
 
 def engine_of(sampler: Sampler) -> str:
@@ -372,7 +366,7 @@ def _predict(
         batch=batch * options.samples,
     )
     facts: dict[str, Any] = {
-        'name': model.name,
+        'model': model.name,
         'label': model.label,
         'role': model.role,
         'file': provenance.shown_path(model.path),

@@ -35,11 +35,12 @@ def draw_horizons(result: Mapping[str, Any], folder: Path) -> list[Path]:
     written: list[Path] = []
     for set_name, split in sets_and_splits(result['rows']):
         rows = [r for r in result['rows'] if (r['set'], r['split']) == (set_name, split)]
-        figure = Figure(figsize=(10, 4), layout='constrained')
+        figure = Figure(figsize=(10, 5), layout='constrained')
         left, right = figure.subplots(1, 2)
         _draw_part(left, rows, 'pose', 'root-relative pose, 16 joints')
         _draw_part(right, rows, 'world', 'world, 17 joints with the root')
-        right.legend(fontsize=7, loc='upper left')
+        handles, labels = right.get_legend_handles_labels()
+        figure.legend(handles, labels, loc='outside lower center', ncols=3, fontsize=8)
         figure.suptitle(f'{set_name}, {split}: {rows[0]["windows"]} windows')
         path = folder / f'horizon_{set_name}_{split}.svg'
         save(figure, path)
@@ -82,9 +83,18 @@ def sets_and_splits(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((row['set'], row['split']) for row in rows))
 
 
+def shown_name(row: Mapping[str, Any]) -> str:
+    """Name a model as tables and legends do: what it is, and its file where that says more."""
+    model, label = str(row['model']), str(row['label'])
+    plain = label.lower().replace('-', '').replace(' ', '')
+    if row['role'] == 'baseline' or plain.startswith(model.lower().replace('_', '')):
+        return label
+    return f'{label} ({model})'
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write an SVG whose bytes depend on what it shows alone."""
-    with matplotlib.rc_context({'svg.hashsalt': 'motion_predictor', 'svg.fonttype': 'path'}):
+    with matplotlib.rc_context({'svg.hashsalt': 'motion_predictor', 'svg.fonttype': 'none'}):
         FigureCanvasSVG(figure).print_svg(str(path), metadata={'Date': None})
 
 
@@ -103,7 +113,7 @@ def _draw_part(axes: Axes, rows: Sequence[Mapping[str, Any]], part: str, title: 
             if colour in used:
                 colour = next(spare)
             used.add(colour)
-            name = f'{row["model"]} ({row["label"]})'
+            name = shown_name(row)
             median = row['horizon'][f'{part}.median']
             axes.plot(times_s, best, color=colour, label=f'{name}, best sample')
             axes.plot(times_s, median, color=colour, ls='--', label=f'{name}, median sample')

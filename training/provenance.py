@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import json
 import os
 from pathlib import Path
 import platform
@@ -55,6 +56,27 @@ def machine() -> dict[str, Any]:
         'python': '.'.join(str(part) for part in sys.version_info[:3]),
         'torch': torch.__version__,
     }
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """
+    Write results, whole or not at all; one line for each entry, and for each row of a list.
+
+    :param path: the file; its folder is made where it is missing.
+    :param result: JSON-able.
+    """
+    entries: list[str] = []
+    for name, value in result.items():
+        if isinstance(value, list) and value:
+            rows = ',\n'.join('  ' + json.dumps(row) for row in value)
+            text = f'[\n{rows}\n ]'
+        else:
+            text = json.dumps(value)
+        entries.append(f' {json.dumps(name)}: {text}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + '.partial')
+    partial.write_text('{\n' + ',\n'.join(entries) + '\n}\n')
+    partial.replace(path)
 
 
 def _git(*arguments: str) -> str:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.errors import ConfigError
-from motion_predictor.weights import file_digest
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError
+from motion_predictor.weights import file_digest
 from training import metrics
 from training.baselines import Baseline
 from training.windows import load_window_set, WindowSet
@@ -92,7 +93,7 @@ class FileScores:
     """What one model scored on one file: every measure for every window."""
 
     values: Mapping[str, NDArray[np.float64]]
-    """``pose.ade``, ``world.fde``, ...: (n,); multimodal ones by group, ``pose.mmade@both/test``."""
+    """``pose.ade``, ``world.fde``, ... (n,); multimodal ones by group: ``pose.mmade@all/val``."""
     curves: Mapping[str, NDArray[np.float64]]
     """``pose.best``, ``world.median``, ... each (n, T_fut)."""
 
@@ -247,7 +248,7 @@ def summarise(
     row['horizon'] = {'times_s': [rounded(time_s) for time_s in times_s]}
     for name in scores[group.members[0]].curves:
         stacked = np.concatenate([scores[i].curves[name] for i in group.members])
-        row['horizon'][name] = [rounded(value) for value in stacked.mean(axis=0)]
+        row['horizon'][name] = [round(float(value), 4) for value in stacked.mean(axis=0)]
     actions = np.array([action for i in group.members for action in _actions_scored(files[i])])
     row['actions'] = {
         str(action): {

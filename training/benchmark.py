@@ -1,0 +1,385 @@
+"""
+Time one prediction of every model: python -m training.benchmark.
+
+A call is timed from NumPy poses to NumPy futures, as a robot makes it. All models take turns in
+one run, so that whatever else the machine does falls on each of them; no model finds the caches
+as its own last call left them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+import os
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from tqdm import tqdm
+
+from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.model import MotionModel
+from motion_predictor.predictor import ENGINES, Predictor
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import file_digest, load_weights, weights_folders
+from training import plots, provenance
+from training.diffusion import sampler_for
+
+FORMAT = 'motion_predictor benchmark'
+VERSION = 1
+PAPER_SIZE = DenoiserConfig(architecture='mixer', width=768, depth=12, hidden_ratio=1.0)
+"""SwiftDiff as published for Human3.6M."""
+FEWEST = 3
+"""Repetitions of the slowest."""
+WARM_UP = 3
+
+EXAMPLE = """\
+worked example, from the root of the source tree; times every shipped weights file:
+  python -m training.benchmark --json docs/benchmark.json --plots docs/images
+"""
+
+
+@dataclass
+class Case:
+    """One model on one engine, with one number of threads and people, and its times."""
+
+    facts: dict[str, Any]
+    call: Callable[[], object]
+    wanted: int
+    times_s: list[float]
+
+    def run(self) -> None:
+        """Time one call."""
+        begun = time.perf_counter()
+        self.call()
+        self.times_s.append(time.perf_counter() - begun)
+
+    def row(self) -> dict[str, Any]:
+        """Give the figures."""
+        times_ms = 1000.0 * np.array(self.times_s)
+        return {
+            **self.facts,
+            'repetitions': len(times_ms),
+            'median_ms': round(float(np.median(times_ms)), 3),
+            'p99_ms': round(float(np.quantile(times_ms, 0.99)), 3),
+            'fastest_ms': round(float(times_ms.min()), 3),
+            'slowest_ms': round(float(times_ms.max()), 3),
+        }
+
+
+def walking_window(persons: int, window: WindowConfig) -> NDArray[np.float32]:
+    """
+    Make some people who sway, to have something to predict.
+
+    :returns: metres, z up, ``(P, T_obs, 17, 3)``.
+    """
+    generator = np.random.default_rng(0)
+    pose = generator.uniform(-0.5, 0.5, (persons, 1, H36M17.num_joints, 3))
+    pose[..., 2] += 1.0
+    time_s = np.arange(window.observed_frames)[None, :, None, None] / window.rate_hz
+    sway = 0.1 * np.sin(2.0 * np.pi * time_s + generator.uniform(0.0, 6.0, pose.shape))
+    return (pose + sway).astype(np.float32)
+
+
+def paper_sized_model(window: WindowConfig) -> MotionModel:
+    """Make SwiftDiff of the published size with random weights: right for times alone."""
+    torch.manual_seed(0)
+    config = ModelConfig(role='swiftdiff', denoiser=PAPER_SIZE, window=window)
+    return MotionModel(config, H36M17)
+
+
+def cases_for(
+    options: argparse.Namespace, threads: int, persons: int, unavailable: list[str]
+) -> list[Case]:
+    """
+    Load every model for one number of threads and people, and warm it up.
+
+    :param unavailable: gets a line for each engine that cannot be had here.
+    """
+    cases: list[Case] = []
+    window = WindowConfig()
+    for path in options.weights:
+        loaded = load_weights(path)
+        config = loaded.model.config
+        window = config.window
+        facts = {
+            'model': path.stem,
+            'label': 'one-step teacher' if config.role == 'one_step' else 'SwiftDiff',
+            'role': config.role,
+            'weights': 'trained' if not loaded.card.get('random') else 'random',
+            'sha256': file_digest(path),
+            'parameters': sum(p.numel() for p in loaded.model.denoiser.parameters()),
+            'threads': threads,
+            'persons': persons,
+            'samples': options.samples,
+        }
+        if config.role == 'teacher':
+            facts['label'] = f'teacher, DDIM {options.ddim_steps}'
+            cases.append(_teacher_case(path, facts, window, options))
+            continue
+        for engine in options.engines:
+            try:
+                predictor = Predictor.load(path, device=options.device, engine=engine)
+            except ConfigError as error:
+                _note(unavailable, f'{path.stem}, engine {engine}: {error}')
+                continue
+            cases.append(_predictor_case(predictor, facts, options))
+    if options.paper_size:
+        for engine in options.engines:
+            model = paper_sized_model(window)
+            facts = {
+                'model': f'paper_size_{PAPER_SIZE.depth}x{PAPER_SIZE.width}',
+                'label': f'SwiftDiff {PAPER_SIZE.depth} x {PAPER_SIZE.width}, random weights',
+                'role': 'swiftdiff',
+                'weights': 'random',
+                'sha256': None,
+                'parameters': sum(p.numel() for p in model.denoiser.parameters()),
+                'threads': threads,
+                'persons': persons,
+                'samples': options.samples,
+            }
+            try:
+                predictor = Predictor(model, {}, device=options.device, engine=engine)
+            except ConfigError as error:
+                _note(unavailable, f'{facts["model"]}, engine {engine}: {error}')
+                continue
+            cases.append(_predictor_case(predictor, facts, options))
+    return cases
+
+
+def measure(cases: Sequence[Case], budget_s: float, repetitions: int) -> None:
+    """
+    Time the cases in turns.
+
+    :param cases: warmed up.
+    :param budget_s: a case slower than this allows repeats less often, but three times.
+    :param repetitions: of the others.
+    """
+    for case in cases:
+        case.run()
+        fitting = int(budget_s / max(case.times_s[0], 1e-6))
+        case.wanted = min(repetitions, max(FEWEST, fitting))
+    for turn in range(1, max((case.wanted for case in cases), default=0)):
+        for case in cases:
+            # the slow ones' few turns are spread over the whole measurement's first part
+            if turn < case.wanted:
+                case.run()
+
+
+def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
+    """
+    Put beside each row how many times faster it is than the alternatives.
+
+    The alternatives are the first many-step teacher and the first one-step teacher (its fastest
+    engine), with the same threads, people and samples, timed in the same run.
+    """
+    for row in rows:
+        row['times_faster_than'] = {}
+        for role in ('teacher', 'one_step'):
+            others = [
+                other
+                for other in rows
+                if other['role'] == role
+                and (other['threads'], other['persons']) == (row['threads'], row['persons'])
+            ]
+            others = [other for other in others if other['model'] == others[0]['model']]
+            if not others or others[0]['model'] == row['model']:
+                continue
+            best = min(others, key=lambda other: other['median_ms'])
+            row['times_faster_than'][best['model']] = round(
+                best['median_ms'] / row['median_ms'], 3
+            )
+
+
+def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    Run a benchmark.
+
+    :param options: as parsed by :func:`parser`.
+    :param arguments: the words that were parsed, to be recorded.
+    :returns: the results, JSON-able.
+    :raises MotionPredictorError: if a weights file cannot be used.
+    """
+    unavailable: list[str] = []
+    rows: list[dict[str, Any]] = []
+    load_before = os.getloadavg()[0] if hasattr(os, 'getloadavg') else None
+    threads_before = torch.get_num_threads()
+    groups = [(threads, persons) for threads in options.threads for persons in options.persons]
+    try:
+        for threads, persons in tqdm(groups, unit='setting', disable=options.quiet):
+            torch.set_num_threads(threads)
+            cases = cases_for(options, threads, persons, unavailable)
+            measure(cases, options.budget_s, options.repetitions)
+            rows.extend(case.row() for case in cases)
+    finally:
+        torch.set_num_threads(threads_before)
+    add_ratios(rows)
+    return {
+        'format': FORMAT,
+        'version': VERSION,
+        'command': provenance.command_line('training.benchmark', arguments),
+        **provenance.commit(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': {**provenance.machine(), 'load_before': load_before},
+        'settings': {
+            'samples': options.samples,
+            'repetitions': options.repetitions,
+            'budget_s': options.budget_s,
+            'ddim_steps': options.ddim_steps,
+        },
+        'unavailable': unavailable,
+        'rows': rows,
+    }
+
+
+def shipped_weights() -> list[Path]:
+    """List the weights files that come with the package, in the order of their names."""
+    return sorted(
+        path for folder in weights_folders()[:1] for path in folder.glob('*.safetensors')
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.benchmark',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--weights', type=Path, nargs='*', metavar='FILE',
+        help='weights files (default: all that are shipped)')  # fmt: skip
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
+    add('--persons', type=int, nargs='+', default=[1, 2, 4, 10], help='default %(default)s')
+    add('--samples', type=int, default=50, help='futures a person (default %(default)s)')
+    add('--threads', type=int, nargs='+', default=[1, 2], help='default %(default)s')
+    add('--engines', nargs='+', default=[name for name in ENGINES if name != 'auto'],
+        choices=ENGINES, help='of the one-step models (default %(default)s)')  # fmt: skip
+    add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help='default %(default)s')
+    add('--ddim-steps', type=int, default=100, help='of the teacher (default %(default)s)')
+    add('--repetitions', type=int, default=200, help='of each call (default %(default)s)')
+    add('--budget-s', type=float, default=10.0,
+        help=f'a slow call repeats until this is spent, {FEWEST} times at least '
+             '(default %(default)s)')  # fmt: skip
+    add('--paper-size', action=argparse.BooleanOptionalAction, default=True,
+        help='time the published SwiftDiff size too, with random weights')  # fmt: skip
+    add('--plots', type=Path, metavar='DIR', help='draw the times into DIR')
+    add('--dry-run', action='store_true', help='say what would be timed')
+    add('--quiet', action='store_true', help='no progress bar')
+    return made
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Write the results as plain text."""
+    lines = [
+        f'{"model":<44}{"engine":>7}{"thr":>4}{"pers":>5}{"n":>5}{"median":>10}{"p99":>10} ms'
+        '  times faster than'
+    ]
+    for row in result['rows']:
+        ratios = ', '.join(f'{name} {x:.4g}' for name, x in row['times_faster_than'].items())
+        lines.append(
+            f'{plots.shown_name(row):<44}{row["engine"]:>7}{row["threads"]:>4}'
+            f'{row["persons"]:>5}{row["repetitions"]:>5}'
+            f'{row["median_ms"]:>10.2f}{row["p99_ms"]:>10.2f}     {ratios}'
+        )
+    lines += [f'not available: {line}' for line in result['unavailable']]
+    return '\n'.join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param arguments: the words after ``python -m training.benchmark``.
+    :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        if options.weights is None:
+            options.weights = shipped_weights()
+        _check_options(options)
+        if options.dry_run:
+            print(f'threads {options.threads}, people {options.persons}, '
+                  f'{options.samples} samples, engines {", ".join(options.engines)}')  # fmt: skip
+            for path in options.weights:
+                print(f'{path.name}: {load_weights(path).model.config.role}')
+            return 0
+        result = benchmark(options, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped; nothing written', file=sys.stderr)
+        return 130
+    provenance.write_json(options.json, result)
+    print(table(result))
+    print(f'written: {options.json}')
+    if options.plots:
+        for path in plots.draw_latencies(result, options.plots):
+            print(f'drawn: {path}')
+    return 0
+
+
+def _predictor_case(
+    predictor: Predictor, facts: Mapping[str, Any], options: argparse.Namespace
+) -> Case:
+    observed = walking_window(facts['persons'], predictor.window)
+
+    def call() -> object:
+        return predictor.predict(observed, samples=options.samples)
+
+    for _ in range(WARM_UP):
+        call()
+    own = {'engine': predictor.engine, 'device': str(predictor.device)}
+    return Case({**facts, **own}, call, 0, [])
+
+
+def _teacher_case(
+    path: Path, facts: Mapping[str, Any], window: WindowConfig, options: argparse.Namespace
+) -> Case:
+    sampler = sampler_for(path, device=options.device, ddim_steps=options.ddim_steps)
+    observed = walking_window(facts['persons'], window)
+    short = replace(sampler, ddim_steps=2)
+    short.sample(observed, samples=options.samples, seed=0)
+
+    def call() -> object:
+        return sampler.sample(observed, samples=options.samples, seed=0)
+
+    own = {
+        'engine': 'fp32' if sampler.dtype is None else 'bf16',
+        'device': str(sampler.model.alpha_bar.device),
+    }
+    return Case({**facts, **own}, call, 0, [])
+
+
+def _note(lines: list[str], line: str) -> None:
+    if line not in lines:
+        lines.append(line)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    for name in ('samples', 'ddim_steps', 'repetitions'):
+        if getattr(options, name) < 1:
+            raise ConfigError(
+                f'--{name.replace("_", "-")} {getattr(options, name)}: must be at least 1'
+            )
+    for name in ('threads', 'persons'):
+        if min(getattr(options, name)) < 1:
+            raise ConfigError(f'--{name} {min(getattr(options, name))}: must be at least 1')
+    if not options.weights and not options.paper_size:
+        raise ConfigError('--weights: no weights file given, and none is shipped')
+    if options.device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError('--device cuda: there is no CUDA device here; use cpu')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,354 @@
+"""
+Write the results page from the JSON of evaluations and benchmarks: python -m training.results.
+
+Every number on the page comes out of those files, each with the command, the commit and the
+weights that gave it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+import json
+import os
+from pathlib import Path
+import sys
+from typing import Any
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from training import benchmark, evaluate, plots, provenance
+
+SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
+
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.results --json docs/evaluation.json docs/benchmark.json --out docs/results.md
+"""
+
+MEASURES = """\
+`S` futures are sampled for each window of 0.5 s observed and 2 s to come, one window every half \
+second of every clip; constant predictions give one. The **pose** is relative to the root, the \
+root joint left out (16 joints); the **world** has the root's motion in (17 joints). A frame's \
+error is the L2 norm of all its coordinates together, in metres (this field's habit; a quarter of \
+a pose's error is the root mean square over its 16 joints).
+
+- **APD**: mean distance between pairs of samples, over whole futures: how varied they are.
+- **ADE**, **FDE**: error of the sample that is nearest to what happened, mean over the frames \
+and at the last frame.
+- **MMADE**, **MMFDE**: the same against every future that followed a last observed pose nearer \
+than the threshold, own future included, among all windows of the set and split.
+- **median**, **worst**: ADE or FDE of a window's median and worst sample: what to expect of a \
+sample that nobody picked.
+
+In brackets: 95 % interval, drawing whole clips with replacement (overlapping windows of one clip \
+are not independent). Subjects are few, and the interval does not speak for other people."""
+
+
+def evaluation_section(result: Mapping[str, Any], images: Path, page: Path) -> str:
+    """
+    Write the section of one evaluation.
+
+    :param result: of ``training.evaluate``.
+    :param images: folder of the figures, already drawn.
+    :param page: the page's path, from which the figures are linked.
+    """
+    settings = result['settings']
+    parts = ['## Accuracy', _origin(result), MEASURES]
+    if settings['limit'] is not None:
+        parts.append(
+            f'**A rough run: at most {settings["limit"]} windows of each file were scored.**'
+        )
+    parts.append(
+        f'{settings["samples"]} samples, seed {settings["seed"]}, threshold '
+        f'{settings["multimodal_threshold_m"]:g} m, {settings["rate_hz"]:g} Hz, '
+        f'{settings["observed_frames"]} + {settings["future_frames"]} frames.'
+    )
+    parts.append(_data_table(result))
+    parts.append(_models_table(result))
+    for set_name, split in _ordered(result['rows']):
+        rows = [r for r in result['rows'] if (r['set'], r['split']) == (set_name, split)]
+        first = rows[0]
+        parts.append(
+            f'### {set_name}, {split}\n\n{first["windows"]} windows of {first["clips"]} clips.'
+        )
+        parts += [_pose_table(rows), _world_table(rows)]
+        if any('against' in row for row in rows):
+            parts.append(_ratio_table(rows))
+        image = images / f'horizon_{set_name}_{split}.svg'
+        link = Path(os.path.relpath(image, page.parent)).as_posix()
+        parts.append(f'![Error over the horizon, {set_name}, {split}]({link})')
+    parts.append('Errors by action are in the JSON (`rows[].actions`).')
+    return '\n\n'.join(parts)
+
+
+def benchmark_section(result: Mapping[str, Any], images: Path, page: Path) -> str:
+    """
+    Write the section of one benchmark.
+
+    :param result: of ``training.benchmark``.
+    :param images: folder of the figures, already drawn.
+    :param page: the page's path, from which the figures are linked.
+    """
+    settings = result['settings']
+    rows = result['rows']
+    references = list(dict.fromkeys(name for row in rows for name in row['times_faster_than']))
+    head = ['model', 'weights', 'parameters', 'engine', 'device', 'threads', 'people', 'calls']
+    head += ['median ms', 'p99 ms', *(f'times faster than {name}' for name in references)]
+    body: list[list[str]] = []
+    for row in rows:
+        p99 = (
+            f'{row["p99_ms"]:.1f}'
+            if row['repetitions'] >= 100
+            else (f'slowest {row["slowest_ms"]:.1f}')
+        )
+        cells = [
+            plots.shown_name(row), row['weights'], f'{row["parameters"] / 1e6:.2f} M',
+            row['engine'], row['device'], str(row['threads']), str(row['persons']),
+            str(row['repetitions']), f'{row["median_ms"]:.1f}', p99,
+        ]  # fmt: skip
+        for name in references:
+            ratio = row['times_faster_than'].get(name)
+            cells.append('' if ratio is None else f'{ratio:.3g}')
+        body.append(cells)
+    load = result['machine'].get('load_before')
+    parts = [
+        '## Time',
+        _origin(result),
+        f'One call from NumPy poses to NumPy futures, {settings["samples"]} samples a person, all '
+        'models taking turns in one run. A model too slow for '
+        f'{settings["repetitions"]} calls in {settings["budget_s"]:g} s made fewer; under 100 '
+        'calls the slowest stands in place of the p99.'
+        + ('' if load is None else f' Load average before the run: {load:.2f}.'),
+        markdown_table(head, body),
+    ]
+    if result['unavailable']:
+        parts.append('Not available here: ' + '; '.join(result['unavailable']) + '.')
+    link = Path(os.path.relpath(images / 'latency.svg', page.parent)).as_posix()
+    parts.append(f'![Time of one prediction]({link})')
+    return '\n\n'.join(parts)
+
+
+SECTIONS: dict[str, Callable[[Mapping[str, Any], Path, Path], str]] = {
+    evaluate.FORMAT: evaluation_section,
+    benchmark.FORMAT: benchmark_section,
+}
+
+
+def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -> None:
+    """
+    Write the page and its figures.
+
+    :param results: of evaluations and benchmarks; evaluations come first on the page.
+    :param page: the Markdown file; figures go to ``images`` beside it.
+    :param command: what made the page.
+    """
+    images = page.parent / 'images'
+    order = list(SECTIONS)
+    sections: list[str] = []
+    for result in sorted(results, key=lambda result: order.index(result['format'])):
+        if result['format'] == evaluate.FORMAT:
+            plots.draw_horizons(result, images)
+        else:
+            plots.draw_latencies(result, images)
+        sections.append(SECTIONS[result['format']](result, images, page))
+    intro = (
+        '# Results\n\n'
+        'This page is written by a command; change the JSON behind it, not the page:\n\n'
+        f'```\n{command}\n```'
+    )
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text('\n\n'.join([intro, *sections]) + '\n')
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """
+    Read the JSON of an evaluation or a benchmark.
+
+    :raises ConfigError: if it is neither.
+    """
+    try:
+        result = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f'{path}: not a readable JSON file: {error}') from error
+    if not isinstance(result, dict) or result.get('format') not in SECTIONS:
+        raise ConfigError(
+            f'{path}: not of training.evaluate or training.benchmark; '
+            f'"format" must be one of {", ".join(SECTIONS)}'
+        )
+    known = {evaluate.FORMAT: evaluate.VERSION, benchmark.FORMAT: benchmark.VERSION}
+    if result.get('version') != known[result['format']]:
+        raise ConfigError(
+            f'{path}: version {result.get("version")}, this command reads '
+            f'{known[result["format"]]}; run the command that made it again'
+        )
+    return result
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table: the first column to the left, numbers to the right."""
+    lines = [f'| {" | ".join(head)} |', '|---' + '|---:' * (len(head) - 1) + '|']
+    lines += [f'| {" | ".join(cell.replace("|", "/") for cell in row)} |' for row in rows]
+    return '\n'.join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.results',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument('--json', type=Path, nargs='+', required=True, metavar='FILE',
+                      help='of training.evaluate and training.benchmark')  # fmt: skip
+    made.add_argument('--out', type=Path, required=True, metavar='PAGE',
+                      help='the page, in Markdown; figures go to images/ beside it')  # fmt: skip
+    made.add_argument('--dry-run', action='store_true', help='say what would be written')
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param arguments: the words after ``python -m training.results``.
+    :returns: the exit code: 0, or 2 when a file cannot be used.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        results = [read_result(path) for path in options.json]
+        for one in SECTIONS:
+            if sum(result['format'] == one for result in results) > 1:
+                raise ConfigError(f'--json: two files of format {one!r}; give one of each')
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    if options.dry_run:
+        for path, result in zip(options.json, results, strict=True):
+            print(f'{path}: {result["format"]}, {len(result["rows"])} rows')
+        return 0
+    write_page(results, options.out, provenance.command_line('training.results', words))
+    print(f'written: {options.out}')
+    return 0
+
+
+def _origin(result: Mapping[str, Any]) -> str:
+    machine = result['machine']
+    where = f'{machine["processor"]}, {machine["cores"]} cores'
+    if machine['accelerator']:
+        where += f', {machine["accelerator"]}'
+    if 'threads' in machine:
+        where += f', {machine["threads"]} threads'
+    commit = result['commit'] or 'unknown (no git checkout)'
+    changed = ', with uncommitted changes' if result['modified'] else ''
+    return (
+        f'```\n{result["command"]}\n```\n\n'
+        f'Commit `{commit}`{changed}, {result["date"]}; {where}; PyTorch {machine["torch"]}, '
+        f'Python {machine["python"]}.'
+    )
+
+
+def _data_table(result: Mapping[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for data in result['data']:
+        label = f'{data["set"]}/{data["split"]}'
+        sets = result['neighbours'][label]
+        rows.append([
+            f'`{data["file"]}`', data['set'], data['split'], str(data['scored']),
+            str(data['clips']), str(len(data['subjects'])), f'{sets["mean"]:.1f}',
+            f'{100.0 * sets["alone"]:.0f} %', f'`{data["sha256"][:12]}`',
+        ])  # fmt: skip
+    head = ['data', 'set', 'split', 'windows', 'clips', 'subjects', 'multimodal set, mean']
+    return markdown_table([*head, 'alone in it', 'SHA-256'], rows)
+
+
+def _models_table(result: Mapping[str, Any]) -> str:
+    rows: list[list[str]] = []
+    for model in result['models']:
+        if model['role'] == 'baseline':
+            continue
+        commits = list(dict.fromkeys(c for p in model['predictions'] for c in p['commits']))
+        rows.append([
+            plots.shown_name(model), f'`{model["file"]}`', f'`{model["sha256"][:12]}`',
+            f'{model["parameters"] / 1e6:.2f} M', f'{model["engine"]}, {model["device"]}',
+            ', '.join(f'`{str(commit)[:12]}`' for commit in commits),
+            f'{sum(p["wall_s"] for p in model["predictions"]):.0f} s',
+        ])  # fmt: skip
+    if not rows:
+        return 'Baselines alone: no weights were given.'
+    head = ['model', 'weights', 'SHA-256', 'parameters', 'engine', 'predicted at commit']
+    return markdown_table([*head, 'prediction took'], rows)
+
+
+def _pose_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ['pose, m', 'APD', 'ADE', 'FDE', 'MMADE', 'MMFDE', 'ADE median', 'ADE worst']
+    body = [
+        [
+            plots.shown_name(row),
+            f'{row["pose"]["apd"]:.3f}',
+            _with_interval(row, 'pose', 'ade'),
+            _with_interval(row, 'pose', 'fde'),
+            *(
+                f'{row["pose"][name]:.3f}'
+                for name in (
+                    'mmade',
+                    'mmfde',
+                    'ade_median',
+                    'ade_worst',
+                    'fde_median',
+                    'fde_worst',
+                )
+            ),
+        ]
+        for row in rows
+    ]
+    return markdown_table([*head, 'FDE median', 'FDE worst'], body)
+
+
+def _world_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ['world, m', 'ADE', 'FDE', 'ADE median', 'ADE worst', 'FDE median', 'FDE worst']
+    body = [
+        [
+            plots.shown_name(row),
+            _with_interval(row, 'world', 'ade'),
+            _with_interval(row, 'world', 'fde'),
+            *(f'{row["world"][name]:.3f}' for name in SPREAD),
+        ]
+        for row in rows
+    ]
+    return markdown_table(head, body)
+
+
+def _with_interval(row: Mapping[str, Any], part: str, name: str) -> str:
+    low, high = row['interval95'][f'{part}.{name}']
+    return f'{row[part][name]:.3f} ({low:.3f} to {high:.3f})'
+
+
+def _ratio_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde', 'world.ade', 'world.fde')
+    head = ['error over that of the teacher']
+    head += [f'{part} {measure.upper()}' for part, measure in (n.split('.') for n in names)]
+    body: list[list[str]] = []
+    for row in rows:
+        if 'against' not in row:
+            continue
+        cells = [f'{plots.shown_name(row)} / {row["against"]["model"]}']
+        for name in names:
+            found = row['against'][name]
+            low, high = found['interval95']
+            cells.append(f'{found["ratio"]:.3f} ({low:.3f} to {high:.3f})')
+        body.append(cells)
+    return markdown_table(head, body)
+
+
+def _ordered(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Put test before the other splits, and all sets together before each alone."""
+    return sorted(
+        plots.sets_and_splits(rows),
+        key=lambda pair: (pair[1] != 'test', pair[1], pair[0] not in ('both', 'all'), pair[0]),
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
