@@ -33,6 +33,21 @@ class SqueezeExcitation(nn.Module):
         return x * gate.unsqueeze(-1)
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+    """
+    Scaled dot-product attention, dropout on the weights.
+
+    Written out where gradients are wanted on a CPU: the fused kernel's backward pass takes
+    three fifths of a training step there for windows of 21 tokens.
+
+    :param query: ``(B, heads, tokens, width / heads)``, as are key and value.
+    """
+    if query.is_cuda or not torch.is_grad_enabled():
+        return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    return functional.dropout(scores.softmax(dim=-1), dropout, dropout > 0.0) @ value
+
+
 class TransfusionBlock(nn.Module):
     """Squeeze-excitation, self-attention and feed-forward, each with its residual."""
 
@@ -54,9 +69,7 @@ class TransfusionBlock(nn.Module):
         x = x + self.squeeze(x)
         qkv = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, tokens, width / heads)
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.dropout if self.training else 0.0
-        )
+        mixed = attend(query, key, value, self.dropout if self.training else 0.0)
         x = x + mixed.transpose(1, 2).flatten(2)
         hidden = functional.gelu(self.expand(self.norm_hidden(x)))
         hidden = functional.dropout(hidden, self.dropout, self.training)

@@ -1,0 +1,81 @@
+"""Resumable training state and the run folder; never what the node loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+from pathlib import Path
+import subprocess
+from typing import Any
+
+import torch
+
+from motion_predictor.errors import ConfigError
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """
+    Write training state, whole or not at all.
+
+    :param path: the file.
+    :param state: tensors and plain values.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix('.partial')
+    torch.save(dict(state), partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path, device: str = 'cpu') -> dict[str, Any] | None:
+    """
+    Read training state; no code in the file is run.
+
+    :param path: the file.
+    :param device: where tensors go.
+    :returns: the state, or None where there is no file.
+    :raises ConfigError: if the file cannot be read.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise ConfigError(f'{path}: cannot be read ({error}); delete it to start again') from error
+
+
+def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
+    """
+    Make a run folder, or check that it belongs to the same settings.
+
+    :param folder: of the run.
+    :param settings: JSON-able, written to ``config.json`` with the commit.
+    :raises ConfigError: if the folder holds a run with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / 'config.json'
+    wanted = json.loads(json.dumps(settings))
+    if path.is_file():
+        found = json.loads(path.read_text())['settings']
+        if found != wanted:
+            differs = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+            raise ConfigError(
+                f'{folder}: holds a run with other settings ({", ".join(differs)} differ); '
+                f'choose another --run folder or delete this one'
+            )
+        return
+    path.write_text(json.dumps({'settings': wanted, 'commit': git_commit()}, indent=2) + '\n')
+
+
+def git_commit() -> str:
+    """Name the source tree's commit, with ``-dirty`` where it was changed; 'unknown' without git."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        return subprocess.run(
+            ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'

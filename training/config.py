@@ -1,0 +1,241 @@
+"""Settings of the training verbs and their presets; frozen, checked, written to the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from motion_predictor.config import DenoiserConfig, ModelConfig
+from motion_predictor.errors import ConfigError
+from training.data import Augmentation
+
+PRESETS = ('debug', 'small', 'full')
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How one network is fitted."""
+
+    steps: int
+    batch: int
+    """Windows a step."""
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    clip_norm: float = 1.0
+    """Gradients longer than this are shortened."""
+    compile: bool = False
+    """Compile the network with torch.compile where a C++ compiler is found."""
+    bf16: bool = True
+    """Autocast to bfloat16 where the device multiplies it in hardware."""
+    log_every: int = 50
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ('steps', 'batch', 'log_every', 'save_every'):
+            if getattr(self, name) < 1:
+                raise ConfigError(f'{name}={getattr(self, name)}: must be at least 1')
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(f'ema={self.ema}: must lie in 0..1')
+        if not self.learning_rate > 0.0:
+            raise ConfigError(f'learning_rate={self.learning_rate}: must be positive')
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """The diffusion teacher's training."""
+
+    model: ModelConfig
+    optim: OptimConfig
+    unconditional: float = 0.0
+    """Probability that a whole batch trains without condition (the paper: 0.2)."""
+    metric_weight: float = 0.0
+    """The loss weighs a coefficient by its scale to this power: 0 alike, 2 as in metres."""
+    completion: str = 'clean'
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilConfig:
+    """One distillation: from the teacher to one step, or from one step to SwiftDiff."""
+
+    model: ModelConfig
+    optim: OptimConfig
+    samples: int
+    """Noises drawn for each window of a batch, S."""
+    teacher_steps: int = 100
+    """DDIM steps behind a target of stage 1."""
+    pairs: int = 0
+    """Windows whose targets are made once and kept, stage 1; 0 makes them on the fly."""
+    match: float = 1.0
+    """Weight of the teacher's own output as the target, mean square in metres."""
+    real: float = 0.0
+    """Weight of the best of the S samples against the real future."""
+    real_pose: float = 1.0
+    """Share of the pose in that term; the rest, below, is the path of the root."""
+    real_root: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainConfig:
+    """The whole chain with what its stages share."""
+
+    preset: str
+    pool: int
+    """Augmented windows that are drawn and encoded once, and trained on again and again."""
+    augmentation: Augmentation
+    teacher: TeacherConfig
+    one_step: DistilConfig
+    swiftdiff: DistilConfig
+    whiten: bool = True
+    """Scale every coefficient to unit variance (the paper: no)."""
+    seed: int = 0
+
+
+def preset(name: str) -> ChainConfig:
+    """
+    Give the settings of a preset.
+
+    :param name: 'debug' (seconds, for the tests), 'small' (two CPU cores, two hours) or 'full'
+        (the paper's sizes, one GPU).
+    :raises ConfigError: if there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f'preset={name!r}: must be one of {PRESETS}')
+    return {'debug': _debug, 'small': _small, 'full': _full}[name]()
+
+
+def _debug() -> ChainConfig:
+    size = DenoiserConfig(architecture='transfusion', width=32, depth=2, heads=4, dropout=0.0)
+    model = ModelConfig(role='teacher', denoiser=size)
+    optim = OptimConfig(
+        steps=60, batch=32, warmup_steps=5, ema=0.9, bf16=False, log_every=10, save_every=30
+    )
+    mixer = DenoiserConfig(
+        architecture='mixer', width=32, depth=2, hidden_ratio=1.0, dropout=0.0
+    )
+    short = replace(optim, steps=40, batch=8, learning_rate=2e-3)
+    return ChainConfig(
+        preset='debug',
+        pool=256,
+        augmentation=Augmentation(),
+        teacher=TeacherConfig(model=model, optim=optim),
+        one_step=DistilConfig(
+            model=replace(model, role='one_step'),
+            optim=short,
+            samples=2,
+            teacher_steps=4,
+            pairs=64,
+        ),
+        swiftdiff=DistilConfig(
+            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
+            optim=short,
+            samples=4,
+            real=0.5,
+        ),
+    )
+
+
+def _small() -> ChainConfig:
+    size = DenoiserConfig(architecture='transfusion', width=128, depth=5, heads=4, dropout=0.1)
+    model = ModelConfig(role='teacher', denoiser=size)
+    mixer = DenoiserConfig(
+        architecture='mixer', width=192, depth=6, hidden_ratio=1.0, dropout=0.0
+    )
+    return ChainConfig(
+        preset='small',
+        pool=1 << 18,
+        augmentation=Augmentation(),
+        teacher=TeacherConfig(
+            model=model, optim=OptimConfig(steps=12_000, batch=256, learning_rate=1e-3)
+        ),
+        one_step=DistilConfig(
+            model=replace(model, role='one_step'),
+            optim=OptimConfig(steps=4_000, batch=256, learning_rate=5e-4),
+            samples=1,
+            teacher_steps=25,
+            pairs=32_768,
+        ),
+        swiftdiff=DistilConfig(
+            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
+            optim=OptimConfig(steps=8_000, batch=32, learning_rate=1e-3),
+            samples=16,
+            real=1.0,
+        ),
+    )
+
+
+def _full() -> ChainConfig:
+    size = DenoiserConfig(architecture='transfusion', width=512, depth=9, heads=8, dropout=0.2)
+    model = ModelConfig(role='teacher', denoiser=size)
+    mixer = DenoiserConfig(
+        architecture='mixer', width=768, depth=12, hidden_ratio=1.0, dropout=0.2
+    )
+    return ChainConfig(
+        preset='full',
+        pool=1 << 20,
+        augmentation=Augmentation(),
+        teacher=TeacherConfig(
+            model=model,
+            optim=OptimConfig(steps=200_000, batch=512, learning_rate=3e-4, ema=0.9995),
+            unconditional=0.2,
+        ),
+        one_step=DistilConfig(
+            model=replace(model, role='one_step'),
+            optim=OptimConfig(steps=50_000, batch=512, learning_rate=1e-4, ema=0.9995),
+            samples=1,
+            teacher_steps=100,
+            pairs=1 << 19,
+        ),
+        swiftdiff=DistilConfig(
+            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
+            optim=OptimConfig(steps=100_000, batch=64, learning_rate=3e-4, ema=0.9995),
+            samples=50,
+            real=1.0,
+        ),
+    )
+
+
+def override(config: Any, settings: Mapping[str, str]) -> Any:
+    """
+    Change settings by dotted names, as ``teacher.optim.steps=100``.
+
+    :param config: a settings dataclass, possibly nested.
+    :param settings: dotted name -> value as text, read as the present value's type.
+    :returns: a changed copy, checked again.
+    :raises ConfigError: on an unknown name or a value that cannot be read.
+    """
+    for name, text in settings.items():
+        config = _override_one(config, name, name.split('.'), text)
+    return config
+
+
+def _override_one(config: Any, name: str, path: list[str], text: str) -> Any:
+    head, *rest = path
+    if not hasattr(config, '__dataclass_fields__') or head not in config.__dataclass_fields__:
+        known = sorted(getattr(config, '__dataclass_fields__', {}))
+        raise ConfigError(f'{name}: no setting {head!r}; there are {known}')
+    old = getattr(config, head)
+    if rest:
+        return replace(config, **{head: _override_one(old, name, rest, text)})
+    try:
+        new: Any = text if isinstance(old, str) else None
+        if isinstance(old, bool):
+            new = {'true': True, 'false': False}[text.lower()]
+        elif isinstance(old, int):
+            new = int(text)
+        elif isinstance(old, float):
+            new = float(text)
+    except (KeyError, ValueError):
+        raise ConfigError(f'{name}={text!r}: must be a {type(old).__name__}') from None
+    if new is None:
+        raise ConfigError(f'{name}: a group of settings; name one of its parts')
+    return replace(config, **{head: new})
+
+
+def as_plain(config: Any) -> dict[str, Any]:
+    """Turn settings into JSON-able values for the run folder."""
+    return asdict(config)
+
+

@@ -1,0 +1,187 @@
+"""Random training windows from recordings, with augmentation, and a synthetic walker for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import RecordingError
+from motion_predictor.skeleton import H36M17, Skeleton
+from training.windows import load_clips, resample
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training windows are varied; each is drawn afresh for every window."""
+
+    mirror: float = 0.5
+    """Probability of mirroring, left and right joints swapped."""
+    scale: float = 0.1
+    """Body and path scaled by a factor in 1 - scale .. 1 + scale."""
+    speed: float = 0.25
+    """Played faster or slower by a factor in 1 / (1 + speed) .. 1 + speed."""
+    speed_share: float = 0.5
+    """Share of windows played at another speed."""
+    jitter_m: float = 0.0
+    """Deviation of the noise on observed joints, in metres."""
+
+
+def mirror_windows(windows: Tensor, skeleton: Skeleton) -> Tensor:
+    """
+    Mirror people in the x-z plane, left and right joints swapped.
+
+    :param windows: metres, ``(..., J, 3)``.
+    :returns: same shape; mirroring twice gives the original.
+    """
+    flipped = windows[..., list(skeleton.mirror), :].clone()
+    flipped[..., 1] *= -1.0
+    return flipped
+
+
+class TrainingWindows:
+    """All frames of some recordings at the model's rate; any window of them can be drawn."""
+
+    def __init__(
+        self, clips: Sequence[np.ndarray], window: WindowConfig, skeleton: Skeleton = H36M17
+    ) -> None:
+        """
+        Gather clips.
+
+        :param clips: world positions in metres, z up, each ``(T, J, 3)`` at ``window.rate_hz``.
+        :param window: clips shorter than its total are left out.
+        :raises RecordingError: if no clip is long enough.
+        """
+        self.window = window
+        self.skeleton = skeleton
+        usable = [clip for clip in clips if len(clip) >= window.total_frames]
+        if not usable:
+            raise RecordingError(
+                f'none of {len(clips)} clips has {window.total_frames} frames at '
+                f'{window.rate_hz} Hz; record longer ones'
+            )
+        self.frames = torch.from_numpy(np.concatenate(usable).astype(np.float32))
+        ends = np.cumsum([len(clip) for clip in usable])
+        begins = np.concatenate(([0], ends[:-1]))
+        last = ends - window.total_frames
+        self.starts = torch.from_numpy(
+            np.concatenate([np.arange(b, e + 1) for b, e in zip(begins, last)])
+        )
+        clip_end = np.concatenate([np.full(e - b + 1, n) for b, e, n in zip(begins, last, ends)])
+        self.room = torch.from_numpy(clip_end) - self.starts  # frames from a start to the clip's end
+
+    @classmethod
+    def load(cls, paths: Sequence[Path | str], window: WindowConfig) -> TrainingWindows:
+        """
+        Read files of the cmu17 format.
+
+        :param paths: npz files, drawn from together.
+        :raises RecordingError: if a file is wrong or holds no long enough clip.
+        """
+        clips = [
+            resample(clip.positions, clip.rate_hz, window.rate_hz)
+            for path in paths
+            for clip in load_clips(path)
+        ]
+        return cls(clips, window)
+
+    def __len__(self) -> int:
+        """Count the different windows, one a start frame."""
+        return len(self.starts)
+
+    def draw(
+        self, count: int, generator: torch.Generator, augmentation: Augmentation | None = None
+    ) -> Tensor:
+        """
+        Draw windows at random.
+
+        :param count: how many, B.
+        :param generator: source of all randomness.
+        :param augmentation: None for windows as recorded.
+        :returns: world positions in metres, ``(B, T, J, 3)`` float32.
+        """
+        chosen = torch.randint(len(self.starts), (count,), generator=generator)
+        start, room = self.starts[chosen], self.room[chosen]
+        total = self.window.total_frames
+        if augmentation is None:
+            return self.frames[start[:, None] + torch.arange(total)]
+
+        def uniform() -> Tensor:
+            return torch.rand(count, generator=generator)
+
+        span = np.log1p(augmentation.speed)
+        speed = torch.exp((2.0 * uniform() - 1.0) * span)
+        speed = torch.where(uniform() < augmentation.speed_share, speed, torch.ones(()))
+        speed = torch.minimum(speed, (room - 1) / (total - 1))  # a clip ends where it ends
+        instant = speed[:, None] * torch.arange(total)
+        before = instant.floor().long().clamp_max(total * 2)
+        share = (instant - before)[..., None, None]
+        after = torch.minimum(before + 1, room[:, None] - 1)
+        first, second = self.frames[start[:, None] + before], self.frames[start[:, None] + after]
+        windows = torch.lerp(first, second, share)
+        windows = windows * (1.0 + augmentation.scale * (2.0 * uniform() - 1.0))[:, None, None, None]
+        flip = uniform() < augmentation.mirror
+        windows = torch.where(
+            flip[:, None, None, None], mirror_windows(windows, self.skeleton), windows
+        )
+        if augmentation.jitter_m > 0.0:
+            past = self.window.observed_frames
+            noise = torch.randn(windows[:, :past].shape, generator=generator)
+            windows[:, :past] += augmentation.jitter_m * noise
+        return windows
+
+
+def synthetic_walk(
+    seconds: float, rate_hz: float, generator: np.random.Generator
+) -> np.ndarray:
+    """
+    Make up a person who walks along a curve, swinging arms and legs; for tests only.
+
+    :param seconds: duration.
+    :param rate_hz: frames per second.
+    :param generator: chooses speed, turning, size and stride.
+    :returns: Human3.6M's 17 joints in metres, z up, ``(T, 17, 3)`` float32.
+    """
+    time = np.arange(round(seconds * rate_hz)) / rate_hz
+    speed, turn = generator.uniform(0.6, 1.5), generator.uniform(-0.5, 0.5)
+    size, stride = generator.uniform(0.9, 1.1), generator.uniform(0.7, 1.1)
+    yaw = generator.uniform(-np.pi, np.pi) + turn * time
+    phase = 2.0 * np.pi * stride * time + generator.uniform(0.0, 2.0 * np.pi)
+    path = np.cumsum(np.stack((np.cos(yaw), np.sin(yaw)), axis=1), axis=0) * speed / rate_hz
+    zero = np.zeros_like(time)
+
+    def at(ahead: np.ndarray, left: float, up: np.ndarray | float) -> np.ndarray:
+        return size * np.stack((ahead + zero, left + zero, up + zero), axis=1)
+
+    def leg(side: float, swing: np.ndarray) -> list[np.ndarray]:
+        bend = np.maximum(np.sin(swing + 1.0), 0.0) * 0.6
+        hip = at(zero, side * 0.13, 0.0)
+        knee = hip + 0.45 * size * np.stack((np.sin(0.45 * np.sin(swing)), zero,
+                                             -np.cos(0.45 * np.sin(swing))), axis=1)
+        angle = 0.45 * np.sin(swing) - bend
+        ankle = knee + 0.44 * size * np.stack((np.sin(angle), zero, -np.cos(angle)), axis=1)
+        return [hip, knee, ankle]
+
+    def arm(side: float, swing: np.ndarray) -> list[np.ndarray]:
+        upper, lower = 0.5 * np.sin(swing), 0.5 * np.sin(swing) + 0.4
+        shoulder = at(zero, side * 0.18, 0.42)
+        elbow = shoulder + 0.29 * size * np.stack((np.sin(upper), zero, -np.cos(upper)), axis=1)
+        wrist = elbow + 0.25 * size * np.stack((np.sin(lower), zero, -np.cos(lower)), axis=1)
+        return [shoulder, elbow, wrist]
+
+    spine, thorax = at(zero, 0.0, 0.23), at(zero, 0.0, 0.48)
+    nose, head = at(zero + 0.08, 0.0, 0.58), at(zero + 0.03, 0.0, 0.69)
+    joints = [at(zero, 0.0, 0.0), *leg(-1.0, phase), *leg(1.0, phase + np.pi), spine, thorax]
+    joints += [nose, head, *arm(1.0, phase), *arm(-1.0, phase + np.pi)]
+    body = np.stack(joints, axis=1)  # (T, J, 3), ahead, left, up
+    cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
+    world = np.stack((cos * body[..., 0] - sin * body[..., 1],
+                      sin * body[..., 0] + cos * body[..., 1], body[..., 2]), axis=-1)
+    world[..., :2] += path[:, None]
+    world[..., 2] += size * (0.92 + 0.02 * np.cos(2.0 * phase))[:, None]
+    return world.astype(np.float32)

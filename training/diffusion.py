@@ -1,0 +1,210 @@
+"""Forward noising and many-step sampling of the teacher, as functions on whitened states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.model import History, MotionModel
+from motion_predictor.predictor import cpu_has_fast_bf16, Predictor
+from motion_predictor.schedule import ddim_steps, to_eps, to_x0
+from motion_predictor.weights import load_weights
+
+COMPLETIONS = ('none', 'clean')
+
+
+def add_noise(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
+    """
+    Noise clean states: ``sqrt(ab) x_0 + sqrt(1 - ab) eps`` (DDPM, equation 4).
+
+    :param x_0: ``(B, K, D)``.
+    :param eps: same shape.
+    :param alpha_bar: at each window's step, ``(B, 1, 1)``.
+    """
+    return alpha_bar.sqrt() * x_0 + (1.0 - alpha_bar).sqrt() * eps
+
+
+def complete_history(model: MotionModel, x_0: Tensor, padded_state: Tensor) -> Tensor:
+    """
+    Put the observed frames back into an estimate of x_0, in the time domain.
+
+    Inverse DCT, the observed frames replaced by those of the padded window, DCT: linear in the
+    difference from the padded window, so one K x K matrix does it.
+
+    :param x_0: whitened, ``(B, K, D)``.
+    :param padded_state: the padded window's own state, broadcastable to x_0.
+    """
+    past = model.config.window.observed_frames
+    future = model.map_full[:, past:]
+    scale = model.state_scale
+    return padded_state + (future @ future.T) @ ((x_0 - padded_state) * scale) / scale
+
+
+def padded_state(model: MotionModel, history: History) -> Tensor:
+    """
+    Give the state of the window that repeats the last observed pose.
+
+    :returns: whitened, ``(P, K, D)``.
+    """
+    if model.config.residual:
+        return model.state.apply(torch.zeros_like(history.padded))
+    return model.state.apply(history.padded)
+
+
+@torch.no_grad()
+def ddim(
+    model: MotionModel,
+    noise: Tensor,
+    condition: Tensor,
+    padded: Tensor,
+    *,
+    steps: int = 100,
+    completion: str = 'clean',
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """
+    Sample with deterministic DDIM (eta 0): from the same noise, always the same x_0.
+
+    :param model: a teacher.
+    :param noise: x_T, ``(B, K, D)``.
+    :param condition: whitened, ``(B, C, D)``.
+    :param padded: state of the padded window, broadcastable to the noise.
+    :param steps: how many of the schedule's steps to visit.
+    :param completion: 'clean' puts the history back into every estimate of x_0, 'none' never.
+    :param dtype: autocast the network to it.
+    :returns: x_0, ``(B, K, D)`` float32.
+    :raises ConfigError: on an unknown completion.
+    """
+    if completion not in COMPLETIONS:
+        raise ConfigError(f'completion={completion!r}: must be one of {COMPLETIONS}')
+    visited = ddim_steps(model.config.diffusion_steps, steps)
+    x_t, x_0 = noise, noise
+    for position, step in enumerate(visited):
+        alpha_bar = model.alpha_bar[step]
+        level = torch.full((len(x_t),), step, device=x_t.device)
+        with torch.autocast(x_t.device.type, dtype, enabled=dtype is not None):
+            output = model.denoiser(x_t, condition, level)
+        x_0 = to_x0(model.config.prediction, output.float(), x_t, alpha_bar)
+        if completion == 'clean':
+            eps = to_eps(x_0, x_t, alpha_bar)
+            x_0 = complete_history(model, x_0, padded)
+        else:
+            eps = to_eps(x_0, x_t, alpha_bar)
+        if position + 1 < len(visited):
+            following = model.alpha_bar[visited[position + 1]]
+            x_t = add_noise(x_0, eps, following)
+    return x_0
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Any weights file as a sampler of futures; see :func:`sampler_for`."""
+
+    model: MotionModel
+    predictor: Predictor | None
+    card: dict[str, Any]
+    ddim_steps: int
+    batch: int
+    completion: str
+    dtype: torch.dtype | None
+
+    @property
+    def role(self) -> str:
+        """'teacher', 'one_step' or 'swiftdiff'."""
+        return self.model.config.role
+
+    def sample(
+        self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0
+    ) -> np.ndarray:
+        """
+        Sample futures; window i's noise depends on the seed and ``first_index + i`` alone.
+
+        :param observed: world positions in metres, ``(N, T_obs, J, 3)``.
+        :param samples: S.
+        :param seed: not negative.
+        :param first_index: index of the first of these windows in the whole evaluation.
+        :returns: world positions in metres, ``(N, S, T_fut, J, 3)`` float32.
+        """
+        noise = window_noise(self.model, seed, first_index, len(observed), samples)
+        if self.predictor is not None:
+            return self.predictor.predict(observed, noise=noise).futures
+        device = self.model.alpha_bar.device
+        history = self.model.observe(torch.from_numpy(np.ascontiguousarray(observed)).to(device))
+        flat = torch.from_numpy(noise).to(device).flatten(0, 1)
+        condition = history.condition.repeat_interleave(samples, dim=0)
+        padded = padded_state(self.model, history).repeat_interleave(samples, dim=0)
+        parts = [
+            ddim(
+                self.model,
+                flat[i : i + self.batch],
+                condition[i : i + self.batch],
+                padded[i : i + self.batch],
+                steps=self.ddim_steps,
+                completion=self.completion,
+                dtype=self.dtype,
+            )
+            for i in range(0, len(flat), self.batch)
+        ]
+        white = torch.cat(parts).unflatten(0, (-1, samples))
+        return self.model.decode(white, history).cpu().numpy()
+
+
+def window_noise(
+    model: MotionModel, seed: int, first_index: int, windows: int, samples: int
+) -> np.ndarray:
+    """
+    Draw each window's noise from (seed, its index), whatever the batch.
+
+    :returns: float32 ``(windows, samples, K, D)``.
+    """
+    shape = (samples, *model.state_scale.shape)
+    return np.stack(
+        [
+            np.random.Generator(np.random.Philox(key=[seed, first_index + i])).standard_normal(
+                shape, dtype=np.float32
+            )
+            for i in range(windows)
+        ]
+    )
+
+
+def sampler_for(
+    weights: Path | str,
+    *,
+    device: str = 'auto',
+    ddim_steps: int = 100,
+    engine: str = 'auto',
+    batch: int = 1024,
+) -> Sampler:
+    """
+    Load any weights file as a sampler.
+
+    :param weights: a teacher samples by DDIM, the one-step models as they are deployed.
+    :param device: 'auto', 'cpu' or 'cuda'.
+    :param ddim_steps: the teacher's sampling steps.
+    :param engine: 'auto', 'fp32' or 'bf16', as for the Predictor.
+    :param batch: samples of the teacher that go through the network at once.
+    :raises WeightsError: if the file is missing or damaged.
+    """
+    loaded = load_weights(weights)
+    where = device
+    if device == 'auto':
+        where = 'cuda' if torch.cuda.is_available() else 'cpu'
+    model = loaded.model.to(where)
+    if model.config.role != 'teacher':
+        predictor = Predictor(
+            model, loaded.card, loaded.golden, device=where, engine=engine, name=str(weights)
+        )
+        return Sampler(model, predictor, loaded.card, 1, batch, 'clean', None)
+    fast = engine == 'bf16' or (
+        engine == 'auto' and (where == 'cuda' or cpu_has_fast_bf16())
+    )
+    dtype = torch.bfloat16 if fast else None
+    completion = loaded.card.get('completion', 'clean')
+    return Sampler(model, None, loaded.card, ddim_steps, batch, completion, dtype)

@@ -1,0 +1,44 @@
+"""Losses of the distillations, pure functions on tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def coefficient_weights(scale: Tensor, power: float) -> Tensor:
+    """
+    Weigh whitened coefficients by their size in metres.
+
+    :param scale: of the whitening, metres, ``(K, D)``.
+    :param power: 0 weighs all alike, 2 gives the mean square in metres up to a factor.
+    :returns: ``(K, D)``, mean 1.
+    """
+    weights = scale**power
+    return weights / weights.mean()
+
+
+def best_of_samples(error: Tensor) -> Tensor:
+    """
+    Keep each window's best sample (the relaxed winner-takes-all of multiple-choice learning).
+
+    :param error: ``(B, S)``.
+    :returns: mean over windows of the smallest, a scalar.
+    """
+    return error.min(dim=1).values.mean()
+
+
+def displacement_errors(difference: Tensor, root_channels: int = 3) -> tuple[Tensor, Tensor]:
+    """
+    Measure futures against the real one as ADE and FDE do, and the root's path likewise.
+
+    :param difference: predicted minus real features, metres, ``(..., T_fut, D)``.
+    :returns: pose error and root error, metres, each ``(...)``: the mean over frames of the L2
+        norm, averaged with the last frame's.
+    """
+    parts = difference[..., root_channels:], difference[..., :root_channels]
+    errors = []
+    for part in parts:
+        norm = torch.sqrt(part.square().sum(dim=-1) + 1e-8)  # (..., T_fut)
+        errors.append(0.7 * norm.mean(dim=-1) + 0.3 * norm[..., -1])
+    return errors[0], errors[1]

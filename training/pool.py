@@ -1,0 +1,89 @@
+"""Augmented windows drawn and encoded once, so that every training step is only a look-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from motion_predictor.config import ModelConfig
+from motion_predictor.model import MotionModel
+from motion_predictor.normalization import to_features, Whitening
+from training.data import Augmentation, TrainingWindows
+
+
+@dataclass(frozen=True)
+class EncodedPool:
+    """
+    Windows as the denoiser sees them, whitened, and the whitening that was fitted to them.
+
+    ``state`` (N, K, D), ``condition`` (N, C, D), float32.
+    """
+
+    state: Tensor
+    condition: Tensor
+    state_whitening: Whitening
+    condition_whitening: Whitening
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.state)
+
+
+def encode_pool(
+    windows: TrainingWindows,
+    config: ModelConfig,
+    augmentation: Augmentation,
+    count: int,
+    seed: int,
+    *,
+    whiten: bool = True,
+    chunk: int = 2048,
+    device: str = 'cpu',
+) -> EncodedPool:
+    """
+    Draw and encode windows.
+
+    :param windows: the training recordings.
+    :param config: window, condition and residual decide the encoding.
+    :param augmentation: how they are varied.
+    :param count: N.
+    :param seed: of the drawing.
+    :param whiten: fit the whitening to these windows; else leave metres as they are.
+    :param chunk: windows encoded at a time.
+    :param device: where the pool will lie.
+    """
+    model = MotionModel(config, windows.skeleton)
+    generator = torch.Generator().manual_seed(seed)
+    keep, rows = config.window.dct_keep, config.condition_rows
+    channels = 3 * windows.skeleton.num_joints
+    state = torch.empty(count, keep, channels)
+    condition = torch.empty(count, rows, channels)
+    past = config.window.observed_frames
+    for begin in tqdm(range(0, count, chunk), desc='encode windows', unit='chunk'):
+        size = min(chunk, count - begin)
+        drawn = windows.draw(size, generator, augmentation)
+        history = model.observe(drawn[:, :past])
+        state[begin : begin + size] = model.encode(drawn, history)
+        condition[begin : begin + size] = history.condition
+    if whiten:
+        fitted = Whitening.fit(state), Whitening.fit(condition)
+    else:
+        fitted = Whitening.identity(keep, channels), Whitening.identity(rows, channels)
+    state.sub_(fitted[0].mean).div_(fitted[0].scale)
+    condition.sub_(fitted[1].mean).div_(fitted[1].scale)
+    return EncodedPool(state.to(device), condition.to(device), *fitted)
+
+
+def future_features(window: Tensor, model: MotionModel) -> Tensor:
+    """
+    Give a real future in the person's own frame, as ``MotionModel.decode_features`` gives it.
+
+    :param window: metres, ``(P, T, J, 3)``.
+    :returns: root and root-relative pose, metres, ``(P, T_fut, D)``.
+    """
+    past = model.config.window.observed_frames
+    frame = model.observe(window[:, :past]).frame
+    return to_features(frame.enter(window[:, past:]))

@@ -1,0 +1,162 @@
+"""What the training verbs share: their options, run folder, data and model card."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.weights import file_digest
+from training.checkpoints import git_commit, open_run
+from training.config import as_plain, ChainConfig, override, preset, PRESETS
+from training.data import synthetic_walk, TrainingWindows
+from training.pool import encode_pool, EncodedPool
+from training.windows import recordings_folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a verb works and on what."""
+
+    folder: Path
+    data: tuple[Path, ...]
+    """Recordings in the cmu17 format; none means synthetic walks."""
+    device: str
+
+
+def parse_run(
+    program: str, purpose: str | None, example: str, arguments: Sequence[str] | None
+) -> tuple[Run, ChainConfig]:
+    """
+    Read a verb's options, print and exit on ``--dry-run``, and open its run folder.
+
+    :param program: as the user calls it.
+    :param purpose: one line.
+    :param example: worked examples for ``--help``.
+    :param arguments: of the command line, None for the process's own.
+    :raises SystemExit: on unusable options, with a message that says what would do.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f'python -m {program}',
+        description=purpose,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--preset', choices=PRESETS, default='small', help='sizes and budgets')
+    parser.add_argument(
+        '--data',
+        nargs='+',
+        type=Path,
+        help='recordings in the cmu17 format; the default is train.npz of every set in '
+        'MOTION_PREDICTOR_DATA or ../shared/data, and synthetic walks for the debug preset',
+    )
+    parser.add_argument('--run', type=Path, help='run folder; the default is runs/PRESET')
+    parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'))
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--set',
+        nargs='+',
+        default=[],
+        metavar='NAME=VALUE',
+        help='change single settings, as teacher.optim.steps=500',
+    )
+    parser.add_argument('--dry-run', action='store_true', help='print the settings and stop')
+    options = parser.parse_args(arguments)
+    try:
+        changes = dict(_split(text) for text in options.set)
+        changes['seed'] = str(options.seed)
+        chain = override(preset(options.preset), changes)
+        data = _data(options)
+        if options.dry_run:
+            print(json.dumps({'data': [str(p) for p in data], **as_plain(chain)}, indent=2))
+            raise SystemExit(0)
+        device = options.device
+        if device == 'auto':
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        run = Run(options.run or Path('runs') / options.preset, data, device)
+        digests = {path.parent.name + '/' + path.name: file_digest(path) for path in data}
+        open_run(run.folder, {'data': digests, **as_plain(chain)})
+    except MotionPredictorError as error:
+        sys.exit(f'{program}: {error}')
+    return run, chain
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition('=')
+    if not equals:
+        raise ConfigError(f'--set {text}: expected NAME=VALUE')
+    return name, value
+
+
+def _data(options: argparse.Namespace) -> tuple[Path, ...]:
+    if options.data:
+        missing = [str(path) for path in options.data if not path.is_file()]
+        if missing:
+            raise ConfigError(f'--data: no such file: {", ".join(missing)}')
+        return tuple(options.data)
+    if options.preset == 'debug':
+        return ()
+    folder = recordings_folder()
+    found = sorted(folder.glob('*/train.npz')) if folder else []
+    if not found:
+        raise ConfigError(
+            '--data: no recordings found; name train.npz files, or their folder in '
+            'MOTION_PREDICTOR_DATA'
+        )
+    return tuple(found)
+
+
+def training_windows(run: Run, chain: ChainConfig) -> TrainingWindows:
+    """
+    Load the run's recordings, or make up synthetic walks where it has none.
+
+    :raises RecordingError: if a recording cannot be used.
+    """
+    window = chain.teacher.model.window
+    if run.data:
+        return TrainingWindows.load(run.data, window)
+    generator = np.random.default_rng(chain.seed)
+    clips = [synthetic_walk(4.0, window.rate_hz, generator) for _ in range(12)]
+    return TrainingWindows(clips, window)
+
+
+def pool_of(run: Run, chain: ChainConfig) -> EncodedPool:
+    """
+    Draw and encode the run's training windows; the same every time for the same settings.
+
+    :raises RecordingError: if a recording cannot be used.
+    """
+    return encode_pool(
+        training_windows(run, chain),
+        chain.teacher.model,
+        chain.augmentation,
+        chain.pool,
+        chain.seed,
+        whiten=chain.whiten,
+        device=run.device,
+    )
+
+
+def card_of(run: Run, chain: ChainConfig, what: str) -> dict[str, Any]:
+    """
+    Begin a model card: what it is, data, settings, seed, commit.
+
+    :param what: one line.
+    """
+    return {
+        'what': what,
+        'preset': chain.preset,
+        'seed': chain.seed,
+        'commit': git_commit(),
+        'data': {f'{path.parent.name}/{path.name}': file_digest(path) for path in run.data}
+        or {'synthetic walks': 'no recording was given'},
+        'settings': as_plain(chain),
+    }

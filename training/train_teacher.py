@@ -1,0 +1,98 @@
+"""Train the diffusion teacher: python -m training.train_teacher --preset small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn, Tensor
+
+from motion_predictor.model import MotionModel
+from motion_predictor.schedule import target_of
+from motion_predictor.skeleton import H36M17
+from training.config import ChainConfig, TeacherConfig
+from training.diffusion import add_noise
+from training.fitting import fit
+from training.pool import EncodedPool
+from training.runs import card_of, parse_run, pool_of, Run
+from training.losses import coefficient_weights
+from motion_predictor.weights import save_weights
+
+EXAMPLE = """
+example, the seconds-long preset on synthetic walks:
+  python -m training.train_teacher --preset debug --run runs/debug
+example, two CPU cores and real motion:
+  python -m training.train_teacher --preset small --run runs/small \\
+      --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
+"""
+
+
+def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionModel:
+    """
+    Fit the teacher's denoiser to noised windows and write ``teacher.safetensors``.
+
+    :param run: folder, device and data of the run.
+    :param chain: settings.
+    :param pool: encoded training windows.
+    :returns: the averaged model, the one that is used from here on.
+    """
+    config = chain.teacher
+    torch.manual_seed(chain.seed)
+    model = MotionModel(config.model, H36M17, pool.state_whitening, pool.condition_whitening)
+    model.to(run.device)
+    losses = TeacherLoss(config, model, pool)
+    folder = run.folder / 'teacher'
+    model.denoiser = fit(
+        model.denoiser,
+        losses,
+        config.optim,
+        folder,
+        seed=chain.seed,
+        title='teacher',
+        device=run.device,
+    )
+    card = card_of(run, chain, 'TransFusion teacher, sampled by DDIM')
+    card['completion'] = config.completion
+    save_weights(run.folder / 'teacher.safetensors', model, card, dtype=torch.float16)
+    return model
+
+
+class TeacherLoss:
+    """Mean square error of the denoiser at random steps (DDPM's simple loss)."""
+
+    def __init__(self, config: TeacherConfig, model: MotionModel, pool: EncodedPool) -> None:
+        self.config = config
+        self.alpha_bar = model.alpha_bar
+        self.pool = pool
+        self.weights = coefficient_weights(pool.state_whitening.scale, config.metric_weight)
+        self.weights = self.weights.to(model.alpha_bar.device)
+
+    def __call__(self, network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+        """Give one step's loss."""
+        config, pool = self.config, self.pool
+        device = pool.state.device
+        size = config.optim.batch
+        chosen = torch.randint(len(pool), (size,), generator=generator, device=device)
+        x_0, condition = pool.state[chosen], pool.condition[chosen]
+        step = torch.randint(
+            1, config.model.diffusion_steps, (size,), generator=generator, device=device
+        )
+        eps = torch.randn(x_0.shape, generator=generator, device=device)
+        alpha_bar = self.alpha_bar[step][:, None, None]
+        x_t = add_noise(x_0, eps, alpha_bar)
+        blind = torch.rand((), generator=generator, device=device) < config.unconditional
+        output = network(x_t, None if bool(blind) else condition, step).float()
+        target = target_of(config.model.prediction, x_0, eps, alpha_bar)
+        return {'loss': (self.weights * (output - target).square()).mean()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the verb."""
+    run, chain = parse_run('training.train_teacher', __doc__, EXAMPLE, arguments)
+    train_teacher(run, chain, pool_of(run, chain))
+    print(f'wrote {Path(run.folder) / "teacher.safetensors"}')
+
+
+if __name__ == '__main__':
+    main()
