@@ -5,12 +5,14 @@ import itertools
 import os
 from pathlib import Path
 import zipfile
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.skeleton import H36M17
-import numpy as np
-from numpy.typing import NDArray
 
 MILLIMETRES_PER_METRE = 1000.0
 STRIDE_S = 0.5
@@ -19,6 +21,16 @@ HALF_WIDTH = 16
 """Frames of the recording on each side of an instant that its interpolation looks at."""
 KAISER_BETA = 8.0
 
+UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy and zipfile raise on damaged files."""
 REQUIRED_ARRAYS = ('positions', 'offsets', 'names', 'subjects', 'actions', 'fps')
 
 
@@ -227,10 +239,10 @@ def _read_arrays(path: Path) -> dict[str, NDArray]:
     """Read the arrays of the format, whatever they hold; nothing pickled is ever run."""
     if not path.is_file():
         raise RecordingError(f'{path}: no such file; expected an npz in the cmu17 format')
+    if not zipfile.is_zipfile(path):
+        raise RecordingError(f'{path}: truncated, or no npz; expected one in the cmu17 format')
     try:
         with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise RecordingError(f'{path}: a single npy array; expected an npz')
             missing = [name for name in REQUIRED_ARRAYS if name not in file.files]
             if missing:
                 raise RecordingError(
@@ -240,7 +252,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray]:
             return {name: file[name] for name in REQUIRED_ARRAYS}
     except RecordingError:
         raise
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise RecordingError(f'{path}: not a readable npz of plain arrays: {error}') from error
 
 

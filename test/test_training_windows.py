@@ -1,0 +1,179 @@
+"""Recordings become windows: what is kept, what is refused, and how rates are changed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError, RecordingError
+from training.windows import evaluation_windows, load_clips, load_window_set, resample
+
+WINDOW = WindowConfig()
+
+
+def recording(**changes: Any) -> dict[str, Any]:
+    """Two clips of 63 and 90 frames at 25 Hz, in the cmu17 format."""
+    generator = np.random.default_rng(0)
+    frames = 153
+    time_s = np.arange(frames)[:, None, None] / 25.0
+    pose = generator.uniform(-800, 800, (1, 17, 3))
+    positions = pose + 200.0 * np.sin(2.0 * np.pi * time_s + generator.uniform(0, 6, pose.shape))
+    arrays: dict[str, Any] = {
+        'positions': np.rint(positions).astype(np.int16),
+        'offsets': np.array([0, 63, frames]),
+        'names': np.array(['a_1', 'b_1']),
+        'subjects': np.array(['a', 'b']),
+        'actions': np.array(['walk', 'wave']),
+        'skeletons': np.array(['asf', 'asf']),
+        'source_fps': np.array([120, 120], dtype=np.int16),
+        'fps': np.int16(25),
+    }
+    arrays.update(changes)
+    return {name: value for name, value in arrays.items() if value is not None}
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    def write(**changes: Any) -> Path:
+        path = tmp_path / 'test.npz'
+        np.savez(path, **recording(**changes))
+        return path
+
+    return write
+
+
+def test_the_shortest_clip_gives_exactly_one_window(save: Callable[..., Path]) -> None:
+    windows = load_window_set(save(), WINDOW)
+    assert windows.poses.shape == (4, 125, 17, 3)
+    assert windows.poses.dtype == np.float32
+    assert windows.clip.tolist() == [0, 1, 1, 1]  # 90 frames become 179: starts 0, 25, 50
+    assert windows.start.tolist() == [0, 0, 25, 50]
+    assert windows.actions == ['walk', 'wave', 'wave', 'wave']
+    assert windows.subjects == ['a', 'b', 'b', 'b']
+
+
+def test_positions_are_in_metres_and_no_window_spans_two_clips(save: Callable[..., Path]) -> None:
+    path = save()
+    raw = recording()['positions']
+    poses = evaluation_windows(path, WINDOW)
+    np.testing.assert_allclose(poses[0, ::2], raw[:63] / 1000.0, atol=1e-6)
+    np.testing.assert_allclose(poses[1, ::2], raw[63:126] / 1000.0, atol=1e-6)
+
+
+def test_doubling_the_rate_is_the_formula_that_comes_with_the_data() -> None:
+    x = (recording()['positions'] / 1000.0).astype(np.float32)
+    for frames in (2, 3, 7, 20, 153):
+        part = x[:frames]
+        reach = min(16, frames - 1)
+        before, after = 2 * part[:1] - part[reach:0:-1], 2 * part[-1:] - part[-2 : -reach - 2 : -1]
+        padded = np.concatenate([before, part, after])
+        taps = np.sinc(np.arange(-reach, reach) + 0.5) * np.kaiser(2 * reach, 8.0)
+        taps /= taps.sum()
+        middle = sum(w * padded[i + 1 : i + frames] for i, w in enumerate(taps))
+        doubled = resample(part, 25.0, 50.0)
+        assert doubled.shape == (2 * frames - 1, 17, 3)
+        np.testing.assert_array_equal(doubled[::2], part)
+        np.testing.assert_allclose(doubled[1::2], middle, atol=2e-6)
+
+
+@given(st.sampled_from([20.0, 25.0, 30.0, 60.0, 100.0, 120.0]), st.floats(0.2, 4.0))
+@settings(max_examples=25, deadline=None)
+def test_a_slow_sway_survives_any_change_of_rate(from_hz: float, sway_hz: float) -> None:
+    def sway(rate_hz: float, frames: int) -> np.ndarray:
+        return np.sin(2 * np.pi * sway_hz * np.arange(frames) / rate_hz).astype(np.float32)
+
+    given_frames = int(4 * from_hz) + 1
+    found = resample(sway(from_hz, given_frames)[:, None], from_hz, 50.0)[:, 0]
+    assert len(found) == 201
+    middle = slice(50, 150)  # a second away from the ends, where frames beyond are made up
+    np.testing.assert_allclose(found[middle], sway(50.0, 201)[middle], atol=5e-3)
+
+
+def test_too_fast_a_shake_is_removed_when_the_rate_goes_down() -> None:
+    shake = np.sin(2 * np.pi * 45.0 * np.arange(481) / 120.0).astype(np.float32)
+    found = resample(shake[:, None], 120.0, 50.0)[50:150]
+    assert np.abs(found).max() < 0.01
+
+
+def test_rates_that_are_none_are_refused() -> None:
+    with pytest.raises(ConfigError, match='0'):
+        resample(np.zeros((5, 3), np.float32), 0.0, 50.0)
+
+
+def test_a_recording_at_another_rate_gives_windows_too(save: Callable[..., Path]) -> None:
+    arrays = recording()
+    faster = np.rint(resample(arrays['positions'][63:].astype(np.float32), 25.0, 100.0))
+    path = save(
+        positions=faster.astype(np.int16),
+        offsets=np.array([0, len(faster)]),
+        names=np.array(['b_1']),
+        subjects=np.array(['b']),
+        actions=np.array(['wave']),
+        fps=np.float64(100.0),
+    )
+    expected = resample(arrays['positions'][63:].astype(np.float32) / 1000.0, 25.0, 50.0)
+    poses = evaluation_windows(path, WINDOW)
+    np.testing.assert_allclose(poses[1], expected[25:150], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'positions': None}, 'lacks positions'),
+        ({'actions': None}, 'lacks actions'),
+        ({'positions': np.zeros((153, 16, 3), np.int16)}, r'expected \(frames, 17, 3\)'),
+        ({'positions': np.zeros((153, 17, 3))}, 'whole millimetres'),
+        ({'offsets': np.array([0, 63, 150])}, '153 frames'),
+        ({'offsets': np.array([0, 63, 63, 153])}, 'smallest step 0'),
+        ({'offsets': np.array([0.0, 63.0, 153.0])}, 'whole numbers'),
+        ({'offsets': np.array([0])}, 'clips \\+ 1'),
+        ({'names': np.array(['a_1'])}, 'one for each of 2 clips'),
+        ({'fps': np.array([25, 25])}, 'one positive number'),
+        ({'fps': np.int16(0)}, 'one positive number'),
+        ({'fps': np.float32(np.nan)}, 'one positive number'),
+        ({'names': np.array(['a', None], dtype=object)}, 'not a readable npz'),
+    ],
+)
+def test_a_file_of_another_form_is_refused_with_what_was_expected(
+    save: Callable[..., Path], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecordingError, match=message) as caught:
+        load_clips(save(**changes))
+    assert 'test.npz' in str(caught.value)
+
+
+def test_a_file_that_is_missing_truncated_or_no_npz_is_refused(
+    save: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(RecordingError, match='no such file'):
+        load_clips(tmp_path / 'none.npz')
+    whole = save().read_bytes()
+    for content in (b'', b'not an npz', whole[: len(whole) // 2], whole[:-30]):
+        path = tmp_path / 'broken.npz'
+        path.write_bytes(content)
+        with pytest.raises(RecordingError, match=r'broken\.npz'):
+            load_clips(path)
+    flipped = bytearray(whole)
+    flipped[500:900] = bytes(400)
+    path.write_bytes(flipped)
+    with pytest.raises(RecordingError, match=r'broken\.npz'):
+        load_clips(path)
+    single = tmp_path / 'single.npy'
+    np.save(single, np.zeros(3))
+    with pytest.raises(RecordingError, match='npz'):
+        load_clips(single)
+
+
+def test_clips_shorter_than_a_window_are_left_out_and_none_left_is_an_error(
+    save: Callable[..., Path],
+) -> None:
+    path = save()
+    longer = WindowConfig(future_frames=120)
+    assert load_window_set(path, longer).clip.tolist() == [1, 1]
+    with pytest.raises(RecordingError, match='longest clip lasts'):
+        load_window_set(path, WindowConfig(future_frames=1000))
