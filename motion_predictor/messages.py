@@ -247,7 +247,7 @@ def read_cloud(message: PointCloud2) -> np.ndarray:
     if count > MAX_POINTS:
         raise MessageError(f'{count} points: a cloud of joints has {MAX_POINTS} at most')
     step, row = int(message.point_step), int(message.row_step)
-    if row < step * message.width or len(message.data) < row * message.height:
+    if step < 1 or row < step * message.width or len(message.data) < row * message.height:
         raise MessageError(
             f'data: {len(message.data)} bytes and row_step={row} do not hold '
             f'{message.height} x {message.width} points of {step} bytes'
@@ -255,7 +255,8 @@ def read_cloud(message: PointCloud2) -> np.ndarray:
     layout = {'names': names, 'formats': formats, 'offsets': offsets, 'itemsize': step}
     raw = np.frombuffer(message.data, dtype=np.uint8, count=row * message.height)
     used = raw.reshape(message.height, row)[:, : step * message.width]
-    return np.ascontiguousarray(used).reshape(-1).view(np.dtype(layout))  # type: ignore[call-overload]
+    rows = np.ascontiguousarray(used).reshape(-1)
+    return rows.view(np.dtype(layout))  # type: ignore[call-overload]
 
 
 def _require_blocks(what: str, count: int, joints: int) -> None:
@@ -418,8 +419,8 @@ class CloudEncoder:
 
     def nobody(self, stamp_ns: int, frame_id: str) -> PointCloud2:
         """Make the empty cloud that takes earlier predictions back."""
-        none = np.zeros((0, 0, 0, 0, 3), dtype=np.float32)
-        return self.encode(stamp_ns, frame_id, [], none, none[..., 0, 0, 0], np.zeros(0))
+        nothing = np.zeros((0, 0, 0, 0, 3), dtype=np.float32)
+        return self.encode(stamp_ns, frame_id, [], nothing, np.zeros((0, 0)), np.zeros(0))
 
     @staticmethod
     def _template(

@@ -279,13 +279,14 @@ class MotionPredictorNode(LifecycleNode):
         :param node_arguments: passed on to :class:`rclpy.lifecycle.LifecycleNode`.
         :raises ConfigError: if a parameter was given a value that cannot work.
         """
+        # Before anything can fail: a node that is refused is destroyed too.
+        self._worker: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
         super().__init__(node_name, **node_arguments)
         self.startup_failed = False
         self._settings = self._declare_parameters()
         self._session: Session | None = None
-        self._worker: threading.Thread | None = None
-        self._stopping = threading.Event()
-        self._wake = threading.Event()
         self._reset_wanted = threading.Event()
         self._inbox: deque[Arrival] = deque()
         self._inputs: list[Any] = []
@@ -913,13 +914,16 @@ def main(args: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f'{NODE_NAME}: {error}', file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
+    except Exception:
+        if rclpy.ok():  # else the context went away while the executor was using it
+            raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-    return 1 if node.startup_failed else 0
+    return 1 if node is not None and node.startup_failed else 0
 
 
 if __name__ == '__main__':

@@ -1,0 +1,152 @@
+"""What the ROS tests share: processes of their own DDS domain, and a listener that polls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+import os
+from pathlib import Path
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+import torch
+
+from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.messages import ns_to_stamp
+from motion_predictor.model import MotionModel
+from motion_predictor.recordings import synthetic_walkers
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import save_weights
+
+ROOT = Path(__file__).resolve().parent.parent
+DOMAIN = random.Random(os.getpid() + 1).randint(101, 200)
+PATIENCE_S = 60.0
+"""Deadline of every wait: reached only on failure, or on a machine that is very busy."""
+
+
+def write_random_weights(path: Path) -> Path:
+    """Save a tiny model with random weights."""
+    torch.manual_seed(1)
+    denoiser = DenoiserConfig(architecture='mixer', width=16, depth=1, dropout=0.0)
+    config = ModelConfig(role='swiftdiff', denoiser=denoiser, window=WindowConfig())
+    save_weights(path, MotionModel(config, H36M17), {'about': 'random weights of a test'})
+    return path
+
+
+def walker_poses(persons: int = 1) -> list[np.ndarray]:
+    """Poses (T, 17, 3) in metres at 50 Hz of people who walk."""
+    return list(synthetic_walkers(persons).persons.values())
+
+
+def wait_until(holds: Callable[[], Any], step: Callable[[], None], what: str) -> Any:
+    """Repeat ``step`` until ``holds`` gives something true, which is returned."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f'{what}: not within {PATIENCE_S:g} s'
+        step()
+    return found
+
+
+class Listener:
+    """A node of the test's own that collects messages and publishes."""
+
+    def __init__(self) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.node = Node('listener', context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+
+    def collect(self, message_type: type, topic: str, *, latched: bool = False) -> list[Any]:
+        """Subscribe; the list grows with every message."""
+        messages: list[Any] = []
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+        profile = QoSProfile(depth=50, durability=durability)
+        self.node.create_subscription(message_type, topic, messages.append, profile)
+        return messages
+
+    def spin(self) -> None:
+        """Handle what has arrived, or wait a moment for it."""
+        self.executor.spin_once(timeout_sec=0.02)
+
+    def wait(self, holds: Callable[[], Any], what: str) -> Any:
+        """Spin until something holds."""
+        return wait_until(holds, self.spin, what)
+
+    def close(self) -> None:
+        """Leave the domain."""
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+
+class Source:
+    """Publishes poses of people as a tracker would, frame by frame, when asked to."""
+
+    def __init__(self, node: Node, message_type: type, topic: str, period_s: float = 0.02) -> None:
+        self.node = node
+        self.publisher = node.create_publisher(message_type, topic, 10)
+        self.period_s = period_s
+        self.sent_ns: list[int] = []
+        self._next_s = 0.0
+
+    def send(self, message: Any, frame_id: str = 'map') -> None:
+        """Stamp with the clock and publish, not before the period has passed."""
+        pause_s = self._next_s - time.monotonic()
+        if pause_s > 0.0:
+            time.sleep(pause_s)
+        self._next_s = time.monotonic() + self.period_s
+        stamp_ns = self.node.get_clock().now().nanoseconds
+        for stamped in getattr(message, 'markers', None) or [message]:
+            if hasattr(stamped, 'header'):
+                stamped.header.stamp = ns_to_stamp(stamp_ns)
+                stamped.header.frame_id = frame_id
+        self.publisher.publish(message)
+        self.sent_ns.append(stamp_ns)
+
+
+@contextmanager
+def process(module: str, parameters: Mapping[str, object], *more: str) -> Iterator[Any]:
+    """Run a module of the package as a ROS process; interrupted at the end if it still runs."""
+    command = [sys.executable, '-m', module, '--ros-args', *more]
+    for name, value in parameters.items():
+        command += ['-p', f'{name}:={value}']
+    started = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=ros_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield started
+    finally:
+        if started.poll() is None:
+            started.send_signal(signal.SIGINT)
+        try:
+            started.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.communicate()
+
+
+def ros_environment() -> dict[str, str]:
+    """Get the environment of processes in the tests' domain."""
+    return {
+        **os.environ,
+        'ROS_DOMAIN_ID': str(DOMAIN),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]),
+        'OMP_NUM_THREADS': '1',
+    }

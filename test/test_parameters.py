@@ -1,0 +1,97 @@
+"""The declaration table, and the files that must agree with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.history import HistoryLimits
+from motion_predictor.online import OnlineLimits
+from motion_predictor.parameters import markdown_table, PARAMETERS, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def flattened(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f'{prefix}{key}.')
+        else:
+            yield prefix + key, value
+
+
+def test_every_default_passes_its_own_check() -> None:
+    settings = Settings.from_values({})
+    assert settings.integer('samples') == 50
+    assert settings.number('output.step_s') == 0.1
+    assert settings.texts('input.topics') == ('skeleton',)
+
+
+def test_names_are_unique_and_every_one_is_described() -> None:
+    names = [parameter.name for parameter in PARAMETERS]
+    assert len(set(names)) == len(names)
+    assert all(parameter.description.endswith('.') for parameter in PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    'values, words',
+    [
+        ({'samples': 0}, ['samples=0', '1 to 1000']),
+        ({'samples': 'many'}, ['samples', 'integer', "'many'"]),
+        ({'samples': True}, ['samples', 'integer']),
+        ({'horizon_s': float('nan')}, ['horizon_s', '0.02 to 60']),
+        ({'input.type': 'poses'}, ['input.type', 'pose_array, point_cloud, marker_array']),
+        ({'input.topics': []}, ['input.topics', 'at least one']),
+        ({'input.topics': ['a', 'a']}, ['input.topics', 'twice']),
+        ({'input.topics': 'skeleton'}, ['input.topics', 'string array']),
+        ({'input.rotation': [0.0, 0.0]}, ['input.rotation', '3 or 4']),
+        ({'input.rotation': [0.0, 0.0, 0.0, 2.0]}, ['input.rotation', 'length 1']),
+        (
+            {'input.rotation': [1.57, 0.0, 0.0], 'target_frame': 'map'},
+            ['input.rotation', 'target_frame', 'one of them'],
+        ),
+        ({'output.step_s': 3.0}, ['output.step_s=3', 'horizon_s=2']),
+        ({'sample': 5}, ['sample:', 'did you mean samples?']),
+    ],
+)
+def test_a_bad_value_is_refused_with_name_value_and_remedy(
+    values: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Settings.from_values(values)
+    assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+def test_a_whole_number_will_do_for_a_double() -> None:
+    assert Settings.from_values({'rate_limit_hz': 30}).number('rate_limit_hz') == 30.0
+
+
+def test_the_parameter_file_holds_every_default() -> None:
+    yaml = pytest.importorskip('yaml')
+    content = yaml.safe_load((ROOT / 'config' / 'predictor.yaml').read_text())
+    values = dict(flattened(content['/**']['ros__parameters']))
+    assert values.keys() == {parameter.name for parameter in PARAMETERS}
+    for parameter in PARAMETERS:
+        assert parameter.check(values[parameter.name]) == parameter.default, parameter.name
+
+
+def test_defaults_are_those_of_the_histories() -> None:
+    settings, online, history = Settings.from_values({}), OnlineLimits(), HistoryLimits()
+    for name in ('max_joint_gap_s', 'min_observed_s'):
+        assert settings.number(name) == getattr(history, name)
+    for name in (
+        'stale_timeout_s', 'max_future_s', 'jump_back_s', 'reassociate_within_m',
+        'reassociate_within_s',
+    ):  # fmt: skip
+        assert settings.number(name) == getattr(online, name)
+    assert settings.number('input.min_confidence') == online.min_confidence
+
+
+def test_the_table_has_a_row_for_every_parameter() -> None:
+    rows = markdown_table().splitlines()
+    assert len(rows) == len(PARAMETERS) + 2
+    assert all(row.count('|') == 8 for row in rows)
