@@ -87,7 +87,8 @@ def test_a_perfect_sample_scores_zero_and_the_worst_still_counts() -> None:
     samples, future = some_samples()
     samples[:, 2] = future
     found = metrics.pose_metrics(samples, future)
-    assert torch.all(found['ade'] == 0) and torch.all(found['fde'] == 0)
+    assert torch.all(found['ade'] == 0)
+    assert torch.all(found['fde'] == 0)
     assert torch.all(found['ade_worst'] > 1.0)
 
 
@@ -176,7 +177,7 @@ def test_arrays_that_do_not_belong_together_are_refused_by_name() -> None:
 if RECORDINGS is not None:  # these need the recordings; MOTION_PREDICTOR_DATA names their folder
 
     @pytest.mark.parametrize(
-        ('sets', 'count', 'mean', 'median', 'alone'),
+        'sets,count,mean,median,alone',
         [
             (('cmu17',), 462, 36.1, 21, 0.07),
             (('uiprmd17',), 807, 48.2, 48, 0.02),

@@ -122,7 +122,7 @@ def test_a_recording_at_another_rate_gives_windows_too(save: Callable[..., Path]
 
 
 @pytest.mark.parametrize(
-    ('changes', 'message'),
+    'changes,message',
     [
         ({'positions': None}, 'lacks positions'),
         ({'actions': None}, 'lacks actions'),

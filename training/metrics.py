@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from motion_predictor.shapes import require_shape
 import torch
 from torch import Tensor
+
+from motion_predictor.shapes import require_shape
 
 MULTIMODAL_THRESHOLD_M = 0.5
 """How near two last observed poses must lie for their futures to count as alternatives."""

@@ -9,9 +9,10 @@ from pathlib import Path
 import time
 from typing import Any, Protocol
 
-from motion_predictor.config import WindowConfig
 import numpy as np
 from numpy.typing import NDArray
+
+from motion_predictor.config import WindowConfig
 
 
 class Sampler(Protocol):
