@@ -51,30 +51,59 @@ class TeacherConfig:
     optim: OptimConfig
     unconditional: float = 0.0
     """Probability that a whole batch trains without condition (the paper: 0.2)."""
-    metric_weight: float = 0.0
+    metric_weight: float = 1.0
     """The loss weighs a coefficient by its scale to this power: 0 alike, 2 as in metres."""
     completion: str = 'clean'
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistilConfig:
-    """One distillation: from the teacher to one step, or from one step to SwiftDiff."""
+class OneStepConfig:
+    """Stage 1: the teacher's DDIM in one pass of its own architecture."""
+
+    model: ModelConfig
+    optim: OptimConfig
+    teacher_steps: int = 100
+    """DDIM steps behind a target."""
+    pairs: int
+    """Pairs of noise and DDIM end point, each with its window, that are made once and kept."""
+    metric_weight: float = 1.0
+    """As the teacher's."""
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1 or self.teacher_steps < 1:
+            raise ConfigError(
+                f'pairs={self.pairs}, teacher_steps={self.teacher_steps}: must be at least 1'
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwiftDiffConfig:
+    """Stage 2: the one-step teacher into the MLP-only student, and ahead of it."""
 
     model: ModelConfig
     optim: OptimConfig
     samples: int
-    """Noises drawn for each window of a batch, S."""
-    teacher_steps: int = 100
-    """DDIM steps behind a target of stage 1."""
-    pairs: int = 0
-    """Windows whose targets are made once and kept, stage 1; 0 makes them on the fly."""
+    """Noises drawn for each window, S; the best of them meets the real future."""
+    matched: int
+    """Of these, how many are matched to the one-step teacher's output from the same noise."""
     match: float = 1.0
-    """Weight of the teacher's own output as the target, mean square in metres."""
+    """Weight of the mean square distance to that output, in square metres a frame."""
     real: float = 0.0
-    """Weight of the best of the S samples against the real future."""
-    real_pose: float = 1.0
-    """Share of the pose in that term; the rest, below, is the path of the root."""
-    real_root: float = 0.5
+    """Weight of the best sample's distance from the real future, in metres; 0 is the paper."""
+    root: float = 0.5
+    """Weight of the root's path beside the pose, in both terms."""
+    frame_stride: int = 4
+    """Both terms look at every so many future frames, the last one always among them."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.matched <= self.samples:
+            raise ConfigError(f'matched={self.matched}: must lie in 1..{self.samples} (samples)')
+        if min(self.match, self.real, self.root) < 0.0:
+            raise ConfigError(
+                f'match={self.match}, real={self.real}, root={self.root}: must not be negative'
+            )
+        if self.frame_stride < 1:
+            raise ConfigError(f'frame_stride={self.frame_stride}: must be at least 1')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +115,8 @@ class ChainConfig:
     """Augmented windows that are drawn and encoded once, and trained on again and again."""
     augmentation: Augmentation
     teacher: TeacherConfig
-    one_step: DistilConfig
-    swiftdiff: DistilConfig
+    one_step: OneStepConfig
+    swiftdiff: SwiftDiffConfig
     whiten: bool = True
     """Scale every coefficient to unit variance (the paper: no)."""
     seed: int = 0
@@ -121,17 +150,17 @@ def _debug() -> ChainConfig:
         pool=256,
         augmentation=Augmentation(),
         teacher=TeacherConfig(model=model, optim=optim),
-        one_step=DistilConfig(
+        one_step=OneStepConfig(
             model=replace(model, role='one_step'),
             optim=short,
-            samples=2,
             teacher_steps=4,
             pairs=64,
         ),
-        swiftdiff=DistilConfig(
+        swiftdiff=SwiftDiffConfig(
             model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
             optim=short,
             samples=4,
+            matched=2,
             real=0.5,
         ),
     )
@@ -145,22 +174,22 @@ def _small() -> ChainConfig:
     )
     return ChainConfig(
         preset='small',
-        pool=1 << 18,
+        pool=1 << 17,
         augmentation=Augmentation(),
         teacher=TeacherConfig(
-            model=model, optim=OptimConfig(steps=12_000, batch=256, learning_rate=1e-3)
+            model=model, optim=OptimConfig(steps=10_000, batch=256, learning_rate=1e-3, compile=True)
         ),
-        one_step=DistilConfig(
+        one_step=OneStepConfig(
             model=replace(model, role='one_step'),
-            optim=OptimConfig(steps=4_000, batch=256, learning_rate=5e-4),
-            samples=1,
+            optim=OptimConfig(steps=3_000, batch=256, learning_rate=5e-4, compile=True),
             teacher_steps=25,
-            pairs=32_768,
+            pairs=49_152,
         ),
-        swiftdiff=DistilConfig(
+        swiftdiff=SwiftDiffConfig(
             model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
-            optim=OptimConfig(steps=8_000, batch=32, learning_rate=1e-3),
-            samples=16,
+            optim=OptimConfig(steps=5_000, batch=64, learning_rate=1e-3, compile=True),
+            samples=32,
+            matched=3,
             real=1.0,
         ),
     )
@@ -178,20 +207,26 @@ def _full() -> ChainConfig:
         augmentation=Augmentation(),
         teacher=TeacherConfig(
             model=model,
-            optim=OptimConfig(steps=200_000, batch=512, learning_rate=3e-4, ema=0.9995),
+            optim=OptimConfig(
+                steps=200_000, batch=512, learning_rate=3e-4, ema=0.9995, compile=True
+            ),
             unconditional=0.2,
         ),
-        one_step=DistilConfig(
+        one_step=OneStepConfig(
             model=replace(model, role='one_step'),
-            optim=OptimConfig(steps=50_000, batch=512, learning_rate=1e-4, ema=0.9995),
-            samples=1,
+            optim=OptimConfig(
+                steps=50_000, batch=512, learning_rate=1e-4, ema=0.9995, compile=True
+            ),
             teacher_steps=100,
             pairs=1 << 19,
         ),
-        swiftdiff=DistilConfig(
+        swiftdiff=SwiftDiffConfig(
             model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
-            optim=OptimConfig(steps=100_000, batch=64, learning_rate=3e-4, ema=0.9995),
+            optim=OptimConfig(
+                steps=100_000, batch=128, learning_rate=3e-4, ema=0.9995, compile=True
+            ),
             samples=50,
+            matched=8,
             real=1.0,
         ),
     )

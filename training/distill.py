@@ -1,0 +1,274 @@
+"""Distil the teacher into one step, and that into SwiftDiff: python -m training.distill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+import torch
+from torch import nn, Tensor
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.model import MotionModel
+from motion_predictor.normalization import Whitening
+from motion_predictor.predictor import cpu_has_fast_bf16
+from motion_predictor.schedule import to_x0
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import load_weights, save_weights
+from training.config import ChainConfig, SwiftDiffConfig
+from training.diffusion import ddim, padded_state
+from training.fitting import fit
+from training.losses import best_of_samples, coefficient_weights, displacement_errors
+from training.pool import EncodedPool
+from training.runs import card_of, parse_run, pool_of, Run
+
+EXAMPLE = """
+example, after training.train_teacher with the same preset and run folder:
+  python -m training.distill --preset small --run runs/small \\
+      --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
+"""
+PAIRS_A_FILE = 4096
+
+
+def distil_one_step(
+    run: Run, chain: ChainConfig, pool: EncodedPool, teacher: MotionModel
+) -> MotionModel:
+    """
+    Stage 1: teach a copy of the teacher to give its DDIM end point in one pass.
+
+    :param run: folder, device and data of the run.
+    :param chain: settings.
+    :param pool: encoded training windows.
+    :param teacher: the diffusion teacher; it is not changed.
+    :returns: the one-step teacher, also written to ``one_step.safetensors``.
+    """
+    config = chain.one_step
+    torch.manual_seed(chain.seed + 1)
+    whitening = pool.state_whitening, pool.condition_whitening
+    student = MotionModel(config.model, H36M17, *whitening).to(run.device)
+    student.denoiser.load_state_dict(teacher.denoiser.state_dict())
+    chosen, noise, target = make_pairs(run, chain, pool, teacher)
+    scale = student.state_scale
+    weights = coefficient_weights(scale, config.metric_weight)
+    alpha_bar = student.alpha_bar[config.model.t_star]
+
+    def losses(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+        size = config.optim.batch
+        rows = torch.randint(len(chosen), (size,), generator=generator, device=chosen.device)
+        x_t, condition = noise[rows], pool.condition[chosen[rows]]
+        step = torch.full((size,), config.model.t_star, device=x_t.device)
+        output = network(x_t, condition, step).float()
+        x_0 = to_x0(config.model.prediction, output, x_t, alpha_bar)
+        return {'loss': (weights * (x_0 - target[rows]).square()).mean()}
+
+    folder = run.folder / 'one_step'
+    student.denoiser = fit(
+        student.denoiser,
+        losses,
+        config.optim,
+        folder,
+        seed=chain.seed + 1,
+        title='one step',
+        device=run.device,
+    )
+    card = card_of(run, chain, 'one-step TransFusion, distilled from the teacher (stage 1)')
+    save_weights(run.folder / 'one_step.safetensors', student, card, dtype=torch.float16)
+    return student
+
+
+def make_pairs(
+    run: Run, chain: ChainConfig, pool: EncodedPool, teacher: MotionModel
+) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Run the teacher's DDIM from fresh noises, or read what an earlier call wrote.
+
+    :returns: window numbers ``(N,)``, noises ``(N, K, D)``, end points ``(N, K, D)``.
+    """
+    config = chain.one_step
+    folder = run.folder / 'pairs'
+    folder.mkdir(parents=True, exist_ok=True)
+    fast = run.device == 'cuda' or cpu_has_fast_bf16()
+    dtype = torch.bfloat16 if fast and config.optim.bf16 else None
+    still = padded_state_of(teacher, pool)
+    files = range((config.pairs + PAIRS_A_FILE - 1) // PAIRS_A_FILE)
+    parts: list[dict[str, Tensor]] = []
+    for number in tqdm(files, desc='teacher pairs', unit='file'):
+        path = folder / f'{number:04d}.safetensors'
+        if not path.is_file():
+            count = min(PAIRS_A_FILE, config.pairs - number * PAIRS_A_FILE)
+            generator = torch.Generator().manual_seed(chain.seed * 1_000_003 + number)
+            chosen = torch.randint(len(pool), (count,), generator=generator)
+            shape = (count, *pool.state.shape[1:])
+            noise = torch.randn(shape, generator=generator)
+            ends = [
+                ddim(
+                    teacher,
+                    noise[i : i + 256].to(run.device),
+                    pool.condition[chosen[i : i + 256].to(run.device)],
+                    still,
+                    steps=config.teacher_steps,
+                    completion=chain.teacher.completion,
+                    dtype=dtype,
+                ).cpu()
+                for i in range(0, count, 256)
+            ]
+            partial = path.with_suffix('.partial')
+            save_file({'chosen': chosen, 'noise': noise, 'end': torch.cat(ends)}, partial)
+            partial.replace(path)
+        parts.append(load_file(path))
+    joined = [torch.cat([part[name] for part in parts]) for name in ('chosen', 'noise', 'end')]
+    chosen, noise, end = (values.to(run.device) for values in joined)
+    return chosen, noise, end
+
+
+def padded_state_of(model: MotionModel, pool: EncodedPool) -> Tensor:
+    """
+    Give the padded windows' state where it is the same for all (residual states).
+
+    :raises ConfigError: if the model does not diffuse residuals; completion would need each
+        window's own.
+    """
+    if not model.config.residual:
+        raise ConfigError('residual=False: distillation on a pool needs residual states')
+    return model.state.apply(torch.zeros_like(pool.state[:1]))
+
+
+def distil_swiftdiff(
+    run: Run, chain: ChainConfig, pool: EncodedPool, one_step: MotionModel
+) -> MotionModel:
+    """
+    Stage 2: teach the MLP-only student the one-step teacher's output, and the real future.
+
+    :param run: folder, device and data of the run.
+    :param chain: settings.
+    :param pool: encoded training windows.
+    :param one_step: the stage-1 model; it is not changed.
+    :returns: SwiftDiff, also written to ``swiftdiff.safetensors``.
+    """
+    config = chain.swiftdiff
+    torch.manual_seed(chain.seed + 2)
+    whitening = pool.state_whitening, pool.condition_whitening
+    student = MotionModel(config.model, H36M17, *whitening).to(run.device)
+    one_step = one_step.to(run.device).eval().requires_grad_(False)
+    losses = SwiftDiffLoss(config, student, one_step, pool)
+    student.denoiser = fit(
+        student.denoiser,
+        losses,
+        config.optim,
+        run.folder / 'swiftdiff',
+        seed=chain.seed + 2,
+        title='swiftdiff',
+        device=run.device,
+    )
+    card = card_of(run, chain, 'SwiftDiff, distilled from the one-step teacher (stage 2)')
+    save_weights(run.folder / 'swiftdiff.safetensors', student, card)
+    return student
+
+
+class SwiftDiffLoss:
+    """
+    Match the one-step teacher sample by sample; bring the best sample to the real future.
+
+    The best of S is found without gradients; only that sample and the matched ones are run a
+    second time with them, so a large S costs little.
+    """
+
+    def __init__(
+        self,
+        config: SwiftDiffConfig,
+        student: MotionModel,
+        one_step: MotionModel,
+        pool: EncodedPool,
+    ) -> None:
+        self.config = config
+        self.pool = pool
+        self.one_step = one_step
+        self.alpha_bar = student.alpha_bar[config.model.t_star]
+        stride = config.frame_stride
+        frames = student.map_complete.flip(0)[::stride].flip(0)  # the last frame always
+        self.to_frames = frames
+        self.scale = student.state_scale
+
+    def __call__(self, network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+        """Give one step's losses."""
+        config, pool = self.config, self.pool
+        device = pool.state.device
+        size, samples = config.optim.batch, config.samples
+        chosen = torch.randint(len(pool), (size,), generator=generator, device=device)
+        real, condition = pool.state[chosen], pool.condition[chosen]
+        shape = (size, samples, *real.shape[1:])
+        noise = torch.randn(shape, generator=generator, device=device)
+        kept = noise[:, : config.matched]
+        if config.real > 0.0:
+            with torch.no_grad():
+                tried = self._x_0(network, noise, condition)
+                error = self._distance(tried - real[:, None])  # (B, S)
+            best = error.argmin(dim=1)
+            rows = torch.arange(size, device=device)
+            kept = torch.cat((kept, noise[rows, best][:, None]), dim=1)
+        x_0 = self._x_0(network, kept, condition)
+        matched = x_0[:, : config.matched]
+        with torch.no_grad():
+            target = self.one_step.one_step(noise[:, : config.matched], condition)
+        match = self._square(matched - target).mean()
+        terms = {'match': match, 'loss': config.match * match}
+        if config.real > 0.0:
+            closest = best_of_samples(self._distance(x_0[:, config.matched :] - real[:, None]))
+            terms['real'] = closest
+            terms['loss'] = terms['loss'] + config.real * closest
+        return terms
+
+    def _x_0(self, network: nn.Module, noise: Tensor, condition: Tensor) -> Tensor:
+        flat = noise.flatten(0, 1)
+        output = network(flat, condition).float()
+        x_0 = to_x0(self.config.model.prediction, output, flat, self.alpha_bar)
+        return x_0.view_as(noise)
+
+    def _features(self, difference: Tensor) -> Tensor:
+        with torch.autocast(difference.device.type, enabled=False):
+            return self.to_frames @ (difference * self.scale)  # (B, S, frames, D), metres
+
+    def _distance(self, difference: Tensor) -> Tensor:
+        pose, root = displacement_errors(self._features(difference))
+        return pose + self.config.root * root
+
+    def _square(self, difference: Tensor) -> Tensor:
+        square = self._features(difference).square()
+        pose, root = square[..., 3:].sum(dim=-1), square[..., :3].sum(dim=-1)
+        return (pose + self.config.root * root).mean(dim=-1)
+
+
+def whitening_of(model: MotionModel) -> tuple[Whitening, Whitening]:
+    """Give a model's whitening of states and of conditions."""
+    return model.state, Whitening(model.condition_mean, model.condition_scale)
+
+
+def load_stage(run: Run, name: str, before: str) -> MotionModel:
+    """
+    Read an earlier stage's weights from the run folder.
+
+    :raises ConfigError: if they are not there, naming the verb that makes them.
+    """
+    path = Path(run.folder) / f'{name}.safetensors'
+    if not path.is_file():
+        raise ConfigError(f'{path}: not there; run {before} with the same --run first')
+    return load_weights(path).model.to(run.device)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the verb: both stages, each continued where it stopped."""
+    run, chain = parse_run('training.distill', __doc__, EXAMPLE, arguments)
+    try:
+        teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
+    except ConfigError as error:
+        raise SystemExit(f'training.distill: {error}') from None
+    pool = pool_of(run, chain)
+    one_step = distil_one_step(run, chain, pool, teacher)
+    distil_swiftdiff(run, chain, pool, one_step)
+    print(f'wrote {run.folder / "one_step.safetensors"} and {run.folder / "swiftdiff.safetensors"}')
+
+
+if __name__ == '__main__':
+    main()

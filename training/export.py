@@ -1,0 +1,170 @@
+"""Export a run's weights with golden pairs and model cards: python -m training.export."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+import json
+from pathlib import Path
+import sys
+
+import numpy as np
+import torch
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.model import MotionModel
+from motion_predictor.predictor import Predictor
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import GoldenPair, load_weights, save_weights
+from training.config import preset, PRESETS
+from training.data import synthetic_walk
+
+EXAMPLE = """
+example, what a run made, as the package ships it:
+  python -m training.export --run runs/small --out resource/weights
+example, an untrained network for trying things out:
+  python -m training.export --random /tmp/random.safetensors
+"""
+ROLES = ('teacher', 'one_step', 'swiftdiff')
+GOLDEN_SAMPLES = 4
+
+
+def golden_pair(model: MotionModel, seed: int = 7) -> GoldenPair | None:
+    """
+    Make an input/output pair from a synthetic walk, in float32 on the CPU.
+
+    :returns: None for a teacher, which is sampled in many steps.
+    """
+    if model.config.role == 'teacher':
+        return None
+    window = model.config.window
+    walk = synthetic_walk(
+        (window.observed_frames + 1) / window.rate_hz,
+        window.rate_hz,
+        np.random.default_rng(seed),
+    )[: window.observed_frames]
+    predictor = Predictor(model, {}, device='cpu', engine='fp32')
+    futures = predictor.predict(walk, samples=GOLDEN_SAMPLES, seed=seed).futures[0]
+    return GoldenPair(walk, futures, seed)
+
+
+def export(
+    source: Path,
+    out: Path,
+    dtype: torch.dtype | None = None,
+    scores: dict[str, object] | None = None,
+) -> None:
+    """
+    Copy a weights file with a golden pair and write its card beside it.
+
+    :param source: as a training verb wrote it.
+    :param out: the file to write; the card is ``out`` with suffix ``.md``.
+    :param dtype: of the network's tensors; None for half precision where the source has it.
+    :param scores: put into the card: metric names and values by data file.
+    :raises WeightsError: if the source is damaged.
+    """
+    loaded = load_weights(source)
+    model = loaded.model
+    kept = dtype or (torch.float32 if model.config.role == 'swiftdiff' else torch.float16)
+    for parameter in model.denoiser.parameters():
+        parameter.data = parameter.data.to(kept).float()
+    card = dict(loaded.card)
+    if scores:
+        card['scores'] = scores
+    save_weights(out, model, card, golden_pair(model), kept)
+    out.with_suffix('.md').write_text(card_text(out, model, card))
+
+
+def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
+    """Write a model card as Markdown: what it is, sizes, data, scores, limits."""
+    config = model.config
+    parameters = sum(parameter.numel() for parameter in model.denoiser.parameters())
+    size = config.denoiser
+    lines = [
+        f'# {out.name}',
+        '',
+        f'{card.get("what", "")}.',
+        '',
+        f'- Network: {size.architecture}, width {size.width}, depth {size.depth}, '
+        f'{parameters / 1e6:.2f} M parameters, {out.stat().st_size / 1e6:.2f} MB.',
+        f'- Window: {config.window.observed_frames} observed and {config.window.future_frames} '
+        f'future frames at {config.window.rate_hz:g} Hz; {config.window.dct_keep} DCT rows; '
+        f'joints of {config.skeleton}.',
+        f'- Trained with preset {card.get("preset")}, seed {card.get("seed")}, '
+        f'commit {card.get("commit")}.',
+        '- Training data (SHA-256):',
+    ]
+    data = card.get('data')
+    if isinstance(data, dict):
+        lines += [f'  - `{name}` {digest}' for name, digest in data.items()]
+    lines += ['', '## Scores', '']
+    scores = card.get('scores')
+    if isinstance(scores, dict) and scores:
+        for name, values in scores.items():
+            lines += [f'- {name}: {json.dumps(values)}']
+    else:
+        lines += ['See docs/results.md.']
+    lines += [
+        '',
+        '## Limits',
+        '',
+        'Trained on adults of two motion-capture collections, one person at a time: everyday '
+        'actions, dance, sport, climbing, and rehabilitation exercises. It knows nothing of '
+        'objects, of other people or of the robot, and what it has not seen it predicts badly. '
+        'Not for safety functions: it may tighten a monitor that works on measured positions, '
+        'never replace it.',
+        '',
+        'The data used in this project was obtained in part from mocap.cs.cmu.edu. The database '
+        'was created with funding from NSF EIA-0196217. UI-PRMD: Vakanski, Jun, Paul, Baker, '
+        'Data 3(1):2, 2018 (PDDL 1.0).',
+        '',
+    ]
+    return '\n'.join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the verb."""
+    parser = argparse.ArgumentParser(
+        prog='python -m training.export',
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--run', type=Path, help='run folder of the training verbs')
+    parser.add_argument('--out', type=Path, help='folder to write to')
+    parser.add_argument('--only', nargs='+', choices=ROLES, default=list(ROLES))
+    parser.add_argument('--scores', type=Path, help='JSON to put into the cards, by role')
+    parser.add_argument('--random', type=Path, help='write an untrained SwiftDiff instead')
+    parser.add_argument('--preset', choices=PRESETS, default='small', help='its size')
+    parser.add_argument('--dry-run', action='store_true', help='say what would be written')
+    options = parser.parse_args(arguments)
+    if (options.random is None) == (options.run is None or options.out is None):
+        parser.error('give either --run and --out, or --random')
+    try:
+        if options.random is not None:
+            if options.dry_run:
+                print(f'would write {options.random}')
+                return
+            torch.manual_seed(0)
+            config = preset(options.preset).swiftdiff.model
+            model = MotionModel(replace(config), H36M17)
+            torch.nn.init.normal_(model.denoiser.out.weight, std=0.01)  # type: ignore[arg-type]
+            card = {'what': 'untrained weights, for trying things out'}
+            save_weights(options.random, model, card, golden_pair(model))
+            print(f'wrote {options.random}')
+            return
+        scores = json.loads(options.scores.read_text()) if options.scores else {}
+        for role in options.only:
+            source, out = options.run / f'{role}.safetensors', options.out / f'{role}.safetensors'
+            if options.dry_run:
+                print(f'would write {out} from {source}')
+                continue
+            export(source, out, scores=scores.get(role))
+            print(f'wrote {out}')
+    except MotionPredictorError as error:
+        sys.exit(f'training.export: {error}')
+
+
+if __name__ == '__main__':
+    main()
