@@ -285,9 +285,7 @@ class PoseHistory:
         """Forget every pose; counters stay."""
         self._poses = _Poses(self.skeleton.num_joints, self._poses.limit)
 
-    def add(
-        self, stamp_ns: int, xyz: np.ndarray, valid: np.ndarray | None = None
-    ) -> AddOutcome:
+    def add(self, stamp_ns: int, xyz: np.ndarray, valid: np.ndarray | None = None) -> AddOutcome:
         """
         Store a pose.
 
@@ -356,33 +354,27 @@ class PoseHistory:
         if period > 1.0 / limits.min_source_rate_hz:
             return NotReady.SOURCE_TOO_SLOW
         longest = limits.max_joint_gap_s + 1.5 * period
-        # Poses before the window matter only through the shape of the interpolation.
-        before = int(np.searchsorted(times, self._grid_s[0] - 2.5 * period))
-        first = max(before - 1, 0)
         breaks = np.flatnonzero(steps > longest) + 1
-        first = max(first, int(breaks[-1]) if len(breaks) else 0)
-        after_gap = len(breaks) > 0 and first == breaks[-1]
+        start = int(breaks[-1]) if len(breaks) else 0  # what lies before a gap is not used
+        reason = NotReady.GAP_TOO_LONG if start else None
+        # Poses before the window matter only through the shape of the interpolation.
+        cut = max(start, int(np.searchsorted(times, self._grid_s[0] - 2.5 * period)) - 1)
         xyz = poses.xyz[poses.start : poses.stop]
         valid = poses.valid[poses.start : poses.stop]
-        missing = ~valid[first:].all()
-        joint_gap = False
-        if missing:
-            resumed = self._resumed_after_gap(times[first:], valid[first:], longest)
+        if not valid[cut:].all():
+            resumed = self._resumed_after_gap(times[start:], valid[start:], longest)
             if resumed is None:
                 return NotReady.JOINT_MISSING
-            joint_gap = resumed > 0
-            first += resumed
-        times, xyz, valid = times[first:], xyz[first:], valid[first:]
-        if len(times) < limits.min_poses or -times[0] < limits.min_observed_s - 1e-6:
-            if joint_gap:
-                return NotReady.JOINT_MISSING
-            if after_gap:
-                return NotReady.GAP_TOO_LONG
-            few = len(times) < limits.min_poses
-            return NotReady.TOO_FEW_POSES if few else NotReady.TOO_SHORT
-        if missing:
-            xyz = self._fill(times, xyz, valid)
-        return self._resample(newest, times, xyz, valid, period)
+            if resumed:
+                start, reason = start + resumed, NotReady.JOINT_MISSING
+            cut = max(start, cut)
+        few = len(times) - start < limits.min_poses
+        if few or -times[start] < limits.min_observed_s - 1e-6:
+            return reason or (NotReady.TOO_FEW_POSES if few else NotReady.TOO_SHORT)
+        used = xyz[cut:]
+        if not valid[cut:].all():
+            used = self._fill(times[start:], xyz[start:], valid[start:])[cut - start :]
+        return self._resample(newest, times[cut:], used, valid[cut:], period)
 
     # Storing
 
@@ -497,9 +489,7 @@ class PoseHistory:
         near = [child for child in steady if self._above[child] == joint] or steady
         return points[:, near].mean(axis=1) if near else np.zeros_like(points[:, joint])
 
-    def _keep_bones(
-        self, points: np.ndarray, valid: np.ndarray, movable: list[int]
-    ) -> None:
+    def _keep_bones(self, points: np.ndarray, valid: np.ndarray, movable: list[int]) -> None:
         # Move filled joints until the bones to their neighbours have the person's lengths.
         bones = [
             (child, parent)
@@ -599,6 +589,10 @@ def _swing(times: np.ndarray, offsets: np.ndarray, seen: np.ndarray) -> np.ndarr
     known = np.flatnonzero(seen)
     at = times[known]
     between = np.stack([np.interp(times, at, offsets[known, axis]) for axis in range(3)], axis=1)
+    if len(known) > 2:
+        # Halfway to the cubic: alone it halves the error on clean motion, but noise in its slopes
+        # grows with the gap.
+        between = 0.5 * (between + _hermite(at, offsets[known], times))
     lengths = np.sqrt((offsets[known] ** 2).sum(axis=1))
     wanted = np.interp(times, at, lengths)
     found = np.sqrt((between * between).sum(axis=1))

@@ -21,11 +21,14 @@ SPINE_FRACTION = 0.47
 """Where the spine joint lies on the way from Hip to Thorax."""
 TORSO_M = 0.478
 """Hip to Thorax of the person that the lengths below were measured on."""
-NOSE_UP_M = 0.094
-NOSE_AHEAD_M = 0.075
-"""The nose seen from Thorax: along the neck, and ahead of it."""
-HEAD_TOP_M = 0.19
-"""Thorax to the top of the head."""
+NOSE_UP_M = 0.18
+NOSE_AHEAD_M = 0.02
+"""The nose joint seen from Thorax: along the neck, and ahead of it (see HEAD_TOP_M)."""
+HEAD_TOP_M = 0.27
+"""Thorax to the top of the head. These three are the medians of the recordings that the models
+are trained on (0.24 to 0.30 m for such a torso), not of Human3.6M itself, where it is 0.19 m."""
+SKULL_TO_NOSE_M = 0.075
+"""From the joint at the skull's base ahead to the nose."""
 MAX_PAIR_M = 0.8
 """Joints further apart than this have no meaningful middle: one of them is wrong."""
 MAX_HEAD_M = 0.6
@@ -45,7 +48,7 @@ class Layout:
     ``mapping`` gives for a joint of the model the source joint, or the weighted mean of source
     joints, that it is. Hip, Spine, Nose and Head may be left out: Hip is then the middle of the
     hips, Spine lies 47% of the way from Hip to Thorax, Nose is ahead of the neck, and Head, the
-    TOP of the head, lies 0.19 m (for a torso of 0.478 m, else in proportion) from Thorax towards
+    TOP of the head, lies 0.27 m (for a torso of 0.478 m, else in proportion) from Thorax towards
     the mean of ``head_towards`` or, without those, up the spine.
     """
 
@@ -348,7 +351,7 @@ LAYOUTS: Mapping[str, Layout] = {
                 'head', 'shoulder_l', 'shoulder_r', 'elbow_l', 'elbow_r', 'wrist_l', 'wrist_r',
             ),
             {**_LEFT_RIGHT, 'Spine': 'spine2', 'Thorax': 'neck', 'Nose': 'head'},
-            nose_ahead_m=NOSE_AHEAD_M,
+            nose_ahead_m=SKULL_TO_NOSE_M,
             head_towards=('head',),
         ),
         Layout(
