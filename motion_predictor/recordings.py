@@ -209,8 +209,8 @@ def read_npz(path: Path, clip: str = '') -> Recording:
     """
     Read clips from an archive of joint positions.
 
-    The archive holds ``positions`` (int16 millimetres, ``(frames, 17, 3)``, z up), ``offsets``
-    (clip i is ``positions[offsets[i]:offsets[i + 1]]``), ``names`` and ``fps``.
+    The archive holds ``positions`` (``(frames, 17, 3)``, z up; integers are millimetres, floats
+    metres), ``offsets`` (clip i is ``positions[offsets[i]:offsets[i + 1]]``), ``names``, ``fps``.
 
     :param clip: a clip's name or number; several joined by ``+`` become people side by side, cut
         to the shortest; empty takes the first.
@@ -244,7 +244,9 @@ def read_npz(path: Path, clip: str = '') -> Recording:
                 f'{path}: no clip {wanted!r}; a number in 0..{len(names) - 1} or a name such as '
                 f'{", ".join(close or names[:8])}'
             )
-        poses = positions[offsets[index] : offsets[index + 1]].astype(np.float32) / 1000.0
+        poses = positions[offsets[index] : offsets[index + 1]].astype(np.float32)
+        if positions.dtype.kind in 'iu':
+            poses /= 1000.0
         if not len(poses):
             raise RecordingError(f'{path}: clip {names[index]!r} is empty')
         found.append(

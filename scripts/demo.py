@@ -1,0 +1,272 @@
+"""
+Show the predictor at work: recorded motion over DDS into the node, and what came of it.
+
+Three processes talk over DDS on this machine alone: the replay node, the predictor node with its
+weights, and a collector. At the end the predictions are compared with what then really happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+import contextlib
+from dataclasses import dataclass
+import os
+from pathlib import Path
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import webbrowser
+
+import numpy as np
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.recordings import Recording, SYNTHETIC
+from scripts.demo_clips import CLIPS, demo_recording, MEDLEY
+from scripts.demo_page import Facts, write_page, write_still
+from scripts.demo_scores import Collection, METHODS, score, Scores, Timing, timing
+
+ROOT = Path(__file__).resolve().parent.parent
+START_LIMIT_S = 180.0
+STOP_LIMIT_S = 10.0
+
+
+class DemoError(MotionPredictorError):
+    """The demo cannot go on; the message says why."""
+
+
+@dataclass
+class Child:
+    """A process that the demo started, with its own log file."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def tail(self, lines: int = 12) -> str:
+        """The end of what it printed."""
+        return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """Ask it to end as Ctrl-C does, and insist after a while."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is not None:
+                return
+            self.process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_LIMIT_S)
+
+
+class Stage:
+    """Starts the processes, and stops every one of them whatever happens."""
+
+    def __init__(self, folder: Path) -> None:
+        """Choose a DDS domain of its own, so that nobody else's topics get in."""
+        self.folder = folder
+        self.children: list[Child] = []
+        self.domain = random.SystemRandom().randint(10, 100)
+        self._environment = os.environ | {
+            'ROS_DOMAIN_ID': str(self.domain),
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+            'PYTHONUNBUFFERED': '1',
+        }
+
+    def start(self, name: str, module: str, arguments: list[str]) -> Child:
+        """Start a Python module as a process with a log file of its name."""
+        log = self.folder / f'{name}.log'
+        with log.open('wb') as output:
+            process = subprocess.Popen(
+                [sys.executable, '-m', module, *arguments],
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C comes here; the children are stopped in order
+            )
+        child = Child(name, process, log)
+        self.children.append(child)
+        return child
+
+    def stop(self) -> None:
+        """Stop what still runs, the last started first."""
+        for child in reversed(self.children):
+            child.stop()
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='scripts/demo',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: scripts/demo --seconds 30 --clip dance_a --view',
+    )
+    parser.add_argument('--seconds', type=float, default=20.0, help='how long (default: 20)')
+    parser.add_argument(
+        '--clip',
+        default=MEDLEY,
+        help=f'what to play: {MEDLEY} (default), {", ".join(CLIPS)}, {SYNTHETIC} ({SYNTHETIC}:2 '
+        f'for two people), a .bvh file, FILE.npz:CLIP, a rosbag2 folder',
+    )
+    parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
+    parser.add_argument(
+        '--weights', default='swiftdiff', help='a shipped model or a file (default: swiftdiff)'
+    )
+    parser.add_argument(
+        '--output', type=Path, default=ROOT / 'demo_output', help='where to leave page and logs'
+    )
+    parser.add_argument('--view', action='store_true', help='open the page in a browser')
+    options = parser.parse_args(arguments)
+    for name, low, high in (('seconds', 5.0, 120.0), ('rate', 5.0, 120.0)):
+        if not low <= getattr(options, name) <= high:
+            parser.error(f'--{name} {getattr(options, name):g}: must lie in {low:g}..{high:g}')
+    return options
+
+
+def perform(options: argparse.Namespace, recording: Recording, folder: Path) -> Collection:
+    """
+    Run the three processes until the motion has been played.
+
+    :returns: what the collector heard.
+    :raises DemoError: if a process fails, or no prediction came.
+    """
+    motion = folder / 'motion.npz'
+    poses = list(recording.persons.values())
+    lengths = [len(each) for each in poses]
+    np.savez(
+        motion,
+        positions=np.concatenate(poses),
+        offsets=np.cumsum([0, *lengths]),
+        names=np.array([f'person{index}' for index in range(len(poses))]),
+        fps=np.float64(recording.rate_hz),
+    )
+    clip = '+'.join(f'person{index}' for index in range(len(poses)))
+    stage = Stage(folder)
+    found = folder / 'collected.npz'
+    try:
+        node = stage.start(
+            'node',
+            'motion_predictor.node',
+            ['--ros-args', '-p', 'autostart:=true', '-p', f'model.path:={options.weights}'],
+        )
+        collector = stage.start('collector', 'scripts.demo_collector', ['--out', str(found)])
+        replay = stage.start(
+            'replay',
+            'motion_predictor.replay',
+            ['--ros-args', '-p', f'path:={motion}:{clip}', '-p', 'loop:=false']
+            + ['-p', 'wait_for_subscribers:=2', '-p', 'frame_id:=map'],
+        )
+        print(
+            f'demo: replay -> predictor -> collector over DDS, ROS_DOMAIN_ID {stage.domain}; '
+            f'the model is being loaded',
+            flush=True,
+        )
+        _watch(stage, node, collector, replay, options.seconds)
+    finally:
+        stage.stop()
+    if not found.is_file():
+        raise DemoError(f'the collector left nothing:\n{collector.tail()}')
+    collection = Collection.load(found)
+    if not len(collection.poses):
+        raise DemoError(f'no pose arrived from the replay node:\n{replay.tail()}')
+    if not len(collection.stamps_s):
+        raise DemoError(
+            f'the node produced nothing from {len(collection.poses)} frames; it said:\n'
+            f'{node.tail()}'
+        )
+    return collection
+
+
+def _watch(stage: Stage, node: Child, collector: Child, replay: Child, seconds: float) -> None:
+    """Wait for the collector to finish; relay its progress; fail early when a process does."""
+    shown = 0
+    began = time.monotonic()
+    limit_s = START_LIMIT_S + 2.0 * seconds
+    while collector.process.poll() is None:
+        lines = collector.log.read_text(errors='replace').splitlines()
+        for line in lines[shown:]:
+            print(f'demo: {line}', flush=True)
+        shown = len(lines)
+        for child in (node, replay):
+            code = child.process.poll()
+            if code is not None and (child is node or code != 0):
+                raise DemoError(f'{child.name} ended with code {code}; it said:\n{child.tail()}')
+        if time.monotonic() - began > limit_s:
+            raise DemoError(
+                f'nothing more after {limit_s:g} s; the node said:\n{node.tail()}\n'
+                f'the replay said:\n{replay.tail()}'
+            )
+        time.sleep(0.1)
+    if collector.process.returncode:
+        raise DemoError(f'the collector failed; it said:\n{collector.tail()}')
+
+
+def summary(measured: Timing, scores: Scores | None) -> str:
+    """Everything on one line."""
+    line = (
+        f'{measured.frames_in} frames in ({measured.rate_in_hz:.1f} Hz), '
+        f'{measured.predictions_out} predictions out ({measured.rate_out_hz:.1f} Hz), '
+        f'latency p50/p99 {measured.published_ms[0]:.1f}/{measured.published_ms[1]:.1f} ms to '
+        f'publication, {measured.received_ms[0]:.1f}/{measured.received_ms[1]:.1f} ms to reception'
+    )
+    if scores is None:
+        return line + '; no prediction with its whole future known, so no ADE'
+    ade = ', '.join(f'{name} {scores.ade[name]:.3f}' for name in METHODS)
+    return f'{line}; ADE in m (whole pose, in the world, n={len(scores.rows)}): {ade}'
+
+
+@contextlib.contextmanager
+def _terminating_like_ctrl_c() -> Iterator[None]:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo."""
+    options = parse_arguments(arguments)
+    try:
+        with _terminating_like_ctrl_c(), tempfile.TemporaryDirectory() as scratch:
+            recording = demo_recording(options.clip, options.seconds, options.rate)
+            real = (
+                'real motion capture'
+                if 'not motion capture' not in recording.source
+                else ('SYNTHETIC motion')
+            )
+            print(f'demo: playing {real}: {recording.name}; {recording.source}', flush=True)
+            options.output.mkdir(parents=True, exist_ok=True)
+            collection = perform(options, recording, Path(scratch))
+            for log in Path(scratch).glob('*.log'):
+                (options.output / log.name).write_bytes(log.read_bytes())
+            measured, scores = timing(collection), score(collection)
+            facts = Facts(
+                recording.name, recording.source, options.weights, summary(measured, scores)
+            )
+            page = write_page(options.output / 'index.html', collection, measured, scores, facts)
+            print(f'demo: page to look at: {page}')
+            if scores is not None:
+                still = write_still(options.output / 'still.png', collection, scores, facts)
+                print(f'demo: still picture: {still}')
+    except MotionPredictorError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('demo: interrupted; everything is stopped', file=sys.stderr)
+        return 130
+    if options.view:
+        webbrowser.open(page.resolve().as_uri())
+    print(f'demo: {summary(measured, scores)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

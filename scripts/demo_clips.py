@@ -1,0 +1,167 @@
+"""The motion that the demo plays: clips that pip brings, somebody's file, or our own walker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+import numpy as np
+
+from motion_predictor.errors import RecordingError
+from motion_predictor.recordings import (
+    chain,
+    open_recording,
+    read_deepmimic,
+    Recording,
+    SYNTHETIC,
+    with_seam,
+)
+
+CLIP_PACKAGE = 'pybullet==3.2.7'
+CLIP_CREDIT = (
+    'motion capture retargeted to the DeepMimic humanoid, from the data of the Python package '
+    'pybullet 3.2.7 (zlib licence)'
+)
+CLIP_FOLDER = Path(sys.prefix) / 'share' / 'motion_clips'
+CLIPS = (
+    'walk', 'run', 'jump', 'kick', 'punch', 'spin', 'spinkick', 'dance_a', 'dance_b', 'roll',
+    'crawl', 'cartwheel', 'backflip', 'getup_facedown', 'getup_faceup',
+)  # fmt: skip
+MEDLEY = 'medley'
+MEDLEY_CLIPS = (
+    'walk', 'walk', 'walk', 'walk', 'punch', 'run', 'run', 'run', 'run', 'walk', 'walk', 'kick',
+    'dance_b', 'walk', 'walk', 'jump', 'dance_a', 'dance_a', 'spin',
+)  # fmt: skip
+BLEND_S = 0.4
+CYCLE_BLEND_FRAMES = 2
+DOWNLOAD_LIMIT_S = 600.0
+
+
+def demo_recording(clip: str, seconds: float, rate_hz: float) -> Recording:
+    """
+    Get motion that lasts as long as asked, repeated where it is shorter.
+
+    :param clip: ``medley``, one of :data:`CLIPS`, ``synthetic``, or what
+        :func:`motion_predictor.recordings.open_recording` takes.
+    :param seconds: how long the result lasts.
+    :param rate_hz: of the result.
+    :returns: 17 joints in metres, z up; ``source`` says where the motion comes from and what of it
+        is made up.
+    :raises RecordingError: if there is no such clip.
+    """
+    if clip == MEDLEY or clip in CLIPS:
+        folder = clip_folder()
+        if isinstance(folder, str):
+            print(f'demo: no motion capture: {folder}', file=sys.stderr)
+            print('demo: playing a synthetic walker of our own making instead', file=sys.stderr)
+            clip = SYNTHETIC
+        else:
+            names = MEDLEY_CLIPS if clip == MEDLEY else (clip,)
+            return _chained(folder, names, seconds, rate_hz)
+    elif not clip.startswith(SYNTHETIC) and not Path(re.sub(r'(\.npz):.*$', r'\1', clip)).exists():
+        raise RecordingError(
+            f'no clip or file {clip!r}; clips: {MEDLEY}, {", ".join(CLIPS)}, {SYNTHETIC}; '
+            f'or a .bvh, a .npz of clips (FILE.npz:CLIP), a rosbag2'
+        )
+    return _repeated(open_recording(clip), seconds, rate_hz)
+
+
+def clip_folder() -> Path | str:
+    """
+    Fetch the clips' package with pip, once, and take its motion files out.
+
+    :returns: the folder, or in words why there is none.
+    """
+    if all((CLIP_FOLDER / f'humanoid3d_{clip}.txt').is_file() for clip in CLIPS):
+        return CLIP_FOLDER
+    print(f'demo: fetching motion capture clips ({CLIP_PACKAGE}, 103 MB, once)', file=sys.stderr)
+    # The files are data: any wheel of the package will do, whatever this interpreter is.
+    pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check', '--no-input', 'download']
+    wheel_of = ['--platform', 'manylinux2014_x86_64', '--implementation', 'cp']
+    wheel_of += ['--python-version', '3.11', '--abi', 'cp311', '--only-binary', ':all:']
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*pip, '--quiet', '--no-deps', *wheel_of, '--dest', folder, CLIP_PACKAGE]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=DOWNLOAD_LIMIT_S,
+            )
+        except subprocess.TimeoutExpired:
+            return f'pip did not fetch {CLIP_PACKAGE} within {DOWNLOAD_LIMIT_S:g} s'
+        wheels = list(Path(folder).glob('*.whl'))
+        if done.returncode or not wheels:
+            reason = (done.stderr.strip().splitlines() or ['no wheel'])[-1]
+            return f'pip could not fetch {CLIP_PACKAGE}: {reason}'
+        CLIP_FOLDER.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            for clip in CLIPS:
+                name = f'humanoid3d_{clip}.txt'
+                try:
+                    content = wheel.read(f'pybullet_data/data/motions/{name}')
+                except KeyError:
+                    return f'{wheels[0].name} holds no {name}'
+                (CLIP_FOLDER / name).write_bytes(content)
+    return CLIP_FOLDER
+
+
+def _chained(folder: Path, names: Sequence[str], seconds: float, rate_hz: float) -> Recording:
+    """Clips one after another until ``seconds`` are full; the same again is the cycle going on."""
+    groups: list[tuple[str, int]] = []
+    length_s = 0.0
+    for name in cycle(names):
+        clip = read_deepmimic(folder / f'humanoid3d_{name}.txt', rate_hz)
+        length_s += clip.duration_s
+        if groups and groups[-1][0] == name:
+            groups[-1] = (name, groups[-1][1] + 1)
+        else:
+            groups.append((name, 1))
+            length_s -= BLEND_S
+        if length_s >= seconds + 1.0:
+            break
+    parts = []
+    for name, count in groups:
+        clip = read_deepmimic(folder / f'humanoid3d_{name}.txt', rate_hz)
+        parts.append(chain([clip] * count, CYCLE_BLEND_FRAMES / rate_hz))
+    joined = chain(parts, BLEND_S).crop(0.0, seconds)
+    made_up = 100.0 * BLEND_S * (len(parts) - 1) / length_s
+    return Recording(
+        name=', '.join(dict.fromkeys(name for name, _ in groups)),
+        layout=joined.layout,
+        rate_hz=joined.rate_hz,
+        persons=joined.persons,
+        source=f'{CLIP_CREDIT}; {len(parts)} clips one after another, crossfaded over '
+        f'{BLEND_S:g} s ({made_up:.0f}% of the time)',
+    )
+
+
+def _repeated(recording: Recording, seconds: float, rate_hz: float) -> Recording:
+    recording = recording.resample(rate_hz)
+    wanted = int(seconds * rate_hz) + 1
+    source = recording.source
+    if recording.num_frames < wanted:
+        looped = with_seam(recording)
+        source += (
+            f'; repeated, with {looped.num_frames - recording.num_frames} made-up frames from '
+            f'each end to the next beginning'
+        )
+        recording = looped
+    repeats = -(-wanted // recording.num_frames)
+    return Recording(
+        name=recording.name,
+        layout=recording.layout,
+        rate_hz=recording.rate_hz,
+        persons={
+            person: np.tile(poses, (repeats, 1, 1))[:wanted]
+            for person, poses in recording.persons.items()
+        },
+        source=source,
+    )
