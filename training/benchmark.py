@@ -109,11 +109,12 @@ def cases_for(
         loaded = load_weights(path)
         config = loaded.model.config
         window = config.window
+        untrained = str(loaded.card.get('what')).startswith('untrained')
         facts = {
             'model': path.stem,
             'label': 'one-step teacher' if config.role == 'one_step' else 'SwiftDiff',
             'role': config.role,
-            'weights': 'trained' if not loaded.card.get('random') else 'random',
+            'weights': 'random' if untrained else 'trained',
             'sha256': file_digest(path),
             'parameters': sum(p.numel() for p in loaded.model.denoiser.parameters()),
             'threads': threads,

@@ -1,0 +1,66 @@
+"""Tiny models with random weights, and made-up recordings, for tests."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.model import MotionModel
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import save_weights
+from training.data import synthetic_walk
+
+ARCHITECTURES = {'teacher': 'transfusion', 'one_step': 'transfusion', 'swiftdiff': 'mixer'}
+
+
+def random_model(role: str = 'swiftdiff', seed: int = 0, **settings: Any) -> MotionModel:
+    """A model whose output depends on all of its input."""
+    denoiser = DenoiserConfig(
+        architecture=ARCHITECTURES[role], width=16, depth=2, heads=2, hidden_ratio=1.0
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = MotionModel(ModelConfig(role=role, denoiser=denoiser, **settings), H36M17)
+        for parameter in model.denoiser.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.state_scale.fill_(0.1)
+    return model.eval().requires_grad_(False)
+
+
+def save_random(path: Path, role: str = 'swiftdiff', seed: int = 0, **settings: Any) -> Path:
+    """Write such a model to a weights file."""
+    card = {'what': 'untrained weights, for tests'}
+    save_weights(path, random_model(role, seed, **settings), card)
+    return path
+
+
+def walking(frames: int, seed: int = 0, rate_hz: float = 50.0) -> np.ndarray:
+    """Somebody who walks, (frames, 17, 3), metres."""
+    return synthetic_walk(frames / rate_hz, rate_hz, np.random.default_rng(seed))
+
+
+def observed_people(persons: int, window: WindowConfig | None = None) -> np.ndarray:
+    """Observed windows of several people, (P, T_obs, 17, 3), metres."""
+    frames = (window or WindowConfig()).observed_frames
+    return np.stack([walking(frames, seed) for seed in range(persons)])
+
+
+def save_recording(path: Path, clip_frames: tuple[int, ...], seed: int = 0) -> Path:
+    """Write walks at 25 Hz as a file in the cmu17 format."""
+    clips = [walking(frames, seed + i, 25.0) for i, frames in enumerate(clip_frames)]
+    count = len(clips)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        positions=np.rint(1000.0 * np.concatenate(clips)).astype(np.int16),
+        offsets=np.cumsum([0, *clip_frames]),
+        names=np.array([f'w{i}_1' for i in range(count)]),
+        subjects=np.array([f'w{i}' for i in range(count)]),
+        actions=np.array(['walk' if i % 2 else 'stroll' for i in range(count)]),
+        skeletons=np.array(['asf'] * count),
+        source_fps=np.array([120] * count, dtype=np.int16),
+        fps=np.int16(25),
+    )
+    return path

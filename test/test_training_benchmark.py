@@ -1,0 +1,140 @@
+"""The benchmark command: what it times and how it is written down; never how long it takes."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from random_models import save_random
+import torch
+
+from motion_predictor.config import DenoiserConfig
+from training import benchmark, results
+
+
+@pytest.fixture(autouse=True)
+def small_paper_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = DenoiserConfig(architecture='mixer', width=24, depth=3, hidden_ratio=1.0)
+    monkeypatch.setattr(benchmark, 'PAPER_SIZE', size)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> list[Path]:
+    roles = ('teacher', 'one_step', 'swiftdiff')
+    return [save_random(tmp_path / f'{role}.safetensors', role) for role in roles]
+
+
+def run(folder: Path, weights: list[Path], *more: str) -> dict[str, Any]:
+    words = ['--json', str(folder / 'times.json'), '--quiet', '--device', 'cpu', '--samples', '3']
+    words += ['--repetitions', '4', '--ddim-steps', '2', '--persons', '1', '2', '--threads', '1']
+    assert benchmark.main([*words, '--weights', *map(str, weights), *more]) == 0
+    found: dict[str, Any] = json.loads((folder / 'times.json').read_text())
+    return found
+
+
+def test_every_model_is_timed_on_every_engine_for_every_number_of_people(
+    tmp_path: Path, weights: list[Path]
+) -> None:
+    result = run(tmp_path, weights, '--engines', 'fp32', 'bf16')
+    found = {(row['model'], row['engine'], row['persons']) for row in result['rows']}
+    for persons in (1, 2):
+        for model in ('one_step', 'swiftdiff', 'paper_size_3x24'):
+            assert {(model, 'fp32', persons), (model, 'bf16', persons)} <= found
+        assert sum(model == 'teacher' for model, _, count in found if count == persons) == 1
+    for row in result['rows']:
+        assert 3 <= row['repetitions'] <= 4
+        assert 0 < row['fastest_ms'] <= row['median_ms'] <= row['p99_ms'] <= row['slowest_ms']
+        assert row['weights'] == 'random'
+        assert row['threads'] == 1
+
+
+def test_ratios_are_against_the_same_setting_of_the_same_run(
+    tmp_path: Path, weights: list[Path]
+) -> None:
+    result = run(tmp_path, weights, '--engines', 'fp32')
+    rows = {(row['model'], row['persons']): row for row in result['rows']}
+    for persons in (1, 2):
+        row, teacher = rows['swiftdiff', persons], rows['teacher', persons]
+        expected = teacher['median_ms'] / row['median_ms']
+        assert row['times_faster_than']['teacher'] == pytest.approx(expected, abs=1e-3)
+        assert set(row['times_faster_than']) == {'teacher', 'one_step'}
+        assert set(teacher['times_faster_than']) == {'one_step'}
+
+
+def test_an_engine_that_cannot_be_had_is_named_and_the_rest_is_timed(
+    tmp_path: Path, weights: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ['--weights', str(weights[2]), '--json', str(tmp_path / 'x.json')]
+    options = benchmark.parser().parse_args(words)
+    options.engines, options.paper_size = ['fp32', 'steam'], False
+    missing: list[str] = []
+    cases = benchmark.cases_for(options, 1, 1, missing)
+    assert [case.facts['engine'] for case in cases] == ['fp32']
+    assert len(missing) == 1
+    assert 'steam' in missing[0]
+
+
+def test_a_slow_case_is_repeated_less_often_than_a_fast_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(benchmark.time, 'perf_counter', lambda: clock[0])
+
+    def case(seconds: float) -> benchmark.Case:
+        def call() -> None:
+            clock[0] += seconds
+
+        return benchmark.Case({}, call, 0, [])
+
+    cases = [case(0.001), case(1.0), case(100.0)]
+    benchmark.measure(cases, budget_s=5.0, repetitions=50)
+    assert [len(case.times_s) for case in cases] == [50, 5, benchmark.FEWEST]
+    assert cases[1].row()['median_ms'] == pytest.approx(1000.0)
+
+
+def test_threads_are_put_back(tmp_path: Path, weights: list[Path]) -> None:
+    before = torch.get_num_threads()
+    run(tmp_path, weights[2:], '--no-paper-size', '--threads', '1', '2')
+    assert torch.get_num_threads() == before
+
+
+def test_the_page_shows_every_time(tmp_path: Path, weights: list[Path]) -> None:
+    result = run(tmp_path, weights, '--engines', 'fp32')
+    page = tmp_path / 'docs' / 'results.md'
+    assert results.main(['--json', str(tmp_path / 'times.json'), '--out', str(page)]) == 0
+    text = page.read_text()
+    assert result['command'] in text
+    assert (tmp_path / 'docs' / 'images' / 'latency.svg').is_file()
+    for row in result['rows']:
+        assert f'| {row["median_ms"]:.1f} |' in text
+
+
+def test_what_cannot_be_timed_is_refused_with_the_reason(
+    tmp_path: Path, weights: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ['--json', str(tmp_path / 'x.json')]
+    for words, message in (
+        (['--weights', str(tmp_path / 'no.safetensors')], 'no such weights'),
+        (['--weights', '--no-paper-size'], 'none is shipped'),
+        (['--samples', '0'], 'at least 1'),
+        (['--persons', '0'], 'at least 1'),
+    ):
+        assert benchmark.main([*words, *out]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / 'x.json').exists()
+
+
+def test_a_dry_run_times_nothing(
+    tmp_path: Path,
+    weights: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbidden(options: argparse.Namespace, arguments: object) -> dict[str, Any]:
+        raise AssertionError('timed something')
+
+    monkeypatch.setattr(benchmark, 'benchmark', forbidden)
+    words = ['--weights', *map(str, weights), '--json', str(tmp_path / 'x.json'), '--dry-run']
+    assert benchmark.main(words) == 0
+    assert 'teacher.safetensors: teacher' in capsys.readouterr().out
