@@ -148,7 +148,9 @@ _BONES_M = {
 _OTHER_BONE_M = 0.5
 _LOW_PASS_FROM = 1.5  # sources this many times faster than the window are low-passed
 _LOW_PASS_REACH = 1.6  # half-width of the low-pass kernel, in periods of the window
-_BONE_ROUNDS = 8  # of the projection that keeps bone lengths
+_BONE_ROUNDS = 12  # of the projection that keeps bone lengths, at most
+_BONE_TOLERANCE = 0.005  # of its length: as near as a filled-in bone comes to it
+_UNEVEN = 3.0  # steps in time whose lengths differ by more have no slope in common
 _NS = 1e-9
 
 
@@ -411,8 +413,10 @@ class PoseHistory:
             self.counters.joints_at_origin += int((seen & at_origin).sum())
         if not kept.any():
             return kept
+        # About a point on the body, as coordinates in a map may be large; what is absurdly far
+        # must not drown the rest.
         points = np.where(kept[:, None], xyz, 0.0)
-        points -= points[kept][0]  # map coordinates may be large
+        points = np.clip(points - np.sort(points[kept], axis=0)[kept.sum() // 2], -1e3, 1e3)
         square = (points * points).sum(axis=1)
         apart = square[:, None] + square - 2.0 * points @ points.T
         both = kept[:, None] & kept
@@ -497,25 +501,34 @@ class PoseHistory:
             if parent >= 0
             and child not in self._following
             and (child in movable or parent in movable)
+            and (valid[:, child] & valid[:, parent]).any()
         ]
-        lengths = {}
-        for child, parent in bones:
-            both = valid[:, child] & valid[:, parent]
-            if both.any():
-                along = points[both, child] - points[both, parent]
-                lengths[child] = float(np.median(np.sqrt((along * along).sum(axis=1))))
+        if not bones:
+            return
+        children, parents = np.array(bones).T
+        rows = np.flatnonzero(~valid[:, movable].all(axis=1))
+        along = points[:, children] - points[:, parents]
+        both = valid[:, children] & valid[:, parents]
+        found = np.where(both, np.sqrt((along * along).sum(axis=2)), np.nan)
+        wanted = np.nanmedian(found, axis=0)  # (bones,)
+        free = np.zeros(valid.shape, dtype=bool)
+        free[:, movable] = ~valid[:, movable]
+        move_child, move_parent = free[rows][:, children], free[rows][:, parents]  # (rows, bones)
+        shares = np.maximum(move_child + 0.0 + move_parent, 1.0)
+        ends = np.zeros((valid.shape[1], 2 * len(bones)))
+        ends[children, np.arange(len(bones))] = -1.0
+        ends[parents, np.arange(len(bones)) + len(bones)] = 1.0
+        ends /= np.maximum(0.7 * np.abs(ends).sum(axis=1, keepdims=True), 1.0)
+        moved = points[rows]
         for _ in range(_BONE_ROUNDS):
-            for child, parent in bones:
-                if child not in lengths:
-                    continue
-                along = points[:, child] - points[:, parent]
-                length = np.maximum(np.sqrt((along * along).sum(axis=1)), 1e-6)
-                excess = ((length - lengths[child]) / length)[:, None] * along
-                move_child = ~valid[:, child] & (child in movable)
-                move_parent = ~valid[:, parent] & (parent in movable)
-                share = np.where(move_child & move_parent, 0.5, 1.0)[:, None]
-                points[:, child] -= np.where(move_child[:, None], share * excess, 0.0)
-                points[:, parent] += np.where(move_parent[:, None], share * excess, 0.0)
+            along = moved[:, children] - moved[:, parents]
+            length = np.maximum(np.sqrt((along * along).sum(axis=2)), 1e-6)
+            excess = (length - wanted) / (length * shares)  # (rows, bones)
+            pull = np.concatenate((move_child * excess, move_parent * excess), axis=1)
+            if np.abs(pull).max() < _BONE_TOLERANCE:
+                break
+            moved += ends @ (pull[..., None] * np.concatenate((along, along), axis=1))
+        points[rows] = moved
 
     def _resample(
         self,
@@ -619,13 +632,14 @@ def _hermite(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarra
     width = steps[left]
     u = np.clip((at - times[left]) / width, 0.0, 1.0)
     v = 1.0 - u
-    parts = (
-        ((1.0 + 2.0 * u) * v * v, values[left]),
-        (u * u * (3.0 - 2.0 * u), values[left + 1]),
-        (width * u * v * v, tangents[left]),
-        (-width * u * u * v, tangents[left + 1]),
-    )
-    return np.sum([factor[:, None] * part for factor, part in parts], axis=0)
+    # Beside a much shorter step a slope says little: two poses almost at once, a little apart,
+    # must not throw the curve off. So nothing strays further than such neighbours are apart.
+    chord = slopes[left]
+    before = np.minimum(_UNEVEN * steps[np.maximum(left - 1, 0)] / width, 1.0)
+    after = np.minimum(_UNEVEN * steps[np.minimum(left + 1, len(steps) - 1)] / width, 1.0)
+    begin = (width * u * v * v * before)[:, None] * (tangents[left] - chord)
+    end = (-width * u * u * v * after)[:, None] * (tangents[left + 1] - chord)
+    return values[left] + (u * width)[:, None] * chord + begin + end
 
 
 def _smooth(
@@ -643,23 +657,23 @@ def _smooth(
     reaches = reach + np.maximum(reach - room, 0.0)
     distance = (times - at[:, None]) / reaches[:, None]  # (T, N)
     weights = np.maximum(1.0 - distance * distance, 0.0) ** 2
-    near = weights > 0.0
-    count = near.sum(axis=1)
-    enough = count >= np.maximum(4, 0.4 * reach / period)
+    enough = (weights > 0.0).sum(axis=1) >= np.maximum(4, 0.4 * reach / period)
     # Powers of the distance under the weights give the normal equations of all frames at once.
     moments = np.empty((5, len(at)))
+    columns = np.empty((3, *weights.shape))
     term = weights
-    columns = [weights]
     for power in range(5):
+        if power < 3:
+            columns[power] = term
         moments[power] = term.sum(axis=1)
         term = term * distance
-        if power < 2:
-            columns.append(term)
     order = np.arange(3)
-    normal = moments[order[:, None] + order].transpose(2, 0, 1)  # (T, 3, 3)
-    normal[~enough] = np.eye(3)
+    normal = moments[order[:, None] + order].transpose(2, 0, 1).copy()  # (T, 3, 3)
+    normal += 1e-9 * np.eye(3) * np.maximum(moments[0], 1.0)[:, None, None]
     first = np.zeros((len(at), 3, 1))
     first[:, 0] = 1.0
     solved = np.linalg.solve(normal, first)[..., 0]  # (T, 3)
-    kernel = np.einsum('tp,ptn->tn', solved, np.stack(columns))  # (T, N)
+    kernel = np.einsum('tp,ptn->tn', solved, columns)  # (T, N)
+    # Poses all to one side can make a parabola that amplifies their noise: leave that alone.
+    enough &= (kernel * kernel).sum(axis=1) <= 1.0
     result[enough] = (kernel @ values)[enough]
