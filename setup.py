@@ -33,7 +33,7 @@ setup(
     ],
     entry_points={
         'console_scripts': [
-            f'predictor = {NAME}.node:main',
+            f'predictor = {NAME}.__main__:main',
             f'replay = {NAME}.replay:main',
         ],
     },

@@ -52,12 +52,17 @@ def predictor_actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters=parameters,
         output='screen',
         emulate_tty=True,
-        on_exit=[Shutdown(reason='the predictor has ended')],
+        on_exit=[OpaqueFunction(function=end_launch)],
     )
     actions: list[LaunchDescriptionEntity] = [node]
     if setting('autostart').lower() in ('true', '1'):
         actions = [*autostart_actions(node), node]
     return actions
+
+
+def end_launch(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """End the launch with the node; a launch that is ending already must not be ended twice."""
+    return [] if context.is_shutdown else [Shutdown(reason='the predictor has ended')]
 
 
 def autostart_actions(node: LifecycleNode) -> list[LaunchDescriptionEntity]:

@@ -901,8 +901,9 @@ def main(args: list[str] | None = None) -> int:
     :returns: 0, or 1 if a parameter was bad or the node could not start by itself.
     """
     # Without this Ctrl-C also raises KeyboardInterrupt wherever Python happens to be; rclpy's own
-    # handler wakes the executor and ends the loop below.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
+    # handlers wake the executor and end the loop below.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: None)
     rclpy.init(args=args)
     node = None
     try:
@@ -923,6 +924,9 @@ def main(args: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        # `ros2 launch` repeats Ctrl-C: a second one must not kill us while Python winds down.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     return 1 if node is not None and node.startup_failed else 0
 
 

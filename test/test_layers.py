@@ -14,7 +14,7 @@ ROS = {
     'launch_ros', 'lifecycle_msgs', 'rcl_interfaces', 'rclpy', 'rosgraph_msgs', 'sensor_msgs',
     'std_msgs', 'tf2_ros', 'trajectory_msgs', 'visualization_msgs',
 }  # fmt: skip
-ROS_MODULES = {'messages.py', 'monitoring.py', 'node.py', 'replay.py'}
+ROS_MODULES = {'__main__.py', 'messages.py', 'monitoring.py', 'node.py', 'replay.py'}
 NEED_ROS = {f'motion_predictor.{name[:-3]}' for name in ROS_MODULES}
 
 
