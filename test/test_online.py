@@ -1,0 +1,530 @@
+"""Several people, their comings and goings, and one call of the model for all of them."""
+
+from __future__ import annotations
+
+import threading
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.errors import ConfigError
+from motion_predictor.history import HistoryLimits, NotReady
+from motion_predictor.layouts import layout
+from motion_predictor.model import MotionModel
+from motion_predictor.online import (
+    Excluded,
+    Observation,
+    ObserveOutcome,
+    OnlineLimits,
+    OnlinePrediction,
+    OnlinePredictor,
+)
+from motion_predictor.predictor import Prediction, Predictor
+from motion_predictor.skeleton import H36M17
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+PERIOD = SECOND // 30
+REST = np.array([
+    [0.0, 0.0, 0.9], [0.0, -0.1, 0.9], [0.0, -0.1, 0.5], [0.0, -0.1, 0.1], [0.0, 0.1, 0.9],
+    [0.0, 0.1, 0.5], [0.0, 0.1, 0.1], [0.0, 0.0, 1.13], [0.0, 0.0, 1.38], [0.05, 0.0, 1.54],
+    [0.03, 0.0, 1.65], [0.0, 0.18, 1.34], [0.0, 0.18, 1.06], [0.0, 0.18, 0.81],
+    [0.0, -0.18, 1.34], [0.0, -0.18, 1.06], [0.0, -0.18, 0.81],
+])  # fmt: skip
+
+
+class GoesOn:
+    """A model that lets everyone go on as they move in the last two frames."""
+
+    window = WindowConfig()
+    skeleton = H36M17
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+        """Continue straight on, the same in every sample."""
+        self.batches.append(len(observed))
+        step = observed[:, -1] - observed[:, -2]
+        ahead = np.arange(1, self.window.future_frames + 1)[None, :, None, None] * step[:, None]
+        futures = np.repeat((observed[:, -1, None] + ahead)[:, None], samples, axis=1)
+        weights = np.full((len(observed), samples), 1.0 / samples, dtype=np.float32)
+        return Prediction(futures.astype(np.float32), weights, self.window.rate_hz)
+
+
+def pose_at(stamp_ns: int, place: float = 2.0, speed: float = 1.0) -> np.ndarray:
+    """Someone who slides along y at a constant speed, ``place`` metres ahead."""
+    return REST + [place, speed * (stamp_ns - START) / SECOND, 0.0]
+
+
+def see(
+    online: OnlinePredictor,
+    person: str,
+    stamps: np.ndarray | range,
+    *,
+    place: float = 2.0,
+    frame_id: str = 'map',
+    now: bool = False,
+) -> list[ObserveOutcome]:
+    """Observe a person at every stamp."""
+    return [
+        online.observe(
+            Observation(int(stamp), frame_id, person, pose_at(int(stamp), place)),
+            int(stamp) if now else None,
+        ).outcome
+        for stamp in stamps
+    ]
+
+
+def stamps(first: int, last: int, offset: int = 0) -> range:
+    """Stamps of frames first..last - 1 at 30 Hz."""
+    return range(START + first * PERIOD + offset, START + last * PERIOD + offset, PERIOD)
+
+
+def online_with(**settings_: object) -> OnlinePredictor:
+    """Online predictor with the model above."""
+    return OnlinePredictor(GoesOn(), samples=2, **settings_)
+
+
+def predicted(online: OnlinePredictor, now_ns: int | None = None) -> OnlinePrediction:
+    """Predict where something must have changed."""
+    result = online.predict(now_ns)
+    assert result is not None
+    return result
+
+
+def expected_futures(result: OnlinePrediction, place: float) -> np.ndarray:
+    """Where the sliding person will be at the output's times, (T_fut, J, 3)."""
+    return np.stack([
+        pose_at(result.stamp_ns + round((i + 1) * SECOND / 50), place) for i in range(100)
+    ])  # fmt: skip
+
+
+def test_one_person_is_predicted_from_their_newest_pose() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30))
+    result = predicted(online)
+    assert result.persons == ('ada',)
+    assert result.stamp_ns == stamps(0, 30)[-1]
+    assert result.frame_id == 'map'
+    assert result.prediction.futures.shape == (1, 2, 100, 17, 3)
+    np.testing.assert_allclose(
+        result.prediction.futures[0, 0], expected_futures(result, 2.0), atol=1e-3
+    )
+    np.testing.assert_allclose(result.last_poses[0], pose_at(result.stamp_ns), atol=1e-9)
+    assert result.horizon_frames.tolist() == [100]
+    assert result.padded_frames.tolist() == [0]
+
+
+def test_nothing_new_gives_nothing() -> None:
+    online = online_with()
+    assert online.predict() is None
+    see(online, 'ada', stamps(0, 30))
+    predicted(online)
+    assert online.predict() is None
+    see(online, 'ada', stamps(29, 30))  # a duplicate is no news
+    assert online.predict() is None
+
+
+def test_everyone_ready_shares_one_call_of_the_model() -> None:
+    online = online_with()
+    for index, name in enumerate(('ada', 'bob', 'cyd')):
+        see(online, name, stamps(0, 30), place=2.0 + index)
+    see(online, 'dan', stamps(28, 30), place=1.0)
+    result = predicted(online)
+    assert online.predictor.batches == [3]
+    assert result.persons == ('ada', 'bob', 'cyd')  # the nearest first
+    assert result.unpredicted == {'dan': NotReady.TOO_FEW_POSES}
+    assert online.counters['left_out_too_few_poses'] == 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(lag_ms=st.floats(0.0, 200.0))
+def test_a_person_seen_a_little_earlier_is_right_at_the_outputs_own_times(lag_ms: float) -> None:
+    online = online_with()
+    lag = round(lag_ms * 1e6)
+    for index in range(30):
+        see(online, 'ada', stamps(index, index + 1))
+        see(online, 'bob', stamps(index, index + 1, -lag), place=4.0)
+    result = predicted(online)
+    assert result.stamp_ns == stamps(0, 30)[-1]
+    assert dict(zip(result.persons, result.ages_s))['bob'] == pytest.approx(lag / SECOND)
+    frames = dict(zip(result.persons, result.horizon_frames))
+    assert frames['ada'] == 100
+    assert frames['bob'] == pytest.approx(100 - lag_ms / 20.0, abs=1.0)
+    futures = dict(zip(result.persons, result.prediction.futures))
+    for name, place in (('ada', 2.0), ('bob', 4.0)):
+        count = frames[name]
+        expected = expected_futures(result, place)[:count]
+        np.testing.assert_allclose(futures[name][0, :count], expected, atol=2e-3)
+    tail = futures['bob'][0, frames['bob'] :]
+    assert len(tail) == 0 or np.ptp(tail, axis=0).max() < 1e-6  # held, not made up
+
+
+def test_far_from_the_origin_of_the_map_nothing_is_lost() -> None:
+    online = online_with()
+    far = 500_000.0
+    see(online, 'ada', stamps(0, 30), place=far)
+    futures = predicted(online).prediction.futures[0, 0, :, 0]
+    assert futures[-1, 1] - futures[0, 1] == pytest.approx(99 / 50, abs=1e-3)
+    assert futures[0, 0] == pytest.approx(far)
+
+
+def test_the_nearest_people_are_kept_when_there_are_too_many() -> None:
+    online = online_with(max_persons=2, reference_point_m=(6.0, 0.0, 0.0))
+    for place in (2.0, 3.0, 4.0, 5.0):
+        see(online, f'at {place:.0f}', stamps(0, 30), place=place)
+    result = predicted(online)
+    assert result.persons == ('at 5', 'at 4')
+    assert set(result.unpredicted.values()) == {Excluded.TOO_MANY_PERSONS}
+
+
+def test_ever_new_ids_do_not_fill_the_memory() -> None:
+    online = online_with(max_persons=2)
+    for index, stamp in enumerate(stamps(0, 300)):
+        see(online, f'id {index}', [stamp], place=2.0 + 5.0 * (index % 7))
+    assert len(online._persons) <= 16
+    assert online.counters['persons_evicted'] > 200
+
+
+# Leaving
+
+
+def test_a_person_who_is_gone_departs_once() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30), now=True)
+    end = stamps(0, 30)[-1]
+    assert predicted(online, end).persons == ('ada',)
+    assert online.predict(end + SECOND // 2) is None
+    gone = predicted(online, end + 11 * SECOND // 10)
+    assert gone.departed == ('ada',)
+    assert gone.persons == ()
+    assert gone.prediction is None
+    assert gone.stamp_ns == end
+    assert online.predict(end + 2 * SECOND) is None
+    assert online.counters['persons_departed'] == 1
+
+
+def test_an_empty_message_lets_time_pass_without_a_clock() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30))
+    predicted(online)
+    end = stamps(0, 30)[-1]
+    online.observe_nobody(end + SECOND // 2, 'map')
+    absent = predicted(online)
+    assert absent.persons == ()
+    assert absent.unpredicted == {'ada': Excluded.NOT_SEEN_LATELY}
+    online.observe_nobody(end + 2 * SECOND, 'map')
+    assert predicted(online).departed == ('ada',)
+
+
+def test_one_leaves_while_another_stays() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30))
+    see(online, 'bob', stamps(0, 30), place=4.0)
+    assert set(predicted(online).persons) == {'ada', 'bob'}
+    see(online, 'ada', stamps(30, 45))
+    result = predicted(online)
+    assert result.persons == ('ada',)
+    assert result.unpredicted == {'bob': Excluded.NOT_SEEN_LATELY}
+    see(online, 'ada', stamps(45, 65))
+    assert predicted(online).departed == ('bob',)
+
+
+def test_a_tracker_whose_clock_is_behind_is_not_always_stale() -> None:
+    online = online_with()
+    for stamp in stamps(0, 30):
+        online.observe(Observation(stamp, 'map', 'ada', pose_at(stamp)), stamp + 20 * SECOND)
+    assert predicted(online, stamps(0, 30)[-1] + 20 * SECOND).persons == ('ada',)
+
+
+# Time and frames
+
+
+def test_an_observation_far_in_the_future_is_dropped() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30), now=True)
+    ahead = Observation(START + 60 * SECOND, 'map', 'ada', REST + 1.0)
+    assert online.observe(ahead, START + SECOND).outcome is ObserveOutcome.FAR_FUTURE
+    assert predicted(online).stamp_ns == stamps(0, 30)[-1]
+    assert online.counters['observations_far_future'] == 1
+
+
+def test_without_a_clock_one_stamp_from_the_future_does_not_last() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 10))
+    see(online, 'ada', [START + 3600 * SECOND])
+    see(online, 'ada', stamps(10, 40))
+    assert predicted(online).stamp_ns == stamps(0, 40)[-1]
+    assert online.counters['resets_jump_back'] == 1
+
+
+def test_a_recording_that_begins_anew_resets_and_loses_nothing() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(100, 130))
+    see(online, 'bob', stamps(100, 130), place=4.0)
+    predicted(online)
+    outcomes = see(online, 'ada', stamps(0, 1)) + see(online, 'bob', stamps(0, 1), place=4.0)
+    assert outcomes == [ObserveOutcome.HELD] * 2
+    again = Observation(stamps(0, 2)[1], 'map', 'ada', pose_at(stamps(0, 2)[1]))
+    result = online.observe(again)
+    assert result.reset
+    assert result.stored
+    see(online, 'ada', stamps(2, 30))
+    see(online, 'bob', stamps(1, 30), place=4.0)
+    result = predicted(online)
+    assert set(result.persons) == {'ada', 'bob'}
+    assert result.stamp_ns == stamps(0, 30)[-1]
+    assert result.padded_frames.tolist() == [0, 0]
+    assert result.departed == ()
+    assert online.counters['resets_jump_back'] == 1
+
+
+def test_new_ids_after_a_jump_back_reset_too_and_the_old_ones_depart() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(100, 130))
+    predicted(online)
+    see(online, 'eve', stamps(0, 20))
+    result = predicted(online)
+    assert result.persons == ('eve',)
+    assert result.departed == ('ada',)
+
+
+def test_a_single_straggler_is_no_new_beginning() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(30, 60))
+    assert see(online, 'ada', stamps(10, 11)) == [ObserveOutcome.HELD]
+    see(online, 'ada', stamps(60, 62))
+    assert see(online, 'ada', stamps(10, 11)) == [ObserveOutcome.HELD]
+    see(online, 'ada', stamps(62, 63))
+    assert online.counters['resets_jump_back'] == 0
+    assert online.counters['observations_too_late'] == 2
+    assert predicted(online).persons == ('ada',)
+
+
+def test_one_person_far_behind_does_not_reset_the_others() -> None:
+    online = online_with()
+    for index in range(30):
+        see(online, 'ada', stamps(100 + index, 101 + index))
+        see(online, 'bob', stamps(index, index + 1), place=4.0)
+    assert online.counters['resets_jump_back'] == 0
+    assert predicted(online).persons == ('ada',)
+
+
+def test_another_frame_resets() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30))
+    predicted(online)
+    moved = Observation(stamps(0, 31)[-1], 'odom', 'ada', pose_at(START) + 5.0)
+    assert online.observe(moved).reset
+    result = predicted(online)
+    assert result.frame_id == 'odom'
+    assert result.unpredicted == {'ada': NotReady.TOO_FEW_POSES}
+    assert online.counters['resets_frame_change'] == 1
+
+
+def test_resetting_forgets_everyone() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30))
+    online.reset()
+    result = predicted(online)
+    assert result.persons == ()
+    assert result.departed == ('ada',)
+    assert online.predict() is None
+
+
+# Ids
+
+
+@pytest.mark.parametrize('within_m,takes_over', [(0.5, True), (0.0, False)])
+def test_a_new_id_where_another_vanished_takes_over(within_m: float, takes_over: bool) -> None:
+    online = online_with(limits=OnlineLimits(reassociate_within_m=within_m))
+    see(online, '17', stamps(0, 30))
+    predicted(online)
+    see(online, '18', stamps(32, 36))
+    result = predicted(online)
+    if takes_over:
+        assert result.persons == ('18',)
+        assert result.reassociated == {'18': '17'}
+        assert result.departed == ('17',)
+        assert result.padded_frames.tolist() == [0]
+        assert online.counters['persons_reassociated'] == 1
+    else:
+        assert '18' not in result.persons
+        assert not result.reassociated
+
+
+def test_someone_new_beside_a_person_who_is_still_there_is_someone_else() -> None:
+    online = online_with()
+    for index in range(40):
+        if index >= 30:
+            see(online, 'bob', stamps(index, index + 1), place=2.4)
+            online.snapshot()  # even in the middle of a message
+        see(online, 'ada', stamps(index, index + 1))
+    assert set(predicted(online).persons) == {'ada', 'bob'}
+    assert online.counters['persons_reassociated'] == 0
+
+
+def test_someone_new_elsewhere_is_someone_else() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30))
+    see(online, 'bob', stamps(32, 45), place=4.0)
+    result = predicted(online)
+    assert result.persons == ('bob',)
+    assert result.padded_frames[0] > 0
+
+
+# Joints
+
+
+def test_joints_of_low_confidence_are_missing_and_unknown_confidence_is_not_low() -> None:
+    online = online_with(limits=OnlineLimits(min_confidence=0.3))
+    confidence = np.full(17, np.nan)
+    confidence[:3] = (0.9, 0.3, 0.1)
+    for stamp in stamps(0, 30):
+        online.observe(Observation(stamp, 'map', 'ada', pose_at(stamp), confidence))
+    assert online.counters['joints_low_confidence'] == 30
+    assert online.counters['joints_missing'] == 30
+    assert predicted(online).unpredicted == {'ada': NotReady.JOINT_MISSING}
+
+
+def test_another_publishers_joints_are_mapped() -> None:
+    source = layout('coco17')
+    online = online_with(layout=source)
+    places = {
+        'nose': (0.1, 0.0, 1.55), 'eye': (0.09, 0.03, 1.6), 'ear': (0.02, 0.07, 1.57),
+        'shoulder': (0.0, 0.18, 1.34), 'elbow': (0.0, 0.18, 1.06), 'wrist': (0.0, 0.18, 0.81),
+        'hip': (0.0, 0.1, 0.9), 'knee': (0.0, 0.1, 0.5), 'ankle': (0.0, 0.1, 0.1),
+    }  # fmt: skip
+    sides = {'l': 1.0, 'r': -1.0, 'e': 1.0}
+    standing = np.array([
+        np.array(places[joint.split('_')[0]]) * [1.0, sides[joint[-1]], 1.0]
+        for joint in source.joints
+    ])  # fmt: skip
+    for stamp in stamps(0, 30):
+        online.observe(Observation(stamp, 'map', 'ada', standing + [2.0, 0.0, 0.0]))
+    last = predicted(online).last_poses[0]
+    for joint in ('Hip', 'LWrist', 'RAnkle', 'LShoulder'):
+        index = H36M17.index(joint)
+        np.testing.assert_allclose(last[index], REST[index] + [2.0, 0.0, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    'broken',
+    [
+        {'xyz': np.zeros((16, 3))},
+        {'xyz': np.zeros(51)},
+        {'xyz': REST, 'confidence': np.ones(3)},
+        {'xyz': REST, 'valid': np.ones(16, dtype=bool)},
+    ],
+)
+def test_a_malformed_observation_is_counted_and_dropped(broken: dict) -> None:
+    online = online_with()
+    result = online.observe(Observation(START, 'map', 'ada', **broken))
+    assert result.outcome is ObserveOutcome.MALFORMED
+    assert online.counters['observations_malformed'] == 1
+    assert online.predict() is None
+
+
+def test_a_person_without_a_body_is_not_there() -> None:
+    online = online_with()
+    nothing = Observation(START, 'map', 'ada', np.full((17, 3), np.nan))
+    assert online.observe(nothing).outcome is ObserveOutcome.WITHOUT_BODY
+    assert online.predict() is None
+    assert online.counters['poses_without_body'] == 1
+    assert online.counters['persons_appeared'] == 0
+
+
+# The whole
+
+
+def test_observing_from_threads_while_predicting_keeps_every_pose() -> None:
+    online = online_with()
+
+    def watch(name: str, place: float) -> None:
+        see(online, name, stamps(0, 200), place=place)
+
+    threads = [threading.Thread(target=watch, args=(f'{i}', 2.0 + 3.0 * i)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        online.predict()
+        online.counters  # noqa: B018
+    for thread in threads:
+        thread.join()
+    counted = online.counters
+    assert counted['observations'] == 800
+    assert counted['poses_accepted'] + counted['observations_held'] >= 800
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 100_000))
+def test_whatever_arrives_predictions_are_finite_and_newest_stamped(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    online = online_with(max_persons=2)
+    now = START
+    for _ in range(150):
+        now += int(rng.choice([5, 33, 33, 33, 120])) * 1_000_000
+        stamp = now - int(rng.choice([0, 0, 0, 30, 700, -900])) * 1_000_000
+        name = f'{rng.choice(4)}'
+        pose = pose_at(now, 2.0 + 3.0 * int(name))
+        pose[rng.random(17) < 0.1] = rng.choice([np.nan, 0.0, 1e20])
+        frame = 'map' if rng.random() < 0.99 else 'odom'
+        if rng.random() < 0.05:
+            online.observe_nobody(stamp, frame, now)
+        else:
+            online.observe(Observation(stamp, frame, name, pose), now)
+        result = online.predict(now) if rng.random() < 0.5 else None
+        if result is None:
+            continue
+        assert len(result.persons) <= 2
+        assert not set(result.persons) & (set(result.departed) | set(result.unpredicted))
+        assert (result.ages_s >= 0.0).all()
+        if result.prediction is not None:
+            assert np.isfinite(result.prediction.futures).all()
+            assert result.stamp_ns == result.stamps_ns.max()
+            assert len(result.persons) == len(result.prediction.futures)
+
+
+def test_the_real_predictor_fits() -> None:
+    config = ModelConfig(
+        role='swiftdiff', denoiser=DenoiserConfig(architecture='mixer', width=16, depth=1)
+    )
+    online = OnlinePredictor(
+        Predictor(MotionModel(config, H36M17), {}, device='cpu'), samples=3, seed=7
+    )
+    see(online, 'ada', stamps(0, 30))
+    see(online, 'bob', stamps(0, 30, -5_000_000), place=4.0)
+    result = predicted(online)
+    assert result.prediction.futures.shape == (2, 3, 100, 17, 3)
+    assert np.isfinite(result.prediction.futures).all()
+    alone = OnlinePredictor(online.predictor, samples=3, seed=7)
+    see(alone, 'ada', stamps(0, 30))
+    np.testing.assert_allclose(
+        predicted(alone).prediction.futures[0], result.prediction.futures[0], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    'broken', [{'max_persons': 0}, {'seed': -1}, {'reference_point_m': (0.0, float('nan'), 0.0)}]
+)
+def test_settings_that_cannot_work_are_refused(broken: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(broken))):
+        OnlinePredictor(GoesOn(), **broken)
+
+
+@pytest.mark.parametrize('name', ['stale_timeout_s', 'jump_back_s', 'max_future_s'])
+def test_limits_that_cannot_work_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        OnlineLimits(**{name: -1.0})
+    with pytest.raises(ConfigError, match='max_joint_gap_s'):
+        OnlineLimits(history=HistoryLimits(max_joint_gap_s=float('nan')))
+
+
+def test_source_rates_are_told() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30))
+    assert online.source_rates_hz['ada'] == pytest.approx(30.0, rel=0.01)
