@@ -1,0 +1,277 @@
+"""The demo: what it plays, how it scores, what it shows, and that it leaves nothing running."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from random_models import save_random
+from scipy.interpolate import CubicSpline
+
+from motion_predictor.errors import RecordingError
+from motion_predictor.recordings import Recording, synthetic_walkers
+from scripts import demo_clips, update_readme
+from scripts.demo import parse_arguments, summary
+from scripts.demo_clips import demo_recording
+from scripts.demo_page import Facts, page_data, write_page, write_still
+from scripts.demo_scores import Collection, score, timing
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 240.0
+RATE_HZ = 30.0
+
+
+def collection_of(scene: Recording, samples: int = 4, offset_m: float = 0.0) -> Collection:
+    """What a predictor would have sent that knows the future, up to an offset of each sample."""
+    poses = np.stack(list(scene.persons.values()), axis=1)  # (N, P, 17, 3)
+    stamps = np.arange(len(poses)) / RATE_HZ
+    motion = CubicSpline(stamps, poses, axis=0)
+    times_s = 0.1 * np.arange(1, 21)
+    message, person, futures = [], [], []
+    for index in range(len(poses)):
+        future = motion(stamps[index] + times_s)  # (T, P, 17, 3)
+        for who in range(poses.shape[1]):
+            shift = offset_m * np.arange(samples)[:, None, None, None] * np.array([1.0, 0.0, 0.0])
+            futures.append(future[None, :, who] + shift)
+            message.append(index)
+            person.append(who)
+    return Collection(
+        pose_stamps_s=stamps,
+        poses=poses.astype(np.float32),
+        stamps_s=stamps,
+        published_s=stamps + 0.010,
+        received_s=stamps + 0.012,
+        times_s=times_s,
+        message=np.array(message),
+        person=np.array(person),
+        weights=np.full((len(message), samples), 1.0 / samples, np.float32),
+        futures=np.array(futures, np.float32),
+    )
+
+
+@pytest.fixture(scope='module')
+def scene() -> Recording:
+    return synthetic_walkers(2, 5.0, RATE_HZ)
+
+
+# --- what it plays
+
+
+def test_a_short_recording_is_repeated_and_says_so() -> None:
+    recording = demo_recording('synthetic', 70.0, RATE_HZ)
+    assert recording.duration_s == pytest.approx(70.0)
+    assert 'not motion capture' in recording.source
+    assert 'made-up frames' in recording.source
+
+
+def test_an_unknown_clip_lists_the_known_ones() -> None:
+    with pytest.raises(RecordingError, match=r"'valk'; clips: medley, walk, run"):
+        demo_recording('valk', 10.0, RATE_HZ)
+
+
+def test_a_medley_fills_the_time_and_declares_its_crossfades(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = [1.0, 0.0, 0.0, 0.0]
+    leg, arm = [*still, -0.1, *still], [*still, 0.2]
+    joints = [*still, *still, *still, *leg, *arm, *leg, *arm]
+    frames = [[0.05, 0.05 * i, 0.9, 0.0, *joints] for i in range(30)]
+    for clip in demo_clips.CLIPS:
+        path = tmp_path / f'humanoid3d_{clip}.txt'
+        path.write_text(json.dumps({'Loop': 'wrap', 'Frames': frames}))
+    monkeypatch.setattr(demo_clips, 'CLIP_FOLDER', tmp_path)
+    recording = demo_recording('medley', 12.0, RATE_HZ)
+    poses = recording.persons['0']
+    assert recording.duration_s == pytest.approx(12.0)
+    assert recording.name.startswith('walk, punch, run')
+    assert re.search(r'crossfaded over 0.4 s \(\d+% of the time\)', recording.source)
+    speed = np.linalg.norm(np.diff(poses[:, 0], axis=0), axis=-1) * RATE_HZ
+    np.testing.assert_allclose(speed, 1.0, atol=0.05)  # it goes on through every joint
+
+
+def test_without_the_package_a_walker_of_our_own_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_clips, 'CLIP_FOLDER', tmp_path / 'nothing')
+    monkeypatch.setenv('PIP_NO_INDEX', '1')
+    monkeypatch.setenv('PIP_FIND_LINKS', str(tmp_path))
+    recording = demo_recording('medley', 6.0, RATE_HZ)
+    said = capsys.readouterr().err
+    assert 'not motion capture' in recording.source
+    assert 'pip could not fetch' in said
+    assert 'synthetic walker of our own making' in said
+
+
+@pytest.mark.parametrize('arguments', [['--seconds', '1'], ['--rate', '500']])
+def test_settings_out_of_range_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(arguments)
+    assert 'must lie in' in capsys.readouterr().err
+
+
+# --- how it scores
+
+
+def test_who_knows_the_future_makes_no_error(scene: Recording) -> None:
+    collection = collection_of(scene)
+    scores = score(collection)
+    assert scores is not None
+    assert scores.ade['best sample'] == pytest.approx(0.0, abs=1e-5)
+    assert scores.ade['median sample'] == pytest.approx(0.0, abs=1e-5)
+    assert scores.ade['zero velocity'] > 0.5
+    assert scores.ade['constant velocity'] > 0.2
+    assert all(len(curve) == 20 for curve in scores.curves.values())
+
+
+def test_only_predictions_whose_future_was_seen_are_scored(scene: Recording) -> None:
+    collection = collection_of(scene)
+    scores = score(collection)
+    assert scores is not None
+    stamps = collection.stamps_s[collection.message[scores.rows]]
+    assert stamps.min() >= 0.48 - 1e-6  # the baselines see as much as the model
+    assert stamps.max() <= collection.pose_stamps_s[-1] - 2.0 + 1e-6
+    assert len(scores.rows) == 2 * len(set(stamps.round(4)))
+    short = collection_of(scene.crop(0.0, 1.5))
+    assert score(short) is None
+    assert 'no ADE' in summary(timing(short), None)
+
+
+def test_a_known_error_is_measured(scene: Recording) -> None:
+    scores = score(collection_of(scene, samples=5, offset_m=0.1))
+    assert scores is not None
+    assert scores.ade['best sample'] == pytest.approx(0.0, abs=1e-5)
+    assert scores.ade['median sample'] == pytest.approx(0.2 * np.sqrt(17), rel=1e-4)
+    assert set(scores.likely.tolist()) == {2}  # the medoid of samples in a row
+
+
+def test_latencies_and_rates_are_summed_up(scene: Recording) -> None:
+    measured = timing(collection_of(scene))
+    assert measured.frames_in == measured.predictions_out == scene.num_frames
+    assert measured.rate_out_hz == pytest.approx(RATE_HZ)
+    assert measured.published_ms == pytest.approx((10.0, 10.0))
+    assert measured.received_ms == pytest.approx((12.0, 12.0))
+
+
+# --- what it shows
+
+
+def test_the_page_holds_the_motion_and_needs_nothing_else(
+    scene: Recording, tmp_path: Path
+) -> None:
+    collection = collection_of(scene)
+    scores = score(collection)
+    assert scores is not None
+    facts = Facts('walk </script>', 'ours', 'swiftdiff', 'fine')
+    page = write_page(
+        tmp_path / 'index.html', collection, timing(collection), scores, facts
+    ).read_text()
+    assert not re.search(r'https?://|<link|src\s*=|@import|fetch\(', page)
+    embedded = page.split('type="application/json">')[1].split('</script>')[0]
+    data = json.loads(embedded)
+    assert data == json.loads(json.dumps(page_data(collection, timing(collection), scores, facts)))
+    assert data['about'][0][1] == 'Played: walk </script>.'
+    futures = np.frombuffer(base64.b64decode(data['futures']), '<i2')
+    futures = futures.reshape(len(data['rows']), data['samples'], 20, 17, 3)
+    row = data['rows'][3]
+    place = futures[3, 0] / 1000.0 + np.array(row['o'])
+    index = int(np.argmin(np.abs(collection.stamps_s - row['t'])))
+    source = np.flatnonzero((collection.message == index) & (collection.person == row['p']))[0]
+    np.testing.assert_allclose(place, collection.futures[source, 0], atol=1e-3)
+
+
+def test_the_still_is_a_picture(scene: Recording, tmp_path: Path) -> None:
+    collection = collection_of(scene, offset_m=0.05)
+    scores = score(collection)
+    assert scores is not None
+    still = write_still(tmp_path / 's.png', collection, scores, Facts('walk', 'ours', 'x', 'y'))
+    assert still.read_bytes().startswith(b'\x89PNG')
+
+
+def test_the_tables_of_the_readme_are_up_to_date() -> None:
+    pytest.importorskip('rclpy')
+    text = update_readme.README.read_text()
+    assert update_readme.updated(text) == text, 'run: python -m scripts.update_readme'
+
+
+# --- the whole of it
+
+
+def processes_naming(text: str) -> list[int]:
+    """Processes with this text in their command line."""
+    found = []
+    for entry in Path('/proc').iterdir():
+        if entry.name.isdigit():
+            try:
+                if text.encode() in (entry / 'cmdline').read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    pytest.importorskip('rclpy')
+    return save_random(tmp_path / 'random.safetensors')
+
+
+def start_demo(tmp_path: Path, weights: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, '-m', 'scripts.demo', '--clip', 'synthetic', '--seconds', '5']
+    command += ['--weights', str(weights), '--output', str(tmp_path / 'out'), *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {'TMPDIR': str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_demo_ends_with_its_page_and_a_summary(tmp_path: Path, weights: Path) -> None:
+    process = start_demo(tmp_path, weights)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, output
+    assert 'playing SYNTHETIC motion' in output
+    last = output.strip().splitlines()[-1]
+    assert re.search(r'\d+ frames in .* predictions out .* latency p50/p99 .* ADE', last), output
+    assert (tmp_path / 'out' / 'index.html').stat().st_size > 50_000
+    assert processes_naming(str(tmp_path)) == []
+
+
+def test_weights_that_cannot_be_read_end_the_demo_and_say_why(tmp_path: Path) -> None:
+    pytest.importorskip('rclpy')
+    broken = tmp_path / 'broken.safetensors'
+    broken.write_bytes(b'\x08\x00')
+    process = start_demo(tmp_path, broken)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1, output
+    assert 'broken.safetensors' in output
+    assert 'Traceback' not in output
+    assert processes_naming(str(tmp_path)) == []
+
+
+def test_ctrl_c_stops_everything(tmp_path: Path, weights: Path) -> None:
+    process = start_demo(tmp_path, weights, '--seconds', '60')
+    deadline = time.monotonic() + PATIENCE_S
+    while len(processes_naming(str(weights))) < 2:  # the demo itself and the node
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, output
+    assert 'everything is stopped' in output
+    assert processes_naming(str(tmp_path)) == []
