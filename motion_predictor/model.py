@@ -141,8 +141,10 @@ class MotionModel(nn.Module):
         """
         flat = noise.reshape(-1, *noise.shape[-2:])
         step = torch.full((len(flat),), self.config.t_star, device=flat.device)
+        dtype = next(self.denoiser.parameters()).dtype
+        condition = condition.to(dtype)
         if self.config.denoiser.architecture == 'transfusion':
             condition = condition.repeat_interleave(len(flat) // len(condition), dim=0)
-        output = self.denoiser(flat, condition, step).float()
+        output = self.denoiser(flat.to(dtype), condition, step).float()
         x_0 = to_x0(self.config.prediction, output, flat, self.alpha_bar[self.config.t_star])
         return x_0.reshape(noise.shape)

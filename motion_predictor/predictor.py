@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -105,7 +104,7 @@ class Predictor:
         :param card: the model card.
         :param golden: replayed by :meth:`golden_error_m`.
         :param device: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
-        :param engine: 'fp32', 'bf16' (autocast), or 'auto': bf16 where the device is fast at it.
+        :param engine: 'fp32', 'bf16' (the network alone), or 'auto': bf16 where the device is fast at it.
         :param name: shown in messages and diagnostics.
         :raises ConfigError: if device or engine is unknown or cannot be had.
         :raises WeightsError: if the model is a many-step teacher.
@@ -120,6 +119,8 @@ class Predictor:
         self.card = card
         self.golden = golden
         self._model = model.to(self.device).eval().requires_grad_(False)
+        if self.engine == 'bf16':  # positions, DCT and whitening stay float32
+            self._model.denoiser.to(torch.bfloat16)
 
     @classmethod
     def load(
@@ -205,7 +206,7 @@ class Predictor:
         else:
             require_shape('noise', noise, (persons, 'S', rows, channels))
             drawn = torch.from_numpy(np.asarray(noise, dtype=np.float32)).to(self.device)
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode():
             futures = self._futures(torch.from_numpy(observed).to(self.device), drawn)
         result = futures.cpu().numpy()
         count = result.shape[1]
@@ -213,17 +214,9 @@ class Predictor:
         return Prediction(result, weights, window.rate_hz)
 
     def _futures(self, observed: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        # Heavy or light, positions are computed in float32 about a nearby origin: a person 100 m
-        # away in the map would otherwise lose millimetres.
         model = self._model
-        with torch.autocast(self.device, enabled=False):
-            history = model.observe(observed)
-        white = model.one_step(noise, history.condition)
-        with torch.autocast(self.device, enabled=False):
-            return model.decode(white, history)
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.engine == 'bf16')
+        history = model.observe(observed)
+        return model.decode(model.one_step(noise, history.condition), history)
 
     def warm_up(self, persons: int = 1, samples: int = 50) -> None:
         """

@@ -89,6 +89,7 @@ def save_weights(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + '.partial')
     save_file(tensors, partial, metadata=metadata)
+    partial.chmod(0o644)  # safetensors makes files private; installed ones are for all users
     partial.replace(path)
 
 

@@ -66,36 +66,34 @@ def ddim(
     *,
     steps: int = 100,
     completion: str = 'clean',
-    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """
     Sample with deterministic DDIM (eta 0): from the same noise, always the same x_0.
 
-    :param model: a teacher.
+    :param model: a teacher; its network runs in the precision of its parameters, all else in
+        float32.
     :param noise: x_T, ``(B, K, D)``.
     :param condition: whitened, ``(B, C, D)``.
     :param padded: state of the padded window, broadcastable to the noise.
     :param steps: how many of the schedule's steps to visit.
     :param completion: 'clean' puts the history back into every estimate of x_0, 'none' never.
-    :param dtype: autocast the network to it.
     :returns: x_0, ``(B, K, D)`` float32.
     :raises ConfigError: on an unknown completion.
     """
     if completion not in COMPLETIONS:
         raise ConfigError(f'completion={completion!r}: must be one of {COMPLETIONS}')
     visited = ddim_steps(model.config.diffusion_steps, steps)
+    dtype = next(model.denoiser.parameters()).dtype
+    condition = condition.to(dtype)
     x_t, x_0 = noise, noise
     for position, step in enumerate(visited):
         alpha_bar = model.alpha_bar[step]
         level = torch.full((len(x_t),), step, device=x_t.device)
-        with torch.autocast(x_t.device.type, dtype, enabled=dtype is not None):
-            output = model.denoiser(x_t, condition, level)
-        x_0 = to_x0(model.config.prediction, output.float(), x_t, alpha_bar)
+        output = model.denoiser(x_t.to(dtype), condition, level).float()
+        x_0 = to_x0(model.config.prediction, output, x_t, alpha_bar)
+        eps = to_eps(x_0, x_t, alpha_bar)
         if completion == 'clean':
-            eps = to_eps(x_0, x_t, alpha_bar)
             x_0 = complete_history(model, x_0, padded)
-        else:
-            eps = to_eps(x_0, x_t, alpha_bar)
         if position + 1 < len(visited):
             following = model.alpha_bar[visited[position + 1]]
             x_t = add_noise(x_0, eps, following)
@@ -112,7 +110,6 @@ class Sampler:
     ddim_steps: int
     batch: int
     completion: str
-    dtype: torch.dtype | None
 
     @property
     def role(self) -> str:
@@ -147,7 +144,6 @@ class Sampler:
                 padded[i : i + self.batch],
                 steps=self.ddim_steps,
                 completion=self.completion,
-                dtype=self.dtype,
             )
             for i in range(0, len(flat), self.batch)
         ]
@@ -180,7 +176,7 @@ def sampler_for(
     device: str = 'auto',
     ddim_steps: int = 100,
     engine: str = 'auto',
-    batch: int = 1024,
+    batch: int = 256,
 ) -> Sampler:
     """
     Load any weights file as a sampler.
@@ -201,10 +197,11 @@ def sampler_for(
         predictor = Predictor(
             model, loaded.card, loaded.golden, device=where, engine=engine, name=str(weights)
         )
-        return Sampler(model, predictor, loaded.card, 1, batch, 'clean', None)
+        return Sampler(model, predictor, loaded.card, 1, batch, 'clean')
     fast = engine == 'bf16' or (
         engine == 'auto' and (where == 'cuda' or cpu_has_fast_bf16())
     )
-    dtype = torch.bfloat16 if fast else None
+    if fast:
+        model.denoiser.to(torch.bfloat16)
     completion = loaded.card.get('completion', 'clean')
-    return Sampler(model, None, loaded.card, ddim_steps, batch, completion, dtype)
+    return Sampler(model, None, loaded.card, ddim_steps, batch, completion)

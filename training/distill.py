@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import copy
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -18,7 +19,7 @@ from motion_predictor.schedule import to_x0
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import load_weights, save_weights
 from training.config import ChainConfig, SwiftDiffConfig
-from training.diffusion import ddim, padded_state
+from training.diffusion import ddim
 from training.fitting import fit
 from training.losses import best_of_samples, coefficient_weights, displacement_errors
 from training.pool import EncodedPool
@@ -90,7 +91,9 @@ def make_pairs(
     folder = run.folder / 'pairs'
     folder.mkdir(parents=True, exist_ok=True)
     fast = run.device == 'cuda' or cpu_has_fast_bf16()
-    dtype = torch.bfloat16 if fast and config.optim.bf16 else None
+    teacher = copy.deepcopy(teacher)
+    if fast and config.optim.bf16:
+        teacher.denoiser.to(torch.bfloat16)
     still = padded_state_of(teacher, pool)
     files = range((config.pairs + PAIRS_A_FILE - 1) // PAIRS_A_FILE)
     parts: list[dict[str, Tensor]] = []
@@ -110,7 +113,6 @@ def make_pairs(
                     still,
                     steps=config.teacher_steps,
                     completion=chain.teacher.completion,
-                    dtype=dtype,
                 ).cpu()
                 for i in range(0, count, 256)
             ]

@@ -1,0 +1,201 @@
+"""The whole chain on synthetic motion: teacher, both distillations, export, load, predict."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from motion_predictor.errors import ConfigError, WeightsError
+from motion_predictor.predictor import Predictor
+from motion_predictor.weights import load_weights
+from training import distill, export, train_teacher
+from training.checkpoints import load_checkpoint
+from training.config import override, preset
+from training.data import Augmentation, mirror_windows, synthetic_walk, TrainingWindows
+from training.fitting import fit
+from training.pool import encode_pool
+from training.runs import pool_of, Run
+
+
+@pytest.fixture(scope='module')
+def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Train the debug preset once; all of it takes seconds."""
+    folder = tmp_path_factory.mktemp('chain') / 'debug'
+    options = ['--preset', 'debug', '--run', str(folder), '--device', 'cpu']
+    train_teacher.main(options)
+    distill.main(options)
+    export.main(['--run', str(folder), '--out', str(folder / 'weights')])
+    yield folder
+
+
+def test_the_debug_chain_ends_in_weights_that_predict(chain_run: Path) -> None:
+    predictor = Predictor.load(chain_run / 'weights' / 'swiftdiff.safetensors', device='cpu')
+    walk = synthetic_walk(0.5, 50.0, np.random.default_rng(3))
+    prediction = predictor.predict(walk, samples=5, seed=1)
+    assert prediction.futures.shape == (1, 5, 100, 17, 3)
+    assert np.isfinite(prediction.futures).all()
+    step = np.abs(prediction.futures[0, :, 0] - walk[-1]).max()
+    assert step < 0.5  # the future begins where the person is
+
+
+def test_training_makes_the_teacher_better_than_an_untrained_one(chain_run: Path) -> None:
+    chain = preset('debug')
+    run = Run(chain_run, (), 'cpu')
+    pool = pool_of(run, chain)
+    trained = load_weights(chain_run / 'teacher.safetensors').model
+    torch.manual_seed(0)
+    untrained = load_weights(chain_run / 'teacher.safetensors').model
+    for parameter in untrained.denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    errors = []
+    for model in (trained, untrained):
+        losses = train_teacher.TeacherLoss(chain.teacher, model, pool)
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(5)
+            values = [float(losses(model.denoiser, generator)['loss']) for _ in range(8)]
+        errors.append(np.mean(values))
+    assert errors[0] < 0.95 * errors[1]
+
+
+def test_distillation_changes_the_student_and_not_the_teacher(chain_run: Path) -> None:
+    teacher = load_weights(chain_run / 'teacher.safetensors').model.denoiser.state_dict()
+    one_step = load_weights(chain_run / 'one_step.safetensors').model.denoiser.state_dict()
+    assert any(not torch.equal(teacher[name], one_step[name]) for name in teacher)
+    chain = preset('debug')
+    pool = pool_of(Run(chain_run, (), 'cpu'), chain)
+    model = load_weights(chain_run / 'one_step.safetensors').model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    student = load_weights(chain_run / 'swiftdiff.safetensors').model
+    losses = distill.SwiftDiffLoss(chain.swiftdiff, student, model, pool)
+    student.denoiser.requires_grad_(True)
+    losses(student.denoiser, torch.Generator().manual_seed(0))['loss'].backward()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_teacher_is_refused_for_deployment(chain_run: Path) -> None:
+    with pytest.raises(WeightsError, match='many-step teacher'):
+        Predictor.load(chain_run / 'weights' / 'teacher.safetensors')
+
+
+def test_exported_weights_replay_their_golden_pair(chain_run: Path) -> None:
+    for name in ('one_step', 'swiftdiff'):
+        path = chain_run / 'weights' / f'{name}.safetensors'
+        predictor = Predictor.load(path, device='cpu', engine='fp32')
+        assert predictor.golden_error_m() < 1e-4
+
+
+def test_distilling_before_the_teacher_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r'training\.train_teacher'):
+        distill.main(['--preset', 'debug', '--run', str(tmp_path / 'empty')])
+
+
+def test_a_run_folder_with_other_settings_is_refused(chain_run: Path) -> None:
+    options = ['--preset', 'debug', '--run', str(chain_run), '--set', 'teacher.optim.steps=7']
+    with pytest.raises(SystemExit, match='other settings'):
+        train_teacher.main(options)
+
+
+def test_a_dry_run_prints_the_settings_and_makes_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / 'never'
+    with pytest.raises(SystemExit) as stop:
+        train_teacher.main(['--preset', 'debug', '--run', str(folder), '--dry-run'])
+    assert stop.value.code == 0
+    assert json.loads(capsys.readouterr().out)['teacher']['optim']['steps'] == 60
+    assert not folder.exists()
+
+
+def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
+    chain = preset('debug')
+    pool = pool_of(Run(tmp_path, (), 'cpu'), chain)
+    optim = replace(chain.teacher.optim, steps=12, save_every=6, log_every=1)
+
+    def losses_of(stop_at: int | None, folder: Path) -> list[float]:
+        torch.manual_seed(0)
+        model = train_teacher.MotionModel(
+            chain.teacher.model, train_teacher.H36M17, pool.state_whitening,
+            pool.condition_whitening,
+        )  # fmt: skip
+        step_losses = train_teacher.TeacherLoss(chain.teacher, model, pool)
+        seen: list[float] = []
+
+        class KilledError(Exception):
+            pass
+
+        def losses(network: torch.nn.Module, generator: torch.Generator) -> dict:
+            if stop_at is not None and len(seen) == stop_at:
+                raise KilledError
+            terms = step_losses(network, generator)
+            seen.append(float(terms['loss'].detach()))
+            return terms
+
+        try:
+            fit(model.denoiser, losses, optim, folder, seed=4, title='test')
+        except KilledError:
+            pass
+        return seen
+
+    whole = losses_of(None, tmp_path / 'whole')
+    first = losses_of(8, tmp_path / 'killed')  # dies after step 8; the checkpoint is of step 6
+    saved = load_checkpoint(tmp_path / 'killed' / 'checkpoint.pt')
+    assert saved is not None and saved['step'] == 6
+    rest = losses_of(None, tmp_path / 'killed')
+    assert first[:6] + rest == pytest.approx(whole, abs=0.0)
+
+
+def test_mirroring_twice_gives_the_same_windows_and_keeps_sides_apart() -> None:
+    walk = torch.from_numpy(synthetic_walk(3.0, 50.0, np.random.default_rng(0)))[None]
+    skeleton = train_teacher.H36M17
+    mirrored = mirror_windows(walk, skeleton)
+    assert torch.equal(mirror_windows(mirrored, skeleton), walk)
+    right, left = skeleton.index('RWrist'), skeleton.index('LWrist')
+    swapped = walk[..., left, :] * torch.tensor([1.0, -1.0, 1.0])
+    assert torch.equal(mirrored[..., right, :], swapped)
+
+
+def test_drawn_windows_stay_inside_their_clip_at_every_speed() -> None:
+    window = preset('debug').teacher.model.window
+    generator = np.random.default_rng(1)
+    clips = []
+    for number in range(5):  # each clip far from the others: a window across a seam would leap
+        clip = synthetic_walk(2.6, window.rate_hz, generator)
+        clips.append(clip + np.float32([100.0 * number, 0.0, 0.0]))
+    drawn = TrainingWindows(clips, window).draw(
+        512, torch.Generator().manual_seed(0), Augmentation(speed_share=1.0, scale=0.0)
+    )
+    assert drawn.shape == (512, window.total_frames, 17, 3)
+    assert float((drawn[:, 1:] - drawn[:, :-1]).abs().max()) < 0.5
+
+
+def test_the_pool_is_white_and_the_same_for_the_same_seed() -> None:
+    chain = preset('debug')
+    clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(i)) for i in range(4)]
+    windows = TrainingWindows(clips, chain.teacher.model.window)
+    pools = [
+        encode_pool(windows, chain.teacher.model, Augmentation(), 128, seed=3) for _ in range(2)
+    ]
+    assert torch.equal(pools[0].state, pools[1].state)
+    assert float(pools[0].state.mean(dim=0).abs().max()) < 1e-3
+    clear = pools[0].state_whitening.scale > 2e-3
+    assert torch.allclose(pools[0].state.std(dim=0)[clear], torch.ones(()), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ('teacher.optim.steps=many', 'must be a int'),
+        ('teacher.optim.step=5', 'no setting'),
+        ('teacher.optim=5', 'name one of its parts'),
+        ('swiftdiff.matched=99', r'must lie in 1\.\.4'),
+    ],
+)
+def test_bad_settings_are_refused_by_name(setting: str, message: str) -> None:
+    name, value = setting.split('=')
+    with pytest.raises(ConfigError, match=message):
+        override(preset('debug'), {name: value})
