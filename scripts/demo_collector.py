@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 import sys
@@ -53,7 +54,7 @@ class Collector(Node):
         self._reported_s = time.monotonic()
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         self.create_subscription(PoseArray, 'skeleton', self._on_poses, reliable)
-        heard = self._on_predictions
+        heard: Callable[..., None] = self._on_predictions
         if not hasattr(Subscription, 'CallbackType'):  # before ROS 2 Iron: no message info
             heard = self._on_predictions_without_info
         self.create_subscription(PointCloud2, 'motion_predictor/predictions', heard, reliable)

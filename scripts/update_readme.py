@@ -37,10 +37,10 @@ def updated(text: str) -> str:
         'parameters': f'\n{parameters.markdown_table().strip()}\n',
     }
     for name, content in parts.items():
-        pattern = re.compile(f'(<!-- {name} -->).*?(<!-- /{name} -->)', re.DOTALL)
-        if len(pattern.findall(text)) != 1:
+        found = list(re.finditer(f'<!-- {name} -->(.*?)<!-- /{name} -->', text, re.DOTALL))
+        if len(found) != 1:
             raise ValueError(f'README: expected <!-- {name} --> ... <!-- /{name} --> once')
-        text = pattern.sub(lambda match, new=content: match[1] + new + match[2], text)
+        text = text[: found[0].start(1)] + content + text[found[0].end(1) :]
     return text
 
 
