@@ -449,9 +449,7 @@ def decode_predictions(message: PointCloud2) -> DecodedPredictions:
         none = np.zeros(0, dtype=np.float32)
         return DecodedPredictions(stamp_ns, frame_id, nobody, none, futures, none.reshape(0, 0))
     if rows.dtype.names != PREDICTION_DTYPE.names:
-        raise MessageError(
-            f'fields: expected {PREDICTION_DTYPE.names}, got {rows.dtype.names}'
-        )
+        raise MessageError(f'fields: expected {PREDICTION_DTYPE.names}, got {rows.dtype.names}')
     counts = [int(rows[name].max()) + 1 for name in ('sample', 'step', 'joint')]
     if len(rows) % int(np.prod(counts)):
         raise MessageError(f'{len(rows)} rows: no multiple of {counts} samples, steps and joints')

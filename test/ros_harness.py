@@ -116,15 +116,15 @@ class Source:
 
 
 @contextmanager
-def process(module: str, parameters: Mapping[str, object], *more: str) -> Iterator[Any]:
+def process(module: str, parameters: Mapping[str, object], **variables: str) -> Iterator[Any]:
     """Run a module of the package as a ROS process; interrupted at the end if it still runs."""
-    command = [sys.executable, '-m', module, '--ros-args', *more]
+    command = [sys.executable, '-m', module, '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']
     started = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=ros_environment(),
+        env={**ros_environment(), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

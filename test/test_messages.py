@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion  # noqa: E402
-from sensor_msgs.msg import PointCloud2, PointField  # noqa: E402
-from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
+from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
+from sensor_msgs.msg import PointCloud2, PointField
+from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor import replay  # noqa: E402
-from motion_predictor.messages import (  # noqa: E402
+from motion_predictor import replay
+from motion_predictor.messages import (
     CloudEncoder,
     decode_marker_array,
     decode_point_cloud,
@@ -32,7 +32,7 @@ from motion_predictor.messages import (  # noqa: E402
     rotation_matrix,
     stamp_to_ns,
 )
-from motion_predictor.skeleton import H36M17  # noqa: E402
+from motion_predictor.skeleton import H36M17
 
 FORM = InputFormat(joints=17)
 TWO_PEOPLE = [np.random.default_rng(person).normal(size=(17, 3)) for person in range(2)]
@@ -75,7 +75,7 @@ def test_a_pose_array_holds_blocks_of_one_person_each() -> None:
 
 
 def test_a_pose_array_of_a_broken_block_is_refused() -> None:
-    with pytest.raises(MessageError, match='multiple of 17.*got 20'):
+    with pytest.raises(MessageError, match=r'multiple of 17.*got 20'):
         decode_pose_array(poses(np.zeros((20, 3))), FORM)
 
 
@@ -110,7 +110,7 @@ def test_a_kinect_marker_says_person_and_joint_by_its_id() -> None:
 
 def test_a_marker_of_a_joint_that_the_layout_lacks_is_refused() -> None:
     marker = Marker(id=117, type=Marker.SPHERE, action=Marker.ADD)
-    with pytest.raises(MessageError, match='117.*joint 17 of person 1.*0..16'):
+    with pytest.raises(MessageError, match=r'117.*joint 17 of person 1.*0\.\.16'):
         decode_marker_array(MarkerArray(markers=[marker]), FORM)
 
 
@@ -159,7 +159,7 @@ def test_a_cloud_that_contradicts_itself_is_refused() -> None:
         read_cloud(short)
     outside = cloud(dtype, rows)
     outside.fields[2].offset = 10
-    with pytest.raises(MessageError, match='field z.*point_step=12'):
+    with pytest.raises(MessageError, match=r'field z.*point_step=12'):
         read_cloud(outside)
     huge = cloud(dtype, rows)
     huge.width = 2_000_000_000

@@ -14,22 +14,23 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from geometry_msgs.msg import PoseArray  # noqa: E402
-from sensor_msgs.msg import PointCloud2  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
-from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
-
-from motion_predictor.messages import decode_predictions, DecodedPredictions  # noqa: E402
-from motion_predictor.replay import pose_array  # noqa: E402
-from ros_harness import (  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray
+from ros_harness import (
     Listener,
     PATIENCE_S,
     process,
+    ROOT,
     Source,
     walker_poses,
     write_random_weights,
 )
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import String
+from visualization_msgs.msg import Marker, MarkerArray
+
+from motion_predictor.messages import decode_predictions, DecodedPredictions
+from motion_predictor.replay import pose_array
 
 SAMPLES = 6
 NODE = 'motion_predictor.node'
@@ -96,14 +97,18 @@ def running(weights: Path, refused: dict[str, Any]) -> Iterator[Running]:
         'diagnostics.period_s': 0.5,
         'stale_timeout_s': 0.6,
     }
+    # With the shipped profile, so that it is seen to be understood.
+    profile = str(ROOT / 'config' / 'fastdds_large_messages.xml')
+    variables = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
     listener = Listener()
-    with process(NODE, parameters) as node:
+    with process(NODE, parameters, **dict.fromkeys(variables, profile)) as node:
         yield Running(listener, node)
         node.send_signal(signal.SIGINT)
         output, _ = node.communicate(timeout=PATIENCE_S)
         listener.close()
     assert node.returncode == 0, output
     assert 'Traceback' not in output
+    assert 'XML' not in output
 
 
 def check_cloud(cloud: DecodedPredictions, persons: int) -> None:

@@ -1,0 +1,363 @@
+"""The node in this process: lifecycle, parameters, inputs, frames, diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+import sys
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
+from ros_harness import Listener, Source, walker_poses, write_random_weights
+from sensor_msgs.msg import PointCloud2
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.messages import decode_predictions, MessageError
+from motion_predictor.monitoring import Counts, EventRate, LatencyLog
+from motion_predictor.node import (
+    FrameTransforms,
+    MotionPredictorNode,
+    output_frames,
+    PersonNumbers,
+    ros_descriptor,
+)
+from motion_predictor.parameters import PARAMETERS, Settings
+from motion_predictor.replay import ENCODERS
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+class Nodes:
+    """Makes nodes in the listener's context and takes them away again."""
+
+    def __init__(self, listener: Listener, weights: Path) -> None:
+        self.listener, self.weights = listener, weights
+        self.made: list[MotionPredictorNode] = []
+
+    def make(self, **parameters: Any) -> MotionPredictorNode:
+        values = {'model.path': str(self.weights), 'samples': 4, **parameters}
+        node = MotionPredictorNode(
+            context=self.listener.context,
+            parameter_overrides=[RosParameter(name, value=v) for name, v in values.items()],
+        )
+        self.made.append(node)
+        self.listener.executor.add_node(node)
+        return node
+
+    def start(self, **parameters: Any) -> MotionPredictorNode:
+        node = self.make(**parameters)
+        assert node.trigger_configure() == SUCCESS
+        assert node.trigger_activate() == SUCCESS
+        return node
+
+    def close(self) -> None:
+        for node in self.made:
+            node.destroy_node()
+
+
+@pytest.fixture
+def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
+    nodes = Nodes(listener, weights)
+    yield nodes
+    nodes.close()
+
+
+def predictions_of(
+    listener: Listener, kind: str, people: list[np.ndarray], frame_id: str = 'map'
+) -> Any:
+    """Publish walking people in one form of message until they are predicted."""
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    source = Source(listener.node, ENCODERS[kind][0], '/skeleton')
+    for poses in zip(*people):
+        source.send(ENCODERS[kind][1](list(poses)), frame_id)
+        listener.spin()
+        if clouds and len(decode_predictions(clouds[-1]).persons) == len(people):
+            return decode_predictions(clouds[-1])
+    raise AssertionError(f'{len(people)} people as {kind} were not predicted')
+
+
+@pytest.mark.parametrize('kind', sorted(ENCODERS))
+def test_two_people_are_predicted_whatever_the_message(
+    listener: Listener, nodes: Nodes, kind: str
+) -> None:
+    nodes.start(**{'input.type': kind})
+    cloud = predictions_of(listener, kind, walker_poses(2))
+    assert sorted(cloud.persons.tolist()) == [0, 1]
+    assert cloud.futures.shape == (2, 4, 20, 17, 3)
+    assert np.isfinite(cloud.futures).all()
+    assert cloud.frame_id == 'map'
+
+
+def test_millimetres_in_an_optical_frame_come_back_in_metres_in_that_frame(
+    listener: Listener, nodes: Nodes
+) -> None:
+    level = walker_poses()[0]
+    optical = np.stack([level[..., 0], -level[..., 2], level[..., 1]], axis=-1)
+
+    nodes.start(**{'input.units_scale': 0.001, 'input.rotation': [-np.pi / 2, 0.0, 0.0]})
+    cloud = predictions_of(listener, 'pose_array', [1000.0 * optical], 'camera_optical')
+    assert cloud.frame_id == 'camera_optical'
+    first = cloud.futures[0, :, 0]  # (S, J, 3), 0.1 s ahead
+    # y points down in this frame: the head must lie above the ankles, that is at smaller y.
+    head, ankle = first[:, 10, 1].mean(), first[:, 3, 1].mean()
+    assert -2.5 < head < ankle < 0.5
+
+
+def test_several_topics_are_told_apart(listener: Listener, nodes: Nodes) -> None:
+    nodes.start(**{'input.topics': ['left', 'right']})
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    message_type, encode = ENCODERS['pose_array']
+    sources = [Source(listener.node, message_type, topic, 0.01) for topic in ('left', 'right')]
+    for poses in zip(*walker_poses(2)):
+        for source, pose in zip(sources, poses):
+            source.send(encode([pose]))
+            listener.spin()
+        if clouds and len(decode_predictions(clouds[-1]).persons) == 2:
+            break
+    assert sorted(decode_predictions(clouds[-1]).persons.tolist()) == [0, 1]
+
+
+def test_the_lifecycle_services_answer_and_a_deactivated_node_is_silent(
+    listener: Listener, nodes: Nodes
+) -> None:
+    nodes.make()
+    change = listener.node.create_client(ChangeState, '/motion_predictor/change_state')
+    get = listener.node.create_client(GetState, '/motion_predictor/get_state')
+    listener.wait(change.service_is_ready, 'the lifecycle services')
+
+    def request(transition: int) -> str:
+        asked = change.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        listener.wait(asked.done, 'a transition')
+        assert asked.result().success
+        state = get.call_async(GetState.Request())
+        listener.wait(state.done, 'the state')
+        return str(state.result().current_state.label)
+
+    assert request(Transition.TRANSITION_CONFIGURE) == 'inactive'
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    for _ in range(2):
+        assert request(Transition.TRANSITION_ACTIVATE) == 'active'
+        predictions_of(listener, 'pose_array', walker_poses())
+        assert request(Transition.TRANSITION_DEACTIVATE) == 'inactive'
+        listener.wait(lambda: clouds and not clouds[-1].width, 'the futures to be taken back')
+    assert request(Transition.TRANSITION_CLEANUP) == 'unconfigured'
+    assert request(Transition.TRANSITION_CONFIGURE) == 'inactive'
+    assert request(Transition.TRANSITION_ACTIVATE) == 'active'
+    assert request(Transition.TRANSITION_ACTIVE_SHUTDOWN) == 'finalized'
+
+
+def test_autostart_configures_and_activates(listener: Listener, nodes: Nodes) -> None:
+    nodes.make(autostart=True)
+    predictions_of(listener, 'pose_array', walker_poses())
+
+
+def test_configure_fails_with_a_reason_and_can_be_tried_again(
+    listener: Listener, nodes: Nodes, weights: Path, tmp_path: Path
+) -> None:
+    truncated = tmp_path / 'truncated.safetensors'
+    truncated.write_bytes(weights.read_bytes()[:500])
+    node = nodes.make(**{'model.path': str(truncated)})
+    assert node.trigger_configure() == FAILURE
+    good = RosParameter('model.path', value=str(weights))
+    assert node.set_parameters([good])[0].successful
+    assert node.trigger_configure() == SUCCESS
+
+
+@pytest.mark.parametrize(
+    'parameters, words',
+    [
+        ({'samples': 0}, ['samples', '1 to 1000']),
+        ({'samples': 1.5}, ['samples', 'integer']),
+        ({'input.type': 'poses'}, ["input.type='poses'", 'pose_array']),
+        ({'output.step_s': 5.0}, ['output.step_s=5', 'horizon_s=2']),
+    ],
+)
+def test_a_bad_parameter_is_refused_at_the_start(
+    nodes: Nodes, parameters: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        nodes.make(**parameters)
+    assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+@pytest.mark.parametrize(
+    'change, words',
+    [
+        ({'samples': 100_000}, ['samples']),
+        ({'output.step_s': 9.0}, ['output.step_s=9', 'horizon_s=2']),
+        ({'model.device': 'cpu'}, ['model.device', 'configure']),
+        ({'diagnostics.period_s': 2.0}, ['read-only']),
+    ],
+)
+def test_a_bad_change_is_refused_with_a_reason_while_running(
+    nodes: Nodes, change: dict[str, Any], words: list[str]
+) -> None:
+    node = nodes.start()
+    ((name, value),) = change.items()
+    before = node.get_parameter(name).value
+    result = node.set_parameters([RosParameter(name, value=value)])[0]
+    assert not result.successful
+    assert all(word in result.reason for word in words), result.reason
+    assert node.get_parameter(name).value == before
+
+
+def test_a_good_change_applies_to_the_next_prediction(listener: Listener, nodes: Nodes) -> None:
+    node = nodes.start()
+    changes = {'samples': 3, 'output.step_s': 0.5, 'horizon_s': 1.0}
+    results = node.set_parameters([RosParameter(n, value=v) for n, v in changes.items()])
+    assert all(result.successful for result in results)
+    cloud = predictions_of(listener, 'pose_array', walker_poses())
+    assert cloud.futures.shape == (1, 3, 2, 17, 3)
+    np.testing.assert_allclose(cloud.times_s, [0.5, 1.0])
+
+
+def test_every_parameter_is_described_to_ros(nodes: Nodes) -> None:
+    node = nodes.make()
+    for parameter in PARAMETERS:
+        descriptor = node.describe_parameter(parameter.name)
+        assert descriptor.description.startswith(parameter.description)
+        assert descriptor.read_only == parameter.read_only
+        if parameter.maximum is not None:
+            ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+            assert [r.to_value for r in ranges] == [parameter.maximum]
+    assert ros_descriptor(PARAMETERS[0]).name == PARAMETERS[0].name
+
+
+def test_a_target_frame_without_tf2_is_refused_with_the_package_to_install(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    with pytest.raises(ConfigError, match='tf2-ros-py'):
+        FrameTransforms(None, 'map')
+    assert nodes.make(target_frame='map').trigger_configure() == FAILURE
+
+
+def test_people_are_predicted_in_the_target_frame(
+    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class UnknownError(Exception):
+        pass
+
+    class Buffer:
+        def __init__(self, **options: Any) -> None:
+            pass
+
+        def lookup_transform(self, target: str, source: str, time: Any, timeout: Any) -> Any:
+            asked.append((target, source, time.nanoseconds))
+            if len(asked) < 3:
+                raise UnknownError
+            turn = types.SimpleNamespace(x=0.0, y=0.0, z=np.sqrt(0.5), w=np.sqrt(0.5))
+            shift = types.SimpleNamespace(x=100.0, y=0.0, z=0.0)
+            return types.SimpleNamespace(
+                transform=types.SimpleNamespace(rotation=turn, translation=shift)
+            )
+
+    class TransformListener:
+        def __init__(self, buffer: Buffer, node: Any) -> None:
+            pass
+
+        def unregister(self) -> None:
+            pass
+
+    fake = types.ModuleType('tf2_ros')
+    fake.__dict__.update(
+        Buffer=Buffer, TransformListener=TransformListener, TransformException=UnknownError
+    )
+    monkeypatch.setitem(sys.modules, 'tf2_ros', fake)
+    nodes.start(target_frame='hall')
+    poses = walker_poses()[0]
+    poses = poses - poses[0, 0] * [1.0, 1.0, 0.0] + [5.0, 0.0, 0.0]
+    cloud = predictions_of(listener, 'pose_array', [poses], 'camera')
+    assert cloud.frame_id == 'hall'
+    assert {(target, source) for target, source, _ in asked} == {('hall', 'camera')}
+    root = cloud.futures[0, :, 0, 0].mean(axis=0)
+    # 90 degrees to the left, then 100 m along x: five metres ahead are now five to the left
+    assert np.linalg.norm(root[:2] - [100.0, 5.0]) < 2.0
+
+
+def test_a_node_lives_in_a_users_own_executor(listener: Listener, nodes: Nodes) -> None:
+    node = nodes.make(autostart=True)
+    listener.executor.remove_node(node)
+    executor = SingleThreadedExecutor(context=listener.context)
+    executor.add_node(node)
+    listener.wait(
+        lambda: (executor.spin_once(timeout_sec=0.01), node.count_publishers('/skeleton') == 0
+                 and node.count_subscribers('/skeleton') == 1)[1],
+        'the node to subscribe',
+    )  # fmt: skip
+    executor.remove_node(node)
+
+
+def test_numbers_of_people_are_kept_and_given_anew() -> None:
+    numbers = PersonNumbers()
+    assert numbers.update(['left/1', '7', 'anna'])
+    assert numbers.table == {'left/1': 1, '7': 7, 'anna': 0}
+    assert not numbers.update(['anna', '7', 'left/1'])
+    assert numbers.update(['right/1', 'left/1', '7'])
+    assert numbers.table == {'left/1': 1, '7': 7, 'right/1': 0}
+    assert numbers.update(['9', 'left/1'], {'9': '7'})
+    assert numbers.table == {'left/1': 1, '9': 7}, 'the same person keeps the number'
+
+
+@pytest.mark.parametrize(
+    'step_s, horizon_s, first, last, count',
+    [
+        (0.1, 2.0, 4, 99, 20),
+        (0.02, 2.0, 0, 99, 100),
+        (0.1, 0.55, 4, 24, 5),
+        (0.5, 60.0, 24, 99, 4),
+        (2.0, 2.0, 99, 99, 1),
+        (0.02, 0.02, 0, 0, 1),
+    ],
+)
+def test_published_steps_lie_on_the_models_frames(
+    step_s: float, horizon_s: float, first: int, last: int, count: int
+) -> None:
+    settings = Settings.from_values({'output.step_s': step_s, 'horizon_s': horizon_s})
+    frames = output_frames(settings, 50.0, 100)
+    assert (frames[0], frames[-1], len(frames)) == (first, last, count)
+
+
+def test_monitoring_counts_rates_and_percentiles() -> None:
+    rate = EventRate(window_s=2.0)
+    assert rate.rate_hz(0.0) == 0.0
+    for index in range(50):
+        rate.note(0.1 * index)
+    assert rate.rate_hz(5.0) == pytest.approx(10.0)
+    assert rate.rate_hz(100.0) == 0.0
+    log = LatencyLog(('model', 'total'), keep=100)
+    for index in range(1000):
+        log.add({'model': index / 1000.0})
+    assert set(log.percentiles_s(50)) == {'model'}
+    assert log.percentiles_s(0, 100)['model'] == (0.9, 0.999)
+    counts = Counts('a')
+    counts.add('b', 3)
+    assert counts.snapshot() == {'a': 0, 'b': 3}
+
+
+def test_message_errors_are_errors_of_values() -> None:
+    assert issubclass(MessageError, ValueError)
