@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -118,7 +119,8 @@ class Predictor:
         self.name = name
         self.card = card
         self.golden = golden
-        self._model = model.to(self.device).eval().requires_grad_(False)
+        # the caller's own model keeps its device, precision and gradients
+        self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         if self.engine == 'bf16':  # positions, DCT and whitening stay float32
             self._model.denoiser.to(torch.bfloat16)
 
@@ -183,7 +185,7 @@ class Predictor:
         :raises ShapeError: if an array has another shape.
         :raises ConfigError: if samples or seed cannot be used, or observed is not finite.
         """
-        observed = np.ascontiguousarray(observed, dtype=np.float32)
+        observed = np.array(observed, dtype=np.float32, order='C')  # torch wants a writable copy
         window, joints = self.window, self.skeleton.num_joints
         if observed.ndim == 3:
             observed = observed[None]
@@ -205,7 +207,7 @@ class Predictor:
             drawn = drawn.to(self.device).expand(persons, -1, -1, -1)
         else:
             require_shape('noise', noise, (persons, 'S', rows, channels))
-            drawn = torch.from_numpy(np.asarray(noise, dtype=np.float32)).to(self.device)
+            drawn = torch.from_numpy(np.array(noise, dtype=np.float32, order='C')).to(self.device)
         with torch.inference_mode():
             futures = self._futures(torch.from_numpy(observed).to(self.device), drawn)
         result = futures.cpu().numpy()
