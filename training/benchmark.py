@@ -31,6 +31,7 @@ from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import file_digest, load_weights, weights_folders
 from training import plots, provenance
 from training.diffusion import sampler_for
+from training.evaluate import engine_of
 
 FORMAT = 'motion_predictor benchmark'
 VERSION = 1
@@ -356,7 +357,7 @@ def _teacher_case(
         return sampler.sample(observed, samples=options.samples, seed=0)
 
     own = {
-        'engine': 'fp32' if sampler.dtype is None else 'bf16',
+        'engine': engine_of(sampler),
         'device': str(sampler.model.alpha_bar.device),
     }
     return Case({**facts, **own}, call, 0, [])

@@ -316,7 +316,8 @@ def engine_of(sampler: Sampler) -> str:
     """Name the arithmetic that a sampler runs its network in."""
     if sampler.predictor is not None:
         return sampler.predictor.engine
-    return 'fp32' if sampler.dtype is None else str(sampler.dtype).removeprefix('torch.')
+    dtype = next(sampler.model.denoiser.parameters()).dtype
+    return 'bf16' if dtype == torch.bfloat16 else 'fp32'
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -358,12 +359,10 @@ def _predict(
     if where == 'auto':
         where = 'cuda' if torch.cuda.is_available() else 'cpu'
     batch = options.batch or (160 if where == 'cuda' else 20)
+    # on a processor the sampler's own batch fits the caches
+    large = {'batch': batch * options.samples} if where == 'cuda' else {}
     sampler = sampler_for(
-        model.path,
-        device=where,
-        ddim_steps=options.ddim_steps,
-        engine=options.engine,
-        batch=batch * options.samples,
+        model.path, device=where, ddim_steps=options.ddim_steps, engine=options.engine, **large
     )
     facts: dict[str, Any] = {
         'model': model.name,

@@ -1,0 +1,255 @@
+"""Weights files: the round trip, the golden pair, and what is refused."""
+
+import json
+from pathlib import Path
+import pickle
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+from random_models import observed_people, random_model, save_random
+from safetensors import safe_open
+from safetensors.torch import save_file
+import torch
+
+from motion_predictor.errors import MotionPredictorError, WeightsError
+from motion_predictor.predictor import Predictor
+from motion_predictor.weights import (
+    default_weights,
+    file_digest,
+    GoldenPair,
+    load_weights,
+    save_weights,
+    weights_folders,
+)
+
+SHIPPED = sorted(weights_folders()[0].glob('*.safetensors'))
+
+
+def parts_of(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(str(path), framework='pt') as file:
+        names: list[str] = file.keys()
+        return {name: file.get_tensor(name) for name in names}, dict(file.metadata())
+
+
+def with_golden(path: Path) -> Path:
+    model = random_model()
+    observed = observed_people(1)[0]
+    predictor = Predictor(model, {}, device='cpu', engine='fp32')
+    futures = predictor.predict(observed, samples=3, seed=11).futures[0]
+    save_weights(path, model, {'what': 'a test'}, GoldenPair(observed, futures, 11))
+    return path
+
+
+@pytest.mark.parametrize('role', ['teacher', 'one_step', 'swiftdiff'])
+def test_a_file_gives_back_the_model_the_settings_and_the_card(tmp_path: Path, role: str) -> None:
+    model = random_model(role, t_star=951, prediction='eps', condition='padded')
+    card = {'what': 'a test', 'scores': {'ade': 0.4}, 'seed': 3}
+    path = tmp_path / 'new' / 'model.safetensors'
+    save_weights(path, model, card)
+    loaded = load_weights(path)
+    assert loaded.model.config == model.config
+    assert loaded.model.skeleton == model.skeleton
+    assert loaded.card == card
+    assert loaded.golden is None
+    assert not loaded.model.training
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], value, rtol=0, atol=0)
+    assert not list(path.parent.glob('*.partial'))
+
+
+def test_half_precision_files_are_half_as_large_and_nearly_the_same(tmp_path: Path) -> None:
+    model = random_model()
+    whole, half = tmp_path / 'whole.safetensors', tmp_path / 'half.safetensors'
+    save_weights(whole, model, {})
+    save_weights(half, model, {}, dtype=torch.float16)
+    assert half.stat().st_size < 0.8 * whole.stat().st_size
+    kept = load_weights(half).model.state_dict()
+    for name, value in model.state_dict().items():
+        assert kept[name].dtype == torch.float32
+        torch.testing.assert_close(kept[name], value, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(kept['state_scale'], model.state_scale, rtol=0, atol=0)
+
+
+def test_the_golden_pair_is_replayed(tmp_path: Path) -> None:
+    path = with_golden(tmp_path / 'golden.safetensors')
+    predictor = Predictor.load(path, device='cpu', engine='fp32')
+    assert predictor.golden is not None
+    assert predictor.golden.seed == 11
+    assert predictor.golden_error_m() < 1e-5
+
+
+def test_the_golden_pair_tells_when_weights_have_changed(tmp_path: Path) -> None:
+    path = with_golden(tmp_path / 'golden.safetensors')
+    tensors, metadata = parts_of(path)
+    tensors['denoiser.out.weight'] = tensors['denoiser.out.weight'] + 0.1
+    save_file(tensors, path, metadata=metadata)
+    assert Predictor.load(path, device='cpu', engine='fp32').golden_error_m() > 0.01
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_shipped_weights_load_and_replay_their_golden_pair(path: Path) -> None:
+    loaded = load_weights(path)
+    assert loaded.card.get('what')
+    assert path.with_suffix('.md').is_file()
+    assert default_weights(path.stem) == path
+    if loaded.model.config.role == 'teacher':
+        assert loaded.golden is None
+        return
+    predictor = Predictor.load(path, device='cpu', engine='fp32')
+    assert predictor.golden_error_m() < 1e-3
+
+
+def test_a_name_that_is_not_shipped_is_refused_with_those_that_are() -> None:
+    with pytest.raises(WeightsError, match=r"'nobody'.*shipped ones"):
+        default_weights('nobody')
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r'\.safetensors'):
+        save_weights(tmp_path / 'model.pt', random_model(), {})
+
+
+def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / 'a'
+    path.write_bytes(b'abc')
+    assert file_digest(path) == 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+
+
+def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / 'none.safetensors', tmp_path):
+        with pytest.raises(WeightsError, match='no such weights file'):
+            load_weights(path)
+
+
+@pytest.mark.parametrize('share', [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+    path = save_random(tmp_path / 'model.safetensors')
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(WeightsError, match=r'model\.safetensors: .*(truncated|no safetensors)'):
+        load_weights(path)
+
+
+def test_a_header_that_announces_too_much_is_refused(tmp_path: Path) -> None:
+    path = save_random(tmp_path / 'model.safetensors')
+    content = bytearray(path.read_bytes())
+    content[:8] = (2**62).to_bytes(8, 'little')
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match='truncated'):
+        load_weights(path)
+
+
+class Trap:
+    """Raises when somebody unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, ("raise AssertionError('code from the file ran')",)
+
+
+def test_nothing_pickled_is_ever_run(tmp_path: Path) -> None:
+    path = tmp_path / 'model.safetensors'
+    path.write_bytes(pickle.dumps(Trap()) + bytes(1000))
+    with pytest.raises(WeightsError):
+        load_weights(path)
+
+
+def changed(path: Path, **metadata_changes: str | None) -> Path:
+    tensors, metadata = parts_of(path)
+    for name, value in metadata_changes.items():
+        if value is None:
+            del metadata[name]
+        else:
+            metadata[name] = value
+    save_file(tensors, path, metadata=metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    'changes,message',
+    [
+        ({'format': 'other'}, "format 'other'"),
+        ({'format': None}, 'format None'),
+        ({'version': '99'}, "version '99'"),
+        ({'version': None}, 'version None'),
+        ({'config': None}, "'config' is missing"),
+        ({'config': '{'}, 'bad metadata'),
+        ({'config': '[]'}, 'bad metadata'),
+        ({'config': '{"role": "swiftdiff"}'}, 'bad metadata'),
+        ({'skeleton': '{"name": "x"}'}, 'bad metadata'),
+        ({'card': '3'}, 'card is no JSON object'),
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(
+    tmp_path: Path, changes: dict[str, str | None], message: str
+) -> None:
+    path = changed(save_random(tmp_path / 'model.safetensors'), **changes)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_weights(path)
+    assert 'model.safetensors' in str(caught.value)
+
+
+def test_a_network_of_absurd_size_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = save_random(tmp_path / 'model.safetensors')
+    _, metadata = parts_of(path)
+    config = json.loads(metadata['config'])
+    config['denoiser']['width'] = 10**7
+    with pytest.raises(WeightsError, match='width'):
+        load_weights(changed(path, config=json.dumps(config)))
+
+
+def test_tensors_that_do_not_belong_to_the_settings_are_refused(tmp_path: Path) -> None:
+    original = save_random(tmp_path / 'model.safetensors')
+    tensors, metadata = parts_of(original)
+    weight = tensors['denoiser.out.weight']
+    lacking = {name: value for name, value in tensors.items() if name != 'denoiser.out.weight'}
+    scale = tensors['state_scale'].clone()
+    scale[0, 0] = 0.0
+    for broken, message in (
+        (lacking, 'missing'),
+        ({**tensors, 'more': torch.zeros(1)}, 'unknown'),
+        ({**lacking, 'denoiser.out.weight': weight[:-1].contiguous()}, 'has shape'),
+        ({**lacking, 'denoiser.out.weight': weight.to(torch.int32)}, 'expected F32'),
+        ({**lacking, 'denoiser.out.weight': weight * torch.nan}, 'NaN'),
+        ({**tensors, 'state_scale': scale}, 'not positive'),
+        ({**tensors, 'golden.observed': torch.zeros(25, 17, 3)}, 'golden pair'),
+        (
+            {
+                **tensors,
+                'golden.observed': torch.zeros(25, 17, 3),
+                'golden.futures': torch.zeros(2, 99, 17, 3),
+            },
+            'golden pair',
+        ),
+    ):
+        path = tmp_path / 'broken.safetensors'
+        save_file(broken, path, metadata=metadata)
+        with pytest.raises(WeightsError, match=message):
+            load_weights(path)
+
+
+@given(
+    place=st.floats(0.0, 1.0, exclude_max=True),
+    value=st.integers(0, 255),
+    in_header=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_byte_is_refused_or_harmless_but_never_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, place: float, value: int, in_header: bool
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    original = folder / 'whole.safetensors'
+    if not original.is_file():
+        save_random(original)
+    content = bytearray(original.read_bytes())
+    header = 8 + int.from_bytes(content[:8], 'little')
+    content[int(place * (header if in_header else len(content)))] = value
+    path = folder / 'damaged.safetensors'
+    path.write_bytes(content)
+    try:
+        loaded = load_weights(path)
+    except MotionPredictorError:
+        return
+    assert all(np.isfinite(value.numpy()).all() for value in loaded.model.state_dict().values())
