@@ -413,7 +413,7 @@ class CloudEncoder:
         message.row_step = rows.nbytes
         data = array.array('B')
         if rows.size:
-            data.frombytes(memoryview(rows.reshape(-1).view(np.uint8)))
+            data.frombytes(rows.reshape(-1).view(np.uint8).data)
         message.data = data
         return message
 

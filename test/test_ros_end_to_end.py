@@ -122,7 +122,7 @@ def check_cloud(cloud: DecodedPredictions, persons: int) -> None:
 def test_a_replayed_person_is_predicted_until_the_source_stops_and_again_after(
     running: Running,
 ) -> None:
-    replayed = {'path': 'synthetic', 'rate_hz': 30.0}
+    replayed = {'path': 'synthetic', 'rate_hz': 30.0, 'wait_for_subscribers': 2}
     stamps: list[int] = []
     for _ in range(2):
         with process(REPLAY, replayed):
