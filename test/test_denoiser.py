@@ -24,7 +24,7 @@ from motion_predictor.errors import ConfigError
 )
 def test_published_settings_give_about_the_published_sizes(
     role: str,
-    architecture: str,
+    shape: str,
     width: int,
     depth: int,
     ratio: float,
