@@ -620,6 +620,7 @@ class MotionPredictorNode(LifecycleNode):
         stages = {'queue': begun_s - oldest_s, 'history': perf_counter() - begun_s}
         self._number_people(session, snapshot)
         if not snapshot.persons:
+            session.waiting_frames = 0  # nobody to predict yet: those were not skipped
             self._publish_nobody(session)
             return
         using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows))
