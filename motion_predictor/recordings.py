@@ -286,11 +286,11 @@ def side_by_side(recordings: Sequence[Recording], spacing_m: float = 2.0) -> Rec
         moved[..., :2] += place - moved[0, 0, :2]
         persons[str(index)] = moved
     return Recording(
-        name='+'.join(recording.name for recording in recordings),
+        name=' + '.join(_counted(recording.name for recording in recordings)),
         layout=recordings[0].layout,
         rate_hz=rate_hz,
         persons=persons,
-        source='side by side: ' + '; '.join(recording.source for recording in recordings),
+        source='side by side: ' + '; '.join(dict.fromkeys(each.source for each in recordings)),
     )
 
 

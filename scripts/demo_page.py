@@ -89,7 +89,11 @@ def page_data(
     if scores is not None:
         ade = scores.ade
         cards += [
-            ('ADE, best of samples', f'{ade["best sample"]:.3f} m', 'mean over the horizon'),
+            (
+                'ADE, best of samples',
+                f'{ade["best sample"]:.3f} m',
+                'all joints together, mean over the horizon',
+            ),
             ('ADE, median sample', f'{ade["median sample"]:.3f} m', 'half the samples are better'),
             (
                 'ADE without a model',
@@ -113,7 +117,7 @@ def page_data(
         'futures': _base64(np.array(blocks, dtype='<i2')),
         'view': {
             'turn': forward - 1.05,
-            'far': 5.2 if collection.poses.shape[1] == 1 else min(6.5 + 0.4 * float(extent), 9.0),
+            'far': 5.2 if collection.poses.shape[1] == 1 else min(6.0 + 0.3 * float(extent), 8.0),
         },
         'curves': {name: [round(float(v), 4) for v in scores.curves[name]] for name in METHODS}
         if scores is not None
