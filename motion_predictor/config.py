@@ -96,7 +96,9 @@ class DenoiserConfig:
             self.heads,
             f'divide width={self.width}',
         )
-        _require(0.1 <= self.hidden_ratio <= 8.0, 'hidden_ratio', self.hidden_ratio, 'lie in .1..8')
+        _require(
+            0.1 <= self.hidden_ratio <= 8.0, 'hidden_ratio', self.hidden_ratio, 'lie in .1..8'
+        )
         _require(0.0 <= self.dropout < 1.0, 'dropout', self.dropout, 'lie in 0..1')
 
 
@@ -177,7 +179,9 @@ def from_dict(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
         raise ConfigError(f'{cls.__name__}: unknown settings {unknown}; known are {sorted(known)}')
     nested = {'denoiser': DenoiserConfig, 'window': WindowConfig}
     parsed = {
-        name: from_dict(nested[name], value) if name in nested and isinstance(value, Mapping) else value
+        name: from_dict(nested[name], value)
+        if name in nested and isinstance(value, Mapping)
+        else value
         for name, value in values.items()
     }
     try:

@@ -53,8 +53,8 @@ class WindowTransform:
     """
     The window's linear maps, computed once in float64 and stored as float32.
 
-    ``pad``      (K, T_obs): observed frames -> coefficients of the window padded with the last pose.
-    ``observe``  (C, T_obs): observed frames -> the lowest C frequencies of the observed part alone.
+    ``pad``      (K, T_obs): observed frames -> coefficients, padded with the last pose.
+    ``observe``  (C, T_obs): observed frames -> lowest C frequencies of that part alone.
     ``complete`` (T_fut, K): coefficients -> future, after the history has been put back once.
     ``recall``   (T_fut, T_obs): the observed frames' own share in that future.
     ``full``     (K, T): a whole window -> coefficients.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn, Tensor
 from torch.nn import functional
 
 from motion_predictor.config import ModelConfig
@@ -91,9 +91,7 @@ class TransfusionDenoiser(nn.Module):
         self.width = width
         self.rows = nn.Linear(channels, width)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.condition = nn.Sequential(
-            nn.Linear(config.condition_rows * channels, width), nn.Linear(width, width)
-        )
+        self.condition = nn.Linear(config.condition_rows * channels, width)
         self.position = nn.Parameter(torch.randn(tokens, width) * 0.02)
         self.blocks = nn.ModuleList(
             TransfusionBlock(
@@ -185,9 +183,7 @@ class MixerDenoiser(nn.Module):
         size = config.denoiser
         width, tokens = size.width, config.window.dct_keep + 1
         self.rows = nn.Linear(channels, width)
-        self.condition = nn.Sequential(
-            nn.Linear(config.condition_rows * channels, width), nn.Linear(width, width)
-        )
+        self.condition = nn.Linear(config.condition_rows * channels, width)
         self.blocks = nn.ModuleList(
             MixerBlock(tokens, width, round(width * size.hidden_ratio), size.dropout)
             for _ in range(size.depth)

@@ -37,6 +37,17 @@ class MotionModel(nn.Module):
     ``config.residual`` holds, else the same without ``padded``.
     """
 
+    state_mean: Tensor
+    state_scale: Tensor
+    condition_mean: Tensor
+    condition_scale: Tensor
+    map_pad: Tensor
+    map_observe: Tensor
+    map_complete: Tensor
+    map_recall: Tensor
+    map_full: Tensor
+    alpha_bar: Tensor
+
     def __init__(
         self,
         config: ModelConfig,
@@ -126,7 +137,7 @@ class MotionModel(nn.Module):
         :param history: of the P windows.
         :returns: joint positions in metres, ``(P, S, T_fut, J, 3)``.
         """
-        persons, samples = white.shape[:2]
+        samples = white.shape[1]
         points = from_features(self.decode_features(white, history))
         points = history.frame.leave(points.flatten(1, 2))
         return points.unflatten(1, (samples, -1))

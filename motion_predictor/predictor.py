@@ -105,7 +105,8 @@ class Predictor:
         :param card: the model card.
         :param golden: replayed by :meth:`golden_error_m`.
         :param device: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
-        :param engine: 'fp32', 'bf16' (the network alone), or 'auto': bf16 where the device is fast at it.
+        :param engine: 'fp32', 'bf16' (the network alone), or 'auto': bf16 where the device is
+            fast at it.
         :param name: shown in messages and diagnostics.
         :raises ConfigError: if device or engine is unknown or cannot be had.
         :raises WeightsError: if the model is a many-step teacher.
@@ -125,9 +126,7 @@ class Predictor:
             self._model.denoiser.to(torch.bfloat16)
 
     @classmethod
-    def load(
-        cls, path: Path | str, *, device: str = 'auto', engine: str = 'auto'
-    ) -> Predictor:
+    def load(cls, path: Path | str, *, device: str = 'auto', engine: str = 'auto') -> Predictor:
         """
         Load a weights file.
 

@@ -33,7 +33,9 @@ def ddim_steps(diffusion_steps: int, sampling_steps: int) -> list[int]:
     :param sampling_steps: how many of them to visit, a divisor or less.
     """
     stride = max(1, diffusion_steps // sampling_steps)
-    return [1 + stride * i for i in range(sampling_steps) if 1 + stride * i < diffusion_steps][::-1]
+    return [1 + stride * i for i in range(sampling_steps) if 1 + stride * i < diffusion_steps][
+        ::-1
+    ]
 
 
 def to_x0(prediction: str, output: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:

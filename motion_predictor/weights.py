@@ -83,8 +83,9 @@ def save_weights(
         'card': json.dumps(dict(card)),
     }
     if golden is not None:
-        tensors['golden.observed'] = torch.from_numpy(np.ascontiguousarray(golden.observed)).float()
-        tensors['golden.futures'] = torch.from_numpy(np.ascontiguousarray(golden.futures)).float()
+        for part in ('observed', 'futures'):
+            values = np.ascontiguousarray(getattr(golden, part), dtype=np.float32)
+            tensors[f'golden.{part}'] = torch.from_numpy(values)
         metadata['golden_seed'] = str(golden.seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + '.partial')
@@ -108,9 +109,11 @@ def load_weights(path: Path | str) -> LoadedWeights:
         with safe_open(str(path), framework='pt', device='cpu') as file:
             metadata = file.metadata() or {}
             config, skeleton, card = _read_metadata(path, metadata)
-            model = MotionModel(config, skeleton)
-            expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+            with torch.device('meta'):  # shapes alone: nothing is allocated for a hostile file
+                shapes = MotionModel(config, skeleton).state_dict()
+            expected = {name: tuple(value.shape) for name, value in shapes.items()}
             golden_shapes = _check_tensors(path, file, expected, config, skeleton)
+            model = MotionModel(config, skeleton)
             state = {name: file.get_tensor(name).float() for name in expected}
             golden = None
             if golden_shapes:
@@ -120,7 +123,9 @@ def load_weights(path: Path | str) -> LoadedWeights:
                     int(metadata.get('golden_seed', '0')),
                 )
     except SafetensorError as error:
-        raise WeightsError(f'{path}: truncated or damaged ({error}); fetch or export it again') from None
+        raise WeightsError(
+            f'{path}: truncated or damaged ({error}); fetch or export it again'
+        ) from None
     for name, value in state.items():
         if not bool(torch.isfinite(value).all()):
             raise WeightsError(f'{path}: tensor {name} holds NaN or infinity; export it again')
@@ -159,10 +164,11 @@ def _read_metadata(
         )
     try:
         config = from_dict(ModelConfig, json.loads(metadata['config']))
-        fields = json.loads(metadata['skeleton'])
-        skeleton = Skeleton(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-        )
+        fields: dict[str, Any] = json.loads(metadata['skeleton'])
+        lists: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()
+        }
+        skeleton = Skeleton(**lists)
         card = json.loads(metadata['card'])
     except KeyError as error:
         raise WeightsError(f'{path}: metadata entry {error} is missing; export it again') from None

@@ -1,6 +1,6 @@
 """The whole chain on synthetic motion: teacher, both distillations, export, load, predict."""
 
-from collections.abc import Iterator
+import contextlib
 from dataclasses import replace
 import json
 from pathlib import Path
@@ -22,14 +22,14 @@ from training.runs import pool_of, Run
 
 
 @pytest.fixture(scope='module')
-def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the debug preset once; all of it takes seconds."""
     folder = tmp_path_factory.mktemp('chain') / 'debug'
     options = ['--preset', 'debug', '--run', str(folder), '--device', 'cpu']
     train_teacher.main(options)
     distill.main(options)
     export.main(['--run', str(folder), '--out', str(folder / 'weights')])
-    yield folder
+    return folder
 
 
 def test_the_debug_chain_ends_in_weights_that_predict(chain_run: Path) -> None:
@@ -135,16 +135,15 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
             seen.append(float(terms['loss'].detach()))
             return terms
 
-        try:
+        with contextlib.suppress(KilledError):
             fit(model.denoiser, losses, optim, folder, seed=4, title='test')
-        except KilledError:
-            pass
         return seen
 
     whole = losses_of(None, tmp_path / 'whole')
     first = losses_of(8, tmp_path / 'killed')  # dies after step 8; the checkpoint is of step 6
     saved = load_checkpoint(tmp_path / 'killed' / 'checkpoint.pt')
-    assert saved is not None and saved['step'] == 6
+    assert saved is not None
+    assert saved['step'] == 6
     rest = losses_of(None, tmp_path / 'killed')
     assert first[:6] + rest == pytest.approx(whole, abs=0.0)
 
@@ -187,7 +186,7 @@ def test_the_pool_is_white_and_the_same_for_the_same_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ('setting', 'message'),
+    'setting,message',
     [
         ('teacher.optim.steps=many', 'must be a int'),
         ('teacher.optim.step=5', 'no setting'),

@@ -1,0 +1,1 @@
+"""How the deployed weights are made; runs from the source tree."""

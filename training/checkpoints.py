@@ -67,7 +67,7 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def git_commit() -> str:
-    """Name the source tree's commit, with ``-dirty`` where it was changed; 'unknown' without git."""
+    """Name the source tree's commit, ``-dirty`` where it was changed; 'unknown' without git."""
     root = Path(__file__).resolve().parents[1]
     try:
         return subprocess.run(

@@ -141,9 +141,7 @@ def _debug() -> ChainConfig:
     optim = OptimConfig(
         steps=60, batch=32, warmup_steps=5, ema=0.9, bf16=False, log_every=10, save_every=30
     )
-    mixer = DenoiserConfig(
-        architecture='mixer', width=32, depth=2, hidden_ratio=1.0, dropout=0.0
-    )
+    mixer = DenoiserConfig(architecture='mixer', width=32, depth=2, hidden_ratio=1.0, dropout=0.0)
     short = replace(optim, steps=40, batch=8, learning_rate=2e-3)
     return ChainConfig(
         preset='debug',
@@ -167,17 +165,16 @@ def _debug() -> ChainConfig:
 
 
 def _small() -> ChainConfig:
-    size = DenoiserConfig(architecture='transfusion', width=128, depth=5, heads=4, dropout=0.1)
+    size = DenoiserConfig(architecture='transfusion', width=128, depth=5, heads=4, dropout=0.0)
     model = ModelConfig(role='teacher', denoiser=size)
-    mixer = DenoiserConfig(
-        architecture='mixer', width=192, depth=6, hidden_ratio=1.0, dropout=0.0
-    )
+    mixer = DenoiserConfig(architecture='mixer', width=192, depth=6, hidden_ratio=1.0, dropout=0.0)
     return ChainConfig(
         preset='small',
         pool=1 << 17,
         augmentation=Augmentation(),
         teacher=TeacherConfig(
-            model=model, optim=OptimConfig(steps=10_000, batch=256, learning_rate=1e-3, compile=True)
+            model=model,
+            optim=OptimConfig(steps=10_000, batch=256, learning_rate=1e-3, compile=True),
         ),
         one_step=OneStepConfig(
             model=replace(model, role='one_step'),
@@ -272,5 +269,3 @@ def _override_one(config: Any, name: str, path: list[str], text: str) -> Any:
 def as_plain(config: Any) -> dict[str, Any]:
     """Turn settings into JSON-able values for the run folder."""
     return asdict(config)
-
-

@@ -73,7 +73,9 @@ class TrainingWindows:
             np.concatenate([np.arange(b, e + 1) for b, e in zip(begins, last)])
         )
         clip_end = np.concatenate([np.full(e - b + 1, n) for b, e, n in zip(begins, last, ends)])
-        self.room = torch.from_numpy(clip_end) - self.starts  # frames from a start to the clip's end
+        self.room = (
+            torch.from_numpy(clip_end) - self.starts
+        )  # frames from a start to the clip's end
 
     @classmethod
     def load(cls, paths: Sequence[Path | str], window: WindowConfig) -> TrainingWindows:
@@ -124,7 +126,9 @@ class TrainingWindows:
         after = torch.minimum(before + 1, room[:, None] - 1)
         first, second = self.frames[start[:, None] + before], self.frames[start[:, None] + after]
         windows = torch.lerp(first, second, share)
-        windows = windows * (1.0 + augmentation.scale * (2.0 * uniform() - 1.0))[:, None, None, None]
+        windows = (
+            windows * (1.0 + augmentation.scale * (2.0 * uniform() - 1.0))[:, None, None, None]
+        )
         flip = uniform() < augmentation.mirror
         windows = torch.where(
             flip[:, None, None, None], mirror_windows(windows, self.skeleton), windows
@@ -136,9 +140,7 @@ class TrainingWindows:
         return windows
 
 
-def synthetic_walk(
-    seconds: float, rate_hz: float, generator: np.random.Generator
-) -> np.ndarray:
+def synthetic_walk(seconds: float, rate_hz: float, generator: np.random.Generator) -> np.ndarray:
     """
     Make up a person who walks along a curve, swinging arms and legs; for tests only.
 
@@ -161,8 +163,9 @@ def synthetic_walk(
     def leg(side: float, swing: np.ndarray) -> list[np.ndarray]:
         bend = np.maximum(np.sin(swing + 1.0), 0.0) * 0.6
         hip = at(zero, side * 0.13, 0.0)
-        knee = hip + 0.45 * size * np.stack((np.sin(0.45 * np.sin(swing)), zero,
-                                             -np.cos(0.45 * np.sin(swing))), axis=1)
+        knee = hip + 0.45 * size * np.stack(
+            (np.sin(0.45 * np.sin(swing)), zero, -np.cos(0.45 * np.sin(swing))), axis=1
+        )
         angle = 0.45 * np.sin(swing) - bend
         ankle = knee + 0.44 * size * np.stack((np.sin(angle), zero, -np.cos(angle)), axis=1)
         return [hip, knee, ankle]
@@ -180,8 +183,14 @@ def synthetic_walk(
     joints += [nose, head, *arm(1.0, phase), *arm(-1.0, phase + np.pi)]
     body = np.stack(joints, axis=1)  # (T, J, 3), ahead, left, up
     cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
-    world = np.stack((cos * body[..., 0] - sin * body[..., 1],
-                      sin * body[..., 0] + cos * body[..., 1], body[..., 2]), axis=-1)
+    world = np.stack(
+        (
+            cos * body[..., 0] - sin * body[..., 1],
+            sin * body[..., 0] + cos * body[..., 1],
+            body[..., 2],
+        ),
+        axis=-1,
+    )
     world[..., :2] += path[:, None]
     world[..., 2] += size * (0.92 + 0.02 * np.cos(2.0 * phase))[:, None]
     return world.astype(np.float32)

@@ -198,9 +198,7 @@ def sampler_for(
             model, loaded.card, loaded.golden, device=where, engine=engine, name=str(weights)
         )
         return Sampler(model, predictor, loaded.card, 1, batch, 'clean')
-    fast = engine == 'bf16' or (
-        engine == 'auto' and (where == 'cuda' or cpu_has_fast_bf16())
-    )
+    fast = engine == 'bf16' or (engine == 'auto' and (where == 'cuda' or cpu_has_fast_bf16()))
     if fast:
         model.denoiser.to(torch.bfloat16)
     completion = loaded.card.get('completion', 'clean')

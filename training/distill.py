@@ -269,7 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pool = pool_of(run, chain)
     one_step = distil_one_step(run, chain, pool, teacher)
     distil_swiftdiff(run, chain, pool, one_step)
-    print(f'wrote {run.folder / "one_step.safetensors"} and {run.folder / "swiftdiff.safetensors"}')
+    print(
+        f'wrote {run.folder / "one_step.safetensors"} and {run.folder / "swiftdiff.safetensors"}'
+    )
 
 
 if __name__ == '__main__':

@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             torch.manual_seed(0)
             config = preset(options.preset).swiftdiff.model
             model = MotionModel(replace(config), H36M17)
-            torch.nn.init.normal_(model.denoiser.out.weight, std=0.01)  # type: ignore[arg-type]
+            torch.nn.init.normal_(model.denoiser.get_parameter('out.weight'), std=0.01)
             card = {'what': 'untrained weights, for trying things out'}
             save_weights(options.random, model, card, golden_pair(model))
             print(f'wrote {options.random}')

@@ -106,8 +106,8 @@ def _rate(step: int, optim: OptimConfig) -> float:
 
 @torch.no_grad()
 def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    targets = list(averaged.parameters())
-    sources = [parameter.detach() for parameter in network.parameters()]
+    targets: list[Tensor] = list(averaged.parameters())
+    sources: list[Tensor] = [parameter.detach() for parameter in network.parameters()]
     torch._foreach_lerp_(targets, sources, 1.0 - decay)
 
 

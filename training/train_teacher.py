@@ -11,13 +11,13 @@ from torch import nn, Tensor
 from motion_predictor.model import MotionModel
 from motion_predictor.schedule import target_of
 from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import save_weights
 from training.config import ChainConfig, TeacherConfig
 from training.diffusion import add_noise
 from training.fitting import fit
+from training.losses import coefficient_weights
 from training.pool import EncodedPool
 from training.runs import card_of, parse_run, pool_of, Run
-from training.losses import coefficient_weights
-from motion_predictor.weights import save_weights
 
 EXAMPLE = """
 example, the seconds-long preset on synthetic walks:
