@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Callable
+import signal
 import sys
 import threading
 import time
@@ -269,6 +270,9 @@ class ReplayNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until Ctrl-C, or until a recording that does not loop has been played."""
+    # rclpy's own handlers end the loop below; no KeyboardInterrupt in the midst of something.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: None)
     rclpy.init(args=args)
     node = None
     try:
@@ -278,12 +282,18 @@ def main(args: list[str] | None = None) -> int:
     except MotionPredictorError as error:
         print(f'replay: {error}', file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
+    except Exception:
+        if rclpy.ok():  # else the context went away while the executor was using it
+            raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        # `ros2 launch` repeats Ctrl-C: a second one must not kill us while Python winds down.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     return 0
 
 
