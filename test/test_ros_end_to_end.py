@@ -33,7 +33,7 @@ from motion_predictor.messages import decode_predictions, DecodedPredictions
 from motion_predictor.replay import pose_array
 
 SAMPLES = 6
-NODE = 'motion_predictor.node'
+NODE = 'motion_predictor'
 REPLAY = 'motion_predictor.replay'
 
 
@@ -103,7 +103,8 @@ def running(weights: Path, refused: dict[str, Any]) -> Iterator[Running]:
     listener = Listener()
     with process(NODE, parameters, **dict.fromkeys(variables, profile)) as node:
         yield Running(listener, node)
-        node.send_signal(signal.SIGINT)
+        for _ in range(2):  # as `ros2 launch` does after a terminal has
+            node.send_signal(signal.SIGINT)
         output, _ = node.communicate(timeout=PATIENCE_S)
         listener.close()
     assert node.returncode == 0, output
