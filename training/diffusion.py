@@ -15,6 +15,7 @@ from motion_predictor.model import History, MotionModel
 from motion_predictor.predictor import cpu_has_fast_bf16, Predictor
 from motion_predictor.schedule import ddim_steps, to_eps, to_x0
 from motion_predictor.weights import load_weights
+from training.fitting import compiled_network
 
 COMPLETIONS = ('none', 'clean')
 
@@ -136,16 +137,17 @@ class Sampler:
         flat = torch.from_numpy(noise).to(device).flatten(0, 1)
         condition = history.condition.repeat_interleave(samples, dim=0)
         padded = padded_state(self.model, history).repeat_interleave(samples, dim=0)
+        size = -(-len(flat) // -(-len(flat) // self.batch))  # even parts, each within the batch
         parts = [
             ddim(
                 self.model,
-                flat[i : i + self.batch],
-                condition[i : i + self.batch],
-                padded[i : i + self.batch],
+                flat[i : i + size],
+                condition[i : i + size],
+                padded[i : i + size],
                 steps=self.ddim_steps,
                 completion=self.completion,
             )
-            for i in range(0, len(flat), self.batch)
+            for i in range(0, len(flat), size)
         ]
         white = torch.cat(parts).unflatten(0, (-1, samples))
         return self.model.decode(white, history).cpu().numpy()
@@ -177,6 +179,7 @@ def sampler_for(
     ddim_steps: int = 100,
     engine: str = 'auto',
     batch: int = 256,
+    compiled: bool = False,
 ) -> Sampler:
     """
     Load any weights file as a sampler.
@@ -186,6 +189,8 @@ def sampler_for(
     :param ddim_steps: the teacher's sampling steps.
     :param engine: 'auto', 'fp32' or 'bf16', as for the Predictor.
     :param batch: samples of the teacher that go through the network at once.
+    :param compiled: compile the teacher's network where a C++ compiler is found; pays from a few
+        thousand samples on.
     :raises WeightsError: if the file is missing or damaged.
     """
     loaded = load_weights(weights)
@@ -201,5 +206,7 @@ def sampler_for(
     fast = engine == 'bf16' or (engine == 'auto' and (where == 'cuda' or cpu_has_fast_bf16()))
     if fast:
         model.denoiser.to(torch.bfloat16)
+    if compiled:
+        model.denoiser = compiled_network(model.denoiser)
     completion = loaded.card.get('completion', 'clean')
     return Sampler(model, None, loaded.card, ddim_steps, batch, completion)

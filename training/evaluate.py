@@ -361,8 +361,14 @@ def _predict(
     batch = options.batch or (160 if where == 'cuda' else 20)
     # on a processor the sampler's own batch fits the caches
     large = {'batch': batch * options.samples} if where == 'cuda' else {}
+    windows = sum(len(file.chosen) for file in files)
     sampler = sampler_for(
-        model.path, device=where, ddim_steps=options.ddim_steps, engine=options.engine, **large
+        model.path,
+        device=where,
+        ddim_steps=options.ddim_steps,
+        engine=options.engine,
+        compiled=windows * options.samples * options.ddim_steps > 1_000_000,
+        **large,
     )
     facts: dict[str, Any] = {
         'model': model.name,

@@ -61,7 +61,7 @@ def fit(
         optimizer.load_state_dict(saved['optimizer'])
         begin = int(saved['step'])
     fast = device == 'cuda' or cpu_has_fast_bf16()
-    compiled = _compiled(network) if optim.compile else network
+    compiled = compiled_network(network) if optim.compile else network
     with SummaryWriter(str(folder / 'tensorboard')) as logs:
         bar = tqdm(range(begin, optim.steps), initial=begin, total=optim.steps, desc=title)
         for step in bar:
@@ -111,8 +111,9 @@ def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(targets, sources, 1.0 - decay)
 
 
-def _compiled(network: nn.Module) -> nn.Module:
+def compiled_network(network: nn.Module) -> nn.Module:
+    """Compile a network with torch.compile, or say that there is no C++ compiler for it."""
     if shutil.which('g++') is None and shutil.which('clang++') is None:
-        print('no C++ compiler found: training without torch.compile', file=sys.stderr)
+        print('no C++ compiler found: going on without torch.compile', file=sys.stderr)
         return network
     return torch.compile(network)  # type: ignore[return-value]
