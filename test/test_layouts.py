@@ -65,6 +65,7 @@ def standing(source: Layout) -> np.ndarray:
 
 def expected_pose() -> np.ndarray:
     """Give the same in the model's joints."""
+
     def of(joint: str) -> tuple[float, float, float]:
         if joint in MODEL_PLACES:
             return MODEL_PLACES[joint]
@@ -184,9 +185,7 @@ def test_without_ears_or_nose_the_head_follows_the_spine() -> None:
 @given(st.data())
 def test_nothing_that_a_tracker_sends_gives_nan(data: st.DataObject) -> None:
     source = LAYOUTS[data.draw(st.sampled_from(sorted(LAYOUTS)))]
-    numbers = st.one_of(
-        st.floats(width=32), st.just(0.0), st.floats(-3, 3), st.just(float('nan'))
-    )
+    numbers = st.one_of(st.floats(width=32), st.just(0.0), st.floats(-3, 3), st.just(float('nan')))
     values = data.draw(
         st.lists(numbers, min_size=3 * source.num_joints, max_size=3 * source.num_joints)
     )
