@@ -242,7 +242,8 @@ class ReplayNode(Node):
                 frame, self.loops = 0, self.loops + 1
                 self.get_logger().info(f'{self._progress()}; from the beginning again')
         # nobody left: what a tracker says when people have gone
-        self._publish([np.full_like(poses[0], np.nan) for poses in people], None, count=False)
+        nobody = [np.full_like(poses[0], np.nan) for poses in people]
+        self._publish(nobody, began_ns + int(pass_s * 1e9), count=False)
         self.get_logger().info(f'{self._progress()}; finished')
         self.finished.set()
 
@@ -252,12 +253,10 @@ class ReplayNode(Node):
             f'{self.loops} loops'
         )
 
-    def _publish(
-        self, people: list[np.ndarray], media_ns: int | None, *, count: bool = True
-    ) -> None:
+    def _publish(self, people: list[np.ndarray], media_ns: int, *, count: bool = True) -> None:
         message = self._encode(people)
         stamp_ns = self.get_clock().now().nanoseconds
-        if self._clock_publisher is not None and media_ns is not None:
+        if self._clock_publisher is not None:
             stamp_ns = media_ns
             self._clock_publisher.publish(Clock(clock=ns_to_stamp(stamp_ns)))
         stamp = ns_to_stamp(stamp_ns)
