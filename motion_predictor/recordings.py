@@ -644,6 +644,7 @@ _BVH_NAMES: dict[str, tuple[str, ...]] = {
 }
 _BVH_UNITS_M = {'m': 1.0, 'cm': 0.01, 'mm': 0.001, 'inch': 0.0254, 'CMU (inch / 0.45)': 0.056444}
 _ADULT_LEG_M = 0.85
+MAX_JOINT_SPEED_M_S = 20.0
 _HEAD_TOP_M = 0.11  # from the top of the neck, where a file has no end of the head
 
 
@@ -662,6 +663,8 @@ class _Bvh:
 def read_bvh(path: Path, units_scale: float = 0.0) -> Recording:
     """
     Read a BVH file of one person, with the joint names of CMU, Mixamo, LaFAN or Xsens exports.
+
+    The T-pose that many files begin with is left out where the motion does not start from it.
 
     :param path: the file.
     :param units_scale: metres per unit; 0 takes the usual unit that gives the likeliest legs.
@@ -710,12 +713,17 @@ def read_bvh(path: Path, units_scale: float = 0.0) -> Recording:
             np.linalg.norm(nose - thorax, axis=-1, keepdims=True), 1e-9
         )
         poses[:, joint_of('Head')] = nose + _HEAD_TOP_M * upward
+    remark = ''
+    if len(poses) > 2:
+        leap_m = float(np.linalg.norm(poses[1] - poses[0], axis=-1).max())
+        if leap_m > MAX_JOINT_SPEED_M_S * bvh.frame_time_s:
+            poses, remark = poses[1:], '; first pose left out, far from the second'
     return Recording(
         name=path.stem,
         layout=H36M17.name,
         rate_hz=1.0 / bvh.frame_time_s,
         persons={'0': poses.astype(np.float32)},
-        source=f'BVH {path.name} (unit {unit}; {"xyz"[axis]} up)',
+        source=f'BVH {path.name} (unit {unit}; {"xyz"[axis]} up{remark})',
     )
 
 

@@ -189,6 +189,16 @@ def test_bvh_rotations_apply_in_the_order_of_the_channels(tmp_path: Path) -> Non
     np.testing.assert_allclose(thigh, [0, 7.2 * 0.056444, 0], atol=1e-5)  # ahead, after turning
 
 
+def test_a_t_pose_before_the_motion_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / 'posed.bvh'
+    path.write_text(bvh_text([{}, {1: 17.0}, {1: 17.1}, {1: 17.2}]))
+    recording = open_recording(path)
+    assert recording.num_frames == 3
+    assert 'first pose left out' in recording.source
+    path.write_text(bvh_text([{1: 17.0}, {1: 17.1}, {1: 17.2}]))
+    assert open_recording(path).num_frames == 3
+
+
 def test_units_of_a_bvh_can_be_given(tmp_path: Path) -> None:
     path = tmp_path / 'rest.bvh'
     path.write_text(bvh_text([{1: 17.0}]))
