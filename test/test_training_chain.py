@@ -44,7 +44,7 @@ def test_the_debug_chain_ends_in_weights_that_predict(chain_run: Path) -> None:
 
 def test_training_makes_the_teacher_better_than_an_untrained_one(chain_run: Path) -> None:
     chain = preset('debug')
-    run = Run(chain_run, (), 'cpu')
+    run = Run(chain_run, (), 'cpu', ())
     pool = pool_of(run, chain)
     trained = load_weights(chain_run / 'teacher.safetensors').model
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def test_distillation_changes_the_student_and_not_the_teacher(chain_run: Path) -
     one_step = load_weights(chain_run / 'one_step.safetensors').model.denoiser.state_dict()
     assert any(not torch.equal(teacher[name], one_step[name]) for name in teacher)
     chain = preset('debug')
-    pool = pool_of(Run(chain_run, (), 'cpu'), chain)
+    pool = pool_of(Run(chain_run, (), 'cpu', ()), chain)
     model = load_weights(chain_run / 'one_step.safetensors').model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     student = load_weights(chain_run / 'swiftdiff.safetensors').model
@@ -113,7 +113,7 @@ def test_a_dry_run_prints_the_settings_and_makes_no_folder(
 
 def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
     chain = preset('debug')
-    pool = pool_of(Run(tmp_path, (), 'cpu'), chain)
+    pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)
     optim = replace(chain.teacher.optim, steps=12, save_every=6, log_every=1)
 
     def losses_of(stop_at: int | None, folder: Path) -> list[float]:

@@ -184,8 +184,8 @@ def _small() -> ChainConfig:
         ),
         swiftdiff=SwiftDiffConfig(
             model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
-            optim=OptimConfig(steps=5_000, batch=64, learning_rate=1e-3, compile=True),
-            samples=32,
+            optim=OptimConfig(steps=3_000, batch=80, learning_rate=1e-3, compile=True),
+            samples=20,
             matched=3,
             real=1.0,
         ),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 import copy
 from pathlib import Path
+import sys
 
 from safetensors.torch import load_file, save_file
 import torch
 from torch import nn, Tensor
 from tqdm import tqdm
 
-from motion_predictor.errors import ConfigError
+from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.normalization import Whitening
 from motion_predictor.predictor import cpu_has_fast_bf16
@@ -23,7 +24,7 @@ from training.diffusion import ddim
 from training.fitting import fit
 from training.losses import best_of_samples, coefficient_weights, displacement_errors
 from training.pool import EncodedPool
-from training.runs import card_of, parse_run, pool_of, Run
+from training.runs import card_of, open_stage, parse_run, pool_of, Run
 
 EXAMPLE = """
 example, after training.train_teacher with the same preset and run folder:
@@ -46,6 +47,7 @@ def distil_one_step(
     :returns: the one-step teacher, also written to ``one_step.safetensors``.
     """
     config = chain.one_step
+    folder = open_stage(run, chain, 'one_step')
     torch.manual_seed(chain.seed + 1)
     whitening = pool.state_whitening, pool.condition_whitening
     student = MotionModel(config.model, H36M17, *whitening).to(run.device)
@@ -64,7 +66,6 @@ def distil_one_step(
         x_0 = to_x0(config.model.prediction, output, x_t, alpha_bar)
         return {'loss': (weights * (x_0 - target[rows]).square()).mean()}
 
-    folder = run.folder / 'one_step'
     student.denoiser = fit(
         student.denoiser,
         losses,
@@ -150,6 +151,7 @@ def distil_swiftdiff(
     :returns: SwiftDiff, also written to ``swiftdiff.safetensors``.
     """
     config = chain.swiftdiff
+    folder = open_stage(run, chain, 'swiftdiff')
     torch.manual_seed(chain.seed + 2)
     whitening = pool.state_whitening, pool.condition_whitening
     student = MotionModel(config.model, H36M17, *whitening).to(run.device)
@@ -159,7 +161,7 @@ def distil_swiftdiff(
         student.denoiser,
         losses,
         config.optim,
-        run.folder / 'swiftdiff',
+        folder,
         seed=chain.seed + 2,
         title='swiftdiff',
         device=run.device,
@@ -261,17 +263,22 @@ def load_stage(run: Run, name: str, before: str) -> MotionModel:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb: both stages, each continued where it stopped."""
-    run, chain = parse_run('training.distill', __doc__, EXAMPLE, arguments)
+    stages = ('one_step', 'swiftdiff')
+    run, chain = parse_run('training.distill', __doc__, EXAMPLE, arguments, stages)
     try:
-        teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
-    except ConfigError as error:
-        raise SystemExit(f'training.distill: {error}') from None
-    pool = pool_of(run, chain)
-    one_step = distil_one_step(run, chain, pool, teacher)
-    distil_swiftdiff(run, chain, pool, one_step)
-    print(
-        f'wrote {run.folder / "one_step.safetensors"} and {run.folder / "swiftdiff.safetensors"}'
-    )
+        if 'one_step' in run.stages:
+            teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
+            open_stage(run, chain, 'one_step')
+            pool = pool_of(run, chain)
+            one_step = distil_one_step(run, chain, pool, teacher)
+        else:
+            one_step = load_stage(run, 'one_step', 'python -m training.distill --stages one_step')
+            pool = pool_of(run, chain)
+        if 'swiftdiff' in run.stages:
+            distil_swiftdiff(run, chain, pool, one_step)
+    except MotionPredictorError as error:
+        sys.exit(f'training.distill: {error}')
+    print('wrote ' + ' and '.join(str(run.folder / f'{s}.safetensors') for s in run.stages))
 
 
 if __name__ == '__main__':

@@ -21,6 +21,8 @@ from training.data import synthetic_walk, TrainingWindows
 from training.pool import encode_pool, EncodedPool
 from training.windows import recordings_folder
 
+STAGES = ('teacher', 'one_step', 'swiftdiff')
+
 
 @dataclass(frozen=True)
 class Run:
@@ -30,18 +32,25 @@ class Run:
     data: tuple[Path, ...]
     """Recordings in the cmu17 format; none means synthetic walks."""
     device: str
+    stages: tuple[str, ...]
+    """What this call of a verb trains."""
 
 
 def parse_run(
-    program: str, purpose: str | None, example: str, arguments: Sequence[str] | None
+    program: str,
+    purpose: str | None,
+    example: str,
+    arguments: Sequence[str] | None,
+    stages: tuple[str, ...],
 ) -> tuple[Run, ChainConfig]:
     """
-    Read a verb's options, print and exit on ``--dry-run``, and open its run folder.
+    Read a verb's options; print the settings and exit on ``--dry-run``.
 
     :param program: as the user calls it.
     :param purpose: one line.
     :param example: worked examples for ``--help``.
     :param arguments: of the command line, None for the process's own.
+    :param stages: what the verb trains; where it is more than one, ``--stages`` chooses.
     :raises SystemExit: on unusable options, with a message that says what would do.
     """
     parser = argparse.ArgumentParser(
@@ -69,6 +78,9 @@ def parse_run(
         help='change single settings, as teacher.optim.steps=500',
     )
     parser.add_argument('--dry-run', action='store_true', help='print the settings and stop')
+    parser.set_defaults(stages=stages)
+    if len(stages) > 1:
+        parser.add_argument('--stages', nargs='+', choices=stages, help='these alone')
     options = parser.parse_args(arguments)
     try:
         changes = dict(_split(text) for text in options.set)
@@ -81,9 +93,8 @@ def parse_run(
         device = options.device
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        run = Run(options.run or Path('runs') / options.preset, data, device)
-        digests = {path.parent.name + '/' + path.name: file_digest(path) for path in data}
-        open_run(run.folder, {'data': digests, **as_plain(chain)})
+        folder = options.run or Path('runs') / options.preset
+        run = Run(folder, data, device, tuple(options.stages))
     except MotionPredictorError as error:
         sys.exit(f'{program}: {error}')
     return run, chain
@@ -112,6 +123,24 @@ def _data(options: argparse.Namespace) -> tuple[Path, ...]:
             'MOTION_PREDICTOR_DATA'
         )
     return tuple(found)
+
+
+def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
+    """
+    Make a stage's folder, or check that what it holds was made with the same settings.
+
+    A stage depends on the data, on what all stages share, and on the stages before it: a later
+    one can be tried again with other settings without training the earlier ones anew.
+
+    :param stage: 'teacher', 'one_step' or 'swiftdiff'.
+    :returns: the stage's folder.
+    :raises ConfigError: if it holds a run with other settings.
+    """
+    later = STAGES[STAGES.index(stage) + 1 :]
+    settings = {name: value for name, value in as_plain(chain).items() if name not in later}
+    digests = {f'{path.parent.name}/{path.name}': file_digest(path) for path in run.data}
+    open_run(run.folder / stage, {'data': digests, **settings})
+    return run.folder / stage
 
 
 def training_windows(run: Run, chain: ChainConfig) -> TrainingWindows:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+import sys
 
 import torch
 from torch import nn, Tensor
 
+from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.schedule import target_of
 from motion_predictor.skeleton import H36M17
@@ -17,7 +19,7 @@ from training.diffusion import add_noise
 from training.fitting import fit
 from training.losses import coefficient_weights
 from training.pool import EncodedPool
-from training.runs import card_of, parse_run, pool_of, Run
+from training.runs import card_of, open_stage, parse_run, pool_of, Run
 
 EXAMPLE = """
 example, the seconds-long preset on synthetic walks:
@@ -38,11 +40,11 @@ def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionMode
     :returns: the averaged model, the one that is used from here on.
     """
     config = chain.teacher
+    folder = open_stage(run, chain, 'teacher')
     torch.manual_seed(chain.seed)
     model = MotionModel(config.model, H36M17, pool.state_whitening, pool.condition_whitening)
     model.to(run.device)
     losses = TeacherLoss(config, model, pool)
-    folder = run.folder / 'teacher'
     model.denoiser = fit(
         model.denoiser,
         losses,
@@ -89,8 +91,12 @@ class TeacherLoss:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb."""
-    run, chain = parse_run('training.train_teacher', __doc__, EXAMPLE, arguments)
-    train_teacher(run, chain, pool_of(run, chain))
+    run, chain = parse_run('training.train_teacher', __doc__, EXAMPLE, arguments, ('teacher',))
+    try:
+        open_stage(run, chain, 'teacher')
+        train_teacher(run, chain, pool_of(run, chain))
+    except MotionPredictorError as error:
+        sys.exit(f'training.train_teacher: {error}')
     print(f'wrote {Path(run.folder) / "teacher.safetensors"}')
 
 
