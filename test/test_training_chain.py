@@ -198,3 +198,18 @@ def test_bad_settings_are_refused_by_name(setting: str, message: str) -> None:
     name, value = setting.split('=')
     with pytest.raises(ConfigError, match=message):
         override(preset('debug'), {name: value})
+
+
+def test_the_papers_own_settings_go_through_the_whole_chain(tmp_path: Path) -> None:
+    paper = {'prediction': 'eps', 'condition': 'padded', 'residual': 'false'}
+    settings = ['whiten=false', 'teacher.metric_weight=0', 'one_step.metric_weight=0', 'pool=64']
+    for stage in ('teacher', 'one_step', 'swiftdiff'):
+        settings += [f'{stage}.model.{name}={value}' for name, value in paper.items()]
+        settings += [f'{stage}.optim.steps=3', f'{stage}.model.t_star=951']
+    options = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', *settings]
+    train_teacher.main(options)
+    distill.main(options)
+    predictor = Predictor.load(tmp_path / 'swiftdiff.safetensors', device='cpu')
+    assert predictor.model.config.prediction == 'eps'
+    walk = synthetic_walk(0.5, 50.0, np.random.default_rng(3))
+    assert np.isfinite(predictor.predict(walk, samples=3).futures).all()

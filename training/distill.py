@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model import MotionModel
-from motion_predictor.normalization import Whitening
 from motion_predictor.predictor import cpu_has_fast_bf16
 from motion_predictor.schedule import to_x0
 from motion_predictor.skeleton import H36M17
@@ -95,7 +94,6 @@ def make_pairs(
     teacher = copy.deepcopy(teacher)
     if fast and config.optim.bf16:
         teacher.denoiser.to(torch.bfloat16)
-    still = padded_state_of(teacher, pool)
     files = range((config.pairs + PAIRS_A_FILE - 1) // PAIRS_A_FILE)
     parts: list[dict[str, Tensor]] = []
     for number in tqdm(files, desc='teacher pairs', unit='file'):
@@ -111,7 +109,7 @@ def make_pairs(
                     teacher,
                     noise[i : i + 256].to(run.device),
                     pool.condition[chosen[i : i + 256].to(run.device)],
-                    still,
+                    pool.padded_of(chosen[i : i + 256].to(run.device)),
                     steps=config.teacher_steps,
                     completion=chain.teacher.completion,
                 ).cpu()
@@ -124,18 +122,6 @@ def make_pairs(
     joined = [torch.cat([part[name] for part in parts]) for name in ('chosen', 'noise', 'end')]
     chosen, noise, end = (values.to(run.device) for values in joined)
     return chosen, noise, end
-
-
-def padded_state_of(model: MotionModel, pool: EncodedPool) -> Tensor:
-    """
-    Give the padded windows' state where it is the same for all (residual states).
-
-    :raises ConfigError: if the model does not diffuse residuals; completion would need each
-        window's own.
-    """
-    if not model.config.residual:
-        raise ConfigError('residual=False: distillation on a pool needs residual states')
-    return model.state.apply(torch.zeros_like(pool.state[:1]))
 
 
 def distil_swiftdiff(
@@ -242,11 +228,6 @@ class SwiftDiffLoss:
         square = self._features(difference).square()
         pose, root = square[..., 3:].sum(dim=-1), square[..., :3].sum(dim=-1)
         return (pose + self.config.root * root).mean(dim=-1)
-
-
-def whitening_of(model: MotionModel) -> tuple[Whitening, Whitening]:
-    """Give a model's whitening of states and of conditions."""
-    return model.state, Whitening(model.condition_mean, model.condition_scale)
 
 
 def load_stage(run: Run, name: str, before: str) -> MotionModel:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from motion_predictor.config import ModelConfig
 from motion_predictor.model import MotionModel
-from motion_predictor.normalization import to_features, Whitening
+from motion_predictor.normalization import Whitening
 from training.data import Augmentation, TrainingWindows
 
 
@@ -19,17 +19,29 @@ class EncodedPool:
     """
     Windows as the denoiser sees them, whitened, and the whitening that was fitted to them.
 
-    ``state`` (N, K, D), ``condition`` (N, C, D), float32.
+    ``state`` (N, K, D), ``condition`` (N, C, D), float32. ``padded`` is the state of each window
+    padded with its last observed pose, (N, K, D), or (1, K, D) where states are residual and it
+    is the same for all.
     """
 
     state: Tensor
     condition: Tensor
+    padded: Tensor
     state_whitening: Whitening
     condition_whitening: Whitening
 
     def __len__(self) -> int:
         """Count the windows."""
         return len(self.state)
+
+    def padded_of(self, chosen: Tensor) -> Tensor:
+        """
+        Give the padded states of some windows.
+
+        :param chosen: their numbers, ``(B,)``.
+        :returns: broadcastable to ``(B, K, D)``.
+        """
+        return self.padded if len(self.padded) == 1 else self.padded[chosen]
 
 
 def encode_pool(
@@ -61,6 +73,7 @@ def encode_pool(
     channels = 3 * windows.skeleton.num_joints
     state = torch.empty(count, keep, channels)
     condition = torch.empty(count, rows, channels)
+    padded = torch.zeros(1 if config.residual else count, keep, channels)
     past = config.window.observed_frames
     for begin in tqdm(range(0, count, chunk), desc='encode windows', unit='chunk'):
         size = min(chunk, count - begin)
@@ -68,22 +81,13 @@ def encode_pool(
         history = model.observe(drawn[:, :past])
         state[begin : begin + size] = model.encode(drawn, history)
         condition[begin : begin + size] = history.condition
+        if not config.residual:
+            padded[begin : begin + size] = history.padded
     if whiten:
         fitted = Whitening.fit(state), Whitening.fit(condition)
     else:
         fitted = Whitening.identity(keep, channels), Whitening.identity(rows, channels)
     state.sub_(fitted[0].mean).div_(fitted[0].scale)
+    padded.sub_(fitted[0].mean).div_(fitted[0].scale)
     condition.sub_(fitted[1].mean).div_(fitted[1].scale)
-    return EncodedPool(state.to(device), condition.to(device), *fitted)
-
-
-def future_features(window: Tensor, model: MotionModel) -> Tensor:
-    """
-    Give a real future in the person's own frame, as ``MotionModel.decode_features`` gives it.
-
-    :param window: metres, ``(P, T, J, 3)``.
-    :returns: root and root-relative pose, metres, ``(P, T_fut, D)``.
-    """
-    past = model.config.window.observed_frames
-    frame = model.observe(window[:, :past]).frame
-    return to_features(frame.enter(window[:, past:]))
+    return EncodedPool(state.to(device), condition.to(device), padded.to(device), *fitted)
