@@ -120,6 +120,9 @@ class ModelConfig:
     """How many frequencies of the observed part are given when condition is 'observed'."""
     residual: bool = True
     """Diffuse the difference from the padded window instead of the window itself."""
+    join_s: float = 0.0
+    """How the future is joined to the past. 0: by TransFusion's completion, once. Above 0: the
+    difference between the last observed pose and the decoded one fades within this time."""
     diffusion_steps: int = 1000
     t_star: int = 991
     """Level at which a one-step model starts from pure noise."""
@@ -141,6 +144,7 @@ class ModelConfig:
             self.condition_keep,
             f'lie in 1..{self.window.observed_frames} (observed_frames)',
         )
+        _require(0.0 <= self.join_s <= 10.0, 'join_s', self.join_s, 'lie in 0..10 seconds')
         _require(
             10 <= self.diffusion_steps <= 10_000,
             'diffusion_steps',

@@ -55,7 +55,7 @@ class WindowTransform:
 
     ``pad``      (K, T_obs): observed frames -> coefficients, padded with the last pose.
     ``observe``  (C, T_obs): observed frames -> lowest C frequencies of that part alone.
-    ``complete`` (T_fut, K): coefficients -> future, after the history has been put back once.
+    ``complete`` (T_fut, K): coefficients -> future, joined to the history.
     ``recall``   (T_fut, T_obs): the observed frames' own share in that future.
     ``full``     (K, T): a whole window -> coefficients.
     """
@@ -67,23 +67,37 @@ class WindowTransform:
     full: Tensor
 
     @classmethod
-    def build(cls, window: WindowConfig, observed_keep: int) -> WindowTransform:
+    def build(
+        cls, window: WindowConfig, observed_keep: int, join_s: float = 0.0
+    ) -> WindowTransform:
         """
         Build the maps of a window.
 
         :param window: gives T_obs, T_fut and K.
         :param observed_keep: C, how many frequencies of the observed part the model is given.
+        :param join_s: 0 joins the future to the past by TransFusion's completion; above 0, by
+            the last observed pose's difference from the decoded one, fading as
+            ``exp(-t / join_s)``.
         """
         past, keep = window.observed_frames, window.dct_keep
         low = dct_matrix(window.total_frames)[:keep]  # (K, T)
         pad = low[:, :past].clone()
         pad[:, -1] += low[:, past:].sum(dim=1)
         future = low[:, past:].T  # (T_fut, K)
+        if join_s > 0.0:
+            frame = torch.arange(1, window.future_frames + 1, dtype=torch.float64)
+            fade = torch.exp(-frame / (join_s * window.rate_hz))[:, None]
+            complete = future - fade * low[:, past - 1]
+            recall = torch.zeros(window.future_frames, past, dtype=torch.float64)
+            recall[:, -1:] = fade
+        else:
+            complete = future @ (future.T @ future)
+            recall = future @ low[:, :past]
         return cls(
             pad=pad.float(),
             observe=dct_matrix(past)[:observed_keep].float(),
-            complete=(future @ (future.T @ future)).float(),
-            recall=(future @ low[:, :past]).float(),
+            complete=complete.float(),
+            recall=recall.float(),
             full=low.float(),
         )
 
@@ -93,10 +107,11 @@ class WindowTransform:
 
     def future(self, coefficients: Tensor, observed: Tensor) -> Tensor:
         """
-        Complete the history once and decode the future (TransFusion's completion, one step).
+        Decode the future and join it to the history; see :meth:`build`.
 
-        The window that the coefficients stand for gets its observed frames replaced by the real
-        ones, is encoded again, decoded, and its future kept; all of it is linear.
+        TransFusion's completion: the window that the coefficients stand for gets its observed
+        frames replaced by the real ones, is encoded again, decoded, and its future kept. Either
+        way of joining is linear.
 
         :param coefficients: K lowest frequencies of the whole window, ``(..., K, D)``.
         :param observed: the real observed frames, broadcastable ``(..., T_obs, D)``.

@@ -270,6 +270,15 @@ class PoseHistory:
         return float(np.median(np.diff(stamps))) * _NS if len(stamps) > 1 else None
 
     @property
+    def newest_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """The newest pose, metres (J, 3), and which of its joints were seen, bool (J,)."""
+        if not len(self):
+            joints = self.skeleton.num_joints
+            return np.zeros((joints, 3)), np.zeros(joints, dtype=bool)
+        index = self._poses.stop - 1
+        return self._poses.xyz[index].copy(), self._poses.valid[index].copy()
+
+    @property
     def newest_root(self) -> np.ndarray | None:
         """Where the person was last: the root joint, or the mean of those seen; metres (3,)."""
         return self._root(self._poses.stop - 1) if len(self) else None

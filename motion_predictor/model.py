@@ -66,7 +66,7 @@ class MotionModel(nn.Module):
         self.register_buffer('state_scale', state.scale)
         self.register_buffer('condition_mean', condition.mean)
         self.register_buffer('condition_scale', condition.scale)
-        maps = WindowTransform.build(config.window, config.condition_keep)
+        maps = WindowTransform.build(config.window, config.condition_keep, config.join_s)
         for name in maps.__annotations__:
             self.register_buffer(f'map_{name}', getattr(maps, name), persistent=False)
         alpha_bar = cosine_alpha_bar(config.diffusion_steps).float()
@@ -121,7 +121,7 @@ class MotionModel(nn.Module):
 
     def decode_features(self, white: Tensor, history: History) -> Tensor:
         """
-        Complete the history once and decode the future, in each person's own frame.
+        Decode the future and join it to the history, in each person's own frame.
 
         :param white: whitened states, ``(P, S, K, D)``.
         :param history: of the P windows.

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _NS = 1e-9
 _MAX_HELD = 64
 _FAR_FROM_ORIGIN_M = 100.0  # float32 would lose hundredths of a millimetre from here on
+_MAX_SPEED_M_S = 10.0  # of most joints at once; who is further off is somebody else
+_MAX_ERROR_M = 0.3  # a tracker's own, on top of that
+_MIN_COMMON_JOINTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,8 @@ class ObserveOutcome(Enum):
     WITHOUT_BODY = 'without_body'
     HELD = 'held'
     """Far back in time: stored if those after it show that time has begun anew."""
+    ELSEWHERE = 'elsewhere'
+    """Further off than anybody moves: dropped; the next one there is of somebody new."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,10 @@ class OnlineCounters:
     persons_evicted: int = 0
     """Dropped because too many others were seen since."""
     persons_reassociated: int = 0
+    persons_replaced: int = 0
+    """An id went on elsewhere: it was given to somebody else, who begins anew."""
+    observations_elsewhere: int = 0
+    """Dropped, since nobody moves so far in the time."""
     snapshots: int = 0
     predictions: int = 0
     """Calls of the model."""
@@ -219,6 +228,8 @@ class _Person:
     """The caller's clock when the last pose came."""
     may_be_known: bool = True
     """Still to be compared with those who vanished."""
+    was_elsewhere: bool = False
+    """The latest observation was too far off to be of this person."""
 
 
 class OnlinePredictor:
@@ -282,7 +293,6 @@ class OnlinePredictor:
         self.samples = samples
         self.seed = seed
         self._reference = reference
-        self._max_tracked = max(4 * max_persons, 16)
         self._lock = threading.Lock()
         self._persons: dict[str, _Person] = {}
         self._held: list[tuple[Observation, int | None]] = []
@@ -504,6 +514,14 @@ class OnlinePredictor:
         xyz, valid = self._to_model(observation)
         name = observation.person
         person = self._persons.get(name)
+        if person is not None and _is_elsewhere(person.history, observation.stamp_ns, xyz, valid):
+            self._counters.observations_elsewhere += 1
+            if not person.was_elsewhere:  # once may be a slip of the tracker
+                person.was_elsewhere = True
+                return ObserveOutcome.ELSEWHERE
+            self._counters.persons_replaced += 1
+            self._drop(name)
+            person = None
         if person is None:
             history = PoseHistory(
                 self.predictor.window,
@@ -516,6 +534,7 @@ class OnlinePredictor:
         if not outcome.accepted:
             return _OUTCOMES[outcome]
         person.arrival_ns = now_ns
+        person.was_elsewhere = False
         if name not in self._persons:
             self._counters.persons_appeared += 1
             self._persons[name] = person
@@ -536,7 +555,7 @@ class OnlinePredictor:
         return (xyz, valid) if self.layout is None else self.layout.to_model(xyz, valid)
 
     def _evict(self, newcomer: str) -> None:
-        if len(self._persons) <= self._max_tracked:
+        if len(self._persons) <= max(4 * self.max_persons, 16):
             return
         name = min(
             (other for other in self._persons if other != newcomer),
@@ -564,6 +583,8 @@ class OnlinePredictor:
             if now_ns is not None and person.arrival_ns is not None:
                 # By arrival, so that a tracker whose clock is off is not always stale.
                 absent = now_ns - person.arrival_ns
+                if absent < 0:  # the clock was set back: count from now
+                    person.arrival_ns = now_ns
             else:
                 absent = (self._newest_ns or 0) - (newest or 0)
             if absent > timeout:
@@ -628,6 +649,19 @@ _OUTCOMES = {
     AddOutcome.TOO_LATE: ObserveOutcome.TOO_LATE,
     AddOutcome.WITHOUT_BODY: ObserveOutcome.WITHOUT_BODY,
 }
+
+
+def _is_elsewhere(history: PoseHistory, stamp_ns: int, xyz: np.ndarray, valid: np.ndarray) -> bool:
+    # Whether most joints are further from where they were last than anybody moves in the time.
+    newest = history.newest_stamp_ns
+    if newest is None or stamp_ns <= newest:
+        return False
+    known, seen = history.newest_pose
+    common = valid & seen & np.isfinite(xyz).all(axis=1) & xyz.any(axis=1)
+    if common.sum() < _MIN_COMMON_JOINTS:
+        return False
+    apart = np.linalg.norm(xyz[common] - known[common], axis=1)
+    return bool(np.median(apart) > _MAX_ERROR_M + _MAX_SPEED_M_S * (stamp_ns - newest) * _NS)
 
 
 def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:

@@ -155,7 +155,7 @@ def _debug() -> ChainConfig:
             pairs=64,
         ),
         swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
+            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
             optim=short,
             samples=4,
             matched=2,
@@ -183,7 +183,7 @@ def _small() -> ChainConfig:
             pairs=49_152,
         ),
         swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
+            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
             optim=OptimConfig(steps=3_000, batch=80, learning_rate=1e-3, compile=True),
             samples=20,
             matched=3,
@@ -218,7 +218,7 @@ def _full() -> ChainConfig:
             pairs=1 << 19,
         ),
         swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0'),
+            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
             optim=OptimConfig(
                 steps=100_000, batch=128, learning_rate=3e-4, ema=0.9995, compile=True
             ),
