@@ -184,7 +184,7 @@ def _small() -> ChainConfig:
         ),
         swiftdiff=SwiftDiffConfig(
             model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
-            optim=OptimConfig(steps=3_000, batch=80, learning_rate=1e-3, compile=True),
+            optim=OptimConfig(steps=2_600, batch=80, learning_rate=1e-3, compile=True),
             samples=20,
             matched=3,
             real=1.0,
