@@ -378,6 +378,8 @@ class PoseHistory:
                 return NotReady.JOINT_MISSING
             if resumed:
                 start, reason = start + resumed, NotReady.JOINT_MISSING
+                if self._is_unseen(valid[start:]):
+                    return NotReady.JOINT_MISSING
             cut = max(start, cut)
         few = len(times) - start < limits.min_poses
         if few or -times[start] < limits.min_observed_s - 1e-6:
@@ -464,6 +466,11 @@ class PoseHistory:
             if len(gaps):
                 resumed = max(resumed, int(seen[gaps[-1] + 1]))
         return resumed
+
+    def _is_unseen(self, valid: np.ndarray) -> bool:
+        # Whether some joint that must be seen is in none of these poses.
+        unseen = np.flatnonzero(~valid.any(axis=0))
+        return any(int(joint) not in self._following for joint in unseen)
 
     def _fill(self, times: np.ndarray, xyz: np.ndarray, valid: np.ndarray) -> np.ndarray:
         # Put joints where they were not seen: (N, J, 3) in, the same without holes out.

@@ -395,6 +395,18 @@ def test_a_joint_that_returns_after_too_long_starts_anew_too() -> None:
     assert ready(back).padded_frames > 0
 
 
+def test_a_joint_last_seen_before_another_returned_gives_no_window() -> None:
+    stamps = stamps_at(60.0, 1.0)
+    count = len(stamps)
+    seen = np.ones((count, 17), dtype=bool)
+    seen[count - 40 : count - 16, H36M17.index('RWrist')] = False
+    seen[count - 16 :, H36M17.index('LWrist')] = False
+    history = PoseHistory()
+    for stamp, pose, valid in zip(stamps, walker(seconds(stamps)), seen):
+        history.add(int(stamp), pose, valid)
+    assert history.window() is NotReady.JOINT_MISSING
+
+
 @pytest.mark.parametrize('joints', [['Head'], ['Nose'], ['Head', 'Nose'], ['Spine'],
                                     ['Head', 'Nose', 'Spine']])  # fmt: skip
 @pytest.mark.parametrize('seen_before', [True, False])
