@@ -241,6 +241,14 @@ def test_a_tracker_whose_clock_is_behind_is_not_always_stale() -> None:
     assert predicted(online, stamps(0, 30)[-1] + 20 * SECOND).persons == ('ada',)
 
 
+def test_a_person_departs_though_the_clock_was_set_back() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30), now=True)
+    back = START - 3600 * SECOND
+    assert predicted(online, back).persons == ('ada',)
+    assert predicted(online, back + 2 * SECOND).departed == ('ada',)
+
+
 # Time and frames
 
 
@@ -375,6 +383,35 @@ def test_someone_new_elsewhere_is_someone_else() -> None:
     result = predicted(online)
     assert result.persons == ('bob',)
     assert result.padded_frames[0] > 0
+
+
+def test_an_id_that_goes_on_elsewhere_is_somebody_new() -> None:
+    online = online_with()
+    see(online, '0', stamps(0, 30))
+    see(online, '1', stamps(0, 30), place=4.0)
+    predicted(online)
+    # The first has left, and the tracker counts anew: the second is now number 0.
+    outcomes = see(online, '0', stamps(30, 36), place=4.0)
+    assert outcomes == [ObserveOutcome.ELSEWHERE] + [ObserveOutcome.STORED] * 5
+    result = predicted(online)
+    assert result.reassociated == {'0': '1'}
+    np.testing.assert_allclose(
+        result.prediction.futures[0, 0], expected_futures(result, 4.0), atol=1e-3
+    )
+    assert online.counters['persons_replaced'] == 1
+
+
+def test_one_slip_of_the_tracker_is_dropped() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30))
+    assert see(online, 'ada', stamps(30, 31), place=8.0) == [ObserveOutcome.ELSEWHERE]
+    see(online, 'ada', stamps(31, 32))
+    result = predicted(online)
+    np.testing.assert_allclose(
+        result.prediction.futures[0, 0], expected_futures(result, 2.0), atol=1e-3
+    )
+    counted = online.counters
+    assert (counted['observations_elsewhere'], counted['persons_replaced']) == (1, 0)
 
 
 # Joints
