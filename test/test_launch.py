@@ -214,6 +214,9 @@ def test_the_manifest_agrees_with_setup(facts: dict[str, Any]) -> None:
     assert maintainer.get('email') == facts['email']
     assert re.fullmatch(r'[^@\s]+@[^@\s]+\.[a-z]+', facts['email'])
     assert text('export/build_type') == 'ament_python'
+    sources = ''.join(path.read_text() for path in (ROOT / 'motion_predictor').glob('*.py'))
+    imported = set(re.findall(r'^from (\w+)\.(?:msg|srv) import', sources, re.MULTILINE))
+    assert imported <= {str(entry.text) for entry in manifest.findall('exec_depend')}
 
 
 def test_the_transport_profile_enlarges_the_shared_memory() -> None:
