@@ -215,7 +215,9 @@ def make_online(predictor: Predictor, source: Layout, settings: Settings) -> Onl
             )
         },
     )  # fmt: skip
-    x, y, z = settings.numbers('reference_point_m')
+    point = np.array(settings.numbers('reference_point_m'))
+    turn = input_turn(settings)
+    x, y, z = (point if turn is None else turn @ point).tolist()
     return OnlinePredictor(
         predictor,
         limits,
@@ -225,6 +227,12 @@ def make_online(predictor: Predictor, source: Layout, settings: Settings) -> Onl
         seed=settings.integer('seed'),
         reference_point_m=(x, y, z),
     )
+
+
+def input_turn(settings: Settings) -> np.ndarray | None:
+    """Make the matrix (3, 3) that turns the input level; None where it is level."""
+    rotation = settings.numbers('input.rotation')
+    return messages.rotation_matrix(rotation) if any(rotation[:3]) else None
 
 
 def output_frames(settings: Settings, rate_hz: float, future_frames: int) -> np.ndarray:
@@ -257,6 +265,7 @@ class Session:
     fresh: bool = False  # something arrived since the last prediction
     waiting_frames: int = 0  # messages with people since the last prediction
     used: tuple[Any, ...] = ()  # people and stamps that the last prediction used
+    lag_ns: int = 0  # from the stamp of what was stored last to its arrival
     last_stamp_ns: int = 0
     last_frame_id: str = ''
     shows_people: bool = False  # the last cloud held somebody
@@ -293,8 +302,8 @@ class MotionPredictorNode(LifecycleNode):
         self._outputs: dict[str, LifecyclePublisher] = {}
         self._counts = Counts(
             'messages', 'messages_empty', 'messages_malformed', 'messages_overflowed',
-            'messages_without_transform', 'frames_skipped', 'predictions', 'deadline_misses',
-            'worker_errors', 'resets_clock_jump',
+            'messages_without_transform', 'messages_without_stamp', 'frames_skipped',
+            'predictions', 'deadline_misses', 'worker_errors', 'resets_clock_jump',
         )  # fmt: skip
         self._latencies = LatencyLog(STAGES)
         self._input_rate, self._output_rate = EventRate(), EventRate()
@@ -342,7 +351,8 @@ class MotionPredictorNode(LifecycleNode):
                 ) from None
         settings = Settings.from_values(self._parameter_values())
         self.add_on_set_parameters_callback(self._check_parameters)
-        self.add_post_set_parameters_callback(self._take_parameters)
+        if hasattr(self, 'add_post_set_parameters_callback'):
+            self.add_post_set_parameters_callback(self._take_parameters)
         return settings
 
     def _parameter_values(self) -> dict[str, Any]:
@@ -361,9 +371,11 @@ class MotionPredictorNode(LifecycleNode):
                 )
             values[change.name] = change.value
         try:
-            Settings.from_values(values)
+            settings = Settings.from_values(values)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if not hasattr(self, 'add_post_set_parameters_callback'):  # Humble
+            self._settings = settings
         return SetParametersResult(successful=True)
 
     def _take_parameters(self, changes: list[RosParameter]) -> None:
@@ -446,7 +458,6 @@ class MotionPredictorNode(LifecycleNode):
             engine=settings.text('model.engine'),
         )
         chosen = layout(settings.text('input.skeleton'))
-        rotation = settings.numbers('input.rotation')
         target_frame = settings.text('target_frame')
         message_type, decode = messages.DECODERS[settings.text('input.type')]
         if settings.number('horizon_s') > predictor.window.horizon_s + 1e-9:
@@ -466,7 +477,7 @@ class MotionPredictorNode(LifecycleNode):
             message_type=message_type,
             decode=decode,
             scale=settings.number('input.units_scale'),
-            turn=messages.rotation_matrix(rotation) if any(rotation[:3]) else None,
+            turn=input_turn(settings),
             transforms=FrameTransforms(self, target_frame) if target_frame else None,
             markers=messages.MarkerEncoder(predictor.skeleton),
             cloud=messages.CloudEncoder(),
@@ -582,6 +593,12 @@ class MotionPredictorNode(LifecycleNode):
     # Worker ------------------------------------------------------------------------------------
 
     def _work(self, session: Session) -> None:
+        try:
+            # Torch keeps thread pools and handles by thread: those of configure are not ours.
+            session.predictor.warm_up(1, self._settings.integer('samples'))
+        except Exception:
+            self._counts.add('worker_errors')
+            self._warn('worker', 'the warm-up failed:\n' + traceback.format_exc())
         while not self._stopping.is_set():
             wait_s = IDLE_PERIOD_S
             if session.fresh:
@@ -647,11 +664,13 @@ class MotionPredictorNode(LifecycleNode):
                 self._warn('malformed', f'{arrival.topic}: {error}')
                 continue
             self._input_rate.note(arrival.received_s)
-            if not people:
+            # A block of nothing but NaN or zeros is a place kept for somebody who is not there.
+            there = [person for person in people if _joints_there(person.xyz).any()]
+            if not there:
                 self._counts.add('messages_empty')
                 stamp_ns, frame_id = messages.message_header(arrival.message)
                 session.online.observe_nobody(
-                    stamp_ns or arrival.received_ns,
+                    stamp_ns or arrival.received_ns - session.lag_ns,
                     '' if session.transforms else frame_id,
                     arrival.received_ns,
                 )
@@ -659,8 +678,11 @@ class MotionPredictorNode(LifecycleNode):
                 continue
             # Only the newest message may wait for its transform: a queue must not pile up.
             timeout_s = settings.number('tf_timeout_s') if index == count - 1 else 0.0
+            self._counts.add('messages_without_stamp', int(not there[0].stamp_ns))
+            found: dict[tuple[str, int], Any] = {}
             stored = [
-                self._observe(session, settings, arrival, person, timeout_s) for person in people
+                self._observe(session, settings, arrival, person, timeout_s, found)
+                for person in there
             ]
             session.waiting_frames += any(stored)
             session.fresh |= any(stored)
@@ -673,17 +695,19 @@ class MotionPredictorNode(LifecycleNode):
         arrival: Arrival,
         person: DecodedPerson,
         tf_timeout_s: float,
+        transforms: dict[tuple[str, int], Any],  # of this message: looked up, and waited for, once
     ) -> bool:
-        valid = np.isfinite(person.xyz).all(axis=-1) & person.xyz.any(axis=-1)
-        if not valid.any():
-            return False  # a place kept for somebody who is not there
+        valid = _joints_there(person.xyz)
         stamp_ns = person.stamp_ns or arrival.received_ns
         frame_id = person.frame_id or settings.text('input.frame_id')
         xyz = person.xyz * session.scale
         if session.turn is not None:
             xyz = xyz @ session.turn.T
         if session.transforms is not None:
-            found = session.transforms.lookup(frame_id, stamp_ns, tf_timeout_s)
+            key = (frame_id, stamp_ns)
+            if key not in transforms:
+                transforms[key] = session.transforms.lookup(frame_id, stamp_ns, tf_timeout_s)
+            found = transforms[key]
             if found is None:
                 self._counts.add('messages_without_transform')
                 self._warn(
@@ -705,6 +729,8 @@ class MotionPredictorNode(LifecycleNode):
                 "of the node's clock, dropped; set max_future_s, synchronize the clocks, or set "
                 'use_sim_time for a recording',
             )
+        if outcome is ObserveOutcome.STORED:
+            session.lag_ns = arrival.received_ns - stamp_ns
         return outcome is ObserveOutcome.STORED
 
     def _number_people(self, session: Session, snapshot: Snapshot) -> None:
@@ -877,11 +903,18 @@ class MotionPredictorNode(LifecycleNode):
             'messages_overflowed': 'messages lost to a full inbox',
             'messages_without_transform': 'people without a transform',
             'observations_far_future': "observations ahead of the node's clock",
+            'resets_frame_change': 'changes of frame_id (set target_frame)',
             'deadline_misses': 'deadline misses',
             'worker_errors': 'worker errors',
         }
-        complaints += [f'{new[key]} {text}' for key, text in watched.items() if new.get(key, 0)]
+        # A new session counts from zero again: what is negative is no news.
+        grown = {key: text for key, text in watched.items() if new.get(key, 0) > 0}
+        complaints += [f'{new[key]} {text}' for key, text in grown.items()]
         return complaints
+
+
+def _joints_there(xyz: np.ndarray) -> np.ndarray:
+    return np.isfinite(xyz).all(axis=-1) & xyz.any(axis=-1)
 
 
 def weights_path(name_or_path: str) -> Path:

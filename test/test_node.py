@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 import sys
+import threading
 import types
 from typing import Any
 
@@ -13,25 +14,30 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
-from ros_harness import Listener, Source, walker_poses, write_random_weights
+from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
 from sensor_msgs.msg import PointCloud2
 
 from motion_predictor.errors import ConfigError
+from motion_predictor.layouts import layout
 from motion_predictor.messages import decode_predictions, MessageError
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog
 from motion_predictor.node import (
     FrameTransforms,
+    make_online,
     MotionPredictorNode,
     output_frames,
     PersonNumbers,
     ros_descriptor,
 )
 from motion_predictor.parameters import PARAMETERS, Settings
+from motion_predictor.predictor import Predictor
 from motion_predictor.replay import ENCODERS
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -361,3 +367,82 @@ def test_monitoring_counts_rates_and_percentiles() -> None:
 
 def test_message_errors_are_errors_of_values() -> None:
     assert issubclass(MessageError, ValueError)
+
+
+def test_joints_that_are_all_nan_take_the_prediction_back_like_an_empty_message(
+    listener: Listener, nodes: Nodes
+) -> None:
+    node = nodes.start(stale_timeout_s=60.0)
+    poses = walker_poses()
+    predictions_of(listener, 'pose_array', poses)
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    message = ENCODERS['pose_array'][1]([poses[0][0]])
+    for pose in message.poses:
+        pose.position.x = float('nan')
+
+    def nobody() -> bool:
+        source.send(message)
+        listener.spin()
+        return bool(clouds) and not clouds[-1].width
+
+    wait_until(nobody, lambda: None, 'the futures to be taken back')
+    assert node._counts.snapshot()['messages_empty'] > 0
+
+
+def test_messages_without_a_stamp_are_counted_and_predicted_at_their_arrival(
+    listener: Listener, nodes: Nodes
+) -> None:
+    node = nodes.start()
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    publisher = listener.node.create_publisher(PoseArray, '/skeleton', 10)
+    begun_ns = node.get_clock().now().nanoseconds
+    for pose in walker_poses()[0]:
+        publisher.publish(ENCODERS['pose_array'][1]([pose]))
+        listener.spin()
+        if clouds:
+            break
+    assert decode_predictions(clouds[-1]).stamp_ns > begun_ns
+    assert node._counts.snapshot()['messages_without_stamp'] > 0
+
+
+def test_the_worker_warms_the_model_up_in_its_own_thread(
+    nodes: Nodes, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    warm_up = Predictor.warm_up
+
+    def noted(predictor: Predictor, *arguments: Any) -> None:
+        threads.append(threading.current_thread().name)
+        warm_up(predictor, *arguments)
+
+    monkeypatch.setattr(Predictor, 'warm_up', noted)
+    nodes.start()
+    listener.wait(lambda: len(threads) == 2, 'the second warm-up')
+    assert threads[0] != threads[1] == 'prediction worker'
+
+
+def test_parameters_change_where_ros_has_no_callback_after_the_change(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(rclpy.node.Node, 'add_post_set_parameters_callback')
+    node = nodes.make()
+    assert node.set_parameters([RosParameter('samples', value=7)])[0].successful
+    assert node._settings.integer('samples') == 7
+
+
+def test_the_reference_point_is_turned_level_with_the_input(weights: Path) -> None:
+    predictor = Predictor.load(weights)
+    settings = Settings.from_values(
+        {'reference_point_m': [0.0, 0.0, 3.0], 'input.rotation': [-np.pi / 2, 0.0, 0.0]}
+    )
+    online = make_online(predictor, layout('h36m17'), settings)
+    # three metres ahead of a camera that looks along +y
+    np.testing.assert_allclose(online._reference, [0.0, 3.0, 0.0], atol=1e-9)
+
+
+def test_changes_of_frame_are_told_and_a_new_session_is_no_news(nodes: Nodes) -> None:
+    node = nodes.make()
+    new = {'resets_frame_change': 2, 'deadline_misses': -5}
+    complaints = node._complaints(True, new, {}, node._last_received_s)
+    assert complaints == ['2 changes of frame_id (set target_frame)']
