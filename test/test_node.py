@@ -23,10 +23,11 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
 from sensor_msgs.msg import PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.layouts import layout
-from motion_predictor.messages import decode_predictions, MessageError
+from motion_predictor.messages import decode_predictions, MessageError, ns_to_stamp
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog
 from motion_predictor.node import (
     FrameTransforms,
@@ -297,10 +298,11 @@ def test_people_are_predicted_in_the_target_frame(
     nodes.start(target_frame='hall')
     poses = walker_poses()[0]
     poses = poses - poses[0, 0] * [1.0, 1.0, 0.0] + [5.0, 0.0, 0.0]
-    cloud = predictions_of(listener, 'pose_array', [poses], 'camera')
+    cloud = predictions_of(listener, 'pose_array', [poses, poses - [0.0, 2.0, 0.0]], 'camera')
     assert cloud.frame_id == 'hall'
+    assert len(asked) == len(set(asked)), 'people of one message share one look-up'
     assert {(target, source) for target, source, _ in asked} == {('hall', 'camera')}
-    root = cloud.futures[0, :, 0, 0].mean(axis=0)
+    root = cloud.futures[cloud.persons.tolist().index(0), :, 0, 0].mean(axis=0)
     # 90 degrees to the left, then 100 m along x: five metres ahead are now five to the left
     assert np.linalg.norm(root[:2] - [100.0, 5.0]) < 2.0
 
@@ -446,3 +448,30 @@ def test_changes_of_frame_are_told_and_a_new_session_is_no_news(nodes: Nodes) ->
     new = {'resets_frame_change': 2, 'deadline_misses': -5}
     complaints = node._complaints(True, new, {}, node._last_received_s)
     assert complaints == ['2 changes of frame_id (set target_frame)']
+
+
+def test_an_empty_message_without_a_stamp_follows_the_trackers_clock(
+    listener: Listener, nodes: Nodes
+) -> None:
+    nodes.start(**{'input.type': 'marker_array'})
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    publisher = listener.node.create_publisher(MarkerArray, '/skeleton', 10)
+    poses = iter(np.tile(walker_poses()[0], (4, 1, 1)))
+
+    def send_an_old_pose() -> int:
+        message = ENCODERS['marker_array'][1]([next(poses)])
+        stamp_ns = listener.node.get_clock().now().nanoseconds - 1_000_000_000_000
+        for marker in message.markers:
+            marker.header.stamp = ns_to_stamp(stamp_ns)
+        publisher.publish(message)
+        listener.spin()
+        return stamp_ns
+
+    wait_until(lambda: clouds, send_an_old_pose, 'the first prediction')
+    publisher.publish(MarkerArray())
+    after_ns = send_an_old_pose()
+    wait_until(
+        lambda: clouds[-1].width and decode_predictions(clouds[-1]).stamp_ns > after_ns,
+        send_an_old_pose,
+        'a prediction after the empty message',
+    )
