@@ -120,7 +120,7 @@ def load_weights(path: Path | str) -> LoadedWeights:
                 golden = GoldenPair(
                     file.get_tensor('golden.observed').float().numpy(),
                     file.get_tensor('golden.futures').float().numpy(),
-                    int(metadata.get('golden_seed', '0')),
+                    _golden_seed(path, metadata),
                 )
     except SafetensorError as error:
         raise WeightsError(
@@ -215,6 +215,13 @@ def _check_tensors(
         if observed != wanted[0] or len(futures) != 4 or futures[1:] != wanted[1]:
             raise WeightsError(f'{path}: golden pair has shapes {observed} and {futures}')
     return bool(present)
+
+
+def _golden_seed(path: Path, metadata: Mapping[str, str]) -> int:
+    text = metadata.get('golden_seed', '0')
+    if not (text.isascii() and text.isdigit()):
+        raise WeightsError(f'{path}: golden_seed {text!r}: expected a whole number, not negative')
+    return int(text)
 
 
 def file_digest(path: Path | str) -> str:

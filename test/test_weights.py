@@ -81,6 +81,12 @@ def test_the_golden_pair_is_replayed(tmp_path: Path) -> None:
     assert predictor.golden_error_m() < 1e-5
 
 
+def test_a_golden_pair_with_a_seed_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    path = changed(with_golden(tmp_path / 'golden.safetensors'), golden_seed='-1')
+    with pytest.raises(WeightsError, match="golden_seed '-1'"):
+        load_weights(path)
+
+
 def test_the_golden_pair_tells_when_weights_have_changed(tmp_path: Path) -> None:
     path = with_golden(tmp_path / 'golden.safetensors')
     tensors, metadata = parts_of(path)
