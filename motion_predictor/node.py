@@ -66,7 +66,7 @@ from motion_predictor.parameters import (
     Settings,
     unknown_parameter_message,
 )
-from motion_predictor.predictor import Predictor
+from motion_predictor.predictor import Predictor, use_threads
 from motion_predictor.weights import default_weights
 
 NODE_NAME = 'motion_predictor'
@@ -452,6 +452,7 @@ class MotionPredictorNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._settings
+        threads = use_threads(settings.integer('model.threads'))
         predictor = Predictor.load(
             weights_path(settings.text('model.path')),
             device=settings.text('model.device'),
@@ -493,8 +494,8 @@ class MotionPredictorNode(LifecycleNode):
         self._make_outputs(settings)
         self._session = session
         self.get_logger().info(
-            f'{predictor.name} on {predictor.device} ({predictor.engine}), '
-            f'{predictor.window.observed_frames} observed + {predictor.window.future_frames} '
+            f'{predictor.name} on {predictor.device} ({predictor.engine}, '
+            f'{threads} threads), {predictor.window.observed_frames} observed + {predictor.window.future_frames} '
             f'future frames at {predictor.window.rate_hz:g} Hz, warmed up in '
             f'{perf_counter() - started:.2f} s; {chosen.name} from '
             f'{", ".join(settings.texts("input.topics"))}'
@@ -595,6 +596,7 @@ class MotionPredictorNode(LifecycleNode):
     def _work(self, session: Session) -> None:
         try:
             # Torch keeps thread pools and handles by thread: those of configure are not ours.
+            use_threads(self._settings.integer('model.threads'))
             session.predictor.warm_up(1, self._settings.integer('samples'))
         except Exception:
             self._counts.add('worker_errors')

@@ -139,6 +139,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         description='How the model is executed; auto takes the fastest that works here.',
     ),
     Parameter(
+        name='model.threads',
+        default=0,
+        minimum=0,
+        maximum=64,
+        description='Processor threads of the model; 0 takes half of the cores, 1 to 4.',
+    ),
+    Parameter(
         name='samples',
         default=50,
         minimum=1,
@@ -189,7 +196,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         name='deadline_s',
-        default=0.05,
+        default=0.033,
         unit='s',
         minimum=0.001,
         maximum=10.0,

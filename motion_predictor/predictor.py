@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import lru_cache
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,29 @@ def cpu_has_fast_bf16() -> bool:
     """Tell whether this processor multiplies bfloat16 matrices in hardware (AVX512-BF16, AMX)."""
     checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
     return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
+
+
+def use_threads(count: int = 0) -> int:
+    """
+    Set how many threads torch works with, for the calling thread and those begun after.
+
+    More is not faster when cores are shared: torch's threads wait for each other, and each that
+    loses its core to the middleware or the tracker holds up all of them.
+
+    :param count: 0 for half of the cores this process may use, at least 1 and at most 4.
+    :returns: how many were set.
+    :raises ConfigError: if the count is negative.
+    """
+    if count < 0:
+        raise ConfigError(f'threads={count}: must be 0 (half of the cores, 1 to 4) or more')
+    chosen = count or max(1, min(4, _cores() // 2))
+    torch.set_num_threads(chosen)
+    return chosen
+
+
+def _cores() -> int:
+    affinity = getattr(os, 'sched_getaffinity', None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=8)
