@@ -495,8 +495,9 @@ class MotionPredictorNode(LifecycleNode):
         self._session = session
         self.get_logger().info(
             f'{predictor.name} on {predictor.device} ({predictor.engine}, '
-            f'{threads} threads), {predictor.window.observed_frames} observed + {predictor.window.future_frames} '
-            f'future frames at {predictor.window.rate_hz:g} Hz, warmed up in '
+            f'{threads} threads), {predictor.window.observed_frames} observed + '
+            f'{predictor.window.future_frames} future frames at '
+            f'{predictor.window.rate_hz:g} Hz, warmed up in '
             f'{perf_counter() - started:.2f} s; {chosen.name} from '
             f'{", ".join(settings.texts("input.topics"))}'
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 import hashlib
 import json
+import os
 from pathlib import Path
 import sys
 from typing import Any
@@ -139,6 +140,8 @@ def load_weights(path: Path | str) -> LoadedWeights:
 def _check_size(path: Path) -> None:
     if not path.is_file():
         raise WeightsError(f'{path}: no such weights file; shipped ones: {_shipped_names()}')
+    if not os.access(path, os.R_OK):
+        raise WeightsError(f'{path}: not readable by this user; change its permissions')
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise WeightsError(f'{path}: {size} bytes; more than {MAX_FILE_BYTES} are refused')
