@@ -16,7 +16,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, String
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.errors import MotionPredictorError
+from motion_predictor.decoded import DecodedPerson, InputFormat, MessageError
 from motion_predictor.skeleton import Skeleton
 
 KINECT_IDS_PER_PERSON = 100
@@ -44,36 +44,6 @@ PREDICTION_DTYPE = np.dtype(
     }
 )
 """One row of ~/predictions; three bytes of padding follow ``joint``."""
-
-
-class MessageError(MotionPredictorError, ValueError):
-    """A message does not have the form that the configured input expects."""
-
-
-@dataclass(frozen=True)
-class DecodedPerson:
-    """
-    One person of one input message, in the joints and units of the sender.
-
-    ``stamp_ns`` is 0 where the message has none, ``frame_id`` empty likewise. ``xyz`` is float64
-    (J_in, 3), NaN for joints that were not sent; ``confidence`` float64 (J_in,), NaN = unknown.
-    """
-
-    stamp_ns: int
-    frame_id: str
-    person: str
-    xyz: np.ndarray
-    confidence: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputFormat:
-    """What the decoders must know: joints of the sender's layout, names of cloud fields."""
-
-    joints: int
-    person_field: str = 'person'
-    joint_field: str = 'joint'
-    confidence_field: str = 'confidence'
 
 
 @dataclass(frozen=True)
