@@ -239,6 +239,9 @@ class PoseHistory:
         limit = int(kept_s * self.limits.max_source_rate_hz) + 2
         self._poses = _Poses(skeleton.num_joints, limit)
         self._reach_m = _reach(skeleton, self.limits)
+        self._min_extent_m = self.limits.min_extent_m
+        if skeleton.bones_m is not None:  # of a robot smaller than people
+            self._min_extent_m = min(self._min_extent_m, 0.3 * max(skeleton.bones_m))
         self._following = _following(skeleton)
         self._above = [_above(skeleton, joint) for joint in range(skeleton.num_joints)]
         self._grid_s = (
@@ -316,7 +319,7 @@ class PoseHistory:
         if isinstance(place, AddOutcome):
             return place
         kept = self._joints_of_one_body(xyz, seen)
-        if kept.sum() < self.limits.min_joints:
+        if kept.sum() < min(self.limits.min_joints, joints):
             self.counters.poses_without_body += 1
             return AddOutcome.WITHOUT_BODY
         in_order = place == len(self)
@@ -416,7 +419,7 @@ class PoseHistory:
     def _joints_of_one_body(self, xyz: np.ndarray, seen: np.ndarray) -> np.ndarray:
         # Joints that are there, and near enough to one another to be of one body.
         finite = np.isfinite(xyz).all(axis=1)
-        at_origin = (xyz == 0.0).all(axis=1)
+        at_origin = (xyz == 0.0).all(axis=1) & self.skeleton.zero_is_missing
         kept = seen & finite & ~at_origin
         if not kept.all():
             self.counters.joints_missing += int((~seen).sum())
@@ -431,7 +434,7 @@ class PoseHistory:
         square = (points * points).sum(axis=1)
         apart = square[:, None] + square - 2.0 * points @ points.T
         both = kept[:, None] & kept
-        if np.where(both, apart, 0.0).max() < self.limits.min_extent_m**2 and kept.sum() > 2:
+        if np.where(both, apart, 0.0).max() < self._min_extent_m**2 and kept.sum() > 2:
             self.counters.joints_off_body += int(kept.sum())
             return np.zeros_like(kept)
         conflicts = (apart > self._reach_m**2) & both
@@ -582,12 +585,14 @@ def _reach(skeleton: Skeleton, limits: HistoryLimits) -> np.ndarray:
     reach = np.full((count, count), np.inf)
     np.fill_diagonal(reach, 0.0)
     for child, parent in skeleton.bones:
-        reach[child, parent] = reach[parent, child] = limits.max_bone_ratio * _BONES_M.get(
-            skeleton.joints[child], _OTHER_BONE_M
-        )
+        length = _BONES_M.get(skeleton.joints[child], _OTHER_BONE_M)
+        if skeleton.bones_m is not None:
+            length = max(skeleton.bones_m[child], 0.01)
+        reach[child, parent] = reach[parent, child] = limits.max_bone_ratio * length
     for middle in range(count):
         reach = np.minimum(reach, reach[:, middle, None] + reach[middle])
-    reach = np.minimum(reach, limits.max_extent_m)
+    if skeleton.bones_m is None:
+        reach = np.minimum(reach, limits.max_extent_m)
     np.fill_diagonal(reach, np.inf)
     return reach
 

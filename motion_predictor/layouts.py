@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ShapeError, SkeletonError
-from motion_predictor.skeleton import H36M17
+from motion_predictor.skeleton import H36M17, Skeleton
 
 Source = str | Mapping[str, float]
 """A source joint's name, or source joints with weights that sum to one."""
@@ -38,6 +38,8 @@ MIN_LENGTH_M = 1e-3
 
 DERIVED = ('Hip', 'Spine', 'Nose', 'Head')
 """Joints that a mapping may leave out: they follow from the others."""
+IDENTITY = 'identity'
+"""Name of the layout that is the model's own skeleton, whatever that is."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Layout:
     """Added to Nose ahead of the body (scaled with it), for sources that give a skull centre."""
     head_towards: tuple[str, ...] = ()
     """Source joints whose mean shows the direction of the head: both ears, or the skull."""
+    target: Skeleton = H36M17
+    """The model's joints. For another skeleton than a person's the mapping must name them all."""
 
     _weights: np.ndarray = field(init=False, repr=False, compare=False)  # (17, J)
     _uses: np.ndarray = field(init=False, repr=False, compare=False)  # (17, J) bool
@@ -73,17 +77,19 @@ class Layout:
     def __post_init__(self) -> None:
         if not self.joints or len(set(self.joints)) != len(self.joints):
             raise SkeletonError(f'{self.name}: joints must have names, all of them different')
-        unknown = sorted(set(self.mapping) - set(H36M17.joints))
+        target = self.target
+        unknown = sorted(set(self.mapping) - set(target.joints))
         if unknown:
             raise SkeletonError(
                 f'{self.name}: mapping names {unknown}, which the model does not have; '
-                f'it has {", ".join(H36M17.joints)}'
+                f'it has {", ".join(target.joints)}'
             )
-        absent = [j for j in H36M17.joints if j not in self.mapping and j not in DERIVED]
+        derived = DERIVED if self._is_person else ()
+        absent = [j for j in target.joints if j not in self.mapping and j not in derived]
         if absent:
             raise SkeletonError(
                 f'{self.name}: mapping lacks {", ".join(absent)}; '
-                f'only {", ".join(DERIVED)} can be left out'
+                f'only {", ".join(derived) or "none"} can be left out'
             )
         for name, value in (
             ('thorax_rise_m', self.thorax_rise_m),
@@ -92,10 +98,10 @@ class Layout:
             if not 0.0 <= value <= 0.3:
                 raise SkeletonError(f'{self.name}: {name}={value}: must lie in 0..0.3')
         count = len(self.joints)
-        weights = np.zeros((H36M17.num_joints, count))
+        weights = np.zeros((target.num_joints, count))
         pairs = []
         for joint, source in self.mapping.items():
-            row = H36M17.index(joint)
+            row = target.index(joint)
             parts = {source: 1.0} if isinstance(source, str) else dict(source)
             if not parts or abs(sum(parts.values()) - 1.0) > 1e-6:
                 raise SkeletonError(
@@ -103,8 +109,9 @@ class Layout:
                 )
             columns = [self._column(part, joint) for part in parts]
             weights[row, columns] = list(parts.values())
-            pairs += [(row, columns[0], other) for other in columns[1:]]
-        if 'Hip' not in self.mapping:
+            if self._is_person:
+                pairs += [(row, columns[0], other) for other in columns[1:]]
+        if self._is_person and 'Hip' not in self.mapping:
             right, left = (H36M17.index(joint) for joint in ('RHip', 'LHip'))
             weights[0] = 0.5 * (weights[right] + weights[left])
             pairs.append((0, int(weights[right].argmax()), int(weights[left].argmax())))
@@ -120,6 +127,10 @@ class Layout:
     def num_joints(self) -> int:
         """How many joints the publisher sends, J_src."""
         return len(self.joints)
+
+    @property
+    def _is_person(self) -> bool:
+        return self.target.joints == H36M17.joints
 
     def index(self, joint: str) -> int:
         """
@@ -144,12 +155,12 @@ class Layout:
         """
         Turn a publisher's joints into the model's.
 
-        Joints that are not finite or exactly (0, 0, 0) count as missing, as does what is made of
-        them; missing results are zeros.
+        Joints that are not finite or, where the skeleton says so, exactly (0, 0, 0) count as
+        missing, as does what is made of them; missing results are zeros.
 
         :param xyz: metres, shape ``(..., J_src, 3)``, any origin and axes.
         :param valid: which joints were seen, bool ``(..., J_src)``; all by default.
-        :returns: float64 ``(..., 17, 3)`` in metres and bool ``(..., 17)``.
+        :returns: float64 ``(..., J, 3)`` in metres and bool ``(..., J)``, J of the target.
         :raises ShapeError: if the number of joints is not this layout's.
         """
         xyz = np.asarray(xyz, dtype=np.float64)
@@ -158,7 +169,9 @@ class Layout:
                 f'xyz: expected (..., {self.num_joints}, 3) for layout {self.name}, '
                 f'got {xyz.shape}'
             )
-        seen = np.isfinite(xyz).all(axis=-1) & (xyz != 0.0).any(axis=-1)
+        seen = np.isfinite(xyz).all(axis=-1)
+        if self.target.zero_is_missing:
+            seen &= (xyz != 0.0).any(axis=-1)
         if valid is not None:
             valid = np.asarray(valid, dtype=bool)
             if valid.shape != xyz.shape[:-1]:
@@ -178,6 +191,8 @@ class Layout:
         self, joints: np.ndarray, known: np.ndarray, points: np.ndarray, seen: np.ndarray
     ) -> None:
         # Fills in Thorax' rise, Spine, Nose and Head, in place.
+        if not self._is_person:
+            return
         if self.thorax_rise_m:
             up, clear = _unit(joints[..., _THORAX, :] - joints[..., _HIP, :])
             joints[..., _THORAX, :] += self.thorax_rise_m * up
@@ -214,7 +229,7 @@ class Layout:
 _HIP, _SPINE, _THORAX, _NOSE, _HEAD = (
     H36M17.index(joint) for joint in ('Hip', 'Spine', 'Thorax', 'Nose', 'Head')
 )
-_RIGHT_HIP, _LEFT_HIP = H36M17.hips
+_RIGHT_HIP, _LEFT_HIP = (H36M17.index(joint) for joint in ('RHip', 'LHip'))
 
 
 def torso_frame(
@@ -419,19 +434,29 @@ LAYOUTS: Mapping[str, Layout] = {
 """Every layout known by name."""
 
 
-def layout(name_or_path: str | Path) -> Layout:
+def layout(name_or_path: str | Path, target: Skeleton = H36M17) -> Layout:
     """
     Find a layout by its name, or read a mapping file.
 
-    :param name_or_path: one of :data:`LAYOUTS`, or a file ending in .json, .yaml or .yml; see
-        :func:`read_layout`.
-    :raises SkeletonError: if there is neither, naming the closest layout.
+    :param name_or_path: one of :data:`LAYOUTS`, :data:`IDENTITY` or the target's own name, or a
+        file ending in .json, .yaml or .yml; see :func:`read_layout`.
+    :param target: joints that the model has.
+    :raises SkeletonError: if there is neither, naming the closest layout, or if the layout is of
+        people and the model is not.
     """
     text = str(name_or_path)
+    if text in (IDENTITY, target.name) and text not in LAYOUTS:
+        return Layout(text, target.joints, {j: j for j in target.joints}, target=target)
     if text in LAYOUTS:
+        if target.joints != H36M17.joints:
+            raise SkeletonError(
+                f'skeleton layout {text!r} is one of people; the model has the joints of '
+                f'{target.name}: give {IDENTITY!r} where they come in its order '
+                f'({", ".join(target.joints)}), or a mapping file (.json, .yaml)'
+            )
         return LAYOUTS[text]
     if Path(text).suffix.lower() in ('.json', '.yaml', '.yml'):
-        return read_layout(text)
+        return read_layout(text, target)
     raise SkeletonError(
         f'skeleton layout {text!r} is not known{_suggest(text, LAYOUTS)}; there are '
         f'{", ".join(LAYOUTS)}, or give a mapping file (.json, .yaml)'
@@ -443,7 +468,7 @@ _FILE_KEYS = (
 )  # fmt: skip
 
 
-def read_layout(path: str | Path) -> Layout:
+def read_layout(path: str | Path, target: Skeleton = H36M17) -> Layout:
     """
     Read the mapping file of a custom skeleton.
 
@@ -451,13 +476,14 @@ def read_layout(path: str | Path) -> Layout:
 
     - ``joints`` (needed): list of the publisher's joint names, in the order it sends them;
     - ``mapping`` (needed): for each joint of the model either a name from ``joints`` or
-      ``{name: weight, ...}`` with weights that sum to 1; Hip, Spine, Nose and Head may be left
-      out and are then derived;
+      ``{name: weight, ...}`` with weights that sum to 1; of a person Hip, Spine, Nose and Head
+      may be left out and are then derived;
     - ``head_towards``: list of joints whose mean shows where the head is (both ears, or the
       skull), used when Head is left out;
     - ``thorax_rise_m``, ``nose_ahead_m``: as in :class:`Layout`; ``name``, ``units``: text.
 
     :param path: the file.
+    :param target: joints that the model has.
     :raises SkeletonError: if it cannot be read or does not describe a skeleton.
     """
     path = Path(path)
@@ -491,6 +517,7 @@ def read_layout(path: str | Path) -> Layout:
         mapping=_read_mapping(path, content['mapping']),
         units=str(content.get('units', 'm')),
         head_towards=tuple(names['head_towards']),
+        target=target,
         **{key: float(value) for key, value in numbers.items()},
     )
 

@@ -458,7 +458,7 @@ class MotionPredictorNode(LifecycleNode):
             device=settings.text('model.device'),
             engine=settings.text('model.engine'),
         )
-        chosen = layout(settings.text('input.skeleton'))
+        chosen = layout(settings.text('input.skeleton'), predictor.skeleton)
         target_frame = settings.text('target_frame')
         message_type, decode = messages.DECODERS[settings.text('input.type')]
         if settings.number('horizon_s') > predictor.window.horizon_s + 1e-9:

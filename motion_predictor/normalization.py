@@ -31,23 +31,31 @@ class PersonFrame:
 
         Left is the horizontal part of the hip line plus the shoulder line (right to left); ahead
         is left turned by -90 degrees about z. Where both lines are vertical (somebody lies on a
-        side) the line from the root to the shoulders' middle takes the heading's place, and where
-        that fails too the input's own +x.
+        side) or the skeleton has none, the skeleton's own ``ahead`` line takes the heading's
+        place, or the line from the root to the shoulders' middle, and where that fails too the
+        input's own +x.
 
         :param observed: z up, metres, shape ``(..., T_obs, J, 3)``.
-        :param skeleton: gives the hip and shoulder pairs.
+        :param skeleton: gives the pairs of joints that these lines go through.
         """
         last = observed[..., -1, :, :]
-        (right_hip, left_hip), (right_shoulder, left_shoulder) = skeleton.hips, skeleton.shoulders
-        left = last[..., left_hip, :] - last[..., right_hip, :]
-        left = left + last[..., left_shoulder, :] - last[..., right_shoulder, :]
-        ahead = torch.stack((left[..., 1], -left[..., 0]), dim=-1)  # left x up, horizontal
-        middle = 0.5 * (last[..., left_shoulder, :] + last[..., right_shoulder, :])
-        along = (middle - last[..., 0, :])[..., :2]
-        fixed = torch.zeros_like(ahead)
-        fixed[..., 0] = 1.0
-        ahead = torch.where(_length(ahead) > MIN_LEFT_M, ahead, along)
-        ahead = torch.where(_length(ahead) > MIN_LEFT_M, ahead, fixed)
+        pairs = [pair for pair in (skeleton.hips, skeleton.shoulders) if pair is not None]
+        headings = []
+        if pairs:
+            left = sum(last[..., to, :] - last[..., start, :] for start, to in pairs)
+            assert isinstance(left, Tensor)
+            headings.append(torch.stack((left[..., 1], -left[..., 0]), dim=-1))  # left x up
+        if skeleton.ahead is not None:
+            start, to = skeleton.ahead
+            headings.append((last[..., to, :] - last[..., start, :])[..., :2])
+        elif skeleton.shoulders is not None:
+            right, left_shoulder = skeleton.shoulders
+            middle = 0.5 * (last[..., left_shoulder, :] + last[..., right, :])
+            headings.append((middle - last[..., 0, :])[..., :2])
+        ahead = torch.zeros_like(last[..., 0, :2])
+        ahead[..., 0] = 1.0
+        for heading in reversed(headings):
+            ahead = torch.where(_length(heading) > MIN_LEFT_M, heading, ahead)
         cos, sin = (ahead / _length(ahead)).unbind(dim=-1)
         zero, one = torch.zeros_like(cos), torch.ones_like(cos)
         rotation = torch.stack((cos, -sin, zero, sin, cos, zero, zero, zero, one), dim=-1)

@@ -21,7 +21,7 @@ from motion_predictor.history import (
     ObservedWindow,
     PoseHistory,
 )
-from motion_predictor.layouts import Layout
+from motion_predictor.layouts import IDENTITY, Layout
 from motion_predictor.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -281,10 +281,11 @@ class OnlinePredictor:
         reference = np.array(reference_point_m, dtype=np.float64)
         if reference.shape != (3,) or not np.isfinite(reference).all():
             raise ConfigError(f'reference_point_m={reference_point_m}: must be three numbers')
-        if layout is not None and predictor.skeleton.name != 'h36m17':
+        if layout is not None and predictor.skeleton.joints != layout.target.joints:
             raise SkeletonError(
-                f'layout {layout.name} gives the joints of h36m17, the model has those of '
-                f'{predictor.skeleton.name}'
+                f'layout {layout.name} gives the joints of {layout.target.name}, the model has '
+                f'those of {predictor.skeleton.name}; '
+                f'{IDENTITY!r} takes joints in the order of the model'
             )
         self.predictor = predictor
         self.limits = limits or OnlineLimits()

@@ -231,7 +231,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name='input.skeleton',
         default='h36m17',
-        description='Joint layout of the input (or a mapping file): see the README for the list.',
+        description=(
+            "Joint layout of the input, a mapping file, or 'identity': the model's own joints."
+        ),
     ),
     Parameter(
         name='input.units_scale',

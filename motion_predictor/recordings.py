@@ -301,7 +301,7 @@ def heading_rad(pose: np.ndarray) -> np.ndarray:
     :param pose: 17 joints, z up, ``(..., 17, 3)``.
     :returns: ``(...)`` radians.
     """
-    right, left = H36M17.hips
+    right, left = H36M17.index('RHip'), H36M17.index('LHip')
     across = pose[..., left, :] - pose[..., right, :]
     return np.arctan2(-across[..., 0], across[..., 1])
 
@@ -874,7 +874,9 @@ def _axis_rotations(axis: int, angles: np.ndarray) -> np.ndarray:
 MAX_GAP_S = 10.0  # a longer silence in a bag is cut short to this, and said
 
 
-def read_rosbag(path: Path, *, topic: str = '', layout: str = 'h36m17') -> Recording:
+def read_rosbag(
+    path: Path, *, topic: str = '', layout: str | layouts.Layout = 'h36m17'
+) -> Recording:
     """
     Read a skeleton topic from a rosbag2, mcap or sqlite3, without ROS.
 
@@ -883,7 +885,7 @@ def read_rosbag(path: Path, *, topic: str = '', layout: str = 'h36m17') -> Recor
 
     :param path: the bag's folder, or its .mcap or .db3 file.
     :param topic: a PoseArray, MarkerArray or PointCloud2 topic; empty takes the only one.
-    :param layout: name of the joint layout, written into the recording.
+    :param layout: the joint layout or its name, which is written into the recording.
     :raises RecordingError: if the bag cannot be read, or has no or several such topics.
     """
     try:
@@ -898,7 +900,9 @@ def read_rosbag(path: Path, *, topic: str = '', layout: str = 'h36m17') -> Recor
         'visualization_msgs/msg/MarkerArray': _decode_marker_array,
         'sensor_msgs/msg/PointCloud2': _decode_point_cloud,
     }
-    joints = len(layouts.layout(layout).joints)
+    if isinstance(layout, str):
+        layout = layouts.layout(layout)
+    joints = layout.num_joints
     frames: list[tuple[int, dict[str, np.ndarray]]] = []
     frame_id = ''
     try:
@@ -922,7 +926,7 @@ def read_rosbag(path: Path, *, topic: str = '', layout: str = 'h36m17') -> Recor
                 frames.append((stamp_ns, decoders[connection.msgtype](message, joints)))
     except (AnyReaderError, OSError) as error:
         raise RecordingError(f'{path}: not a readable rosbag2: {error}') from None
-    return _from_frames(path, layout, joints, frames, frame_id)
+    return _from_frames(path, layout.name, joints, frames, frame_id)
 
 
 def _from_frames(

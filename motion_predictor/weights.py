@@ -20,7 +20,7 @@ from torch import Tensor
 from motion_predictor.config import from_dict, ModelConfig, to_dict
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
 from motion_predictor.model import MotionModel
-from motion_predictor.skeleton import Skeleton
+from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
 
 FORMAT = 'motion_predictor'
 VERSION = 1
@@ -80,7 +80,7 @@ def save_weights(
         'format': FORMAT,
         'version': str(VERSION),
         'config': json.dumps(to_dict(model.config)),
-        'skeleton': json.dumps(to_dict(model.skeleton)),
+        'skeleton': json.dumps(skeleton_to_dict(model.skeleton)),
         'card': json.dumps(dict(card)),
     }
     if golden is not None:
@@ -167,11 +167,7 @@ def _read_metadata(
         )
     try:
         config = from_dict(ModelConfig, json.loads(metadata['config']))
-        fields: dict[str, Any] = json.loads(metadata['skeleton'])
-        lists: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()
-        }
-        skeleton = Skeleton(**lists)
+        skeleton = skeleton_from_dict(json.loads(metadata['skeleton']))
         card = json.loads(metadata['card'])
     except KeyError as error:
         raise WeightsError(f'{path}: metadata entry {error} is missing; export it again') from None

@@ -11,6 +11,7 @@ import torch
 
 from motion_predictor.errors import ConfigError, WeightsError
 from motion_predictor.predictor import Predictor
+from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import load_weights
 from training import distill, export, train_teacher
 from training.checkpoints import load_checkpoint
@@ -119,7 +120,7 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
     def losses_of(stop_at: int | None, folder: Path) -> list[float]:
         torch.manual_seed(0)
         model = train_teacher.MotionModel(
-            chain.teacher.model, train_teacher.H36M17, pool.state_whitening,
+            chain.teacher.model, H36M17, pool.state_whitening,
             pool.condition_whitening,
         )  # fmt: skip
         step_losses = train_teacher.TeacherLoss(chain.teacher, model, pool)
@@ -150,7 +151,7 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
 
 def test_mirroring_twice_gives_the_same_windows_and_keeps_sides_apart() -> None:
     walk = torch.from_numpy(synthetic_walk(3.0, 50.0, np.random.default_rng(0)))[None]
-    skeleton = train_teacher.H36M17
+    skeleton = H36M17
     mirrored = mirror_windows(walk, skeleton)
     assert torch.equal(mirror_windows(mirrored, skeleton), walk)
     right, left = skeleton.index('RWrist'), skeleton.index('LWrist')

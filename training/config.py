@@ -19,7 +19,9 @@ class OptimConfig:
 
     steps: int
     batch: int
-    """Windows a step."""
+    """Windows a step, of all processes together."""
+    accumulate: int = 1
+    """Parts of a process's share of the batch that are computed one after another."""
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     weight_decay: float = 0.01
@@ -34,7 +36,7 @@ class OptimConfig:
     save_every: int = 500
 
     def __post_init__(self) -> None:
-        for name in ('steps', 'batch', 'log_every', 'save_every'):
+        for name in ('steps', 'batch', 'accumulate', 'log_every', 'save_every'):
             if getattr(self, name) < 1:
                 raise ConfigError(f'{name}={getattr(self, name)}: must be at least 1')
         if not 0.0 <= self.ema < 1.0:

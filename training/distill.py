@@ -16,12 +16,12 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import cpu_has_fast_bf16
 from motion_predictor.schedule import to_x0
-from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import load_weights, save_weights
 from training.config import ChainConfig, SwiftDiffConfig
 from training.diffusion import ddim
 from training.fitting import fit
 from training.losses import best_of_samples, coefficient_weights, displacement_errors
+from training.parallel import current, join, Shard, WHOLE
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_of, Run
 
@@ -49,18 +49,21 @@ def distil_one_step(
     folder = open_stage(run, chain, 'one_step')
     torch.manual_seed(chain.seed + 1)
     whitening = pool.state_whitening, pool.condition_whitening
-    student = MotionModel(config.model, H36M17, *whitening).to(run.device)
+    student = MotionModel(config.model, pool.skeleton, *whitening).to(run.device)
     student.denoiser.load_state_dict(teacher.denoiser.state_dict())
     chosen, noise, target = make_pairs(run, chain, pool, teacher)
     scale = student.state_scale
     weights = coefficient_weights(scale, config.metric_weight)
     alpha_bar = student.alpha_bar[config.model.t_star]
 
-    def losses(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
+    ) -> dict[str, Tensor]:
         size = config.optim.batch
         rows = torch.randint(len(chosen), (size,), generator=generator, device=chosen.device)
+        rows = shard.of(rows)
         x_t, condition = noise[rows], pool.condition[chosen[rows]]
-        step = torch.full((size,), config.model.t_star, device=x_t.device)
+        step = torch.full((len(rows),), config.model.t_star, device=x_t.device)
         output = network(x_t, condition, step).float()
         x_0 = to_x0(config.model.prediction, output, x_t, alpha_bar)
         return {'loss': (weights * (x_0 - target[rows]).square()).mean()}
@@ -75,7 +78,9 @@ def distil_one_step(
         device=run.device,
     )
     card = card_of(run, chain, 'one-step TransFusion, distilled from the teacher (stage 1)')
-    save_weights(run.folder / 'one_step.safetensors', student, card, dtype=torch.float16)
+    if current().is_main:
+        save_weights(run.folder / 'one_step.safetensors', student, card, dtype=torch.float16)
+    current().wait()
     return student
 
 
@@ -84,6 +89,8 @@ def make_pairs(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """
     Run the teacher's DDIM from fresh noises, or read what an earlier call wrote.
+
+    Of several processes each makes its share of the files.
 
     :returns: window numbers ``(N,)``, noises ``(N, K, D)``, end points ``(N, K, D)``.
     """
@@ -95,8 +102,9 @@ def make_pairs(
     if fast and config.optim.bf16:
         teacher.denoiser.to(torch.bfloat16)
     files = range((config.pairs + PAIRS_A_FILE - 1) // PAIRS_A_FILE)
-    parts: list[dict[str, Tensor]] = []
-    for number in tqdm(files, desc='teacher pairs', unit='file'):
+    processes = current()
+    mine = files[processes.rank :: processes.world]
+    for number in tqdm(mine, desc='teacher pairs', unit='file', disable=not processes.is_main):
         path = folder / f'{number:04d}.safetensors'
         if not path.is_file():
             count = min(PAIRS_A_FILE, config.pairs - number * PAIRS_A_FILE)
@@ -118,7 +126,8 @@ def make_pairs(
             partial = path.with_suffix('.partial')
             save_file({'chosen': chosen, 'noise': noise, 'end': torch.cat(ends)}, partial)
             partial.replace(path)
-        parts.append(load_file(path))
+    processes.wait()
+    parts = [load_file(folder / f'{number:04d}.safetensors') for number in files]
     joined = [torch.cat([part[name] for part in parts]) for name in ('chosen', 'noise', 'end')]
     chosen, noise, end = (values.to(run.device) for values in joined)
     return chosen, noise, end
@@ -140,7 +149,7 @@ def distil_swiftdiff(
     folder = open_stage(run, chain, 'swiftdiff')
     torch.manual_seed(chain.seed + 2)
     whitening = pool.state_whitening, pool.condition_whitening
-    student = MotionModel(config.model, H36M17, *whitening).to(run.device)
+    student = MotionModel(config.model, pool.skeleton, *whitening).to(run.device)
     one_step = one_step.to(run.device).eval().requires_grad_(False)
     losses = SwiftDiffLoss(config, student, one_step, pool)
     student.denoiser = fit(
@@ -153,7 +162,9 @@ def distil_swiftdiff(
         device=run.device,
     )
     card = card_of(run, chain, 'SwiftDiff, distilled from the one-step teacher (stage 2)')
-    save_weights(run.folder / 'swiftdiff.safetensors', student, card)
+    if current().is_main:
+        save_weights(run.folder / 'swiftdiff.safetensors', student, card)
+    current().wait()
     return student
 
 
@@ -181,22 +192,25 @@ class SwiftDiffLoss:
         self.to_frames = frames
         self.scale = student.state_scale
 
-    def __call__(self, network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
+    ) -> dict[str, Tensor]:
         """Give one step's losses."""
         config, pool = self.config, self.pool
         device = pool.state.device
         size, samples = config.optim.batch, config.samples
         chosen = torch.randint(len(pool), (size,), generator=generator, device=device)
-        real, condition = pool.state[chosen], pool.condition[chosen]
-        shape = (size, samples, *real.shape[1:])
+        shape = (size, samples, *pool.state.shape[1:])
         noise = torch.randn(shape, generator=generator, device=device)
+        chosen, noise = shard.of(chosen), shard.of(noise)
+        real, condition = pool.state[chosen], pool.condition[chosen]
         kept = noise[:, : config.matched]
         if config.real > 0.0:
             with torch.no_grad():
                 tried = self._x_0(network, noise, condition)
                 error = self._distance(tried - real[:, None])  # (B, S)
             best = error.argmin(dim=1)
-            rows = torch.arange(size, device=device)
+            rows = torch.arange(len(chosen), device=device)
             kept = torch.cat((kept, noise[rows, best][:, None]), dim=1)
         x_0 = self._x_0(network, kept, condition)
         matched = x_0[:, : config.matched]
@@ -247,19 +261,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stages = ('one_step', 'swiftdiff')
     run, chain = parse_run('training.distill', __doc__, EXAMPLE, arguments, stages)
     try:
-        if 'one_step' in run.stages:
-            teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
-            open_stage(run, chain, 'one_step')
-            pool = pool_of(run, chain)
-            one_step = distil_one_step(run, chain, pool, teacher)
-        else:
-            one_step = load_stage(run, 'one_step', 'python -m training.distill --stages one_step')
-            pool = pool_of(run, chain)
-        if 'swiftdiff' in run.stages:
-            distil_swiftdiff(run, chain, pool, one_step)
+        with join(run.device) as processes:
+            _distil(run, chain)
     except MotionPredictorError as error:
         sys.exit(f'training.distill: {error}')
-    print('wrote ' + ' and '.join(str(run.folder / f'{s}.safetensors') for s in run.stages))
+    if processes.is_main:
+        print('wrote ' + ' and '.join(str(run.folder / f'{s}.safetensors') for s in run.stages))
+
+
+def _distil(run: Run, chain: ChainConfig) -> None:
+    if 'one_step' in run.stages:
+        teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
+        open_stage(run, chain, 'one_step')
+        pool = pool_of(run, chain)
+        one_step = distil_one_step(run, chain, pool, teacher)
+    else:
+        one_step = load_stage(run, 'one_step', 'python -m training.distill --stages one_step')
+        pool = pool_of(run, chain)
+    if 'swiftdiff' in run.stages:
+        distil_swiftdiff(run, chain, pool, one_step)
 
 
 if __name__ == '__main__':

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 import copy
+import json
 import math
 from pathlib import Path
 import shutil
 import sys
+from typing import Any
 
 import torch
 from torch import nn, Tensor
@@ -15,11 +18,18 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from motion_predictor.predictor import cpu_has_fast_bf16
+from training import parallel
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.config import OptimConfig
 
-LossOfStep = Callable[[nn.Module, torch.Generator], dict[str, Tensor]]
-"""Gives a step's named losses; ``'loss'`` is the one that is minimised."""
+LossOfStep = Callable[..., dict[str, Tensor]]
+"""
+``(network, generator)``, and ``shard=`` where a step is shared, gives a step's named losses;
+``'loss'`` is the one that is minimised. All of the batch is drawn from the generator, then
+``shard.of`` keeps the rows of this process.
+"""
+CURVE = 'losses.jsonl'
+"""In the run folder: one JSON object for every ``log_every`` steps, exact to the last bit."""
 
 
 def fit(
@@ -31,12 +41,14 @@ def fit(
     seed: int,
     title: str,
     device: str = 'cpu',
+    partial: bool = False,
 ) -> nn.Module:
     """
     Fit a network, continuing from the run folder's checkpoint where there is one.
 
     Step i draws everything from (seed, i), so that a killed run continues exactly as it would
-    have gone on. The learning rate rises linearly and falls by a cosine to zero.
+    have gone on. The learning rate rises linearly and falls by a cosine to zero. Under torchrun
+    the processes share every batch, and so do the ``optim.accumulate`` parts of one process.
 
     :param network: changed in place.
     :param losses: called once a step, under autocast where that pays.
@@ -45,8 +57,12 @@ def fit(
     :param seed: of the whole run.
     :param title: of the progress bar.
     :param device: 'cpu' or 'cuda'.
+    :param partial: a step may leave some layers out, as one without condition does.
     :returns: the exponential moving average of the network: the one to use.
+    :raises ConfigError: if the batch cannot be shared evenly, or the checkpoint cannot be read.
     """
+    processes = parallel.current()
+    shards = processes.shards(optim.accumulate, optim.batch)
     network.to(device).train()
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
@@ -62,30 +78,54 @@ def fit(
         begin = int(saved['step'])
     fast = device == 'cuda' or cpu_has_fast_bf16()
     compiled = compiled_network(network) if optim.compile else network
-    with SummaryWriter(str(folder / 'tensorboard')) as logs:
-        bar = tqdm(range(begin, optim.steps), initial=begin, total=optim.steps, desc=title)
+    wrapped = processes.wrap(compiled, device, partial=partial)
+    curve = folder / CURVE
+    if processes.is_main:
+        forget_after(curve, begin)
+    logs = None
+    if processes.is_main:
+        logs = SummaryWriter(str(folder / 'tensorboard'), purge_step=begin or None)
+    bar = tqdm(
+        range(begin, optim.steps),
+        initial=begin,
+        total=optim.steps,
+        desc=title,
+        disable=not processes.is_main,
+    )
+    try:
         for step in bar:
             for group in optimizer.param_groups:
                 group['lr'] = optim.learning_rate * _rate(step, optim)
             mixed = seed * 1_000_003 + step
-            generator = torch.Generator(device).manual_seed(mixed)
-            torch.manual_seed(mixed)
-            with torch.autocast(device, torch.bfloat16, enabled=optim.bf16 and fast):
-                terms = losses(compiled, generator)
             optimizer.zero_grad(set_to_none=True)
-            terms['loss'].backward()
+            terms: dict[str, Tensor] = {}
+            for number, shard in enumerate(shards):
+                generator = torch.Generator(device).manual_seed(mixed)
+                torch.manual_seed(mixed + 1_000_000_007 * shard.index)  # of the dropout
+                shared = {'shard': shard} if shard.count > 1 else {}
+                last = number == len(shards) - 1
+                with _no_sync(wrapped, last):
+                    with torch.autocast(device, torch.bfloat16, enabled=optim.bf16 and fast):
+                        part = losses(wrapped, generator, **shared)
+                    (part['loss'] / len(shards)).backward()
+                for name, value in part.items():
+                    share = value.detach() / len(shards)
+                    terms[name] = terms[name] + share if name in terms else share
             norm = nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
             optimizer.step()
             _average(averaged, network, min(optim.ema, (1.0 + step) / (10.0 + step)))
             done = step + 1
             if done % optim.log_every == 0:
-                values = {name: float(value.detach()) for name, value in terms.items()}
-                for name, value in values.items():
-                    logs.add_scalar(f'train/{name}', value, done)
-                logs.add_scalar('train/gradient_norm', float(norm), done)
-                logs.add_scalar('train/learning_rate', optimizer.param_groups[0]['lr'], done)
-                bar.set_postfix({name: f'{value:.4g}' for name, value in values.items()})
-            if done % optim.save_every == 0 or done == optim.steps:
+                values = processes.mean(terms)
+                if logs is not None:
+                    for name, mean in values.items():
+                        logs.add_scalar(f'train/{name}', mean, done)
+                    logs.add_scalar('train/gradient_norm', float(norm), done)
+                    logs.add_scalar('train/learning_rate', optimizer.param_groups[0]['lr'], done)
+                    note(curve, {'step': done, **values})
+                bar.set_postfix({name: f'{mean:.4g}' for name, mean in values.items()})
+            save = done % optim.save_every == 0 or done == optim.steps
+            if save and processes.is_main:
                 save_checkpoint(
                     path,
                     {
@@ -95,8 +135,44 @@ def fit(
                         'step': done,
                     },
                 )
+    finally:
+        if logs is not None:
+            logs.close()
+    processes.wait()
     network.eval()
     return averaged
+
+
+def note(curve: Path, values: Mapping[str, float]) -> None:
+    """Append a line to a loss curve."""
+    with curve.open('a', encoding='utf-8') as file:
+        file.write(json.dumps(values) + '\n')
+
+
+def read_curve(curve: Path) -> list[dict[str, float]]:
+    """Read a loss curve; a last line that a killed process left unfinished is passed over."""
+    entries = []
+    for line in curve.read_text(encoding='utf-8').splitlines() if curve.is_file() else []:
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            break
+    return entries
+
+
+def forget_after(curve: Path, step: int) -> None:
+    """Take back what a killed run noted after its last checkpoint."""
+    curve.parent.mkdir(parents=True, exist_ok=True)
+    kept = [entry for entry in read_curve(curve) if entry['step'] <= step]
+    partial = curve.with_suffix('.partial')
+    partial.write_text(''.join(json.dumps(entry) + '\n' for entry in kept), encoding='utf-8')
+    partial.replace(curve)
+
+
+def _no_sync(network: nn.Module, last: bool) -> Any:
+    # Gradients are exchanged once a step, with the last part of the batch.
+    hold = getattr(network, 'no_sync', None)
+    return nullcontext() if last or hold is None else hold()
 
 
 def _rate(step: int, optim: OptimConfig) -> float:

@@ -11,7 +11,9 @@ from tqdm import tqdm
 from motion_predictor.config import ModelConfig
 from motion_predictor.model import MotionModel
 from motion_predictor.normalization import Whitening
+from motion_predictor.skeleton import H36M17, Skeleton
 from training.data import Augmentation, TrainingWindows
+from training.parallel import current
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class EncodedPool:
     padded: Tensor
     state_whitening: Whitening
     condition_whitening: Whitening
+    skeleton: Skeleton = H36M17
 
     def __len__(self) -> int:
         """Count the windows."""
@@ -75,7 +78,9 @@ def encode_pool(
     condition = torch.empty(count, rows, channels)
     padded = torch.zeros(1 if config.residual else count, keep, channels)
     past = config.window.observed_frames
-    for begin in tqdm(range(0, count, chunk), desc='encode windows', unit='chunk'):
+    chunks = range(0, count, chunk)
+    shown = current().is_main
+    for begin in tqdm(chunks, desc='encode windows', unit='chunk', disable=not shown):
         size = min(chunk, count - begin)
         drawn = windows.draw(size, generator, augmentation)
         history = model.observe(drawn[:, :past])
@@ -90,4 +95,6 @@ def encode_pool(
     state.sub_(fitted[0].mean).div_(fitted[0].scale)
     padded.sub_(fitted[0].mean).div_(fitted[0].scale)
     condition.sub_(fitted[1].mean).div_(fitted[1].scale)
-    return EncodedPool(state.to(device), condition.to(device), padded.to(device), *fitted)
+    return EncodedPool(
+        state.to(device), condition.to(device), padded.to(device), *fitted, windows.skeleton
+    )

@@ -18,6 +18,7 @@ from motion_predictor.weights import file_digest
 from training.checkpoints import git_commit, open_run
 from training.config import as_plain, ChainConfig, override, preset, PRESETS
 from training.data import synthetic_walk, TrainingWindows
+from training.parallel import current
 from training.pool import encode_pool, EncodedPool
 from training.windows import recordings_folder
 
@@ -67,7 +68,9 @@ def parse_run(
         help='recordings in the cmu17 format; the default is train.npz of every set in '
         'MOTION_PREDICTOR_DATA or ../shared/data, and synthetic walks for the debug preset',
     )
-    parser.add_argument('--run', type=Path, help='run folder; the default is runs/PRESET')
+    parser.add_argument(
+        '--run', '--run-folder', type=Path, help='run folder; the default is runs/PRESET'
+    )
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'))
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
@@ -139,7 +142,8 @@ def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
     later = STAGES[STAGES.index(stage) + 1 :]
     settings = {name: value for name, value in as_plain(chain).items() if name not in later}
     digests = {f'{path.parent.name}/{path.name}': file_digest(path) for path in run.data}
-    open_run(run.folder / stage, {'data': digests, **settings})
+    with current().main_first():
+        open_run(run.folder / stage, {'data': digests, **settings})
     return run.folder / stage
 
 

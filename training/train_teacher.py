@@ -12,12 +12,12 @@ from torch import nn, Tensor
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.schedule import target_of
-from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import save_weights
 from training.config import ChainConfig, TeacherConfig
 from training.diffusion import add_noise
 from training.fitting import fit
 from training.losses import coefficient_weights
+from training.parallel import current, join, Shard, WHOLE
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_of, Run
 
@@ -27,6 +27,9 @@ example, the seconds-long preset on synthetic walks:
 example, two CPU cores and real motion:
   python -m training.train_teacher --preset small --run runs/small \\
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
+example, two processes that share every batch (as many as there are GPUs):
+  torchrun --nproc-per-node 2 -m training.train_teacher --preset full --run-folder runs/full \
+      --data stores/h36m/train
 """
 
 
@@ -42,7 +45,9 @@ def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionMode
     config = chain.teacher
     folder = open_stage(run, chain, 'teacher')
     torch.manual_seed(chain.seed)
-    model = MotionModel(config.model, H36M17, pool.state_whitening, pool.condition_whitening)
+    model = MotionModel(
+        config.model, pool.skeleton, pool.state_whitening, pool.condition_whitening
+    )
     model.to(run.device)
     losses = TeacherLoss(config, model, pool)
     model.denoiser = fit(
@@ -53,10 +58,13 @@ def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionMode
         seed=chain.seed,
         title='teacher',
         device=run.device,
+        partial=config.unconditional > 0.0,
     )
     card = card_of(run, chain, 'TransFusion teacher, sampled by DDIM')
     card['completion'] = config.completion
-    save_weights(run.folder / 'teacher.safetensors', model, card, dtype=torch.float16)
+    if current().is_main:
+        save_weights(run.folder / 'teacher.safetensors', model, card, dtype=torch.float16)
+    current().wait()
     return model
 
 
@@ -70,17 +78,21 @@ class TeacherLoss:
         self.weights = coefficient_weights(pool.state_whitening.scale, config.metric_weight)
         self.weights = self.weights.to(model.alpha_bar.device)
 
-    def __call__(self, network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    def __call__(
+        self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
+    ) -> dict[str, Tensor]:
         """Give one step's loss."""
         config, pool = self.config, self.pool
         device = pool.state.device
         size = config.optim.batch
         chosen = torch.randint(len(pool), (size,), generator=generator, device=device)
-        x_0, condition = pool.state[chosen], pool.condition[chosen]
         step = torch.randint(
             1, config.model.diffusion_steps, (size,), generator=generator, device=device
         )
-        eps = torch.randn(x_0.shape, generator=generator, device=device)
+        shape = (size, *pool.state.shape[1:])
+        eps = torch.randn(shape, generator=generator, device=device)
+        chosen, step, eps = shard.of(chosen), shard.of(step), shard.of(eps)
+        x_0, condition = pool.state[chosen], pool.condition[chosen]
         alpha_bar = self.alpha_bar[step][:, None, None]
         x_t = add_noise(x_0, eps, alpha_bar)
         blind = torch.rand((), generator=generator, device=device) < config.unconditional
@@ -93,11 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb."""
     run, chain = parse_run('training.train_teacher', __doc__, EXAMPLE, arguments, ('teacher',))
     try:
-        open_stage(run, chain, 'teacher')
-        train_teacher(run, chain, pool_of(run, chain))
+        with join(run.device) as processes:
+            open_stage(run, chain, 'teacher')
+            train_teacher(run, chain, pool_of(run, chain))
     except MotionPredictorError as error:
         sys.exit(f'training.train_teacher: {error}')
-    print(f'wrote {Path(run.folder) / "teacher.safetensors"}')
+    if processes.is_main:
+        print(f'wrote {Path(run.folder) / "teacher.safetensors"}')
 
 
 if __name__ == '__main__':
