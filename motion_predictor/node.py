@@ -58,6 +58,7 @@ from motion_predictor.online import (
     OnlinePredictor,
     Snapshot,
 )
+from motion_predictor.outputs import Outlook, SUMMARIES, SummaryPublishers
 from motion_predictor.parameters import (
     AT_CONFIGURE,
     BY_NAME,
@@ -262,6 +263,7 @@ class Session:
     markers: messages.MarkerEncoder
     cloud: messages.CloudEncoder
     numbers: PersonNumbers
+    summaries: SummaryPublishers
     fresh: bool = False  # something arrived since the last prediction
     waiting_frames: int = 0  # messages with people since the last prediction
     used: tuple[Any, ...] = ()  # people and stamps that the last prediction used
@@ -305,7 +307,7 @@ class MotionPredictorNode(LifecycleNode):
             'messages_without_transform', 'messages_without_stamp', 'frames_skipped',
             'predictions', 'deadline_misses', 'worker_errors', 'resets_clock_jump',
         )  # fmt: skip
-        self._latencies = LatencyLog(STAGES)
+        self._latencies = LatencyLog((*STAGES, *SUMMARIES))
         self._input_rate, self._output_rate = EventRate(), EventRate()
         self._last_received_s = 0.0
         self._last_warnings: dict[str, float] = {}
@@ -466,6 +468,7 @@ class MotionPredictorNode(LifecycleNode):
                 f'horizon_s={settings.number("horizon_s"):g}: {predictor.name} predicts '
                 f'{predictor.window.horizon_s:g} s, which is what is published'
             )
+        self._make_outputs(settings)
         session = Session(
             predictor=predictor,
             online=make_online(predictor, chosen, settings),
@@ -483,6 +486,7 @@ class MotionPredictorNode(LifecycleNode):
             markers=messages.MarkerEncoder(predictor.skeleton),
             cloud=messages.CloudEncoder(),
             numbers=PersonNumbers(),
+            summaries=SummaryPublishers(self._outputs),
         )
         if chosen.units == 'mm' and session.scale == 1.0:
             self.get_logger().warning(
@@ -491,7 +495,6 @@ class MotionPredictorNode(LifecycleNode):
             )
         started = perf_counter()
         predictor.warm_up(1, settings.integer('samples'))
-        self._make_outputs(settings)
         self._session = session
         self.get_logger().info(
             f'{predictor.name} on {predictor.device} ({predictor.engine}, '
@@ -517,6 +520,9 @@ class MotionPredictorNode(LifecycleNode):
             output(PointCloud2, 'predictions')
         if settings.flag('publish.markers'):
             output(MarkerArray, 'markers')
+        for name, summary in SUMMARIES.items():
+            if settings.flag(f'publish.{name}'):
+                output(summary.message_type, name)
 
     def _activate(self) -> None:
         session = self._require_session()
@@ -641,7 +647,7 @@ class MotionPredictorNode(LifecycleNode):
         self._number_people(session, snapshot)
         if not snapshot.persons:
             session.waiting_frames = 0  # nobody to predict yet: those were not skipped
-            self._publish_nobody(session)
+            self._publish_nobody(session, snapshot)
             return
         using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows))
         if using == session.used:
@@ -782,7 +788,26 @@ class MotionPredictorNode(LifecycleNode):
                 'total': total_s,
             }
         )
+        self._publish_summaries(session, settings, result, numbers, frames)
         self._publish_markers(session, settings, result, numbers, futures)
+
+    def _publish_summaries(
+        self,
+        session: Session,
+        settings: Settings,
+        result: OnlinePrediction,
+        numbers: list[int],
+        frames: np.ndarray,
+    ) -> None:
+        wanted = session.summaries.wanted(settings, perf_counter())
+        if not wanted:
+            return
+        skeleton = session.predictor.skeleton
+        outlook = Outlook.of(result, numbers, frames, skeleton, session.turn)
+        for name in wanted:
+            begun_s = perf_counter()
+            session.summaries.publish(name, outlook, settings)
+            self._latencies.add({name: perf_counter() - begun_s})
 
     def _publish_markers(
         self,
@@ -812,9 +837,14 @@ class MotionPredictorNode(LifecycleNode):
         ]
         publisher.publish(session.markers.encode(result.stamp_ns, result.frame_id, people))
 
-    def _publish_nobody(self, session: Session) -> None:
+    def _publish_nobody(self, session: Session, snapshot: Snapshot | None = None) -> None:
         """Take back what was published last: one empty cloud, every marker deleted."""
         stamp_ns, frame_id = session.last_stamp_ns, session.last_frame_id
+        alone = snapshot is not None and snapshot.stamp_ns and not snapshot.unpredicted
+        if snapshot is not None and alone and snapshot.stamp_ns >= stamp_ns:
+            session.summaries.publish_nobody(snapshot.stamp_ns, snapshot.frame_id, asked=True)
+        else:
+            session.summaries.publish_nobody(stamp_ns, frame_id, asked=False)
         session.used = ()
         if session.shows_people and 'predictions' in self._outputs:
             self._outputs['predictions'].publish(session.cloud.nobody(stamp_ns, frame_id))

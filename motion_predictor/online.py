@@ -444,7 +444,13 @@ class OnlinePredictor:
                 futures = prediction.futures.copy()
                 for person in np.flatnonzero(lag):
                     futures[person] = _advance(last[person], futures[person], lag[person])
-                prediction = replace(prediction, futures=futures)
+                # what the model stated holds at its own instants, not between them
+                prediction = replace(
+                    prediction,
+                    futures=futures,
+                    closed_form=None,
+                    radius_m=_advance_radius(prediction, lag),
+                )
         return OnlinePrediction(
             snapshot.stamp_ns,
             snapshot.frame_id,
@@ -470,7 +476,10 @@ class OnlinePredictor:
             return self.predictor.predict(observed, samples=samples, seed=seed)
         near = self.predictor.predict(observed - origins, samples=samples, seed=seed)
         futures = (near.futures + origins[:, None]).astype(near.futures.dtype)
-        return replace(near, futures=futures)
+        stated = near.closed_form
+        if stated is not None:
+            stated = replace(stated, mean=stated.mean + origins)
+        return replace(near, futures=futures, closed_form=stated)
 
     # Under the lock
 
@@ -663,6 +672,16 @@ def _is_elsewhere(history: PoseHistory, stamp_ns: int, xyz: np.ndarray, valid: n
         return False
     apart = np.linalg.norm(xyz[common] - known[common], axis=1)
     return bool(np.median(apart) > _MAX_ERROR_M + _MAX_SPEED_M_S * (stamp_ns - newest) * _NS)
+
+
+def _advance_radius(prediction: Prediction, lag_frames: np.ndarray) -> np.ndarray | None:
+    # The stated radius (P, T, J) of each instant, taken from the model's next later frame.
+    if prediction.radius_m is None:
+        return None
+    persons, _, frames, joints = prediction.futures.shape[:4]
+    radius = np.broadcast_to(prediction.radius_m, (persons, frames, joints))
+    later = np.ceil(lag_frames).astype(np.int64)[:, None] + np.arange(frames)
+    return np.take_along_axis(radius, np.minimum(later, frames - 1)[..., None], axis=1)
 
 
 def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:

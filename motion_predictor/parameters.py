@@ -61,7 +61,8 @@ class Parameter:
         if self.lengths:
             return ' or '.join(str(length) for length in self.lengths) + ' numbers'
         if self.minimum is not None and self.maximum is not None:
-            return f'{self.minimum:g} to {self.maximum:g}'
+            each = 'each ' if isinstance(self.default, tuple) else ''
+            return f'{each}{self.minimum:g} to {self.maximum:g}'
         return f'at least {self.minimum:g}' if self.minimum is not None else ''
 
     def check(self, value: object) -> Value:
@@ -105,6 +106,8 @@ class Parameter:
         for item in value:
             if item == '' or (isinstance(item, float) and not math.isfinite(item)):
                 raise ConfigError(f'{self.name}={list(value)}: {item!r} is not allowed in it')
+            if isinstance(item, float):
+                self._check_range(item)
 
 
 def _scalar(kind: type, value: object) -> bool | int | float | str:
@@ -353,6 +356,99 @@ PARAMETERS: tuple[Parameter, ...] = (
         name='publish.markers',
         default=True,
         description='Publish ~/markers; they are built only while someone subscribes.',
+    ),
+    Parameter(
+        name='publish.moments',
+        default=True,
+        description='Publish ~/moments; like those below, built only while someone subscribes.',
+    ),
+    Parameter(
+        name='publish.trajectory',
+        default=True,
+        description='Publish ~/trajectory.',
+    ),
+    Parameter(
+        name='publish.poses',
+        default=True,
+        description='Publish ~/poses.',
+    ),
+    Parameter(
+        name='publish.occupancy',
+        default=True,
+        description='Publish ~/occupancy.',
+    ),
+    Parameter(
+        name='moments.coverage',
+        default=0.9,
+        minimum=0.01,
+        maximum=1.0,
+        applies=ALWAYS,
+        description=(
+            'Share of the samples within the radius that ~/moments states, where the weights '
+            'file holds no calibrated one.'
+        ),
+    ),
+    Parameter(
+        name='trajectory.horizons_s',
+        default=(0.25, 0.5, 1.0, 1.5, 2.0),
+        unit='s',
+        minimum=0.0,
+        maximum=60.0,
+        applies=ALWAYS,
+        description='Keyframes of ~/trajectory, 0: the last pose; each costs as many poses.',
+    ),
+    Parameter(
+        name='poses.horizons_s',
+        default=(0.0, 0.25, 0.5, 1.0),
+        unit='s',
+        minimum=0.0,
+        maximum=60.0,
+        applies=ALWAYS,
+        description='Keyframes of ~/poses, 0: the last pose as it was observed.',
+    ),
+    Parameter(
+        name='occupancy.voxel_m',
+        default=0.1,
+        unit='m',
+        minimum=0.02,
+        maximum=2.0,
+        applies=ALWAYS,
+        description='Edge of the voxels of ~/occupancy.',
+    ),
+    Parameter(
+        name='occupancy.bin_s',
+        default=0.5,
+        unit='s',
+        minimum=0.02,
+        maximum=60.0,
+        applies=ALWAYS,
+        description='Length of the time bins of ~/occupancy.',
+    ),
+    Parameter(
+        name='occupancy.body_radius_m',
+        default=0.1,
+        unit='m',
+        minimum=0.0,
+        maximum=1.0,
+        applies=ALWAYS,
+        description='How thick the body is around its joints and bones.',
+    ),
+    Parameter(
+        name='occupancy.min_probability',
+        default=0.05,
+        minimum=0.0,
+        maximum=1.0,
+        applies=ALWAYS,
+        description='Voxels that are touched less probably are left out; 0: none that is touched.',
+    ),
+    Parameter(
+        name='occupancy.rate_hz',
+        default=5.0,
+        unit='Hz',
+        minimum=0.1,
+        maximum=1000.0,
+        applies=ALWAYS,
+        description='Clouds of ~/occupancy a second at most.',
     ),
     Parameter(
         name='markers.rate_hz',

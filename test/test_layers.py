@@ -14,7 +14,9 @@ ROS = {
     'launch_ros', 'lifecycle_msgs', 'rcl_interfaces', 'rclpy', 'rosgraph_msgs', 'sensor_msgs',
     'std_msgs', 'tf2_ros', 'trajectory_msgs', 'visualization_msgs',
 }  # fmt: skip
-ROS_MODULES = {'__main__.py', 'messages.py', 'monitoring.py', 'node.py', 'replay.py'}
+ROS_MODULES = {
+    '__main__.py', 'messages.py', 'monitoring.py', 'node.py', 'outputs.py', 'replay.py',
+}  # fmt: skip
 NEED_ROS = {f'motion_predictor.{name[:-3]}' for name in ROS_MODULES}
 
 
@@ -47,5 +49,14 @@ def test_training_does_not_import_ros(path: Path) -> None:
 
 
 def test_modules_of_arithmetic_do_not_import_the_network() -> None:
-    for name in ('errors', 'shapes', 'config', 'skeleton', 'layouts', 'history', 'recordings'):
+    for name in (
+        'errors',
+        'shapes',
+        'config',
+        'skeleton',
+        'layouts',
+        'history',
+        'recordings',
+        'summaries',
+    ):
         assert 'torch' not in imported_names(CORE / f'{name}.py'), name

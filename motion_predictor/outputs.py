@@ -1,0 +1,416 @@
+"""
+Messages that sum the futures up: ~/moments, ~/trajectory, ~/poses and ~/occupancy.
+
+Every encoder makes one whole message from an :class:`Outlook`; the node builds those that somebody
+listens to.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion, Transform, Vector3
+import numpy as np
+from sensor_msgs.msg import PointCloud2, PointField
+from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+
+from motion_predictor.messages import (
+    MessageError,
+    ns_to_stamp,
+    read_cloud,
+    stamp_to_ns,
+)
+from motion_predictor.online import OnlinePrediction
+from motion_predictor.parameters import Settings
+from motion_predictor.predictor import Prediction
+from motion_predictor.skeleton import Skeleton
+from motion_predictor.summaries import keyframes, LAST_POSE, Moments, occupancy, poses_at
+
+OCCUPANCY_STEP_S = 0.04
+"""Time between the instants at which bodies are looked at, in whole model frames."""
+
+MOMENTS_DTYPE = np.dtype(
+    {
+        'names': [
+            'x', 'y', 'z', 't', 'person', 'step', 'joint', 'cxx', 'cxy', 'cxz', 'cyy', 'cyz',
+            'czz', 'radius',
+        ],
+        'formats': ['<f4'] * 4 + ['<u4', '<u2', 'u1'] + ['<f4'] * 7,
+        'offsets': [0, 4, 8, 12, 16, 20, 22, 24, 28, 32, 36, 40, 44, 48],
+        'itemsize': 52,
+    }
+)  # fmt: skip
+"""One row of ~/moments; one byte of padding follows ``joint``."""
+
+OCCUPANCY_DTYPE = np.dtype(
+    {
+        'names': ['x', 'y', 'z', 'probability', 't', 't_end', 'bin'],
+        'formats': ['<f4'] * 6 + ['<u2'],
+        'offsets': [0, 4, 8, 12, 16, 20, 24],
+        'itemsize': 28,
+    }
+)
+"""One row of ~/occupancy; two bytes of padding follow ``bin``."""
+
+_FIELD_TYPES = {
+    'f4': PointField.FLOAT32,
+    'u4': PointField.UINT32,
+    'u2': PointField.UINT16,
+    'u1': PointField.UINT8,
+}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """
+    What the outputs are made from, in metres in the output frame: P people.
+
+    ``prediction`` holds every frame of the model, ``last_poses`` (P, J, 3) what was observed
+    last, ``numbers`` the people's numbers, ``frames`` the frames of ~/predictions.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    numbers: tuple[int, ...]
+    prediction: Prediction
+    last_poses: np.ndarray
+    frames: np.ndarray
+    skeleton: Skeleton
+
+    @classmethod
+    def of(
+        cls,
+        result: OnlinePrediction,
+        numbers: Sequence[int],
+        frames: np.ndarray,
+        skeleton: Skeleton,
+        turn: np.ndarray | None = None,
+    ) -> Outlook:
+        """
+        Take a prediction of at least one person.
+
+        :param numbers: of ``result.persons``.
+        :param turn: matrix (3, 3) that turned the input level, to be undone; None for none.
+        """
+        assert result.prediction is not None
+        prediction, poses = result.prediction, result.last_poses
+        if turn is not None:
+            prediction, poses = turned(prediction, turn.T), poses @ turn
+        return cls(
+            result.stamp_ns, result.frame_id, tuple(numbers), prediction, poses, frames, skeleton
+        )
+
+    @property
+    def last_frame(self) -> int:
+        """The last frame of the published horizon."""
+        return int(self.frames[-1])
+
+    @cached_property
+    def most_likely(self) -> np.ndarray:
+        """The most likely future of each person, (P, T_fut, J, 3)."""
+        likely = self.prediction.most_likely
+        return self.prediction.futures[np.arange(len(likely)), likely]
+
+    def likely_poses(self, horizons_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Take the poses of the most likely futures at keyframes.
+
+        :param horizons_s: seconds after the stamp; beyond the published horizon: its last.
+        :returns: times in seconds (K,) and poses (P, K, J, 3).
+        """
+        rate_hz = self.prediction.rate_hz
+        frames = keyframes(horizons_s, rate_hz, self.last_frame + 1)
+        poses = poses_at(self.most_likely, self.last_poses, frames)
+        return np.where(frames == LAST_POSE, 0.0, (frames + 1) / rate_hz), poses
+
+
+def turned(prediction: Prediction, rotation: np.ndarray) -> Prediction:
+    """Turn futures and moments by a matrix (3, 3): ``rotation @ point``."""
+    stated = prediction.closed_form
+    return replace(
+        prediction,
+        futures=prediction.futures @ rotation.T.astype(np.float32),
+        closed_form=None if stated is None else stated.turned(rotation),
+    )
+
+
+# Encoders --------------------------------------------------------------------------------------
+
+
+def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
+    """
+    Make the cloud of ~/moments: rows ordered (person, step, joint), the steps of ~/predictions.
+
+    ``x y z`` is the mean, ``cxx`` to ``czz`` the covariance in square metres, ``radius`` the ball
+    about the mean that will hold the joint: calibrated where the model states it, else the one
+    that holds the share ``moments.coverage`` of the samples.
+    """
+    prediction, frames = outlook.prediction, outlook.frames
+    moments = prediction.moments(frames)
+    radius = prediction.radius(settings.number('moments.coverage'), moments, frames)
+    persons, steps, joints = radius.shape
+    rows = np.zeros((persons, steps, joints), dtype=MOMENTS_DTYPE)
+    rows['person'] = np.asarray(outlook.numbers, dtype=np.uint32)[:, None, None]
+    rows['step'] = np.arange(steps)[:, None]
+    rows['joint'] = np.arange(joints)
+    rows['t'] = prediction.times_s[frames][:, None]
+    rows['radius'] = radius
+    for axis, name in enumerate('xyz'):
+        rows[name] = moments.mean[..., axis]
+        for other in range(axis, 3):
+            rows[f'c{name}{"xyz"[other]}'] = moments.covariance[..., axis, other]
+    return _cloud(outlook.stamp_ns, outlook.frame_id, rows.reshape(-1))
+
+
+def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTrajectory:
+    """
+    Make the message of ~/trajectory: the most likely future of each person at a few keyframes.
+
+    Joints are named ``<person>/<joint>``, the person by the number in ~/predictions. Trackers of
+    joint positions know no orientations: they are the identity.
+    """
+    times_s, poses = outlook.likely_poses(settings.numbers('trajectory.horizons_s'))
+    message = MultiDOFJointTrajectory()
+    message.header.stamp = ns_to_stamp(outlook.stamp_ns)
+    message.header.frame_id = outlook.frame_id
+    message.joint_names = [
+        f'{number}/{joint}' for number in outlook.numbers for joint in outlook.skeleton.joints
+    ]
+    level = Quaternion(w=1.0)
+    for time_s, of_all in zip(times_s.tolist(), np.moveaxis(poses, 0, 1)):  # (P, J, 3)
+        message.points.append(
+            MultiDOFJointTrajectoryPoint(
+                transforms=[
+                    Transform(translation=Vector3(x=x, y=y, z=z), rotation=level)
+                    for x, y, z in of_all.reshape(-1, 3).tolist()
+                ],
+                time_from_start=_duration(time_s),
+            )
+        )
+    return message
+
+
+def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
+    """
+    Make the message of ~/poses: points ordered (person, horizon, joint), always finite.
+
+    For monitors that keep a distance from points. With horizon 0, the default's first, the
+    observed joints are among them, so that nobody is farther away here than where they are.
+    """
+    _, poses = outlook.likely_poses(settings.numbers('poses.horizons_s'))
+    points = poses.reshape(-1, 3)
+    points = points[np.isfinite(points).all(axis=1)]
+    message = PoseArray()
+    message.header.stamp = ns_to_stamp(outlook.stamp_ns)
+    message.header.frame_id = outlook.frame_id
+    level = Quaternion(w=1.0)
+    message.poses = [
+        Pose(position=Point(x=x, y=y, z=z), orientation=level) for x, y, z in points.tolist()
+    ]
+    return message
+
+
+def encode_occupancy(outlook: Outlook, settings: Settings) -> PointCloud2:
+    """
+    Make the cloud of ~/occupancy: voxel centres with probability, in order of time bin.
+
+    See :func:`motion_predictor.summaries.occupancy` for what occupied means. ``t`` and ``t_end``
+    are the bin's limits in seconds after the stamp.
+    """
+    prediction = outlook.prediction
+    stride = max(1, int(OCCUPANCY_STEP_S * prediction.rate_hz + 1e-6))
+    frames = np.arange(stride - 1, outlook.last_frame + 1, stride)
+    if not len(frames):
+        frames = np.array([outlook.last_frame])
+    found = occupancy(
+        prediction.futures[:, :, frames],
+        prediction.weights,
+        prediction.times_s[frames],
+        outlook.skeleton.bones,
+        voxel_m=settings.number('occupancy.voxel_m'),
+        bin_s=settings.number('occupancy.bin_s'),
+        body_radius_m=settings.number('occupancy.body_radius_m'),
+        min_probability=settings.number('occupancy.min_probability'),
+    )
+    rows = np.zeros(len(found.bin), dtype=OCCUPANCY_DTYPE)
+    rows['x'], rows['y'], rows['z'] = found.centres.T
+    rows['probability'] = found.probability
+    rows['t'], rows['t_end'] = found.bin * found.bin_s, (found.bin + 1) * found.bin_s
+    rows['bin'] = np.minimum(found.bin, 2**16 - 1)
+    return _cloud(outlook.stamp_ns, outlook.frame_id, rows)
+
+
+def no_moments(stamp_ns: int, frame_id: str) -> PointCloud2:
+    """Make the empty cloud: nobody is predicted."""
+    return _cloud(stamp_ns, frame_id, np.zeros(0, dtype=MOMENTS_DTYPE))
+
+
+def no_trajectory(stamp_ns: int, frame_id: str) -> MultiDOFJointTrajectory:
+    """Make the message without joints: nobody is predicted."""
+    message = MultiDOFJointTrajectory()
+    message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame_id
+    return message
+
+
+def no_poses(stamp_ns: int, frame_id: str) -> PoseArray:
+    """Make the empty array: nobody is predicted."""
+    message = PoseArray()
+    message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame_id
+    return message
+
+
+def no_occupancy(stamp_ns: int, frame_id: str) -> PointCloud2:
+    """Make the empty cloud: nobody is predicted."""
+    return _cloud(stamp_ns, frame_id, np.zeros(0, dtype=OCCUPANCY_DTYPE))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One output beside ~/predictions: its message type and how it is made."""
+
+    message_type: type
+    encode: Callable[[Outlook, Settings], Any]
+    nobody: Callable[[int, str], Any]
+    rate_parameter: str = ''
+    """The parameter that limits its rate; '' for one message a prediction."""
+
+
+SUMMARIES: Mapping[str, Summary] = {
+    'poses': Summary(PoseArray, encode_poses, no_poses),  # first: somebody may have to brake
+    'moments': Summary(PointCloud2, encode_moments, no_moments),
+    'trajectory': Summary(MultiDOFJointTrajectory, encode_trajectory, no_trajectory),
+    'occupancy': Summary(PointCloud2, encode_occupancy, no_occupancy, 'occupancy.rate_hz'),
+}
+"""By topic, in the order in which they are published."""
+
+
+class SummaryPublishers:
+    """Builds and publishes the summaries that somebody listens to, and takes them back."""
+
+    def __init__(self, publishers: Mapping[str, Any]) -> None:
+        """
+        Begin with nobody shown.
+
+        :param publishers: by name, of those among :data:`SUMMARIES` that are to be published.
+        """
+        self._publishers = {name: publishers[name] for name in SUMMARIES if name in publishers}
+        self._due_s = dict.fromkeys(SUMMARIES, 0.0)
+        self._shown: set[str] = set()
+
+    def wanted(self, settings: Settings, now_s: float) -> list[str]:
+        """
+        Name the outputs that somebody listens to and whose turn it is.
+
+        :param now_s: reading of a stopwatch.
+        """
+        names = []
+        for name, publisher in self._publishers.items():
+            if not publisher.get_subscription_count():
+                self._shown.discard(name)
+                continue
+            limit = SUMMARIES[name].rate_parameter
+            if limit:
+                period_s = 1.0 / settings.number(limit)
+                if now_s < self._due_s[name] - 0.1 * period_s:
+                    continue
+                self._due_s[name] = max(self._due_s[name], now_s - period_s) + period_s
+            names.append(name)
+        return names
+
+    def publish(self, name: str, outlook: Outlook, settings: Settings) -> None:
+        """Build one output and publish it."""
+        self._publishers[name].publish(SUMMARIES[name].encode(outlook, settings))
+        self._shown.add(name)
+
+    def publish_nobody(self, stamp_ns: int, frame_id: str, *, asked: bool) -> None:
+        """
+        Take back what was shown, once; ~/poses says so every time it is asked.
+
+        :param asked: whether the tracker has just said that nobody is there, and a monitor may
+            wait for a sign of life.
+        """
+        for name, publisher in self._publishers.items():
+            shown = name in self._shown
+            if shown or (asked and name == 'poses' and publisher.get_subscription_count()):
+                publisher.publish(SUMMARIES[name].nobody(stamp_ns, frame_id))
+        self._shown.clear()
+
+
+# Reading them back -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DecodedMoments:
+    """
+    A cloud of ~/moments as arrays.
+
+    ``persons`` uint32 (P,), ``times_s`` float32 (T,) after the stamp, ``moments`` and
+    ``radius_m`` float32 (P, T, J) in metres in ``frame_id``.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    persons: np.ndarray
+    times_s: np.ndarray
+    moments: Moments
+    radius_m: np.ndarray
+
+
+def decode_moments(message: PointCloud2) -> DecodedMoments:
+    """
+    Read a message of ~/moments back into arrays; an empty cloud has zero persons.
+
+    :raises MessageError: if the cloud is not laid out as documented.
+    """
+    rows = read_cloud(message)
+    if len(rows) and rows.dtype.names != MOMENTS_DTYPE.names:
+        raise MessageError(f'fields: expected {MOMENTS_DTYPE.names}, got {rows.dtype.names}')
+    if not len(rows):
+        rows = np.zeros(0, dtype=MOMENTS_DTYPE)
+    steps = int(rows['step'].max(initial=0)) + 1
+    joints = int(rows['joint'].max(initial=0)) + 1
+    if len(rows) % (steps * joints):
+        raise MessageError(f'{len(rows)} rows: no multiple of {steps} steps, {joints} joints')
+    grid = rows.reshape(-1, steps, joints)
+    mean = np.stack([grid[axis] for axis in 'xyz'], axis=-1)
+    names = [f'c{min(a, b)}{max(a, b)}' for a in 'xyz' for b in 'xyz']
+    covariance = np.stack([grid[name] for name in names], axis=-1)
+    return DecodedMoments(
+        stamp_to_ns(message.header.stamp),
+        message.header.frame_id,
+        grid['person'][:, 0, 0].copy(),
+        grid['t'][0, :, 0].copy() if len(grid) else np.zeros(0, dtype=np.float32),
+        Moments(mean, covariance.reshape(*mean.shape, 3)),
+        grid['radius'].copy(),
+    )
+
+
+def _cloud(stamp_ns: int, frame_id: str, rows: np.ndarray) -> PointCloud2:
+    assert rows.dtype.fields is not None
+    fields = [
+        PointField(
+            name=name,
+            offset=rows.dtype.fields[name][1],
+            datatype=_FIELD_TYPES[rows.dtype.fields[name][0].str.lstrip('<|')],
+            count=1,
+        )
+        for name in rows.dtype.names or ()
+    ]
+    message = PointCloud2(fields=fields, is_dense=True, height=1, width=len(rows))
+    message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame_id
+    message.point_step, message.row_step = rows.dtype.itemsize, rows.nbytes
+    data = array.array('B')
+    if len(rows):
+        data.frombytes(rows.view(np.uint8).data)
+    message.data = data
+    return message
+
+
+def _duration(seconds: float) -> Duration:
+    whole, part = divmod(round(seconds * 1e9), 1_000_000_000)
+    return Duration(sec=whole, nanosec=part)

@@ -1,0 +1,322 @@
+"""What sampled futures say in short: moments, radii, keyframes and occupied voxels; no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.shapes import require_shape
+
+_DENSE_HALVES = 8_000_000  # half voxels held in one array of 64-bit words, 64 MB
+_KEY_BITS = 21  # of a voxel's index along one axis, in a key of 63 bits
+_KEY_LIMIT = 2 ** (_KEY_BITS - 1)
+LAST_POSE = -1
+"""In place of a frame's index: the last observed pose."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """
+    Where each joint will be: mean and covariance, for P people at T instants.
+
+    ``mean`` float64 (P, T, J, 3) in metres, ``covariance`` float64 (P, T, J, 3, 3) in square
+    metres, in the frame of the futures.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def at(self, frames: np.ndarray) -> Moments:
+        """Take some of the instants, by their indices."""
+        return Moments(self.mean[:, frames], self.covariance[:, frames])
+
+    def turned(self, rotation: np.ndarray) -> Moments:
+        """Turn everything by a matrix (3, 3): ``rotation @ point``."""
+        return Moments(self.mean @ rotation.T, rotation @ self.covariance @ rotation.T)
+
+
+def sample_moments(futures: np.ndarray, weights: np.ndarray) -> Moments:
+    """
+    Estimate mean and covariance from weighted samples.
+
+    The covariance is the unbiased estimate for weights that say how much each sample counts:
+    ``sum w d d' / (1 - sum w^2)``, which is the familiar ``1 / (S - 1)`` where weights are equal.
+    A single sample, or one that has all the weight, has no spread: zero.
+
+    :param futures: metres, (P, S, T, J, 3).
+    :param weights: (P, S), every row sums to one.
+    :raises ShapeError: if the arrays do not fit each other.
+    """
+    require_shape('futures', futures, ('P', 'S', 'T', 'J', 3))
+    require_shape('weights', weights, futures.shape[:2])
+    share = np.asarray(weights, dtype=np.float64)[:, :, None, None, None]
+    start = futures[:, :1].astype(np.float64)
+    apart = futures - start  # (P, S, T, J, 3): small numbers, whatever the origin
+    middle = (share * apart).sum(axis=1)
+    apart -= middle[:, None]
+    spread = np.einsum('pstji,pstjk->ptjik', share * apart, apart)
+    free = 1.0 - (share * share).sum(axis=1)[..., None]  # (P, 1, 1, 1, 1)
+    covariance = np.where(free > 1e-9, spread / np.maximum(free, 1e-9), 0.0)
+    return Moments(start[:, 0] + middle, covariance)
+
+
+def holding_radius(
+    futures: np.ndarray, weights: np.ndarray, centre: np.ndarray, coverage: float
+) -> np.ndarray:
+    """
+    Find the ball about each joint's mean that holds a share of the samples by weight.
+
+    :param futures: metres, (P, S, T, J, 3).
+    :param weights: (P, S), every row sums to one.
+    :param centre: metres, (P, T, J, 3).
+    :param coverage: the share, above 0 and at most 1.
+    :returns: metres, float64 (P, T, J): the distance of the sample with which it is reached.
+    :raises ConfigError: if the share cannot be reached.
+    """
+    if not 0.0 < coverage <= 1.0:
+        raise ConfigError(f'coverage={coverage}: must be above 0 and at most 1')
+    distance = np.linalg.norm(futures - centre[:, None], axis=-1)  # (P, S, T, J)
+    samples = weights.shape[1]
+    if samples and (weights == weights[:, :1]).all():
+        index = min(samples - 1, max(0, int(np.ceil(coverage * samples - 1e-6)) - 1))
+        return np.partition(distance, index, axis=1)[:, index]
+    order = np.argsort(distance, axis=1)
+    share = np.asarray(weights, dtype=np.float64)[:, :, None, None]
+    share = np.broadcast_to(share, distance.shape)
+    held = np.cumsum(np.take_along_axis(share, order, axis=1), axis=1)
+    index = (held >= coverage - 1e-6).argmax(axis=1)[:, None]  # the first that reaches it
+    return np.take_along_axis(np.take_along_axis(distance, order, axis=1), index, axis=1)[:, 0]
+
+
+def keyframes(horizons_s: Sequence[float], rate_hz: float, future_frames: int) -> np.ndarray:
+    """
+    Choose the frames nearest to some horizons.
+
+    :param horizons_s: seconds after the last pose; 0 is that pose itself.
+    :param rate_hz: frames a second of the futures; frame i lies ``(i + 1) / rate_hz`` ahead.
+    :param future_frames: how many there are; a horizon beyond the last of them means the last.
+    :returns: increasing indices, :data:`LAST_POSE` for the last pose.
+    """
+    frames = np.rint(np.asarray(horizons_s, dtype=np.float64) * rate_hz).astype(np.int64) - 1
+    return np.unique(np.clip(frames, LAST_POSE, future_frames - 1))
+
+
+def poses_at(futures: np.ndarray, last_poses: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """
+    Take poses at keyframes.
+
+    :param futures: one future of each person, (P, T, J, 3).
+    :param last_poses: (P, J, 3).
+    :param frames: from :func:`keyframes`, K of them.
+    :returns: float64 (P, K, J, 3).
+    """
+    chosen = futures[:, np.maximum(frames, 0)].astype(np.float64)
+    chosen[:, frames == LAST_POSE] = last_poses[:, None]
+    return chosen
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """
+    Voxels that somebody may touch, N of them, in order of time bin.
+
+    ``index`` int64 (N, 3): the voxel spans ``index * voxel_m`` to ``(index + 1) * voxel_m``.
+    ``bin`` int64 (N,): it spans ``bin * bin_s`` to ``(bin + 1) * bin_s`` seconds after the stamp.
+    ``probability`` float64 (N,).
+    """
+
+    index: np.ndarray
+    bin: np.ndarray
+    probability: np.ndarray
+    voxel_m: float
+    bin_s: float
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Centres of the voxels, metres, (N, 3)."""
+        return (self.index + 0.5) * self.voxel_m
+
+
+def occupancy(
+    futures: np.ndarray,
+    weights: np.ndarray,
+    times_s: np.ndarray,
+    bones: Sequence[tuple[int, int]],
+    *,
+    voxel_m: float,
+    bin_s: float,
+    body_radius_m: float,
+    min_probability: float = 0.0,
+) -> Occupancy:
+    """
+    Tell how probably each voxel is touched in each time bin.
+
+    A body is its joints and the bones between them, each with everything within
+    ``body_radius_m`` around. A sample touches a voxel in a bin when, at one of its instants in
+    the bin, some point of the voxel (not its centre alone) lies in the body. The probability of
+    a voxel is the weight of the samples that touch it; people are independent of each other,
+    as they are to the model: ``1 - prod(1 - p)``.
+
+    Bodies are looked at in half voxels, each as a whole, so no voxel that is touched is ever
+    left out; some that a body passes by at less than 0.9 voxels are in.
+
+    :param futures: metres, (P, S, T, J, 3), finite.
+    :param weights: (P, S), every row sums to one.
+    :param times_s: seconds after the stamp, increasing, (T,); the first bin begins at 0.
+    :param bones: pairs of joints.
+    :param voxel_m: edge of a voxel; voxels are aligned with the origin of the frame.
+    :param bin_s: length of a time bin; an instant on the border belongs to the earlier bin.
+    :param body_radius_m: metres.
+    :param min_probability: voxels less probable are left out.
+    :raises ConfigError: if a size is not positive.
+    :raises ShapeError: if the arrays do not fit each other.
+    """
+    if not (voxel_m > 0.0 and bin_s > 0.0 and body_radius_m >= 0.0):
+        raise ConfigError(
+            f'voxel_m={voxel_m}, bin_s={bin_s}, body_radius_m={body_radius_m}: must be positive'
+        )
+    require_shape('futures', futures, ('P', 'S', 'T', 'J', 3))
+    require_shape('weights', weights, futures.shape[:2])
+    require_shape('times_s', times_s, (futures.shape[2],))
+    bins = np.maximum(np.ceil(np.asarray(times_s) / bin_s - 1e-6).astype(np.int64) - 1, 0)
+    shares = _bone_shares(futures, bones, 0.5 * voxel_m)
+    radius = float(np.hypot(body_radius_m, 0.25 * voxel_m))  # half a step to each side
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # keys, bins, probabilities
+    for person in range(len(futures)):
+        for number in np.unique(bins):
+            frames = futures[person][:, bins == number] / np.float64(voxel_m)  # (S, F, J, 3)
+            keys, probability = _touched(
+                frames, weights[person], radius / voxel_m, list(zip(bones, shares))
+            )
+            found.append((keys, np.full(len(keys), number), probability))
+    keys = np.concatenate([each[0] for each in found]) if found else np.zeros(0, np.int64)
+    bin_of = np.concatenate([each[1] for each in found]) if found else np.zeros(0, np.int64)
+    free = 1.0 - np.concatenate([each[2] for each in found]) if found else np.zeros(0)
+    if len(futures) > 1:  # a voxel may be touched by several
+        order = np.lexsort((keys, bin_of))
+        keys, bin_of, free = keys[order], bin_of[order], free[order]
+        first = np.ones(len(keys), dtype=bool)
+        first[1:] = (np.diff(keys) != 0) | (np.diff(bin_of) != 0)
+        free = np.multiply.reduceat(free, np.flatnonzero(first)) if len(keys) else free
+        keys, bin_of = keys[first], bin_of[first]
+    probability = 1.0 - free
+    kept = probability >= max(min_probability - 1e-6, 1e-9)
+    return Occupancy(_from_keys(keys[kept]), bin_of[kept], probability[kept], voxel_m, bin_s)
+
+
+def _bone_shares(
+    futures: np.ndarray, bones: Sequence[tuple[int, int]], step_m: float
+) -> list[np.ndarray]:
+    # For each bone, which parts of the way from its first joint to its second are looked at.
+    shares = []
+    for one, other in bones:
+        length = np.linalg.norm(futures[..., one, :] - futures[..., other, :], axis=-1)
+        longest = float(length.max()) if length.size else 0.0
+        steps = min(max(1, int(np.ceil(longest / step_m))), 1000)
+        shares.append(np.linspace(0.0, 1.0, steps + 1, dtype=np.float32))
+    return shares
+
+
+def _body_points(
+    frames: np.ndarray, bones: list[tuple[tuple[int, int], np.ndarray]]
+) -> np.ndarray:
+    # (S, F, J, 3) to the points on joints and bones (S, N, 3).
+    samples, count, joints = frames.shape[:3]
+    inner = sum(len(share) - 2 for _, share in bones)
+    points = np.empty((samples, count, joints + inner, 3), dtype=frames.dtype)
+    points[:, :, :joints] = frames
+    at = joints
+    for (one, other), share in bones:
+        end = at + len(share) - 2
+        way = (frames[:, :, other] - frames[:, :, one])[:, :, None]
+        points[:, :, at:end] = frames[:, :, one, None] + share[1:-1, None] * way
+        at = end
+    return points.reshape(samples, -1, 3)
+
+
+def _touched(
+    frames: np.ndarray,
+    weights: np.ndarray,
+    radius: float,
+    bones: list[tuple[tuple[int, int], np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    # Joints (S, F, J, 3) and radius in voxels to keys of the voxels touched, their probability.
+    # Each sample is one bit of a word, so that one operation serves up to 64 of them; points
+    # count as the whole half voxel that they lie in.
+    samples = len(frames)
+    reach = int(radius) + 1
+    joints = frames.reshape(-1, 3)
+    low = np.floor(joints.min(axis=0)).astype(np.int64) - reach
+    size = np.floor(joints.max(axis=0)).astype(np.int64) + reach + 1 - low
+    too_many = 8.0 * float(np.prod(size.astype(np.float64))) > _DENSE_HALVES
+    if samples > 1 and (samples > 64 or too_many):
+        half = samples // 2
+        parts = [
+            _touched(frames[part], weights[part], radius, bones)
+            for part in (slice(None, half), slice(half, None))
+        ]
+        keys, inverse = np.unique(np.concatenate([p[0] for p in parts]), return_inverse=True)
+        return keys, np.bincount(inverse, np.concatenate([p[1] for p in parts]), len(keys))
+    if too_many:  # one sample spread over a whole hall: list what it touches
+        halves = np.floor(2.0 * _body_points(frames, bones)[0]).astype(np.int64)
+        keys = _touched_by_one(np.unique(halves, axis=0), radius, reach)
+        return keys, np.full(len(keys), float(weights[0]))
+    near = (2.0 * (frames - low)).astype(np.float32)  # from the box's corner: small numbers
+    halves = _body_points(near, bones).astype(np.int32)  # (S, N, 3)
+    x, y, z = (halves[..., axis] for axis in range(3))
+    flat = (x * np.int32(2 * size[1]) + y) * np.int32(2 * size[2]) + z  # (S, N)
+    filled = np.zeros(int(8 * np.prod(size)), dtype=np.uint64)
+    for sample in range(samples):
+        filled[flat[sample]] |= np.uint64(1 << sample)
+    filled = filled.reshape(*(2 * size))
+    touched = np.zeros(size, dtype=np.uint64)
+    for corner, offsets in _stencils(radius, reach):
+        part = np.ascontiguousarray(filled[corner[0] :: 2, corner[1] :: 2, corner[2] :: 2])
+        inner = part[reach:-reach, reach:-reach, reach:-reach]  # outside is only margin
+        for i, j, k in offsets + reach:
+            block = touched[i : i + inner.shape[0], j : j + inner.shape[1], k : k + inner.shape[2]]
+            np.bitwise_or(block, inner, out=block)
+    index = np.argwhere(touched)
+    words = touched[tuple(index.T)]
+    bits = (words[:, None] >> np.arange(samples, dtype=np.uint64)) & np.uint64(1)
+    return _keys(index + low), bits.astype(np.float64) @ np.asarray(weights, dtype=np.float64)
+
+
+@lru_cache(maxsize=16)
+def _stencils(radius: float, reach: int) -> list[tuple[tuple[int, ...], np.ndarray]]:
+    # For each of the eight half voxels of a voxel, by its corner, the offsets (N, 3) of the
+    # voxels that are within the radius of it.
+    steps = np.arange(-reach, reach + 1)
+    gaps = [np.maximum(np.maximum(steps - 0.5 * (a + 1), 0.5 * a - steps - 1), 0) for a in (0, 1)]
+    stencils = []
+    for corner in product((0, 1), repeat=3):
+        x, y, z = (gaps[a] ** 2 for a in corner)
+        inside = x[:, None, None] + y[:, None] + z <= radius * radius + 1e-9
+        stencils.append((corner, np.argwhere(inside) - reach))
+    return stencils
+
+
+def _touched_by_one(halves: np.ndarray, radius: float, reach: int) -> np.ndarray:
+    # Half voxels (N, 3) of one sample to the keys of the voxels within the radius of them.
+    found = [np.zeros(0, dtype=np.int64)]
+    for corner, offsets in _stencils(radius, reach):
+        base = halves[((halves & 1) == corner).all(axis=1)] >> 1
+        found += [_keys(base + offset) for offset in offsets]
+    return np.unique(np.concatenate(found))
+
+
+def _keys(index: np.ndarray) -> np.ndarray:
+    # Voxels further than a million from the origin along an axis are drawn in to there.
+    shifted = np.clip(index + _KEY_LIMIT, 0, 2 * _KEY_LIMIT - 1)
+    return (shifted[:, 0] << 2 * _KEY_BITS) | (shifted[:, 1] << _KEY_BITS) | shifted[:, 2]
+
+
+def _from_keys(keys: np.ndarray) -> np.ndarray:
+    mask = 2 * _KEY_LIMIT - 1
+    columns = [keys >> 2 * _KEY_BITS, (keys >> _KEY_BITS) & mask, keys & mask]
+    return np.stack(columns, axis=-1) - _KEY_LIMIT

@@ -1,0 +1,360 @@
+"""The summaries as messages: encoded, and from the node over DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from geometry_msgs.msg import PoseArray
+from rclpy.parameter import Parameter as RosParameter
+from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
+from sensor_msgs.msg import PointCloud2
+from test_node import Nodes, predictions_of
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+from visualization_msgs.msg import MarkerArray
+
+from motion_predictor.messages import (
+    decode_predictions,
+    MessageError,
+    ns_to_stamp,
+    read_cloud,
+    stamp_to_ns,
+)
+from motion_predictor.online import OnlinePrediction
+from motion_predictor.outputs import (
+    decode_moments,
+    MOMENTS_DTYPE,
+    OCCUPANCY_DTYPE,
+    Outlook,
+    SUMMARIES,
+)
+from motion_predictor.parameters import Settings
+from motion_predictor.predictor import Prediction
+from motion_predictor.replay import ENCODERS
+from motion_predictor.skeleton import H36M17
+from motion_predictor.summaries import Moments
+
+STAMP_NS = 1_700_000_000_123_456_789
+FRAMES = np.arange(4, 100, 5)
+
+
+def outlook(persons: int = 2, turn: np.ndarray | None = None, **stated: Any) -> Outlook:
+    """What walks do over two seconds, with some spread, of people numbered 7, 8..."""
+    walks = walker_poses(persons)
+    rng = np.random.default_rng(0)
+    spread = rng.normal(0.0, 0.3, (persons, 10, 1, 1, 3)) * np.linspace(0, 1, 100)[:, None, None]
+    futures = np.stack([walk[25:125] for walk in walks])[:, None] + spread
+    prediction = Prediction(
+        futures.astype(np.float32), np.full((persons, 10), 0.1, np.float32), 50.0, **stated
+    )
+    last = np.stack([walk[24] for walk in walks]).astype(np.float64)
+    ages = np.zeros(persons, dtype=np.int64)
+    names = tuple(str(index) for index in range(persons))
+    result = OnlinePrediction(
+        STAMP_NS, 'hall', names, prediction, ages + STAMP_NS, last,
+        np.zeros(last.shape[:2], bool), ages, ages + 100, {}, (), {},
+    )  # fmt: skip
+    return Outlook.of(result, list(range(7, 7 + persons)), FRAMES, H36M17, turn)
+
+
+def encoded(name: str, view: Outlook, **settings: Any) -> Any:
+    message = SUMMARIES[name].encode(view, Settings.from_values(settings))
+    assert isinstance(message, SUMMARIES[name].message_type)
+    assert stamp_to_ns(message.header.stamp) == STAMP_NS
+    assert message.header.frame_id == 'hall'
+    return message
+
+
+def test_moments_are_read_back_as_documented() -> None:
+    view = outlook()
+    message = encoded('moments', view)
+    assert message.point_step == MOMENTS_DTYPE.itemsize
+    decoded = decode_moments(message)
+    assert decoded.persons.tolist() == [7, 8]
+    np.testing.assert_allclose(decoded.times_s, 0.1 * np.arange(1, 21), rtol=1e-6)
+    futures = view.prediction.futures[:, :, FRAMES]
+    np.testing.assert_allclose(decoded.moments.mean, futures.mean(axis=1), atol=1e-5)
+    covariance = np.cov(futures[1, :, 19, 16].astype(np.float64).T)
+    np.testing.assert_allclose(decoded.moments.covariance[1, 19, 16], covariance, rtol=1e-4)
+    distance = np.linalg.norm(futures - decoded.moments.mean[:, None], axis=-1)
+    held = (distance <= decoded.radius_m[:, None] + 1e-5).mean(axis=1)
+    np.testing.assert_allclose(held, 0.9, atol=1e-6)
+    wide = decode_moments(encoded('moments', view, **{'moments.coverage': 1.0}))
+    assert (wide.radius_m >= decoded.radius_m).all()
+
+
+def test_moments_in_closed_form_and_a_calibrated_radius_take_precedence() -> None:
+    mean = np.zeros((1, 100, 17, 3)) + np.arange(100)[:, None, None]
+    covariance = np.broadcast_to(np.diag([1.0, 4.0, 9.0]), (1, 100, 17, 3, 3))
+    stated = Moments(mean, covariance)
+    view = outlook(1, closed_form=stated, radius_m=np.full((1, 100, 17), 0.25))
+    decoded = decode_moments(encoded('moments', view))
+    np.testing.assert_allclose(decoded.moments.mean[0, :, 0, 0], FRAMES)
+    np.testing.assert_allclose(decoded.moments.covariance[0, 3, 4], np.diag([1.0, 4.0, 9.0]))
+    np.testing.assert_allclose(decoded.radius_m, 0.25)
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turned = decode_moments(encoded('moments', outlook(1, quarter, closed_form=stated)))
+    np.testing.assert_allclose(turned.moments.covariance[0, 0, 0], np.diag([4.0, 1.0, 9.0]))
+    np.testing.assert_allclose(turned.moments.mean[0, 0, 0], [4.0, -4.0, 4.0])
+
+
+def test_another_cloud_is_no_cloud_of_moments() -> None:
+    with pytest.raises(MessageError, match='fields: expected'):
+        decode_moments(encoded('occupancy', outlook()))
+    nobody = decode_moments(SUMMARIES['moments'].nobody(STAMP_NS, 'hall'))
+    assert not len(nobody.persons)
+    assert nobody.stamp_ns == STAMP_NS
+
+
+def test_the_trajectory_names_everybodys_joints_and_follows_the_likely_future() -> None:
+    view = outlook()
+    message = encoded('trajectory', view, **{'trajectory.horizons_s': [0.0, 0.5, 2.0]})
+    assert len(message.joint_names) == 34
+    assert message.joint_names[16] == '7/RWrist'
+    assert message.joint_names[17] == '8/Hip'
+    times = [point.time_from_start for point in message.points]
+    assert [(time.sec, time.nanosec) for time in times] == [(0, 0), (0, 500_000_000), (2, 0)]
+    for point, poses in zip(
+        message.points, (view.last_poses, view.most_likely[:, 24], view.most_likely[:, 99])
+    ):
+        found = [(t.translation.x, t.translation.y, t.translation.z) for t in point.transforms]
+        np.testing.assert_allclose(np.reshape(found, (2, 17, 3)), poses, atol=1e-6)
+        assert {t.rotation.w for t in point.transforms} == {1.0}
+
+
+def test_poses_are_finite_points_ordered_by_person_horizon_and_joint() -> None:
+    view = outlook()
+    message = encoded('poses', view)
+    points = np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
+    grid = points.reshape(2, 4, 17, 3)
+    np.testing.assert_allclose(grid[:, 0], view.last_poses, atol=1e-6)
+    np.testing.assert_allclose(grid[:, 3], view.most_likely[:, 49], atol=1e-6)
+    view.last_poses[0, 3] = np.nan
+    assert len(encoded('poses', view).poses) == 2 * 4 * 17 - 1
+
+
+def test_horizons_end_with_what_is_published() -> None:
+    view = outlook()
+    short = Outlook(**{**view.__dict__, 'frames': FRAMES[:5]})  # half a second
+    message = encoded('trajectory', short)
+    assert [p.time_from_start.nanosec for p in message.points] == [240_000_000, 500_000_000]
+    assert read_cloud(encoded('occupancy', short))['t_end'].max() == np.float32(0.5)
+
+
+def test_occupancy_is_where_bodies_will_be() -> None:
+    view = outlook(1)
+    message = encoded('occupancy', view, **{'occupancy.min_probability': 0.2})
+    rows = read_cloud(message)
+    assert rows.dtype.names == OCCUPANCY_DTYPE.names
+    assert rows['bin'].tolist() == sorted(rows['bin'].tolist())
+    assert set(rows['bin']) == {0, 1, 2, 3}
+    np.testing.assert_allclose(rows['t'], 0.5 * rows['bin'])
+    np.testing.assert_allclose(rows['t_end'] - rows['t'], 0.5)
+    assert 0.2 <= rows['probability'].min() < rows['probability'].max() <= 1.0
+    voxel = np.floor(view.prediction.futures[0, :, 24, 0] / 0.1)  # the hips half a second ahead
+    centres = np.stack([rows[axis] for axis in 'xyz'], axis=-1)[rows['bin'] == 0]
+    inside = np.floor(centres / 0.1)
+    shares = [float((inside == each).all(axis=1).any()) for each in voxel]
+    assert np.mean(shares) > 0.7  # a few samples' own voxels are below the least probability
+    # voxels far from everybody are not in
+    assert np.abs(centres - view.last_poses[0, 0]).max() < 3.0
+
+
+# From the node --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
+    nodes = Nodes(listener, weights)
+    yield nodes
+    nodes.close()
+
+
+def last_of(messages: list[Any], listener: Listener, what: str) -> Any:
+    listener.wait(lambda: messages, what)
+    return messages[-1]
+
+
+def test_every_output_describes_the_same_prediction_in_the_inputs_frame(
+    listener: Listener, nodes: Nodes
+) -> None:
+    level = walker_poses()[0]
+    optical = np.stack([level[..., 0], -level[..., 2], level[..., 1]], axis=-1)
+    nodes.start(**{'input.rotation': [-np.pi / 2, 0.0, 0.0]})
+    heard = {
+        name: listener.collect(summary.message_type, f'/motion_predictor/{name}')
+        for name, summary in SUMMARIES.items()
+    }
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    poses = iter(np.tile(optical, (6, 1, 1)))
+
+    def step() -> None:
+        source.send(ENCODERS['pose_array'][1]([next(poses)]), 'camera_optical')
+        listener.spin()
+
+    def of_one_instant() -> list[Any]:
+        for stamp in [cloud.header.stamp for cloud in reversed(clouds)]:
+            same = [[m for m in heard[name] if m.header.stamp == stamp] for name in SUMMARIES]
+            if all(same):
+                return [messages[0] for messages in same]
+        return []
+
+    found = dict(zip(SUMMARIES, wait_until(of_one_instant, step, 'every output')))
+    assert {message.header.frame_id for message in found.values()} == {'camera_optical'}
+    stamp = found['moments'].header.stamp
+    cloud = decode_predictions(next(c for c in clouds if c.header.stamp == stamp))
+    decoded = decode_moments(found['moments'])
+    np.testing.assert_allclose(decoded.moments.mean, cloud.futures.mean(axis=1), atol=1e-4)
+    np.testing.assert_allclose(decoded.times_s, cloud.times_s)
+    assert decoded.persons.tolist() == cloud.persons.tolist() == [0]
+    likely = [(t.translation.x, t.translation.y, t.translation.z)
+              for t in found['trajectory'].points[1].transforms]  # fmt: skip
+    gaps = np.abs(cloud.futures[0, :, 4] - np.array(likely)).max(axis=(1, 2))
+    assert gaps.min() < 1e-4, 'one of the samples, half a second ahead'
+    sent_m = [np.abs(optical - np.array(
+        [(p.position.x, p.position.y, p.position.z) for p in found['poses'].poses[:17]]
+    )).max(axis=(1, 2)).min()]  # fmt: skip
+    assert sent_m[0] < 0.02, 'the observed pose itself'
+    centres = read_cloud(found['occupancy'])
+    assert len(centres)
+    # y points down in this frame: everything lies between the floor and the head
+    assert -3.5 < centres['y'].min() < centres['y'].max() < 1.5
+
+
+def test_nothing_is_built_that_nobody_listens_to(
+    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = nodes.start()
+    built: list[str] = []
+    for name, summary in SUMMARIES.items():
+        encode = summary.encode
+
+        def noted(view: Any, settings: Any, name: str = name, encode: Any = encode) -> Any:
+            built.append(name)
+            return encode(view, settings)
+
+        monkeypatch.setitem(summary.__dict__, 'encode', noted)
+    predictions_of(listener, 'pose_array', walker_poses())
+    assert not built
+    assert set(node._latencies.percentiles_s(50)) & set(SUMMARIES) == set()
+    trajectories = listener.collect(MultiDOFJointTrajectory, '/motion_predictor/trajectory')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    poses = iter(np.tile(walker_poses()[0], (6, 1, 1)))
+    wait_until(
+        lambda: trajectories,
+        lambda: (source.send(ENCODERS['pose_array'][1]([next(poses)])), listener.spin()),
+        'a trajectory',
+    )
+    assert set(built) == {'trajectory'}
+    assert 'trajectory' in node._latencies.percentiles_s(50), 'its cost is in the diagnostics'
+
+
+def test_everything_is_taken_back_with_the_person_and_an_empty_room_is_told_again(
+    listener: Listener, nodes: Nodes
+) -> None:
+    nodes.start(**{'stale_timeout_s': 0.4, 'input.type': 'marker_array'})
+    heard = {
+        name: listener.collect(summary.message_type, f'/motion_predictor/{name}')
+        for name, summary in SUMMARIES.items()
+    }
+    markers = listener.collect(MarkerArray, '/motion_predictor/markers')
+    source = Source(listener.node, MarkerArray, '/skeleton')
+    walk = ENCODERS['marker_array'][1]
+    poses = iter(np.tile(walker_poses()[0], (6, 1, 1)))
+    wait_until(
+        lambda: all(heard.values()) and markers,
+        lambda: (source.send(walk([next(poses)])), listener.spin()),
+        'every output',
+    )
+
+    def empty(message: Any) -> bool:
+        if isinstance(message, PointCloud2):
+            return not message.width
+        if isinstance(message, PoseArray):
+            return not message.poses
+        return not message.joint_names and not message.points
+
+    def tell_nobody() -> None:
+        source.send(MarkerArray())
+        listener.spin()
+
+    wait_until(
+        lambda: all(empty(messages[-1]) for messages in heard.values()),
+        tell_nobody,
+        'everything to be taken back',
+    )
+    wait_until(lambda: markers[-1].markers[0].action == 2, tell_nobody, 'the markers to go')
+    assert {marker.action for marker in markers[-1].markers} == {2}
+    counts = {name: len(messages) for name, messages in heard.items()}
+    wait_until(
+        lambda: len(heard['poses']) > counts['poses'] + 3, tell_nobody, 'some signs of life'
+    )
+    signs = heard['poses'][counts['poses'] :]
+    assert all(empty(message) for message in signs)
+    stamps = [stamp_to_ns(message.header.stamp) for message in signs]
+    assert stamps == sorted(set(stamps)), 'each sign of life has the time of its message'
+    del counts['poses']
+    assert counts == {name: len(heard[name]) for name in counts}, 'the others once'
+
+
+def test_an_output_that_is_switched_off_does_not_exist(listener: Listener, nodes: Nodes) -> None:
+    nodes.start(**{f'publish.{name}': False for name in SUMMARIES})
+    listener.wait(
+        lambda: listener.node.count_publishers('/motion_predictor/predictions'), 'the node'
+    )
+    for name in SUMMARIES:
+        assert not listener.node.count_publishers(f'/motion_predictor/{name}')
+
+
+def test_qos_can_be_overridden_for_every_output(listener: Listener, nodes: Nodes) -> None:
+    topic = '/motion_predictor/poses'
+    node = nodes.make()
+    reliability = f'qos_overrides.{topic}.publisher.reliability'
+    node._parameter_overrides[reliability] = RosParameter(reliability, value='best_effort')
+    node.trigger_configure()
+    node.trigger_activate()
+    listener.wait(lambda: listener.node.get_publishers_info_by_topic(topic), 'the topic')
+    for name in ('predictions', 'markers', 'model', *SUMMARIES):
+        assert node.has_parameter(f'qos_overrides./motion_predictor/{name}.publisher.depth')
+    (info,) = listener.node.get_publishers_info_by_topic(topic)
+    assert info.qos_profile.reliability.name == 'BEST_EFFORT'
+
+
+def test_changing_horizons_applies_to_the_next_message_and_bad_ones_are_refused(
+    listener: Listener, nodes: Nodes
+) -> None:
+    node = nodes.start()
+    change = RosParameter('poses.horizons_s', value=[0.0, 61.0])
+    result = node.set_parameters([change])[0]
+    assert not result.successful
+    assert 'poses.horizons_s=61: must be each 0 to 60' in result.reason
+    assert node.set_parameters([RosParameter('poses.horizons_s', value=[1.0])])[0].successful
+    arrays = listener.collect(PoseArray, '/motion_predictor/poses')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    poses = iter(np.tile(walker_poses()[0], (6, 1, 1)))
+    wait_until(
+        lambda: arrays,
+        lambda: (source.send(ENCODERS['pose_array'][1]([next(poses)])), listener.spin()),
+        'poses',
+    )
+    assert len(arrays[-1].poses) == 17
+    assert ns_to_stamp(stamp_to_ns(arrays[-1].header.stamp)) == arrays[-1].header.stamp
