@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -93,3 +94,33 @@ class Counts:
         """Get all counters, by name."""
         with self._lock:
             return dict(sorted(self._counts.items()))
+
+
+class SequenceGaps:
+    """Messages that publishers sent and nobody saw, from the numbers that DDS gives them."""
+
+    def __init__(self, publishers: int = 64) -> None:
+        """
+        Start with no publisher known.
+
+        :param publishers: how many are remembered, the latest of them.
+        """
+        self._publishers = publishers
+        self._last: dict[bytes, int] = {}
+
+    def lost_before(self, info: Mapping[str, Any]) -> int:
+        """
+        Tell how many messages of its publisher are missing between this one and the last.
+
+        :param info: what rclpy tells of a message: ``publication_sequence_number`` and
+            ``publisher_gid``; where the middleware does not number messages, nothing is missed.
+        """
+        number, publisher = info.get('publication_sequence_number'), info.get('publisher_gid')
+        if not isinstance(number, int) or not isinstance(publisher, Mapping):
+            return 0
+        key = bytes(publisher.get('data', b''))
+        last = self._last.pop(key, None)
+        self._last[key] = number  # as the latest
+        if len(self._last) > self._publishers:
+            del self._last[next(iter(self._last))]
+        return 0 if last is None else max(0, number - last - 1)

@@ -6,7 +6,7 @@ The ROS 2 node: parameters, topics, lifecycle, one worker thread and diagnostics
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,8 @@ from rclpy.lifecycle import (
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 from rclpy.time import Time
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
@@ -49,7 +51,7 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.history import HistoryLimits
 from motion_predictor.layouts import Layout, layout
 from motion_predictor.messages import DecodedPerson, MarkerPerson, MessageError
-from motion_predictor.monitoring import Counts, EventRate, LatencyLog
+from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.online import (
     Observation,
     ObserveOutcome,
@@ -73,8 +75,12 @@ from motion_predictor.weights import default_weights
 NODE_NAME = 'motion_predictor'
 INBOX_SIZE = 512
 """Messages that wait for the worker: over a second of the fastest input."""
+QUEUE_DEPTH = 100
+"""Messages that wait in DDS for the executor."""
 IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
+SIGNAL_PERIOD_S = 0.1
+"""How often a process that waits for messages looks whether it was asked to end."""
 WARN_PERIOD_S = 5.0
 SLOW_INPUT_HZ = 10.0
 STAGES = ('queue', 'history', 'model', 'message', 'publish', 'total')
@@ -273,6 +279,7 @@ class Session:
     shows_people: bool = False  # the last cloud held somebody
     due_s: float = 0.0  # when rate_limit_hz allows the next prediction
     markers_due_s: float = 0.0
+    lost_device: str = ''  # what became of the device that the model was loaded to
 
 
 class MotionPredictorNode(LifecycleNode):
@@ -303,11 +310,15 @@ class MotionPredictorNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._outputs: dict[str, LifecyclePublisher] = {}
         self._counts = Counts(
-            'messages', 'messages_empty', 'messages_malformed', 'messages_overflowed',
-            'messages_without_transform', 'messages_without_stamp', 'frames_skipped',
-            'predictions', 'deadline_misses', 'worker_errors', 'resets_clock_jump',
+            'messages', 'messages_lost', 'messages_overflowed', 'messages_unread',
+            'messages_empty', 'messages_malformed', 'messages_without_transform',
+            'messages_without_stamp', 'messages_without_frame', 'joints_not_finite',
+            'joints_at_origin', 'frames_refused', 'frames_stored', 'frames_answered',
+            'frames_skipped', 'frames_unpredicted', 'predictions', 'deadline_misses',
+            'worker_errors', 'resets_clock_jump', 'device_losses',
         )  # fmt: skip
         self._latencies = LatencyLog((*STAGES, *SUMMARIES))
+        self._gaps = SequenceGaps()
         self._input_rate, self._output_rate = EventRate(), EventRate()
         self._last_received_s = 0.0
         self._last_warnings: dict[str, float] = {}
@@ -446,6 +457,10 @@ class MotionPredictorNode(LifecycleNode):
         """Return to unconfigured."""
         return self._guarded('error processing', self._stop_everything)
 
+    def stop(self) -> None:
+        """Take back what was published last and stop, whatever the state; before destroying."""
+        self._guarded('stop', self._stop_everything)
+
     def destroy_node(self) -> None:
         """Stop the worker, then take the node away."""
         self._stopping.set()
@@ -528,6 +543,7 @@ class MotionPredictorNode(LifecycleNode):
         session = self._require_session()
         session.online.reset()
         self._inbox.clear()
+        self._gaps = SequenceGaps()
         self._stopping.clear()
         self._publish_model(session)
         self._worker = threading.Thread(
@@ -535,7 +551,7 @@ class MotionPredictorNode(LifecycleNode):
         )
         self._worker.start()
         # Best effort hears publishers of either kind; small messages do not get lost locally.
-        profile = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+        profile = QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         for topic in self._settings.texts('input.topics'):
             self._inputs.append(
                 self.create_subscription(
@@ -552,16 +568,24 @@ class MotionPredictorNode(LifecycleNode):
             self.destroy_subscription(self._inputs.pop())
         self._stopping.set()
         self._stop_worker()
-        if self._session is not None:
-            self._publish_nobody(self._session)
+        self._counts.add('messages_unread', len(self._inbox))
+        self._inbox.clear()
+        session = self._session
+        if session is not None:
+            self._counts.add('frames_skipped', session.waiting_frames)
+            session.waiting_frames = 0
+            self._publish_nobody(session)
 
     def _discard(self) -> None:
         self._stop_worker()
         for publisher in self._outputs.values():
             self.destroy_lifecycle_publisher(publisher)
         self._outputs.clear()
-        if self._session is not None and self._session.transforms is not None:
-            self._session.transforms.close()
+        if self._session is not None:
+            if self._session.transforms is not None:
+                self._session.transforms.close()
+            for name, count in self._session.online.counters.items():
+                self._counts.add(name, count)  # of a session that is over: they go on counting
         self._session = None
 
     def _stop_everything(self) -> None:
@@ -582,16 +606,22 @@ class MotionPredictorNode(LifecycleNode):
 
     # Callbacks: they only store ----------------------------------------------------------------
 
-    def _store(self, topic: str) -> Callable[[Any], None]:
-        def callback(message: Any) -> None:
-            if len(self._inbox) >= INBOX_SIZE:
+    def _store(self, topic: str) -> Callable[..., None]:
+        def store(message: Any, lost: int = 0) -> None:
+            if lost:
+                self._counts.add('messages_lost', lost)
+            while len(self._inbox) >= INBOX_SIZE:  # the newest matter most
+                self._inbox.popleft()
                 self._counts.add('messages_overflowed')
-                return
             received_ns = self.get_clock().now().nanoseconds
             self._inbox.append(Arrival(topic, message, received_ns, perf_counter()))
             self._wake.set()
 
-        return callback
+        def store_with_info(message: Any, info: Mapping[str, Any]) -> None:
+            store(message, self._gaps.lost_before(info))
+
+        # Before ROS 2 Iron callbacks are told nothing of a message's number.
+        return store_with_info if hasattr(Subscription, 'CallbackType') else store
 
     def _on_clock_jump(self, jump: TimeJump) -> None:
         self._counts.add('resets_clock_jump')
@@ -605,7 +635,7 @@ class MotionPredictorNode(LifecycleNode):
             # Torch keeps thread pools and handles by thread: those of configure are not ours.
             use_threads(self._settings.integer('model.threads'))
             session.predictor.warm_up(1, self._settings.integer('samples'))
-        except Exception:
+        except Exception:  # a device that has failed is dealt with by the first prediction
             self._counts.add('worker_errors')
             self._warn('worker', 'the warm-up failed:\n' + traceback.format_exc())
         while not self._stopping.is_set():
@@ -646,23 +676,31 @@ class MotionPredictorNode(LifecycleNode):
         stages = {'queue': begun_s - oldest_s, 'history': perf_counter() - begun_s}
         self._number_people(session, snapshot)
         if not snapshot.persons:
-            session.waiting_frames = 0  # nobody to predict yet: those were not skipped
+            self._counts.add('frames_unpredicted', session.waiting_frames)
+            session.waiting_frames = 0
             self._publish_nobody(session, snapshot)
             return
         using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows))
         if using == session.used:
             return  # nothing new of anybody who is predicted
         session.used = using
-        self._counts.add('frames_skipped', max(0, session.waiting_frames - 1))
-        session.waiting_frames = 0
-        self._predict(session, settings, snapshot, stages)
+        waiting, session.waiting_frames = session.waiting_frames, 0
+        try:
+            self._predict(session, settings, snapshot, stages)
+        except Exception:
+            self._counts.add('frames_unpredicted', waiting)
+            raise
+        self._counts.add('frames_answered', min(waiting, 1))
+        self._counts.add('frames_skipped', max(waiting - 1, 0))
 
     def _take_in(self, session: Session, settings: Settings) -> float:
         """Hand everything that has arrived to the histories; tell when the first of it came."""
         oldest_s = perf_counter()
         count = len(self._inbox)
         for index in range(count):
-            arrival = self._inbox.popleft()
+            arrival = self._next_arrival()
+            if arrival is None:
+                break
             oldest_s = min(oldest_s, arrival.received_s)
             self._counts.add('messages')
             self._last_received_s = arrival.received_s
@@ -679,23 +717,32 @@ class MotionPredictorNode(LifecycleNode):
                 self._counts.add('messages_empty')
                 stamp_ns, frame_id = messages.message_header(arrival.message)
                 session.online.observe_nobody(
-                    stamp_ns or arrival.received_ns - session.lag_ns,
+                    stamp_ns if stamp_ns > 0 else arrival.received_ns - session.lag_ns,
                     '' if session.transforms else frame_id,
                     arrival.received_ns,
+                    arrival.topic,
                 )
                 session.fresh = True
                 continue
             # Only the newest message may wait for its transform: a queue must not pile up.
             timeout_s = settings.number('tf_timeout_s') if index == count - 1 else 0.0
-            self._counts.add('messages_without_stamp', int(not there[0].stamp_ns))
+            self._counts.add('messages_without_stamp', int(there[0].stamp_ns <= 0))
+            self._counts.add('messages_without_frame', int(not there[0].frame_id))
             found: dict[tuple[str, int], Any] = {}
             stored = [
                 self._observe(session, settings, arrival, person, timeout_s, found)
                 for person in there
             ]
+            self._counts.add('frames_stored' if any(stored) else 'frames_refused')
             session.waiting_frames += any(stored)
             session.fresh |= any(stored)
         return oldest_s
+
+    def _next_arrival(self) -> Arrival | None:
+        try:
+            return self._inbox.popleft()
+        except IndexError:  # a callback made room in between
+            return None
 
     def _observe(
         self,
@@ -706,8 +753,12 @@ class MotionPredictorNode(LifecycleNode):
         tf_timeout_s: float,
         transforms: dict[tuple[str, int], Any],  # of this message: looked up, and waited for, once
     ) -> bool:
+        finite = np.isfinite(person.xyz).all(axis=-1)
         valid = _joints_there(person.xyz)
-        stamp_ns = person.stamp_ns or arrival.received_ns
+        if not valid.all():
+            self._counts.add('joints_not_finite', int((~finite).sum()))
+            self._counts.add('joints_at_origin', int((finite & ~valid).sum()))
+        stamp_ns = person.stamp_ns if person.stamp_ns > 0 else arrival.received_ns
         frame_id = person.frame_id or settings.text('input.frame_id')
         xyz = person.xyz * session.scale
         if session.turn is not None:
@@ -729,7 +780,7 @@ class MotionPredictorNode(LifecycleNode):
             xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
         several = len(settings.texts('input.topics')) > 1
         name = f'{arrival.topic}/{person.person}' if several else person.person
-        seen = Observation(stamp_ns, frame_id, name, xyz, person.confidence, valid)
+        seen = Observation(stamp_ns, frame_id, name, xyz, person.confidence, valid, arrival.topic)
         outcome = session.online.observe(seen, arrival.received_ns).outcome
         if outcome is ObserveOutcome.FAR_FUTURE:
             self._warn(
@@ -751,7 +802,13 @@ class MotionPredictorNode(LifecycleNode):
         self, session: Session, settings: Settings, snapshot: Snapshot, stages: dict[str, float]
     ) -> None:
         begun_s = perf_counter()
-        result = session.online.run(snapshot)
+        try:
+            result = session.online.run(snapshot)
+        except RuntimeError as error:  # what torch raises when the device has failed
+            if session.predictor.device == 'cpu':
+                raise
+            self._fall_back_to_cpu(session, error)
+            result = session.online.run(snapshot)
         assert result.prediction is not None
         modelled_s = perf_counter()
         rate_hz = session.predictor.window.rate_hz
@@ -808,6 +865,18 @@ class MotionPredictorNode(LifecycleNode):
             begun_s = perf_counter()
             session.summaries.publish(name, outlook, settings)
             self._latencies.add({name: perf_counter() - begun_s})
+
+    def _fall_back_to_cpu(self, session: Session, error: RuntimeError) -> None:
+        # After a failure of the device every later call on it may fail: nothing is copied off it.
+        lost = session.predictor.device
+        self._counts.add('device_losses')
+        reason = str(error).strip().partition('\n')[0]
+        session.lost_device = f'{lost} was lost ({reason}): predicting on the CPU'
+        self.get_logger().error(f'{session.lost_device}; clean up and configure to try {lost}')
+        session.predictor = session.predictor.on_cpu()
+        session.online.predictor = session.predictor
+        session.predictor.warm_up(1, self._settings.integer('samples'))
+        self._publish_model(session)
 
     def _publish_markers(
         self,
@@ -880,11 +949,11 @@ class MotionPredictorNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         status = DiagnosticStatus(name=f'{self.get_name()}: prediction', level=DiagnosticStatus.OK)
         session, now_s = self._session, perf_counter()
-        counts = self._counts.snapshot()
+        counts = Counter(self._counts.snapshot())
         if session is not None:
-            counts.update(session.online.counters)
+            counts.update(session.online.counters)  # adds
         new = {name: count - self._reported.get(name, 0) for name, count in counts.items()}
-        self._reported = counts
+        self._reported = dict(counts)
         active = self._worker is not None
         state = 'active' if active else 'inactive' if session is not None else 'unconfigured'
         input_hz, output_hz = self._input_rate.rate_hz(now_s), self._output_rate.rate_hz(now_s)
@@ -912,6 +981,8 @@ class MotionPredictorNode(LifecycleNode):
             values[f'latency {stage} p99 (ms)'] = f'{1e3 * p99:.2f}'
         values.update(counts)
         complaints = self._complaints(active, new, rates, now_s)
+        if session is not None and session.lost_device:
+            complaints.insert(0, session.lost_device)
         status.level = DiagnosticStatus.WARN if complaints else DiagnosticStatus.OK
         status.message = '; '.join(complaints) or (state if not active else 'predicting')
         status.hardware_id = session.predictor.device if session is not None else ''
@@ -933,10 +1004,13 @@ class MotionPredictorNode(LifecycleNode):
             complaints.append(f'input slower than {SLOW_INPUT_HZ:g} Hz: {", ".join(slow)}')
         watched = {
             'messages_malformed': 'malformed messages',
+            'messages_lost': 'messages lost before the node (transport, or a full queue)',
             'messages_overflowed': 'messages lost to a full inbox',
             'messages_without_transform': 'people without a transform',
             'observations_far_future': "observations ahead of the node's clock",
             'resets_frame_change': 'changes of frame_id (set target_frame)',
+            'observations_other_frame': "people in another topic's frame (set target_frame)",
+            'left_out_source_behind': "people whose topic's clock is behind another's",
             'deadline_misses': 'deadline misses',
             'worker_errors': 'worker errors',
         }
@@ -961,24 +1035,49 @@ def weights_path(name_or_path: str) -> Path:
     return Path(name_or_path).expanduser() if looks_like_path else default_weights(name_or_path)
 
 
+def start_ros(args: list[str] | None = None) -> None:
+    """
+    Initialize rclpy, without log files where they cannot be written: a disk may be full.
+
+    Signals are left to the caller.
+
+    :param args: of the command line; None for those of the process.
+    """
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        if 'logging' not in str(error):
+            raise
+        print(f'{NODE_NAME}: no log files will be written: {error}', file=sys.stderr)
+        rclpy.try_shutdown()
+        given = sys.argv if args is None else args
+        rclpy.init(
+            args=[*given, '--ros-args', '--disable-external-lib-logs'],
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+
+
 def main(args: list[str] | None = None) -> int:
     """
     Run the node until SIGINT or SIGTERM.
 
     :returns: 0, or 1 if a parameter was bad or the node could not start by itself.
     """
-    # Without this Ctrl-C also raises KeyboardInterrupt wherever Python happens to be; rclpy's own
-    # handlers wake the executor and end the loop below.
+    # A signal only asks the loop below to end: were the context shut down by rclpy's own handlers,
+    # a transition under way would fail, and nothing could be taken back any more.
+    asked_to_end = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: None)
-    rclpy.init(args=args)
+        signal.signal(number, lambda received, frame: asked_to_end.set())
     node = None
     try:
+        start_ros(args)
         node = MotionPredictorNode()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while rclpy.ok() and not node.startup_failed:
-            executor.spin_once()
+        while rclpy.ok() and not asked_to_end.is_set() and not node.startup_failed:
+            executor.spin_once(timeout_sec=SIGNAL_PERIOD_S)
+        if rclpy.ok():
+            node.stop()
     except ConfigError as error:
         print(f'{NODE_NAME}: {error}', file=sys.stderr)
         return 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 import math
@@ -83,6 +83,8 @@ class Observation:
     xyz: np.ndarray
     confidence: np.ndarray | None = None
     valid: np.ndarray | None = None
+    source: str = ''
+    """Where it came from: the stamps of one source are of one clock, those of others may not."""
 
 
 class ObserveOutcome(Enum):
@@ -99,6 +101,8 @@ class ObserveOutcome(Enum):
     """Far back in time: stored if those after it show that time has begun anew."""
     ELSEWHERE = 'elsewhere'
     """Further off than anybody moves: dropped; the next one there is of somebody new."""
+    OTHER_FRAME = 'other_frame'
+    """In another frame than the people whom other sources show: dropped."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,9 @@ class Excluded(Enum):
     """Others were seen since, for longer than a gap may last."""
     TOO_MANY_PERSONS = 'too_many_persons'
     """max_persons others are nearer to the reference point."""
+    SOURCE_BEHIND = 'source_behind'
+    """Another source's stamps are ahead by longer than a gap may last: its clock, or this one's
+    source's, is off."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +208,8 @@ class OnlineCounters:
     """Held back as a possible jump back in time."""
     observations_too_late: int = 0
     """Of those held: dropped, since time went on."""
+    observations_other_frame: int = 0
+    """Dropped: another source shows people in another frame."""
     joints_low_confidence: int = 0
     resets_jump_back: int = 0
     resets_frame_change: int = 0
@@ -215,8 +224,7 @@ class OnlineCounters:
     observations_elsewhere: int = 0
     """Dropped, since nobody moves so far in the time."""
     snapshots: int = 0
-    predictions: int = 0
-    """Calls of the model."""
+    model_calls: int = 0
 
 
 @dataclass
@@ -224,6 +232,7 @@ class _Person:
     """What is kept of a person."""
 
     history: PoseHistory
+    source: str
     arrival_ns: int | None
     """The caller's clock when the last pose came."""
     may_be_known: bool = True
@@ -246,6 +255,9 @@ class OnlinePredictor:
     shifted by its person's age: see :class:`OnlinePrediction`. A person whose newest pose is
     older than the newest observation of all by more than the longest gap that may be filled is
     left out until seen again.
+
+    Every source of observations is held to its own clock: one whose stamps jump back begins anew
+    alone, and one whose stamps are behind another's is left out rather than reset the other.
     """
 
     def __init__(
@@ -296,10 +308,11 @@ class OnlinePredictor:
         self._reference = reference
         self._lock = threading.Lock()
         self._persons: dict[str, _Person] = {}
-        self._held: list[tuple[Observation, int | None]] = []
+        self._held: dict[str, list[tuple[Observation, int | None]]] = {}
         self._departed: list[str] = []
         self._frame_id = ''
-        self._newest_ns: int | None = None
+        self._newest: dict[str, int] = {}
+        """Newest stamp by source, of people and of empty messages."""
         self._news = False
         self._counters = OnlineCounters()
         self._history_counters = HistoryCounters()
@@ -325,44 +338,52 @@ class OnlinePredictor:
             if now_ns is not None and observation.stamp_ns - now_ns > self._ns('max_future_s'):
                 self._counters.observations_far_future += 1
                 return ObserveResult(ObserveOutcome.FAR_FUTURE)
+            source = observation.source
+            if self._is_other_frame(observation.frame_id, source):
+                self._counters.observations_other_frame += 1
+                return ObserveResult(ObserveOutcome.OTHER_FRAME)
             reset = self._enter_frame(observation.frame_id)
+            held = self._held.get(source, [])
             if self._is_far_back(observation):
                 self._counters.observations_held += 1
-                self._held = [*self._held[1 - _MAX_HELD :], (observation, now_ns)]
-                if len({held.stamp_ns for held, _ in self._held}) < 2:
+                held = [*held[1 - _MAX_HELD :], (observation, now_ns)]
+                self._held[source] = held
+                if len({each.stamp_ns for each, _ in held}) < 2:
                     return ObserveResult(ObserveOutcome.HELD, reset)
-                # Nothing newer came in between: time has begun anew.
+                # Nothing newer came of this source in between: its time has begun anew.
                 self._counters.resets_jump_back += 1
-                held, self._held = self._held, []
-                self._clear()
+                self._forget([source])
                 return [ObserveResult(self._store(*each), True) for each in held][-1]
-            self._counters.observations_too_late += len(self._held)
-            self._held = []
+            self._counters.observations_too_late += len(held)
+            self._held.pop(source, None)
             return ObserveResult(self._store(observation, now_ns), reset)
 
-    def observe_nobody(self, stamp_ns: int, frame_id: str, now_ns: int | None = None) -> None:
+    def observe_nobody(
+        self, stamp_ns: int, frame_id: str, now_ns: int | None = None, source: str = ''
+    ) -> None:
         """
         Note that the tracker saw nobody: an empty message.
 
         :param stamp_ns: when.
         :param frame_id: of the message; '' when it does not say.
         :param now_ns: as for :meth:`observe`.
+        :param source: which tracker, as for :class:`Observation`.
         """
         with self._lock:
             if now_ns is not None and stamp_ns - now_ns > self._ns('max_future_s'):
+                self._counters.observations_far_future += 1
                 return
-            if frame_id:
+            if frame_id and not self._is_other_frame(frame_id, source):
                 self._enter_frame(frame_id)
-            if self._newest_ns is None or stamp_ns > self._newest_ns:
-                self._newest_ns = stamp_ns
+            if stamp_ns > self._newest.get(source, stamp_ns - 1):
+                self._newest[source] = stamp_ns
                 self._news = True
 
     def reset(self) -> None:
         """Forget everyone, who is then reported as departed: the clock has jumped."""
         with self._lock:
             self._counters.resets_asked += 1
-            self._held = []
-            self._clear()
+            self._forget()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -413,7 +434,7 @@ class OnlinePredictor:
             departed = tuple(name for name in self._departed if name not in self._persons)
             self._departed = []
             newest = max((window.stamp_ns for window in windows.values()), default=None)
-            stamp_ns = (self._newest_ns or 0) if newest is None else newest
+            stamp_ns = self._newest_ns if newest is None else newest
             return Snapshot(
                 stamp_ns,
                 self._frame_id,
@@ -469,7 +490,7 @@ class OnlinePredictor:
     def _call_model(self, observed: np.ndarray) -> Prediction:
         # Far from the frame's origin float32 is too coarse for the model's differences.
         with self._lock:
-            self._counters.predictions += 1
+            self._counters.model_calls += 1
             samples, seed = self.samples, self.seed
         origins = observed[:, -1:, :1].copy()  # (P, 1, 1, 3)
         if np.abs(origins).max() < _FAR_FROM_ORIGIN_M:
@@ -494,30 +515,41 @@ class OnlinePredictor:
             for array in (observation.confidence, observation.valid)
         )
 
+    @property
+    def _newest_ns(self) -> int:
+        return max(self._newest.values(), default=0)
+
+    def _is_other_frame(self, frame_id: str, source: str) -> bool:
+        # Sources that disagree must not reset each other: who is there first is kept.
+        others = (person.source != source for person in self._persons.values())
+        return frame_id != self._frame_id and any(others)
+
     def _enter_frame(self, frame_id: str) -> bool:
         changed = frame_id != self._frame_id
         reset = changed and bool(self._persons or self._held)
         if reset:
             self._counters.resets_frame_change += 1
-            self._held = []
-            self._clear()
+            self._forget()
         self._frame_id = frame_id
         return reset
 
     def _is_far_back(self, observation: Observation) -> bool:
         person = self._persons.get(observation.person)
-        newest, longest = self._newest_ns, self._ns('jump_back_s')
+        newest, longest = self._newest.get(observation.source), self._ns('jump_back_s')
         if person is not None:
             newest = person.history.newest_stamp_ns
         else:
             longest = max(longest, self._ns('stale_timeout_s'))
         return newest is not None and newest - observation.stamp_ns > longest
 
-    def _clear(self) -> None:
-        self._departed += self._persons
-        self._counters.persons_departed += len(self._persons)
-        self._persons = {}
-        self._newest_ns = None
+    def _forget(self, sources: Iterable[str] | None = None) -> None:
+        # Everything of these sources, or of all.
+        gone = set(self._newest) | set(self._held) if sources is None else set(sources)
+        for source in gone:
+            self._newest.pop(source, None)
+            self._held.pop(source, None)
+        for name in [name for name, person in self._persons.items() if person.source in gone]:
+            self._drop(name)
         self._news = True
 
     def _store(self, observation: Observation, now_ns: int | None) -> ObserveOutcome:
@@ -539,17 +571,18 @@ class OnlinePredictor:
                 self.limits.history,
                 self._history_counters,
             )
-            person = _Person(history, now_ns)
+            person = _Person(history, observation.source, now_ns)
         outcome = person.history.add(observation.stamp_ns, xyz, valid)
         if not outcome.accepted:
             return _OUTCOMES[outcome]
-        person.arrival_ns = now_ns
+        person.source, person.arrival_ns = observation.source, now_ns
         person.was_elsewhere = False
         if name not in self._persons:
             self._counters.persons_appeared += 1
             self._persons[name] = person
             self._evict(name)
-        self._newest_ns = max(self._newest_ns or observation.stamp_ns, observation.stamp_ns)
+        newest = self._newest.get(observation.source, observation.stamp_ns)
+        self._newest[observation.source] = max(newest, observation.stamp_ns)
         self._news = True
         return ObserveOutcome.STORED
 
@@ -596,7 +629,7 @@ class OnlinePredictor:
                 if absent < 0:  # the clock was set back: count from now
                     person.arrival_ns = now_ns
             else:
-                absent = (self._newest_ns or 0) - (newest or 0)
+                absent = self._newest_ns - (newest or 0)
             if absent > timeout:
                 self._drop(name)
 
@@ -608,7 +641,8 @@ class OnlinePredictor:
         for new, person in self._persons.items():
             begin = person.history.oldest_stamp_ns
             # The message that brought the newcomer may still be arriving: wait for the next.
-            if not person.may_be_known or begin is None or begin >= (self._newest_ns or 0):
+            latest = self._newest.get(person.source, 0)
+            if not person.may_be_known or begin is None or begin >= latest:
                 continue
             person.may_be_known = False
             if not within_m:
@@ -637,10 +671,10 @@ class OnlinePredictor:
         windows: dict[str, ObservedWindow] = {}
         unpredicted: dict[str, NotReady | Excluded] = {}
         for name in sorted(self._persons, key=lambda name: self._distance(self._persons[name])):
-            history = self._persons[name].history
-            newest, period = history.newest_stamp_ns, history.period_s
-            age_s = ((self._newest_ns or 0) - (newest or 0)) * _NS
-            if age_s > self.limits.history.max_joint_gap_s + 1.5 * (period or 0.0):
+            person = self._persons[name]
+            history = person.history
+            age_s = (self._newest.get(person.source, 0) - (history.newest_stamp_ns or 0)) * _NS
+            if age_s > self._longest_gap_s(history):
                 unpredicted[name] = Excluded.NOT_SEEN_LATELY
             elif len(windows) == self.max_persons:
                 unpredicted[name] = Excluded.TOO_MANY_PERSONS
@@ -650,7 +684,16 @@ class OnlinePredictor:
                     unpredicted[name] = window
                 else:
                     windows[name] = window
+        newest = max((window.stamp_ns for window in windows.values()), default=0)
+        for name, window in list(windows.items()):
+            behind_s = (newest - window.stamp_ns) * _NS
+            if behind_s > self._longest_gap_s(self._persons[name].history):
+                unpredicted[name] = Excluded.SOURCE_BEHIND
+                del windows[name]
         return windows, unpredicted
+
+    def _longest_gap_s(self, history: PoseHistory) -> float:
+        return self.limits.history.max_joint_gap_s + 1.5 * (history.period_s or 0.0)
 
 
 _ENTRIES = fields(OnlineCounters)

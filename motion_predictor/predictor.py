@@ -178,6 +178,8 @@ class Predictor:
         self.name = name
         self.card = card
         self.golden = golden
+        # for the day that the device is lost: nothing can be copied off it then
+        self._spare = model if self.device != 'cpu' else None
         # the caller's own model keeps its device, precision and gradients
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         if self.engine == 'bf16':  # positions, DCT and whitening stay float32
@@ -202,6 +204,12 @@ class Predictor:
             device=device,
             engine=engine,
             name=Path(path).stem,
+        )
+
+    def on_cpu(self) -> Predictor:
+        """Make the same predictor on the CPU, without a word to the device that this one uses."""
+        return Predictor(
+            self._spare or self._model, self.card, self.golden, device='cpu', name=self.name
         )
 
     @property

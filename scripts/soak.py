@@ -1,0 +1,423 @@
+"""
+Let the node run for long while everything goes wrong, and see what comes of it.
+
+A publisher plays motion at 30 Hz over real DDS to the real node, a process with the shipped
+weights, and injects a fault every few seconds; memory and latency are recorded. At the end must
+hold: the node never ended, its memory grew by less than 2%, every good frame was answered or is
+counted as skipped for a newer one, and the node's counters account for every message. The exit
+code says whether it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+import json
+from pathlib import Path
+import sys
+import tempfile
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from rclpy.publisher import Publisher
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.recordings import Recording, with_seam
+from scripts.demo_clips import demo_recording, MEDLEY
+from scripts.rig import commit, Driver, free_domain, Heard, machine, NodeProcess, pose_array, ROOT
+from scripts.soak_faults import Fault, FRAME, shuffled, stamp_is_known
+from scripts.soak_report import write_report
+
+RATE_HZ = 30.0
+SETTLE_S = 1.5
+"""After a fault frames are not yet called good: somebody new is observed for a while first."""
+BIN_S = 10.0
+WARM_UP_S = 20.0
+MAX_GROWTH = 0.02
+FORGET_S = 90.0
+TOPICS = ('skeleton', 'second')
+
+
+@dataclass
+class Frames:
+    """What was sent and what was heard, by stamp; shared with the listening thread."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    sent: dict[int, bool] = field(default_factory=dict)
+    """Stamps given lately, in order of sending; whether the frame is a good one."""
+    answered: dict[int, float] = field(default_factory=dict)
+    """Stamp to latency in seconds, of those."""
+    frames_given: set[str] = field(default_factory=set)
+    unknown_stamps: list[int] = field(default_factory=list)
+    unknown_frames: list[str] = field(default_factory=list)
+    not_finite: int = 0
+    good: int = 0
+    good_answered: int = 0
+    latencies: list[tuple[float, float]] = field(default_factory=list)
+    """(seconds since the beginning, latency in seconds) of good frames."""
+
+
+@dataclass
+class Tally:
+    """How often a kind of fault was injected, and how often diagnostics named it afterwards."""
+
+    injected: int = 0
+    named: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+class Soak:
+    """One run: the stage that faults play on, see :class:`scripts.soak_faults.Stage`."""
+
+    def __init__(
+        self, node: NodeProcess, domain: int, recording: Recording, seed: int, fault_every_s: float
+    ) -> None:
+        """
+        Join the node's domain.
+
+        :param recording: played in a loop.
+        :param seed: of the faults' order and of random faults.
+        :param fault_every_s: from the beginning of one fault to that of the next, at least.
+        """
+        self.node = node
+        self.frames = Frames()
+        self.driver = Driver(domain, self._heard)
+        self.rng = np.random.default_rng(seed)
+        self.tallies: dict[str, Tally] = {}
+        self.problems: list[str] = []
+        self.unstamped: list[tuple[int, int]] = []
+        self.series: dict[str, list[float]] = {
+            name: [] for name in ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'p50_ms', 'p99_ms')
+        }
+        self.main: Publisher
+        self.second: Publisher
+        (self._poses,) = recording.persons.values()
+        self._frame = 0
+        self._fault_every_s = fault_every_s
+        self._due_s = 0.0
+        self._begun_s = 0.0
+        self._good = False
+        self._bin_s = 0.0
+        self._last_cpu_s = 0.0
+
+    # What faults use ---------------------------------------------------------------------------
+
+    def pose(self) -> np.ndarray:
+        """Give the next pose of the recording."""
+        self._frame = (self._frame + 1) % len(self._poses)
+        return self._poses[self._frame]
+
+    def send(
+        self,
+        people: list[np.ndarray],
+        stamp_ns: int | None = None,
+        frame_id: str = FRAME,
+        publisher: Publisher | None = None,
+    ) -> int:
+        """Publish people, now unless another stamp is given; the stamp."""
+        stamp = self.driver.now_ns() if stamp_ns is None else stamp_ns
+        message = pose_array(people)
+        frames = self.frames
+        with frames.lock:
+            frames.frames_given.add(frame_id)
+            if publisher is not self.second:
+                frames.good += self._good
+                frames.sent[stamp] = self._good
+            else:
+                frames.sent[stamp] = False
+        self.driver.send(publisher or self.main, message, stamp, frame_id)
+        return stamp
+
+    def pace(self, rate_hz: float = RATE_HZ) -> None:
+        """Wait until the next frame of this rate is due; note memory and latency now and then."""
+        now_s = time.monotonic()
+        self._due_s = max(self._due_s, now_s - 0.2) + 1.0 / rate_hz
+        self._note_bin(now_s)
+        if self._due_s > now_s:
+            time.sleep(self._due_s - now_s)
+
+    def stream(
+        self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]] | None = None
+    ) -> None:
+        """Publish at 30 Hz as a tracker does, each pose changed into what is to be sent."""
+        for _ in range(max(1, round(seconds * RATE_HZ))):
+            pose = self.pose()
+            self.send([pose] if change is None else change(pose))
+            self.pace()
+
+    def pause(self, seconds: float) -> None:
+        """Publish nothing."""
+        time.sleep(seconds)
+
+    def recreate_main(self, pause_s: float) -> None:
+        """Take the tracker's publisher away, and make another after a while."""
+        self.driver.node.destroy_publisher(self.main)
+        self.pause(pause_s)
+        self.main = self.driver.publisher(f'/{TOPICS[0]}')
+
+    def inactive_stream(self, seconds: float) -> None:
+        """Publish while the node is not active: nothing of it is to be answered or counted."""
+        for _ in range(round(seconds * RATE_HZ)):
+            message = pose_array([self.pose()])
+            self.driver.send(self.main, message, self.driver.now_ns(), FRAME, count=False)
+            self.pace()
+
+    def resume(self) -> None:
+        """Wait until the node listens again."""
+        for publisher in (self.main, self.second):
+            self.driver.wait_for_subscriber(publisher)
+
+    # The run -----------------------------------------------------------------------------------
+
+    def perform(self, seconds: float) -> dict[str, int]:
+        """
+        Stream and inject faults for so long.
+
+        :returns: the node's counters at the end.
+        """
+        self.main, self.second = (self.driver.publisher(f'/{topic}') for topic in TOPICS)
+        self._begun_s = self._bin_s = time.monotonic()
+        self._last_cpu_s = self.node.usage().cpu_s
+        self._stream_good(WARM_UP_S)
+        pending: list[Fault] = []
+        before = self.driver.fresh_counters()
+        while time.monotonic() - self._begun_s < seconds and self.node.running:
+            begun_s = time.monotonic()
+            pending = pending or shuffled(self.rng)
+            fault = pending.pop()
+            tally = self.tallies.setdefault(fault.name, Tally())
+            tally.injected += 1
+            try:
+                fault.inject(self)
+            except (MotionPredictorError, RuntimeError) as error:
+                self.problems.append(f'{fault.name}: {error}')
+            self.stream(SETTLE_S)
+            wanted = self.driver.diagnostics_count + 2
+            self._stream_good(self._fault_every_s - (time.monotonic() - begun_s))
+            while self.driver.diagnostics_count < wanted and self.node.running:
+                self._stream_good(0.1)
+            after = self.driver.counters()
+            grown = {name: after.get(name, 0) - before.get(name, 0) for name in after}
+            before = after
+            self._judge(fault, tally, grown)
+        self._stream_good(2.0)
+        return self.driver.fresh_counters() if self.node.running else self.driver.counters()
+
+    def _judge(self, fault: Fault, tally: Tally, grown: dict[str, int]) -> None:
+        for name in fault.named:
+            if grown.get(name, 0) > 0:
+                tally.counters[name] = tally.counters.get(name, 0) + grown[name]
+        if not fault.named or any(grown.get(name, 0) > 0 for name in fault.named):
+            tally.named += 1
+        else:
+            self.problems.append(f'{fault.name}: none of {", ".join(fault.named)} has grown')
+
+    def _stream_good(self, seconds: float) -> None:
+        self._good = True
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            self.stream(1.0 / RATE_HZ)
+        self._good = False
+
+    def _heard(self, heard: Heard) -> None:
+        frames = self.frames
+        with frames.lock:
+            if not stamp_is_known(heard.stamp_ns, frames.sent, self.unstamped):
+                frames.unknown_stamps.append(heard.stamp_ns)
+            if heard.frame_id not in frames.frames_given:
+                frames.unknown_frames.append(heard.frame_id)
+            frames.not_finite += not heard.finite
+            if frames.sent.get(heard.stamp_ns) and heard.stamp_ns not in frames.answered:
+                latency_s = (heard.received_ns - heard.stamp_ns) * 1e-9
+                frames.answered[heard.stamp_ns] = latency_s
+                frames.good_answered += 1
+                frames.latencies.append((time.monotonic() - self._begun_s, latency_s))
+
+    def _note_bin(self, now_s: float) -> None:
+        if now_s - self._bin_s < BIN_S or not self.node.running:
+            return
+        usage = self.node.usage()
+        at_s = now_s - self._begun_s
+        with self.frames.lock:
+            frames = self.frames
+            late = [s for t, s in frames.latencies[-2000:] if t >= self._bin_s - self._begun_s]
+            forgotten = self.driver.now_ns() - int(FORGET_S * 1e9)
+            for stamp in [stamp for stamp in frames.sent if stamp < forgotten]:
+                del frames.sent[stamp]
+                frames.answered.pop(stamp, None)
+            self.unstamped[:] = [each for each in self.unstamped if each[1] > forgotten]
+        p50, p99 = np.percentile(late, (50, 99)) * 1e3 if late else (np.nan, np.nan)
+        row = {
+            'at_s': at_s,
+            'rss_mb': usage.rss_bytes / 2**20,
+            'threads': usage.threads,
+            'files': usage.files,
+            'cpu': (usage.cpu_s - self._last_cpu_s) / (now_s - self._bin_s),
+            'p50_ms': p50,
+            'p99_ms': p99,
+        }
+        for name, value in row.items():
+            self.series[name].append(round(float(value), 3))
+        self._bin_s, self._last_cpu_s = now_s, usage.cpu_s
+
+
+def memory_growth(rss_mb: list[float]) -> float:
+    """
+    Compare the memory at the end with that after the warm-up.
+
+    :param rss_mb: resident memory at even times.
+    :returns: median of the last tenth over that of the second tenth, minus one.
+    """
+    tenth = max(1, len(rss_mb) // 10)
+    early, late = rss_mb[tenth : 2 * tenth] or rss_mb[:1], rss_mb[-tenth:]
+    return float(np.median(late) / np.median(early) - 1.0)
+
+
+def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> dict[str, Any]:
+    """Compare what was sent with what the node says, and say what does not hold."""
+    frames, driver = soak.frames, soak.driver
+    accounts = {
+        'messages sent': driver.sent,
+        'messages seen, lost, overflowed or unread': sum(
+            counters.get(f'messages{name}', 0) for name in ('', '_lost', '_overflowed', '_unread')
+        ),
+        'messages seen': counters.get('messages', 0),
+        'malformed, empty, stored or refused': sum(
+            counters.get(name, 0)
+            for name in ('messages_malformed', 'messages_empty', 'frames_stored', 'frames_refused')
+        ),
+        'frames stored': counters.get('frames_stored', 0),
+        'answered, skipped or unpredicted': sum(
+            counters.get(f'frames_{name}', 0) for name in ('answered', 'skipped', 'unpredicted')
+        ),
+        'predictions published': counters.get('predictions', 0),
+        'predictions heard or missed by the listener': driver.clouds
+        + max(0, driver.clouds_missed),
+    }
+    names, values = list(accounts), list(accounts.values())
+    unanswered = frames.good - frames.good_answered
+    growth = memory_growth(soak.series['rss_mb']) if soak.series['rss_mb'] else 0.0
+    slack = 3  # frames that may be on their way while the diagnostics are made
+    checks = {
+        'the node never ended by itself': not ended,
+        'asked to end, it did with code 0': exit_code == 0,
+        f'memory grew by less than {100 * MAX_GROWTH:g}%': growth < MAX_GROWTH,
+        'every good frame was answered, or skipped for a newer one and counted': unanswered
+        <= counters.get('frames_skipped', 0) + driver.clouds_missed + slack,
+        'every fault that drops something is named in diagnostics': not soak.problems,
+        'no prediction with a stamp that was not given': not frames.unknown_stamps,
+        'no prediction with a frame that was not given': not frames.unknown_frames,
+        'no NaN published': not frames.not_finite and not driver.broken,
+        'no worker error': counters.get('worker_errors', 0) == 0,
+    }
+    for index in range(0, len(names), 2):
+        statement = f'{names[index]} = {names[index + 1]}'
+        checks[statement] = abs(values[index] - values[index + 1]) <= slack
+    return {
+        'checks': checks,
+        'accounts': accounts,
+        'good_frames': frames.good,
+        'good_answered': frames.good_answered,
+        'growth': growth,
+    }
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m scripts.soak',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: python -m scripts.soak --minutes 60 --json docs/soak.json',
+    )
+    parser.add_argument('--minutes', type=float, default=60.0, help='how long (default: 60)')
+    parser.add_argument('--every', type=float, default=5.5, help='seconds from fault to fault')
+    parser.add_argument('--seed', type=int, default=0, help='of the order of faults')
+    parser.add_argument('--clip', default=MEDLEY, help='what is played, as for scripts/demo')
+    parser.add_argument(
+        '--json', type=Path, default=ROOT / 'demo_output' / 'soak.json', help='file to write'
+    )
+    parser.add_argument(
+        '--report', action='store_true', help='only write page and plot of an existing --json'
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the soak, write its JSON, plot and page; 0 if everything held."""
+    options = parse_arguments(arguments)
+    if options.report:
+        write_report(options.json)
+        return 0
+    recording = with_seam(demo_recording(options.clip, 120.0, RATE_HZ))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    domain, begun = free_domain(), datetime.now(timezone.utc)
+    with tempfile.TemporaryDirectory() as folder:
+        node = NodeProcess(
+            Path(folder) / 'node.log',
+            domain,
+            {'input.topics': f'[{",".join(TOPICS)}]', 'diagnostics.period_s': 0.5},
+        )
+        soak = Soak(node, domain, recording, options.seed, options.every)
+        counters: dict[str, int] = {}
+        try:
+            counters = soak.perform(60.0 * options.minutes)
+            diagnostics = dict(soak.driver.diagnostics)
+        except (MotionPredictorError, KeyboardInterrupt) as error:
+            soak.problems.append(f'the run broke off: {error!r}')
+            diagnostics = dict(soak.driver.diagnostics)
+        ended = not node.running
+        exit_code = node.stop()
+        soak.driver.close()
+        output = node.output()
+    judged = judge(soak, counters, exit_code, ended)
+    if 'Traceback' in output:
+        judged['checks']['no trace in what the node printed'] = False
+        print(output[-6000:], file=sys.stderr)
+    result = {
+        'command': 'python -m scripts.soak ' + ' '.join(arguments or sys.argv[1:]),
+        'commit': commit(),
+        'begun': begun.isoformat(timespec='seconds'),
+        'minutes': (time.monotonic() - soak._begun_s) / 60.0,
+        'machine': machine(),
+        'motion': recording.source,
+        'faults': sum(tally.injected for tally in soak.tallies.values()),
+        'kinds': {name: asdict(tally) for name, tally in sorted(soak.tallies.items())},
+        **judged,
+        'problems': soak.problems[:50],
+        'latency_ms': dict(
+            zip(
+                ('p50', 'p99', 'max'),
+                (np.percentile([late for _, late in soak.frames.latencies], (50, 99, 100)) * 1e3)
+                .round(2)
+                .tolist(),
+            )
+        )
+        if soak.frames.latencies
+        else {},
+        'diagnostics': diagnostics,
+        'series': soak.series,
+    }
+    options.json.write_text(json.dumps(result, indent=1, default=str) + '\n')
+    page = write_report(options.json)
+    failed = [statement for statement, holds in judged['checks'].items() if not holds]
+    for statement, holds in judged['checks'].items():
+        print(f'{"ok  " if holds else "FAIL"} {statement}')
+    for name, value in judged['accounts'].items():
+        print(f'     {name}: {value}')
+    for problem in soak.problems[:20]:
+        print(f'     {problem}')
+    print(
+        f'{result["faults"]} faults of {len(soak.tallies)} kinds in {result["minutes"]:.1f} min; '
+        f'{judged["good_answered"]} of {judged["good_frames"]} good frames answered themselves; '
+        f'latency {result["latency_ms"]} ms; memory {100 * judged["growth"]:+.2f}%; {page}'
+    )
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

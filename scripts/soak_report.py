@@ -1,0 +1,106 @@
+"""Page and plot of a soak, made from its JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from scripts.soak_faults import FAULTS
+
+
+def write_report(path: Path) -> Path:
+    """
+    Write the plot (.svg) and the page (.md) beside a soak's JSON.
+
+    :param path: of the JSON.
+    :returns: path of the page.
+    """
+    result: dict[str, Any] = json.loads(path.read_text())
+    _plot(result, path.with_suffix('.svg'))
+    page = path.with_suffix('.md')
+    page.write_text(_page(result, path))
+    return page
+
+
+def _plot(result: dict[str, Any], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use('Agg')
+    mpl.rcParams['svg.hashsalt'] = 'motion_predictor'
+    import matplotlib.pyplot as plt
+
+    series = result['series']
+    at_min = [at_s / 60.0 for at_s in series['at_s']]
+    figure, (memory, latency) = plt.subplots(2, 1, figsize=(8.0, 5.0), sharex=True)
+    memory.plot(at_min, series['rss_mb'], color='#1f77b4', linewidth=1.0)
+    memory.set_ylim(0.0, 1.25 * max(series['rss_mb'], default=1.0))
+    memory.set_ylabel('resident memory, MiB')
+    memory.set_title(
+        f'{result["faults"]} faults in {result["minutes"]:.0f} minutes: '
+        f'memory {100 * result["growth"]:+.2f}%',
+        fontsize=10,
+    )
+    for name, colour in (('p99_ms', '#d55e00'), ('p50_ms', '#1f77b4')):
+        latency.plot(at_min, series[name], color=colour, linewidth=1.0, label=name.split('_')[0])
+    latency.set_ylabel('latency of good frames, ms')
+    latency.set_xlabel('minutes')
+    latency.set_ylim(bottom=0.0)
+    latency.legend(frameon=False, fontsize=8)
+    for axes in (memory, latency):
+        axes.spines[['top', 'right']].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, metadata={'Date': None})
+    plt.close(figure)
+
+
+def _page(result: dict[str, Any], path: Path) -> str:
+    about = {fault.name: fault.about for fault in FAULTS}
+    held = all(result['checks'].values())
+    good, answered = result['good_frames'], result['good_answered']
+    late = result['latency_ms']
+    lines = [
+        '# Soak',
+        '',
+        'The real node, a process with the shipped weights, heard a tracker at 30 Hz over DDS '
+        'while a fault was injected every few seconds. This page and its plot are written by the '
+        f'command, from `{path.name}`:',
+        '',
+        '```sh',
+        result['command'],
+        '```',
+        '',
+        f'Commit `{result["commit"]}`, {result["begun"]}; {result["machine"]}. '
+        f'Motion: {result["motion"]}.',
+        '',
+        f'**{"Everything below held." if held else "NOT everything held: see the table."}** '
+        f'{result["faults"]} faults of {len(result["kinds"])} kinds in '
+        f'{result["minutes"]:.1f} minutes. Of {good} good frames (sent at least 1.5 s after '
+        f'the last fault) {answered} ({100.0 * answered / max(good, 1):.2f}%) got a prediction '
+        f'with their own stamp; the others were passed over for a newer one. Latency from stamp '
+        f'to reception in another process: median {late.get("p50")} ms, p99 {late.get("p99")} ms, '
+        f'longest {late.get("max")} ms.',
+        '',
+        f'![memory and latency over time]({path.with_suffix(".svg").name})',
+        '',
+        '| must hold | |',
+        '|---|---|',
+        *(f'| {text} | {"yes" if holds else "**NO**"} |'
+          for text, holds in result['checks'].items()),
+        '',
+        '| account | messages |',
+        '|---|---:|',
+        *(f'| {name} | {value} |' for name, value in result['accounts'].items()),
+        '',
+        '| fault | what is done | times | named in diagnostics as (how often in all) |',
+        '|---|---|---:|---|',
+    ]  # fmt: skip
+    for name in sorted(result['kinds'], key=list(about).index):
+        tally = result['kinds'][name]
+        counters = ', '.join(f'`{key}` {count}' for key, count in tally['counters'].items())
+        lines.append(
+            f'| {name} | {about[name]} | {tally["injected"]} | {counters or "drops nothing"} |'
+        )
+    if result['problems']:
+        lines += ['', 'What did not hold:', '', *(f'- {text}' for text in result['problems'])]
+    return '\n'.join(lines) + '\n'
