@@ -235,6 +235,8 @@ class _Person:
     source: str
     arrival_ns: int | None
     """The caller's clock when the last pose came."""
+    newest_ns: int = 0
+    """The newest stamp of all when it came: what tells time without a clock."""
     may_be_known: bool = True
     """Still to be compared with those who vanished."""
     was_elsewhere: bool = False
@@ -583,6 +585,7 @@ class OnlinePredictor:
             self._evict(name)
         newest = self._newest.get(observation.source, observation.stamp_ns)
         self._newest[observation.source] = max(newest, observation.stamp_ns)
+        person.newest_ns = self._newest_ns
         self._news = True
         return ObserveOutcome.STORED
 
@@ -622,14 +625,13 @@ class OnlinePredictor:
     def _drop_stale(self, now_ns: int | None) -> None:
         timeout = self._ns('stale_timeout_s')
         for name, person in list(self._persons.items()):
-            newest = person.history.newest_stamp_ns
             if now_ns is not None and person.arrival_ns is not None:
                 # By arrival, so that a tracker whose clock is off is not always stale.
                 absent = now_ns - person.arrival_ns
                 if absent < 0:  # the clock was set back: count from now
                     person.arrival_ns = now_ns
             else:
-                absent = self._newest_ns - (newest or 0)
+                absent = self._newest_ns - person.newest_ns
             if absent > timeout:
                 self._drop(name)
 

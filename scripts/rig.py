@@ -35,6 +35,7 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.messages import decode_predictions, ns_to_stamp
@@ -150,7 +151,7 @@ class Heard:
 
 
 class Driver:
-    """A ROS node beside the predictor: publishes, listens in a thread of its own, calls services."""
+    """A ROS node beside the predictor: it publishes, calls services and listens in a thread."""
 
     def __init__(self, domain: int, heard: Callable[[Heard], None]) -> None:
         """
@@ -223,6 +224,15 @@ class Driver:
                 self.diagnostics = {entry.key: entry.value for entry in status.values}
                 self.complaint = status.message
                 self.diagnostics_count += 1
+
+    def idle_subscriber(self) -> Node:
+        """Make a node of its own that asks for every output reliably and takes none."""
+        context = Context()
+        rclpy.init(context=context, domain_id=self.context.get_domain_id())
+        node = Node('idle', context=context)
+        for kind, topic in ((PointCloud2, 'predictions'), (MarkerArray, 'markers')):
+            node.create_subscription(kind, f'/motion_predictor/{topic}', lambda message: None, 1)
+        return node
 
     def now_ns(self) -> int:
         """The clock that stamps are made with."""
@@ -319,4 +329,5 @@ def machine() -> str:
         if line.startswith('model name')
     ]
     cores = len(os.sched_getaffinity(0))
-    return f'{names[0] if names else platform.machine()}, {cores} cores, Python {platform.python_version()}'
+    name = names[0] if names else platform.machine()
+    return f'{name}, {cores} cores, Python {platform.python_version()}'
