@@ -21,6 +21,8 @@ from motion_predictor.skeleton import Skeleton
 
 KINECT_IDS_PER_PERSON = 100
 MAX_POINTS = 100_000
+MAX_PEOPLE = 256
+MAX_NAME = 128
 JOINT_MARKERS = (Marker.SPHERE, Marker.CUBE, Marker.CYLINDER)
 LIST_MARKERS = (Marker.SPHERE_LIST, Marker.POINTS, Marker.CUBE_LIST)
 
@@ -173,8 +175,11 @@ def decode_point_cloud(message: PointCloud2, form: InputFormat) -> list[DecodedP
         person = np.arange(len(points)) // form.joints
     joint = points[form.joint_field] if has_joint else None
     stamp_ns, frame = stamp_to_ns(message.header.stamp), message.header.frame_id
+    numbers = dict.fromkeys(person.tolist())
+    if len(numbers) > MAX_PEOPLE:
+        raise MessageError(f'{len(numbers)} people: one message holds {MAX_PEOPLE} at most')
     people = []
-    for number in dict.fromkeys(person.tolist()):
+    for number in numbers:
         rows = person == number
         placed = _place_joints(xyz[rows], confidence[rows], _rows(joint, rows), form, number)
         people.append(DecodedPerson(stamp_ns, frame, str(number), *placed))
@@ -187,6 +192,22 @@ DECODERS: Mapping[str, tuple[type, Callable[[Any, InputFormat], list[DecodedPers
     'marker_array': (MarkerArray, decode_marker_array),
 }
 """Message type and decoder by ``input.type``."""
+
+
+def require_plausible(people: Sequence[DecodedPerson]) -> None:
+    """
+    Refuse what no tracker sends, and what would only take time and memory.
+
+    :raises MessageError: if there are too many people in one message, or names are too long.
+    """
+    if len(people) > MAX_PEOPLE:
+        raise MessageError(f'{len(people)} people: one message holds {MAX_PEOPLE} at most')
+    for person in people:
+        if len(person.person) > MAX_NAME:
+            raise MessageError(
+                f'a person named {person.person[:20]}...: {len(person.person)} characters; at '
+                f'most {MAX_NAME}'
+            )
 
 
 def read_cloud(message: PointCloud2) -> np.ndarray:
@@ -230,6 +251,8 @@ def read_cloud(message: PointCloud2) -> np.ndarray:
 
 
 def _require_blocks(what: str, count: int, joints: int) -> None:
+    if count > MAX_POINTS:
+        raise MessageError(f'{count} {what}: one message holds {MAX_POINTS} at most')
     if count % joints:
         raise MessageError(
             f'{what}: expected a multiple of {joints}, the joints of the layout, got {count}'

@@ -706,6 +706,7 @@ class MotionPredictorNode(LifecycleNode):
             self._last_received_s = arrival.received_s
             try:
                 people = session.decode(arrival.message, session.form)
+                messages.require_plausible(people)
             except MessageError as error:
                 self._counts.add('messages_malformed')
                 self._warn('malformed', f'{arrival.topic}: {error}')

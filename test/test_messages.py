@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+from dataclasses import replace
 import json
 
 from hypothesis import given, settings, strategies
@@ -21,6 +23,7 @@ from motion_predictor.messages import (
     decode_point_cloud,
     decode_pose_array,
     decode_predictions,
+    DecodedPerson,
     encode_model,
     InputFormat,
     MarkerEncoder,
@@ -29,9 +32,11 @@ from motion_predictor.messages import (
     ns_to_stamp,
     PREDICTION_DTYPE,
     read_cloud,
+    require_plausible,
     rotation_matrix,
     stamp_to_ns,
 )
+from motion_predictor.replay import CLOUD_DTYPE, point_cloud
 from motion_predictor.skeleton import H36M17
 
 FORM = InputFormat(joints=17)
@@ -280,3 +285,20 @@ def test_a_rotation_keeps_lengths_and_handedness(angles: tuple[float, float, flo
     matrix = rotation_matrix(angles)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(matrix) == pytest.approx(1.0)
+
+
+def test_a_message_of_absurdly_many_people_is_refused_at_once() -> None:
+    rows = np.zeros(5000, CLOUD_DTYPE)
+    rows['person'] = np.arange(5000)
+    message = point_cloud([np.ones((17, 3))])
+    message.width, message.row_step = len(rows), rows.nbytes
+    message.data = array.array('B', rows.tobytes())
+    with pytest.raises(MessageError, match='5000 people'):
+        decode_point_cloud(message, InputFormat(joints=17))
+    pose = DecodedPerson(0, '', '0', np.zeros((17, 3)), np.zeros(17))
+    with pytest.raises(MessageError, match='300 people'):
+        require_plausible([pose] * 300)
+    with pytest.raises(MessageError, match='4000 characters'):
+        require_plausible([replace(pose, person='9' * 4000)])
+    with pytest.raises(MessageError, match='170000 poses'):
+        decode_pose_array(PoseArray(poses=[Pose()] * 170_000), InputFormat(joints=17))

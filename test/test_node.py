@@ -15,21 +15,24 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
-from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
+from ros_harness import DOMAIN, Listener, Source, wait_until, walker_poses, write_random_weights
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.layouts import layout
 from motion_predictor.messages import decode_predictions, MessageError, ns_to_stamp
-from motion_predictor.monitoring import Counts, EventRate, LatencyLog
+from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.node import (
     FrameTransforms,
     make_online,
@@ -478,3 +481,215 @@ def test_an_empty_message_without_a_stamp_follows_the_trackers_clock(
         send_an_old_pose,
         'a prediction after the empty message',
     )
+
+
+# Bad days
+
+
+def settled_counts(listener: Listener, node: MotionPredictorNode) -> dict[str, int]:
+    """Wait until the worker has taken in what arrived."""
+    listener.wait(lambda: not node._inbox, 'an empty inbox')
+    return node._counts.snapshot()
+
+
+def test_a_full_inbox_keeps_the_newest_and_counts_what_it_dropped(
+    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = nodes.make()
+    monkeypatch.setattr('motion_predictor.node.INBOX_SIZE', 8)
+    store = node._store('skeleton')
+    for number in range(20):
+        store(number, {'publication_sequence_number': number, 'publisher_gid': {'data': b'a'}})
+    assert [arrival.message for arrival in node._inbox] == list(range(12, 20))
+    assert node._counts.snapshot()['messages_overflowed'] == 12
+
+
+def test_what_got_lost_before_the_node_is_told_by_the_messages_numbers() -> None:
+    gaps = SequenceGaps(publishers=2)
+
+    def lost(publisher: bytes, number: int | None) -> int:
+        gid = {'implementation_identifier': 'x', 'data': publisher}
+        info = {'publication_sequence_number': number, 'publisher_gid': gid}
+        return gaps.lost_before(info)
+
+    assert [lost(b'a', 7), lost(b'a', 8), lost(b'a', 12), lost(b'b', 3), lost(b'b', 3)] == [
+        0, 0, 3, 0, 0,
+    ]  # fmt: skip
+    assert lost(b'c', 100) == lost(b'd', 1) == 0
+    assert lost(b'a', 100) == 0, 'long forgotten'
+    assert lost(b'a', None) == 0
+    assert gaps.lost_before({}) == 0
+
+
+def test_a_burst_is_answered_by_its_newest_frame_and_every_frame_is_accounted_for(
+    listener: Listener, nodes: Nodes
+) -> None:
+    node = nodes.start()
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    message_type, encode = ENCODERS['pose_array']
+    publisher = listener.node.create_publisher(message_type, '/skeleton', 500)
+    listener.wait(publisher.get_subscription_count, 'the node to listen')
+    listener.spin()
+    now_ns = listener.node.get_clock().now().nanoseconds
+    poses = walker_poses()[0]
+    sent = [now_ns + (index - 360) * 1_000_000_000 // 360 for index in range(360)]  # 360 Hz
+    for index, stamp_ns in enumerate(sent):
+        message = encode([poses[index * 50 // 360]])
+        message.header.stamp = ns_to_stamp(stamp_ns)
+        message.header.frame_id = 'map'
+        publisher.publish(message)
+        if index % 10 == 0:
+            listener.spin()
+    listener.wait(
+        lambda: clouds and decode_predictions(clouds[-1]).stamp_ns == sent[-1],
+        'a prediction of the newest frame',
+    )
+    counts = settled_counts(listener, node)
+    assert counts['messages'] + counts['messages_lost'] + counts['messages_overflowed'] >= 350
+    assert counts['messages'] == counts['frames_stored'] + counts['frames_refused']
+    listener.wait(
+        lambda: sum(
+            node._counts.snapshot()[f'frames_{name}']
+            for name in ('answered', 'skipped', 'unpredicted')
+        ) == counts['frames_stored'],
+        'every stored frame to be accounted for',
+    )  # fmt: skip
+
+
+def test_joints_are_counted_by_what_is_wrong_with_them(listener: Listener, nodes: Nodes) -> None:
+    node = nodes.start()
+    pose = walker_poses()[0][0].copy()
+    pose[1], pose[2], pose[3] = np.nan, 0.0, [np.inf, 0.0, 0.0]
+    source = Source(listener.node, PoseArray, '/skeleton')
+    message = ENCODERS['pose_array'][1]([pose])
+    wait_until(
+        lambda: node._counts.snapshot()['joints_at_origin'] > 0,
+        lambda: (source.send(message, frame_id=''), listener.spin())[0],
+        'joints at the origin',
+    )
+    counts = node._counts.snapshot()
+    assert counts['joints_not_finite'] >= 2 * counts['joints_at_origin'] > 0
+    assert counts['messages_without_frame'] > 0
+
+
+def test_a_lost_device_makes_the_node_go_on_on_the_cpu_and_say_so(
+    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SIMULATED: there is no GPU in the tests. The model runs on the CPU under the name 'cuda' and
+    # raises what torch raises once a CUDA context has failed; the model fallen back to is real.
+    node = nodes.start()
+    assert node._session is not None
+    lost = node._session.predictor
+    predictions_of(listener, 'pose_array', walker_poses())
+    lost.device = 'cuda'
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError('CUDA error: unspecified launch failure\nCUDA kernel errors might ...')
+
+    monkeypatch.setattr(lost, 'predict', fail)
+    failing_since = node._counts.snapshot()['predictions']
+    cloud = predictions_of(listener, 'pose_array', [walker_poses()[0][::-1]])
+    assert np.isfinite(cloud.futures).all()
+    listener.wait(
+        lambda: node._counts.snapshot()['predictions'] > failing_since + 2, 'predictions'
+    )
+    counts = node._counts.snapshot()
+    assert (counts['device_losses'], counts['worker_errors']) == (1, 0)
+    assert node._session.predictor is not lost
+    assert node._session.predictor.device == 'cpu'
+    diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
+    listener.wait(lambda: diagnostics, 'diagnostics')
+    status = diagnostics[-1].status[0]
+    assert status.level == DiagnosticStatus.WARN
+    assert 'cuda was lost (CUDA error: unspecified launch failure)' in status.message
+    assert node.trigger_deactivate() == SUCCESS
+    assert node.trigger_cleanup() == SUCCESS
+    assert node.trigger_configure() == SUCCESS
+    assert not node._session.lost_device
+
+
+def test_a_failure_on_the_cpu_is_counted_and_the_next_prediction_tried(
+    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = nodes.start()
+    assert node._session is not None
+    predictor = node._session.predictor
+    real, failures = predictor._futures, iter([RuntimeError('out of memory')] * 2)
+
+    def sometimes(*arguments: Any) -> Any:
+        for error in failures:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(predictor, '_futures', sometimes)
+    # the first may be used up by the warm-up in the worker's thread
+    predictions_of(listener, 'pose_array', walker_poses())
+    assert node._counts.snapshot()['worker_errors'] == 2
+    assert node._session.predictor is predictor
+
+
+def test_counters_go_on_over_a_clean_up(listener: Listener, nodes: Nodes) -> None:
+    node = nodes.start()
+    predictions_of(listener, 'pose_array', walker_poses())
+    assert node._session is not None
+    stored = node._session.online.counters['poses_accepted']
+    assert stored > 0
+    assert node.trigger_deactivate() == SUCCESS
+    assert node.trigger_cleanup() == SUCCESS
+    assert node._counts.snapshot()['poses_accepted'] >= stored
+
+
+def test_a_simulated_clock_set_back_resets_and_predictions_go_on(
+    listener: Listener, nodes: Nodes
+) -> None:
+    node = nodes.make(use_sim_time=True)
+    assert node.trigger_configure() == SUCCESS
+    assert node.trigger_activate() == SUCCESS
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    clock = listener.node.create_publisher(Clock, '/clock', 10)
+    message_type, encode = ENCODERS['pose_array']
+    publisher = listener.node.create_publisher(message_type, '/skeleton', 10)
+    for begin_s in (1000, 100):  # a bag that is played again
+        count = len(clouds)
+        for index, pose in enumerate(walker_poses()[0]):
+            stamp_ns = begin_s * 1_000_000_000 + index * 20_000_000
+            clock.publish(Clock(clock=ns_to_stamp(stamp_ns)))
+            wait_until(
+                lambda wanted=stamp_ns: node.get_clock().now().nanoseconds == wanted,
+                listener.spin,
+                'the time',
+            ) if index else [listener.spin() for _ in range(20)]
+            message = encode([pose])
+            message.header.stamp = ns_to_stamp(stamp_ns)
+            message.header.frame_id = 'map'
+            publisher.publish(message)
+            listener.spin()
+            if len(clouds) > count + 3 and clouds[-1].width:
+                break
+        newest = decode_predictions(clouds[-1])
+        assert len(newest.persons) == 1
+        assert begin_s <= newest.stamp_ns * 1e-9 < begin_s + 30
+    assert node._counts.snapshot()['resets_clock_jump'] >= 1
+    assert node._counts.snapshot()['worker_errors'] == 0
+
+
+def test_a_subscriber_that_takes_nothing_holds_nobody_up(listener: Listener, nodes: Nodes) -> None:
+    idle = Context()
+    rclpy.init(context=idle, domain_id=DOMAIN)
+    sleeper = rclpy.node.Node('sleeper', context=idle)  # never spun
+    sleeper.create_subscription(PointCloud2, '/motion_predictor/predictions', print, 1)
+    nodes.start()
+    publishers = listener.node.get_publishers_info_by_topic
+    listener.wait(lambda: publishers('/motion_predictor/predictions'), 'the topic')
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    poses = iter(np.tile(walker_poses()[0], (4, 1, 1)))
+    wait_until(
+        lambda: len(clouds) > 30,
+        lambda: (
+            source.send(ENCODERS['pose_array'][1]([next(poses)])), listener.spin()
+        )[0],
+        'predictions for those who take them',
+    )  # fmt: skip
+    sleeper.destroy_node()
+    rclpy.try_shutdown(context=idle)

@@ -1,0 +1,375 @@
+"""
+Feed the node messages that no tracker should send, millions of joints of them.
+
+Recorded motion is mutated, and messages of pure chance are mixed in, for every input type. Most of
+it goes into the node's own code in this process, by the worker's path: decode, observe, predict,
+encode; a share goes over DDS to a node that is a process of its own. Must hold: nothing raises, no
+prediction holds NaN, none has a stamp or a frame that was not given, and what is kept of people is
+bounded. The exit code says whether it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import deque
+from collections.abc import Iterator
+import contextlib
+from dataclasses import dataclass, field
+import json
+import os
+from pathlib import Path
+import sys
+import tempfile
+import time
+import traceback
+from typing import Any
+import warnings
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.time import Time
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.layouts import layout
+from motion_predictor.messages import decode_predictions, DECODERS
+from motion_predictor.node import Arrival, MotionPredictorNode
+from motion_predictor.recordings import synthetic_walkers
+from scripts.demo_clips import demo_recording, MEDLEY
+from scripts.fuzz_messages import count_joints, Fuzzer, given
+from scripts.rig import commit, Driver, free_domain, Heard, machine, NodeProcess
+
+START_NS = 1_800_000_000 * 1_000_000_000
+REMEMBERED = 20_000
+MAX_FINDINGS = 20
+LAYOUTS = ('h36m17', 'k4a32')
+"""Layouts of the messages: the recorded motion's own, and one that has to be mapped."""
+
+
+@dataclass
+class Findings:
+    """What was found, and how much was looked at."""
+
+    found: list[str] = field(default_factory=list)
+    messages: int = 0
+    joints: int = 0
+    predictions: int = 0
+    warned: dict[str, int] = field(default_factory=dict)
+
+    def add(self, what: str) -> None:
+        """Note something that must not be."""
+        if len(self.found) < MAX_FINDINGS:
+            self.found.append(what)
+
+
+class SetClock:
+    """Stands in for the node's clock, so that days pass in minutes."""
+
+    def __init__(self) -> None:
+        """Start at some time."""
+        self.now_ns = START_NS
+
+    def now(self) -> Time:
+        """Give the time that was set."""
+        return Time(nanoseconds=self.now_ns)
+
+
+class Caught:
+    """Stands in for a publisher: keeps what is published, which would go over DDS."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.messages: list[Any] = []
+
+    def publish(self, message: Any) -> None:
+        """Keep a message."""
+        self.messages.append(message)
+
+    def get_subscription_count(self) -> int:
+        """Say that somebody listens, so that everything is built."""
+        return 1
+
+
+@contextlib.contextmanager
+def node_in_process(
+    kind: str, skeleton: str, weights: str, **parameters: Any
+) -> Iterator[MotionPredictorNode]:
+    """Make a configured node in this process, whose worker's path is called by hand."""
+    context = Context()
+    rclpy.init(context=context, domain_id=free_domain())
+    values = {
+        'model.path': weights, 'input.type': kind, 'samples': 2,
+        'input.skeleton': skeleton, **parameters,
+    }  # fmt: skip
+    node = MotionPredictorNode(
+        context=context,
+        parameter_overrides=[RosParameter(name, value=v) for name, v in values.items()],
+    )
+    try:
+        if node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            raise MotionPredictorError(f'{kind}: the node cannot be configured')
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+def fuzz_in_process(
+    kind: str,
+    skeleton: str,
+    poses: np.ndarray,
+    joints: int,
+    seed: int,
+    weights: str,
+    findings: Findings,
+) -> None:
+    """
+    Feed so many joints of messages of one input type into the node's code.
+
+    :param poses: recorded motion (T, 17, 3), metres.
+    :param joints: how many, at least.
+    """
+    chosen = layout(skeleton)
+    shaped = poses if chosen.num_joints == poses.shape[1] else _stretched(poses, chosen.num_joints)
+    fuzzer = Fuzzer(kind, chosen.num_joints, shaped, seed)
+    rng = np.random.default_rng(seed + 1)
+    stamps: deque[int] = deque(maxlen=REMEMBERED)
+    known_stamps: set[int] = set()
+    frames = {''}
+    enough = findings.joints + joints
+    with (
+        node_in_process(kind, skeleton, weights) as node,
+        warnings.catch_warnings(record=True) as warned,
+    ):
+        warnings.simplefilter('always')
+        session, clock, caught = node._session, SetClock(), Caught()
+        assert session is not None
+        node.get_clock = lambda: clock  # type: ignore[assignment,method-assign,return-value]
+        node._outputs.update(dict.fromkeys(node._outputs, caught))  # type: ignore[arg-type]
+        while findings.joints < enough and len(findings.found) < MAX_FINDINGS:
+            clock.now_ns += int(rng.choice([2, 8, 33, 33, 33, 33, 70, 400])) * 1_000_000
+            if rng.random() < 0.0005:
+                clock.now_ns += int(rng.choice([-3600, 5, 3600])) * 1_000_000_000
+            message = fuzzer.message(clock.now_ns)
+            message_stamps, message_frames = given(message)
+            frames |= message_frames
+            for stamp in (*message_stamps, clock.now_ns, clock.now_ns - session.lag_ns):
+                if len(stamps) == REMEMBERED:
+                    known_stamps.discard(stamps[0])
+                stamps.append(stamp)
+                known_stamps.add(stamp)
+            findings.messages += 1
+            findings.joints += count_joints(message, chosen.num_joints)
+            arrival = Arrival('skeleton', message, clock.now_ns, time.perf_counter())
+            node._inbox.append(arrival)
+            if rng.random() < 0.3:
+                continue
+            begun = time.perf_counter()
+            try:
+                node._cycle(session, node._settings)
+            except Exception:
+                findings.add(f'{kind}, message {findings.messages}: {traceback.format_exc()}')
+                node._inbox.clear()
+            if time.perf_counter() - begun > 5.0:
+                findings.add(f'{kind}, message {findings.messages}: took over 5 s')
+            for cloud in caught.messages:
+                if hasattr(cloud, 'point_step'):
+                    _check_cloud(kind, cloud, known_stamps, frames, findings)
+                elif hasattr(cloud, 'markers'):
+                    _check_markers(kind, cloud, findings)
+            caught.messages.clear()
+            if len(session.online._persons) > 4 * session.online.max_persons:
+                findings.add(f'{kind}: {len(session.online._persons)} people are kept')
+            if node._counts.snapshot()['worker_errors']:
+                findings.add(f'{kind}: a worker error')
+        for each in warned:
+            text = f'{Path(each.filename).name}:{each.lineno}: {each.message}'
+            findings.warned[text] = findings.warned.get(text, 0) + 1
+
+
+def _stretched(poses: np.ndarray, joints: int) -> np.ndarray:
+    # Motion for another layout: its joints are some of ours, and points between them.
+    index = np.linspace(0.0, poses.shape[1] - 1.0, joints)
+    low = np.floor(index).astype(int)
+    high = np.minimum(low + 1, poses.shape[1] - 1)
+    share = (index - low)[:, None]
+    return (1.0 - share) * poses[:, low] + share * poses[:, high]
+
+
+def _check_cloud(
+    kind: str, cloud: Any, stamps: set[int], frames: set[str], findings: Findings
+) -> None:
+    decoded = decode_predictions(cloud)
+    if not len(decoded.persons):
+        return
+    findings.predictions += 1
+    if not (np.isfinite(decoded.futures).all() and np.isfinite(decoded.weights).all()):
+        findings.add(f'{kind}, message {findings.messages}: NaN or infinity published')
+    if decoded.stamp_ns not in stamps:
+        findings.add(f'{kind}, message {findings.messages}: stamp {decoded.stamp_ns} not given')
+    if decoded.frame_id not in frames:
+        findings.add(f'{kind}, message {findings.messages}: frame {decoded.frame_id!r} not given')
+    if len(set(decoded.persons.tolist())) != len(decoded.persons):
+        findings.add(f'{kind}, message {findings.messages}: a number was given twice')
+
+
+def _check_markers(kind: str, message: Any, findings: Findings) -> None:
+    for marker in message.markers:
+        if not all(np.isfinite((p.x, p.y, p.z)).all() for p in marker.points[:20]):
+            findings.add(f'{kind}, message {findings.messages}: NaN in a marker')
+            return
+
+
+def fuzz_process(
+    kind: str,
+    skeleton: str,
+    poses: np.ndarray,
+    joints: int,
+    seed: int,
+    weights: str,
+    findings: Findings,
+) -> dict[str, int]:
+    """
+    Send so many joints of messages over DDS to a node of its own process.
+
+    :returns: the node's counters at the end.
+    """
+    chosen = layout(skeleton)
+    shaped = poses if chosen.num_joints == poses.shape[1] else _stretched(poses, chosen.num_joints)
+    fuzzer = Fuzzer(kind, chosen.num_joints, shaped, seed)
+    heard: list[Heard] = []
+    domain = free_domain()
+    stamps: set[int] = set()
+    frames = {''}
+    unstamped = False
+    with tempfile.TemporaryDirectory() as folder:
+        parameters = {
+            'model.path': weights, 'input.type': kind, 'samples': 2,
+            'input.skeleton': chosen.name, 'diagnostics.period_s': 0.5,
+        }  # fmt: skip
+        node = NodeProcess(Path(folder) / 'node.log', domain, parameters)
+        driver = Driver(domain, heard.append)
+        counters: dict[str, int] = {}
+        arrivals: list[tuple[int, int]] = []
+        try:
+            publisher = driver.publisher('/skeleton', fuzzer.message_type)
+            enough = findings.joints + joints
+            while findings.joints < enough and node.running:
+                now_ns = driver.now_ns()
+                message = fuzzer.message(now_ns)
+                message_stamps, message_frames = given(message)
+                stamps |= message_stamps
+                frames |= message_frames
+                unstamped |= any(stamp <= 0 for stamp in message_stamps) or not message_stamps
+                publisher.publish(message)
+                arrivals.append((now_ns, driver.now_ns() + 2_000_000_000))
+                findings.messages += 1
+                findings.joints += count_joints(message, chosen.num_joints)
+                time.sleep(0.004)  # or the queues between the two are all that is tested
+            counters = driver.fresh_counters() if node.running else {}
+        except MotionPredictorError as error:
+            findings.add(f'{kind}, process: {error}')
+        ended, code = not node.running, node.stop()
+        driver.close()
+        output = node.output()
+    if ended or code:
+        findings.add(f'{kind}, process: ended with code {code}: {output[-3000:]}')
+    if 'Traceback' in output or counters.get('worker_errors', 0):
+        findings.add(f'{kind}, process: a worker error: {output[-3000:]}')
+    findings.predictions += len(heard)
+    begin, end = (arrivals[0][0], arrivals[-1][1]) if arrivals else (0, 0)
+    for each in heard:
+        # A message without a stamp is taken to be of its arrival, which only the node knows.
+        known = each.stamp_ns in stamps or (unstamped and begin <= each.stamp_ns <= end)
+        if not (each.finite and known and each.frame_id in frames):
+            findings.add(f'{kind}, process: published {each}')
+    for text in driver.broken:
+        findings.add(f'{kind}, process: {text}')
+    return counters
+
+
+def recorded_poses(clip: str = MEDLEY) -> tuple[np.ndarray, str]:
+    """Get motion (T, 17, 3) at 30 Hz, and where it comes from."""
+    recording = demo_recording(clip, 60.0, 30.0)
+    (poses,) = recording.persons.values()
+    return poses, recording.source
+
+
+def walker() -> np.ndarray:
+    """Motion of our own making (T, 17, 3), for the tests."""
+    return next(iter(synthetic_walkers(1).persons.values()))
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m scripts.fuzz',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: python -m scripts.fuzz --joints 5000000',
+    )
+    parser.add_argument('--joints', type=float, default=200_000, help='in all (default: 200000)')
+    parser.add_argument(
+        '--share', type=float, default=0.1, help='of it over DDS to a process (default: 0.1)'
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
+    parser.add_argument('--clip', default=MEDLEY, help='what is mutated, as for scripts/demo')
+    parser.add_argument('--json', type=Path, help='file to write the figures to')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the campaign; 0 if nothing was found."""
+    options = parse_arguments(arguments)
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    poses, source = recorded_poses(options.clip)
+    begun = time.monotonic()
+    figures: dict[str, Any] = {}
+    share = options.joints / len(DECODERS)
+    parts = {
+        ('in process', skeleton): share * (1.0 - options.share) / len(LAYOUTS)
+        for skeleton in LAYOUTS
+    }
+    parts[('over DDS', LAYOUTS[0])] = share * options.share
+    for kind in DECODERS:
+        for (where, skeleton), joints in parts.items():
+            findings = Findings()
+            run = fuzz_process if where == 'over DDS' else fuzz_in_process
+            if joints >= 1.0:
+                run(kind, skeleton, poses, int(joints), options.seed, options.weights, findings)
+            figures[f'{kind} of {skeleton}, {where}'] = vars(findings)
+            print(
+                f'{kind} of {skeleton}, {where}: {findings.joints} joints in '
+                f'{findings.messages} messages, {findings.predictions} predictions checked, '
+                f'{len(findings.found)} findings, {time.monotonic() - begun:.0f} s',
+                flush=True,
+            )
+            for text in findings.found:
+                print(text, file=sys.stderr)
+            for text, count in findings.warned.items():
+                print(f'  warned {count} times: {text}')
+    found = sum(len(each['found']) for each in figures.values())
+    total = sum(each['joints'] for each in figures.values())
+    result = {
+        'command': 'python -m scripts.fuzz ' + ' '.join(arguments or sys.argv[1:]),
+        'commit': commit(),
+        'machine': machine(),
+        'motion': source,
+        'joints': total,
+        'predictions': sum(each['predictions'] for each in figures.values()),
+        'findings': found,
+        'minutes': (time.monotonic() - begun) / 60.0,
+        'parts': figures,
+    }
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + '\n')
+    print(f'{total} joints, {result["predictions"]} predictions checked, {found} findings')
+    return 1 if found else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
