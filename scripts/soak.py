@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 import json
+import os
 from pathlib import Path
 import sys
 import tempfile
@@ -40,6 +41,8 @@ WARM_UP_S = 20.0
 MAX_GROWTH = 0.02
 FORGET_S = 90.0
 TOPICS = ('skeleton', 'second')
+SERIES = ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'load', 'p50_ms', 'p99_ms')
+"""What is noted every few seconds."""
 
 
 @dataclass
@@ -91,7 +94,8 @@ class Soak:
         self.problems: list[str] = []
         self.unstamped: list[tuple[int, int]] = []
         self.series: dict[str, list[float]] = {
-            name: [] for name in ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'p50_ms', 'p99_ms')
+            name: []
+            for name in ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'load', 'p50_ms', 'p99_ms')
         }
         self.main: Publisher
         self.second: Publisher
@@ -257,6 +261,7 @@ class Soak:
             'threads': usage.threads,
             'files': usage.files,
             'cpu': (usage.cpu_s - self._last_cpu_s) / (now_s - self._bin_s),
+            'load': os.getloadavg()[0],
             'p50_ms': p50,
             'p99_ms': p99,
         }

@@ -79,7 +79,9 @@ def _page(result: dict[str, Any], path: Path) -> str:
         f'the last fault) {answered} ({100.0 * answered / max(good, 1):.2f}%) got a prediction '
         f'with their own stamp; the others were passed over for a newer one. Latency from stamp '
         f'to reception in another process: median {late.get("p50")} ms, p99 {late.get("p99")} ms, '
-        f'longest {late.get("max")} ms.',
+        f'longest {late.get("max")} ms. The processors were shared with other work: the mean load '
+        f'was {_mean(result, "load"):.1f} on {result["machine"].split(",")[1].strip()}; the node '
+        f'used {100.0 * _mean(result, "cpu"):.0f}% of one.',
         '',
         f'![memory and latency over time]({path.with_suffix(".svg").name})',
         '',
@@ -104,3 +106,8 @@ def _page(result: dict[str, Any], path: Path) -> str:
     if result['problems']:
         lines += ['', 'What did not hold:', '', *(f'- {text}' for text in result['problems'])]
     return '\n'.join(lines) + '\n'
+
+
+def _mean(result: dict[str, Any], name: str) -> float:
+    values = result['series'].get(name) or [float('nan')]
+    return sum(values) / len(values)
