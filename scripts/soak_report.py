@@ -58,7 +58,7 @@ def _page(result: dict[str, Any], path: Path) -> str:
     about = {fault.name: fault.about for fault in FAULTS}
     held = all(result['checks'].values())
     good, answered = result['good_frames'], result['good_answered']
-    late = result['latency_ms']
+    late, covered = result['latency_ms'], result['good_covered_ms']
     lines = [
         '# Soak',
         '',
@@ -77,7 +77,9 @@ def _page(result: dict[str, Any], path: Path) -> str:
         f'{result["faults"]} faults of {len(result["kinds"])} kinds in '
         f'{result["minutes"]:.1f} minutes. Of {good} good frames (sent at least 1.5 s after '
         f'the last fault) {answered} ({100.0 * answered / max(good, 1):.2f}%) got a prediction '
-        f'with their own stamp; the others were passed over for a newer one. Latency from stamp '
+        f'with their own stamp; the others were passed over for a newer one, and a prediction as '
+        f'new or newer came within {covered.get("p50")} ms (median; p99 {covered.get("p99")} ms, '
+        f'longest, into a fault that followed, {covered.get("max")} ms). Latency from stamp '
         f'to reception in another process: median {late.get("p50")} ms, p99 {late.get("p99")} ms, '
         f'longest {late.get("max")} ms. The processors were shared with other work: the mean load '
         f'was {_mean(result, "load"):.1f} on {result["machine"].split(",")[1].strip()}; the node '
