@@ -243,7 +243,7 @@ class Driver:
         held = self.diagnostics
         return {key: int(value) for key, value in held.items() if value.isdigit()}
 
-    def fresh_counters(self, limit_s: float = 20.0) -> dict[str, int]:
+    def fresh_counters(self, limit_s: float = 60.0) -> dict[str, int]:
         """Wait for diagnostics made from now on (the second to come), and give their counters."""
         wanted = self.diagnostics_count + 2
         self.wait(lambda: self.diagnostics_count >= wanted, 'diagnostics', limit_s)
@@ -301,7 +301,7 @@ class Driver:
     def _call(self, client: Any, request: Any) -> Any:
         self.wait(client.service_is_ready, f'service {client.srv_name}')
         asked = client.call_async(request)
-        self.wait(asked.done, f'an answer of {client.srv_name}', 60.0)
+        self.wait(asked.done, f'an answer of {client.srv_name}', 120.0)
         return asked.result()
 
 
