@@ -11,7 +11,7 @@ from motion_predictor.errors import ConfigError
 Settings = TypeVar('Settings')
 
 ROLES = ('teacher', 'one_step', 'swiftdiff')
-ARCHITECTURES = ('transfusion', 'mixer')
+ARCHITECTURES = ('transfusion', 'mixer', 'flat')
 PREDICTIONS = ('eps', 'x0', 'v')
 CONDITIONS = ('padded', 'observed')
 
@@ -72,14 +72,20 @@ class DenoiserConfig:
     """Size of a network."""
 
     architecture: str
-    """'transfusion' (attention, long skips, time step) or 'mixer' (SwiftDiff, MLPs only)."""
+    """'transfusion' (attention, long skips, time step), 'mixer' (SwiftDiff as published: MLPs
+    over tokens and over channels) or 'flat' (SwiftDiff for CPUs: MLPs over all coefficients at
+    once, the history embedded once for all samples)."""
     width: int
     depth: int
     heads: int = 8
-    """Attention heads; the mixer has none and ignores it."""
+    """Attention heads; the MLPs have none and ignore it."""
     hidden_ratio: float = 2.0
     """Feed-forward width over width (TransFusion 2, SwiftDiff 1)."""
     dropout: float = 0.2
+    condition_width: int = 384
+    """Width of the flat network's branch for the history; the others ignore it."""
+    condition_depth: int = 2
+    """Blocks of that branch."""
 
     def __post_init__(self) -> None:
         _require(
@@ -100,6 +106,9 @@ class DenoiserConfig:
             0.1 <= self.hidden_ratio <= 8.0, 'hidden_ratio', self.hidden_ratio, 'lie in .1..8'
         )
         _require(0.0 <= self.dropout < 1.0, 'dropout', self.dropout, 'lie in 0..1')
+        width, depth = self.condition_width, self.condition_depth
+        _require(8 <= width <= 4096, 'condition_width', width, 'lie in 8..4096')
+        _require(0 <= depth <= 64, 'condition_depth', depth, 'lie in 0..64')
 
 
 @dataclass(frozen=True, kw_only=True)

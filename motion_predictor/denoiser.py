@@ -3,7 +3,8 @@ Every network that can be deployed.
 
 TransFusion's denoiser (arXiv 2307.16106) is the teacher and the one-step teacher; the MLP mixer
 is SwiftDiff's (arXiv 2409.12456). Both see K rows of coefficients as tokens with one condition
-token in front: ``(B, K, D)`` in, ``(B, K, D)`` out.
+token in front; the flat network, SwiftDiff's for CPUs, sees all coefficients at once:
+``(B, K, D)`` in, ``(B, K, D)`` out.
 """
 
 from __future__ import annotations
@@ -210,6 +211,82 @@ class MixerDenoiser(nn.Module):
         return self.out(x[:, 1:])
 
 
+class FlatBlock(nn.Module):
+    """A residual MLP on one vector a row: LayerNorm, Linear, GELU, Linear that begins at zero."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, hidden)
+        self.contract = nn.Linear(hidden, width)
+        nn.init.zeros_(self.contract.weight)
+        nn.init.zeros_(self.contract.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., width)`` to the same shape."""
+        hidden = functional.gelu(self.expand(self.norm(x)))
+        return x + self.contract(functional.dropout(hidden, self.dropout, self.training))
+
+
+class FlatDenoiser(nn.Module):
+    """
+    SwiftDiff for CPUs: an MLP on all coefficients at once, the history's part run once a person.
+
+    A branch of its own turns the condition into a vector h. It gives what all samples share (a
+    linear map of h) and enters every block of the samples' branch, whose cost alone grows with S.
+    """
+
+    def __init__(self, config: ModelConfig, channels: int) -> None:
+        super().__init__()
+        size = config.denoiser
+        width, narrow = size.width, size.condition_width
+        values = config.window.dct_keep * channels
+        self.condition = nn.Linear(config.condition_rows * channels, narrow)
+        self.condition_blocks = nn.ModuleList(
+            FlatBlock(narrow, round(narrow * size.hidden_ratio), size.dropout)
+            for _ in range(size.condition_depth)
+        )
+        self.condition_norm = nn.LayerNorm(narrow)
+        self.shared = nn.Linear(narrow, values)
+        self.noise = nn.Linear(values, width, bias=False)
+        self.begin = nn.Linear(narrow, width)
+        self.blocks = nn.ModuleList(
+            FlatBlock(width, round(width * size.hidden_ratio), size.dropout)
+            for _ in range(size.depth)
+        )
+        shifts = [nn.Linear(narrow, width) for _ in range(size.depth)]
+        for shift in shifts:
+            nn.init.zeros_(shift.weight)
+            nn.init.zeros_(shift.bias)
+        self.shifts = nn.ModuleList(shifts)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, values)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x_t: Tensor, condition: Tensor, step: Tensor | None = None) -> Tensor:
+        """
+        Denoise in one step.
+
+        :param x_t: noise ``(B, K, D)``.
+        :param condition: ``(P, C, D)`` with P a divisor of B, as for :class:`MixerDenoiser`.
+        :param step: ignored.
+        :returns: ``(B, K, D)``.
+        """
+        history = self.condition(condition.flatten(1))
+        for block in self.condition_blocks:
+            history = block(history)
+        history = self.condition_norm(history)  # (P, condition_width)
+        people = len(history)
+        x = self.noise(x_t.flatten(1)).unflatten(0, (people, -1))  # (P, S, width)
+        x = x + self.begin(history)[:, None]
+        for block, shift in zip(self.blocks, self.shifts, strict=True):
+            x = block(x + shift(history)[:, None])
+        values = self.out(self.norm(x)) + self.shared(history)[:, None]
+        return values.reshape(x_t.shape)
+
+
 def build_denoiser(config: ModelConfig, num_joints: int) -> nn.Module:
     """
     Make the network of a model, with fresh weights.
@@ -220,6 +297,10 @@ def build_denoiser(config: ModelConfig, num_joints: int) -> nn.Module:
     """
     if config.denoiser.architecture == 'transfusion':
         return TransfusionDenoiser(config, 3 * num_joints)
+    architecture = config.denoiser.architecture
     if config.role == 'teacher':
-        raise ConfigError("architecture='mixer': a teacher needs a time step; use 'transfusion'")
-    return MixerDenoiser(config, 3 * num_joints)
+        raise ConfigError(
+            f'architecture={architecture!r}: a teacher needs a time step; use "transfusion"'
+        )
+    network = FlatDenoiser if architecture == 'flat' else MixerDenoiser
+    return network(config, 3 * num_joints)

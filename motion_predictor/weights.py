@@ -23,7 +23,10 @@ from motion_predictor.model import MotionModel
 from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
 
 FORMAT = 'motion_predictor'
-VERSION = 1
+VERSIONS = ('1', '2')
+"""2 has matrices in 8 bits a number; a file without any is written as 1."""
+ROW_SCALE = '.row_scale'
+"""Ends the name of the tensor that holds what one unit of an 8-bit matrix row stands for."""
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 SUFFIX = '.safetensors'
@@ -66,19 +69,26 @@ def save_weights(
     :param model: what to save.
     :param card: JSON-able facts: data, split, seed, scores, limits.
     :param golden: an input/output pair to be replayed by a test.
-    :param dtype: of the network's tensors; statistics stay float32.
+    :param dtype: of the network's tensors; statistics stay float32. ``torch.int8`` stores every
+        matrix in 8 bits with one scale a row (see :func:`quantize_rows`), the rest in float32; it
+        is for the size of the file alone: a loaded model is float32 whatever was stored.
     :raises WeightsError: if the path's suffix is another.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
         raise WeightsError(f'{path}: a weights file ends in {SUFFIX}')
     tensors: dict[str, Tensor] = {}
+    small = dtype == torch.int8
     for name, value in model.state_dict().items():
-        kept = dtype if name.startswith('denoiser.') else torch.float32
-        tensors[name] = value.detach().cpu().to(kept).contiguous()
+        value, network = value.detach().cpu(), name.startswith('denoiser.')
+        if small and network and value.ndim == 2:
+            tensors[name], tensors[name + ROW_SCALE] = quantize_rows(value)
+            continue
+        kept = dtype if network and not small else torch.float32
+        tensors[name] = value.to(kept).contiguous()
     metadata = {
         'format': FORMAT,
-        'version': str(VERSION),
+        'version': VERSIONS[1] if small else VERSIONS[0],
         'config': json.dumps(to_dict(model.config)),
         'skeleton': json.dumps(skeleton_to_dict(model.skeleton)),
         'card': json.dumps(dict(card)),
@@ -93,6 +103,19 @@ def save_weights(
     save_file(tensors, partial, metadata=metadata)
     partial.chmod(0o644)  # safetensors makes files private; installed ones are for all users
     partial.replace(path)
+
+
+def quantize_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Round a matrix to 8 bits, symmetric, each row by its own largest entry.
+
+    :param matrix: ``(rows, columns)``.
+    :returns: int8 ``(rows, columns)`` in -127..127 and float32 ``(rows, 1)``; their product is
+        the matrix, to within half of the scale.
+    """
+    matrix = matrix.float()
+    scale = matrix.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127.0
+    return torch.round(matrix / scale).to(torch.int8), scale
 
 
 def load_weights(path: Path | str) -> LoadedWeights:
@@ -116,6 +139,9 @@ def load_weights(path: Path | str) -> LoadedWeights:
             golden_shapes = _check_tensors(path, file, expected, config, skeleton)
             model = MotionModel(config, skeleton)
             state = {name: file.get_tensor(name).float() for name in expected}
+            for name in expected:
+                if file.get_slice(name).get_dtype() == 'I8':
+                    state[name] *= file.get_tensor(name + ROW_SCALE)
             golden = None
             if golden_shapes:
                 golden = GoldenPair(
@@ -160,10 +186,10 @@ def _read_metadata(
     if metadata.get('format') != FORMAT:
         found = metadata.get('format')
         raise WeightsError(f'{path}: format {found!r}; needs a file written by {FORMAT}')
-    if metadata.get('version') != str(VERSION):
+    if metadata.get('version') not in VERSIONS:
         raise WeightsError(
-            f'{path}: format version {metadata.get("version")!r}; this release reads {VERSION}: '
-            f'export the weights again, or update motion_predictor'
+            f'{path}: format version {metadata.get("version")!r}; this release reads '
+            f'{" and ".join(VERSIONS)}: export the weights again, or update motion_predictor'
         )
     try:
         config = from_dict(ModelConfig, json.loads(metadata['config']))
@@ -189,20 +215,29 @@ def _check_tensors(
 ) -> bool:
     names = set(file.keys())
     golden = {'golden.observed', 'golden.futures'}
-    missing, extra = sorted(set(expected) - names), sorted(names - set(expected) - golden)
+    scales = {
+        name + ROW_SCALE: (shape[0], 1)
+        for name, shape in expected.items()
+        if name in names and len(shape) == 2 and file.get_slice(name).get_dtype() == 'I8'
+    }
+    wanted_names = set(expected) | set(scales)
+    missing, extra = sorted(wanted_names - names), sorted(names - wanted_names - golden)
     if missing or extra:
         raise WeightsError(
             f'{path}: tensors missing {missing[:3]}, unknown {extra[:3]}; '
             f'its configuration and tensors do not belong together'
         )
-    for name, shape in expected.items():
+    for name, shape in {**expected, **scales}.items():
         found = file.get_slice(name)
         if tuple(found.get_shape()) != shape:
             raise WeightsError(
                 f'{path}: {name} has shape {tuple(found.get_shape())}; expected {shape}'
             )
-        if found.get_dtype() not in ('F32', 'F16', 'BF16'):
-            raise WeightsError(f'{path}: {name} is {found.get_dtype()}; expected F32, F16 or BF16')
+        if found.get_dtype() not in ('F32', 'F16', 'BF16') and name + ROW_SCALE not in scales:
+            raise WeightsError(
+                f'{path}: {name} is {found.get_dtype()}; expected F32, F16, BF16, or for a matrix '
+                f'I8 with its {ROW_SCALE[1:]}'
+            )
     present = names & golden
     if present and present != golden:
         raise WeightsError(f'{path}: only {sorted(present)} of the golden pair is there')

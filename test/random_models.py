@@ -15,10 +15,17 @@ from training.data import synthetic_walk
 ARCHITECTURES = {'teacher': 'transfusion', 'one_step': 'transfusion', 'swiftdiff': 'mixer'}
 
 
-def random_model(role: str = 'swiftdiff', seed: int = 0, **settings: Any) -> MotionModel:
+def random_model(
+    role: str = 'swiftdiff', seed: int = 0, architecture: str = '', **settings: Any
+) -> MotionModel:
     """A model whose output depends on all of its input."""
     denoiser = DenoiserConfig(
-        architecture=ARCHITECTURES[role], width=16, depth=2, heads=2, hidden_ratio=1.0
+        architecture=architecture or ARCHITECTURES[role],
+        width=16,
+        depth=2,
+        heads=2,
+        hidden_ratio=1.0,
+        condition_width=16,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)

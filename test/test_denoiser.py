@@ -59,12 +59,27 @@ def test_what_comes_out_depends_on_noise_and_condition(role: str) -> None:
     assert moved == 0 if role == 'swiftdiff' else moved > 1e-5
 
 
-def test_a_condition_serves_all_samples_of_its_person() -> None:
-    network = random_model('swiftdiff').denoiser
+@pytest.mark.parametrize('architecture', ['mixer', 'flat'])
+def test_a_condition_serves_all_samples_of_its_person(architecture: str) -> None:
+    network = random_model('swiftdiff', architecture=architecture).denoiser
     x, condition, step = torch.randn(6, 20, 51), torch.randn(2, 12, 51), torch.full((6,), 991)
     together = network(x, condition, step)
     spread = network(x, condition.repeat_interleave(3, dim=0), step)
     torch.testing.assert_close(together, spread)
+
+
+def test_a_fresh_flat_network_predicts_zero_and_a_trained_one_sees_noise_and_history() -> None:
+    config = random_model('swiftdiff', architecture='flat').config
+    x, condition = torch.randn(6, 20, 51), torch.randn(3, 12, 51)
+    fresh = build_denoiser(config, 17).eval()
+    fresh.shared.weight.data.zero_()  # type: ignore[union-attr, operator]
+    fresh.shared.bias.data.zero_()  # type: ignore[union-attr, operator]
+    assert not fresh(x, condition).any()
+    network = random_model('swiftdiff', architecture='flat').denoiser
+    output = network(x, condition)
+    assert output.shape == x.shape
+    assert (network(x + 0.1, condition) - output).abs().max() > 1e-4
+    assert (network(x, condition + 0.1) - output).abs().max() > 1e-4
 
 
 def test_a_teacher_can_do_without_a_condition() -> None:
@@ -74,8 +89,8 @@ def test_a_teacher_can_do_without_a_condition() -> None:
 
 
 def test_dropout_acts_in_training_alone() -> None:
-    for role in ('teacher', 'swiftdiff'):
-        network = random_model(role).denoiser
+    for role, architecture in (('teacher', ''), ('swiftdiff', 'mixer'), ('swiftdiff', 'flat')):
+        network = random_model(role, architecture=architecture).denoiser
         given = torch.randn(2, 20, 51), torch.randn(2, 12, 51), torch.full((2,), 500)
         torch.testing.assert_close(network(*given), network(*given), rtol=0, atol=0)
         network.train()
@@ -89,7 +104,8 @@ def test_steps_have_embeddings_of_their_own() -> None:
     assert gaps.min() > 1e-2
 
 
-def test_a_mixer_cannot_be_a_many_step_teacher() -> None:
-    config = replace(random_model('swiftdiff').config, role='teacher')
+@pytest.mark.parametrize('architecture', ['mixer', 'flat'])
+def test_an_mlp_cannot_be_a_many_step_teacher(architecture: str) -> None:
+    config = replace(random_model('swiftdiff', architecture=architecture).config, role='teacher')
     with pytest.raises(ConfigError, match='time step'):
         build_denoiser(config, 17)

@@ -28,6 +28,7 @@ def weights(tmp_path: Path) -> list[Path]:
 def run(folder: Path, weights: list[Path], *more: str) -> dict[str, Any]:
     words = ['--json', str(folder / 'times.json'), '--quiet', '--device', 'cpu', '--samples', '3']
     words += ['--repetitions', '4', '--ddim-steps', '2', '--persons', '1', '2', '--threads', '1']
+    words += [] if '--node-seconds' in more else ['--node-seconds', '0']
     assert benchmark.main([*words, '--weights', *map(str, weights), *more]) == 0
     found: dict[str, Any] = json.loads((folder / 'times.json').read_text())
     return found
@@ -138,3 +139,30 @@ def test_a_dry_run_times_nothing(
     words = ['--weights', *map(str, weights), '--json', str(tmp_path / 'x.json'), '--dry-run']
     assert benchmark.main(words) == 0
     assert 'teacher.safetensors: teacher' in capsys.readouterr().out
+
+
+def test_one_step_models_are_measured_in_the_node_and_the_teacher_is_not(
+    tmp_path: Path, weights: list[Path]
+) -> None:
+    pytest.importorskip('rclpy')
+    teacher, _, swiftdiff = weights
+    words = ['--engines', 'fp32', '--no-paper-size', '--node-seconds', '3']
+    result = run(tmp_path, [teacher, swiftdiff], *words)
+    (row,) = result['node']
+    assert row['model'] == 'swiftdiff'
+    assert 0 < row['predictions_out'] <= row['frames_in']
+    assert 0 < row['median_ms'] <= row['p99_ms'] <= row['slowest_ms']
+    assert 'node over DDS, swiftdiff' in benchmark.table(result)
+    page = results.benchmark_section(result, tmp_path, tmp_path / 'page.md')
+    assert '**In the node**' in page
+    assert not result['unavailable']
+
+
+def test_a_node_that_cannot_be_measured_is_named(tmp_path: Path, weights: list[Path]) -> None:
+    pytest.importorskip('rclpy')
+    options = benchmark.parser().parse_args(['--weights', str(weights[2]), '--json', 'x'])
+    options.node_seconds = 1000.0  # more than the command takes
+    missing: list[str] = []
+    assert benchmark.node_rows(options, missing) == []
+    assert len(missing) == 1
+    assert 'must lie in' in missing[0]

@@ -73,6 +73,48 @@ def test_half_precision_files_are_half_as_large_and_nearly_the_same(tmp_path: Pa
     torch.testing.assert_close(kept['state_scale'], model.state_scale, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize('architecture', ['mixer', 'flat'])
+def test_eight_bit_files_are_a_quarter_and_within_half_a_unit(
+    tmp_path: Path, architecture: str
+) -> None:
+    model = random_model(architecture=architecture)
+    whole, small = tmp_path / 'whole.safetensors', tmp_path / 'small.safetensors'
+    save_weights(whole, model, {})
+    save_weights(small, model, {}, dtype=torch.int8)
+    assert parts_of(whole)[1]['version'] == '1'
+    assert parts_of(small)[1]['version'] == '2'
+    weights = [name for name in model.state_dict() if name.startswith('denoiser.')]
+    bytes_of = [sum(parts_of(p)[0][n].nbytes for n in weights) for p in (small, whole)]
+    assert bytes_of[0] < 0.4 * bytes_of[1]  # these matrices are small, biases stay float32
+    kept = load_weights(small).model.state_dict()
+    for name, value in model.state_dict().items():
+        assert kept[name].dtype == torch.float32
+        rounded = name.startswith('denoiser.') and value.ndim == 2
+        unit = value.abs().amax(dim=1, keepdim=True) / 127.0 if rounded else torch.zeros(())
+        assert ((kept[name] - value).abs() <= 0.501 * unit).all(), name
+
+
+def test_an_eight_bit_matrix_without_its_scale_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'small.safetensors'
+    save_weights(path, random_model(), {}, dtype=torch.int8)
+    tensors, metadata = parts_of(path)
+    for name in [name for name in tensors if name.endswith('.row_scale')]:
+        del tensors[name]
+        save_file(tensors, path, metadata=metadata)
+        with pytest.raises(WeightsError, match='row_scale'):
+            load_weights(path)
+
+
+def test_a_vector_of_eight_bits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'small.safetensors'
+    save_weights(path, random_model(), {}, dtype=torch.int8)
+    tensors, metadata = parts_of(path)
+    tensors['denoiser.out.bias'] = tensors['denoiser.out.bias'].to(torch.int8)
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(WeightsError, match='I8'):
+        load_weights(path)
+
+
 def test_the_golden_pair_is_replayed(tmp_path: Path) -> None:
     path = with_golden(tmp_path / 'golden.safetensors')
     predictor = Predictor.load(path, device='cpu', engine='fp32')

@@ -4,6 +4,9 @@ Time one prediction of every model: python -m training.benchmark.
 A call is timed from NumPy poses to NumPy futures, as a robot makes it. All models take turns in
 one run, so that whatever else the machine does falls on each of them; no model finds the caches
 as its own last call left them.
+
+Then every one-step model runs in the real node, in a process of its own behind real DDS: from the
+stamp of a pose to the publication of its prediction (``python -m scripts.node_latency``).
 """
 
 from __future__ import annotations
@@ -12,9 +15,13 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+import importlib.util
+import json
 import os
 from pathlib import Path
+import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -175,6 +182,46 @@ def measure(cases: Sequence[Case], budget_s: float, repetitions: int) -> None:
                 case.run()
 
 
+def node_rows(options: argparse.Namespace, unavailable: list[str]) -> list[dict[str, Any]]:
+    """
+    Measure the node with each one-step model, one after another, at 30 frames a second.
+
+    :param unavailable: gets a line where ROS 2 is missing or the node failed.
+    :returns: a row for each model: its rates, and latencies from stamp to publication.
+    """
+    if options.node_seconds <= 0.0:
+        return []
+    if importlib.util.find_spec('rclpy') is None:
+        _note(
+            unavailable, 'the node: rclpy is not installed; source a ROS 2 or run scripts/prepare'
+        )
+        return []
+    rows: list[dict[str, Any]] = []
+    root = Path(__file__).resolve().parent.parent
+    for path in options.weights:
+        model = load_weights(path).model
+        if model.config.role == 'teacher':
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            out = Path(scratch) / 'latency.json'
+            words = ['--weights', str(path.resolve()), '--seconds', str(options.node_seconds)]
+            done = subprocess.run(
+                [sys.executable, '-m', 'scripts.node_latency', *words, '--json', str(out)],
+                cwd=root,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ['no message'])[-1]
+                _note(unavailable, f'the node with {path.stem}: {last}')
+                continue
+            found = json.loads(out.read_text())
+        found.pop('weights_argument')
+        rows.append({'model': path.stem, 'sha256': file_digest(path), **found})
+    return rows
+
+
 def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
     """
     Put beside each row how many times faster it is than the alternatives.
@@ -223,6 +270,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
     finally:
         torch.set_num_threads(threads_before)
     add_ratios(rows)
+    node = node_rows(options, unavailable)
     return {
         'format': FORMAT,
         'version': VERSION,
@@ -238,6 +286,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
         },
         'unavailable': unavailable,
         'rows': rows,
+        'node': node,
     }
 
 
@@ -273,6 +322,9 @@ def parser() -> argparse.ArgumentParser:
              '(default %(default)s)')  # fmt: skip
     add('--paper-size', action=argparse.BooleanOptionalAction, default=True,
         help='time the published SwiftDiff size too, with random weights')  # fmt: skip
+    add('--node-seconds', type=float, default=20.0,
+        help='how long each one-step model is measured in the node over DDS; 0 leaves that out '
+             '(default %(default)s)')  # fmt: skip
     add('--plots', type=Path, metavar='DIR', help='draw the times into DIR')
     add('--dry-run', action='store_true', help='say what would be timed')
     add('--quiet', action='store_true', help='no progress bar')
@@ -291,6 +343,13 @@ def table(result: Mapping[str, Any]) -> str:
             f'{plots.shown_name(row):<44}{row["engine"]:>7}{row["threads"]:>4}'
             f'{row["persons"]:>5}{row["repetitions"]:>5}'
             f'{row["median_ms"]:>10.2f}{row["p99_ms"]:>10.2f}     {ratios}'
+        )
+    for row in result['node']:
+        lines.append(
+            f'node over DDS, {row["model"]}: {row["rate_in_hz"]:.1f} Hz in, '
+            f'{row["rate_out_hz"]:.1f} Hz out; stamp to publication median '
+            f'{row["median_ms"]:.2f}, p99 {row["p99_ms"]:.2f} ms, one frame '
+            f'{row["frame_period_ms"]:.2f} ms; last third less first {row["drift_ms"]:+.2f} ms'
         )
     lines += [f'not available: {line}' for line in result['unavailable']]
     return '\n'.join(lines)

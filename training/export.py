@@ -16,7 +16,7 @@ from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
 from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import GoldenPair, load_weights, save_weights
+from motion_predictor.weights import GoldenPair, load_weights, quantize_rows, save_weights
 from training.config import preset, PRESETS
 from training.data import synthetic_walk
 
@@ -26,6 +26,7 @@ example, what a run made, as the package ships it:
 example, an untrained network for trying things out:
   python -m training.export --random /tmp/random.safetensors
 """
+DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'int8': torch.int8}
 ROLES = ('teacher', 'one_step', 'swiftdiff')
 GOLDEN_SAMPLES = 4
 
@@ -67,8 +68,13 @@ def export(
     loaded = load_weights(source)
     model = loaded.model
     kept = dtype or (torch.float32 if model.config.role == 'swiftdiff' else torch.float16)
-    for parameter in model.denoiser.parameters():
-        parameter.data = parameter.data.to(kept).float()
+    for parameter in model.denoiser.parameters():  # the golden pair is that of the file
+        if kept == torch.int8:
+            if parameter.ndim == 2:
+                whole, scale = quantize_rows(parameter.data)
+                parameter.data = whole.float() * scale
+        else:
+            parameter.data = parameter.data.to(kept).float()
     card = dict(loaded.card)
     if scores:
         card['scores'] = scores
@@ -134,6 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--run', type=Path, help='run folder of the training verbs')
     parser.add_argument('--out', type=Path, help='folder to write to')
     parser.add_argument('--only', nargs='+', choices=ROLES, default=list(ROLES))
+    parser.add_argument(
+        '--dtype',
+        choices=DTYPES,
+        help='numbers in the files: float32, float16, or int8 with a scale a row; default '
+        'float32 for swiftdiff, else float16',
+    )
     parser.add_argument('--scores', type=Path, help='JSON to put into the cards, by role')
     parser.add_argument('--random', type=Path, help='write an untrained SwiftDiff instead')
     parser.add_argument('--preset', choices=PRESETS, default='small', help='its size')
@@ -160,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if options.dry_run:
                 print(f'would write {out} from {source}')
                 continue
-            export(source, out, scores=scores.get(role))
+            export(source, out, DTYPES.get(options.dtype), scores.get(role))
             print(f'wrote {out}')
     except MotionPredictorError as error:
         sys.exit(f'training.export: {error}')

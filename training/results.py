@@ -121,6 +121,25 @@ def benchmark_section(result: Mapping[str, Any], images: Path, page: Path) -> st
         + ('' if load is None else f' Load average before the run: {load:.2f}.'),
         markdown_table(head, body),
     ]
+    if result.get('node'):
+        parts.append(
+            '**In the node**, in the same run: a replay process, the node and a subscriber over '
+            'DDS, one person at 30 Hz; from the stamp of a pose to the publication of its '
+            'prediction. *Drift*: median of the last third of the run less that of the first, '
+            'what a growing backlog would add.'
+        )
+        head = ['model', 'Hz in', 'Hz out', 'frames in', 'predictions out', 'median ms', 'p99 ms']
+        head += ['one frame ms', 'drift ms']
+        body = [
+            [
+                row['model'], f'{row["rate_in_hz"]:.1f}', f'{row["rate_out_hz"]:.1f}',
+                str(row['frames_in']), str(row['predictions_out']), f'{row["median_ms"]:.1f}',
+                f'{row["p99_ms"]:.1f}', f'{row["frame_period_ms"]:.1f}',
+                f'{row["drift_ms"]:+.1f}',
+            ]
+            for row in result['node']
+        ]  # fmt: skip
+        parts.append(markdown_table(head, body))
     if result['unavailable']:
         parts.append('Not available here: ' + '; '.join(result['unavailable']) + '.')
     link = Path(os.path.relpath(images / 'latency.svg', page.parent)).as_posix()

@@ -1,0 +1,119 @@
+"""
+Measure the node over DDS: from a pose's stamp to the publication of what was predicted from it.
+
+The demo's three processes (replay, predictor node, collector) on a walker of our own making, since
+the motion does not change the time. Prints rates, p50 and p99, and whether a backlog grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+import sys
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.recordings import SYNTHETIC
+from scripts.demo import perform
+from scripts.demo_clips import demo_recording
+from scripts.demo_scores import Collection, timing
+from training.provenance import write_json
+
+SETTLED_S = 1.0
+"""Left out at the beginning: discovery, and people not yet observed for long enough."""
+
+
+def measure(weights: str, seconds: float, rate_hz: float, persons: int) -> dict[str, Any]:
+    """
+    Play a walker to the node and collect what it publishes.
+
+    :param weights: a shipped model's name or a file that the node may load.
+    :param seconds: how long.
+    :param rate_hz: frames a second.
+    :param persons: how many walk.
+    :returns: figures, JSON-able; latencies in ms from stamp to publication.
+    :raises MotionPredictorError: if a process fails or nothing was predicted.
+    """
+    recording = demo_recording(f'{SYNTHETIC}:{persons}', seconds + SETTLED_S, rate_hz)
+    options = argparse.Namespace(weights=weights, seconds=seconds + SETTLED_S)
+    with tempfile.TemporaryDirectory() as scratch:
+        collection = perform(options, recording, Path(scratch))
+    return {'weights_argument': weights, 'persons': persons, **figures(collection)}
+
+
+def figures(collection: Collection) -> dict[str, Any]:
+    """
+    Sum up a collection after its first second of predictions.
+
+    ``drift_ms`` is the median latency of the last third less that of the first third: what a
+    growing backlog would add.
+    """
+    stamps = collection.stamps_s
+    if not len(stamps) or stamps[-1] - stamps[0] <= SETTLED_S:
+        raise MotionPredictorError(
+            f'{len(stamps)} predictions in {SETTLED_S:g} s: too few to measure; play longer'
+        )
+    settled = stamps >= stamps[0] + SETTLED_S
+    late_ms = 1e3 * (collection.published_s - stamps)[settled]
+    third = max(1, len(late_ms) // 3)
+    frames = int((collection.pose_stamps_s >= stamps[settled][0] - 1e-9).sum())
+    measured = timing(collection)
+    return {
+        'frames_in': frames,
+        'predictions_out': int(settled.sum()),
+        'rate_in_hz': round(measured.rate_in_hz, 2),
+        'rate_out_hz': round(measured.rate_out_hz, 2),
+        'median_ms': round(float(np.median(late_ms)), 3),
+        'p99_ms': round(float(np.quantile(late_ms, 0.99)), 3),
+        'slowest_ms': round(float(late_ms.max()), 3),
+        'drift_ms': round(float(np.median(late_ms[-third:]) - np.median(late_ms[:third])), 3),
+        'frame_period_ms': round(1e3 / measured.rate_in_hz, 3),
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m scripts.node_latency',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: python -m scripts.node_latency --weights swiftdiff --seconds 20',
+    )
+    add = made.add_argument
+    add('--weights', default='swiftdiff', help='a shipped model or a file (default: %(default)s)')
+    add('--seconds', type=float, default=20.0, help='default %(default)s')
+    add('--rate', type=float, default=30.0, help='frames a second (default: %(default)s)')
+    add('--persons', type=int, default=1, help='default %(default)s')
+    add('--json', type=Path, metavar='OUT', help='where to write the figures')
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 1 when the node could not be measured."""
+    command = parser()
+    options = command.parse_args(arguments)
+    for name, low, high in (('seconds', 3.0, 600.0), ('rate', 5.0, 240.0), ('persons', 1, 20)):
+        value = getattr(options, name)
+        if not low <= value <= high:
+            command.error(f'--{name} {value:g}: must lie in {low:g}..{high:g}')
+    try:
+        found = measure(options.weights, options.seconds, options.rate, options.persons)
+    except MotionPredictorError as error:
+        print(f'node_latency: {error}', file=sys.stderr)
+        return 1
+    if options.json:
+        write_json(options.json, found)
+    print(
+        f'{options.weights}, {options.persons} people: {found["rate_in_hz"]:.1f} Hz in, '
+        f'{found["rate_out_hz"]:.1f} Hz out, stamp to publication median '
+        f'{found["median_ms"]:.1f} ms, p99 {found["p99_ms"]:.1f} ms (one frame: '
+        f'{found["frame_period_ms"]:.1f} ms), last third less first {found["drift_ms"]:+.1f} ms'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
