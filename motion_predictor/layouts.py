@@ -132,6 +132,11 @@ class Layout:
     def _is_person(self) -> bool:
         return self.target.joints == H36M17.joints
 
+    @property
+    def used(self) -> np.ndarray:
+        """Indices of the source joints that the model's joints are made of, int64 (n,)."""
+        return np.union1d(np.flatnonzero(self._uses.any(axis=0)), self._towards)
+
     def index(self, joint: str) -> int:
         """
         Find a source joint by its name.

@@ -49,7 +49,8 @@ from visualization_msgs.msg import MarkerArray
 from motion_predictor import messages
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.history import HistoryLimits
-from motion_predictor.layouts import Layout, layout
+from motion_predictor.inputs import Input, make_input
+from motion_predictor.layouts import Layout
 from motion_predictor.messages import DecodedPerson, MarkerPerson, MessageError
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.online import (
@@ -75,8 +76,6 @@ from motion_predictor.weights import default_weights
 NODE_NAME = 'motion_predictor'
 INBOX_SIZE = 512
 """Messages that wait for the worker: over a second of the fastest input."""
-QUEUE_DEPTH = 100
-"""Messages that wait in DDS for the executor."""
 IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
 SIGNAL_PERIOD_S = 0.1
@@ -260,9 +259,7 @@ class Session:
 
     predictor: Predictor
     online: OnlinePredictor
-    form: messages.InputFormat
-    message_type: type
-    decode: Callable[[Any, messages.InputFormat], list[DecodedPerson]]
+    input: Input
     scale: float
     turn: np.ndarray | None  # (3, 3), input to level; None where the input is level
     transforms: FrameTransforms | None
@@ -475,9 +472,8 @@ class MotionPredictorNode(LifecycleNode):
             device=settings.text('model.device'),
             engine=settings.text('model.engine'),
         )
-        chosen = layout(settings.text('input.skeleton'), predictor.skeleton)
-        target_frame = settings.text('target_frame')
-        message_type, decode = messages.DECODERS[settings.text('input.type')]
+        source = make_input(settings, predictor.skeleton)
+        target_frame = '' if source.in_target_frame else settings.text('target_frame')
         if settings.number('horizon_s') > predictor.window.horizon_s + 1e-9:
             self.get_logger().warning(
                 f'horizon_s={settings.number("horizon_s"):g}: {predictor.name} predicts '
@@ -486,15 +482,8 @@ class MotionPredictorNode(LifecycleNode):
         self._make_outputs(settings)
         session = Session(
             predictor=predictor,
-            online=make_online(predictor, chosen, settings),
-            form=messages.InputFormat(
-                joints=chosen.num_joints,
-                person_field=settings.text('input.fields.person'),
-                joint_field=settings.text('input.fields.joint'),
-                confidence_field=settings.text('input.fields.confidence'),
-            ),
-            message_type=message_type,
-            decode=decode,
+            online=make_online(predictor, source.layout, settings),
+            input=source,
             scale=settings.number('input.units_scale'),
             turn=input_turn(settings),
             transforms=FrameTransforms(self, target_frame) if target_frame else None,
@@ -503,9 +492,9 @@ class MotionPredictorNode(LifecycleNode):
             numbers=PersonNumbers(),
             summaries=SummaryPublishers(self._outputs),
         )
-        if chosen.units == 'mm' and session.scale == 1.0:
+        if source.layout.units == 'mm' and session.scale == 1.0:
             self.get_logger().warning(
-                f'input.skeleton={chosen.name} is usually sent in millimetres; '
+                f'input.skeleton={source.layout.name} is usually sent in millimetres; '
                 'set input.units_scale to 0.001 unless yours is in metres'
             )
         started = perf_counter()
@@ -516,8 +505,7 @@ class MotionPredictorNode(LifecycleNode):
             f'{threads} threads), {predictor.window.observed_frames} observed + '
             f'{predictor.window.future_frames} future frames at '
             f'{predictor.window.rate_hz:g} Hz, warmed up in '
-            f'{perf_counter() - started:.2f} s; {chosen.name} from '
-            f'{", ".join(settings.texts("input.topics"))}'
+            f'{perf_counter() - started:.2f} s; {source.layout.name} from {source.topics}'
         )
 
     def _make_outputs(self, settings: Settings) -> None:
@@ -550,14 +538,18 @@ class MotionPredictorNode(LifecycleNode):
             target=self._work, args=(session,), name='prediction worker', daemon=True
         )
         self._worker.start()
-        # Best effort hears publishers of either kind; small messages do not get lost locally.
-        profile = QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-        for topic in self._settings.texts('input.topics'):
+        reliability, durability = ReliabilityPolicy, DurabilityPolicy
+        for wanted in session.input.subscriptions:
+            profile = QoSProfile(
+                depth=wanted.depth,
+                reliability=reliability.RELIABLE if wanted.reliable else reliability.BEST_EFFORT,
+                durability=durability.TRANSIENT_LOCAL if wanted.latched else durability.VOLATILE,
+            )
             self._inputs.append(
                 self.create_subscription(
-                    session.message_type,
-                    topic,
-                    self._store(topic),
+                    wanted.message_type,
+                    wanted.topic,
+                    self._store(wanted.topic),
                     profile,
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
@@ -703,14 +695,19 @@ class MotionPredictorNode(LifecycleNode):
                 break
             oldest_s = min(oldest_s, arrival.received_s)
             self._counts.add('messages')
-            self._last_received_s = arrival.received_s
             try:
-                people = session.decode(arrival.message, session.form)
-                messages.require_plausible(people)
+                people = session.input.source.decode(
+                    arrival.topic, arrival.message, arrival.received_ns
+                )
+                messages.require_plausible(people or [])
             except MessageError as error:
+                self._last_received_s = arrival.received_s
                 self._counts.add('messages_malformed')
                 self._warn('malformed', f'{arrival.topic}: {error}')
                 continue
+            if people is None:  # nothing about who is there, as most messages of TF
+                continue
+            self._last_received_s = arrival.received_s
             self._input_rate.note(arrival.received_s)
             # A block of nothing but NaN or zeros is a place kept for somebody who is not there.
             there = [person for person in people if _joints_there(person.xyz).any()]
@@ -953,6 +950,7 @@ class MotionPredictorNode(LifecycleNode):
         counts = Counter(self._counts.snapshot())
         if session is not None:
             counts.update(session.online.counters)  # adds
+            counts.update(session.input.source.counters)
         new = {name: count - self._reported.get(name, 0) for name, count in counts.items()}
         self._reported = dict(counts)
         active = self._worker is not None
@@ -999,7 +997,8 @@ class MotionPredictorNode(LifecycleNode):
             return []
         complaints = []
         if now_s - self._last_received_s > max(1.0, self._settings.number('stale_timeout_s')):
-            complaints.append('no input on ' + ', '.join(self._settings.texts('input.topics')))
+            session = self._session
+            complaints.append(f'no input on {session.input.topics if session else "any topic"}')
         slow = [f'{name} {rate:.1f} Hz' for name, rate in rates.items() if rate < SLOW_INPUT_HZ]
         if slow:
             complaints.append(f'input slower than {SLOW_INPUT_HZ:g} Hz: {", ".join(slow)}')

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 import math
 
 from motion_predictor.errors import ConfigError
+from motion_predictor.trackers import AUTO, require_pattern, TRACKERS
 
 Value = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
 """What a parameter can hold; lists are kept as tuples so that a set of values is immutable."""
@@ -19,7 +20,7 @@ Value = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
 AT_START = 'start'
 AT_CONFIGURE = 'configure'
 ALWAYS = 'now'
-INPUT_TYPES = ('pose_array', 'point_cloud', 'marker_array')
+INPUT_TYPES = ('pose_array', 'point_cloud', 'marker_array', 'tf', 'hri', *TRACKERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,18 +225,31 @@ PARAMETERS: tuple[Parameter, ...] = (
         name='input.type',
         default='pose_array',
         choices=INPUT_TYPES,
-        description='Message type of the skeleton topics.',
+        description='What sends the skeletons: a type of message, a tracker, or frames of TF.',
     ),
     Parameter(
         name='input.topics',
         default=('skeleton',),
-        description='Skeleton topics; with several, the people of each are told apart by topic.',
+        description=(
+            'Skeleton topics; with several, the people of each are told apart by topic. Not for '
+            'tf (/tf, /tf_static) and hri (and /humans/bodies/tracked).'
+        ),
     ),
     Parameter(
         name='input.skeleton',
-        default='h36m17',
+        default=AUTO,
         description=(
-            "Joint layout of the input, a mapping file, or 'identity': the model's own joints."
+            "Joint layout of the input, a mapping file, or 'identity': the model's own joints; "
+            'auto: the usual one of input.type, identity for messages that any program may send.'
+        ),
+    ),
+    Parameter(
+        name='input.pattern',
+        default=AUTO,
+        description=(
+            'How frames, rigid bodies or labelled markers are named, with {joint} as in the '
+            'layout and {person}; auto: {joint}_{person} for tf and hri, {person}.{joint} for '
+            'mocap4r2_bodies, {joint} for mocap4r2.'
         ),
     ),
     Parameter(
@@ -513,6 +527,8 @@ class Settings:
                 f'output.step_s={self.number("output.step_s"):g}: must not exceed '
                 f'horizon_s={self.number("horizon_s"):g}'
             )
+        if self.text('input.pattern') != AUTO:
+            require_pattern(self.text('input.pattern'))
         rotation = self.numbers('input.rotation')
         if len(rotation) == 4 and abs(math.hypot(*rotation) - 1.0) > 0.01:
             raise ConfigError(

@@ -1,0 +1,132 @@
+"""The input that the parameters choose: topics, message classes, the source that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from motion_predictor import messages
+from motion_predictor.decoded import DecodedPerson
+from motion_predictor.layouts import IDENTITY, Layout, layout
+from motion_predictor.parameters import Settings
+from motion_predictor.skeleton import H36M17, Skeleton
+from motion_predictor.tf_input import (
+    HriSource,
+    TF_MESSAGE,
+    TF_STATIC_TOPIC,
+    TF_TOPIC,
+    TfSource,
+    TRACKED_MESSAGE,
+    TRACKED_TOPIC,
+)
+from motion_predictor.trackers import AUTO, message_class, NAME_PATTERN, Source, TRACKERS
+
+TF_PACKAGE = 'tf2_msgs (ros-$ROS_DISTRO-tf2-msgs)'
+HRI_PACKAGE = 'hri_msgs (ros-$ROS_DISTRO-hri-msgs)'
+QUEUE_DEPTH = 100
+"""Messages that wait in DDS for the executor."""
+TF_DEPTH = 500
+"""Messages of TF that may wait for the executor: some drivers send one for each frame."""
+STANDARD_LAYOUT = 'h36m17'
+TF_LAYOUT = 'hri'
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One topic that the node listens to, and how."""
+
+    topic: str
+    message_type: type
+    depth: int = QUEUE_DEPTH
+    reliable: bool = False
+    """Best effort hears publishers of either kind; small messages do not get lost locally."""
+    latched: bool = False
+
+
+@dataclass(frozen=True)
+class Input:
+    """What configure makes of the ``input`` parameters."""
+
+    layout: Layout
+    source: Source
+    subscriptions: tuple[Subscription, ...]
+    in_target_frame: bool = False
+    """The source gives people in ``target_frame`` already."""
+
+    @property
+    def topics(self) -> str:
+        """Name the topics, for people."""
+        return ', '.join(subscription.topic for subscription in self.subscriptions)
+
+
+class StandardSource:
+    """PoseArray, PointCloud2 and MarkerArray: each message says everything by itself."""
+
+    def __init__(self, input_type: str, form: messages.InputFormat) -> None:
+        """
+        Choose the decoder.
+
+        :param input_type: a key of :data:`motion_predictor.messages.DECODERS`.
+        :param form: what the decoder must know.
+        """
+        self.counters: dict[str, int] = {}
+        self.message_type, self._decode = messages.DECODERS[input_type]
+        self._form = form
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
+        """Read the people of one message."""
+        return self._decode(message, self._form)
+
+
+def make_input(settings: Settings, skeleton: Skeleton) -> Input:
+    """
+    Make the source that the parameters ask for; imports its messages.
+
+    :param settings: all of the node's.
+    :param skeleton: the model's joints.
+    :raises ConfigError: if a message package is not installed (naming it), or settings do not fit
+        each other.
+    :raises SkeletonError: if ``input.skeleton`` is not known.
+    """
+    kind, joints = settings.text('input.type'), settings.text('input.skeleton')
+    pattern = settings.text('input.pattern')
+
+    def chosen_layout(usual: str) -> Layout:
+        if joints != AUTO:
+            return layout(joints, skeleton)
+        return layout(usual if skeleton.joints == H36M17.joints else IDENTITY, skeleton)
+
+    if kind in ('tf', 'hri'):
+        chosen = chosen_layout(TF_LAYOUT)
+        tf_type = message_class(kind, TF_MESSAGE, TF_PACKAGE)
+        subscriptions = [
+            Subscription(TF_STATIC_TOPIC, tf_type, TF_DEPTH, reliable=True, latched=True),
+            Subscription(TF_TOPIC, tf_type, TF_DEPTH, reliable=True),
+        ]
+        if kind == 'hri':
+            listed = message_class(kind, TRACKED_MESSAGE, HRI_PACKAGE)
+            subscriptions.append(Subscription(TRACKED_TOPIC, listed))
+        source = (TfSource if kind == 'tf' else HriSource)(
+            chosen,
+            NAME_PATTERN if pattern == AUTO else pattern,
+            settings.text('target_frame'),
+            settings.number('tf_timeout_s'),
+        )
+        return Input(chosen, source, tuple(subscriptions), in_target_frame=True)
+    topics = settings.texts('input.topics')
+    if kind in TRACKERS:
+        tracker = TRACKERS[kind]
+        chosen = chosen_layout(tracker.layout)
+        message_type = message_class(kind, tracker.message, tracker.install)
+        reader: Source = tracker.source(chosen, tracker.pattern if pattern == AUTO else pattern)
+    else:
+        chosen = chosen_layout(STANDARD_LAYOUT)
+        form = messages.InputFormat(
+            joints=chosen.num_joints,
+            person_field=settings.text('input.fields.person'),
+            joint_field=settings.text('input.fields.joint'),
+            confidence_field=settings.text('input.fields.confidence'),
+        )
+        standard = StandardSource(kind, form)
+        message_type, reader = standard.message_type, standard
+    return Input(chosen, reader, tuple(Subscription(topic, message_type) for topic in topics))

@@ -1,0 +1,513 @@
+"""
+Trackers' own messages to people, by their fields alone: no message package is imported here.
+
+A source is made for one run of the node. Its :meth:`decode` is called by one thread with every
+message, in the order of arrival, and says who is in it: a list, empty when the tracker saw
+nobody, or None when the message says nothing about who is there. Everything that a source leaves
+out is counted by name in ``counters``, which the diagnostics show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+import importlib
+import re
+from typing import Any, Protocol
+
+import numpy as np
+
+from motion_predictor.decoded import DecodedPerson, MessageError
+from motion_predictor.errors import ConfigError
+from motion_predictor.layouts import Layout
+
+AUTO = 'auto'
+"""What a parameter is set to when the type of the input decides."""
+NAME_PATTERN = '{joint}_{person}'
+"""How ROS4HRI names frames (REP-155)."""
+ZED_JOINTS = (18, 34, 38)
+"""Joints of ``body_format`` 0, 1 and 2."""
+ZED_OK = 1
+ZED_SEARCHING = 2
+MOCAP_BY_INDEX = 1
+SAME_POINT_M = 1e-4
+"""Joints of one person nearer to each other than this are one point, and so no joints."""
+BEYOND_REACH_M = 1.6
+"""A joint further from the middle of the others than this is none of that body."""
+NEAREST_M = 0.6
+"""Somebody without an id is who was last seen within this distance, ..."""
+NEAREST_S = 1.0
+"""... no longer ago than this."""
+MAX_NAMES = 10_000
+"""Names that a pattern remembers; from there on it begins anew."""
+
+
+class Source(Protocol):
+    """What turns the messages of one tracker into people."""
+
+    counters: dict[str, int]
+    """How often something was left out, by what it was."""
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson] | None:
+        """
+        Read one message.
+
+        :param topic: that it came on.
+        :param message: with the fields of the tracker's message.
+        :param received_ns: the node's clock when it came.
+        :returns: the people in it, [] for nobody; None where it does not say who is there.
+        :raises MessageError: if it does not have the form that the settings promise.
+        """
+
+
+def require_pattern(pattern: str) -> None:
+    """
+    Check that a pattern can tell joints.
+
+    :raises ConfigError: if it cannot.
+    """
+    if pattern.count('{joint}') != 1 or pattern.count('{person}') > 1:
+        raise ConfigError(
+            f'input.pattern={pattern!r}: must have {{joint}} once and {{person}} at most once, '
+            f'such as {NAME_PATTERN!r}'
+        )
+
+
+class NamePattern:
+    """
+    Tells person and joint from the name of a frame, a marker or a rigid body.
+
+    ``{joint}`` stands for a joint of the layout, ``{person}`` for at least one character without
+    a slash; without ``{person}`` there is one person, called '0'.
+    """
+
+    def __init__(self, pattern: str, joints: Sequence[str]) -> None:
+        """
+        Prepare to read names.
+
+        :param pattern: such as '{joint}_{person}'.
+        :param joints: names of the layout's joints.
+        :raises ConfigError: if the pattern cannot tell joints.
+        """
+        require_pattern(pattern)
+        longest_first = sorted(joints, key=len, reverse=True)
+        parts = {
+            '{joint}': f'(?P<joint>{"|".join(re.escape(joint) for joint in longest_first)})',
+            '{person}': r'(?P<person>[^/]+?)',
+        }
+        pieces = re.split(r'(\{joint\}|\{person\})', pattern)
+        self._expression = re.compile(''.join(parts.get(p, re.escape(p)) for p in pieces))
+        self._index = {joint: number for number, joint in enumerate(joints)}
+        self._read: dict[str, tuple[str, int] | None] = {}
+
+    def read(self, name: str) -> tuple[str, int] | None:
+        """Tell the person and the joint's index; None when it is no such name."""
+        if name not in self._read:
+            if len(self._read) >= MAX_NAMES:
+                self._read.clear()
+            found = self._expression.fullmatch(name)
+            self._read[name] = found and (
+                found.groupdict().get('person', '0'),
+                self._index[found['joint']],
+            )
+        return self._read[name]
+
+
+class NearestNames:
+    """Names for people to whom their tracker gives none: who is nearest is the same."""
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self._seen: dict[int, tuple[int, np.ndarray]] = {}  # number: stamp, place
+        self._next = 0
+
+    def name(self, stamp_ns: int, places: Sequence[np.ndarray]) -> list[str]:
+        """
+        Name everyone of one message.
+
+        :param stamp_ns: of the message.
+        :param places: (3,) metres, one a person.
+        :returns: a name for each, the same as before where somebody was near.
+        """
+        recent = {
+            number: place
+            for number, (seen_ns, place) in self._seen.items()
+            if abs(stamp_ns - seen_ns) <= NEAREST_S * 1e9
+        }
+        distances = sorted(
+            (float(np.linalg.norm(place - there)), index, number)
+            for index, place in enumerate(places)
+            for number, there in recent.items()
+        )
+        chosen: dict[int, int] = {}
+        for apart, index, number in distances:
+            if apart <= NEAREST_M and index not in chosen and number not in chosen.values():
+                chosen[index] = number
+        for index in range(len(places)):
+            if index not in chosen:
+                chosen[index] = self._next
+                self._next += 1
+        kept = {number: self._seen[number] for number in recent}
+        self._seen = kept | {chosen[i]: (stamp_ns, place) for i, place in enumerate(places)}
+        return [f'untracked/{chosen[index]}' for index in range(len(places))]
+
+
+def stamp_of(header: Any) -> int:
+    """Nanoseconds of a header's stamp, 0 where it has none."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+class TrackerSource:
+    """What the sources of this module share: counters, and names by topic for the nameless."""
+
+    counted: tuple[str, ...] = ()
+
+    def __init__(self, layout: Layout, pattern: str) -> None:
+        """
+        Start with nothing seen.
+
+        :param layout: the tracker's joints.
+        :param pattern: of names; only for trackers that name joints.
+        :raises ConfigError: if the layout or the pattern does not fit this tracker.
+        """
+        self.layout = layout
+        self.counters: dict[str, int] = dict.fromkeys(self.counted, 0)
+        self._nearest: dict[str, NearestNames] = {}
+
+    def _count(self, what: str, times: int = 1) -> None:
+        self.counters[what] += times
+
+    def _empty(self) -> tuple[np.ndarray, np.ndarray]:
+        joints = self.layout.num_joints
+        return np.full((joints, 3), np.nan), np.full(joints, np.nan)
+
+    def _named(
+        self, topic: str, stamp_ns: int, people: list[tuple[str, str, np.ndarray, np.ndarray]]
+    ) -> list[DecodedPerson]:
+        # Names those whose name is empty.
+        nameless = [entry for entry in people if not entry[0]]
+        names: list[str] = []
+        if nameless:
+            nearest = self._nearest.setdefault(topic, NearestNames())
+            names = nearest.name(stamp_ns, [_middle(xyz) for _, _, xyz, _ in nameless])
+        given = iter(names)
+        return [
+            DecodedPerson(stamp_ns, frame_id, name or next(given), xyz, confidence)
+            for name, frame_id, xyz, confidence in people
+        ]
+
+
+class ZedSource(TrackerSource):
+    """
+    ``zed_msgs/msg/ObjectsStamped`` of the ZED wrapper's body tracking.
+
+    People are told apart by ``label_id``. What the SDK made up itself (tracking state SEARCHING,
+    TERMINATE, OFF) is left out: filling gaps is done here, and marked. The confidence of a body,
+    1 to 99, becomes that of its joints, which have none of their own.
+    """
+
+    counted = ('zed_searching', 'zed_not_tracked', 'zed_without_skeleton')
+
+    def __init__(self, layout: Layout, pattern: str) -> None:
+        """Check that the layout has as many joints as one of the body formats."""
+        super().__init__(layout, pattern)
+        if layout.num_joints not in ZED_JOINTS:
+            raise ConfigError(
+                f'input.type=zed: input.skeleton={layout.name} has {layout.num_joints} joints; '
+                'a ZED sends zed18, zed34 or zed38'
+            )
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
+        """Read the bodies that were seen; objects of other kinds are passed over."""
+        stamp_ns, frame_id = stamp_of(message.header), str(message.header.frame_id)
+        people = []
+        for body in message.objects:
+            if not body.skeleton_available:
+                self._count('zed_without_skeleton')
+                continue
+            self._require_format(int(body.body_format))
+            if body.tracking_available and body.tracking_state != ZED_OK:
+                searching = body.tracking_state == ZED_SEARCHING
+                self._count('zed_searching' if searching else 'zed_not_tracked')
+                continue
+            joints = self.layout.num_joints
+            xyz = np.array(
+                [point.kp for point in body.skeleton_3d.keypoints[:joints]], dtype=np.float64
+            )
+            confidence = np.full(joints, float(body.confidence) / 100.0)
+            name = str(int(body.label_id)) if body.label_id >= 0 else ''
+            people.append((name, frame_id, xyz, confidence))
+        return self._named(topic, stamp_ns, people)
+
+    def _require_format(self, body_format: int) -> None:
+        known = 0 <= body_format < len(ZED_JOINTS)
+        if known and ZED_JOINTS[body_format] == self.layout.num_joints:
+            return
+        sent = f'zed{ZED_JOINTS[body_format]}' if known else 'unknown'
+        raise MessageError(
+            f'body_format {body_format} is {sent}, but input.skeleton is {self.layout.name}; '
+            + (f'set input.skeleton to {sent}' if known else 'known are 0, 1 and 2')
+        )
+
+
+class YoloSource(TrackerSource):
+    """
+    ``yolo_msgs/msg/DetectionArray`` of yolo_ros, its 3D detections.
+
+    A detection lists the joints above its threshold, with ``id`` = index + 1. A joint without
+    depth comes as the camera's own place: two joints at one place, or one out of reach of the
+    others, are none. The frame is that of the key points, not of the header.
+    """
+
+    counted = ('yolo_joints_without_depth', 'yolo_joints_unknown', 'yolo_joints_repeated')
+
+    def __init__(self, layout: Layout, pattern: str) -> None:
+        """Begin without knowing where the camera is."""
+        super().__init__(layout, pattern)
+        self._cameras: dict[str, np.ndarray] = {}
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
+        """Read the detections that have key points in space."""
+        stamp_ns = stamp_of(message.header)
+        people = []
+        for detection in message.detections:
+            if not detection.keypoints3d.data:
+                continue
+            frame_id = str(detection.keypoints3d.frame_id or message.header.frame_id)
+            xyz, confidence = self._joints(detection.keypoints3d.data)
+            self._drop_without_depth(topic, xyz)
+            people.append((str(detection.id), frame_id, xyz, confidence))
+        return self._named(topic, stamp_ns, people)
+
+    def _joints(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
+        xyz, confidence = self._empty()
+        for entry in points:
+            joint = int(entry.id) - 1
+            if not 0 <= joint < self.layout.num_joints:
+                self._count('yolo_joints_unknown')
+            elif not np.isnan(confidence[joint]):
+                self._count('yolo_joints_repeated')
+            else:
+                xyz[joint] = (entry.point.x, entry.point.y, entry.point.z)
+                confidence[joint] = entry.score
+        return xyz, confidence
+
+    def _drop_without_depth(self, topic: str, xyz: np.ndarray) -> None:
+        # In place. Where the camera is, is learnt from joints that share one place.
+        seen = np.flatnonzero(np.isfinite(xyz).all(axis=-1))
+        if not len(seen):
+            return
+        points = xyz[seen]
+        apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+        shared = (apart < SAME_POINT_M).sum(axis=1) > 1
+        if shared.any():
+            self._cameras[topic] = points[shared][0]
+        bad = shared
+        if topic in self._cameras:
+            bad = bad | (np.linalg.norm(points - self._cameras[topic], axis=-1) < SAME_POINT_M)
+        good = points[~bad]
+        if len(good) > 2:
+            bad |= np.linalg.norm(points - np.median(good, axis=0), axis=-1) > BEYOND_REACH_M
+        self._count('yolo_joints_without_depth', int(bad.sum()))
+        xyz[seen[bad]] = np.nan
+
+
+class NuitrackSource(TrackerSource):
+    """
+    ``nuitrack_msgs/msg/Skeletons`` of ros2-nuitrack.
+
+    Its axes are x right, y up, z ahead: LEFT-handed, so that no rotation makes them a ROS frame.
+    They become x ahead, y left, z up, level where the sensor is. There is no header: the stamp is
+    the arrival, the frame comes from ``input.frame_id``. Lengths stay millimetres.
+    """
+
+    counted = ('nuitrack_joints_unknown', 'nuitrack_joints_without_place')
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
+        """Read the skeletons, joints by their type."""
+        people = []
+        for skeleton in message.skeletons:
+            xyz, confidence = self._empty()
+            for entry in skeleton.joints:
+                joint = int(entry.type)
+                if not 0 <= joint < self.layout.num_joints:
+                    self._count('nuitrack_joints_unknown')
+                elif len(entry.real) != 3:
+                    self._count('nuitrack_joints_without_place')
+                else:
+                    right, up, ahead = (float(value) for value in entry.real)
+                    if right or up or ahead:
+                        xyz[joint] = (ahead, -right, up)
+                    confidence[joint] = entry.confidence
+            people.append(DecodedPerson(0, '', str(int(skeleton.id)), xyz, confidence))
+        return people
+
+
+class MocapSource(TrackerSource):
+    """
+    ``mocap4r2_msgs/msg/Markers`` or ``RigidBodies`` of mocap4ros2 (Vicon, OptiTrack, Qualisys).
+
+    Names are read with the pattern. Markers known by an index only are left out, since it changes
+    from frame to frame, and so is a name that comes twice, since nobody can tell whose it is.
+    """
+
+    counted = ('mocap_unlabelled', 'mocap_other_names', 'mocap_ambiguous_names')
+
+    def __init__(self, layout: Layout, pattern: str) -> None:
+        """Prepare to read names."""
+        super().__init__(layout, pattern)
+        self._pattern = NamePattern(pattern, layout.joints)
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
+        """Read everyone who has a labelled marker or a rigid body."""
+        if hasattr(message, 'rigidbodies'):
+            entries = [(body.rigid_body_name, body.pose.position) for body in message.rigidbodies]
+        else:
+            entries = [
+                ('' if marker.id_type == MOCAP_BY_INDEX else marker.marker_name,
+                 marker.translation)
+                for marker in message.markers
+            ]  # fmt: skip
+        stamp_ns, frame_id = stamp_of(message.header), str(message.header.frame_id)
+        people: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        placed: set[tuple[str, int]] = set()
+        for label, place in entries:
+            found = self._pattern.read(label) if label else None
+            if found is None:
+                self._count('mocap_other_names' if label else 'mocap_unlabelled')
+                continue
+            person, joint = found
+            xyz, _ = people.setdefault(person, self._empty())
+            if found in placed:
+                self._count('mocap_ambiguous_names')
+                xyz[joint] = np.nan
+            else:
+                placed.add(found)
+                xyz[joint] = (place.x, place.y, place.z)
+        return [
+            DecodedPerson(stamp_ns, frame_id, person, xyz, confidence)
+            for person, (xyz, confidence) in people.items()
+        ]
+
+
+class HirosSource(TrackerSource):
+    """
+    ``hiros_skeleton_msgs/msg/SkeletonGroup`` of Hi-ROS.
+
+    A marker is the joint that its name says, else that of its id in the layout's order. The stamp
+    is the time of the source, where there is one: people of one group may come from several
+    cameras.
+    """
+
+    counted = ('hiros_markers_unknown', 'hiros_markers_repeated')
+
+    def __init__(self, layout: Layout, pattern: str) -> None:
+        """Prepare to read names, whatever their case."""
+        super().__init__(layout, pattern)
+        self._index = {joint.lower(): number for number, joint in enumerate(layout.joints)}
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
+        """Read the group's skeletons."""
+        group_ns, frame_id = stamp_of(message.header), str(message.header.frame_id)
+        people = []
+        for skeleton in message.skeletons:
+            source = skeleton.src_time
+            stamp_ns = int(source.sec) * 1_000_000_000 + int(source.nanosec) or group_ns
+            xyz, confidence = self._empty()
+            placed: set[int] = set()
+            for marker in skeleton.markers:
+                joint = self._index.get(str(marker.name).lower(), int(marker.id))
+                if not 0 <= joint < self.layout.num_joints:
+                    self._count('hiros_markers_unknown')
+                elif joint in placed:
+                    self._count('hiros_markers_repeated')
+                else:
+                    placed.add(joint)
+                    place = marker.center.pose.position
+                    xyz[joint] = (place.x, place.y, place.z)
+                    confidence[joint] = marker.confidence
+            name = str(int(skeleton.id))
+            people.append(DecodedPerson(stamp_ns, frame_id, name, xyz, confidence))
+        return people
+
+
+def _middle(xyz: np.ndarray) -> np.ndarray:
+    seen = xyz[np.isfinite(xyz).all(axis=-1) & (xyz != 0.0).any(axis=-1)]
+    return np.median(seen, axis=0) if len(seen) else np.full(3, np.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracker:
+    """One value of ``input.type`` that needs a package of its own."""
+
+    message: str
+    """Its message, ``package/msg/Name``."""
+    install: str
+    """What to install for it."""
+    source: Callable[[Layout, str], Source]
+    layout: str
+    """What ``input.skeleton: auto`` means."""
+    pattern: str = ''
+    """What ``input.pattern: auto`` means; empty where nothing is named."""
+
+
+TRACKERS: Mapping[str, Tracker] = {
+    'zed': Tracker(
+        message='zed_msgs/msg/ObjectsStamped',
+        install='zed_msgs (ros-$ROS_DISTRO-zed-msgs, or zed-ros2-interfaces from source)',
+        source=ZedSource,
+        layout='zed38',
+    ),
+    'yolo': Tracker(
+        message='yolo_msgs/msg/DetectionArray',
+        install='yolo_msgs (of yolo_ros, from source)',
+        source=YoloSource,
+        layout='coco17',
+    ),
+    'nuitrack': Tracker(
+        message='nuitrack_msgs/msg/Skeletons',
+        install='nuitrack_msgs (of ros2-nuitrack, from source)',
+        source=NuitrackSource,
+        layout='nuitrack',
+    ),
+    'mocap4r2': Tracker(
+        message='mocap4r2_msgs/msg/Markers',
+        install='mocap4r2_msgs (ros-$ROS_DISTRO-mocap4r2-msgs, or from source)',
+        source=MocapSource,
+        layout='h36m17',
+        pattern='{joint}',
+    ),
+    'mocap4r2_bodies': Tracker(
+        message='mocap4r2_msgs/msg/RigidBodies',
+        install='mocap4r2_msgs (ros-$ROS_DISTRO-mocap4r2-msgs, or from source)',
+        source=MocapSource,
+        layout='h36m17',
+        pattern='{person}.{joint}',
+    ),
+    'hiros': Tracker(
+        message='hiros_skeleton_msgs/msg/SkeletonGroup',
+        install='hiros_skeleton_msgs (of Hi-ROS skeleton_msgs, branch ros2-humble, from source)',
+        source=HirosSource,
+        layout='k4a32',
+    ),
+}
+"""Every tracker with messages of its own, by ``input.type``."""
+
+
+def message_class(input_type: str, message: str, install: str) -> type:
+    """
+    Import the class of a message whose package may not be installed.
+
+    :param input_type: that asks for it.
+    :param message: ``package/msg/Name``.
+    :param install: what to install, for the error.
+    :raises ConfigError: if it cannot be imported, saying what to install.
+    """
+    package, _, name = message.split('/')
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f'input.type={input_type}: needs {message}, which cannot be imported ({error}); '
+            f'install {install} and source its workspace'
+        ) from None

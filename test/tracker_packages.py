@@ -1,0 +1,433 @@
+"""
+Message packages of trackers, for tests on machines where those packages are not installed.
+
+STAND-INS: the definitions below are our own, with the names, fields and types of the packages'
+messages and nothing else of theirs; ``TYPE_HASHES`` are those of the real definitions, so that a
+stand-in that differs in a field fails. From the definitions, real message classes are made with
+the generators that come with ROS 2 and a compiler: what a test publishes is what the tracker's
+driver would put on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import hashlib
+import importlib
+import io
+import json
+import os
+from pathlib import Path
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from types import SimpleNamespace
+from typing import Any
+
+DEFINITIONS: Mapping[str, Mapping[str, str]] = {
+    'tf2_msgs': {'TFMessage': 'geometry_msgs/TransformStamped[] transforms'},
+    'zed_msgs': {
+        'Keypoint2Di': 'uint32[2] kp',
+        'Keypoint2Df': 'float32[2] kp',
+        'Keypoint3D': 'float32[3] kp',
+        'BoundingBox2Di': 'Keypoint2Di[4] corners',
+        'BoundingBox2Df': 'Keypoint2Df[4] corners',
+        'BoundingBox3D': 'Keypoint3D[8] corners',
+        'Skeleton2D': 'Keypoint2Df[70] keypoints',
+        'Skeleton3D': 'Keypoint3D[70] keypoints',
+        'Object': """
+            string label
+            int16 label_id
+            string sublabel
+            float32 confidence
+            float32[3] position
+            float32[6] position_covariance
+            float32[3] velocity
+            bool tracking_available
+            int8 tracking_state
+            int8 action_state
+            BoundingBox2Di bounding_box_2d
+            BoundingBox3D bounding_box_3d
+            float32[3] dimensions_3d
+            bool skeleton_available
+            int8 body_format
+            BoundingBox2Df head_bounding_box_2d
+            BoundingBox3D head_bounding_box_3d
+            float32[3] head_position
+            Skeleton2D skeleton_2d
+            Skeleton3D skeleton_3d
+            """,
+        'ObjectsStamped': """
+            std_msgs/Header header
+            Object[] objects
+            """,
+    },
+    'yolo_msgs': {
+        'Point2D': 'float64 x\nfloat64 y',
+        'Vector2': 'float64 x\nfloat64 y',
+        'Pose2D': 'Point2D position\nfloat64 theta',
+        'BoundingBox2D': 'Pose2D center\nVector2 size',
+        'BoundingBox3D': """
+            geometry_msgs/Pose center
+            geometry_msgs/Vector3 size
+            string frame_id
+            """,
+        'Mask': 'int32 height\nint32 width\nPoint2D[] data',
+        'KeyPoint2D': 'int32 id\nPoint2D point\nfloat64 score',
+        'KeyPoint2DArray': 'KeyPoint2D[] data',
+        'KeyPoint3D': 'int32 id\ngeometry_msgs/Point point\nfloat64 score',
+        'KeyPoint3DArray': 'KeyPoint3D[] data\nstring frame_id',
+        'Detection': """
+            int32 class_id
+            string class_name
+            float64 score
+            string id
+            BoundingBox2D bbox
+            BoundingBox3D bbox3d
+            Mask mask
+            KeyPoint2DArray keypoints
+            KeyPoint3DArray keypoints3d
+            """,
+        'DetectionArray': 'std_msgs/Header header\nDetection[] detections',
+    },
+    'nuitrack_msgs': {
+        'JointInfo': """
+            uint8 type
+            float32 confidence
+            float32[] real
+            float32[] projection
+            float32[] orientation
+            """,
+        'SkeletonInfo': 'int32 id\nJointInfo[] joints',
+        'Skeletons': 'SkeletonInfo[] skeletons',
+    },
+    'hri_msgs': {'IdsList': 'std_msgs/Header header\nstring[] ids'},
+    'mocap4r2_msgs': {
+        'Marker': """
+            int8 USE_NAME=0
+            int8 USE_INDEX=1
+            int8 USE_BOTH=2
+            int8 id_type
+            int32 marker_index
+            string marker_name
+            geometry_msgs/Point translation
+            """,
+        'Markers': 'std_msgs/Header header\nuint32 frame_number\nMarker[] markers',
+        'RigidBody': 'string rigid_body_name\nMarker[] markers\ngeometry_msgs/Pose pose',
+        'RigidBodies': 'std_msgs/Header header\nuint32 frame_number\nRigidBody[] rigidbodies',
+    },
+    'hiros_skeleton_msgs': {
+        'KinematicState': """
+            geometry_msgs/Pose pose
+            geometry_msgs/Twist velocity
+            geometry_msgs/Accel acceleration
+            """,
+        'Box': 'KinematicState center\nfloat64 height\nfloat64 length\nfloat64 width',
+        'Marker': 'int32 id\nstring name\nfloat64 confidence\nKinematicState center',
+        'Link': """
+            int32 id
+            string name
+            int32 parent_marker
+            int32 child_marker
+            float64 confidence
+            KinematicState center
+            """,
+        'Skeleton': """
+            int32 id
+            builtin_interfaces/Time src_time
+            string src_frame
+            uint32 max_markers
+            uint32 max_links
+            float64 confidence
+            Box bounding_box
+            Marker[] markers
+            Link[] links
+            """,
+        'SkeletonGroup': 'std_msgs/Header header\nSkeleton[] skeletons',
+    },
+}
+"""Our definitions: package, message, fields."""
+
+TYPE_HASHES: Mapping[str, str] = {
+    'tf2_msgs/msg/TFMessage': (
+        'RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087'
+    ),
+    'zed_msgs/msg/ObjectsStamped': (
+        'RIHS01_0945160ef044aa44b86c8b0e5ae4ed5a8823259eafb37d67e9809efd589d3952'
+    ),
+    'yolo_msgs/msg/DetectionArray': (
+        'RIHS01_719290b4e201b2b6f9aa59f01215bc15b774e7b822f7f6d931d68e5ba6354a6a'
+    ),
+    'nuitrack_msgs/msg/Skeletons': (
+        'RIHS01_ff7338493c2742d9d1b0154424740c042e3600b9bb33ddd811dd032865973a1d'
+    ),
+    'hri_msgs/msg/IdsList': (
+        'RIHS01_7e0812d1ac945c98fd3e393568d581ad0ab567f37b24eff633eab778c1bfe62d'
+    ),
+    'mocap4r2_msgs/msg/Markers': (
+        'RIHS01_36a59e85fa0dcebed1f0a91d748ca17e259b187f779e725af5c6701e8a03054a'
+    ),
+    'mocap4r2_msgs/msg/RigidBodies': (
+        'RIHS01_1f2d74f2a1706c59639a2349b7be91e9e4d751fad6fc3048c59d8f1f0576ea70'
+    ),
+    'hiros_skeleton_msgs/msg/SkeletonGroup': (
+        'RIHS01_c67adbc57f0a3095ec378923227ad9b404d3e7e5bbf0dcca7d9f732c73513730'
+    ),
+}
+"""
+Type hashes (REP-2016) of the real packages' messages, computed from their definitions: geometry2
+1b005c6, zed-ros2-interfaces e970087, yolo_ros 2553d0a, ros2-nuitrack a9eaa99, hri_msgs
+humble-devel, mocap4r2_msgs 58db978, hiros skeleton_msgs 66321d4. A hash covers the names and the
+types of all fields, those of nested messages too.
+"""
+
+COMMON: Mapping[str, str] = {
+    'builtin_interfaces/Time': 'int32 sec\nuint32 nanosec',
+    'std_msgs/Header': 'builtin_interfaces/Time stamp\nstring frame_id',
+    'geometry_msgs/Point': 'float64 x\nfloat64 y\nfloat64 z',
+    'geometry_msgs/Vector3': 'float64 x\nfloat64 y\nfloat64 z',
+    'geometry_msgs/Quaternion': 'float64 x\nfloat64 y\nfloat64 z\nfloat64 w',
+    'geometry_msgs/Pose': 'geometry_msgs/Point position\ngeometry_msgs/Quaternion orientation',
+    'geometry_msgs/Twist': 'geometry_msgs/Vector3 linear\ngeometry_msgs/Vector3 angular',
+    'geometry_msgs/Accel': 'geometry_msgs/Vector3 linear\ngeometry_msgs/Vector3 angular',
+    'geometry_msgs/Transform': (
+        'geometry_msgs/Vector3 translation\ngeometry_msgs/Quaternion rotation'
+    ),
+    'geometry_msgs/TransformStamped': """
+        std_msgs/Header header
+        string child_frame_id
+        geometry_msgs/Transform transform
+        """,
+}
+"""Messages of ROS 2 itself that the above are made of, for :func:`plain`."""
+
+New = Callable[[str], Any]
+"""Makes an empty message by ``package/Name``: :func:`plain` without ROS, or :func:`real`."""
+
+
+def plain(name: str) -> Any:
+    """Make a STAND-IN of a message: an object with its fields and their defaults, no ROS."""
+    package, message = name.split('/')
+    text = COMMON[name] if name in COMMON else DEFINITIONS[package][message]
+    made = SimpleNamespace()
+    for line in filter(None, map(str.strip, text.splitlines())):
+        kind, field = line.split()
+        if '=' in field:
+            constant, value = field.split('=')
+            setattr(made, constant, int(value))
+            continue
+        base, _, count = kind.partition('[')
+        if base in ('string', 'bool') or re.fullmatch(r'u?int\d+|float\d+', base):
+            default: Any = {'s': '', 'b': False, 'f': 0.0}.get(base[0], 0)
+            one = lambda default=default: default  # noqa: E731
+        else:
+            nested = base if '/' in base else f'{package}/{base}'
+            one = lambda nested=nested: plain(nested)  # noqa: E731
+        size = count.rstrip(']')
+        setattr(made, field, [one() for _ in range(int(size or 0))] if count else one())
+    return made
+
+
+def real(name: str) -> Any:
+    """Make an empty message of an installed package, or of one that :func:`build` made."""
+    package, message = name.split('/')
+    return getattr(importlib.import_module(f'{package}.msg'), message)()
+
+
+TYPESUPPORT = 'rosidl_typesupport_fastrtps_c'
+DEPENDENCIES = ('builtin_interfaces', 'std_msgs', 'geometry_msgs')
+
+
+class CannotBuildError(Exception):
+    """A compiler, a header or a generator is not installed."""
+
+
+def build(
+    folder: Path, definitions: Mapping[str, Mapping[str, str]] = DEFINITIONS
+) -> dict[str, str]:
+    """
+    Make Python packages of messages, unless the folder already holds them.
+
+    :param folder: an existing folder to keep them in; its ``python`` then goes on ``sys.path``.
+    :param definitions: fields by message by package.
+    :returns: REP-2016 type hashes by ``package/msg/Name``.
+    :raises CannotBuildError: if something that this needs is missing.
+    """
+    text = json.dumps([definitions, sys.version, Path(__file__).read_text()], sort_keys=True)
+    stamp, key = folder / 'built.json', hashlib.sha256(text.encode()).hexdigest()
+    if stamp.exists() and json.loads(stamp.read_text())['key'] == key:
+        return json.loads(stamp.read_text())['hashes']
+    for tool in ('gcc', 'g++'):
+        if shutil.which(tool) is None:
+            raise CannotBuildError(f'{tool} is not installed')
+    if not (Path(sysconfig.get_paths()['include']) / 'Python.h').exists():
+        raise CannotBuildError('Python.h is not installed (python3-dev)')
+    hashes: dict[str, str] = {}
+    with ThreadPoolExecutor(2) as pool:
+        jobs = []
+        for package, messages in definitions.items():  # the generators know one thread only
+            try:
+                hashes |= _generate(folder, package, messages)
+            except ImportError as error:
+                raise CannotBuildError(f'a generator of ROS 2 is missing: {error}') from None
+            jobs.append(pool.submit(_compile, folder, package))
+    for job in jobs:
+        job.result()
+    stamp.write_text(json.dumps({'key': key, 'hashes': hashes}))
+    return hashes
+
+
+def use(folder: Path, packages: Iterable[str] = DEFINITIONS) -> None:
+    """Let this process import what :func:`build` made."""
+    if str(folder / 'python') not in sys.path:
+        sys.path.append(str(folder / 'python'))
+    importlib.invalidate_caches()
+    for package in packages:
+        importlib.import_module(f'{package}.msg')
+
+
+def _generate(folder: Path, package: str, messages: Mapping[str, str]) -> dict[str, str]:
+    from rosidl_adapter.msg import convert_msg_to_idl
+    from rosidl_generator_c import generate_c
+    from rosidl_generator_py import generate_py
+    from rosidl_generator_type_description import generate_type_hash
+    from rosidl_typesupport_c import generate_c as generate_dispatch
+    from rosidl_typesupport_fastrtps_c import generate_typesupport_fastrtps_c
+
+    share = {name: _share(name) for name in DEPENDENCIES}
+    work = folder / 'work' / package
+    shutil.rmtree(work, ignore_errors=True)
+    sources, code = work / package, work / 'code'
+    target = folder / 'python' / package
+    shutil.rmtree(target, ignore_errors=True)
+    (sources / 'msg').mkdir(parents=True)
+    for name, fields in messages.items():
+        lines = '\n'.join(line.strip() for line in fields.strip().splitlines())
+        (sources / 'msg' / f'{name}.msg').write_text(lines + '\n')
+        with contextlib.redirect_stdout(io.StringIO()):
+            convert_msg_to_idl(sources, package, Path('msg') / f'{name}.msg', sources / 'msg')
+    idl = [f'{sources}:msg/{name}.idl' for name in messages]
+
+    def arguments(generator: str, output: Path, **more: object) -> str:
+        path = work / f'{generator}.json'
+        content = {
+            'package_name': package,
+            'output_dir': str(output),
+            'template_dir': str(_share(generator) / 'resource'),
+            'idl_tuples': idl,
+            'ros_interface_dependencies': [],
+            'target_dependencies': [],
+            **more,
+        }
+        output.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+        return str(path)
+
+    described = code / package
+    generate_type_hash(
+        arguments(
+            'rosidl_generator_type_description',
+            described,
+            include_paths=[f'{name}:{path}' for name, path in share.items()],
+        )
+    )
+    descriptions = [f'msg/{name}.idl:{described}/msg/{name}.json' for name in messages]
+    generate_c(
+        arguments(
+            'rosidl_generator_c',
+            described,
+            type_description_tuples=descriptions,
+            ros_interface_files=[str(sources / 'msg' / f'{name}.msg') for name in messages],
+        )
+    )
+    generate_typesupport_fastrtps_c(arguments(TYPESUPPORT, described))
+    generate_dispatch(arguments('rosidl_typesupport_c', described), [TYPESUPPORT])
+    target.mkdir(parents=True)
+    (target / 'msg').mkdir()
+    (target / '__init__.py').write_text('')
+    generate_py(arguments('rosidl_generator_py', target), ['rosidl_typesupport_c'])
+    for generator in ('rosidl_generator_c', TYPESUPPORT):
+        name = f'{generator}__visibility_control.h'
+        template = _share(generator) / 'resource' / f'{name}.in'
+        filled = template.read_text().replace('@PROJECT_NAME_UPPER@', package.upper())
+        (described / 'msg' / name).write_text(filled.replace('@PROJECT_NAME@', package))
+    found: dict[str, str] = {}
+    for name in messages:
+        content = json.loads((described / 'msg' / f'{name}.json').read_text())
+        found |= {entry['type_name']: entry['hash_string'] for entry in content['type_hashes']}
+    return {name: value for name, value in found.items() if name.startswith(f'{package}/')}
+
+
+def _share(package: str) -> Path:
+    prefixes = [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(':')), sys.prefix]
+    for prefix in prefixes:
+        if (Path(prefix) / 'share' / package).is_dir():
+            return Path(prefix) / 'share' / package
+    raise CannotBuildError(f'{package} is in none of {", ".join(prefixes)}')
+
+
+def _compile(folder: Path, package: str) -> None:
+    # One library with the classes' C structures, their serialisation and the Python module. The
+    # dispatcher asks the loader for the serialisation by the SONAME that it is given here.
+    import numpy as np
+
+    code, target = folder / 'work' / package / 'code', folder / 'python' / package
+    roots = list(dict.fromkeys(_share(name).parents[1] for name in DEPENDENCIES))
+    includes = [
+        f'-I{folder}'
+        for folder in (
+            code,
+            target.parent,
+            sysconfig.get_paths()['include'],
+            np.get_include(),
+            *(folder for root in roots for folder in _headers(root / 'include')),
+        )
+    ]
+    flags = ['-O0', '-w', '-fPIC', *includes]
+    # Descriptions hide names of the same spelling from each other; all else may be one unit.
+    alone = sorted(code.rglob('*__description.c'))
+    _run(['gcc', '-std=gnu11', *flags, '-c', *map(str, alone)], code)
+    objects = [str(path) for path in sorted(code.glob('*.o'))]
+    for kind, compiler, standard in (('c', 'gcc', '-std=gnu11'), ('cpp', 'g++', '-std=gnu++17')):
+        files = sorted({*code.rglob(f'*.{kind}'), *target.rglob(f'*.{kind}')} - {*alone})
+        unity = code / f'all.{kind}'
+        unity.write_text(''.join(f'#include "{file}"\n' for file in files))
+        objects.append(f'{unity}.o')
+        _run([compiler, standard, *flags, '-c', str(unity), '-o', objects[-1]])
+    suffix = sysconfig.get_config_var('EXT_SUFFIX')
+    module = target / f'{package}_s__rosidl_typesupport_c{suffix}'
+    libraries = [
+        *(f'{name}__rosidl_{kind}' for name in DEPENDENCIES for kind in
+          ('generator_c', 'generator_py', 'typesupport_c', 'typesupport_fastrtps_c')),
+        'rosidl_runtime_c', 'rosidl_typesupport_c', TYPESUPPORT, 'rosidl_typesupport_fastrtps_cpp',
+        'rosidl_dynamic_typesupport_fastrtps', 'rcutils', 'rcpputils', 'fastcdr', 'rmw',
+    ]  # fmt: skip
+    folders = [str(root / 'lib') for root in roots]
+    found = [f'-l{name}' for name in libraries if _library(name, folders)]
+    _run(
+        [
+            'g++', '-shared', *objects, '-o', str(module),
+            f'-Wl,-soname,lib{package}__{TYPESUPPORT}.so',
+            *(f'-L{folder}' for folder in folders),
+            *(f'-Wl,-rpath,{folder}' for folder in folders),
+            *found,
+        ]
+    )  # fmt: skip
+
+
+def _headers(include: Path) -> list[Path]:
+    return [include, *sorted(folder for folder in include.iterdir() if folder.is_dir())]
+
+
+def _library(name: str, folders: list[str]) -> bool:
+    return any((Path(folder) / f'lib{name}.so').exists() for folder in folders)
+
+
+def _run(command: list[str], folder: Path | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    if done.returncode:
+        lines = re.findall(r'.*(?:error|undefined).*', done.stderr)[:5] or [done.stderr[-500:]]
+        raise CannotBuildError(f'{command[0]}: ' + '; '.join(lines))
