@@ -20,6 +20,7 @@ setup(
     python_requires='>=3.10',
     install_requires=['numpy>=1.22', 'safetensors>=0.4', 'torch>=2.1'],
     extras_require={
+        'amass': ['smplx'],
         'test': ['hypothesis', 'pytest'],
         'replay': ['rosbags'],
         'training': ['matplotlib', 'scipy', 'tensorboard', 'tqdm'],

@@ -727,6 +727,26 @@ def read_bvh(path: Path, units_scale: float = 0.0) -> Recording:
     )
 
 
+def read_bvh_joints(path: Path) -> tuple[list[str], np.ndarray, float]:
+    """
+    Read the joints of a BVH file of anything, by the file's own names.
+
+    :param path: the file.
+    :returns: names, end sites left out; positions in the file's units and axes, ``(T, N, 3)``;
+        frames per second.
+    :raises RecordingError: naming what is malformed.
+    """
+    try:
+        bvh = _parse_bvh(path.read_text(errors='replace'))
+        places = _bvh_positions(bvh)
+    except OSError as error:
+        raise RecordingError(f'{path}: {error.strerror}') from None
+    except (ValueError, IndexError) as error:
+        raise RecordingError(f'{path}: not a BVH file that can be read: {error}') from None
+    named = [index for index, name in enumerate(bvh.joints) if name]
+    return [bvh.joints[index] for index in named], places[:, named], 1.0 / bvh.frame_time_s
+
+
 def _find_bvh_joints(path: Path, bvh: _Bvh) -> dict[str, int]:
     """Index in the file for each of the 17 joints but Hip; Spine and Head where it has them."""
     plain = {_plain(name): index for index, name in reversed(list(enumerate(bvh.joints)))}

@@ -1,4 +1,8 @@
-"""Random training windows from recordings, with augmentation, and a synthetic walker for tests."""
+"""
+Random training windows from recordings, with augmentation, and a synthetic walker for tests.
+
+As a verb, ``python -m training.data``, it prepares stores of motion: see training/prepare.py.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ from torch import Tensor
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import RecordingError
 from motion_predictor.skeleton import H36M17, Skeleton
-from training.windows import load_clips, resample
+from training.store import is_store, open_store
+from training.windows import load_clips, resample, skeleton_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Augmentation:
     """How training windows are varied; each is drawn afresh for every window."""
 
     mirror: float = 0.5
-    """Probability of mirroring, left and right joints swapped."""
+    """Probability of mirroring, left and right joints swapped; 0 for a skeleton without sides."""
     scale: float = 0.1
     """Body and path scaled by a factor in 1 - scale .. 1 + scale."""
     speed: float = 0.25
@@ -57,40 +62,101 @@ class TrainingWindows:
         :param window: clips shorter than its total are left out.
         :raises RecordingError: if no clip is long enough.
         """
+        usable = [clip for clip in clips if len(clip) >= window.total_frames]
+        parts = []
+        if usable:
+            offsets = _offsets(usable)
+            frames = torch.from_numpy(np.concatenate(usable).astype(np.float32))
+            parts.append((frames, offsets))
+        self._begin(parts, window, skeleton, len(clips))
+
+    def _begin(
+        self,
+        parts: Sequence[tuple[Tensor, np.ndarray]],
+        window: WindowConfig,
+        skeleton: Skeleton,
+        clips: int,
+    ) -> None:
+        # Each part: frames (N, J, 3), and where its clips begin and end among them (clips + 1).
         self.window = window
         self.skeleton = skeleton
-        usable = [clip for clip in clips if len(clip) >= window.total_frames]
-        if not usable:
+        self.parts = [frames for frames, _ in parts]
+        self.part_ends = torch.tensor([len(frames) for frames, _ in parts]).cumsum(0)
+        starts, rooms, base = [], [], 0
+        for frames, offsets in parts:
+            for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist()):
+                last = end - window.total_frames
+                if last >= begin:
+                    starts.append(np.arange(base + begin, base + last + 1))
+                    rooms.append(end - begin - np.arange(last - begin + 1))
+            base += len(frames)
+        if not starts:
             raise RecordingError(
-                f'none of {len(clips)} clips has {window.total_frames} frames at '
+                f'none of {clips} clips has {window.total_frames} frames at '
                 f'{window.rate_hz} Hz; record longer ones'
             )
-        self.frames = torch.from_numpy(np.concatenate(usable).astype(np.float32))
-        ends = np.cumsum([len(clip) for clip in usable])
-        begins = np.concatenate(([0], ends[:-1]))
-        last = ends - window.total_frames
-        self.starts = torch.from_numpy(
-            np.concatenate([np.arange(b, e + 1) for b, e in zip(begins, last)])
-        )
-        clip_end = np.concatenate([np.full(e - b + 1, n) for b, e, n in zip(begins, last, ends)])
-        self.room = (
-            torch.from_numpy(clip_end) - self.starts
-        )  # frames from a start to the clip's end
+        self.starts = torch.from_numpy(np.concatenate(starts))  # all parts one after another
+        self.room = torch.from_numpy(np.concatenate(rooms))  # frames to the clip's end
 
     @classmethod
-    def load(cls, paths: Sequence[Path | str], window: WindowConfig) -> TrainingWindows:
+    def load(
+        cls, paths: Sequence[Path | str], window: WindowConfig, skeleton: Skeleton | None = None
+    ) -> TrainingWindows:
         """
-        Read files of the cmu17 format.
+        Read stores, and files of the cmu17 format.
 
-        :param paths: npz files, drawn from together.
-        :raises RecordingError: if a file is wrong or holds no long enough clip.
+        A store at the model's rate stays on disk: only the frames that are drawn are read.
+
+        :param paths: drawn from together.
+        :param skeleton: whose joints files hold; Human3.6M's 17 by default.
+        :raises RecordingError: if a file is wrong or holds no long enough clip, or they hold
+            different joints.
         """
-        clips = [
-            resample(clip.positions, clip.rate_hz, window.rate_hz)
-            for path in paths
-            for clip in load_clips(path)
-        ]
-        return cls(clips, window)
+        first = skeleton_of(paths[0], skeleton)
+        parts: list[tuple[Tensor, np.ndarray]] = []
+        loose: list[np.ndarray] = []
+        count = 0
+
+        def flush() -> None:
+            if loose:
+                offsets = _offsets(loose)
+                parts.append((torch.from_numpy(np.concatenate(loose)), offsets))
+                loose.clear()
+
+        for path in paths:
+            found = skeleton_of(path, skeleton)
+            if found.joints != first.joints:
+                raise RecordingError(
+                    f'{path}: holds the joints of {found.name}, {paths[0]} those of {first.name}'
+                )
+            if is_store(path) and open_store(path).facts.rate_hz == window.rate_hz:
+                store = open_store(path)
+                flush()
+                parts.append((torch.from_numpy(np.asarray(store.positions)), store.offsets))
+                count += len(store)
+                continue
+            for clip in load_clips(path, skeleton):
+                count += 1
+                even = resample(clip.positions, clip.rate_hz, window.rate_hz)
+                if len(even) >= window.total_frames:
+                    loose.append(even)
+        flush()
+        made = cls.__new__(cls)
+        made._begin(parts, window, first, count)
+        return made
+
+    def _gather(self, index: Tensor) -> Tensor:
+        # Frames by their number over all parts, (...) -> (..., J, 3).
+        if len(self.parts) == 1:
+            return self.parts[0][index]
+        part = torch.searchsorted(self.part_ends, index, right=True)
+        result = self.parts[0].new_empty((*index.shape, *self.parts[0].shape[1:]))
+        begin = 0
+        for number, frames in enumerate(self.parts):
+            mine = part == number
+            result[mine] = frames[index[mine] - begin]
+            begin += len(frames)
+        return result
 
     def __len__(self) -> int:
         """Count the different windows, one a start frame."""
@@ -111,7 +177,7 @@ class TrainingWindows:
         start, room = self.starts[chosen], self.room[chosen]
         total = self.window.total_frames
         if augmentation is None:
-            return self.frames[start[:, None] + torch.arange(total)]
+            return self._gather(start[:, None] + torch.arange(total))
 
         def uniform() -> Tensor:
             return torch.rand(count, generator=generator)
@@ -124,12 +190,13 @@ class TrainingWindows:
         before = instant.floor().long().clamp_max(total * 2)
         share = (instant - before)[..., None, None]
         after = torch.minimum(before + 1, room[:, None] - 1)
-        first, second = self.frames[start[:, None] + before], self.frames[start[:, None] + after]
+        first, second = (self._gather(start[:, None] + at) for at in (before, after))
         windows = torch.lerp(first, second, share)
         windows = (
             windows * (1.0 + augmentation.scale * (2.0 * uniform() - 1.0))[:, None, None, None]
         )
-        flip = uniform() < augmentation.mirror
+        mirror = augmentation.mirror if self.skeleton.has_sides else 0.0
+        flip = uniform() < mirror
         windows = torch.where(
             flip[:, None, None, None], mirror_windows(windows, self.skeleton), windows
         )
@@ -138,6 +205,10 @@ class TrainingWindows:
             noise = torch.randn(windows[:, :past].shape, generator=generator)
             windows[:, :past] += augmentation.jitter_m * noise
         return windows
+
+
+def _offsets(clips: Sequence[np.ndarray]) -> np.ndarray:
+    return np.cumsum([0, *(len(clip) for clip in clips)])
 
 
 def synthetic_walk(seconds: float, rate_hz: float, generator: np.random.Generator) -> np.ndarray:
@@ -194,3 +265,11 @@ def synthetic_walk(seconds: float, rate_hz: float, generator: np.random.Generato
     world[..., :2] += path[:, None]
     world[..., 2] += size * (0.92 + 0.02 * np.cos(2.0 * phase))[:, None]
     return world.astype(np.float32)
+
+
+if __name__ == '__main__':
+    import sys
+
+    from training.prepare import main
+
+    sys.exit(main())

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.skeleton import H36M17
+from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.weights import file_digest, load_weights
 from training import metrics, plots, provenance
 from training.baselines import BASELINES
@@ -71,6 +71,7 @@ class Model:
     parameters: int
     window: WindowConfig
     card: Mapping[str, Any]
+    skeleton: Skeleton = H36M17
 
 
 def describe_weights(path: Path, ddim_steps: int) -> Model:
@@ -78,12 +79,9 @@ def describe_weights(path: Path, ddim_steps: int) -> Model:
     Read what a weights file says about itself.
 
     :raises WeightsError: if it cannot be read.
-    :raises ConfigError: if its skeleton is not the recordings'.
     """
     loaded = load_weights(path)
-    config, skeleton = loaded.model.config, loaded.model.skeleton
-    if skeleton.joints != H36M17.joints:
-        raise ConfigError(f'{path}: predicts {skeleton.name}; the recordings hold {H36M17.name}')
+    config = loaded.model.config
     labels = {
         'teacher': f'teacher, DDIM {ddim_steps}',
         'one_step': 'one-step teacher',
@@ -98,7 +96,27 @@ def describe_weights(path: Path, ddim_steps: int) -> Model:
         parameters=sum(p.numel() for p in loaded.model.denoiser.parameters()),
         window=config.window,
         card=loaded.card,
+        skeleton=loaded.model.skeleton,
     )
+
+
+def check_skeletons(models: Sequence[Model], files: Sequence[DataFile]) -> Skeleton:
+    """
+    Give the joints that models and recordings share.
+
+    :raises ConfigError: if a model predicts other joints than a file holds.
+    """
+    first = files[0].windows.skeleton
+    for file in files:
+        found = file.windows.skeleton
+        if found.joints != first.joints:
+            raise ConfigError(f'{file.path}: holds {found.name}, {files[0].path} {first.name}')
+    for model in models:
+        if model.skeleton.joints != first.joints:
+            raise ConfigError(
+                f'{model.path}: predicts {model.skeleton.name}; the recordings hold {first.name}'
+            )
+    return first
 
 
 def common_window(models: Sequence[Model]) -> WindowConfig:
@@ -136,7 +154,8 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     if len(set(names)) < len(names):
         raise ConfigError(f'--weights: two files of one name among {names}; rename one')
     window = common_window(models)
-    files = load_data(options.data, window, options.limit)
+    files = load_data(options.data, window, options.limit, given_skeleton(options))
+    check_skeletons(models, files)
     groups = make_groups(files)
     times_s = [(frame + 1) / window.rate_hz for frame in range(window.future_frames)]
     alternatives, neighbours = find_alternatives(files, groups)
@@ -220,7 +239,9 @@ def parser() -> argparse.ArgumentParser:
     add('--weights', type=Path, nargs='*', default=[], metavar='FILE',
         help='weights files; none: the baselines alone')  # fmt: skip
     add('--data', type=Path, nargs='+', required=True, metavar='FILE',
-        help='recordings in the cmu17 format')  # fmt: skip
+        help='stores, or recordings in the cmu17 format')  # fmt: skip
+    add('--skeleton', type=Path, metavar='FILE',
+        help='skeleton file of recordings that are no person; stores know their own')  # fmt: skip
     add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
     add('--samples', type=int, default=50, help='futures a window (default %(default)s)')
     add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
@@ -242,11 +263,21 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def given_skeleton(options: argparse.Namespace) -> Skeleton | None:
+    """
+    Read the skeleton file that was named, if any.
+
+    :raises SkeletonError: if it cannot be read.
+    """
+    return read_skeleton(options.skeleton) if options.skeleton else None
+
+
 def describe_plan(options: argparse.Namespace) -> str:
     """Say what an evaluation would do, without running a model."""
     models = [describe_weights(path, options.ddim_steps) for path in options.weights]
     window = common_window(models)
-    files = load_data(options.data, window, options.limit)
+    files = load_data(options.data, window, options.limit, given_skeleton(options))
+    check_skeletons(models, files)
     lines = [f'window: {window}']
     for group in make_groups(files):
         count = sum(len(files[i].chosen) for i in group.members)
@@ -404,7 +435,7 @@ def _predict(
             len(file.chosen),
             options.samples,
             window,
-            H36M17.num_joints,
+            file.windows.skeleton.num_joints,
             fresh=options.fresh,
         )
         kept = store.done

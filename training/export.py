@@ -15,7 +15,7 @@ import torch
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import H36M17
+from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.weights import GoldenPair, load_weights, quantize_rows, save_weights
 from training.config import preset, PRESETS
 from training.data import synthetic_walk
@@ -31,23 +31,47 @@ ROLES = ('teacher', 'one_step', 'swiftdiff')
 GOLDEN_SAMPLES = 4
 
 
+def golden_input(model: MotionModel, seed: int) -> np.ndarray:
+    """
+    Make up an observed window: a synthetic walk, or for other skeletons a swaying tree.
+
+    :returns: metres, ``(T_obs, J, 3)``.
+    """
+    window, skeleton = model.config.window, model.skeleton
+    generator = np.random.default_rng(seed)
+    if skeleton.joints == H36M17.joints:
+        seconds = (window.observed_frames + 1) / window.rate_hz
+        return synthetic_walk(seconds, window.rate_hz, generator)[: window.observed_frames]
+    return sway(skeleton, window.observed_frames, window.rate_hz, generator)
+
+
+def sway(
+    skeleton: Skeleton, frames: int, rate_hz: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Let every bone of a tree swing about where it points, ``(frames, J, 3)`` metres."""
+    time_s = np.arange(frames)[:, None] / rate_hz
+    poses = np.zeros((frames, skeleton.num_joints, 3), dtype=np.float32)
+    for child, parent in skeleton.bones:
+        length = 0.3 if skeleton.bones_m is None else skeleton.bones_m[child]
+        phase, pace = generator.uniform(0, 2 * np.pi, 3), generator.uniform(0.3, 1.0, 3)
+        bone = generator.normal(size=3) + 0.5 * np.sin(2 * np.pi * pace * time_s + phase)
+        bone *= length / np.linalg.norm(bone, axis=-1, keepdims=True)
+        poses[:, child] = poses[:, parent] + bone
+    return poses
+
+
 def golden_pair(model: MotionModel, seed: int = 7) -> GoldenPair | None:
     """
-    Make an input/output pair from a synthetic walk, in float32 on the CPU.
+    Make an input/output pair from made-up motion, in float32 on the CPU.
 
     :returns: None for a teacher, which is sampled in many steps.
     """
     if model.config.role == 'teacher':
         return None
-    window = model.config.window
-    walk = synthetic_walk(
-        (window.observed_frames + 1) / window.rate_hz,
-        window.rate_hz,
-        np.random.default_rng(seed),
-    )[: window.observed_frames]
+    observed = golden_input(model, seed)
     predictor = Predictor(model, {}, device='cpu', engine='fp32')
-    futures = predictor.predict(walk, samples=GOLDEN_SAMPLES, seed=seed).futures[0]
-    return GoldenPair(walk, futures, seed)
+    futures = predictor.predict(observed, samples=GOLDEN_SAMPLES, seed=seed).futures[0]
+    return GoldenPair(observed, futures, seed)
 
 
 def export(
@@ -149,6 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--scores', type=Path, help='JSON to put into the cards, by role')
     parser.add_argument('--random', type=Path, help='write an untrained SwiftDiff instead')
     parser.add_argument('--preset', choices=PRESETS, default='small', help='its size')
+    parser.add_argument(
+        '--skeleton', type=Path, help='skeleton file (JSON) for --random; runs carry their own'
+    )
     parser.add_argument('--dry-run', action='store_true', help='say what would be written')
     options = parser.parse_args(arguments)
     if (options.random is None) == (options.run is None or options.out is None):
@@ -160,7 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 return
             torch.manual_seed(0)
             config = preset(options.preset).swiftdiff.model
-            model = MotionModel(replace(config), H36M17)
+            skeleton = read_skeleton(options.skeleton) if options.skeleton else H36M17
+            model = MotionModel(replace(config, skeleton=skeleton.name), skeleton)
             torch.nn.init.normal_(model.denoiser.get_parameter('out.weight'), std=0.01)
             card = {'what': 'untrained weights, for trying things out'}
             save_weights(options.random, model, card, golden_pair(model))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import json
 from pathlib import Path
 import sys
@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.weights import file_digest
+from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
 from training.checkpoints import git_commit, open_run
 from training.config import as_plain, ChainConfig, override, preset, PRESETS
 from training.data import synthetic_walk, TrainingWindows
 from training.parallel import current
 from training.pool import encode_pool, EncodedPool
-from training.windows import recordings_folder
+from training.store import data_digest, is_store
+from training.windows import recordings_folder, skeleton_of
 
 STAGES = ('teacher', 'one_step', 'swiftdiff')
 
@@ -31,10 +32,12 @@ class Run:
 
     folder: Path
     data: tuple[Path, ...]
-    """Recordings in the cmu17 format; none means synthetic walks."""
+    """Stores, and recordings in the cmu17 format; none means synthetic walks."""
     device: str
     stages: tuple[str, ...]
     """What this call of a verb trains."""
+    skeleton: Skeleton | None = None
+    """Whose joints the recordings hold, where they do not say so themselves; None: a person's."""
 
 
 def parse_run(
@@ -65,11 +68,18 @@ def parse_run(
         '--data',
         nargs='+',
         type=Path,
-        help='recordings in the cmu17 format; the default is train.npz of every set in '
-        'MOTION_PREDICTOR_DATA or ../shared/data, and synthetic walks for the debug preset',
+        help='stores (python -m training.data), or recordings in the cmu17 format; the default '
+        'is train.npz of every set in MOTION_PREDICTOR_DATA or ../shared/data, and synthetic '
+        'walks for the debug preset',
     )
     parser.add_argument(
         '--run', '--run-folder', type=Path, help='run folder; the default is runs/PRESET'
+    )
+    parser.add_argument(
+        '--skeleton',
+        type=Path,
+        help='skeleton file (JSON) of recordings in the cmu17 format that are no person; '
+        'stores know their own',
     )
     parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'))
     parser.add_argument('--seed', type=int, default=0)
@@ -90,6 +100,11 @@ def parse_run(
         changes['seed'] = str(options.seed)
         chain = override(preset(options.preset), changes)
         data = _data(options)
+        skeleton = read_skeleton(options.skeleton) if options.skeleton else None
+        found = skeleton_of(data[0], skeleton) if data else skeleton or H36M17
+        if not data and found.joints != H36M17.joints:
+            raise ConfigError(f'--skeleton {options.skeleton}: needs recordings (--data)')
+        chain = for_skeleton(chain, found)
         if options.dry_run:
             print(json.dumps({'data': [str(p) for p in data], **as_plain(chain)}, indent=2))
             raise SystemExit(0)
@@ -97,10 +112,22 @@ def parse_run(
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         folder = options.run or Path('runs') / options.preset
-        run = Run(folder, data, device, tuple(options.stages))
+        run = Run(folder, data, device, tuple(options.stages), skeleton)
     except MotionPredictorError as error:
         sys.exit(f'{program}: {error}')
     return run, chain
+
+
+def for_skeleton(chain: ChainConfig, skeleton: Skeleton) -> ChainConfig:
+    """Name the skeleton in the settings of every stage's model."""
+    changes = {
+        stage: replace(
+            getattr(chain, stage),
+            model=replace(getattr(chain, stage).model, skeleton=skeleton.name),
+        )
+        for stage in STAGES
+    }
+    return replace(chain, **changes)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -112,9 +139,9 @@ def _split(text: str) -> tuple[str, str]:
 
 def _data(options: argparse.Namespace) -> tuple[Path, ...]:
     if options.data:
-        missing = [str(path) for path in options.data if not path.is_file()]
+        missing = [str(p) for p in options.data if not (p.is_file() or is_store(p))]
         if missing:
-            raise ConfigError(f'--data: no such file: {", ".join(missing)}')
+            raise ConfigError(f'--data: no such file or store: {", ".join(missing)}')
         return tuple(options.data)
     if options.preset == 'debug':
         return ()
@@ -141,7 +168,7 @@ def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
     """
     later = STAGES[STAGES.index(stage) + 1 :]
     settings = {name: value for name, value in as_plain(chain).items() if name not in later}
-    digests = {f'{path.parent.name}/{path.name}': file_digest(path) for path in run.data}
+    digests = {f'{path.parent.name}/{path.name}': data_digest(path) for path in run.data}
     with current().main_first():
         open_run(run.folder / stage, {'data': digests, **settings})
     return run.folder / stage
@@ -155,7 +182,7 @@ def training_windows(run: Run, chain: ChainConfig) -> TrainingWindows:
     """
     window = chain.teacher.model.window
     if run.data:
-        return TrainingWindows.load(run.data, window)
+        return TrainingWindows.load(run.data, window, run.skeleton)
     generator = np.random.default_rng(chain.seed)
     clips = [synthetic_walk(4.0, window.rate_hz, generator) for _ in range(12)]
     return TrainingWindows(clips, window)
@@ -189,7 +216,7 @@ def card_of(run: Run, chain: ChainConfig, what: str) -> dict[str, Any]:
         'preset': chain.preset,
         'seed': chain.seed,
         'commit': git_commit(),
-        'data': {f'{path.parent.name}/{path.name}': file_digest(path) for path in run.data}
+        'data': {f'{path.parent.name}/{path.name}': data_digest(path) for path in run.data}
         or {'synthetic walks': 'no recording was given'},
         'settings': as_plain(chain),
     }

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
-from motion_predictor.weights import file_digest
+from motion_predictor.skeleton import Skeleton
 from training import metrics
 from training.baselines import Baseline
+from training.store import data_digest
 from training.windows import load_window_set, WindowSet
 
 CHUNK = 16
@@ -99,14 +100,19 @@ class FileScores:
 
 
 def load_data(
-    paths: Sequence[Path], window: WindowConfig, limit: int | None = None
+    paths: Sequence[Path],
+    window: WindowConfig,
+    limit: int | None = None,
+    skeleton: Skeleton | None = None,
 ) -> list[DataFile]:
     """
     Load the recordings to be scored.
 
-    :param paths: files in the cmu17 format; folder and stem name the set and the split.
+    :param paths: stores, or files in the cmu17 format; folder and stem name the set and the
+        split.
     :param window: of the models.
     :param limit: score no more than this many windows of each file, spread evenly.
+    :param skeleton: whose joints files hold; Human3.6M's 17 by default.
     :raises RecordingError: if a file is not usable.
     :raises ConfigError: if two files have the same set and split, or limit is not positive.
     """
@@ -114,12 +120,12 @@ def load_data(
         raise ConfigError(f'--limit {limit}: must be at least 1')
     files: list[DataFile] = []
     for path in paths:
-        windows = load_window_set(path, window)
+        windows = load_window_set(path, window, skeleton)
         count = len(windows) if limit is None else min(limit, len(windows))
         chosen = np.unique(np.linspace(0, len(windows) - 1, count).round().astype(np.int64))
         set_name = path.resolve().parent.name
         file = DataFile(
-            path, file_digest(path), set_name, path.stem, windows, chosen, window.observed_frames
+            path, data_digest(path), set_name, path.stem, windows, chosen, window.observed_frames
         )
         if any(other.label == file.label for other in files):
             raise ConfigError(f'--data {path}: a second file for {file.label}; give each once')

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
-from motion_predictor.skeleton import H36M17
+from motion_predictor.skeleton import H36M17, Skeleton
+from training.store import is_store, MotionStore, open_store
 
 MILLIMETRES_PER_METRE = 1000.0
 STRIDE_S = 0.5
@@ -63,6 +64,7 @@ class WindowSet:
     clip: NDArray[np.int64]
     start: NDArray[np.int64]
     clips: tuple[Clip, ...]
+    skeleton: Skeleton = H36M17
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -79,23 +81,42 @@ class WindowSet:
         return [self.clips[index].subject for index in self.clip]
 
 
-def load_clips(path: Path | str) -> tuple[Clip, ...]:
+def skeleton_of(path: Path | str, skeleton: Skeleton | None = None) -> Skeleton:
     """
-    Read every clip of a recording file in the cmu17 format.
+    Tell whose joints a file of recordings or a store holds.
+
+    :param skeleton: what the user says they are: for files, which do not say it themselves.
+    :raises RecordingError: if a store says something else.
+    """
+    if not is_store(path):
+        return skeleton or H36M17
+    found = open_store(path).facts.skeleton
+    if skeleton is not None and skeleton.joints != found.joints:
+        raise RecordingError(f'{path}: holds the joints of {found.name}, not of {skeleton.name}')
+    return found
+
+
+def load_clips(path: Path | str, skeleton: Skeleton | None = None) -> tuple[Clip, ...]:
+    """
+    Read every clip of a store (see :mod:`training.store`), or of a file in the cmu17 format.
 
     The format is an npz without pickled objects: ``positions`` (frames, 17, 3) in whole
     millimetres, all clips one after another; ``offsets`` (clips + 1), clip i being
     ``positions[offsets[i]:offsets[i + 1]]``; ``names``, ``subjects`` and ``actions`` (clips);
     ``fps``, a number.
 
-    :param path: the npz file.
+    :param path: the npz file, or the store's folder.
+    :param skeleton: whose joints a file holds; Human3.6M's 17 by default.
     :returns: the clips at the file's own rate, world positions in metres.
     :raises RecordingError: if the file is missing, damaged or not of this format.
     """
     path = Path(path)
+    skeleton = skeleton_of(path, skeleton)
+    if is_store(path):
+        return _clips_of(open_store(path))
     arrays = _read_arrays(path)
     positions, offsets, fps = arrays['positions'], arrays['offsets'], arrays['fps']
-    joints = H36M17.num_joints
+    joints = skeleton.num_joints
     if positions.ndim != 3 or positions.shape[1:] != (joints, 3):
         raise RecordingError(
             f'{path}: positions: expected (frames, {joints}, 3), got {positions.shape}'
@@ -187,24 +208,42 @@ def resample(poses: NDArray[np.float32], from_hz: float, to_hz: float) -> NDArra
     return result.astype(np.float32)
 
 
-def load_window_set(path: Path | str, window: WindowConfig) -> WindowSet:
-    """
-    Cut a recording file into its evaluation windows: one every half second inside a clip.
+def _clips_of(store: MotionStore) -> tuple[Clip, ...]:
+    rate_hz = store.facts.rate_hz
+    return tuple(
+        Clip(clip.name, clip.subject, clip.action, positions, rate_hz) for clip, positions in store
+    )
 
-    :param path: a file in the cmu17 format, see :func:`load_clips`.
+
+def load_window_set(
+    path: Path | str, window: WindowConfig, skeleton: Skeleton | None = None
+) -> WindowSet:
+    """
+    Cut recordings into their evaluation windows: one every half second inside a clip.
+
+    A store may say otherwise, where its data set has a protocol of its own.
+
+    :param path: a store, or a file in the cmu17 format; see :func:`load_clips`.
     :param window: rate and lengths of the windows.
+    :param skeleton: whose joints a file holds.
     :returns: the windows, in world metres at ``window.rate_hz``.
     :raises RecordingError: if the file is not usable, or no clip is as long as a window.
     """
-    clips = load_clips(path)
-    stride = max(1, round(STRIDE_S * window.rate_hz))
+    clips = load_clips(path, skeleton)
     length = window.total_frames
+    stride_s: float | None = STRIDE_S
+    begin_s = 0.0
+    if is_store(path):
+        facts = open_store(path).facts
+        stride_s, begin_s = facts.stride_s, facts.start_s
+    stride = length if stride_s is None else max(1, round(stride_s * window.rate_hz))
+    first = round(begin_s * window.rate_hz)
     poses: list[NDArray[np.float32]] = []
     owners: list[int] = []
     starts: list[int] = []
     for index, clip in enumerate(clips):
         even = resample(clip.positions, clip.rate_hz, window.rate_hz)
-        for start in range(0, len(even) - length + 1, stride):
+        for start in range(first, len(even) - length + 1, stride):
             end = start + length
             poses.append(even[start:end])
             owners.append(index)
@@ -220,6 +259,7 @@ def load_window_set(path: Path | str, window: WindowConfig) -> WindowSet:
         clip=np.array(owners, dtype=np.int64),
         start=np.array(starts, dtype=np.int64),
         clips=clips,
+        skeleton=skeleton_of(path, skeleton),
     )
 
 

@@ -1,0 +1,146 @@
+"""Recorded skeleton topics become stores: whole stretches, at an even rate, level."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from random_models import walking
+
+pytest.importorskip('rosbags')
+
+from rosbags.rosbag2 import StoragePlugin, Writer
+from test_rosbags import BEGAN_NS, pose_array, STORE
+
+from motion_predictor.errors import RecordingError
+from motion_predictor.layouts import LAYOUTS
+from training.prepare import main
+from training.sources import load_at, read_bags
+from training.store import open_store
+
+STEP_NS = 33_333_333
+
+
+def write_bag(path: Path, frames: np.ndarray, *, rough: bool = False) -> Path:
+    """One person, 30 Hz; rough: the tracker's messages come unevenly."""
+    generator = np.random.default_rng(0)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        kind = 'geometry_msgs/msg/PoseArray'
+        connection = writer.add_connection('/skeleton', kind, typestore=STORE)
+        for number, pose in enumerate(frames):
+            stamp = BEGAN_NS + number * STEP_NS
+            stamp += int(generator.integers(-5_000_000, 5_000_000)) if rough else 0
+            message = pose_array(stamp, {0: pose})
+            writer.write(connection, stamp, STORE.serialize_cdr(message, kind))
+    return path
+
+
+def test_a_recorded_topic_becomes_a_store_at_the_models_rate(tmp_path: Path) -> None:
+    walk = walking(180, rate_hz=30.0)
+    bag = write_bag(tmp_path / 'lab', walk)
+    assert main(['prepare', 'rosbag', str(bag), '--out', str(tmp_path), '--quiet']) == 0
+    store = open_store(tmp_path / 'rosbag' / 'train')
+    assert store.facts.rate_hz == 50.0
+    assert store.facts.source_rate_hz == pytest.approx((30.0,), abs=0.01)
+    assert [clip.subject for clip in store.clips] == ['lab/0']
+    expected, found = walking(300)[50:250], store.positions[50:250]
+    moved = found[0, 0] - expected[0, 0]  # the walker's path begins after its first step
+    np.testing.assert_allclose(found - moved, expected, atol=0.01)
+
+
+def test_a_long_gap_ends_a_clip_and_a_short_one_is_filled(tmp_path: Path) -> None:
+    walk = walking(200, rate_hz=30.0)
+    walk[60:63, 5] = np.nan  # a tenth of a second
+    walk[120:140, 5] = 0.0  # two thirds
+    source = read_bags([write_bag(tmp_path / 'lab', walk)])
+    assert len(source.clips) == 2
+    assert 'joints unseen for too long left out' in source.remarks[0]
+    first, rate_hz = source.clips[0].load()
+    assert rate_hz == pytest.approx(30.0, abs=0.01)
+    assert len(first) == 120
+    assert np.isfinite(first).all()
+    whole = walking(200, rate_hz=30.0)
+    assert np.abs(first[60:63, 5] - whole[60:63, 5]).max() < 0.05
+
+
+def test_uneven_stamps_are_placed_where_they_belong(tmp_path: Path) -> None:
+    walk = np.zeros((150, 17, 3)) + walking(1)[0]
+    generator = np.random.default_rng(0)  # as the writer draws
+    late_s = [int(generator.integers(-5_000_000, 5_000_000)) * 1e-9 for _ in range(150)]
+    time_s = np.arange(150) * STEP_NS * 1e-9 + np.array(late_s)
+    walk[..., 0] += time_s[:, None]  # 1 m/s along x
+    source = read_bags([write_bag(tmp_path / 'lab', walk, rough=True)])
+    positions, _ = load_at(source.clips[0], 50.0)
+    speed = np.diff(positions[10:-10, :, 0], axis=0) * 50.0
+    np.testing.assert_allclose(speed, 1.0, atol=0.02)
+
+
+def test_layout_units_and_rotation_are_those_of_the_node(tmp_path: Path) -> None:
+    walk = walking(90, rate_hz=30.0).astype(np.float64)
+    optical = np.stack([-walk[..., 1], -walk[..., 2], walk[..., 0]], axis=-1) * 1000.0
+    bag = write_bag(tmp_path / 'camera', optical)
+    turn = ['--rotation', '-1.5707963', '0', '-1.5707963']
+    words = ['prepare', 'rosbag', str(bag), '--out', str(tmp_path), '--units-scale', '0.001']
+    assert main([*words, *turn, '--quiet']) == 0
+    store = open_store(tmp_path / 'rosbag' / 'train')
+    np.testing.assert_allclose(store.positions[0], walk[0], atol=1e-3)
+    k4a = np.zeros((90, 32, 3)) + np.arange(32)[:, None] * 0.01 + 1.0
+    k4a[..., 0] += np.linspace(0.0, 1.0, 90)[:, None]
+    source = read_bags([write_bag(tmp_path / 'k4a', k4a)], layout='k4a32')
+    expected, _ = LAYOUTS['k4a32'].to_model(k4a[:1])
+    np.testing.assert_allclose(source.clips[0].load()[0][:1], expected, atol=1e-5)
+
+
+def test_a_robots_topic_is_taken_as_it_is_and_its_base_may_be_at_the_origin(
+    tmp_path: Path,
+) -> None:
+    arm = {
+        'name': 'arm',
+        'joints': ['base', 'elbow', 'tool'],
+        'parents': {'elbow': 'base', 'tool': 'elbow'},
+        'zero_is_missing': False,
+    }
+    (tmp_path / 'arm.json').write_text(json.dumps(arm))
+    time_s = np.arange(90)[:, None] / 30.0
+    frames = np.zeros((90, 3, 3))
+    frames[:, 1] = [0.0, 0.0, 0.5]
+    frames[:, 2] = frames[:, 1] + np.concatenate([np.cos(time_s), np.sin(time_s), 0 * time_s], 1)
+    bag = write_bag(tmp_path / 'robot', frames)
+    words = ['prepare', 'rosbag', str(bag), '--out', str(tmp_path), '--quiet']
+    words += ['--skeleton', str(tmp_path / 'arm.json')]
+    assert main([*words, '--layout', 'identity']) == 0
+    store = open_store(tmp_path / 'rosbag' / 'train')
+    assert store.facts.skeleton.joints == ('base', 'elbow', 'tool')
+    assert not store.positions[:, 0].any()
+
+
+@pytest.mark.parametrize(
+    'options,message',
+    [
+        ({'topic': '/other'}, "topic='/other' does not name one"),
+        ({'layout': 'k4a32'}, 'does not hold whole people of 32 joints'),
+        ({'layout': 'nothing'}, "layout 'nothing' is not known"),
+    ],
+)
+def test_bags_that_do_not_hold_what_was_asked_for_are_refused(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    bag = write_bag(tmp_path / 'lab', walking(60, rate_hz=30.0))
+    with pytest.raises(Exception, match=message):
+        read_bags([bag], **options)
+
+
+def test_a_bag_with_nobody_whole_or_none_at_all_is_refused(tmp_path: Path, capsys: Any) -> None:
+    walk = walking(60, rate_hz=30.0)
+    walk[:, 3] = np.nan
+    bag = write_bag(tmp_path / 'lab', walk)
+    with pytest.raises(RecordingError, match='nobody is seen whole for a second'):
+        read_bags([bag])
+    assert main(['prepare', 'rosbag', str(tmp_path / 'absent'), '--out', str(tmp_path)]) == 2
+    assert 'no such bag' in capsys.readouterr().err
+    words = ['prepare', 'rosbag', str(bag), '--out', str(tmp_path), '--rotation', '1', '2']
+    assert main(words) == 2
+    assert 'must be roll pitch yaw' in capsys.readouterr().err
