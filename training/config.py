@@ -92,18 +92,26 @@ class SwiftDiffConfig:
     """Weight of the mean square distance to that output, in square metres a frame."""
     real: float = 0.0
     """Weight of the best sample's distance from the real future, in metres; 0 is the paper."""
+    spread: float = 0.0
+    """Weight of the energy score of the matched samples against the real future: it draws them
+    towards it and apart from each other as far as the data say (Gneiting and Raftery, 2007)."""
     root: float = 0.5
-    """Weight of the root's path beside the pose, in both terms."""
+    """Weight of the root's path beside the pose, in all terms."""
     frame_stride: int = 4
-    """Both terms look at every so many future frames, the last one always among them."""
+    """The terms look at every so many future frames, the last one always among them."""
+    start: str = ''
+    """Weights file of a student to go on from instead of random weights; a smaller mixer is grown
+    into the size wanted, giving the same futures at first (Net2Net, arXiv 1511.05641)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.matched <= self.samples:
             raise ConfigError(f'matched={self.matched}: must lie in 1..{self.samples} (samples)')
-        if min(self.match, self.real, self.root) < 0.0:
-            raise ConfigError(
-                f'match={self.match}, real={self.real}, root={self.root}: must not be negative'
-            )
+        weights = {name: getattr(self, name) for name in ('match', 'real', 'spread', 'root')}
+        if min(weights.values()) < 0.0:
+            found = ', '.join(f'{name}={value}' for name, value in weights.items())
+            raise ConfigError(f'{found}: must not be negative')
+        if self.spread > 0.0 and self.matched < 2:
+            raise ConfigError(f'matched={self.matched}: spread compares two samples or more')
         if self.frame_stride < 1:
             raise ConfigError(f'frame_stride={self.frame_stride}: must be at least 1')
 
@@ -169,7 +177,15 @@ def _debug() -> ChainConfig:
 def _small() -> ChainConfig:
     size = DenoiserConfig(architecture='transfusion', width=128, depth=5, heads=4, dropout=0.0)
     model = ModelConfig(role='teacher', denoiser=size)
-    mixer = DenoiserConfig(architecture='mixer', width=192, depth=6, hidden_ratio=1.0, dropout=0.0)
+    flat = DenoiserConfig(
+        architecture='flat',
+        width=256,
+        depth=3,
+        hidden_ratio=1.0,
+        dropout=0.0,
+        condition_width=384,
+        condition_depth=2,
+    )
     return ChainConfig(
         preset='small',
         pool=1 << 17,
@@ -185,11 +201,13 @@ def _small() -> ChainConfig:
             pairs=49_152,
         ),
         swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
-            optim=OptimConfig(steps=2_600, batch=80, learning_rate=1e-3, compile=True),
+            model=replace(model, role='swiftdiff', denoiser=flat, prediction='x0', join_s=0.3),
+            optim=OptimConfig(steps=24_000, batch=64, learning_rate=2e-3, compile=True),
             samples=20,
-            matched=3,
+            matched=4,
+            match=0.5,
             real=1.0,
+            spread=0.5,
         ),
     )
 

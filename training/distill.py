@@ -20,7 +20,13 @@ from motion_predictor.weights import load_weights, save_weights
 from training.config import ChainConfig, SwiftDiffConfig
 from training.diffusion import ddim
 from training.fitting import fit
-from training.losses import best_of_samples, coefficient_weights, displacement_errors
+from training.growth import grown
+from training.losses import (
+    best_of_samples,
+    coefficient_weights,
+    displacement_errors,
+    energy_score,
+)
 from training.parallel import current, join, Shard, WHOLE
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_of, Run
@@ -149,7 +155,10 @@ def distil_swiftdiff(
     folder = open_stage(run, chain, 'swiftdiff')
     torch.manual_seed(chain.seed + 2)
     whitening = pool.state_whitening, pool.condition_whitening
-    student = MotionModel(config.model, pool.skeleton, *whitening).to(run.device)
+    student = MotionModel(config.model, pool.skeleton, *whitening)
+    if config.start:
+        begin_from(student, load_weights(config.start).model, config.start)
+    student.to(run.device)
     one_step = one_step.to(run.device).eval().requires_grad_(False)
     losses = SwiftDiffLoss(config, student, one_step, pool)
     student.denoiser = fit(
@@ -166,6 +175,28 @@ def distil_swiftdiff(
         save_weights(run.folder / 'swiftdiff.safetensors', student, card)
     current().wait()
     return student
+
+
+def begin_from(student: MotionModel, earlier: MotionModel, name: str) -> None:
+    """
+    Give a student the network of an earlier one, grown where it is to be larger.
+
+    :param student: changed.
+    :param earlier: with the same joints, window and whitening.
+    :param name: of the earlier one, for messages.
+    :raises ConfigError: if the two do not belong together.
+    """
+    for statistic in ('state_mean', 'state_scale', 'condition_mean', 'condition_scale'):
+        mine, theirs = getattr(student, statistic), getattr(earlier, statistic)
+        if mine.shape != theirs.shape or not torch.allclose(mine, theirs, rtol=1e-4, atol=1e-6):
+            raise ConfigError(
+                f'swiftdiff.start={name}: its {statistic} is not that of this training data; '
+                f'start from weights trained on the same recordings with the same pool and seed'
+            )
+    network = earlier.denoiser.requires_grad_(True)
+    if earlier.config.denoiser != student.config.denoiser:
+        network = grown(network, earlier.config, student.config)
+    student.denoiser.load_state_dict(network.state_dict())
 
 
 class SwiftDiffLoss:
@@ -218,6 +249,12 @@ class SwiftDiffLoss:
             target = self.one_step.one_step(noise[:, : config.matched], condition)
         match = self._square(matched - target).mean()
         terms = {'match': match, 'loss': config.match * match}
+        if config.spread > 0.0:
+            features = self._features(matched)
+            to_real = self._distance(matched - real[:, None])
+            pairs = self._of_features(features[:, :, None] - features[:, None])
+            terms['spread'] = energy_score(to_real, pairs)
+            terms['loss'] = terms['loss'] + config.spread * terms['spread']
         if config.real > 0.0:
             closest = best_of_samples(self._distance(x_0[:, config.matched :] - real[:, None]))
             terms['real'] = closest
@@ -235,7 +272,10 @@ class SwiftDiffLoss:
             return self.to_frames @ (difference * self.scale)  # (B, S, frames, D), metres
 
     def _distance(self, difference: Tensor) -> Tensor:
-        pose, root = displacement_errors(self._features(difference))
+        return self._of_features(self._features(difference))
+
+    def _of_features(self, difference: Tensor) -> Tensor:
+        pose, root = displacement_errors(difference)
         return pose + self.config.root * root
 
     def _square(self, difference: Tensor) -> Tensor:

@@ -42,3 +42,19 @@ def displacement_errors(difference: Tensor, root_channels: int = 3) -> tuple[Ten
         norm = torch.sqrt(part.square().sum(dim=-1) + 1e-8)  # (..., T_fut)
         errors.append(0.7 * norm.mean(dim=-1) + 0.3 * norm[..., -1])
     return errors[0], errors[1]
+
+
+def energy_score(to_real: Tensor, to_each_other: Tensor) -> Tensor:
+    """
+    Score samples as a distribution: distance to the real future less half of that to each other.
+
+    The unbiased estimate of Gneiting and Raftery (JASA 2007, equation 22): in expectation it is
+    least when samples are distributed as the real futures are.
+
+    :param to_real: distance of every sample from the real future, ``(B, S)``.
+    :param to_each_other: distances of the samples, zero on the diagonal, ``(B, S, S)``; S >= 2.
+    :returns: mean over windows, a scalar.
+    """
+    samples = to_real.shape[1]
+    pairs = to_each_other.sum(dim=(1, 2)) / (samples * (samples - 1))
+    return (to_real.mean(dim=1) - 0.5 * pairs).mean()

@@ -1,0 +1,75 @@
+"""Growing a trained mixer: the same output at first, then more that can learn."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from random_models import random_model, save_random
+import torch
+
+from motion_predictor.config import DenoiserConfig, ModelConfig
+from motion_predictor.denoiser import build_denoiser
+from motion_predictor.errors import ConfigError
+from motion_predictor.model import MotionModel
+from motion_predictor.weights import load_weights
+from training.distill import begin_from
+from training.growth import grown
+
+
+def larger(config: ModelConfig, **sizes: int) -> ModelConfig:
+    return replace(config, denoiser=replace(config.denoiser, **sizes))
+
+
+@pytest.mark.parametrize('width,depth', [(16, 2), (32, 2), (48, 5), (16, 7)])
+def test_a_grown_mixer_gives_what_the_small_one_gave(width: int, depth: int) -> None:
+    model = random_model('swiftdiff')
+    new = larger(model.config, width=width, depth=depth)
+    network = grown(model.denoiser, model.config, new).eval()
+    x, condition = torch.randn(6, 20, 51), torch.randn(3, 12, 51)
+    torch.testing.assert_close(
+        network(x, condition), model.denoiser(x, condition), rtol=1e-4, atol=1e-4
+    )
+    expected = sum(p.numel() for p in build_denoiser(new, 17).parameters())
+    assert sum(p.numel() for p in network.parameters()) == expected
+
+
+def test_copies_of_a_channel_part_when_trained() -> None:
+    model = random_model('swiftdiff')
+    network = grown(model.denoiser, model.config, larger(model.config, width=32)).eval()
+    network(torch.randn(6, 20, 51), torch.randn(3, 12, 51)).square().mean().backward()
+    gradient = network.get_parameter('blocks.1.channels_out.weight').grad
+    assert gradient is not None
+    assert (gradient[:16] - gradient[16:]).abs().max() > 1e-6
+
+
+def test_what_cannot_be_grown_is_refused() -> None:
+    model = random_model('swiftdiff')
+    for new, what in (
+        (larger(model.config, width=24), 'multiple of 16'),
+        (larger(model.config, depth=1), 'must be 2 at least'),
+    ):
+        with pytest.raises(ConfigError, match=what):
+            grown(model.denoiser, model.config, new)
+    flat = random_model('swiftdiff', architecture='flat')
+    with pytest.raises(ConfigError, match='only a mixer'):
+        grown(flat.denoiser, flat.config, flat.config)
+
+
+def test_a_student_goes_on_from_weights_of_the_same_data_alone(tmp_path: Path) -> None:
+    earlier = load_weights(save_random(tmp_path / 'small.safetensors')).model
+    size = DenoiserConfig(
+        architecture='mixer', width=32, depth=3, heads=2, hidden_ratio=1.0, condition_width=16
+    )
+    student = MotionModel(replace(earlier.config, denoiser=size), earlier.skeleton)
+    student.load_state_dict(
+        {k: v for k, v in earlier.state_dict().items() if not k.startswith('denoiser.')},
+        strict=False,
+    )
+    begin_from(student.eval(), earlier, 'small')
+    x, condition = torch.randn(2, 20, 51), torch.randn(1, 12, 51)
+    torch.testing.assert_close(
+        student.denoiser(x, condition), earlier.denoiser(x, condition), rtol=1e-4, atol=1e-4
+    )
+    student.state_scale.mul_(1.1)
+    with pytest.raises(ConfigError, match='state_scale'):
+        begin_from(student, earlier, 'small')
