@@ -93,8 +93,10 @@ class SwiftDiffConfig:
     real: float = 0.0
     """Weight of the best sample's distance from the real future, in metres; 0 is the paper."""
     spread: float = 0.0
-    """Weight of the energy score of the matched samples against the real future: it draws them
-    towards it and apart from each other as far as the data say (Gneiting and Raftery, 2007)."""
+    """Weight of the energy score of some samples against the real future: it draws them towards
+    it and apart from each other as far as the data say (Gneiting and Raftery, 2007)."""
+    spread_samples: int = 4
+    """How many samples that is; the matched ones are among them."""
     root: float = 0.5
     """Weight of the root's path beside the pose, in all terms."""
     frame_stride: int = 4
@@ -110,8 +112,10 @@ class SwiftDiffConfig:
         if min(weights.values()) < 0.0:
             found = ', '.join(f'{name}={value}' for name, value in weights.items())
             raise ConfigError(f'{found}: must not be negative')
-        if self.spread > 0.0 and self.matched < 2:
-            raise ConfigError(f'matched={self.matched}: spread compares two samples or more')
+        if self.spread > 0.0 and not 2 <= self.spread_samples <= self.samples:
+            raise ConfigError(
+                f'spread_samples={self.spread_samples}: must lie in 2..{self.samples} (samples)'
+            )
         if self.frame_stride < 1:
             raise ConfigError(f'frame_stride={self.frame_stride}: must be at least 1')
 
@@ -202,9 +206,9 @@ def _small() -> ChainConfig:
         ),
         swiftdiff=SwiftDiffConfig(
             model=replace(model, role='swiftdiff', denoiser=flat, prediction='x0', join_s=0.3),
-            optim=OptimConfig(steps=24_000, batch=64, learning_rate=2e-3, compile=True),
+            optim=OptimConfig(steps=20_000, batch=64, learning_rate=2e-3),
             samples=20,
-            matched=4,
+            matched=1,
             match=0.5,
             real=1.0,
             spread=0.5,

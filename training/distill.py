@@ -235,7 +235,8 @@ class SwiftDiffLoss:
         noise = torch.randn(shape, generator=generator, device=device)
         chosen, noise = shard.of(chosen), shard.of(noise)
         real, condition = pool.state[chosen], pool.condition[chosen]
-        kept = noise[:, : config.matched]
+        near = max(config.matched, config.spread_samples if config.spread > 0.0 else 0)
+        kept = noise[:, :near]
         if config.real > 0.0:
             with torch.no_grad():
                 tried = self._x_0(network, noise, condition)
@@ -250,13 +251,14 @@ class SwiftDiffLoss:
         match = self._square(matched - target).mean()
         terms = {'match': match, 'loss': config.match * match}
         if config.spread > 0.0:
-            features = self._features(matched)
-            to_real = self._distance(matched - real[:, None])
+            drawn = x_0[:, : config.spread_samples]
+            features = self._features(drawn)
+            to_real = self._distance(drawn - real[:, None])
             pairs = self._of_features(features[:, :, None] - features[:, None])
             terms['spread'] = energy_score(to_real, pairs)
             terms['loss'] = terms['loss'] + config.spread * terms['spread']
         if config.real > 0.0:
-            closest = best_of_samples(self._distance(x_0[:, config.matched :] - real[:, None]))
+            closest = best_of_samples(self._distance(x_0[:, near:] - real[:, None]))
             terms['real'] = closest
             terms['loss'] = terms['loss'] + config.real * closest
         return terms
