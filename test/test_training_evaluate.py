@@ -217,6 +217,49 @@ def test_a_second_run_reuses_the_futures(
     assert first['rows'] == second['rows']
 
 
+def test_rows_of_the_same_weights_data_and_settings_are_taken_over(
+    tmp_path: Path, weights: list[Path], recordings: list[Path]
+) -> None:
+    first = run(tmp_path, weights[:2], recordings)
+    kept = tmp_path / 'kept.json'
+    kept.write_text(json.dumps(first))
+    elsewhere = ('--runs', str(tmp_path / 'other'), '--take-over', str(kept))
+    second = run(tmp_path, weights, recordings, *elsewhere)
+    assert [r['model'] for r in second['rows']].count('teacher') == 3
+    for model in ('teacher', 'one_step'):
+        old, new = row_of(first, model, 'both'), row_of(second, model, 'both')
+        assert new['pose'] == old['pose']
+        assert new['taken_over_from'] == first['commit']
+    student, teacher = row_of(second, 'swiftdiff', 'both'), row_of(second, 'teacher', 'both')
+    assert 'taken_over_from' not in student
+    expected = student['pose']['ade'] / teacher['pose']['ade']
+    assert student['against']['pose.ade']['ratio'] == pytest.approx(expected, abs=1e-4)
+    assert student['against']['pose.ade']['interval95'] is None
+    stores = list((tmp_path / 'other').iterdir())
+    assert len(stores) == 2  # the student's alone, one a file
+    page = results.evaluation_section(second, tmp_path, tmp_path / 'page.md')
+    assert 'taken over from the evaluation at commit' in page
+    order = list(dict.fromkeys(row['model'] for row in second['rows']))
+    assert order[-3:] == ['teacher', 'one_step', 'swiftdiff']
+
+
+def test_nothing_is_taken_over_from_other_settings_data_or_weights(
+    tmp_path: Path, weights: list[Path], recordings: list[Path]
+) -> None:
+    kept = tmp_path / 'kept.json'
+    kept.write_text(json.dumps(run(tmp_path, weights[1:2], recordings)))
+    take = ('--take-over', str(kept))
+    for changed, data in ((('--samples', '5'), recordings), ((), recordings[:1])):
+        again = run(tmp_path, weights[1:2], data, *take, *changed)
+        assert not any('taken_over_from' in row for row in again['rows'])
+    save_random(weights[1], 'one_step', 99)
+    again = run(tmp_path, weights[1:2], recordings, *take)
+    assert not any('taken_over_from' in row for row in again['rows'])
+    kept.write_text('{}')
+    with pytest.raises(AssertionError):
+        run(tmp_path, weights[1:2], recordings, *take)
+
+
 def test_limit_spreads_the_windows_and_keeps_all_multimodal_futures(
     tmp_path: Path, recordings: list[Path]
 ) -> None:

@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+import json
 from pathlib import Path
 import sys
 import time
@@ -32,6 +33,7 @@ from training.scoring import (
     Alternatives,
     baseline_futures,
     compare_with,
+    COMPARED,
     DataFile,
     FileScores,
     find_alternatives,
@@ -40,6 +42,7 @@ from training.scoring import (
     group_values,
     load_data,
     make_groups,
+    rounded,
     score_file,
     summarise,
 )
@@ -202,7 +205,14 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
         futures = [baseline_futures(baseline, file, window) for file in files]
         scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
         facts_of_models.append({'model': name, 'label': label, 'role': 'baseline', 'samples': 1})
+    taken: dict[str, dict[str, Any]] = {}
     for model in models:
+        found = earlier_rows(result, options.take_over, model) if options.take_over else None
+        if found is not None:
+            facts_of_models.append(found[0])
+            taken[model.name] = {'role': model.role, 'rows': found[1]}
+            rows.extend(found[1].values())
+            continue
         futures, facts = _predict(model, files, window, options, code['commit'])
         scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
         facts_of_models.append(facts)
@@ -223,8 +233,66 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
                     group_values(group, teacher_scores),
                     group_clusters(group, files),
                 )
+            elif not teachers and model.role in ('one_step', 'swiftdiff'):
+                for name, earlier in taken.items():
+                    if earlier['role'] == 'teacher':
+                        theirs = earlier['rows'][group.label]
+                        row['against'] = ratios_of_means(name, row, theirs)
             rows.append(row)
+    order = [*BASELINES, *names]
+    rows.sort(key=lambda row: order.index(row['model']))  # as given, taken over or not
+    facts_of_models.sort(key=lambda facts: order.index(facts['model']))
     return result
+
+
+def earlier_rows(
+    result: Mapping[str, Any], path: Path, model: Model
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]] | None:
+    """
+    Find what an earlier evaluation measured of the same weights, on the same data, the same way.
+
+    :param result: this evaluation so far: its settings and data.
+    :param path: the JSON of the earlier one.
+    :param model: looked up by the digest of its file.
+    :returns: the model's facts with the commits of the earlier run, and its rows by group; None
+        where anything that the figures depend on differs.
+    :raises ConfigError: if the file holds no evaluation.
+    """
+    try:
+        old = json.loads(path.read_text(encoding='utf-8'))
+        if old['format'] != FORMAT or old['version'] != VERSION:
+            raise ValueError(f'format {old["format"]!r}, version {old["version"]!r}')
+        facts = next((m for m in old['models'] if m.get('sha256') == model.sha256), None)
+        same_data = [d['sha256'] for d in old['data']] == [d['sha256'] for d in result['data']]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f'--take-over {path}: no evaluation of this release: {error}') from None
+    if facts is None or not same_data or old['settings'] != result['settings']:
+        return None
+    rows = {
+        f'{row["set"]}/{row["split"]}': {**row, 'model': model.name, 'label': model.label}
+        for row in old['rows']
+        if row['model'] == facts['model']
+    }
+    for row in rows.values():
+        row['taken_over_from'] = row.get('taken_over_from', old['commit'])
+        row.pop('against', None)
+    return {**facts, 'model': model.name, 'label': model.label}, rows
+
+
+def ratios_of_means(
+    reference: str, row: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """
+    Give the ratios of mean errors to those of a row that was taken over.
+
+    Its windows' own errors are not known any more, so that there is no interval.
+    """
+    found: dict[str, Any] = {'model': reference}
+    for name in COMPARED:
+        part, measure = name.split('.')
+        ratio = rounded(row[part][measure] / theirs[part][measure])
+        found[name] = {'ratio': ratio, 'interval95': None}
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -257,6 +325,9 @@ def parser() -> argparse.ArgumentParser:
     add('--plots', type=Path, metavar='DIR', help='draw the error over the horizon into DIR')
     add('--runs', type=Path, default=Path('runs/evaluate'), metavar='DIR',
         help='predicted futures are kept here (default %(default)s)')  # fmt: skip
+    add('--take-over', type=Path, metavar='JSON',
+        help='rows of the same weights, data and settings from this earlier evaluation, instead '
+             'of predicting again')  # fmt: skip
     add('--fresh', action='store_true', help='predict again what the run folder already holds')
     add('--dry-run', action='store_true', help='say what would be done, and how much')
     add('--quiet', action='store_true', help='no progress bars')

@@ -17,6 +17,7 @@ from typing import Any
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training import benchmark, evaluate, plots, provenance
+from training.scoring import COMPARED
 
 SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
 
@@ -297,7 +298,17 @@ def _models_table(result: Mapping[str, Any]) -> str:
     if not rows:
         return 'Baselines alone: no weights were given.'
     head = ['model', 'weights', 'SHA-256', 'parameters', 'engine', 'predicted at commit']
-    return markdown_table([*head, 'prediction took'], rows)
+    table = markdown_table([*head, 'prediction took'], rows)
+    older = {
+        row['model']: row['taken_over_from'] for row in result['rows'] if 'taken_over_from' in row
+    }
+    for model, commit in older.items():
+        table += (
+            f'\n\nThe rows of `{model}` are taken over from the evaluation at commit '
+            f'`{str(commit)[:12]}`: same weights, data and settings. Ratios to them have no '
+            'interval.'
+        )
+    return table
 
 
 def _pose_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -345,7 +356,7 @@ def _with_interval(row: Mapping[str, Any], part: str, name: str) -> str:
 
 
 def _ratio_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde', 'world.ade', 'world.fde')
+    names = COMPARED
     head = ['error over that of the teacher']
     head += [f'{part} {measure.upper()}' for part, measure in (n.split('.') for n in names)]
     body: list[list[str]] = []
@@ -355,8 +366,11 @@ def _ratio_table(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [f'{plots.shown_name(row)} / {row["against"]["model"]}']
         for name in names:
             found = row['against'][name]
-            low, high = found['interval95']
-            cells.append(f'{found["ratio"]:.3f} ({low:.3f} to {high:.3f})')
+            text = f'{found["ratio"]:.3f}'
+            if found['interval95'] is not None:
+                low, high = found['interval95']
+                text += f' ({low:.3f} to {high:.3f})'
+            cells.append(text)
         body.append(cells)
     return markdown_table(head, body)
 

@@ -320,6 +320,10 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+COMPARED = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde', 'world.ade', 'world.fde')
+"""Errors that are set against another model's."""
+
+
 def compare_with(
     reference: str,
     values: Mapping[str, NDArray[np.float64]],
@@ -328,7 +332,7 @@ def compare_with(
 ) -> dict[str, Any]:
     """Give the ratios of mean errors to another model's on the same windows, with intervals."""
     found: dict[str, Any] = {'model': reference}
-    for name in ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde', 'world.ade', 'world.fde'):
+    for name in COMPARED:
         low, high = bootstrap_interval(values[name], against[name], clusters)
         found[name] = {
             'ratio': rounded(values[name].mean() / against[name].mean()),
