@@ -23,6 +23,7 @@ setup(
         'amass': ['smplx'],
         'test': ['hypothesis', 'pytest'],
         'replay': ['rosbags'],
+        'view': ['rerun-sdk'],
         'training': ['matplotlib', 'scipy', 'tensorboard', 'tqdm'],
     },
     data_files=[

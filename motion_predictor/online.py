@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _NS = 1e-9
 _MAX_HELD = 64
+_MAX_LEFT_BEHIND = 16
 _FAR_FROM_ORIGIN_M = 100.0  # float32 would lose hundredths of a millimetre from here on
 _MAX_SPEED_M_S = 10.0  # of most joints at once; who is further off is somebody else
 _MAX_ERROR_M = 0.3  # a tracker's own, on top of that
@@ -221,6 +222,8 @@ class OnlineCounters:
     persons_reassociated: int = 0
     persons_replaced: int = 0
     """An id went on elsewhere: it was given to somebody else, who begins anew."""
+    persons_switched: int = 0
+    """Of those replaced: they took over the history that another id had left there."""
     observations_elsewhere: int = 0
     """Dropped, since nobody moves so far in the time."""
     snapshots: int = 0
@@ -312,6 +315,8 @@ class OnlinePredictor:
         self._persons: dict[str, _Person] = {}
         self._held: dict[str, list[tuple[Observation, int | None]]] = {}
         self._departed: list[str] = []
+        self._left_behind: list[_Person] = []
+        """Whose ids went on elsewhere: another id may go on here (two were switched)."""
         self._frame_id = ''
         self._newest: dict[str, int] = {}
         """Newest stamp by source, of people and of empty messages."""
@@ -552,6 +557,7 @@ class OnlinePredictor:
             self._held.pop(source, None)
         for name in [name for name, person in self._persons.items() if person.source in gone]:
             self._drop(name)
+        self._left_behind = [each for each in self._left_behind if each.source not in gone]
         self._news = True
 
     def _store(self, observation: Observation, now_ns: int | None) -> ObserveOutcome:
@@ -564,6 +570,7 @@ class OnlinePredictor:
                 person.was_elsewhere = True
                 return ObserveOutcome.ELSEWHERE
             self._counters.persons_replaced += 1
+            self._left_behind = [*self._left_behind[1 - _MAX_LEFT_BEHIND :], person]
             self._drop(name)
             person = None
         if person is None:
@@ -649,7 +656,8 @@ class OnlinePredictor:
             person.may_be_known = False
             if not within_m:
                 continue
-            for former, other in self._persons.items():
+            others = [*self._persons.items(), *(('', other) for other in self._left_behind)]
+            for former, other in others:
                 vanished = other.history.newest_stamp_ns
                 if former == new or vanished is None or not 0 < begin - vanished <= within_ns:
                     continue
@@ -657,14 +665,28 @@ class OnlinePredictor:
                 if here is not None and there is not None:
                     apart = float(np.linalg.norm(here - there))
                     if apart <= within_m:
-                        pairs.append((apart, new, former))
-        for _, new, former in sorted(pairs):
-            if new in renamed or former in renamed.values() or former in renamed:
+                        pairs.append((apart, new, former, other))
+        taken: set[str] = set()
+        for _, new, former, other in sorted(pairs, key=lambda pair: pair[:3]):
+            left_behind = any(other is each for each in self._left_behind)
+            known = left_behind or (former in self._persons and former not in taken)
+            if new in taken or not known:
                 continue
-            self._persons[new].history.absorb(self._persons[former].history)
+            taken |= {new, former} - {''}
+            self._persons[new].history.absorb(other.history)
+            if left_behind:  # the ids stay as the tracker has them now
+                self._left_behind = [each for each in self._left_behind if each is not other]
+                self._counters.persons_switched += 1
+                continue
             self._drop(former)
             renamed[new] = former
             self._counters.persons_reassociated += 1
+        self._left_behind = [
+            each
+            for each in self._left_behind
+            if self._newest.get(each.source, 0) - (each.history.newest_stamp_ns or 0)
+            <= 2 * within_ns
+        ]
         return renamed
 
     def _windows(

@@ -27,6 +27,7 @@ from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings import Recording, SYNTHETIC
 from scripts.demo_clips import CLIPS, demo_recording, MEDLEY
 from scripts.demo_page import Facts, write_page, write_still
+from scripts.demo_rerun import import_rerun, open_viewer, write_rerun
 from scripts.demo_scores import Collection, METHODS, score, Scores, Timing, timing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +120,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--output', type=Path, default=ROOT / 'demo_output', help='where to leave page and logs'
     )
-    parser.add_argument('--view', action='store_true', help='open the page in a browser')
+    parser.add_argument(
+        '--view',
+        nargs='?',
+        const='page',
+        choices=('page', 'rerun'),
+        help='open the page in a browser; or write demo.rrd and open it in Rerun (an extra: '
+        'pip install rerun-sdk)',
+    )
     options = parser.parse_args(arguments)
     for name, low, high in (('seconds', 5.0, 120.0), ('rate', 5.0, 120.0)):
         if not low <= getattr(options, name) <= high:
@@ -234,7 +242,10 @@ def _terminating_like_ctrl_c() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo."""
     options = parse_arguments(arguments)
+    rerun_file = options.output / 'demo.rrd'
     try:
+        if options.view == 'rerun':
+            import_rerun()  # before half a minute of demo, not after
         with _terminating_like_ctrl_c(), tempfile.TemporaryDirectory() as scratch:
             recording = demo_recording(options.clip, options.seconds, options.rate)
             real = (
@@ -256,14 +267,19 @@ def main(arguments: list[str] | None = None) -> int:
             if scores is not None:
                 still = write_still(options.output / 'still.png', collection, scores, facts)
                 print(f'demo: still picture: {still}')
+            if options.view == 'rerun':
+                write_rerun(rerun_file, collection, recording.name)
+                print(f'demo: Rerun recording: {rerun_file}')
     except MotionPredictorError as error:
         print(f'demo: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('demo: interrupted; everything is stopped', file=sys.stderr)
         return 130
-    if options.view:
+    if options.view == 'page':
         webbrowser.open(page.resolve().as_uri())
+    elif options.view == 'rerun' and not open_viewer(rerun_file):
+        print(f'demo: no rerun viewer here; open {rerun_file} with: rerun {rerun_file}')
     print(f'demo: {summary(measured, scores)}')
     return 0
 

@@ -401,6 +401,59 @@ def test_an_id_that_goes_on_elsewhere_is_somebody_new() -> None:
     assert online.counters['persons_replaced'] == 1
 
 
+def test_two_ids_that_are_switched_go_on_with_each_others_histories() -> None:
+    online = online_with()
+    places = {'ada': 2.0, 'bob': 4.0}
+    for index in range(30):
+        for name, place in places.items():
+            see(online, name, stamps(index, index + 1), place=place)
+    predicted(online)
+    switched = {'ada': 4.0, 'bob': 2.0}
+    for index in range(30, 33):
+        for name, place in switched.items():
+            see(online, name, stamps(index, index + 1), place=place)
+    result = predicted(online)
+    assert set(result.persons) == {'ada', 'bob'}
+    assert result.padded_frames.tolist() == [0, 0], 'nobody begins anew'
+    for name, place in switched.items():
+        futures = result.prediction.futures[result.persons.index(name), 0]
+        np.testing.assert_allclose(futures, expected_futures(result, place), atol=1e-3)
+    counted = online.counters
+    assert (counted['persons_replaced'], counted['persons_switched']) == (2, 2)
+    assert not online._left_behind
+
+
+def test_ids_that_are_switched_without_end_do_not_fill_the_memory() -> None:
+    online = online_with(limits=OnlineLimits(reassociate_within_m=0.0))
+    for index in range(200):
+        for name, place in (('ada', 2.0), ('bob', 40.0), ('cyd', 80.0)):
+            away = 500.0 * (index // 2 % 2)
+            see(online, name, stamps(index, index + 1), place=place + away)
+        if index % 50 == 49:
+            online.snapshot()
+    assert len(online._left_behind) <= 16
+    assert online.counters['persons_replaced'] > 100
+    see(online, 'ada', stamps(260, 262))
+    online.snapshot()
+    assert not online._left_behind, 'what is old is let go'
+
+
+def test_an_id_that_comes_back_is_somebody_who_has_just_appeared() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 30), now=True)
+    predicted(online, START + 30 * PERIOD)
+    gone = predicted(online, START + 90 * PERIOD)
+    assert gone.departed == ('ada',)
+    see(online, 'ada', stamps(120, 123), now=True)
+    result = predicted(online, START + 123 * PERIOD)
+    assert result.unpredicted == {'ada': NotReady.TOO_SHORT}
+    see(online, 'ada', stamps(123, 130), now=True)
+    result = predicted(online, START + 130 * PERIOD)
+    assert result.persons == ('ada',)
+    assert result.padded_frames[0] > 0, 'nothing from before the absence is used'
+    assert online.counters['persons_appeared'] == 2
+
+
 def test_one_slip_of_the_tracker_is_dropped() -> None:
     online = online_with()
     see(online, 'ada', stamps(0, 30))

@@ -1,0 +1,391 @@
+"""
+Record replayed motion into a rosbag2, and play a rosbag2 through the real node, frame by frame.
+
+    python -m scripts.bag_run --clip walk --seconds 20 --bag walk.bag
+
+Both ends are real: the bag holds what the replay node sent over DDS, with its /clock, and the node
+is a process of its own that takes the time from the bag's /clock (``use_sim_time``). The player
+waits for the answer to each frame before it sends the next, so that what comes out does not depend
+on how fast this machine is; how long each answer took is printed beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+import sys
+import tempfile
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_typestore, Stores
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import PointCloud2
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.messages import (
+    decode_pose_array,
+    decode_predictions,
+    DecodedPredictions,
+    InputFormat,
+    stamp_to_ns,
+)
+from motion_predictor.outputs import decode_moments, DecodedMoments
+from motion_predictor.recordings import Recording
+from motion_predictor.skeleton import H36M17
+from scripts.demo import DemoError, Stage
+from scripts.demo_clips import demo_recording
+
+STORAGE = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
+SKELETON, CLOCK = '/skeleton', '/clock'
+TYPES = {SKELETON: PoseArray, CLOCK: Clock}
+PATIENCE_S = 300.0
+"""How long anything is waited for: reached only when something is broken."""
+
+
+class BagRunError(MotionPredictorError):
+    """Recording or playing cannot go on; the message says why."""
+
+
+class Participant:
+    """A node in a domain of its own, spun by hand."""
+
+    def __init__(self, name: str, domain: int) -> None:
+        """Join the domain."""
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = Node(name, context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+
+    def wait(self, holds: Callable[[], Any], what: str, stage: Stage) -> Any:
+        """
+        Spin until something holds.
+
+        :raises BagRunError: if a process of the stage fails, or it takes too long.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := holds()):
+            self.executor.spin_once(timeout_sec=0.02)
+            for child in stage.children:
+                if child.process.poll():
+                    raise BagRunError(f'{what}: {child.name} has ended:\n{child.tail()}')
+            if time.monotonic() > deadline:
+                tails = '\n'.join(f'{child.name}: {child.tail()}' for child in stage.children)
+                raise BagRunError(f'{what}: not within {PATIENCE_S:g} s\n{tails}')
+        return found
+
+    def close(self) -> None:
+        """Leave the domain."""
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+
+@contextmanager
+def _stage(name: str) -> Iterator[tuple[Stage, Participant, Path]]:
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(Path(folder))
+        participant = Participant(name, stage.domain)
+        try:
+            yield stage, participant, Path(folder)
+        finally:
+            stage.stop()
+            participant.close()
+
+
+def record(
+    recording: Recording, bag: Path, *, storage: str = 'mcap', speed: float = 1.0
+) -> dict[str, int]:
+    """
+    Let the replay node play motion, and write what it sends into a rosbag2, with /clock.
+
+    :param recording: of 17 joints.
+    :param bag: folder to make.
+    :param storage: mcap or sqlite3.
+    :param speed: times real speed; stamps and /clock count the recording's own time.
+    :returns: how many messages of each topic were written.
+    :raises BagRunError: if the replay fails.
+    """
+    written = dict.fromkeys(TYPES, 0)
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with _stage('recorder') as (stage, recorder, folder):
+        ended = False
+        with Writer(bag, version=9, storage_plugin=STORAGE[storage]) as writer:
+            connections = {
+                topic: writer.add_connection(
+                    topic, f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}', typestore=store
+                )
+                for topic, kind in TYPES.items()
+            }
+
+            def keep(topic: str) -> Callable[[bytes], None]:
+                def callback(message: bytes) -> None:
+                    nonlocal ended
+                    decoded = deserialize_message(message, TYPES[topic])
+                    stamp = decoded.clock if topic == CLOCK else decoded.header.stamp
+                    # by the bag's own clock, so that players keep the recording's pace
+                    writer.write(connections[topic], stamp_to_ns(stamp), message)
+                    written[topic] += 1
+                    ended |= topic == SKELETON and not decoded.poses
+
+                return callback
+
+            for topic, kind in TYPES.items():
+                profile = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+                recorder.node.create_subscription(kind, topic, keep(topic), profile, raw=True)
+            arguments = ['--ros-args', '-p', f'path:={save_clip(recording, folder)}']
+            for name, value in {
+                'loop': 'false',
+                'publish_clock': 'true',
+                'wait_for_subscribers': 1,
+                'speed': float(speed),
+            }.items():
+                arguments += ['-p', f'{name}:={value}']
+            stage.start('replay', 'motion_predictor.replay', arguments)
+            recorder.wait(lambda: ended, 'recording', stage)
+            recorder.executor.spin_once(timeout_sec=0.1)
+    return written
+
+
+def save_clip(recording: Recording, folder: Path) -> str:
+    """Write a recording as an archive that the replay node reads; give it the path to play."""
+    poses = list(recording.persons.values())
+    names = [f'person{index}' for index in range(len(poses))]
+    np.savez(
+        folder / 'motion.npz',
+        positions=np.concatenate(poses),
+        offsets=np.cumsum([0, *(len(each) for each in poses)]),
+        names=np.array(names),
+        fps=np.float64(recording.rate_hz),
+    )
+    return f'{folder / "motion.npz"}:{"+".join(names)}'
+
+
+@dataclass
+class BagRun:
+    """What went in and what came out, matched by stamp, of one person or several."""
+
+    stamps_ns: list[int] = field(default_factory=list)
+    """Of every frame in the bag with somebody in it."""
+    observed: list[np.ndarray] = field(default_factory=list)
+    """The people of each, (P, 17, 3)."""
+    asked_ns: list[int] = field(default_factory=list)
+    """Stamps of the frames that had to be answered."""
+    predictions: dict[int, DecodedPredictions] = field(default_factory=dict)
+    moments: dict[int, DecodedMoments] = field(default_factory=dict)
+    poses: dict[int, np.ndarray] = field(default_factory=dict)
+    """Points (N, 3) of ~/poses."""
+    repeated: int = 0
+    """Predictions that came twice for a stamp."""
+    diagnostics: dict[str, str] = field(default_factory=dict)
+    """The last ones."""
+    answered_s: list[float] = field(default_factory=list)
+    """How long each answer took, by the player's stopwatch."""
+
+
+def play(
+    bag: Path, *, weights: str | Path = 'swiftdiff', parameters: Mapping[str, object] | None = None
+) -> BagRun:
+    """
+    Play a bag with /clock through the node, and wait for the answer to each frame.
+
+    A frame must be answered when its person has been observed for ``min_observed_s``.
+
+    :param bag: from :func:`record`, or any with the topics ``/skeleton`` and ``/clock``.
+    :param weights: of the node.
+    :param parameters: of the node, besides.
+    :raises BagRunError: if the node fails, or does not answer.
+    """
+    settings: dict[str, object] = {
+        'autostart': 'true',
+        'use_sim_time': 'true',
+        'model.path': weights,
+        'diagnostics.period_s': 0.2,
+        'min_observed_s': 0.25,
+        **(parameters or {}),
+    }
+    run = BagRun()
+    with _stage('player') as (stage, player, _folder):
+        _collect(player, run)
+        publishers = {
+            topic: player.node.create_publisher(
+                kind, topic, QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+            )
+            for topic, kind in TYPES.items()
+        }
+        arguments = ['--ros-args']
+        for name, value in settings.items():
+            arguments += ['-p', f'{name}:={value}']
+        stage.start('node', 'motion_predictor.node', arguments)
+        player.wait(
+            lambda: all(publisher.get_subscription_count() for publisher in publishers.values()),
+            'waiting for the node',
+            stage,
+        )
+        counted = player.node.count_publishers
+        player.wait(lambda: counted('/motion_predictor/poses'), 'waiting for its topics', stage)
+        first_ns = None
+        for topic, message in _messages(bag):
+            publishers[topic].publish(message)
+            decoded = deserialize_message(message, TYPES[topic])
+            if topic != SKELETON or not decoded.poses:
+                continue
+            stamp_ns = stamp_to_ns(decoded.header.stamp)
+            people = decode_pose_array(decoded, InputFormat(joints=H36M17.num_joints))
+            run.stamps_ns.append(stamp_ns)
+            run.observed.append(np.stack([person.xyz for person in people]))
+            first_ns = stamp_ns if first_ns is None else first_ns
+            if stamp_ns - first_ns < float(str(settings['min_observed_s'])) * 1e9:
+                continue
+            sent_s = time.monotonic()
+            run.asked_ns.append(stamp_ns)
+            answers = (run.predictions, run.moments, run.poses)
+            player.wait(
+                lambda: all(run.asked_ns[-1] in found for found in answers),  # noqa: B023
+                f'an answer to frame {len(run.stamps_ns)}',
+                stage,
+            )
+            run.answered_s.append(time.monotonic() - sent_s)
+        wanted = str(len(run.asked_ns))
+        player.wait(
+            lambda: run.diagnostics.get('predictions') == wanted, 'the last diagnostics', stage
+        )
+    return run
+
+
+def _messages(bag: Path) -> Iterator[tuple[str, bytes]]:
+    # At equal times the clock first: a message from the future is none of what is tested here.
+    with AnyReader([bag]) as reader:
+        held: list[tuple[int, bool, str, bytes]] = []
+        for connection, at_ns, data in reader.messages():
+            if connection.topic not in TYPES:
+                continue
+            held.append((at_ns, connection.topic != CLOCK, connection.topic, bytes(data)))
+        for _, _, topic, message in sorted(held, key=lambda each: each[:2]):
+            yield topic, message
+
+
+def _collect(player: Participant, run: BagRun) -> None:
+    def on_predictions(message: PointCloud2) -> None:
+        decoded = decode_predictions(message)
+        if len(decoded.persons):
+            run.repeated += decoded.stamp_ns in run.predictions
+            run.predictions[decoded.stamp_ns] = decoded
+
+    def on_moments(message: PointCloud2) -> None:
+        decoded = decode_moments(message)
+        if len(decoded.persons):
+            run.moments[decoded.stamp_ns] = decoded
+
+    def on_poses(message: PoseArray) -> None:
+        if message.poses:
+            points = [(p.position.x, p.position.y, p.position.z) for p in message.poses]
+            run.poses[stamp_to_ns(message.header.stamp)] = np.array(points)
+
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        run.diagnostics = {entry.key: entry.value for entry in message.status[0].values}
+
+    profile = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+    for kind, topic, callback in (
+        (PointCloud2, '/motion_predictor/predictions', on_predictions),
+        (PointCloud2, '/motion_predictor/moments', on_moments),
+        (PoseArray, '/motion_predictor/poses', on_poses),
+        (DiagnosticArray, '/diagnostics', on_diagnostics),
+    ):
+        player.node.create_subscription(kind, topic, callback, profile)
+
+
+@dataclass(frozen=True)
+class Held:
+    """How often a joint really was within the radius that ~/moments had stated."""
+
+    times_s: np.ndarray
+    """Horizons, (T,)."""
+    share: np.ndarray
+    """Of the frames whose future is in the bag, (T,)."""
+    radius_m: np.ndarray
+    """Median of the radii stated, (T,)."""
+    frames: int
+
+
+def share_held(run: BagRun, joint: str = 'RWrist', person: int = 0) -> Held:
+    """
+    Compare the radii stated in ~/moments with where the joint then was.
+
+    :param joint: name of the joint.
+    :param person: which of the people, by place in the input and by number.
+    :raises BagRunError: if no frame's whole future is in the bag.
+    """
+    index = H36M17.index(joint)
+    known_s = np.array(run.stamps_ns, dtype=np.int64)
+    places = np.stack([people[person, index] for people in run.observed])  # (N, 3)
+    inside, radii, times = [], [], np.zeros(0)
+    for stamp_ns, decoded in run.moments.items():
+        times = decoded.times_s.astype(np.float64)
+        at_ns = stamp_ns + np.rint(times * 1e9)
+        row = np.flatnonzero(decoded.persons == person)
+        if at_ns[-1] > known_s[-1] or not len(row):
+            continue
+        origin = known_s[0]
+        actual = np.stack(
+            [np.interp(at_ns - origin, known_s - origin, places[:, a]) for a in range(3)], axis=-1
+        )
+        apart = np.linalg.norm(actual - decoded.moments.mean[row[0], :, index], axis=-1)
+        inside.append(apart <= decoded.radius_m[row[0], :, index])
+        radii.append(decoded.radius_m[row[0], :, index])
+    if not inside:
+        raise BagRunError('no frame has its whole future in the bag: it is too short')
+    return Held(times, np.mean(inside, axis=0), np.median(radii, axis=0), len(inside))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record, play, and print what came of it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--clip', default='walk', help='as in scripts/demo (default: walk)')
+    parser.add_argument('--seconds', type=float, default=20.0, help='how long (default: 20)')
+    parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
+    parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
+    parser.add_argument('--storage', choices=sorted(STORAGE), default='mcap')
+    parser.add_argument('--bag', type=Path, help='where to leave the bag; by default nowhere')
+    options = parser.parse_args(arguments)
+    try:
+        recording = demo_recording(options.clip, options.seconds, options.rate)
+        with tempfile.TemporaryDirectory() as folder:
+            bag = options.bag or Path(folder) / 'bag'
+            written = record(recording, bag, storage=options.storage, speed=2.0)
+            print(f'{recording.source}; recorded {written}', flush=True)
+            run = play(bag, weights=options.weights)
+        held = share_held(run)
+    except (BagRunError, DemoError, MotionPredictorError) as error:
+        print(f'bag_run: {error}', file=sys.stderr)
+        return 1
+    p50, p99 = (1e3 * np.percentile(run.answered_s, percent) for percent in (50, 99))
+    print(
+        f'{len(run.stamps_ns)} frames, {len(run.asked_ns)} asked, {len(run.predictions)} '
+        f'predicted; answered in p50/p99 {p50:.1f}/{p99:.1f} ms'
+    )
+    print('RWrist within the radius that ~/moments states (0.9 of the samples):')
+    for time_s, share, radius in zip(held.times_s, held.share, held.radius_m):
+        print(f'  {time_s:.1f} s: radius {radius:.3f} m, held {share:.2f} of {held.frames}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

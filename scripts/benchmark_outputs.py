@@ -1,0 +1,286 @@
+"""
+Measure what each output costs: to build it, and to publish it to one reliable subscriber.
+
+    python -m scripts.benchmark_outputs --json docs/outputs_benchmark.json --page docs/outputs.md
+
+Every row is timed in turn, round after round, so that what else the machine does meets all
+alike; processor time is shown beside the wall's, which grows where others want the cores. The
+ratio is of processor time, against ~/predictions, which is always published. Rows in brackets are
+alternatives that the node does not use, or settings that are not the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+import json
+import os
+from pathlib import Path
+import platform
+import random
+import subprocess
+import sys
+from time import perf_counter, process_time, sleep
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import PointCloud2
+from visualization_msgs.msg import MarkerArray
+
+from motion_predictor.messages import CloudEncoder, MarkerEncoder, MarkerPerson
+from motion_predictor.online import Observation, OnlinePredictor
+from motion_predictor.outputs import Outlook, SUMMARIES
+from motion_predictor.parameters import Settings
+from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.recordings import synthetic_walkers
+from motion_predictor.weights import default_weights
+
+REFERENCE = '~/predictions'
+SAMPLES = 50
+BEGIN = '<!-- costs -->'
+END = '<!-- /costs -->'
+
+
+@dataclass
+class Row:
+    """One output, or an alternative to one."""
+
+    name: str
+    message_type: type
+    build: Callable[[], Any]
+    built_s: list[float] = field(default_factory=list)
+    """Processor time, each round."""
+    published_s: list[float] = field(default_factory=list)
+    """Processor time, each round."""
+    taken_s: list[float] = field(default_factory=list)
+    """Both by the wall clock, each round."""
+    size: int = 0
+
+
+def outlook(persons: int) -> Outlook:
+    """Predict people who walk (synthetic motion: what is timed does not depend on it)."""
+    predictor = Predictor.load(default_weights())
+    online = OnlinePredictor(predictor, max_persons=persons, samples=SAMPLES)
+    scene = synthetic_walkers(persons)
+    for frame in range(predictor.window.observed_frames):
+        for name, poses in scene.persons.items():
+            stamp_ns = 1_000_000_000 + frame * 20_000_000
+            online.observe(Observation(stamp_ns, 'map', name, poses[frame]))
+    result = online.predict()
+    assert result is not None
+    assert len(result.persons) == persons
+    frames = np.arange(4, 100, 5)
+    return Outlook.of(result, list(range(persons)), frames, predictor.skeleton)
+
+
+def rows_of(view: Outlook) -> list[Row]:
+    """List what is timed."""
+    cloud, markers = CloudEncoder(), MarkerEncoder(view.skeleton)
+    prediction, numbers = view.prediction, list(view.numbers)
+
+    def predictions(frames: np.ndarray) -> Callable[[], PointCloud2]:
+        futures = prediction.futures[:, :, frames]
+        times_s = prediction.times_s[frames]
+        encoder = CloudEncoder() if len(frames) == 100 else cloud
+        return lambda: encoder.encode(
+            view.stamp_ns, view.frame_id, numbers, futures, prediction.weights, times_s
+        )
+
+    def drawn() -> MarkerArray:
+        people = [
+            MarkerPerson(
+                number,
+                view.last_poses[index],
+                view.most_likely[index][view.frames],
+                prediction.futures[index, :10][:, view.frames],
+            )
+            for index, number in enumerate(numbers)
+        ]
+        return markers.encode(view.stamp_ns, view.frame_id, people)
+
+    def summary(name: str, **changed: Any) -> Callable[[], Any]:
+        settings = Settings.from_values(changed)
+
+        def build() -> Any:
+            view.__dict__.pop('most_likely', None)  # each has to find it, as when it is alone
+            return SUMMARIES[name].encode(view, settings)
+
+        return build
+
+    every = [round(0.02 * (frame + 1), 2) for frame in range(100)]
+    kinds = {name: summary.message_type for name, summary in SUMMARIES.items()}
+    return [
+        Row(REFERENCE, PointCloud2, predictions(view.frames)),
+        Row('(~/predictions, all 100 frames)', PointCloud2, predictions(np.arange(100))),
+        Row('~/moments', kinds['moments'], summary('moments')),
+        Row('~/trajectory', kinds['trajectory'], summary('trajectory')),
+        Row(
+            '(~/trajectory, all 100 frames)',
+            kinds['trajectory'],
+            summary('trajectory', **{'trajectory.horizons_s': every}),
+        ),
+        Row('~/poses', kinds['poses'], summary('poses')),
+        Row(
+            '(~/poses, all 100 frames)',
+            kinds['poses'],
+            summary('poses', **{'poses.horizons_s': every}),
+        ),
+        Row('~/occupancy', kinds['occupancy'], summary('occupancy')),
+        Row(
+            '(~/occupancy, voxels of 0.05 m)',
+            kinds['occupancy'],
+            summary('occupancy', **{'occupancy.voxel_m': 0.05}),
+        ),
+        Row('~/markers', MarkerArray, drawn),
+    ]
+
+
+def measure(rows: list[Row], seconds: float) -> None:
+    """Time every row in turn until the time is up, at least 20 rounds."""
+    context = Context()
+    rclpy.init(context=context, domain_id=random.SystemRandom().randint(10, 100))
+    node = Node('benchmark_outputs', context=context)
+    profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+    publishers = []
+    for index, row in enumerate(rows):
+        publishers.append(node.create_publisher(row.message_type, f'row_{index}', profile))
+        node.create_subscription(row.message_type, f'row_{index}', lambda message: None, profile)
+    while not all(publisher.get_subscription_count() for publisher in publishers):
+        sleep(0.02)
+    rounds, began_s = 0, perf_counter()
+    while rounds < 22 or perf_counter() - began_s < seconds:
+        for row, publisher in zip(rows, publishers):
+            start_s, began = perf_counter(), process_time()
+            message = row.build()
+            built = process_time()
+            publisher.publish(message)
+            end = process_time()
+            if rounds >= 2:  # the first are slower
+                row.built_s.append(built - began)
+                row.published_s.append(end - built)
+                row.taken_s.append(perf_counter() - start_s)
+            row.size = row.size or len(serialize_message(message))
+        rounds += 1
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def facts(rows: list[Row]) -> list[dict[str, Any]]:
+    """Sum each row up, in milliseconds and bytes."""
+
+    def whole(row: Row) -> float:
+        return float(np.median(np.add(row.built_s, row.published_s)))
+
+    reference = whole(next(row for row in rows if row.name == REFERENCE))
+
+    def milliseconds(values: list[float], *percents: int) -> list[float]:
+        return [round(1e3 * float(np.percentile(values, percent)), 3) for percent in percents]
+
+    return [
+        {
+            'name': row.name,
+            'build_ms': milliseconds(row.built_s, 50),
+            'publish_ms': milliseconds(row.published_s, 50),
+            'taken_ms': milliseconds(row.taken_s, 50, 99),
+            'bytes': row.size,
+            'ratio': round(whole(row) / reference, 2),
+            'rounds': len(row.built_s),
+        }
+        for row in rows
+    ]
+
+
+def table(persons: int, found: list[dict[str, Any]]) -> str:
+    """Render one number of people as Markdown."""
+    title = f'{persons} {"person" if persons == 1 else "people"}'
+    lines = [
+        f'| {title} | build, ms CPU | publish, ms CPU | both, ms wall p50 / p99 | kB '
+        f'| CPU against {REFERENCE} |',
+        '|---|---:|---:|---:|---:|---:|',
+    ]
+    for row in found:
+        (build,), (publish,) = row['build_ms'], row['publish_ms']
+        taken = '{:.1f} / {:.1f}'.format(*row['taken_ms'])
+        lines.append(
+            f'| {row["name"]} | {build:.2f} | {publish:.2f} | {taken} '
+            f'| {row["bytes"] / 1000:.1f} | {row["ratio"]:.1f} |'
+        )
+    return '\n'.join(lines)
+
+
+def page_part(content: dict[str, Any]) -> str:
+    """Render everything measured as Markdown."""
+    parts = [
+        f'Medians (and 99th percentiles) of {content["rounds"]} rounds; {content["machine"]}; '
+        f'load average of the machine at the end {content["load"]:.1f}; commit '
+        f'`{content["commit"][:12]}`, {content["date"]}:',
+        f'`python -m scripts.benchmark_outputs {content["arguments"]}`',
+    ]
+    parts += [table(int(persons), found) for persons, found in content['persons'].items()]
+    return '\n\n'.join(parts)
+
+
+def with_part(text: str, part: str) -> str:
+    """
+    Put the tables between their marks.
+
+    :raises ValueError: if the page has lost its marks.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f'expected {BEGIN} ... {END} once')
+    return text[: text.index(BEGIN) + len(BEGIN)] + f'\n{part}\n' + text[text.index(END) :]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--persons', type=int, nargs='+', default=[1, 3])
+    parser.add_argument('--seconds', type=float, default=20.0, help='for each number of people')
+    parser.add_argument('--threads', type=int, default=0, help='as model.threads (default: 0)')
+    parser.add_argument('--json', type=Path, help='file to write')
+    parser.add_argument('--page', type=Path, help='page to write the tables into')
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(given)
+    threads = use_threads(options.threads)
+    measured = {}
+    for persons in options.persons:
+        rows = rows_of(outlook(persons))
+        measure(rows, options.seconds)
+        measured[str(persons)] = facts(rows)
+        print(table(persons, measured[str(persons)]), flush=True)
+    commit = subprocess.run(['git', 'rev-parse', 'HEAD'], capture_output=True, text=True)
+    content = {
+        'arguments': ' '.join(given),
+        'machine': f'{_processor()}, {len(os.sched_getaffinity(0))} cores, {threads} threads, '
+        f'Python {platform.python_version()}',
+        'load': os.getloadavg()[0],
+        'commit': commit.stdout.strip() or 'unknown',
+        'date': datetime.now(timezone.utc).date().isoformat(),
+        'rounds': min(row['rounds'] for found in measured.values() for row in found),
+        'persons': measured,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(content, indent=1) + '\n')
+    if options.page:
+        options.page.write_text(with_part(options.page.read_text(), page_part(content)))
+    return 0
+
+
+def _processor() -> str:
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""The demo as a Rerun recording (.rrd): people, their futures, and what then really happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.predictor import Prediction
+from motion_predictor.skeleton import H36M17
+from motion_predictor.summaries import occupancy
+from scripts.demo_scores import Collection
+
+BONES = np.array(H36M17.bones)
+ENDS = [j for j in range(H36M17.num_joints) if j not in H36M17.parents]
+"""Head, hands and feet: their ways are drawn."""
+SAMPLES_DRAWN = 10
+COLOUR = (31, 119, 180)
+
+
+class RerunError(MotionPredictorError):
+    """Rerun is not there, or cannot write; the message says what to do."""
+
+
+def import_rerun() -> Any:
+    """
+    Import the Rerun SDK, which is an extra of its own.
+
+    :raises RerunError: if it is not installed.
+    """
+    try:
+        import rerun
+    except ImportError as error:
+        raise RerunError(
+            f'--view rerun needs the Rerun SDK ({error}): '
+            '.venv/bin/python -m pip install -c constraints.txt rerun-sdk'
+        ) from None
+    return rerun
+
+
+def write_rerun(path: Path, collection: Collection, title: str) -> Path:
+    """
+    Write everything that the collector heard, on a timeline of seconds since the first pose.
+
+    :param path: .rrd file to write.
+    :param collection: from :func:`scripts.demo_scores.Collection.load`.
+    :param title: name of the recording.
+    :returns: the path.
+    :raises RerunError: if Rerun is not installed.
+    """
+    rr = import_rerun()
+    stream = rr.RecordingStream('motion_predictor')
+    stream.save(str(path))
+    stream.send_recording_name(title)
+    stream.log('world', rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+    for stamp_s, people in zip(collection.pose_stamps_s, collection.poses):
+        stream.set_time('time', duration=float(stamp_s))
+        for number, pose in enumerate(people):
+            seen = np.isfinite(pose).all(axis=-1)
+            bones = BONES[seen[BONES].all(axis=1)]
+            stream.log(
+                f'world/person_{number}/observed',
+                rr.LineStrips3D(list(pose[bones]), colors=[255, 255, 255], radii=0.012),
+            )
+    for row, message in enumerate(collection.message):
+        stream.set_time('time', duration=float(collection.stamps_s[message]))
+        _log_future(rr, stream, collection, row)
+    stream.flush()
+    stream.disconnect()
+    return path
+
+
+def _log_future(rr: Any, stream: Any, collection: Collection, row: int) -> None:
+    futures, weights = collection.futures[row], collection.weights[row]
+    root = f'world/person_{collection.person[row]}'
+    likely = futures[Prediction(futures[None], weights[None], 50.0).most_likely[0]]
+    steps = np.linspace(0, len(likely) - 1, 5).round().astype(int)
+    strips, colours = [], []
+    for place, step in enumerate(steps):
+        strips += list(likely[step][BONES])
+        colours += [(*COLOUR, round(255 * (0.8 - 0.15 * place)))] * len(BONES)
+    stream.log(f'{root}/likely', rr.LineStrips3D(strips, colors=colours, radii=0.006))
+    drawn = futures[:SAMPLES_DRAWN][:, :, ENDS]  # (S, T, ends, 3)
+    ways = np.moveaxis(drawn, 2, 1).reshape(-1, *drawn.shape[1:2], 3)
+    stream.log(f'{root}/samples', rr.LineStrips3D(list(ways), colors=[*COLOUR, 90], radii=0.002))
+    found = occupancy(
+        futures[None], weights[None], collection.times_s, H36M17.bones,
+        voxel_m=0.1, bin_s=0.5, body_radius_m=0.1, min_probability=0.3,
+    )  # fmt: skip
+    last = found.bin == found.bin.max(initial=0)
+    shade = np.rint(255 * found.probability[last]).astype(np.uint8)
+    stream.log(
+        f'{root}/occupied_at_the_end',
+        rr.Points3D(
+            found.centres[last],
+            radii=0.03,
+            colors=np.stack([shade, 80 + 0 * shade, 255 - shade], axis=-1),
+        ),
+    )
+
+
+def open_viewer(path: Path) -> bool:
+    """Start the Rerun viewer on a file; tell whether there is one to start."""
+    beside = str(Path(sys.executable).parent)  # of a virtual environment that is not activated
+    viewer = shutil.which('rerun', path=beside) or shutil.which('rerun')
+    if viewer is None:
+        return False
+    subprocess.Popen([viewer, str(path)], start_new_session=True)
+    return True

@@ -1,0 +1,292 @@
+"""
+Draw every output as a picture, from the messages themselves, for docs/outputs.md.
+
+    python -m scripts.draw_outputs --clip walk --at 1.5
+
+The model sees the half second before ``--at`` of a clip and predicts; each output is encoded as
+the node does it, read back from the message and drawn. Dashed: what then really happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+import sys
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, Rectangle
+import numpy as np
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.messages import (
+    CloudEncoder,
+    decode_predictions,
+    MarkerEncoder,
+    MarkerPerson,
+    read_cloud,
+)
+from motion_predictor.online import Observation, OnlinePredictor
+from motion_predictor.outputs import decode_moments, Outlook, SUMMARIES
+from motion_predictor.parameters import Settings
+from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import default_weights
+from scripts.demo_clips import demo_recording
+
+FOLDER = Path(__file__).resolve().parent.parent / 'docs' / 'images' / 'outputs'
+BONES = np.array(H36M17.bones)
+WRIST = H36M17.index('RWrist')
+SIDE, TOP = (0, 2), (0, 1)
+SPACING_M = 2.6
+"""Between the time bins of ~/occupancy in its picture."""
+COLOURS = ('#1f77b4', '#e08214', '#2ca02c', '#c51b7d', '#8c564b')
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A prediction and what then really happened, turned so that the walk goes along +x."""
+
+    outlook: Outlook
+    actual: np.ndarray
+    """(T_fut, J, 3), at the model's frames."""
+
+
+def make_scene(clip: str, at_s: float, samples: int, weights: Path) -> Scene:
+    """
+    Predict one moment of a clip.
+
+    :param clip: as in scripts/demo.
+    :param at_s: the last observed instant; half a second before and two after must be in it.
+    :raises MotionPredictorError: if there is no such clip, or it is too short.
+    """
+    predictor = Predictor.load(weights)
+    window = predictor.window
+    needed_s = at_s + window.future_frames / window.rate_hz
+    recording = demo_recording(clip, needed_s + 0.5, window.rate_hz)
+    poses = next(iter(recording.persons.values()))
+    last = round(at_s * window.rate_hz)
+    first = last - window.observed_frames + 1
+    if first < 0 or last + window.future_frames >= len(poses):
+        raise MotionPredictorError(
+            f'--at {at_s:g}: the clip lasts {recording.duration_s:g} s, and '
+            f'{window.observed_s:g} s before and {window.horizon_s:g} s after are needed'
+        )
+    way = poses[last + window.future_frames, 0, :2] - poses[first, 0, :2]
+    turn = np.arctan2(way[1], way[0])
+    cos, sin = np.cos(turn), np.sin(turn)
+    level = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    origin = poses[last, 0] * [1.0, 1.0, 0.0]
+    poses = (poses - origin) @ level.T
+    online = OnlinePredictor(predictor, samples=samples)
+    for frame in range(first, last + 1):
+        stamp_ns = round((1.0 + frame / window.rate_hz) * 1e9)
+        online.observe(Observation(stamp_ns, 'map', '0', poses[frame]))
+    result = online.predict()
+    assert result is not None
+    frames = np.arange(4, window.future_frames, 5)
+    actual = poses[last + 1 : last + 1 + window.future_frames]
+    return Scene(Outlook.of(result, [0], frames, predictor.skeleton), actual)
+
+
+def body(axes: Any, pose: np.ndarray, view: tuple[int, int], **style: Any) -> None:
+    """Draw one pose (J, 3) as its bones, seen along an axis."""
+    lines = pose[BONES][:, :, list(view)]
+    axes.add_collection(LineCollection(list(lines), **style))
+
+
+def framed(axes: Any, view: tuple[int, int]) -> None:
+    """Show metres, alike along both axes."""
+    axes.set_aspect('equal')
+    axes.autoscale_view()
+    axes.set_xlabel('x, m')
+    axes.set_ylabel(f'{"xyz"[view[1]]}, m')
+    axes.grid(alpha=0.25, linewidth=0.5)
+
+
+def draw_predictions(axes: Any, scene: Scene) -> None:
+    """Every sample: the wrist's ways, and the last pose of each sample."""
+    view = scene.outlook
+    prediction = view.prediction
+    message = CloudEncoder().encode(
+        view.stamp_ns,
+        view.frame_id,
+        list(view.numbers),
+        prediction.futures[:, :, view.frames],
+        prediction.weights,
+        prediction.times_s[view.frames],
+    )
+    futures = decode_predictions(message).futures[0]  # (S, T, J, 3)
+    for sample in futures:
+        body(axes, sample[-1], SIDE, colors=COLOURS[0], linewidths=0.4, alpha=0.25)
+        axes.plot(sample[:, WRIST, 0], sample[:, WRIST, 2], color=COLOURS[0], lw=0.5, alpha=0.5)
+    finish(axes, scene, SIDE)
+    axes.set_title(f'~/predictions: {len(futures)} samples, right wrist and pose at 2 s')
+
+
+def draw_moments(axes: Any, scene: Scene) -> None:
+    """Ellipses of one standard deviation and the stated radius, of the wrist and the hip."""
+    decoded = decode_moments(SUMMARIES['moments'].encode(scene.outlook, Settings.from_values({})))
+    for joint, colour in ((WRIST, COLOURS[1]), (0, COLOURS[2])):
+        mean, spread = decoded.moments.mean[0, :, joint], decoded.moments.covariance[0, :, joint]
+        axes.plot(mean[:, 0], mean[:, 2], '.-', color=colour, lw=0.8, ms=3)
+        for step in range(1, len(mean), 3):
+            values, vectors = np.linalg.eigh(spread[step][np.ix_(SIDE, SIDE)])
+            width, height = 2.0 * np.sqrt(np.maximum(values, 0.0))
+            angle = np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0]))
+            place = (float(mean[step, 0]), float(mean[step, 2]))
+            axes.add_patch(
+                Ellipse(place, width, height, angle=angle, fc=colour, alpha=0.25, ec='none')
+            )
+            across = 2.0 * decoded.radius_m[0, step, joint]
+            axes.add_patch(Ellipse(place, across, across, fc='none', ec=colour, lw=0.4))
+    finish(axes, scene, SIDE)
+    axes.set_title('~/moments: mean, covariance (1 sigma), radius of 90 % (circle)')
+
+
+def draw_trajectory(axes: Any, scene: Scene) -> None:
+    """The likely future at its keyframes."""
+    message = SUMMARIES['trajectory'].encode(scene.outlook, Settings.from_values({}))
+    for index, point in enumerate(message.points):
+        pose = np.array([(t.translation.x, t.translation.y, t.translation.z)
+                         for t in point.transforms])  # fmt: skip
+        shade = 1.0 - 0.15 * index
+        body(axes, pose, SIDE, colors=COLOURS[3], linewidths=1.2, alpha=shade)
+        time_s = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
+        axes.annotate(f'{time_s:.2g} s', pose[10, [0, 2]], ha='center', va='bottom', fontsize=7)
+    finish(axes, scene, SIDE)
+    axes.set_title('~/trajectory: most likely future at trajectory.horizons_s')
+
+
+def draw_poses(axes: Any, scene: Scene) -> None:
+    """The points for monitors."""
+    message = SUMMARIES['poses'].encode(scene.outlook, Settings.from_values({}))
+    points = np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
+    horizons = points.reshape(-1, H36M17.num_joints, 3)
+    for index, pose in enumerate(horizons):
+        axes.plot(pose[:, 0], pose[:, 2], 'o', ms=3, color=COLOURS[4], alpha=1.0 - 0.2 * index)
+    finish(axes, scene, SIDE)
+    axes.set_title(f'~/poses: {len(points)} points at poses.horizons_s')
+
+
+def draw_occupancy(axes: Any, scene: Scene) -> None:
+    """Seen from above: for each column of voxels the greatest probability, bins beside it."""
+    message = SUMMARIES['occupancy'].encode(scene.outlook, Settings.from_values({}))
+    rows = read_cloud(message)
+    voxel = 0.1
+    for number in sorted(set(rows['bin'])):
+        of_bin = rows[rows['bin'] == number]
+        cells = np.stack([np.floor(of_bin[axis] / voxel).astype(int) for axis in 'xy'], axis=1)
+        best: dict[tuple[int, int], float] = {}
+        for cell, probability in zip(map(tuple, cells.tolist()), of_bin['probability'].tolist()):
+            best[cell] = max(best.get(cell, 0.0), probability)
+        shift = SPACING_M * number
+        for (x, y), probability in best.items():
+            axes.add_patch(
+                Rectangle(
+                    (x * voxel + shift, y * voxel),
+                    voxel,
+                    voxel,
+                    fc=colormaps['magma_r'](probability),
+                    ec='none',
+                )
+            )
+        times = scene.outlook.prediction.times_s
+        inside = (times > of_bin['t'][0] + 1e-6) & (times <= of_bin['t_end'][0] + 1e-6)
+        way = scene.actual[inside][:, 0]
+        axes.plot(way[:, 0] + shift, way[:, 1], 'c--', lw=1.2)
+        label = f'{of_bin["t"][0]:.1f} to {of_bin["t_end"][0]:.1f} s'
+        axes.annotate(label, (shift + 0.5, 1.2), fontsize=7, ha='center')
+        axes.plot([shift, shift], [-1.2, 1.1], color='grey', lw=0.4)  # where the person was
+    axes.set_xlim(-0.9, SPACING_M * (float(rows['bin'].max()) + 1.0) + 0.2)
+    axes.set_ylim(-1.3, 1.4)
+    axes.set_aspect('equal')
+    axes.set_xticks([])
+    axes.set_ylabel('y, m')
+    axes.set_title('~/occupancy from above, bin beside bin (dark: certain; line: x = 0)')
+
+
+def draw_markers(axes: Any, scene: Scene) -> None:
+    """What RViz is told to draw."""
+    view = scene.outlook
+    likely = view.most_likely[0][view.frames]
+    person = MarkerPerson(
+        0, view.last_poses[0], likely, view.prediction.futures[0, :10][:, view.frames]
+    )
+    message = MarkerEncoder(view.skeleton).encode(view.stamp_ns, view.frame_id, [person])
+    for marker in message.markers:
+        ends = np.array([(p.x, p.z) for p in marker.points]).reshape(-1, 2, 2)
+        parts = marker.colors[::2] or [marker.color]
+        colours = [(c.r, c.g, c.b, c.a) for c in parts]
+        width = max(0.4, 60.0 * marker.scale.x)
+        axes.add_collection(LineCollection(list(ends), colors=colours, linewidths=width))
+    finish(axes, scene, SIDE, last=False)
+    axes.set_title('~/markers: last pose, fading likely future, 10 samples')
+
+
+def finish(axes: Any, scene: Scene, view: tuple[int, int], *, last: bool = True) -> None:
+    """Add the last observed pose and what then really happened."""
+    if last:
+        body(axes, scene.outlook.last_poses[0], view, colors='black', linewidths=1.6)
+    body(axes, scene.actual[-1], view, colors='grey', linewidths=0.8, linestyles='dashed')
+    way = scene.actual[:, WRIST]
+    axes.plot(way[:, view[0]], way[:, view[1]], '--', color='grey', lw=0.9)
+    framed(axes, view)
+
+
+PICTURES: dict[str, Callable[[Any, Scene], None]] = {
+    'predictions': draw_predictions,
+    'moments': draw_moments,
+    'trajectory': draw_trajectory,
+    'poses': draw_poses,
+    'occupancy': draw_occupancy,
+    'markers': draw_markers,
+}
+
+
+def draw(scene: Scene, folder: Path) -> list[Path]:
+    """
+    Write one PNG an output.
+
+    :param folder: made where it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, draw_one in PICTURES.items():
+        figure = Figure(figsize=(7.0, 4.4), dpi=80, layout='constrained')
+        axes = figure.add_subplot()
+        draw_one(axes, scene)
+        axes.title.set_fontsize(9)
+        written.append(folder / f'{name}.png')
+        figure.savefig(written[-1], metadata={'Software': None})
+    return written
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw every output."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--clip', default='walk', help='as in scripts/demo (default: walk)')
+    parser.add_argument('--at', type=float, default=1.5, help='last observed instant, s')
+    parser.add_argument('--samples', type=int, default=50)
+    parser.add_argument('--weights', type=Path, default=default_weights())
+    parser.add_argument('--out', type=Path, default=FOLDER)
+    options = parser.parse_args(arguments)
+    use_threads(1)
+    try:
+        scene = make_scene(options.clip, options.at, options.samples, options.weights)
+    except MotionPredictorError as error:
+        print(f'draw_outputs: {error}', file=sys.stderr)
+        return 1
+    for path in draw(scene, options.out):
+        print(f'{path} ({path.stat().st_size / 1000:.0f} kB)')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""
+Speed and separation monitoring on ~/poses, against the same on measured positions alone.
+
+    python -m scripts.ssm_demo --clip walk --seconds 20
+
+Motion is recorded into a rosbag2 and played through the real node (see ``scripts.bag_run``). A
+robot stands in the person's way; both monitors give it the highest speed at which it could still
+stop in time, by the protective separation distance of ISO/TS 15066:2016, 5.5.4.2.3 (now in
+ISO 10218-2:2025):
+
+    S_p = v_h (T_r + T_s) + v_r T_r + v_r^2 / (2 a) + C + Z,    T_s = v_r / a
+
+with the person's speed v_h held at 1.6 m/s, reaction time T_r, deceleration a, intrusion C and
+uncertainty of the measurement Z. One monitor is given the observed joints, the other the points
+of ~/poses, which hold the observed joints and those of the likely future. So the second is
+never faster than the first. This shows by how much earlier it slows, and how often for nothing.
+
+An example of what a consumer does, not a safety function: see docs/consumers/ssm.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+import math
+from pathlib import Path
+import sys
+import tempfile
+
+import numpy as np
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from scripts.bag_run import BagRun, BagRunError, play, record
+from scripts.demo import DemoError
+from scripts.demo_clips import demo_recording
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparationSettings:
+    """The terms of the protective separation distance, and the robot's full speed."""
+
+    full_speed_m_s: float = 1.0
+    """v_r of the robot when nobody is near."""
+    human_speed_m_s: float = 1.6
+    """v_h: what ISO 13855 assumes of somebody who walks."""
+    reaction_s: float = 0.1
+    """T_r: from the measurement to the beginning of braking."""
+    deceleration_m_s2: float = 2.0
+    """a: how the robot brakes; the stopping time is v_r / a."""
+    intrusion_m: float = 0.1
+    """C: how far a part of the body reaches in before it is sensed, with Z, the uncertainties."""
+
+    def __post_init__(self) -> None:
+        for name in ('full_speed_m_s', 'human_speed_m_s', 'deceleration_m_s2'):
+            if not getattr(self, name) > 0.0:
+                raise ConfigError(f'{name}={getattr(self, name)}: must be positive')
+        for name in ('reaction_s', 'intrusion_m'):
+            if not getattr(self, name) >= 0.0:
+                raise ConfigError(f'{name}={getattr(self, name)}: must not be negative')
+
+
+def protective_distance_m(speed_m_s: float, settings: SeparationSettings) -> float:
+    """Give S_p of a robot that moves with ``speed_m_s`` towards the person."""
+    stopping_s = speed_m_s / settings.deceleration_m_s2
+    return (
+        settings.human_speed_m_s * (settings.reaction_s + stopping_s)
+        + speed_m_s * settings.reaction_s
+        + 0.5 * speed_m_s * stopping_s
+        + settings.intrusion_m
+    )
+
+
+def permitted_speed_m_s(distance_m: float, settings: SeparationSettings) -> float:
+    """
+    Give the highest speed whose protective separation distance is not above the distance.
+
+    :param distance_m: from the robot to the nearest point of anybody; infinite when nobody is
+        there. NaN gives 0: what is not known is near.
+    :returns: 0 to the full speed.
+    """
+    if distance_m == math.inf:
+        return settings.full_speed_m_s
+    # S_p is a square in v: v^2 / (2 a) + (v_h / a + T_r) v + v_h T_r + C + Z - d = 0
+    brake = settings.deceleration_m_s2
+    slope = settings.human_speed_m_s / brake + settings.reaction_s
+    rest = distance_m - settings.human_speed_m_s * settings.reaction_s - settings.intrusion_m
+    if not rest > 0.0:
+        return 0.0
+    speed = brake * (math.sqrt(slope * slope + 2.0 * rest / brake) - slope)
+    return min(speed, settings.full_speed_m_s)
+
+
+def separation_m(points: np.ndarray, robot: Sequence[float] | np.ndarray) -> float:
+    """
+    Give the distance from the robot to the nearest point.
+
+    :param points: metres, (N, 3), as in ~/poses; none at all: infinite.
+    :param robot: metres, (3,), in the same frame.
+    """
+    if not len(points):
+        return math.inf
+    return float(np.linalg.norm(points - np.asarray(robot), axis=1).min())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two monitors at the same instants."""
+
+    times_s: np.ndarray
+    """Since the first frame, (N,)."""
+    measured_m_s: np.ndarray
+    """Permitted by the observed joints, (N,)."""
+    predicted_m_s: np.ndarray
+    """Permitted by ~/poses, (N,)."""
+    full_speed_m_s: float
+    nearest_m: float
+    """As near as the person really came to the robot."""
+
+    def first_below(self, speeds: np.ndarray, share: float) -> float | None:
+        """Give the time at which speeds first fall below a share of the full speed, or None."""
+        below = np.flatnonzero(speeds < share * self.full_speed_m_s - 1e-9)
+        return float(self.times_s[below[0]]) if len(below) else None
+
+    def lead_s(self, share: float) -> float | None:
+        """Give how much earlier ~/poses falls below a share of the full speed, or None."""
+        measured = self.first_below(self.measured_m_s, share)
+        predicted = self.first_below(self.predicted_m_s, share)
+        return None if measured is None or predicted is None else measured - predicted
+
+    def needless_share(self, ahead_s: float = 1.0) -> float:
+        """
+        Give the share of the time in which ~/poses slowed the robot for nothing.
+
+        For nothing: by more than 1 % of the full speed more than the observed joints ever did
+        from then until ``ahead_s`` later.
+        """
+        needless = 0
+        for index, time_s in enumerate(self.times_s):
+            later = (self.times_s >= time_s) & (self.times_s <= time_s + ahead_s)
+            spared = self.measured_m_s[later].min() - self.predicted_m_s[index]
+            needless += spared > 0.01 * self.full_speed_m_s
+        return needless / max(len(self.times_s), 1)
+
+
+def in_the_way(run: BagRun, share: float = 0.6) -> np.ndarray:
+    """
+    Place a robot where the nearest hand will be at some time, so that there is an approach.
+
+    :param share: when, as a share of the run.
+    :returns: metres, (3,): where the right wrist of the first person then is.
+    """
+    return np.asarray(run.observed[int(share * (len(run.observed) - 1))][0, 16])
+
+
+def compare(
+    run: BagRun, robot: np.ndarray, settings: SeparationSettings | None = None
+) -> Comparison:
+    """
+    Run both monitors over what the node answered.
+
+    :param run: from :func:`scripts.bag_run.play`.
+    :param robot: metres, (3,), where it stands.
+    """
+    settings = settings or SeparationSettings()
+    observed = dict(zip(run.stamps_ns, run.observed))
+    stamps = [stamp for stamp in run.asked_ns if stamp in run.poses]
+    measured = [separation_m(observed[stamp].reshape(-1, 3), robot) for stamp in stamps]
+    predicted = [separation_m(run.poses[stamp], robot) for stamp in stamps]
+    return Comparison(
+        (np.array(stamps) - stamps[0]) * 1e-9,
+        np.array([permitted_speed_m_s(each, settings) for each in measured]),
+        np.array([permitted_speed_m_s(each, settings) for each in predicted]),
+        settings.full_speed_m_s,
+        min(measured),
+    )
+
+
+def report(found: Comparison) -> str:
+    """Say by how much earlier the robot slows."""
+    lines = [
+        f'the person comes as near as {found.nearest_m:.2f} m; {len(found.times_s)} frames',
+        'permitted speed falls below | measured alone | with ~/poses | earlier by',
+    ]
+    for share, name in ((1.0, 'full speed'), (0.5, 'half of it'), (0.01, '1 %, a stop')):
+        texts = [
+            'never' if time_s is None else f'{time_s:.2f} s'
+            for time_s in (
+                found.first_below(found.measured_m_s, share),
+                found.first_below(found.predicted_m_s, share),
+                found.lead_s(share),
+            )
+        ]
+        lines.append(f'{name:27} | {texts[0]:14} | {texts[1]:12} | {texts[2]}')
+    lines.append(
+        f'mean permitted speed: {found.measured_m_s.mean():.3f} m/s measured alone, '
+        f'{found.predicted_m_s.mean():.3f} m/s with ~/poses; slowed for nothing in '
+        f'{100 * found.needless_share():.0f} % of the time'
+    )
+    return '\n'.join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record, play, monitor, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--clip', default='walk', help='as in scripts/demo (default: walk)')
+    parser.add_argument('--seconds', type=float, default=15.0, help='how long (default: 15)')
+    parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
+    parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
+    parser.add_argument(
+        '--robot',
+        type=float,
+        nargs=3,
+        metavar=('X', 'Y', 'Z'),
+        help='where it stands, m (default: where the right hand is after 60 %% of the clip)',
+    )
+    options = parser.parse_args(arguments)
+    try:
+        recording = demo_recording(options.clip, options.seconds, options.rate)
+        print(f'ssm_demo: {recording.source}', flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            record(recording, Path(folder) / 'bag', speed=2.0)
+            run = play(Path(folder) / 'bag', weights=options.weights)
+    except (BagRunError, DemoError, MotionPredictorError) as error:
+        print(f'ssm_demo: {error}', file=sys.stderr)
+        return 1
+    robot = in_the_way(run) if options.robot is None else np.array(options.robot)
+    print(f'a robot at {robot.round(2).tolist()} m; {report(compare(run, robot))}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""
+A bag with /clock, recorded from our replay of real motion, played through the node process.
+
+The motion is a validation clip of the shared data where that is there, else a synthetic walker;
+the identifier of the tests says which.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+pytest.importorskip('rosbags')
+
+from motion_predictor.online import Observation, OnlinePredictor
+from motion_predictor.predictor import Predictor
+from motion_predictor.recordings import open_recording, Recording
+from motion_predictor.summaries import keyframes
+from motion_predictor.weights import default_weights
+from scripts.bag_run import BagRun, play, record, share_held
+from scripts.ssm_demo import compare, in_the_way, report
+
+REAL = Path(__file__).resolve().parent.parent.parent / 'shared' / 'data' / 'cmu17' / 'val.npz'
+KIND = 'real' if REAL.is_file() else 'synthetic'
+RATE_HZ = 25.0
+SAMPLES = 20
+
+
+def motion() -> Recording:
+    """Nine seconds of somebody who walks."""
+    source = f'{REAL}:03_04' if KIND == 'real' else 'synthetic'
+    return open_recording(source).resample(RATE_HZ).crop(2.0, 9.0)
+
+
+@pytest.fixture(scope='module', params=[KIND])
+def run(tmp_path_factory: pytest.TempPathFactory) -> BagRun:
+    recording = motion()
+    bag = tmp_path_factory.mktemp('bag') / 'walk'
+    written = record(recording, bag, storage='sqlite3', speed=3.0)
+    assert written['/skeleton'] == written['/clock']
+    # the replay leaves a frame out when the machine makes it late, as a camera would
+    assert 0.8 * recording.num_frames <= written['/skeleton'] <= recording.num_frames + 1
+    return play(bag, parameters={'samples': SAMPLES, 'model.threads': 1})
+
+
+def test_every_frame_that_was_asked_for_is_predicted_once(run: BagRun) -> None:
+    first_ns = run.stamps_ns[0]
+    asked = [stamp for stamp in run.stamps_ns if stamp - first_ns >= 250_000_000]
+    assert run.asked_ns == asked
+    assert set(asked) <= set(run.predictions)
+    assert set(run.predictions) <= set(run.stamps_ns), 'no stamp that was not given'
+    assert run.repeated == 0
+    for stamp, decoded in run.predictions.items():
+        assert decoded.frame_id == run.moments[stamp].frame_id == 'map'
+        assert decoded.futures.shape == (1, SAMPLES, 20, 17, 3)
+        assert np.isfinite(decoded.futures).all()
+
+
+def test_the_books_agree_with_what_was_sent_and_received(run: BagRun) -> None:
+    told = run.diagnostics
+    assert int(told['predictions']) == len(run.predictions)
+    assert int(told['messages']) in (len(run.stamps_ns), len(run.stamps_ns) + 1)  # the empty one
+    # Frames before the first answer may be taken in together; after it, each is waited for.
+    assert int(told['frames_skipped']) <= len(run.stamps_ns) - len(run.asked_ns)
+    for counter in (
+        'messages_malformed', 'worker_errors', 'observations_far_future',
+        'resets_clock_jump', 'persons_departed',
+    ):  # fmt: skip
+        assert int(told.get(counter, 0)) == 0, counter
+    # The bag's clock stands still while the player waits: by it, an answer takes no time, or one
+    # frame less where the node heard the frame before the clock.
+    frame_ms = 1e3 / RATE_HZ
+    for percentile in ('p50', 'p99'):
+        assert -2.0 * frame_ms <= float(told[f'latency total {percentile} (ms)']) <= frame_ms
+        assert float(told[f'latency model {percentile} (ms)']) > 0.0, 'by a stopwatch'
+        assert float(told[f'latency moments {percentile} (ms)']) > 0.0
+    assert float(told['latency model p50 (ms)']) <= float(told['latency model p99 (ms)'])
+    assert min(run.answered_s) > 0.0
+
+
+def test_the_node_says_what_the_model_says_of_the_same_frames(run: BagRun) -> None:
+    predictor = Predictor.load(default_weights())
+    online = OnlinePredictor(predictor, samples=SAMPLES)
+    frames = np.arange(4, 100, 5)
+    compared = 0
+    for stamp, people in zip(run.stamps_ns, run.observed):
+        online.observe(Observation(stamp, 'map', '0', people[0]))
+        if stamp not in run.asked_ns[::15]:
+            continue
+        result = online.predict()
+        assert result is not None
+        assert result.prediction is not None
+        moments = result.prediction.moments(frames)
+        told = run.moments[stamp]
+        np.testing.assert_allclose(told.moments.mean[0], moments.mean[0], atol=2e-3)
+        np.testing.assert_allclose(
+            told.radius_m[0],
+            result.prediction.radius(0.9, moments, frames)[0],
+            atol=5e-3,
+        )
+        likely = run.poses[stamp].reshape(-1, 17, 3)
+        assert len(likely) == len(keyframes([0.0, 0.25, 0.5, 1.0], 50.0, 100))
+        np.testing.assert_allclose(likely[0], people[0], atol=1e-4)
+        compared += 1
+    assert compared >= 10
+
+
+def test_the_stated_radius_holds_the_hand_as_often_as_it_says(
+    run: BagRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Of the samples, which is what an uncalibrated radius speaks of: exactly.
+    for stamp in run.asked_ns[::10]:
+        told, cloud = run.moments[stamp], run.predictions[stamp]
+        apart = np.linalg.norm(cloud.futures - told.moments.mean[:, None], axis=-1)
+        weights = cloud.weights[:, :, None, None]
+        held = (weights * (apart <= told.radius_m[:, None] + 1e-4)).sum(axis=1)
+        assert (held >= 0.9 - 1e-3).all()
+    # Of the world: how often it really held is measured, by /clock, on the motion in the bag.
+    found = share_held(run)
+    with capsys.disabled():
+        print(f'\nRWrist within its radius, {KIND}, {found.frames} frames:', end='')
+        for time_s, share, radius in list(zip(found.times_s, found.share, found.radius_m))[4::5]:
+            print(f' {share:.2f} at {time_s:.1f} s ({radius:.2f} m)', end='')
+        print()
+    near = found.times_s < 1.05
+    if Predictor.load(default_weights()).predict(
+        np.repeat(run.observed[0], 25, axis=0), samples=1
+    ).radius_m is not None:  # fmt: skip
+        # Calibrated: 0.9. Consecutive frames tell little new: of 7 s some 7 are independent, with
+        # a standard error of sqrt(0.9 * 0.1 / 7) = 0.11; two of those below is a failure.
+        assert found.share[near].mean() >= 0.9 - 0.23
+    else:
+        # Not calibrated: the samples are known to be too sure of themselves (docs/outputs.md). On
+        # this clip the radii hold 0.8 of the time half a second and a second ahead; 0.4 is far
+        # below that, so that what fails is a frame, a stamp or a joint gone wrong.
+        assert found.share[near].mean() >= 0.4
+
+
+def test_a_monitor_on_poses_slows_earlier_than_one_on_measured_positions(
+    run: BagRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = compare(run, in_the_way(run, 0.9))
+    with capsys.disabled():
+        print(f'\nspeed and separation, {KIND}: {report(found)}')
+    assert (found.predicted_m_s <= found.measured_m_s + 1e-6).all(), 'never less careful'
+    assert found.measured_m_s[0] == found.full_speed_m_s, 'the person comes from far enough'
+    for share in (1.0, 0.5):
+        lead_s = found.lead_s(share)
+        assert lead_s is not None
+        assert lead_s >= 1.0 / RATE_HZ - 1e-6, 'at least one frame earlier'
