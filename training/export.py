@@ -135,22 +135,38 @@ def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
             lines += [f'- {name}: {json.dumps(values)}']
     else:
         lines += ['See docs/results.md.']
-    lines += [
-        '',
-        '## Limits',
-        '',
-        'Trained on adults of two motion-capture collections, one person at a time: everyday '
-        'actions, dance, sport, climbing, and rehabilitation exercises. It knows nothing of '
-        'objects, of other people or of the robot, and what it has not seen it predicts badly. '
-        'Not for safety functions: it may tighten a monitor that works on measured positions, '
-        'never replace it.',
-        '',
-        'The data used in this project was obtained in part from mocap.cs.cmu.edu. The database '
-        'was created with funding from NSF EIA-0196217. UI-PRMD: Vakanski, Jun, Paul, Baker, '
-        'Data 3(1):2, 2018 (PDDL 1.0).',
-        '',
-    ]
+    lines += ['', '## Limits', '', _limits(model, card), '']
+    names = ' '.join(data) if isinstance(data, dict) else ''
+    if 'cmu17' in names:
+        lines += [
+            'The data used in this project was obtained in part from mocap.cs.cmu.edu. The '
+            'database was created with funding from NSF EIA-0196217.',
+            '',
+        ]
+    if 'uiprmd17' in names:
+        lines += [
+            'UI-PRMD: Vakanski, Jun, Paul, Baker, Data 3(1):2, 2018 (PDDL 1.0).',
+            '',
+        ]
     return '\n'.join(lines)
+
+
+def _limits(model: MotionModel, card: dict[str, object]) -> str:
+    data = card.get('data')
+    names = ' '.join(data) if isinstance(data, dict) else ''
+    trained = 'Trained on the data named above, one body at a time. '
+    if 'cmu17' in names and 'uiprmd17' in names:
+        trained = (
+            'Trained on adults of two motion-capture collections, one person at a time: everyday '
+            'actions, dance, sport, climbing, and rehabilitation exercises. '
+        )
+    around = 'It knows nothing of objects, of other bodies and of what is around it'
+    if model.skeleton.joints == H36M17.joints:
+        around = 'It knows nothing of objects, of other people or of the robot'
+    return (
+        f'{trained}{around}, and what it has not seen it predicts badly. Not for safety '
+        'functions: it may tighten a monitor that works on measured positions, never replace it.'
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
