@@ -477,7 +477,7 @@ class OnlinePredictor:
                     prediction,
                     futures=futures,
                     closed_form=None,
-                    radius_m=_advance_radius(prediction, lag),
+                    calibration=prediction.calibration and prediction.calibration.later(lag),
                 )
         return OnlinePrediction(
             snapshot.stamp_ns,
@@ -739,16 +739,6 @@ def _is_elsewhere(history: PoseHistory, stamp_ns: int, xyz: np.ndarray, valid: n
         return False
     apart = np.linalg.norm(xyz[common] - known[common], axis=1)
     return bool(np.median(apart) > _MAX_ERROR_M + _MAX_SPEED_M_S * (stamp_ns - newest) * _NS)
-
-
-def _advance_radius(prediction: Prediction, lag_frames: np.ndarray) -> np.ndarray | None:
-    # The stated radius (P, T, J) of each instant, taken from the model's next later frame.
-    if prediction.radius_m is None:
-        return None
-    persons, _, frames, joints = prediction.futures.shape[:4]
-    radius = np.broadcast_to(prediction.radius_m, (persons, frames, joints))
-    later = np.ceil(lag_frames).astype(np.int64)[:, None] + np.arange(frames)
-    return np.take_along_axis(radius, np.minimum(later, frames - 1)[..., None], axis=1)
 
 
 def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from motion_predictor.calibration import Calibration
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
 from motion_predictor.model import MotionModel
@@ -32,15 +33,15 @@ class Prediction:
     ``futures`` float32 (P, S, T_fut, J, 3), metres, in the frame of the input; frame i lies
     ``(i + 1) / rate_hz`` seconds after the last observed one. ``weights`` float32 (P, S),
     every row sums to one. ``closed_form`` holds the moments of every frame where the model knows
-    them better than its samples do (a mixture of Gaussians), ``radius_m`` float (P, T_fut, J) the
-    calibrated radius about the mean where the model states one.
+    them better than its samples do (a mixture of Gaussians), ``calibration`` says how often people
+    really were how near to the mean, where the weights file carries that.
     """
 
     futures: np.ndarray
     weights: np.ndarray
     rate_hz: float
     closed_form: Moments | None = None
-    radius_m: np.ndarray | None = None
+    calibration: Calibration | None = None
 
     @property
     def times_s(self) -> np.ndarray:
@@ -86,15 +87,18 @@ class Prediction:
         """
         Give the radius about the mean within which each joint will be.
 
-        :param coverage: share of the weighted samples to be held, where the model itself states
-            no calibrated ``radius_m``.
+        The weights file's calibration where it has a level that is not below the share: of real
+        positions so many lay within. Else the ball that holds so many of the weighted samples.
+
+        :param coverage: the share, above 0 and at most 1.
         :param moments: from :meth:`moments` of the same frames.
         :param frames: indices of the frames.
         :returns: metres, (P, frames, J).
         """
-        if self.radius_m is not None:
-            persons, _, steps, joints = self.futures.shape[:4]
-            return np.broadcast_to(self.radius_m, (persons, steps, joints))[:, frames]
+        if self.calibration is not None:
+            level = self.calibration.level_for(coverage)
+            if level is not None:
+                return self.calibration.radius(level, moments, frames)
         return holding_radius(self.futures[:, :, frames], self.weights, moments.mean, coverage)
 
 
@@ -155,6 +159,7 @@ class Predictor:
         device: str = 'auto',
         engine: str = 'auto',
         name: str = 'model',
+        calibration: Calibration | None = None,
     ) -> None:
         """
         Wrap a model.
@@ -166,6 +171,7 @@ class Predictor:
         :param engine: 'fp32', 'bf16' (the network alone), or 'auto': bf16 where the device is
             fast at it.
         :param name: shown in messages and diagnostics.
+        :param calibration: put into every prediction.
         :raises ConfigError: if device or engine is unknown or cannot be had.
         :raises WeightsError: if the model is a many-step teacher.
         """
@@ -178,6 +184,7 @@ class Predictor:
         self.name = name
         self.card = card
         self.golden = golden
+        self.calibration = calibration
         # for the day that the device is lost: nothing can be copied off it then
         self._spare = model if self.device != 'cpu' else None
         # the caller's own model keeps its device, precision and gradients
@@ -204,6 +211,7 @@ class Predictor:
             device=device,
             engine=engine,
             name=Path(path).stem,
+            calibration=loaded.calibration,
         )
 
     def on_cpu(self) -> Predictor:
@@ -278,7 +286,7 @@ class Predictor:
         result = futures.cpu().numpy()
         count = result.shape[1]
         weights = np.full((persons, count), 1.0 / count, dtype=np.float32)
-        return Prediction(result, weights, window.rate_hz)
+        return Prediction(result, weights, window.rate_hz, calibration=self.calibration)
 
     def _futures(self, observed: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         model = self._model

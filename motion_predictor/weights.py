@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 import torch
 from torch import Tensor
 
+from motion_predictor.calibration import Calibration
 from motion_predictor.config import from_dict, ModelConfig, to_dict
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
 from motion_predictor.model import MotionModel
@@ -30,6 +31,10 @@ ROW_SCALE = '.row_scale'
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 SUFFIX = '.safetensors'
+FACTOR = 'calibration.factor'
+MAX_LEVELS = 16
+_FLOATS = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
+_STORED = {**_FLOATS, 'I8': torch.int8}
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,9 @@ class LoadedWeights:
     card: dict[str, Any]
     golden: GoldenPair | None
     path: Path
+    calibration: Calibration | None = None
+    dtype: torch.dtype = torch.float32
+    """In which the network's matrices were stored."""
 
 
 def save_weights(
@@ -61,6 +69,7 @@ def save_weights(
     card: Mapping[str, Any],
     golden: GoldenPair | None = None,
     dtype: torch.dtype = torch.float32,
+    calibration: Calibration | None = None,
 ) -> None:
     """
     Write a model to one file, whole or not at all.
@@ -72,6 +81,7 @@ def save_weights(
     :param dtype: of the network's tensors; statistics stay float32. ``torch.int8`` stores every
         matrix in 8 bits with one scale a row (see :func:`quantize_rows`), the rest in float32; it
         is for the size of the file alone: a loaded model is float32 whatever was stored.
+    :param calibration: how often people really were how near to the mean.
     :raises WeightsError: if the path's suffix is another.
     """
     path = Path(path)
@@ -98,6 +108,9 @@ def save_weights(
             values = np.ascontiguousarray(getattr(golden, part), dtype=np.float32)
             tensors[f'golden.{part}'] = torch.from_numpy(values)
         metadata['golden_seed'] = str(golden.seed)
+    if calibration is not None:
+        tensors[FACTOR] = torch.from_numpy(np.ascontiguousarray(calibration.factor, np.float32))
+        metadata['calibration'] = json.dumps(calibration.facts())
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + '.partial')
     save_file(tensors, partial, metadata=metadata)
@@ -149,6 +162,13 @@ def load_weights(path: Path | str) -> LoadedWeights:
                     file.get_tensor('golden.futures').float().numpy(),
                     _golden_seed(path, metadata),
                 )
+            calibration = _read_calibration(path, file, metadata, config, skeleton)
+            stored = {
+                _STORED[file.get_slice(name).get_dtype()]
+                for name, shape in expected.items()
+                if name.startswith('denoiser.') and len(shape) == 2
+            }
+            dtype = stored.pop() if len(stored) == 1 else torch.float32
     except SafetensorError as error:
         raise WeightsError(
             f'{path}: truncated or damaged ({error}); fetch or export it again'
@@ -160,7 +180,7 @@ def load_weights(path: Path | str) -> LoadedWeights:
         raise WeightsError(f'{path}: a whitening scale is not positive; export it again')
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    return LoadedWeights(model, card, golden, path)
+    return LoadedWeights(model, card, golden, path, calibration, dtype)
 
 
 def _check_size(path: Path) -> None:
@@ -215,13 +235,14 @@ def _check_tensors(
 ) -> bool:
     names = set(file.keys())
     golden = {'golden.observed', 'golden.futures'}
+    optional = golden | ({FACTOR} if FACTOR in names else set())
     scales = {
         name + ROW_SCALE: (shape[0], 1)
         for name, shape in expected.items()
         if name in names and len(shape) == 2 and file.get_slice(name).get_dtype() == 'I8'
     }
     wanted_names = set(expected) | set(scales)
-    missing, extra = sorted(wanted_names - names), sorted(names - wanted_names - golden)
+    missing, extra = sorted(wanted_names - names), sorted(names - wanted_names - optional)
     if missing or extra:
         raise WeightsError(
             f'{path}: tensors missing {missing[:3]}, unknown {extra[:3]}; '
@@ -233,7 +254,7 @@ def _check_tensors(
             raise WeightsError(
                 f'{path}: {name} has shape {tuple(found.get_shape())}; expected {shape}'
             )
-        if found.get_dtype() not in ('F32', 'F16', 'BF16') and name + ROW_SCALE not in scales:
+        if found.get_dtype() not in _FLOATS and name + ROW_SCALE not in scales:
             raise WeightsError(
                 f'{path}: {name} is {found.get_dtype()}; expected F32, F16, BF16, or for a matrix '
                 f'I8 with its {ROW_SCALE[1:]}'
@@ -249,6 +270,39 @@ def _check_tensors(
         if observed != wanted[0] or len(futures) != 4 or futures[1:] != wanted[1]:
             raise WeightsError(f'{path}: golden pair has shapes {observed} and {futures}')
     return bool(present)
+
+
+def _read_calibration(
+    path: Path, file: Any, metadata: Mapping[str, str], config: ModelConfig, skeleton: Skeleton
+) -> Calibration | None:
+    there = FACTOR in set(file.keys())
+    if there != ('calibration' in metadata):
+        raise WeightsError(f'{path}: only a part of a calibration is there; calibrate it again')
+    if not there:
+        return None
+    found = file.get_slice(FACTOR)
+    shape = tuple(found.get_shape())
+    wanted = (config.window.future_frames, skeleton.num_joints)
+    if len(shape) != 3 or not 1 <= shape[0] <= MAX_LEVELS or shape[1:] != wanted:
+        raise WeightsError(
+            f'{path}: {FACTOR} has shape {shape}; expected (1..{MAX_LEVELS}, {wanted[0]}, '
+            f'{wanted[1]})'
+        )
+    if found.get_dtype() != 'F32':
+        raise WeightsError(f'{path}: {FACTOR} is {found.get_dtype()}; expected F32')
+    try:
+        facts = json.loads(metadata['calibration'])
+        return Calibration(
+            levels=tuple(float(level) for level in facts['levels']),
+            factor=file.get_tensor(FACTOR).numpy(),
+            floor_m=float(facts['floor_m']),
+            samples=int(facts['samples']),
+            fitted_on={str(k): str(v) for k, v in facts['fitted_on'].items()},
+        )
+    except (MotionPredictorError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f'{path}: bad calibration ({error!r}); calibrate it again') from None
+    except RecursionError:
+        raise WeightsError(f'{path}: bad calibration; calibrate it again') from None
 
 
 def _golden_seed(path: Path, metadata: Mapping[str, str]) -> int:

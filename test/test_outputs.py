@@ -19,6 +19,7 @@ from test_node import Nodes, predictions_of
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import MarkerArray
 
+from motion_predictor.calibration import Calibration
 from motion_predictor.messages import (
     decode_predictions,
     MessageError,
@@ -93,11 +94,15 @@ def test_moments_in_closed_form_and_a_calibrated_radius_take_precedence() -> Non
     mean = np.zeros((1, 100, 17, 3)) + np.arange(100)[:, None, None]
     covariance = np.broadcast_to(np.diag([1.0, 4.0, 9.0]), (1, 100, 17, 3, 3))
     stated = Moments(mean, covariance)
-    view = outlook(1, closed_form=stated, radius_m=np.full((1, 100, 17), 0.25))
+    factor = np.full((2, 100, 17), 2.0, np.float32) * np.array([1.0, 3.0])[:, None, None]
+    held = Calibration((0.9, 0.99), factor.astype(np.float32), 0.1, 10, {})
+    view = outlook(1, closed_form=stated, calibration=held)
     decoded = decode_moments(encoded('moments', view))
     np.testing.assert_allclose(decoded.moments.mean[0, :, 0, 0], FRAMES)
     np.testing.assert_allclose(decoded.moments.covariance[0, 3, 4], np.diag([1.0, 4.0, 9.0]))
-    np.testing.assert_allclose(decoded.radius_m, 0.25)
+    np.testing.assert_allclose(decoded.radius_m, 2.0 * np.sqrt(14.01), rtol=1e-5)
+    wide = decode_moments(encoded('moments', view, **{'moments.coverage': 0.95}))
+    np.testing.assert_allclose(wide.radius_m, 6.0 * np.sqrt(14.01), rtol=1e-5)
     quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     turned = decode_moments(encoded('moments', outlook(1, quarter, closed_form=stated)))
     np.testing.assert_allclose(turned.moments.covariance[0, 0, 0], np.diag([4.0, 1.0, 9.0]))

@@ -120,13 +120,9 @@ def test_a_prediction_gives_the_moments_its_model_states_before_those_of_its_sam
     moments = sampled.moments(frames)
     np.testing.assert_allclose(moments.mean, futures[:, :, frames].mean(axis=1), atol=1e-5)
     stated = Moments(drawn(7, (1, 10, 3, 3)), drawn(8, (1, 10, 3, 3, 3)))
-    radius = np.linspace(0.1, 1.0, 10)[:, None]
-    model = Prediction(futures, weights, 50.0, stated, radius)
+    model = Prediction(futures, weights, 50.0, stated)
     np.testing.assert_array_equal(model.moments(frames).mean, stated.mean[:, frames])
     np.testing.assert_array_equal(model.moments(frames).covariance, stated.covariance[:, frames])
-    np.testing.assert_allclose(
-        model.radius(0.9, moments, frames), np.broadcast_to([[0.2], [1.0]], (1, 2, 3))
-    )
     assert sampled.radius(0.9, moments, frames).shape == (1, 2, 3)
 
 

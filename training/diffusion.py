@@ -12,7 +12,7 @@ from torch import Tensor
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model import History, MotionModel
-from motion_predictor.predictor import cpu_has_fast_bf16, Predictor
+from motion_predictor.predictor import cpu_has_fast_bf16, Prediction, Predictor
 from motion_predictor.schedule import ddim_steps, to_eps, to_x0
 from motion_predictor.weights import load_weights
 from training.fitting import compiled_network
@@ -129,9 +129,11 @@ class Sampler:
         :param first_index: index of the first of these windows in the whole evaluation.
         :returns: world positions in metres, ``(N, S, T_fut, J, 3)`` float32.
         """
-        noise = window_noise(self.model, seed, first_index, len(observed), samples)
         if self.predictor is not None:
-            return self.predictor.predict(observed, noise=noise).futures
+            return self.predict(
+                observed, samples=samples, seed=seed, first_index=first_index
+            ).futures
+        noise = window_noise(self.model, seed, first_index, len(observed), samples)
         device = self.model.alpha_bar.device
         history = self.model.observe(torch.from_numpy(np.ascontiguousarray(observed)).to(device))
         flat = torch.from_numpy(noise).to(device).flatten(0, 1)
@@ -151,6 +153,19 @@ class Sampler:
         ]
         white = torch.cat(parts).unflatten(0, (-1, samples))
         return self.model.decode(white, history).cpu().numpy()
+
+    def predict(
+        self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0
+    ) -> Prediction:
+        """
+        Give all that a one-step model says of the windows, with the noise of :meth:`sample`.
+
+        :raises ConfigError: if the model is a many-step teacher.
+        """
+        if self.predictor is None:
+            raise ConfigError('a many-step teacher gives samples alone')
+        noise = window_noise(self.model, seed, first_index, len(observed), samples)
+        return self.predictor.predict(observed, noise=noise)
 
 
 def window_noise(

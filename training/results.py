@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from training import benchmark, evaluate, plots, provenance
+from training import benchmark, calibrate, evaluate, plots, provenance
 from training.scoring import COMPARED
 
 SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
@@ -148,8 +148,62 @@ def benchmark_section(result: Mapping[str, Any], images: Path, page: Path) -> st
     return '\n\n'.join(parts)
 
 
+def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> str:
+    """
+    Write the section of one calibration.
+
+    :param result: of ``training.calibrate``.
+    :param images: not used: tables alone.
+    :param page: not used.
+    """
+    settings, rows = result['settings'], result['rows']
+    fitted = ', '.join(f'`{name}`' for name in settings['fitted_on'])
+    head = ['data', 'windows', 'asked', 'held', "held by the samples' own ball"]
+    head += ['median radius m', "median radius of the samples' ball m"]
+    body = [
+        [
+            row['data'].replace('/', ', '), str(row['windows']), f'{level["level"]:.1%}',
+            f'{level["held"]:.1%}', f'{level["held_by_samples_ball"]:.1%}',
+            f'{level["median_radius_m"]:.3f}', f'{level["median_radius_of_samples_m"]:.3f}',
+        ]
+        for row in rows
+        for level in row['levels']
+    ]  # fmt: skip
+    last = rows[-1]
+    instants = list(last['levels'][0]['by_second'])
+    over_time = [
+        [f'{level["level"]:.1%}', *(f'{level["by_second"][s]:.1%}' for s in instants)]
+        for level in last['levels']
+    ]
+    by_joint = [
+        [joint, *(f'{level["by_joint"][number]:.1%}' for level in last['levels'])]
+        for number, joint in enumerate(result['joints'])
+    ]
+    asked = [f'asked {level["level"]:.1%}' for level in last['levels']]
+    return '\n\n'.join(
+        [
+            '## Radii that hold',
+            _origin(result),
+            f'`{result["model"]}`, {settings["samples"]} samples, seed {settings["seed"]}. A real '
+            'joint is *held* when it lies within the radius about the mean of the samples, in the '
+            'world. The radius is a conformal factor for each joint and instant, fitted on '
+            f'{fitted}, times the spread of the samples '
+            f'(`sqrt(trace of covariance + {settings["floor_m"]:g}^2)`); beside it the ball that '
+            'holds the same share of the samples, which is what they say uncalibrated. Windows '
+            'overlap and subjects are few: what is held of other people may differ by more than '
+            'the windows suggest.',
+            markdown_table(head, body),
+            f'By instant, seconds ahead, {last["data"].replace("/", ", ")}:',
+            markdown_table(['asked', *instants], over_time),
+            f'By joint, {last["data"].replace("/", ", ")}:',
+            markdown_table(['joint', *asked], by_joint),
+        ]
+    )
+
+
 SECTIONS: dict[str, Callable[[Mapping[str, Any], Path, Path], str]] = {
     evaluate.FORMAT: evaluation_section,
+    calibrate.FORMAT: calibration_section,
     benchmark.FORMAT: benchmark_section,
 }
 
@@ -168,7 +222,7 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
     for result in sorted(results, key=lambda result: order.index(result['format'])):
         if result['format'] == evaluate.FORMAT:
             plots.draw_horizons(result, images)
-        else:
+        elif result['format'] == benchmark.FORMAT:
             plots.draw_latencies(result, images)
         sections.append(SECTIONS[result['format']](result, images, page))
     intro = (
@@ -182,7 +236,7 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
 
 def read_result(path: Path) -> dict[str, Any]:
     """
-    Read the JSON of an evaluation or a benchmark.
+    Read the JSON of an evaluation, a calibration or a benchmark.
 
     :raises ConfigError: if it is neither.
     """
@@ -192,10 +246,10 @@ def read_result(path: Path) -> dict[str, Any]:
         raise ConfigError(f'{path}: not a readable JSON file: {error}') from error
     if not isinstance(result, dict) or result.get('format') not in SECTIONS:
         raise ConfigError(
-            f'{path}: not of training.evaluate or training.benchmark; '
+            f'{path}: not of training.evaluate, training.calibrate or training.benchmark; '
             f'"format" must be one of {", ".join(SECTIONS)}'
         )
-    known = {evaluate.FORMAT: evaluate.VERSION, benchmark.FORMAT: benchmark.VERSION}
+    known = {module.FORMAT: module.VERSION for module in (evaluate, calibrate, benchmark)}
     if result.get('version') != known[result['format']]:
         raise ConfigError(
             f'{path}: version {result.get("version")}, this command reads '

@@ -1,0 +1,99 @@
+"""How far from the mean people really were: a conformal factor for each joint and instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from motion_predictor.errors import ConfigError, ShapeError
+from motion_predictor.summaries import Moments
+
+LEVEL_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """
+    Radii that held a stated share of real positions, as multiples of the predicted spread.
+
+    Split conformal prediction (Lei et al., JASA 2018) with the score ``|real - mean| / spread``,
+    ``spread = sqrt(trace of the covariance + floor_m^2)``, fitted on recordings that the model was
+    not trained on. ``levels``, rising, are the shares; ``factor`` float32 (levels, T_fut, J), or
+    (levels, P, T_fut, J) where people differ in time; ``samples`` is the S it was fitted with.
+    """
+
+    levels: tuple[float, ...]
+    factor: np.ndarray
+    floor_m: float
+    samples: int
+    fitted_on: Mapping[str, str]
+    """Recordings and the digests of their files."""
+
+    def __post_init__(self) -> None:
+        rising = all(a < b for a, b in zip(self.levels, self.levels[1:]))
+        if not self.levels or not rising or not 0.0 < self.levels[0] <= self.levels[-1] < 1.0:
+            raise ConfigError(f'calibration levels {self.levels}: must rise within 0..1')
+        if self.factor.ndim not in (3, 4) or len(self.factor) != len(self.levels):
+            raise ShapeError(
+                f'calibration factor: expected ({len(self.levels)}, T_fut, J), '
+                f'got {self.factor.shape}'
+            )
+        if not (np.isfinite(self.factor).all() and (self.factor >= 0.0).all()):
+            raise ConfigError('calibration factor: must be finite and not negative')
+        if not 0.0 < self.floor_m <= 10.0 or self.samples < 1:
+            raise ConfigError(
+                f'calibration floor_m={self.floor_m}, samples={self.samples}: must be positive'
+            )
+
+    def level_for(self, coverage: float) -> int | None:
+        """Give the index of the least level that is not below a share; None where all are."""
+        for index, level in enumerate(self.levels):
+            if level >= coverage - LEVEL_TOLERANCE:
+                return index
+        return None
+
+    def radius(self, level: int, moments: Moments, frames: np.ndarray) -> np.ndarray:
+        """
+        Give the radius about the mean that holds a joint as often as the level says.
+
+        :param level: index into ``levels``.
+        :param moments: of these frames, P people.
+        :param frames: indices of the frames.
+        :returns: metres, (P, frames, J).
+        """
+        factor = self.factor[level][..., frames, :]
+        return factor * spread_m(moments, self.floor_m)
+
+    def later(self, lag_frames: np.ndarray) -> Calibration:
+        """
+        Shift in time: what holds at each instant is taken from the model's next later frame.
+
+        :param lag_frames: how much later each person's futures are asked for, (P,).
+        :returns: with a factor (levels, P, T_fut, J); the last frame's goes on at the end.
+        """
+        frames = self.factor.shape[-2]
+        chosen = np.ceil(lag_frames).astype(np.int64)[:, None] + np.arange(frames)
+        factor = self.factor[:, np.minimum(chosen, frames - 1)]  # (levels, P, T_fut, J)
+        return replace(self, factor=factor)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the factors, JSON-able."""
+        return {
+            'levels': list(self.levels),
+            'floor_m': self.floor_m,
+            'samples': self.samples,
+            'fitted_on': dict(self.fitted_on),
+        }
+
+
+def spread_m(moments: Moments, floor_m: float) -> np.ndarray:
+    """
+    Measure how far samples lie from their mean: root mean square, never below a floor.
+
+    :returns: metres, (P, T, J).
+    """
+    trace = np.trace(moments.covariance, axis1=-2, axis2=-1)
+    return np.sqrt(np.maximum(trace, 0.0) + floor_m * floor_m)

@@ -1,0 +1,257 @@
+"""
+Fit and report how often people really are within a radius: python -m training.calibrate.
+
+Split conformal prediction: on recordings that the model was not trained on, the distance of every
+real joint from the mean of the samples, over the spread of the samples, has quantiles; the one of
+a stated share, for each joint and instant, goes into the weights file. On other recordings the
+share really held is counted, beside that of the ball which holds the share of the samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from motion_predictor.calibration import Calibration, spread_m
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.summaries import holding_radius
+from motion_predictor.weights import file_digest, load_weights, save_weights
+from training import provenance
+from training.diffusion import Sampler, sampler_for
+from training.export import card_text
+from training.scoring import DataFile, load_data
+
+FORMAT = 'motion_predictor calibration'
+VERSION = 1
+LEVELS = (0.9, 0.99)
+FLOOR_M = 0.02
+"""Added to the spread in square: samples that agree to the millimetre are no more certain."""
+BATCH = 20
+
+EXAMPLE = """\
+worked example, from the root of the source tree: fit on the val subjects, report on test too:
+  python -m training.calibrate --weights resource/weights/swiftdiff.safetensors \\
+      --fit ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
+      --report ../shared/data/cmu17/test.npz ../shared/data/uiprmd17/test.npz \\
+      --json docs/calibration.json
+"""
+
+
+def fit_factor(scores: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float32]:
+    """
+    Take conformal quantiles over windows: the ``ceil((N + 1) level)``-th smallest score.
+
+    :param scores: distance over spread, ``(N, T_fut, J)``.
+    :param levels: shares to be held.
+    :returns: ``(levels, T_fut, J)``; the largest score where N is too small for a level.
+    """
+    ordered = np.sort(scores, axis=0)
+    count = len(ordered)
+    ranks = [min(count, int(np.ceil((count + 1) * level - 1e-9))) for level in levels]
+    factor = np.stack([ordered[rank - 1] for rank in ranks])
+    return np.nextafter(factor.astype(np.float32), np.float32(np.inf))  # never rounded down
+
+
+def measure(
+    sampler: Sampler, file: DataFile, levels: Sequence[float], options: argparse.Namespace
+) -> dict[str, NDArray[np.float64]]:
+    """
+    Predict the windows of a file and compare with what then happened, in the world.
+
+    :returns: ``distance`` from the mean and ``spread``, metres, ``(N, T_fut, J)``; ``ball``, the
+        radius that holds each level's share of the samples, ``(levels, N, T_fut, J)``.
+    """
+    parts: dict[str, list[NDArray[np.float64]]] = {'distance': [], 'spread': [], 'ball': []}
+    observed_frames = file.observed.shape[1]
+    assert sampler.predictor is not None
+    for first in tqdm(
+        range(0, len(file.chosen), BATCH), desc=file.label, unit='batch', disable=options.quiet
+    ):
+        chosen = file.chosen[first : first + BATCH]
+        poses = file.windows.poses[chosen]
+        observed, real = poses[:, :observed_frames], poses[:, observed_frames:]
+        prediction = sampler.predict(
+            observed, samples=options.samples, seed=options.seed, first_index=first
+        )
+        moments = prediction.moments()
+        parts['distance'].append(np.linalg.norm(real - moments.mean, axis=-1))
+        parts['spread'].append(spread_m(moments, FLOOR_M))
+        balls = [
+            holding_radius(prediction.futures, prediction.weights, moments.mean, level)
+            for level in levels
+        ]
+        parts['ball'].append(np.stack(balls))
+    return {
+        name: np.concatenate(values, axis=1 if name == 'ball' else 0)
+        for name, values in parts.items()
+    }
+
+
+def report_row(
+    measured: Sequence[Mapping[str, NDArray[np.float64]]],
+    calibration: Calibration,
+    rate_hz: float,
+    label: str,
+) -> dict[str, Any]:
+    """
+    Count the share of real positions within the radii, over windows, instants and joints.
+
+    :param measured: of one or several files, scored together.
+    """
+    distance = np.concatenate([part['distance'] for part in measured])
+    spread = np.concatenate([part['spread'] for part in measured])
+    ball = np.concatenate([part['ball'] for part in measured], axis=1)
+    frames = distance.shape[1]
+    seconds = np.unique(np.linspace(0, frames - 1, 9).round().astype(int)[1:])
+    found: list[dict[str, Any]] = []
+    for index, level in enumerate(calibration.levels):
+        radius = calibration.factor[index] * spread
+        inside, sampled = distance <= radius, distance <= ball[index]
+        found.append(
+            {
+                'level': level,
+                'held': round(float(inside.mean()), 4),
+                'held_by_samples_ball': round(float(sampled.mean()), 4),
+                'median_radius_m': round(float(np.median(radius)), 4),
+                'median_radius_of_samples_m': round(float(np.median(ball[index])), 4),
+                'by_second': {
+                    f'{(frame + 1) / rate_hz:g}': round(float(inside[:, frame].mean()), 4)
+                    for frame in seconds
+                },
+                'by_joint': [round(float(x), 4) for x in inside.mean(axis=(0, 1))],
+                'by_joint_samples_ball': [round(float(x), 4) for x in sampled.mean(axis=(0, 1))],
+            }
+        )
+    return {'data': label, 'windows': len(distance), 'levels': found}
+
+
+def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    Fit a weights file's calibration, write it back into the file, and report.
+
+    :returns: the report, JSON-able.
+    :raises MotionPredictorError: if a file cannot be used.
+    """
+    loaded = load_weights(options.weights)
+    if loaded.model.config.role == 'teacher':
+        raise ConfigError(f'{options.weights}: a many-step teacher; calibrate a one-step model')
+    levels = tuple(sorted(options.levels))
+    sampler = sampler_for(options.weights, device=options.device)
+    window = loaded.model.config.window
+    skeleton = loaded.model.skeleton
+    fit_files = load_data(options.fit, window, skeleton=skeleton)
+    others = load_data(options.report, window, skeleton=skeleton) if options.report else []
+    measured = {f.label: measure(sampler, f, levels, options) for f in [*fit_files, *others]}
+    fitting = [measured[file.label] for file in fit_files]
+    scores = np.concatenate([part['distance'] / part['spread'] for part in fitting])
+    calibration = Calibration(
+        levels=levels,
+        factor=fit_factor(scores, levels),
+        floor_m=FLOOR_M,
+        samples=options.samples,
+        fitted_on={f'{f.set_name}/{f.path.name}': f.sha256 for f in fit_files},
+    )
+    groups = [(file.label, [file]) for file in [*fit_files, *others]]
+    for split in dict.fromkeys(file.split for file in [*fit_files, *others]):
+        members = [file for file in [*fit_files, *others] if file.split == split]
+        if len(members) > 1:
+            groups.append((f'{"both" if len(members) == 2 else "all"}/{split}', members))
+    rows = [
+        report_row([measured[f.label] for f in files], calibration, window.rate_hz, label)
+        for label, files in groups
+    ]
+    if not options.keep_file:
+        save_weights(
+            options.weights,
+            loaded.model,
+            loaded.card,
+            loaded.golden,
+            loaded.dtype,
+            calibration,
+        )
+        card = options.weights.with_suffix('.md')
+        if card.is_file():
+            card.write_text(card_text(options.weights, loaded.model, loaded.card))
+    return {
+        'format': FORMAT,
+        'version': VERSION,
+        'command': provenance.command_line('training.calibrate', arguments),
+        **provenance.commit(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': provenance.machine(),
+        'model': options.weights.stem,
+        'sha256': file_digest(options.weights),
+        'settings': {'samples': options.samples, 'seed': options.seed, **calibration.facts()},
+        'joints': list(skeleton.joints),
+        'rows': rows,
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.calibrate',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--weights', type=Path, required=True, metavar='FILE',
+        help='a one-step model; the calibration is written into this file')  # fmt: skip
+    add('--fit', type=Path, nargs='+', required=True, metavar='FILE',
+        help='recordings to fit on: neither trained on nor to be reported as a test')  # fmt: skip
+    add('--report', type=Path, nargs='*', default=[], metavar='FILE',
+        help='recordings to count on besides')  # fmt: skip
+    add('--levels', type=float, nargs='+', default=list(LEVELS), help='default %(default)s')
+    add('--samples', type=int, default=50, help='default %(default)s')
+    add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
+    add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help='default %(default)s')
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write the report')
+    add('--keep-file', action='store_true', help='report alone; leave the weights as they are')
+    add('--dry-run', action='store_true', help='say what would be done')
+    add('--quiet', action='store_true', help='no progress bars')
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :returns: the exit code: 0, or 2 when something given cannot be used.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        if options.samples < 2:
+            raise ConfigError(f'--samples {options.samples}: a spread needs two or more')
+        if options.dry_run:
+            load_weights(options.weights)
+            print(f'{options.weights}: levels {options.levels}, {options.samples} samples; fit on '
+                  f'{", ".join(map(str, options.fit))}')  # fmt: skip
+            return 0
+        result = calibrate(options, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    provenance.write_json(options.json, result)
+    for row in result['rows']:
+        for level in row['levels']:
+            print(
+                f'{row["data"]:<16} {row["windows"]:>5} windows  asked {level["level"]:.3f}  held '
+                f"{level['held']:.3f} (the samples' own ball {level['held_by_samples_ball']:.3f})"
+                f'  median radius {level["median_radius_m"]:.3f} m'
+            )
+    print(f'written: {options.json}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
