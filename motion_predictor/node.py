@@ -49,7 +49,7 @@ from visualization_msgs.msg import MarkerArray
 from motion_predictor import messages
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.history import HistoryLimits
-from motion_predictor.inputs import Input, make_input
+from motion_predictor.inputs import Input, make_input, profile_of, TreeTransforms
 from motion_predictor.layouts import Layout
 from motion_predictor.messages import DecodedPerson, MarkerPerson, MessageError
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
@@ -148,8 +148,8 @@ class FrameTransforms:
         except ImportError as error:
             raise ConfigError(
                 f'target_frame={target_frame!r}: needs tf2_ros, which cannot be imported '
-                f'({error}); install ros-$ROS_DISTRO-tf2-ros-py, or leave target_frame empty '
-                'and set input.rotation'
+                f'({error}); install ros-$ROS_DISTRO-tf2-ros-py or ros-$ROS_DISTRO-tf2-msgs, or '
+                'leave target_frame empty and set input.rotation'
             ) from None
         self.target_frame = target_frame
         self._buffer = tf2_ros.Buffer(node=node)
@@ -181,6 +181,21 @@ class FrameTransforms:
     def close(self) -> None:
         """Stop listening."""
         self._listener.unregister()
+
+
+def find_transforms(node: Any, target_frame: str) -> FrameTransforms | TreeTransforms:
+    """
+    Listen to TF, by tf2_ros where it is installed.
+
+    :raises ConfigError: if neither tf2_ros nor tf2_msgs is.
+    """
+    try:
+        return FrameTransforms(node, target_frame)
+    except ConfigError as missing:
+        try:
+            return TreeTransforms(node, target_frame)
+        except ConfigError:
+            raise missing from None
 
 
 def ros_descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -262,7 +277,7 @@ class Session:
     input: Input
     scale: float
     turn: np.ndarray | None  # (3, 3), input to level; None where the input is level
-    transforms: FrameTransforms | None
+    transforms: FrameTransforms | TreeTransforms | None
     markers: messages.MarkerEncoder
     cloud: messages.CloudEncoder
     numbers: PersonNumbers
@@ -486,7 +501,7 @@ class MotionPredictorNode(LifecycleNode):
             input=source,
             scale=settings.number('input.units_scale'),
             turn=input_turn(settings),
-            transforms=FrameTransforms(self, target_frame) if target_frame else None,
+            transforms=find_transforms(self, target_frame) if target_frame else None,
             markers=messages.MarkerEncoder(predictor.skeleton),
             cloud=messages.CloudEncoder(),
             numbers=PersonNumbers(),
@@ -538,19 +553,13 @@ class MotionPredictorNode(LifecycleNode):
             target=self._work, args=(session,), name='prediction worker', daemon=True
         )
         self._worker.start()
-        reliability, durability = ReliabilityPolicy, DurabilityPolicy
         for wanted in session.input.subscriptions:
-            profile = QoSProfile(
-                depth=wanted.depth,
-                reliability=reliability.RELIABLE if wanted.reliable else reliability.BEST_EFFORT,
-                durability=durability.TRANSIENT_LOCAL if wanted.latched else durability.VOLATILE,
-            )
             self._inputs.append(
                 self.create_subscription(
                     wanted.message_type,
                     wanted.topic,
                     self._store(wanted.topic),
-                    profile,
+                    profile_of(wanted),
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 )
             )

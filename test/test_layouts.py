@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
+from tracker_people import source_pose
 
 from motion_predictor.errors import ShapeError, SkeletonError
 from motion_predictor.layouts import HEAD_TOP_M, Layout, layout, LAYOUTS, read_layout, torso_frame
+from motion_predictor.recordings import synthetic_walkers
 from motion_predictor.skeleton import H36M17
 
 # Somebody who stands at the origin and faces +x: left is +y. Places of joints by what they are
@@ -30,6 +32,8 @@ SEGMENTS = {
     'upper_leg': 'hip', 'lower_leg': 'knee', 'foot': 'ankle', 'upper_arm': 'shoulder',
     'forearm': 'elbow', 'hand': 'wrist',
 }  # fmt: skip
+LIMBS = [side + limb for side in 'LR' for limb in
+         ('Hip', 'Knee', 'Ankle', 'Shoulder', 'Elbow', 'Wrist')]  # fmt: skip
 MODEL_PLACES = {
     'Hip': (0.0, 0.0, 0.9), 'Spine': (0.0, 0.0, 1.14), 'Thorax': (0.0, 0.0, 1.41),
     'Nose': (0.06, 0.0, 1.54), 'Head': (0.05, 0.0, 1.67),
@@ -106,6 +110,57 @@ def test_leading_axes_are_kept(name: str) -> None:
     assert many.shape == (2, 3, 17, 3)
     assert valid.shape == (2, 3, 17)
     np.testing.assert_allclose(many, np.broadcast_to(one, many.shape))
+
+
+@pytest.mark.parametrize('name', LAYOUTS)
+def test_a_walking_person_keeps_human_proportions(name: str) -> None:
+    source = LAYOUTS[name]
+    (walk,) = synthetic_walkers(1).persons.values()
+    walk = walk[::7]
+    xyz, valid = source.to_model(np.stack([source_pose(source, pose) for pose in walk]))
+    assert valid.all()
+    at = dict(zip(H36M17.joints, np.moveaxis(xyz, 1, 0)))
+    for joint in LIMBS:
+        np.testing.assert_allclose(at[joint], walk[:, H36M17.index(joint)], atol=1e-9)
+    np.testing.assert_allclose(at['Hip'], (at['RHip'] + at['LHip']) / 2, atol=0.02)
+    trunk = np.linalg.norm(at['Thorax'] - at['Hip'], axis=-1)
+    share = ((at['Spine'] - at['Hip']) * (at['Thorax'] - at['Hip'])).sum(-1) / trunk**2
+    assert (abs(share - 0.47) < 0.12).all(), 'the spine is near the middle of the trunk'
+    for joint, low, high in (('Head', 0.4, 0.65), ('Nose', 0.2, 0.55)):
+        from_thorax = np.linalg.norm(at[joint] - at['Thorax'], axis=-1) / trunk
+        assert (from_thorax > low).all(), joint
+        assert (from_thorax < high).all(), joint
+    axes, _, framed = torso_frame(xyz, valid)
+    assert framed.all()
+    ahead = ((at['Nose'] - at['Thorax']) * axes[..., 0]).sum(-1)
+    assert (ahead > -0.03).all(), 'a nose does not look back'
+
+
+def test_shoulders_alone_give_the_neck_spine_and_head_as_documented() -> None:
+    for name in ('coco17', 'mediapipe33'):
+        source = LAYOUTS[name]
+        xyz, _ = source.to_model(standing(source))
+        at = dict(zip(H36M17.joints, xyz))
+        middle = (at['LShoulder'] + at['RShoulder']) / 2
+        np.testing.assert_allclose(at['Thorax'], middle + [0.0, 0.0, 0.075], atol=1e-9)
+        np.testing.assert_allclose(at['Spine'], at['Hip'] + 0.47 * (at['Thorax'] - at['Hip']))
+        ears = np.mean([standing(source)[source.index(ear)] for ear in ('ear_l', 'ear_r')], axis=0)
+        head, towards = at['Head'] - at['Thorax'], ears - at['Thorax']
+        assert head @ towards == pytest.approx(np.linalg.norm(head) * np.linalg.norm(towards))
+        scale = np.linalg.norm(at['Thorax'] - at['Hip']) / 0.478
+        assert np.linalg.norm(head) == pytest.approx(HEAD_TOP_M * scale)
+
+
+@pytest.mark.parametrize('name', ['coco18', 'zed18', 'body25', 'coco17', 'k4a32', 'zed38'])
+def test_eyes_and_ears_of_the_other_side_change_nothing(name: str) -> None:
+    # ROS4HRI numbers them left to right where OpenPose has right to left.
+    source = LAYOUTS[name]
+    pose = standing(source)
+    swapped = pose.copy()
+    for part in ('eye', 'ear'):
+        sides = [source.index(f'{part}_l'), source.index(f'{part}_r')]
+        swapped[sides] = pose[sides[::-1]]
+    np.testing.assert_allclose(source.to_model(swapped)[0], source.to_model(pose)[0], atol=1e-12)
 
 
 def test_published_orders_have_their_landmarks_at_the_documented_indices() -> None:

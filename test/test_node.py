@@ -259,7 +259,8 @@ def test_every_parameter_is_described_to_ros(nodes: Nodes) -> None:
 def test_a_target_frame_without_tf2_is_refused_with_the_package_to_install(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    for package in ('tf2_ros', 'tf2_msgs', 'tf2_msgs.msg'):
+        monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match='tf2-ros-py'):
         FrameTransforms(None, 'map')
     assert nodes.make(target_frame='map').trigger_configure() == FAILURE

@@ -29,6 +29,7 @@ def source_pose(layout: Layout, pose: np.ndarray) -> np.ndarray:
     left = left / np.linalg.norm(left)
     share = np.linspace(0.2, 0.4, layout.num_joints)[:, None]
     found = at['Hip'] + share * (at['Thorax'] - at['Hip'])
+    up = (at['Thorax'] - at['Hip']) / np.linalg.norm(at['Thorax'] - at['Hip'])
     skull = at['Thorax'] + 0.6 * (at['Head'] - at['Thorax'])
     for joint in layout.head_towards:
         side = 1.0 if joint.endswith('_l') else -1.0 if joint.endswith('_r') else 0.0
@@ -36,6 +37,8 @@ def source_pose(layout: Layout, pose: np.ndarray) -> np.ndarray:
     single = {j: s for j, s in layout.mapping.items() if isinstance(s, str)}
     for joint, source in single.items():
         found[layout.index(source)] = at[joint]
+        if joint == 'Thorax':
+            found[layout.index(source)] -= layout.thorax_rise_m * up
     for joint, parts in layout.mapping.items():
         if not isinstance(parts, str):
             for source in set(parts) - set(single.values()) - set(layout.head_towards):
