@@ -17,7 +17,7 @@ from motion_predictor.schedule import ddim_steps, to_eps, to_x0
 from motion_predictor.weights import load_weights
 from training.fitting import compiled_network
 
-COMPLETIONS = ('none', 'clean')
+COMPLETIONS = ('none', 'clean', 'noised')
 
 
 def add_noise(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
@@ -77,7 +77,10 @@ def ddim(
     :param condition: whitened, ``(B, C, D)``.
     :param padded: state of the padded window, broadcastable to the noise.
     :param steps: how many of the schedule's steps to visit.
-    :param completion: 'clean' puts the history back into every estimate of x_0, 'none' never.
+    :param completion: 'clean' puts the history back into every estimate of x_0; 'noised' into
+        every x_t, noised to its level, as TransFusion does (the window's own x_T serves as the
+        noise, where the papers draw it afresh, so that the same noise ends in the same x_0); in
+        both cases x_0 ends with it; 'none' never.
     :returns: x_0, ``(B, K, D)`` float32.
     :raises ConfigError: on an unknown completion.
     """
@@ -98,6 +101,10 @@ def ddim(
         if position + 1 < len(visited):
             following = model.alpha_bar[visited[position + 1]]
             x_t = add_noise(x_0, eps, following)
+            if completion == 'noised':
+                x_t = complete_history(model, x_t, add_noise(padded, noise, following))
+        elif completion == 'noised':
+            x_0 = complete_history(model, x_0, padded)
     return x_0
 
 

@@ -211,6 +211,11 @@ def card_of(run: Run, chain: ChainConfig, what: str) -> dict[str, Any]:
 
     :param what: one line.
     """
+    settings = as_plain(chain)
+    start = chain.swiftdiff.start
+    if start:  # where the file lay says nothing to others; what it was does
+        named = f'{Path(start).name} {file_digest(start)}' if Path(start).is_file() else ''
+        settings['swiftdiff']['start'] = named or Path(start).name
     return {
         'what': what,
         'preset': chain.preset,
@@ -218,5 +223,5 @@ def card_of(run: Run, chain: ChainConfig, what: str) -> dict[str, Any]:
         'commit': git_commit(),
         'data': {f'{path.parent.name}/{path.name}': data_digest(path) for path in run.data}
         or {'synthetic walks': 'no recording was given'},
-        'settings': as_plain(chain),
+        'settings': settings,
     }
