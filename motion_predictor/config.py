@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, get_type_hints, TypeVar
 
 from motion_predictor.errors import ConfigError
 
@@ -197,7 +197,21 @@ def from_dict(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
         else value
         for name, value in values.items()
     }
+    kinds = get_type_hints(cls)
+    for name, value in parsed.items():
+        _require_type(f'{cls.__name__}.{name}', value, kinds[name])
     try:
         return cls(**parsed)
     except TypeError as error:
         raise ConfigError(f'{cls.__name__}: {error}') from None
+
+
+def _require_type(name: str, value: object, kind: object) -> None:
+    # Of the plain kinds alone; what a file gives for a number may be of any size.
+    wanted = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}.get(kind)  # type: ignore[call-overload]
+    if wanted is None:
+        return
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f'{name}={value!r:.60}: expected {kind.__name__}')  # type: ignore[attr-defined]
+    if isinstance(value, (int, float)) and not -(2**63) <= value < 2**63:  # NaN fails too
+        raise ConfigError(f'{name}={value!r:.60}: out of range')

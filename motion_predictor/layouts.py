@@ -468,6 +468,7 @@ def layout(name_or_path: str | Path, target: Skeleton = H36M17) -> Layout:
     )
 
 
+MAX_FILE_BYTES = 256 * 1024
 _FILE_KEYS = (
     'name', 'joints', 'mapping', 'units', 'thorax_rise_m', 'nose_ahead_m', 'head_towards',
 )  # fmt: skip
@@ -493,9 +494,17 @@ def read_layout(path: str | Path, target: Skeleton = H36M17) -> Layout:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
+        size = path.stat().st_size if path.is_file() else -1  # no pipe or device
+        text = path.read_text(encoding='utf-8') if 0 <= size <= MAX_FILE_BYTES else ''
+    except (OSError, ValueError) as error:
         raise SkeletonError(f'mapping file {path}: cannot be read ({error})') from None
+    if not 0 <= size <= MAX_FILE_BYTES:
+        what = (
+            'cannot be read (no such file)'
+            if size < 0
+            else f'{size} bytes, at most {MAX_FILE_BYTES} are read'
+        )
+        raise SkeletonError(f'mapping file {path}: {what}')
     content = _parse(path, text)
     if not isinstance(content, dict):
         raise SkeletonError(f'mapping file {path}: expected named values at the top, see README')
@@ -531,7 +540,7 @@ def _parse(path: Path, text: str) -> Any:
     if path.suffix.lower() == '.json':
         try:
             return json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise SkeletonError(f'mapping file {path}: not valid JSON ({error})') from None
     try:
         import yaml
@@ -541,8 +550,10 @@ def _parse(path: Path, text: str) -> Any:
             f'install it or write the file as JSON'
         ) from None
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise SkeletonError(f'mapping file {path}: aliases (*name) are not read')
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SkeletonError(f'mapping file {path}: not valid YAML ({error})') from None
 
 

@@ -47,7 +47,7 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor import messages
-from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
 from motion_predictor.history import HistoryLimits
 from motion_predictor.inputs import Input, make_input, profile_of, TreeTransforms
 from motion_predictor.layouts import Layout
@@ -1043,7 +1043,12 @@ def weights_path(name_or_path: str) -> Path:
     :raises WeightsError: if it is a name and no such model is shipped.
     """
     looks_like_path = '/' in name_or_path or name_or_path.endswith('.safetensors')
-    return Path(name_or_path).expanduser() if looks_like_path else default_weights(name_or_path)
+    if not looks_like_path:
+        return default_weights(name_or_path)
+    try:
+        return Path(name_or_path).expanduser()
+    except RuntimeError as error:  # ~ of nobody
+        raise WeightsError(f'model.path={name_or_path[:200]!r}: {error}') from None
 
 
 def start_ros(args: list[str] | None = None) -> None:

@@ -141,7 +141,18 @@ def load_weights(path: Path | str) -> LoadedWeights:
     :raises WeightsError: naming the file, what is wrong with it and what would do.
     """
     path = Path(path)
-    _check_size(path)
+    try:
+        _check_size(path)
+        return _load(path)
+    except MotionPredictorError:
+        raise
+    except Exception as error:  # whatever a hostile file may bring torch or Python to raise
+        raise WeightsError(
+            f'{path}: cannot be read ({type(error).__name__}: {error!s:.200}); export it again'
+        ) from error
+
+
+def _load(path: Path) -> LoadedWeights:
     try:
         with safe_open(str(path), framework='pt', device='cpu') as file:
             metadata = file.metadata() or {}
@@ -184,7 +195,11 @@ def load_weights(path: Path | str) -> LoadedWeights:
 
 
 def _check_size(path: Path) -> None:
-    if not path.is_file():
+    try:
+        found = path.is_file()  # no folder, pipe or device
+    except (OSError, ValueError) as error:
+        raise WeightsError(f'{str(path)[:200]!r}: no name of a file ({error})') from None
+    if not found:
         raise WeightsError(f'{path}: no such weights file; shipped ones: {_shipped_names()}')
     if not os.access(path, os.R_OK):
         raise WeightsError(f'{path}: not readable by this user; change its permissions')
@@ -338,6 +353,10 @@ def default_weights(name: str = 'swiftdiff') -> Path:
     :param name: file name without suffix.
     :raises WeightsError: listing the shipped names, if there is none of that name.
     """
+    if not name or set(name) & set('/\\\0') or len(name) > 200:
+        raise WeightsError(
+            f'{name[:200]!r}: no name of shipped weights; shipped ones: {_shipped_names()}'
+        )
     for folder in weights_folders():
         path = folder / f'{name}{SUFFIX}'
         if path.is_file():

@@ -1,6 +1,7 @@
 """Weights files: the round trip, the golden pair, and what is refused."""
 
 import json
+import os
 from pathlib import Path
 import pickle
 from typing import Any
@@ -301,3 +302,99 @@ def test_a_damaged_byte_is_refused_or_harmless_but_never_a_crash(
     except MotionPredictorError:
         return
     assert all(np.isfinite(value.numpy()).all() for value in loaded.model.state_dict().values())
+
+
+def leaves(values: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Places of everything in nested dicts and lists, the inner nodes too."""
+    if not isinstance(values, dict | list):
+        return [path]
+    items = values.items() if isinstance(values, dict) else enumerate(values)
+    return [path, *(leaf for key, value in items for leaf in leaves(value, (*path, key)))]
+
+
+NASTY = (
+    None, True, -1, 0, 1, 3, 2**31, 2**63, 10**400, 1.5, -0.0, 1e300, float('nan'), float('inf'),
+    '', 'x', '9' * 5000, [], [1, 2], {}, {'a': 1}, [[[]]],
+)  # fmt: skip
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_metadata_of_any_value_are_refused_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    original = tmp_path_factory.getbasetemp() / 'for_metadata.safetensors'
+    if not original.is_file():
+        save_random(original)
+    tensors, metadata = parts_of(original)
+    entry = data.draw(st.sampled_from(['config', 'skeleton']))
+    content = json.loads(metadata[entry])
+    for _ in range(data.draw(st.integers(1, 2))):
+        place = data.draw(st.sampled_from(leaves(content)[1:] or [('x',)]))
+        value = data.draw(st.sampled_from(NASTY))
+        holder = content
+        for key in place[:-1]:
+            holder = holder[key]
+        holder[place[-1]] = value
+    metadata[entry] = json.dumps(content) if data.draw(st.integers(0, 20)) else '[' * 50_000
+    path = original.with_name('nasty.safetensors')
+    save_file(tensors, path, metadata=metadata)
+    try:
+        loaded = load_weights(path)
+    except WeightsError as error:
+        assert 'nasty.safetensors' in str(error)  # noqa: PT017
+        assert len(str(error)) < 5000  # noqa: PT017
+        return
+    assert loaded.model.config.window.total_frames < 4001
+
+
+def test_a_setting_of_another_type_is_named(tmp_path: Path) -> None:
+    path = save_random(tmp_path / 'model.safetensors')
+    _, metadata = parts_of(path)
+    for name, value in (('observed_frames', 25.0), ('dct_keep', True), ('rate_hz', 'fast')):
+        config = json.loads(metadata['config'])
+        config['window'][name] = value
+        with pytest.raises(WeightsError, match=rf'WindowConfig\.{name}=.*expected'):
+            load_weights(changed(path, config=json.dumps(config)))
+
+
+def test_tensors_announced_beyond_the_file_or_over_each_other_are_refused(tmp_path: Path) -> None:
+    path = save_random(tmp_path / 'model.safetensors')
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], 'little')
+    header = json.loads(content[8 : 8 + length])
+    names = [name for name in header if name != '__metadata__']
+    for offsets, shape in (
+        ([0, 2**60], [2**58]), ([0, 4], [1]), ([2**62, 2**62 + 4], [1]), ([8, 4], [1]),
+        ([0, 4], [2**62, 2**62]), ([-4, 0], [1]), ([0, 2**40], [0]),
+    ):  # fmt: skip
+        bad = {**header, names[0]: {'dtype': 'F32', 'shape': shape, 'data_offsets': offsets}}
+        text = json.dumps(bad).encode()
+        path.write_bytes(len(text).to_bytes(8, 'little') + text + content[8 + length :])
+        with pytest.raises(WeightsError):
+            load_weights(path)
+
+
+def test_metadata_that_swell_are_refused_by_their_size(tmp_path: Path) -> None:
+    path = tmp_path / 'model.safetensors'
+    save_random(path)
+    tensors, metadata = parts_of(path)
+    save_file(tensors, path, metadata={**metadata, 'card': json.dumps({'a': 'x' * 5_000_000})})
+    with pytest.raises(WeightsError, match='header of'):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(
+    'name', ['', '..', '../weights/swiftdiff', 'a\0b', '\\x', 'x' * 5000, '.']
+)
+def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
+    with pytest.raises(WeightsError):
+        default_weights(name)
+
+
+def test_paths_that_are_no_files_are_refused(tmp_path: Path) -> None:
+    pipe = tmp_path / 'pipe.safetensors'
+    os.mkfifo(pipe)
+    for path in (pipe, Path('/dev/zero'), tmp_path / ('x' * 5000), Path('a\0b')):
+        with pytest.raises(WeightsError):
+            load_weights(path)

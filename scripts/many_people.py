@@ -1,0 +1,258 @@
+"""
+Ten people at 30 Hz: what the node makes of it, and what it lets go.
+
+A publisher plays that many people, each their own part of the recording, at the rate of a camera
+to the real node, a process with the shipped weights. Printed and written are the rates, latencies,
+the share of the processor, the memory, and every counter of what was dropped, minute by minute, so
+that a growing backlog would be seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime, timezone
+import json
+import os
+from pathlib import Path
+import sys
+import tempfile
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.recordings import with_seam
+from scripts.demo_clips import demo_recording, MEDLEY
+from scripts.rig import commit, Driver, free_domain, Heard, machine, NodeProcess, pose_array, ROOT
+
+FRAME = 'hall'
+APART_M = 2.0
+PART_S = 60.0
+WARM_UP_S = 20.0
+DROPS = (
+    'frames_skipped', 'frames_unpredicted', 'frames_refused', 'messages_lost',
+    'messages_overflowed', 'messages_unread', 'messages_malformed', 'messages_empty',
+    'left_out_too_many_persons', 'deadline_misses', 'worker_errors',
+)  # fmt: skip
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m scripts.many_people',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: python -m scripts.many_people --persons 10 --minutes 10 --rate 30',
+    )
+    parser.add_argument('--persons', type=int, default=10)
+    parser.add_argument('--minutes', type=float, default=10.0)
+    parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
+    parser.add_argument('--samples', type=int, default=50, help='futures a person (default: 50)')
+    parser.add_argument('--clip', default=MEDLEY, help='what is played, as for scripts/demo')
+    parser.add_argument(
+        '--json', type=Path, default=ROOT / 'demo_output' / 'many_people.json', help='to write'
+    )
+    parser.add_argument(
+        '--report', action='store_true', help='only write the page of an existing --json'
+    )
+    return parser.parse_args(arguments)
+
+
+def people_at(poses: np.ndarray, persons: int, frame: int) -> list[np.ndarray]:
+    """
+    Place people side by side, each at another part of the recording.
+
+    :param poses: (T, 17, 3) metres.
+    :returns: (17, 3) metres for each; about their own place on the floor.
+    """
+    people = []
+    for person in range(persons):
+        pose = poses[(frame + person * len(poses) // persons) % len(poses)]
+        people.append(pose + [0.0, APART_M * person, 0.0])
+    return people
+
+
+def percentiles_ms(values_s: list[float]) -> list[float]:
+    """Median, 99th percentile and longest in milliseconds; nothing of nothing."""
+    if not values_s:
+        return []
+    return [round(float(value), 1) for value in np.percentile(values_s, (50, 99, 100)) * 1e3]
+
+
+def perform(options: argparse.Namespace) -> dict[str, Any]:
+    """
+    Play people to the node for as long as asked.
+
+    :returns: everything measured, JSON-able.
+    :raises MotionPredictorError: if the node does not start.
+    """
+    recording = with_seam(demo_recording(options.clip, 120.0, options.rate))
+    (poses,) = recording.persons.values()
+    poses = poses - poses[:, :1] * [1.0, 1.0, 0.0]  # everybody stays at their place
+    lock, heard = threading.Lock(), list[Heard]()
+
+    def note(each: Heard) -> None:
+        with lock:
+            heard.append(each)
+
+    domain, begun = free_domain(), datetime.now(timezone.utc)
+    parameters = {'max_persons': options.persons, 'samples': options.samples}
+    parts: list[dict[str, Any]] = []
+    sent: set[int] = set()
+    frame = 0
+    with tempfile.TemporaryDirectory() as folder:
+        node = NodeProcess(Path(folder) / 'node.log', domain, parameters)
+        driver = Driver(domain, note)
+        try:
+            publisher = driver.publisher('/skeleton')
+
+            def play(seconds: float) -> int:
+                nonlocal frame
+                begin = due_s = time.monotonic()
+                count = 0
+                while time.monotonic() - begin < seconds and node.running:
+                    stamp_ns = driver.now_ns()
+                    message = pose_array(people_at(poses, options.persons, frame))
+                    driver.send(publisher, message, stamp_ns, FRAME)
+                    sent.add(stamp_ns)
+                    frame, count = frame + 1, count + 1
+                    due_s = max(due_s, time.monotonic() - 0.2) + 1.0 / options.rate
+                    time.sleep(max(0.0, due_s - time.monotonic()))
+                return count
+
+            play(WARM_UP_S)
+            before = driver.fresh_counters()
+            whole = before
+            for _ in range(max(1, round(60.0 * options.minutes / PART_S))):
+                usage, begun_s = node.usage(), time.monotonic()
+                with lock:
+                    heard.clear()
+                frames = play(min(PART_S, 60.0 * options.minutes))
+                took_s, after_usage = time.monotonic() - begun_s, node.usage()
+                after = driver.counters()
+                with lock:
+                    late = [(each.received_ns - each.stamp_ns) * 1e-9 for each in heard]
+                    people = [len(each.persons) for each in heard]
+                    lies = sum(each.stamp_ns not in sent or not each.finite for each in heard)
+                parts.append(
+                    {
+                        'frames_in_hz': round(frames / took_s, 2),
+                        'predictions_out_hz': round(len(late) / took_s, 2),
+                        'people': round(float(np.mean(people)), 2) if people else 0.0,
+                        'latency_ms': percentiles_ms(late),
+                        'cpu': round((after_usage.cpu_s - usage.cpu_s) / took_s, 3),
+                        'rss_mb': round(after_usage.rss_bytes / 2**20, 1),
+                        'load': round(os.getloadavg()[0], 1),
+                        'untrue': lies,
+                        **{name: after.get(name, 0) - before.get(name, 0) for name in DROPS},
+                    }
+                )
+                before = after
+                print(json.dumps(parts[-1]), flush=True)
+            final = driver.fresh_counters()
+            diagnostics = dict(driver.diagnostics)
+        finally:
+            ended = not node.running
+            code = node.stop()
+            driver.close()
+        if ended or code:
+            raise MotionPredictorError(f'the node ended with {code}: {node.output()[-2000:]}')
+    return {
+        'command': 'python -m scripts.many_people ' + ' '.join(sys.argv[1:]),
+        'commit': commit(),
+        'begun': begun.isoformat(timespec='seconds'),
+        'machine': machine(),
+        'motion': recording.source,
+        'persons': options.persons,
+        'rate_hz': options.rate,
+        'samples': options.samples,
+        'minutes': options.minutes,
+        'parts': parts,
+        'counted': {
+            name: final.get(name, 0) - whole.get(name, 0)
+            for name in ('messages', 'frames_stored', 'frames_answered', *DROPS)
+        },
+        'diagnostics': diagnostics,
+    }
+
+
+def page(result: dict[str, Any], source: str) -> str:
+    """Write the page of a run, as Markdown."""
+    parts, counted = result['parts'], result['counted']
+    stages = {
+        key: value for key, value in result['diagnostics'].items() if key.startswith('latency')
+    }
+
+    def mean(name: str) -> float:
+        return float(np.mean([part[name] for part in parts]))
+
+    share = 100.0 * mean('predictions_out_hz') / mean('frames_in_hz')
+    lines = [
+        f'# {result["persons"]} people at {result["rate_hz"]:g} Hz',
+        '',
+        f'Written by the command, from `{source}`:',
+        '',
+        '```sh',
+        result['command'],
+        '```',
+        '',
+        f'Commit `{result["commit"]}`, {result["begun"]}; {result["machine"]}. '
+        f'{result["samples"]} futures a person. Motion: {result["motion"]}.',
+        '',
+        f'The tracker sent {mean("frames_in_hz"):.1f} frames a second of {result["persons"]} '
+        f'people; {mean("predictions_out_hz"):.1f} a second were predicted ({share:.0f}%), each '
+        f'time the newest, of {mean("people"):.1f} people. The other frames were passed over for '
+        f'a newer one and counted (`frames_skipped`: {counted["frames_skipped"]} of '
+        f'{counted["frames_stored"]}). The node used {100 * mean("cpu"):.0f}% of one processor; '
+        f'mean load of the machine, which was shared with other work: {mean("load"):.1f}. '
+        'Latency is from stamp to reception in another process.',
+        '',
+        '| minute | in, Hz | out, Hz | latency p50, ms | p99, ms | longest, ms | memory, MiB |'
+        ' load | skipped | lost | other drops |',
+        '|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
+    ]
+    for index, part in enumerate(parts):
+        late = part['latency_ms'] or ['', '', '']
+        lost = part['messages_lost'] + part['messages_overflowed']
+        other = sum(
+            part[name] for name in ('frames_unpredicted', 'frames_refused', 'messages_malformed')
+        )
+        lines.append(
+            f'| {index + 1} | {part["frames_in_hz"]} | {part["predictions_out_hz"]} | {late[0]} '
+            f'| {late[1]} | {late[2]} | {part["rss_mb"]} | {part["load"]} '
+            f'| {part["frames_skipped"]} | {lost} | {other} |'
+        )
+    lines += [
+        '',
+        "From the node's own diagnostics at the end:",
+        '',
+        '| | |',
+        '|---|---:|',
+        *(f'| {key} | {value} |' for key, value in stages.items()),
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run, write JSON and page, print the means; 1 if the node ended or told what is not."""
+    options = parse_arguments(arguments)
+    if not options.report:
+        try:
+            result = perform(options)
+        except MotionPredictorError as error:
+            print(f'many_people: {error}', file=sys.stderr)
+            return 1
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + '\n')
+    result = json.loads(options.json.read_text())
+    written = options.json.with_suffix('.md')
+    written.write_text(page(result, options.json.name))
+    print(f'counted: {result["counted"]}; {written}')
+    bad = sum(part['untrue'] for part in result['parts']) + result['counted']['worker_errors']
+    return int(bad > 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

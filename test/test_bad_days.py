@@ -1,0 +1,259 @@
+"""Node processes on bad days: signals at any moment, no room for logs, random transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from geometry_msgs.msg import PoseArray
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter as RosParameter
+from ros_harness import (
+    Listener,
+    PATIENCE_S,
+    process,
+    ROOT,
+    ros_environment,
+    Source,
+    wait_until,
+    walker_poses,
+    write_random_weights,
+)
+from sensor_msgs.msg import PointCloud2
+
+from motion_predictor.messages import decode_predictions
+from motion_predictor.replay import pose_array
+
+NODE = 'motion_predictor'
+MOUNT_FULL = 'mount -t tmpfs -o size=16k tmpfs "$1" && head -c 1M /dev/zero >"$1/full"'
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
+
+
+@pytest.fixture(scope='module')
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+def output_until(node: Any, word: str) -> str:
+    """Read what a process prints until a word comes, or it ends."""
+    printed = ''
+    for line in node.stdout:
+        printed += line
+        if word in line:
+            return printed
+    return printed
+
+
+SAYS_WHERE_IT_IS = """
+import sys, threading, time, runpy
+
+def tell():
+    while 'torch' not in sys.modules:
+        time.sleep(0.01)
+    print('importing', flush=True)
+
+if sys.argv[1] == 'importing':
+    threading.Thread(target=tell, daemon=True).start()
+if sys.argv[1] == 'configuring':
+    import motion_predictor.weights as weights
+    check = weights._check_size
+
+    def told(path):
+        print('configuring', flush=True)
+        check(path)
+
+    weights._check_size = told
+sys.argv = ['motion_predictor', *sys.argv[2:]]
+runpy.run_module('motion_predictor', run_name='__main__')
+"""
+
+
+@pytest.mark.parametrize(
+    'moment, number',
+    [
+        ('importing', signal.SIGINT),
+        ('importing', signal.SIGTERM),
+        ('configuring', signal.SIGINT),
+        ('configuring', signal.SIGTERM),
+        ('warmed up', signal.SIGTERM),
+    ],
+)
+def test_a_signal_at_any_moment_ends_the_node_with_0_and_no_trace(
+    weights: Path, moment: str, number: signal.Signals
+) -> None:
+    parameters = ['--ros-args', '-p', 'autostart:=true', '-p', f'model.path:={weights}']
+    node = subprocess.Popen(
+        [sys.executable, '-u', '-c', SAYS_WHERE_IT_IS, moment, *parameters],
+        cwd=ROOT,
+        env=ros_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        printed = output_until(node, moment)
+        assert moment in printed, printed
+        node.send_signal(number)
+        rest, _ = node.communicate(timeout=PATIENCE_S)
+    finally:
+        node.kill()
+    assert node.returncode == 0, printed + rest
+    assert 'Traceback' not in rest, rest
+
+
+def test_a_node_that_is_asked_to_end_takes_its_predictions_back(
+    weights: Path, listener: Listener
+) -> None:
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    poses = iter(np.tile(walker_poses()[0], (20, 1, 1)))
+    parameters = {'autostart': True, 'model.path': weights, 'samples': 3, 'stale_timeout_s': 60.0}
+    with process(NODE, parameters) as node:
+        wait_until(
+            lambda: clouds and clouds[-1].width,
+            lambda: (source.send(pose_array([next(poses)])), listener.spin())[0],
+            'a prediction',
+        )
+        node.send_signal(signal.SIGTERM)
+        listener.wait(lambda: not clouds[-1].width, 'the futures to be taken back')
+        node.communicate(timeout=PATIENCE_S)
+        assert node.returncode == 0
+
+
+@pytest.mark.parametrize('trouble', ['not a folder', 'full'])
+def test_a_node_runs_on_where_no_log_file_can_be_written(
+    weights: Path, listener: Listener, tmp_path: Path, trouble: str
+) -> None:
+    command = [sys.executable, '-m', NODE, '--ros-args', '-p', 'autostart:=true']
+    command += ['-p', f'model.path:={weights}', '-p', 'samples:=3']
+    logs = tmp_path / 'logs'
+    if trouble == 'full':
+        # A file system of its own without a free block, which only this process sees.
+        logs.mkdir()
+        wrap = ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c']
+        able = (
+            shutil.which('unshare')
+            and not subprocess.run(
+                [*wrap, MOUNT_FULL + '; test -e "$1/full"', 'sh', str(logs)], capture_output=True
+            ).returncode
+        )
+        if not able:
+            pytest.skip('this system lets nobody mount a file system of their own')
+        command = [*wrap, MOUNT_FULL + ' 2>/dev/null; shift; exec "$@"', 'sh', str(logs), *command]
+    else:
+        logs.write_text('')
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    poses = iter(np.tile(walker_poses()[0], (20, 1, 1)))
+    node = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**ros_environment(), 'ROS_LOG_DIR': str(logs / 'here')},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        count = len(clouds)
+        wait_until(
+            lambda: len(clouds) > count + 5 or node.poll() is not None,
+            lambda: (source.send(pose_array([next(poses)])), listener.spin())[0],
+            'predictions',
+        )
+        node.send_signal(signal.SIGINT)
+        printed, _ = node.communicate(timeout=PATIENCE_S)
+    finally:
+        node.kill()
+    assert node.returncode == 0, printed
+    assert 'Traceback' not in printed
+    assert trouble == 'full' or 'no log files will be written' in printed
+
+
+TRANSITIONS = {
+    Transition.TRANSITION_CONFIGURE: (State.PRIMARY_STATE_UNCONFIGURED, 'inactive'),
+    Transition.TRANSITION_CLEANUP: (State.PRIMARY_STATE_INACTIVE, 'unconfigured'),
+    Transition.TRANSITION_ACTIVATE: (State.PRIMARY_STATE_INACTIVE, 'active'),
+    Transition.TRANSITION_DEACTIVATE: (State.PRIMARY_STATE_ACTIVE, 'inactive'),
+}
+
+
+def test_transitions_in_every_order_and_changes_meanwhile_leave_the_node_working(
+    weights: Path, listener: Listener
+) -> None:
+    # A random walk over everything that a client may ask for, allowed or not.
+    rng = random.Random(4)
+    get = listener.node.create_client(GetState, '/motion_predictor/get_state')
+    change = listener.node.create_client(ChangeState, '/motion_predictor/change_state')
+    put = listener.node.create_client(SetParameters, '/motion_predictor/set_parameters')
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    poses = iter(np.tile(walker_poses()[0], (40, 1, 1)))
+
+    def send() -> None:
+        source.send(pose_array([next(poses)]))
+        listener.spin()
+
+    def ask(client: Any, request: Any) -> Any:
+        asked = client.call_async(request)
+        wait_until(asked.done, send, f'an answer of {client.srv_name}')  # frames all the while
+        return asked.result()
+
+    def state() -> State:
+        return ask(get, GetState.Request()).current_state
+
+    with process(NODE, {'model.path': weights, 'samples': 3}) as node:
+        listener.wait(change.service_is_ready, 'the lifecycle services')
+        listener.wait(get.service_is_ready, 'the lifecycle services')
+        listener.wait(put.service_is_ready, 'the parameter services')
+        visited = set()
+        for _ in range(60):
+            before = state()
+            transition = rng.choice(list(TRANSITIONS))
+            begin, end = TRANSITIONS[transition]
+            request = ChangeState.Request(transition=Transition(id=transition))
+            allowed = before.id == begin
+            assert ask(change, request).success == allowed
+            assert state().label == (end if allowed else before.label)
+            visited.add((before.label, transition))
+            samples = RosParameter('samples', value=rng.randint(1, 9)).to_parameter_msg()
+            topics = RosParameter('input.topics', value=['skeleton']).to_parameter_msg()
+            results = ask(put, SetParameters.Request(parameters=[samples, topics])).results
+            assert results[0].successful
+            assert results[1].successful == (state().label == 'unconfigured')
+        assert len(visited) == 12, 'not everything was tried in every state'
+        while state().label != 'active':
+            wanted = {'unconfigured': Transition.TRANSITION_CONFIGURE}.get(
+                state().label, Transition.TRANSITION_ACTIVATE
+            )
+            assert ask(change, ChangeState.Request(transition=Transition(id=wanted))).success
+        count = len(clouds)
+        wait_until(lambda: len(clouds) > count + 3 and clouds[-1].width, send, 'predictions')
+        assert np.isfinite(decode_predictions(clouds[-1]).futures).all()
+        request = ChangeState.Request(
+            transition=Transition(id=Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        )
+        assert ask(change, request).success
+        assert state().label == 'finalized'
+        node.send_signal(signal.SIGINT)
+        printed, _ = node.communicate(timeout=PATIENCE_S)
+    assert node.returncode == 0, printed
+    assert 'Traceback' not in printed, printed

@@ -1,0 +1,139 @@
+"""A little of scripts/fuzz.py: whatever arrives, nothing breaks and nothing untrue is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given, HealthCheck, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, PoseArray
+from ros_harness import write_random_weights
+from std_msgs.msg import Header
+
+from motion_predictor.messages import DECODERS, InputFormat, MessageError, require_plausible
+from scripts.fuzz import Findings, fuzz_in_process, node_in_process, walker
+from scripts.fuzz_messages import Fuzzer
+from scripts.fuzz_messages import given as given_by
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors'))
+
+
+@pytest.mark.parametrize('kind', sorted(DECODERS))
+def test_mutated_motion_breaks_nothing_and_nothing_untrue_is_published(
+    kind: str, weights: str
+) -> None:
+    findings = Findings()
+    fuzz_in_process(kind, 'h36m17', walker(), 12_000, 3, weights, findings)
+    assert findings.found == []
+    assert findings.predictions > 3, 'nothing was predicted: nothing was tested'
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(sorted(DECODERS)))
+def test_any_message_is_read_or_refused(seed: int, kind: str) -> None:
+    fuzzer = Fuzzer(kind, 17, walker(), seed)
+    decode = DECODERS[kind][1]
+    for _ in range(10):
+        message = fuzzer.message(1_800_000_000 * 10**9)
+        try:
+            people = decode(message, InputFormat(joints=17))
+            require_plausible(people)
+        except MessageError:
+            continue
+        stamps, frames = given_by(message)
+        for person in people:
+            assert person.xyz.shape == (17, 3)
+            assert person.confidence.shape == (17,)
+            assert person.stamp_ns in stamps
+            assert person.frame_id in frames
+
+
+coordinates = st.floats(allow_nan=True, allow_infinity=True, width=64)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    frames=st.lists(
+        st.tuples(
+            st.integers(-(2**31), 2**31 - 1),
+            st.integers(0, 2**32 - 1),
+            st.text(max_size=5),
+            st.lists(st.tuples(st.integers(0, 16), coordinates), max_size=6),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_stamps_frames_and_numbers_of_any_value_leave_the_worker_working(
+    frames: list, fuzzed_node: object
+) -> None:
+    node, session, arrive = fuzzed_node  # type: ignore[misc]
+    pose = walker()[0]
+    for sec, nanosec, frame_id, changes in frames:
+        changed = pose.astype(float).copy()
+        for joint, value in changes:
+            changed[joint, joint % 3] = value
+        message = PoseArray(
+            header=Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=frame_id),
+            poses=[Pose(position=Point(x=x, y=y, z=z)) for x, y, z in changed.tolist()],
+        )
+        arrive(message)
+        node._cycle(session, node._settings)
+    counts = node._counts.snapshot()
+    assert counts['messages'] == sum(
+        counts[name]
+        for name in ('messages_malformed', 'messages_empty', 'frames_stored', 'frames_refused')
+    )
+    assert not counts['worker_errors']
+
+
+@pytest.fixture(scope='module')
+def fuzzed_node(weights: str) -> object:
+    from motion_predictor.node import Arrival
+
+    with node_in_process('pose_array', 'h36m17', weights) as node:
+
+        def arrive(message: PoseArray) -> None:
+            now_ns = node.get_clock().now().nanoseconds
+            node._inbox.append(Arrival('skeleton', message, now_ns, 0.0))
+
+        yield node, node._session, arrive
+
+
+def test_the_fuzzer_makes_messages_that_are_good_and_some_that_are_not() -> None:
+    for kind in DECODERS:
+        fuzzer = Fuzzer(kind, 17, walker(), 1)
+        good = bad = 0
+        for _ in range(300):
+            try:
+                people = DECODERS[kind][1](fuzzer.message(10**18), InputFormat(joints=17))
+                good += any(np.isfinite(person.xyz).all() for person in people)
+            except MessageError:
+                bad += 1
+        assert good > 100
+        assert bad > 5
+
+
+def test_what_the_campaign_looks_for_would_be_found(
+    weights: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from motion_predictor.messages import CloudEncoder
+
+    encode = CloudEncoder.encode
+
+    def untrue(self: CloudEncoder, stamp_ns: int, *rest: object) -> object:
+        return encode(self, stamp_ns + 7, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CloudEncoder, 'encode', untrue)
+    findings = Findings()
+    fuzz_in_process('pose_array', 'h36m17', walker(), 12_000, 3, weights, findings)
+    assert any('not given' in text for text in findings.found)
