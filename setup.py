@@ -29,7 +29,8 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (SHARE, ['package.xml']),
-        (f'{SHARE}/config', sorted(glob('config/*'))),
+        (f'{SHARE}/config', sorted(glob('config/*.*'))),
+        (f'{SHARE}/config/sros2', sorted(glob('config/sros2/*'))),
         (f'{SHARE}/launch', sorted(glob('launch/*.launch.py'))),
         (f'{SHARE}/weights', sorted(glob('resource/weights/*'))),
     ],

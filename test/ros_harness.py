@@ -30,7 +30,7 @@ from motion_predictor.weights import save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 DOMAIN = random.Random(os.getpid() + 1).randint(101, 200)
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 """Deadline of every wait: reached only on failure, or on a machine that is very busy."""
 
 
