@@ -150,6 +150,8 @@ _LOW_PASS_FROM = 1.5  # sources this many times faster than the window are low-p
 _LOW_PASS_REACH = 1.6  # half-width of the low-pass kernel, in periods of the window
 _BONE_ROUNDS = 12  # of the projection that keeps bone lengths, at most
 _BONE_TOLERANCE = 0.005  # of its length: as near as a filled-in bone comes to it
+_FAR_M = 1e3  # from the rest of the body: no number that could drown the others
+_BEYOND_M = 1e8  # from the frame's origin: no place on Earth, in no frame of reference
 _UNEVEN = 3.0  # steps in time whose lengths differ by more have no slope in common
 _NS = 1e-9
 
@@ -430,7 +432,15 @@ class PoseHistory:
         # About a point on the body, as coordinates in a map may be large; what is absurdly far
         # must not drown the rest.
         points = np.where(kept[:, None], xyz, 0.0)
-        points = np.clip(points - np.sort(points[kept], axis=0)[kept.sum() // 2], -1e3, 1e3)
+        with np.errstate(over='ignore'):
+            points = points - np.sort(points[kept], axis=0)[kept.sum() // 2]
+        far = kept & ((np.abs(points) > _FAR_M) | (np.abs(xyz) > _BEYOND_M)).any(axis=1)
+        if far.any():
+            self.counters.joints_off_body += int(far.sum())
+            kept &= ~far
+            if not kept.any():
+                return kept
+        points = np.where(kept[:, None], points, 0.0)
         square = (points * points).sum(axis=1)
         apart = square[:, None] + square - 2.0 * points @ points.T
         both = kept[:, None] & kept

@@ -324,7 +324,8 @@ class MotionPredictorNode(LifecycleNode):
         self._counts = Counts(
             'messages', 'messages_lost', 'messages_overflowed', 'messages_unread',
             'messages_empty', 'messages_malformed', 'messages_without_transform',
-            'messages_without_stamp', 'messages_without_frame', 'joints_not_finite',
+            'messages_without_stamp', 'messages_without_frame', 'messages_without_news',
+            'joints_not_finite',
             'joints_at_origin', 'frames_refused', 'frames_stored', 'frames_answered',
             'frames_skipped', 'frames_unpredicted', 'predictions', 'deadline_misses',
             'worker_errors', 'resets_clock_jump', 'device_losses',
@@ -585,8 +586,11 @@ class MotionPredictorNode(LifecycleNode):
         if self._session is not None:
             if self._session.transforms is not None:
                 self._session.transforms.close()
+            # Those of a session that is over go on counting.
             for name, count in self._session.online.counters.items():
-                self._counts.add(name, count)  # of a session that is over: they go on counting
+                self._counts.add(name, count)
+            for name, count in self._session.input.source.counters.items():
+                self._counts.add(name, count)
         self._session = None
 
     def _stop_everything(self) -> None:
@@ -714,7 +718,14 @@ class MotionPredictorNode(LifecycleNode):
                 self._counts.add('messages_malformed')
                 self._warn('malformed', f'{arrival.topic}: {error}')
                 continue
+            except Exception:  # of a decoder: this message is lost, those behind it are not
+                self._last_received_s = arrival.received_s
+                self._counts.add('messages_malformed')
+                self._counts.add('worker_errors')
+                self._warn('decoder', f'{arrival.topic}:\n{traceback.format_exc()}')
+                continue
             if people is None:  # nothing about who is there, as most messages of TF
+                self._counts.add('messages_without_news')
                 continue
             self._last_received_s = arrival.received_s
             self._input_rate.note(arrival.received_s)
@@ -961,7 +972,7 @@ class MotionPredictorNode(LifecycleNode):
         counts = Counter(self._counts.snapshot())
         if session is not None:
             counts.update(session.online.counters)  # adds
-            counts.update(session.input.source.counters)
+            counts.update(dict(session.input.source.counters))
         new = {name: count - self._reported.get(name, 0) for name, count in counts.items()}
         self._reported = dict(counts)
         active = self._worker is not None

@@ -167,14 +167,14 @@ def fuzz_in_process(
             # Now and then the worker keeps up with every message, else it takes them in heaps.
             if rng.random() > (0.7 if findings.messages // 500 % 10 == 0 else 0.1):
                 continue
-            begun = time.perf_counter()
+            begun = time.process_time()
             try:
                 node._cycle(session, node._settings)
             except Exception:
                 findings.add(f'{kind}, message {findings.messages}: {traceback.format_exc()}')
                 node._inbox.clear()
-            if time.perf_counter() - begun > 5.0:
-                findings.add(f'{kind}, message {findings.messages}: took over 5 s')
+            if time.process_time() - begun > 5.0:
+                findings.add(f'{kind}, message {findings.messages}: took over 5 s of a processor')
             for cloud in caught.messages:
                 if hasattr(cloud, 'point_step'):
                     _check_cloud(kind, cloud, known_stamps, frames, findings)

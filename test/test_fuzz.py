@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,8 +16,16 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, PoseArray
 from ros_harness import write_random_weights
 from std_msgs.msg import Header
+from tracker_packages import plain
+from tracker_people import MAKERS
 
+from motion_predictor.config import WindowConfig
+from motion_predictor.layouts import layout
 from motion_predictor.messages import DECODERS, InputFormat, MessageError, require_plausible
+from motion_predictor.online import Observation, OnlinePredictor
+from motion_predictor.predictor import Prediction
+from motion_predictor.skeleton import H36M17
+from motion_predictor.trackers import TRACKERS
 from scripts.fuzz import Findings, fuzz_in_process, node_in_process, walker
 from scripts.fuzz_messages import Fuzzer
 from scripts.fuzz_messages import given as given_by
@@ -137,3 +146,85 @@ def test_what_the_campaign_looks_for_would_be_found(
     findings = Findings()
     fuzz_in_process('pose_array', 'h36m17', walker(), 12_000, 3, weights, findings)
     assert any('not given' in text for text in findings.found)
+
+
+# The trackers' own messages, as STAND-INS with the same fields (see tracker_packages.py)
+
+NUMBERS = (
+    0, 1, -1, 2, 17, 255, -128, 2**31 - 1, 2**32 - 1, 0.0, 1e-300, 1e30, -1e308,
+    float('nan'), float('inf'),
+)  # fmt: skip
+TEXTS = ('', '0', 'Hip', 'person_', '_', 'joint_7_left', 'ä' * 50, '9' * 5000, '../x', '%s', '{}')
+
+
+def mutate(value: Any, rng: np.random.Generator, share: float) -> Any:
+    """Change some of the numbers, texts and lists anywhere in a message."""
+    if isinstance(value, bool):
+        return value if rng.random() > share else not value
+    if isinstance(value, int | float):
+        if rng.random() > share:
+            return value
+        changed = NUMBERS[rng.integers(len(NUMBERS))]
+        if isinstance(value, int):
+            return int(changed) if np.isfinite(changed) and abs(changed) < 2**63 else 0
+        return float(changed)
+    if isinstance(value, str):
+        return value if rng.random() > share else TEXTS[rng.integers(len(TEXTS))]
+    if isinstance(value, list):
+        value = [mutate(each, rng, share) for each in value]
+        fixed = len(value) in (4, 8, 70)  # arrays of a ZED, whose length is part of their type
+        if value and not fixed and not isinstance(value[0], int | float) and rng.random() < share:
+            value = [value[i] for i in rng.integers(len(value), size=rng.integers(5))]
+        return value
+    for name, part in vars(value).items():
+        setattr(value, name, mutate(part, rng, share))
+    return value
+
+
+@pytest.mark.parametrize('kind', TRACKERS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.002, 0.02, 0.3]))
+def test_a_trackers_message_is_read_or_refused_whatever_it_holds(
+    kind: str, seed: int, share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    chosen = layout(TRACKERS[kind].layout)
+    source = TRACKERS[kind].source(chosen, TRACKERS[kind].pattern)
+    online = OnlinePredictor(StandsStill(), layout=chosen, samples=1)
+    now_ns = 10**18
+    for frame in range(12):
+        now_ns += 33_000_000
+        pose = walker()[frame]
+        message = MAKERS[kind](plain, chosen, [pose, pose + [0.0, 2.0, 0.0]], now_ns)
+        with np.errstate(all='ignore'):
+            try:
+                people = source.decode('/people', mutate(message, rng, share), now_ns) or []
+                require_plausible(people)
+            except MessageError:
+                continue
+            for person in people:
+                assert person.xyz.shape == (chosen.num_joints, 3)
+                assert person.confidence.shape == (chosen.num_joints,)
+                online.observe(
+                    Observation(
+                        person.stamp_ns, person.frame_id, person.person, person.xyz,
+                        person.confidence,
+                    ),
+                    now_ns,
+                )  # fmt: skip
+            result = online.predict(now_ns)
+        if result is not None and result.prediction is not None:
+            assert np.isfinite(result.prediction.futures).all()
+
+
+class StandsStill:
+    """A model that lets everybody stand still."""
+
+    window, skeleton = WindowConfig(), H36M17
+
+    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+        """Repeat the last pose."""
+        shape = (len(observed), samples, self.window.future_frames, 17, 3)
+        futures = np.broadcast_to(observed[:, -1, None, None], shape).astype(np.float32)
+        weights = np.full(shape[:2], 1.0 / samples, dtype=np.float32)
+        return Prediction(futures, weights, self.window.rate_hz)

@@ -553,3 +553,19 @@ def test_every_counter_is_given_by_its_name() -> None:
     names = set(HistoryCounters().as_dict())
     assert {'poses_accepted', 'poses_too_late', 'joints_off_body', 'windows_padded'} <= names
     assert all(value == 0 for value in HistoryCounters().as_dict().values())
+
+
+@pytest.mark.parametrize('scale', [30.0, 1e4, 1e9, 1e30, 1e200])
+@pytest.mark.parametrize('turn', [1.0, -1.0])
+def test_a_body_of_absurd_size_is_no_body(scale: float, turn: float) -> None:
+    # All joints far apart, but many of them in the same direction.
+    history = PoseHistory()
+    pose = scale * turn * walker(np.zeros(1))[0]
+    assert history.add(0, pose) is AddOutcome.WITHOUT_BODY
+    assert history.counters.joints_off_body > 0
+
+
+def test_a_body_beyond_the_earth_is_no_body() -> None:
+    history = PoseHistory()
+    assert history.add(0, walker(np.zeros(1))[0] + 1e12) is AddOutcome.WITHOUT_BODY
+    assert history.add(1, walker(np.zeros(1))[0] + 5e6).accepted
