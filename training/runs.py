@@ -15,6 +15,7 @@ import torch
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
+from motion_predictor.weights import file_digest
 from training.checkpoints import git_commit, open_run
 from training.config import as_plain, ChainConfig, override, preset, PRESETS
 from training.data import synthetic_walk, TrainingWindows
