@@ -34,6 +34,7 @@ from motion_predictor.outputs import (
     OCCUPANCY_DTYPE,
     Outlook,
     SUMMARIES,
+    SummaryPublishers,
 )
 from motion_predictor.parameters import Settings
 from motion_predictor.predictor import Prediction
@@ -319,6 +320,49 @@ def test_everything_is_taken_back_with_the_person_and_an_empty_room_is_told_agai
     assert stamps == sorted(set(stamps)), 'each sign of life has the time of its message'
     del counts['poses']
     assert counts == {name: len(heard[name]) for name in counts}, 'the others once'
+
+
+def test_occupancy_keeps_to_its_rate_and_never_takes_most_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Publisher:
+        published = 0
+
+        def get_subscription_count(self) -> int:
+            return 1
+
+        def publish(self, message: Any) -> None:
+            self.published += 1
+
+    now_s, cost_s = [100.0], [0.0]
+    monkeypatch.setattr('motion_predictor.outputs.perf_counter', lambda: now_s[0])
+
+    def encode(view: Any, settings: Any) -> None:
+        now_s[0] += cost_s[0]
+
+    for summary in SUMMARIES.values():
+        monkeypatch.setitem(summary.__dict__, 'encode', encode)
+    publishers = {name: Publisher() for name in SUMMARIES}
+    outputs = SummaryPublishers(publishers)
+    settings = Settings.from_values({'occupancy.rate_hz': 5.0})
+
+    def frames(count: int) -> dict[str, int]:
+        before = {name: publisher.published for name, publisher in publishers.items()}
+        begun_s = now_s[0]
+        for frame in range(count):
+            now_s[0] = max(now_s[0], begun_s + frame / 30.0)
+            for name in outputs.wanted(settings, now_s[0]):
+                outputs.publish(name, None, settings)  # type: ignore[arg-type]
+        return {name: publishers[name].published - before[name] for name in publishers}
+
+    found = frames(60)
+    assert {found[name] for name in ('poses', 'moments', 'trajectory')} == {60}
+    assert found['occupancy'] in (10, 11), 'five a second'
+    cost_s[0] = 0.1  # of each output: many people, a slow machine
+    begun_s = now_s[0]
+    found = frames(60)
+    assert found['poses'] == 60
+    assert found['occupancy'] * cost_s[0] <= 0.25 * (now_s[0] - begun_s) + cost_s[0]
 
 
 def test_an_output_that_is_switched_off_does_not_exist(listener: Listener, nodes: Nodes) -> None:

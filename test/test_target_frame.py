@@ -1,0 +1,170 @@
+"""``target_frame`` over real DDS: the transform at the observation's stamp, not the latest one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from geometry_msgs.msg import PoseArray, TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_harness import Listener, Source, wait_until, write_random_weights
+from sensor_msgs.msg import PointCloud2
+from test_node import Nodes
+import tracker_packages
+
+from motion_predictor import node as node_module
+from motion_predictor.messages import decode_predictions, ns_to_stamp, stamp_to_ns
+from motion_predictor.recordings import synthetic_walkers
+from motion_predictor.replay import pose_array
+
+TURN_RAD_S = 2.0
+"""The camera turns: a transform a tenth of a second off moves somebody at 4 m by 0.8 m."""
+TF_PERIOD_NS = 20_000_000
+AGE_NS = 200_000_000
+"""Observations are as old as this when they are sent; newer transforms are known by then."""
+MOUNT = np.array([1.0, -2.0, 2.5])
+"""Where the turning camera stands in the hall, metres."""
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
+
+
+@pytest.fixture(scope='module')
+def tf_message(tmp_path_factory: pytest.TempPathFactory) -> type:
+    """The class tf2_msgs/msg/TFMessage: the installed one, or one made as ROS makes it."""
+    if find_spec('tf2_ros') is None and not hasattr(node_module, 'find_transforms'):
+        pytest.skip('tf2_ros is not installed')
+    try:
+        import tf2_msgs.msg
+    except ImportError:
+        folder = tmp_path_factory.mktemp('messages')
+        only = {'tf2_msgs': tracker_packages.DEFINITIONS['tf2_msgs']}
+        try:
+            tracker_packages.build(folder, only)
+        except tracker_packages.CannotBuildError as error:
+            pytest.skip(f'tf2_msgs is not installed and cannot be made: {error}')
+        tracker_packages.use(folder, only)
+        import tf2_msgs.msg
+    return tf2_msgs.msg.TFMessage
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
+    nodes = Nodes(listener, weights)
+    yield nodes
+    nodes.close()
+
+
+def turn_at(stamp_ns: int, begun_ns: int) -> float:
+    """Heading of the camera in the hall, radians."""
+    return TURN_RAD_S * (stamp_ns - begun_ns) * 1e-9
+
+
+def rotation(angle: float) -> np.ndarray:
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+def transform(parent: str, child: str, stamp_ns: int, angle: float, shift: np.ndarray) -> Any:
+    message = TransformStamped(child_frame_id=child)
+    message.header.frame_id, message.header.stamp = parent, ns_to_stamp(stamp_ns)
+    place = message.transform.translation
+    place.x, place.y, place.z = shift.tolist()
+    message.transform.rotation.z = float(np.sin(0.5 * angle))
+    message.transform.rotation.w = float(np.cos(0.5 * angle))
+    return message
+
+
+class TurningCamera:
+    """Sees somebody who walks in the hall, from a mast that turns; says so on /tf."""
+
+    def __init__(self, listener: Listener, tf_message: type) -> None:
+        self.listener, self.tf_message = listener, tf_message
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.moving = listener.node.create_publisher(tf_message, '/tf', 100)
+        self.fixed = listener.node.create_publisher(tf_message, '/tf_static', latched)
+        self.source = Source(listener.node, PoseArray, '/skeleton', 0.02)
+        self.begun_ns = listener.node.get_clock().now().nanoseconds - AGE_NS
+        self.told_ns = self.begun_ns - 2 * TF_PERIOD_NS
+        self.walk = next(iter(synthetic_walkers(1).persons.values()))
+        self.seen: dict[int, np.ndarray] = {}
+        """Where the person really was in the hall, (17, 3), by stamp."""
+        mast = transform('hall', 'mast', self.begun_ns, 0.0, MOUNT)
+        self.fixed.publish(tf_message(transforms=[mast]))
+
+    def tell(self) -> None:
+        """Publish the camera's transforms up to now, as a driver does."""
+        told = []
+        while self.told_ns < self.listener.node.get_clock().now().nanoseconds:
+            self.told_ns += TF_PERIOD_NS
+            angle = turn_at(self.told_ns, self.begun_ns)
+            told.append(transform('mast', 'camera', self.told_ns, angle, np.zeros(3)))
+        self.moving.publish(self.tf_message(transforms=told))
+
+    def look(self) -> None:
+        """Publish what the camera saw ``AGE_NS`` ago, between two of its transforms."""
+        self.tell()
+        stamp_ns = self.listener.node.get_clock().now().nanoseconds - AGE_NS
+        frame = int((stamp_ns - self.begun_ns) * 50e-9) % (len(self.walk) - 1)
+        place = self.walk[frame].astype(np.float64)
+        self.seen[stamp_ns] = place
+        turned = rotation(turn_at(stamp_ns, self.begun_ns))
+        message = pose_array([(place - MOUNT) @ turned])  # rows: the inverse of the turn
+        message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'camera'
+        self.source.publisher.publish(message)
+        for _ in range(5):  # one spin handles one message of one subscription
+            self.listener.spin()
+
+
+def test_people_are_seen_where_they_were_when_they_were_observed(
+    listener: Listener, nodes: Nodes, tf_message: type
+) -> None:
+    node = nodes.start(target_frame='hall', tf_timeout_s=0.2)
+    camera = TurningCamera(listener, tf_message)
+    shown = listener.collect(PoseArray, '/motion_predictor/poses')
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    wait_until(lambda: len(shown) > 5 and clouds, camera.look, 'people in the target frame')
+    compared = 0
+    for message in shown:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        assert message.header.frame_id == 'hall'
+        assert stamp_ns in camera.seen, 'the stamp of an observation'
+        observed = [(p.position.x, p.position.y, p.position.z) for p in message.poses[:17]]
+        # between transforms 20 ms apart of a camera that turns evenly
+        np.testing.assert_allclose(observed, camera.seen[stamp_ns], atol=2e-3)
+        compared += 1
+    assert compared > 5
+    assert decode_predictions(clouds[-1]).frame_id == 'hall'
+    assert node._counts.snapshot()['worker_errors'] == 0
+
+
+def test_an_observation_newer_than_every_transform_waits_for_it_or_is_counted(
+    listener: Listener, nodes: Nodes, tf_message: type
+) -> None:
+    node = nodes.start(target_frame='hall', tf_timeout_s=0.01)
+    camera = TurningCamera(listener, tf_message)
+    shown = listener.collect(PoseArray, '/motion_predictor/poses')
+    wait_until(lambda: shown, camera.look, 'people in the target frame')
+    before = node._counts.snapshot()['messages_without_transform']
+    camera.tell = lambda: None  # type: ignore[method-assign]
+    wait_until(
+        lambda: node._counts.snapshot()['messages_without_transform'] > before,
+        camera.look,
+        'an observation without a transform to be counted',
+    )
