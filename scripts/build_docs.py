@@ -1,0 +1,174 @@
+"""
+Build the documentation site: ``python -m scripts.build_docs``, or ``scripts/docs``.
+
+The pages are those of ``docs/`` and of the repository's top, as they are read on the repository's
+own pages too; only links between them are put right. The tables of parameters are made from the
+declarations. MkDocs builds the site, every warning (such as a link that leads nowhere) an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+import re
+import shutil
+import subprocess
+import sys
+
+from motion_predictor import parameters
+from scripts.rig import ROOT
+from scripts.update_readme import replay_rows
+
+BUILD = ROOT / 'build'
+TOP = {
+    'README.md': 'index.md',
+    'CONTRIBUTING.md': 'contributing.md',
+    'QUALITY_DECLARATION.md': 'quality_declaration.md',
+    'CHANGELOG.rst': 'changelog.md',
+}
+"""Pages that lie at the top of the repository."""
+NAVIGATION = (
+    ('Quick start', 'index.md'),
+    ('Trackers', 'trackers/'),
+    ('Consumers', 'consumers/'),
+    ('Outputs', 'outputs.md'),
+    ('Parameters', 'parameters.md'),
+    ('Architecture', 'architecture.md'),
+    ('On bad days', 'robustness.md'),
+    ('Soak', 'soak.md'),
+    ('Many people', 'many_people.md'),
+    ('Security', 'security.md'),
+    ('Limits and safety', 'limits.md'),
+    ('Questions', 'faq.md'),
+    ('Training', 'training.md'),
+    ('Data', 'data.md'),
+    ('Results', 'results.md'),
+    ('Contributing', 'contributing.md'),
+    ('Quality declaration', 'quality_declaration.md'),
+    ('Changelog', 'changelog.md'),
+)
+"""In this order; pages that are not named come after, by their own titles."""
+LINK = re.compile(r'(\]\()([^)\s#]*)((?:#[^)\s]*)?\))')
+MERMAID = re.compile(r'```mermaid\n.*?```\n', re.DOTALL)
+
+
+def stage(folder: Path) -> list[str]:
+    """
+    Lay out the site's sources.
+
+    :param folder: made anew.
+    :returns: every page, by its path in the folder.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    pages: list[str] = []
+    for source in sorted((ROOT / 'docs').rglob('*')):
+        place = folder / source.relative_to(ROOT / 'docs')
+        if source.suffix == '.md':
+            _write_page(source, folder, place.relative_to(folder).as_posix(), pages)
+        elif source.suffix in ('.svg', '.png'):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
+    for name, page in TOP.items():
+        if (ROOT / name).is_file():
+            _write_page(ROOT / name, folder, page, pages)
+    table = parameters.markdown_table().strip()
+    (folder / 'parameters.md').write_text(
+        f'# Parameters\n\nMade from the declarations in `motion_predictor/parameters.py`.\n\n'
+        f'## The node\n\n{table}\n\n## The replay node\n\n{replay_rows()}\n'
+    )
+    return [*pages, 'parameters.md']
+
+
+def _write_page(source: Path, folder: Path, page: str, pages: list[str]) -> None:
+    text = source.read_text()
+    if source.suffix == '.rst':  # a changelog: its lists and code are those of Markdown
+        text = re.sub(r'^\^+\n(.*)\n\^+\n', r'# \1\n', text)
+    text = MERMAID.sub('', text)  # the architecture page has it in words
+
+    def put_right(found: re.Match[str]) -> str:
+        before, target, after = found.groups()
+        if not target or re.match(r'[a-z]+:', target):
+            return found.group(0)
+        wanted = (source.parent / target).resolve()
+        return before + _target(wanted, folder, page) + after
+
+    place = folder / page
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(LINK.sub(put_right, text))
+    pages.append(page)
+
+
+def _target(wanted: Path, folder: Path, page: str) -> str:
+    # Where a file of the repository is found on the site, from a page.
+    if not wanted.is_relative_to(ROOT) or not wanted.exists():
+        return wanted.name  # MkDocs will complain
+    inside = wanted.relative_to(ROOT).as_posix()
+    if inside in TOP:
+        place = TOP[inside]
+    elif inside.startswith('docs/') and wanted.suffix in ('.md', '.svg', '.png'):
+        place = inside.removeprefix('docs/')
+    else:
+        place = f'files/{inside}' + ('.txt' if wanted.suffix in ('', '.md') else '')
+        if wanted.is_file():
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(wanted, folder / place)
+    return os.path.relpath(folder / place, (folder / page).parent)
+
+
+def navigation(pages: list[str]) -> list[dict[str, object]]:
+    """Put the pages in order; folders become sections, with their index first."""
+    entries: list[dict[str, object]] = []
+    left = set(pages)
+    for title, name in NAVIGATION:
+        inside = sorted(
+            (page for page in left if page == name or (name[-1] == '/' and page.startswith(name))),
+            key=lambda page: (not page.endswith(('index.md', 'README.md')), page),
+        )
+        left -= set(inside)
+        if inside:
+            entries.append({title: inside[0] if name == inside[0] else inside})
+    return [*entries, *({Path(page).stem.replace('_', ' '): page} for page in sorted(left))]
+
+
+def build() -> int:
+    """Stage the pages and run MkDocs; its exit code."""
+    import yaml
+
+    sources = BUILD / 'docs'
+    settings = {
+        'site_name': 'motion_predictor',
+        'site_description': 'Where people will be in the next two seconds',
+        'docs_dir': str(sources),
+        'site_dir': str(BUILD / 'site'),
+        'theme': {
+            'name': 'readthedocs',
+            'highlightjs': False,
+            'include_homepage_in_sidebar': True,
+        },
+        'plugins': ['search'],
+        'markdown_extensions': ['tables', 'fenced_code', 'toc'],
+        'validation': {'links': {'anchors': 'warn'}},
+        'use_directory_urls': False,
+        'nav': navigation(stage(sources)),
+    }
+    config = BUILD / 'mkdocs.yml'
+    config.write_text(yaml.safe_dump(settings, sort_keys=False))
+    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--clean']
+    return subprocess.run([*command, '-f', str(config)], cwd=ROOT).returncode
+
+
+def main() -> int:
+    """Build the site into build/site."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    code = build()
+    if code == 0:
+        print(f'site: {BUILD / "site" / "index.html"}')
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())
