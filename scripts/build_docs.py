@@ -129,7 +129,9 @@ def navigation(pages: list[str]) -> list[dict[str, object]]:
         left -= set(inside)
         if inside:
             entries.append({title: inside[0] if name == inside[0] else inside})
-    return [*entries, *({Path(page).stem.replace('_', ' '): page} for page in sorted(left))]
+    for page in sorted(left):
+        entries.append({Path(page).stem.replace('_', ' '): page})
+    return entries
 
 
 def build() -> int:
