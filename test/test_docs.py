@@ -1,0 +1,50 @@
+"""The documentation site's sources: every page once, and links that lead somewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import re
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from scripts.build_docs import LINK, navigation, stage
+
+
+@pytest.fixture(scope='module')
+def staged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp('site') / 'docs'
+    return folder, stage(folder)
+
+
+def test_every_page_is_in_the_navigation_once(staged: tuple[Path, list[str]]) -> None:
+    folder, pages = staged
+    listed: list[str] = []
+    for entry in navigation(pages):
+        for value in entry.values():
+            listed += [value] if isinstance(value, str) else value
+    assert sorted(listed) == sorted(pages)
+    assert listed[0] == 'index.md'
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob('*.md')} >= set(pages)
+
+
+def test_links_between_pages_and_to_files_lead_somewhere(
+    staged: tuple[Path, list[str]],
+) -> None:
+    folder, pages = staged
+    followed = 0
+    for page in pages:
+        for found in LINK.finditer((folder / page).read_text()):
+            target = found.group(2)
+            if target and not re.match(r'[a-z]+:', target):
+                assert ((folder / page).parent / target).exists(), f'{page}: {target}'
+                followed += 1
+    assert followed > 20
+
+
+def test_the_parameters_page_holds_every_parameter(staged: tuple[Path, list[str]]) -> None:
+    folder, _ = staged
+    text = (folder / 'parameters.md').read_text()
+    assert '`input.topics`' in text
+    assert '`blend_s`' in text
