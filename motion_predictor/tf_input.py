@@ -10,8 +10,9 @@ metres, as in ``geometry_msgs/msg/TransformStamped``.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+import math
 import threading
 from typing import Any
 
@@ -27,14 +28,17 @@ TF_STATIC_TOPIC = '/tf_static'
 TRACKED_TOPIC = '/humans/bodies/tracked'
 """Where REP-155 lists the bodies that are there."""
 TRACKED_MESSAGE = 'hri_msgs/msg/IdsList'
-KEEP_S = 10.0
-"""How long transforms are kept."""
+KEEP_S = 3.0
+"""How long transforms are kept: no observation may be so late."""
 RESTART_S = 0.5
 """A frame whose stamps fall back by more begins anew (a recording's loop)."""
 RECENT_S = 0.5
 """A frame that has not come for longer is not waited for."""
-MAX_KEPT = 5_000
-MAX_FRAMES = 10_000
+MAX_KEPT = 1_500
+"""Of each frame: three seconds at 500 Hz."""
+MAX_FRAMES = 5_000
+MAX_M = 1e8
+"""From the middle of the earth (ECEF) it is 6.4e6; further off is no place."""
 MAX_PEOPLE = 256
 MAX_DEPTH = 200
 HOLD_S = 0.05
@@ -56,7 +60,7 @@ class _Edge:
 
     stamps: list[int] = field(default_factory=list)
     parents: list[str] = field(default_factory=list)
-    values: list[np.ndarray] = field(default_factory=list)  # (7,) quaternion x y z w, then x y z
+    values: list[tuple[float, ...]] = field(default_factory=list)  # quaternion x y z w, x y z
     static: bool = False
 
 
@@ -71,7 +75,7 @@ class Placed:
 
 
 class TransformTree:
-    """The frames of TF over the last ten seconds; may be fed and asked by different threads."""
+    """The frames of TF over the last seconds; may be fed and asked by different threads."""
 
     def __init__(self) -> None:
         """Start without frames."""
@@ -88,14 +92,12 @@ class TransformTree:
         """
         child, parent = frame_name(transform.child_frame_id), frame_name(transform.header.frame_id)
         shift, turn = transform.transform.translation, transform.transform.rotation
-        value = np.array(
-            [turn.x, turn.y, turn.z, turn.w, shift.x, shift.y, shift.z], dtype=np.float64
-        )
-        length = float(np.linalg.norm(value[:4]))
-        usable = bool(np.isfinite(value).all()) and length > 1e-3 and child and parent
-        if not usable or child == parent:
+        x, y, z, w = turn.x, turn.y, turn.z, turn.w
+        length = math.sqrt(x * x + y * y + z * z + w * w)
+        near = all(-MAX_M < value < MAX_M for value in (shift.x, shift.y, shift.z))  # no NaN
+        if not (near and 1e-3 < length < 1e3 and child and parent and child != parent):
             return False
-        value[:4] /= length
+        value = (x / length, y / length, z / length, w / length, shift.x, shift.y, shift.z)
         stamp_ns = stamp_of(transform.header)
         with self._lock:
             if child not in self._edges and len(self._edges) >= MAX_FRAMES:
@@ -192,15 +194,16 @@ def _at(edge: _Edge, stamp_ns: int) -> tuple[str, np.ndarray, np.ndarray, bool] 
     if edge.parents[left] != edge.parents[right]:
         return edge.parents[left], *_pose(edge.values[left]), False
     share = (stamp_ns - edge.stamps[left]) / (edge.stamps[right] - edge.stamps[left])
-    before, after = edge.values[left], edge.values[right]
-    sign = 1.0 if before[:4] @ after[:4] >= 0.0 else -1.0
-    mean = before + share * (np.concatenate((sign * after[:4], after[4:])) - before)
+    before, after = np.array(edge.values[left]), np.array(edge.values[right])
+    if before[:4] @ after[:4] < 0.0:  # the same rotation, the shorter way
+        after[:4] *= -1.0
+    mean = before + share * (after - before)
     mean[:4] /= max(float(np.linalg.norm(mean[:4])), 1e-9)
-    return edge.parents[left], *_pose(mean), False
+    return edge.parents[left], *_pose(mean.tolist()), False
 
 
-def _pose(value: np.ndarray) -> Pose:
-    x, y, z, w = value[:4].tolist()
+def _pose(value: Sequence[float]) -> Pose:
+    x, y, z, w = value[:4]
     rotation = np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -208,7 +211,7 @@ def _pose(value: np.ndarray) -> Pose:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
-    return rotation, value[4:]
+    return rotation, np.array(value[4:])
 
 
 def _seen_from(target: str, base: Placed, where: Placed) -> Placed:
