@@ -110,5 +110,6 @@ def open_viewer(path: Path) -> bool:
     viewer = shutil.which('rerun', path=beside) or shutil.which('rerun')
     if viewer is None:
         return False
-    subprocess.Popen([viewer, str(path)], start_new_session=True)
+    quiet = subprocess.DEVNULL
+    subprocess.Popen([viewer, str(path)], stdout=quiet, stderr=quiet, start_new_session=True)
     return True

@@ -179,7 +179,9 @@ def test_a_build_installs_what_a_robot_needs_and_no_training(facts: dict[str, An
     share = 'share/motion_predictor'
     assert installed[share] == {'package.xml'}
     assert installed[f'{share}/launch'] == {path.name for path in LAUNCH}
-    assert installed[f'{share}/config'] == {path.name for path in (ROOT / 'config').iterdir()}
+    for folder in ('config', 'config/sros2'):
+        files = {path.name for path in (ROOT / folder).iterdir() if path.is_file()}
+        assert installed[f'{share}/{folder}'] == files
     weights = ROOT / 'resource' / 'weights'
     assert installed[f'{share}/weights'] == {path.name for path in weights.glob('*')}
     for _, files in facts['data_files']:
