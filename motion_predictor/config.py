@@ -10,8 +10,8 @@ from motion_predictor.errors import ConfigError
 
 Settings = TypeVar('Settings')
 
-ROLES = ('teacher', 'one_step', 'swiftdiff')
-ARCHITECTURES = ('transfusion', 'mixer', 'flat')
+ROLES = ('teacher', 'one_step', 'swiftdiff', 'moe')
+ARCHITECTURES = ('transfusion', 'mixer', 'flat', 'experts')
 PREDICTIONS = ('eps', 'x0', 'v')
 CONDITIONS = ('padded', 'observed')
 
@@ -73,8 +73,9 @@ class DenoiserConfig:
 
     architecture: str
     """'transfusion' (attention, long skips, time step), 'mixer' (SwiftDiff as published: MLPs
-    over tokens and over channels) or 'flat' (SwiftDiff for CPUs: MLPs over all coefficients at
-    once, the history embedded once for all samples)."""
+    over tokens and over channels), 'flat' (SwiftDiff for CPUs: MLPs over all coefficients at
+    once, the history embedded once for all samples) or 'experts' (an MLP that gives a mixture
+    of Gaussians)."""
     width: int
     depth: int
     heads: int = 8
@@ -86,6 +87,12 @@ class DenoiserConfig:
     """Width of the flat network's branch for the history; the others ignore it."""
     condition_depth: int = 2
     """Blocks of that branch."""
+    experts: int = 0
+    """Experts E of the mixture; this and the following belong to 'experts' alone."""
+    latent: int = 0
+    """N, main directions of the state that the mixture is over."""
+    rank: int = 0
+    """R of the covariances, diagonal plus low rank."""
 
     def __post_init__(self) -> None:
         _require(
@@ -109,6 +116,12 @@ class DenoiserConfig:
         width, depth = self.condition_width, self.condition_depth
         _require(8 <= width <= 4096, 'condition_width', width, 'lie in 8..4096')
         _require(0 <= depth <= 64, 'condition_depth', depth, 'lie in 0..64')
+        mixture = self.architecture == 'experts'
+        for name, largest in (('experts', 1024), ('latent', 4096), ('rank', 256)):
+            value = getattr(self, name)
+            low, high = (1, largest) if mixture else (0, 0)
+            rule = f'lie in {low}..{high} with architecture={self.architecture!r}'
+            _require(low <= value <= high, name, value, rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +129,8 @@ class ModelConfig:
     """Everything that fixes a model's arithmetic; travels in its weights file."""
 
     role: str
-    """'teacher' (many steps), 'one_step' (same network, one step) or 'swiftdiff'."""
+    """'teacher' (many steps), 'one_step' (same network, one step), 'swiftdiff', or 'moe' (a
+    mixture of experts by Variational Diffusion Distillation)."""
     denoiser: DenoiserConfig
     window: WindowConfig = field(default_factory=WindowConfig)
     skeleton: str = 'h36m17'
@@ -165,6 +179,14 @@ class ModelConfig:
             't_star',
             self.t_star,
             f'lie in 1..{self.diffusion_steps - 1}',
+        )
+
+        mixture = self.denoiser.architecture == 'experts'
+        _require(
+            mixture == (self.role == 'moe'),
+            'role',
+            self.role,
+            f"be 'moe' with architecture 'experts' alone, found {self.denoiser.architecture!r}",
         )
 
     @property

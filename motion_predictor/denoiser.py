@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from motion_predictor.config import ModelConfig
 from motion_predictor.errors import ConfigError
+from motion_predictor.experts import MotionExperts
 
 
 class SqueezeExcitation(nn.Module):
@@ -298,6 +299,8 @@ def build_denoiser(config: ModelConfig, num_joints: int) -> nn.Module:
     if config.denoiser.architecture == 'transfusion':
         return TransfusionDenoiser(config, 3 * num_joints)
     architecture = config.denoiser.architecture
+    if architecture == 'experts':
+        return MotionExperts(config, 3 * num_joints)
     if config.role == 'teacher':
         raise ConfigError(
             f'architecture={architecture!r}: a teacher needs a time step; use "transfusion"'

@@ -10,6 +10,7 @@ from torch import nn, Tensor
 from motion_predictor.config import ModelConfig
 from motion_predictor.dct import WindowTransform
 from motion_predictor.denoiser import build_denoiser
+from motion_predictor.mixture import GaussianMixture
 from motion_predictor.normalization import from_features, PersonFrame, to_features, Whitening
 from motion_predictor.schedule import cosine_alpha_bar, to_x0
 from motion_predictor.skeleton import Skeleton
@@ -141,6 +142,28 @@ class MotionModel(nn.Module):
         points = from_features(self.decode_features(white, history))
         points = history.frame.leave(points.flatten(1, 2))
         return points.unflatten(1, (samples, -1))
+
+    def mixture(self, history: History) -> GaussianMixture:
+        """
+        Give the mixture of experts over each person's future; role 'moe' alone.
+
+        :param history: of P windows.
+        :returns: over N coordinates of the state, see :class:`MotionExperts`.
+        """
+        return self.denoiser(history.condition)
+
+    def ranked(self, mixture: GaussianMixture, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Take samples of a mixture in order of weight; role 'moe' alone.
+
+        :param mixture: from :meth:`mixture`, of P people.
+        :param noise: standard normal, ``(P, S, K, D)``.
+        :returns: whitened states ``(P, S, K, D)`` and weights ``(P, S)``.
+        """
+        size = mixture.covariance.noise_size
+        samples = mixture.ranked(noise.flatten(2)[..., :size])
+        white = self.denoiser.decode(samples.values, noise.shape[-1])
+        return white, samples.weights
 
     def one_step(self, noise: Tensor, condition: Tensor) -> Tensor:
         """

@@ -42,6 +42,11 @@ from training.evaluate import engine_of
 
 FORMAT = 'motion_predictor benchmark'
 VERSION = 1
+LABELS = {
+    'one_step': 'one-step teacher',
+    'swiftdiff': 'SwiftDiff',
+    'moe': 'mixture of experts',
+}
 PAPER_SIZE = DenoiserConfig(architecture='mixer', width=768, depth=12, hidden_ratio=1.0)
 """SwiftDiff as published for Human3.6M."""
 FEWEST = 3
@@ -120,7 +125,7 @@ def cases_for(
         untrained = str(loaded.card.get('what')).startswith('untrained')
         facts = {
             'model': path.stem,
-            'label': 'one-step teacher' if config.role == 'one_step' else 'SwiftDiff',
+            'label': LABELS.get(config.role, config.role),
             'role': config.role,
             'weights': 'random' if untrained else 'trained',
             'sha256': file_digest(path),
@@ -231,7 +236,7 @@ def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
     """
     for row in rows:
         row['times_faster_than'] = {}
-        for role in ('teacher', 'one_step'):
+        for role in ('teacher', 'one_step', 'swiftdiff'):
             others = [
                 other
                 for other in rows

@@ -9,6 +9,7 @@ from typing import Any
 from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.errors import ConfigError
 from training.data import Augmentation
+from training.vdd import VddConfig
 
 PRESETS = ('debug', 'small', 'full')
 
@@ -120,6 +121,34 @@ class SwiftDiffConfig:
             raise ConfigError(f'frame_stride={self.frame_stride}: must be at least 1')
 
 
+MOE_METHODS = ('vdd', 'em_data', 'em_teacher', 'winner')
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoeConfig:
+    """The mixture of experts: VDD, or one of the methods it is compared with."""
+
+    model: ModelConfig
+    vdd: VddConfig
+    batch: int
+    """Windows a step."""
+    drawn: int = 2
+    """Samples of the one-step teacher for each window of the pool, made once and kept."""
+    method: str = 'vdd'
+    """'vdd', or the same network by maximum likelihood on recordings ('em_data') or on the
+    teacher's samples ('em_teacher'), or by the nearest expert alone, on recordings ('winner')."""
+    start: str = ''
+    """Weights file to begin from instead of fresh experts, of the same size."""
+    without: str = ''
+    """Recordings whose action contains this are left out of the training."""
+
+    def __post_init__(self) -> None:
+        if self.method not in MOE_METHODS:
+            raise ConfigError(f'method={self.method!r}: must be one of {MOE_METHODS}')
+        if self.batch < 1 or self.drawn < 1:
+            raise ConfigError(f'batch={self.batch}, drawn={self.drawn}: must be at least 1')
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChainConfig:
     """The whole chain with what its stages share."""
@@ -131,6 +160,7 @@ class ChainConfig:
     teacher: TeacherConfig
     one_step: OneStepConfig
     swiftdiff: SwiftDiffConfig
+    moe: MoeConfig
     whiten: bool = True
     """Scale every coefficient to unit variance (the paper: no)."""
     seed: int = 0
@@ -175,6 +205,11 @@ def _debug() -> ChainConfig:
             matched=2,
             real=0.5,
         ),
+        moe=MoeConfig(
+            model=replace(model, role='moe', denoiser=_experts(16, 1, 4, 8, 2), join_s=0.3),
+            vdd=_vdd(steps=30, samples=1, experts_a_step=2, save_every=15),
+            batch=8,
+        ),
     )
 
 
@@ -213,6 +248,11 @@ def _small() -> ChainConfig:
             real=1.0,
             spread=0.5,
         ),
+        moe=MoeConfig(
+            model=replace(model, role='moe', denoiser=_experts(256, 3, 36, 96, 8), join_s=0.3),
+            vdd=_vdd(steps=8_000, samples=1, experts_a_step=4),
+            batch=64,
+        ),
     )
 
 
@@ -250,7 +290,27 @@ def _full() -> ChainConfig:
             matched=8,
             real=1.0,
         ),
+        moe=MoeConfig(
+            model=replace(model, role='moe', denoiser=_experts(1024, 4, 64, 192, 32), join_s=0.3),
+            vdd=_vdd(steps=100_000, samples=2, experts_a_step=0),
+            batch=512,
+        ),
     )
+
+
+def _experts(width: int, depth: int, experts: int, latent: int, rank: int) -> DenoiserConfig:
+    return DenoiserConfig(
+        architecture='experts', width=width, depth=depth, heads=1, dropout=0.0, experts=experts,
+        latent=latent, rank=rank,
+    )  # fmt: skip
+
+
+def _vdd(*, steps: int, samples: int, experts_a_step: int, save_every: int = 500) -> VddConfig:
+    return VddConfig(
+        steps=steps, samples=samples, experts_a_step=experts_a_step, save_every=save_every,
+        noised=True, low_begin=0.4, high_begin=0.8, low_end=0.1, high_end=0.4, temperature=30.0,
+        warm=0.3, forward=1.0, forward_end=0.2, real=0.0, ema=0.998, clip_norm=1.0,
+    )  # fmt: skip
 
 
 def override(config: Any, settings: Mapping[str, str]) -> Any:

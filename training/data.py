@@ -100,7 +100,11 @@ class TrainingWindows:
 
     @classmethod
     def load(
-        cls, paths: Sequence[Path | str], window: WindowConfig, skeleton: Skeleton | None = None
+        cls,
+        paths: Sequence[Path | str],
+        window: WindowConfig,
+        skeleton: Skeleton | None = None,
+        without: str = '',
     ) -> TrainingWindows:
         """
         Read stores, and files of the cmu17 format.
@@ -109,6 +113,7 @@ class TrainingWindows:
 
         :param paths: drawn from together.
         :param skeleton: whose joints files hold; Human3.6M's 17 by default.
+        :param without: leave out clips of files whose action contains this; '' leaves out none.
         :raises RecordingError: if a file is wrong or holds no long enough clip, or they hold
             different joints.
         """
@@ -136,6 +141,8 @@ class TrainingWindows:
                 count += len(store)
                 continue
             for clip in load_clips(path, skeleton):
+                if without and without in clip.action:
+                    continue
                 count += 1
                 even = resample(clip.positions, clip.rate_hz, window.rate_hz)
                 if len(even) >= window.total_frames:

@@ -89,6 +89,7 @@ def describe_weights(path: Path, ddim_steps: int) -> Model:
         'teacher': f'teacher, DDIM {ddim_steps}',
         'one_step': 'one-step teacher',
         'swiftdiff': 'SwiftDiff',
+        'moe': 'mixture of experts',
     }
     return Model(
         name=path.stem,
@@ -225,7 +226,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
                 'role': model.role,
                 **summarise(group, files, scores, times_s),
             }
-            if len(teachers) == 1 and model.role in ('one_step', 'swiftdiff'):
+            if len(teachers) == 1 and model.role in ('one_step', 'swiftdiff', 'moe'):
                 teacher, teacher_scores = teachers[0]
                 row['against'] = compare_with(
                     teacher.name,

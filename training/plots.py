@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-COLOURS = {'teacher': '#7b3294', 'one_step': '#c2581a', 'swiftdiff': '#0571b0'}
+COLOURS = {'teacher': '#7b3294', 'one_step': '#c2581a', 'swiftdiff': '#0571b0', 'moe': '#d7301f'}
 BASELINE_COLOURS = {
     'zero_velocity': '#555555',
     'constant_velocity': '#aaaaaa',

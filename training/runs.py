@@ -24,7 +24,7 @@ from training.pool import encode_pool, EncodedPool
 from training.store import data_digest, is_store
 from training.windows import recordings_folder, skeleton_of
 
-STAGES = ('teacher', 'one_step', 'swiftdiff')
+STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
 
 
 @dataclass(frozen=True)
@@ -175,15 +175,16 @@ def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
     return run.folder / stage
 
 
-def training_windows(run: Run, chain: ChainConfig) -> TrainingWindows:
+def training_windows(run: Run, chain: ChainConfig, without: str = '') -> TrainingWindows:
     """
     Load the run's recordings, or make up synthetic walks where it has none.
 
+    :param without: leave out recordings whose action contains this; '' leaves out none.
     :raises RecordingError: if a recording cannot be used.
     """
     window = chain.teacher.model.window
     if run.data:
-        return TrainingWindows.load(run.data, window, run.skeleton)
+        return TrainingWindows.load(run.data, window, run.skeleton, without)
     generator = np.random.default_rng(chain.seed)
     clips = [synthetic_walk(4.0, window.rate_hz, generator) for _ in range(12)]
     return TrainingWindows(clips, window)

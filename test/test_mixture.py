@@ -1,0 +1,134 @@
+"""The mixture of Gaussians against torch.distributions and its own samples."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.experts import ExpertNetwork
+from motion_predictor.mixture import Covariance, Diagonal, Full, GaussianMixture, LowRank
+
+B, E, N, R = 3, 4, 5, 2
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def covariance_of(kind: str) -> Covariance:
+    drawn = generator(1)
+    scale = 0.5 + torch.rand(B, E, N, generator=drawn, dtype=torch.float64)
+    if kind == 'diagonal':
+        return Diagonal(scale)
+    if kind == 'low_rank':
+        return LowRank(scale, torch.randn(B, E, N, R, generator=drawn, dtype=torch.float64))
+    if kind == 'shared':
+        return LowRank(scale, torch.randn(1, 1, N, R, generator=drawn, dtype=torch.float64))
+    lower = torch.randn(B, E, N, N, generator=drawn, dtype=torch.float64).tril(-1)
+    return Full(lower + torch.diag_embed(scale))
+
+
+def mixture_of(kind: str) -> GaussianMixture:
+    drawn = generator(2)
+    logits = torch.randn(B, E, generator=drawn, dtype=torch.float64)
+    means = torch.randn(B, E, N, generator=drawn, dtype=torch.float64)
+    return GaussianMixture(logits.log_softmax(-1), means, covariance_of(kind))
+
+
+KINDS = ('diagonal', 'full', 'low_rank', 'shared')
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_density_is_that_of_the_written_out_covariance(kind: str) -> None:
+    mixture = mixture_of(kind)
+    dense = MultivariateNormal(mixture.means, mixture.covariance.matrix())
+    values = torch.randn(7, B, N, generator=generator(3), dtype=torch.float64)
+    expected = dense.log_prob(values.unsqueeze(-2))
+    assert torch.allclose(mixture.expert_log_prob(values), expected)
+    whole = torch.logsumexp(mixture.log_weights + expected, dim=-1)
+    assert torch.allclose(mixture.log_prob(values), whole)
+    assert torch.allclose(mixture.entropies(), dense.entropy())
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_samples_have_the_moments_that_are_claimed(kind: str) -> None:
+    mixture = mixture_of(kind)
+    drawn = mixture.sample(60_000, generator(4))
+    assert torch.allclose(drawn.mean(dim=0), mixture.mean(), atol=0.05)
+    apart = drawn - drawn.mean(dim=0)
+    found = torch.einsum('mbi,mbj->bij', apart, apart) / len(drawn)
+    largest = mixture.total_covariance().abs().max()
+    assert torch.allclose(found, mixture.total_covariance(), atol=0.03 * float(largest))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_noised_mixture_is_the_mixture_of_noised_samples(kind: str) -> None:
+    mixture = mixture_of(kind)
+    signal = torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64)
+    noise = (1.0 - signal.square()).sqrt()
+    eye = torch.eye(N, dtype=torch.float64)
+    expected = (
+        signal[:, None, None, None].square() * mixture.covariance.matrix()
+        + noise[:, None, None, None].square() * eye
+    )
+    noised = mixture.noised(signal, noise)
+    assert torch.allclose(noised.covariance.matrix(), expected)
+    assert torch.allclose(noised.means, signal[:, None, None] * mixture.means)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_gradients_reach_every_parameter_of_the_covariance(kind: str) -> None:
+    covariance = covariance_of(kind)
+    leaves: list[Tensor] = [
+        value.requires_grad_() for value in vars(covariance).values() if isinstance(value, Tensor)
+    ]
+    mixture = GaussianMixture(mixture_of(kind).log_weights, mixture_of(kind).means, covariance)
+    noised = mixture.noised(torch.full((B,), 0.7).double(), torch.full((B,), 0.7).double())
+    noised.log_prob(noised.sample_experts(2, generator(5))[:, :, 0]).sum().backward()
+    assert all(leaf.grad is not None and bool(leaf.grad.abs().sum() > 0) for leaf in leaves)
+
+
+def test_responsibilities_stay_finite_where_densities_underflow() -> None:
+    size = 1000
+    means = torch.stack((torch.zeros(size), torch.full((size,), 3.0)))[None]
+    mixture = GaussianMixture(
+        torch.full((1, 2), 0.5).log(),
+        means,
+        Diagonal(torch.full((1, 1, 1), 0.1).expand(1, 2, size)),
+    )
+    far = torch.full((1, size), 20.0)
+    assert bool((mixture.expert_log_prob(far).exp() == 0.0).all())
+    found = mixture.log_responsibilities(far).exp()
+    assert torch.allclose(found, torch.tensor([[0.0, 1.0]]))
+    tempered = mixture.log_responsibilities(far, temperature=1e8).exp()
+    assert 0.0 < float(tempered[0, 0]) < 0.5
+
+
+def test_selected_experts_are_those_of_the_mixture() -> None:
+    mixture = mixture_of('low_rank')
+    chosen = torch.tensor([2, 0])
+    values = torch.randn(B, N, generator=generator(6), dtype=torch.float64)
+    expected = mixture.expert_log_prob(values)[..., chosen]
+    assert torch.allclose(mixture.select(chosen).expert_log_prob(values), expected)
+
+
+@pytest.mark.parametrize('kind,rank', [('diagonal', 0), ('low_rank', 3), ('full', 0)])
+def test_the_network_gives_a_mixture_and_keeps_the_gate_apart(kind: str, rank: int) -> None:
+    torch.manual_seed(0)
+    network = ExpertNetwork(6, N, experts=E, width=16, depth=2, covariance=kind, rank=rank)
+    nothing = torch.zeros(B, 2, 3)
+    mixture = network(nothing)
+    assert mixture.means.shape == (B, E, N)
+    assert torch.allclose(mixture.log_weights.exp().sum(-1), torch.ones(B))
+    assert mixture.expert_log_prob(torch.zeros(2, B, N)).shape == (2, B, E)
+    mixture.log_weights[:, 0].sum().backward()
+    assert all(parameter.grad is None for parameter in network.expert_parameters())
+    assert all(parameter.grad is not None for parameter in network.gate_parameters())
+
+
+def test_a_rank_that_means_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match='rank=0'):
+        ExpertNetwork(2, 3, experts=2, width=8, depth=1, covariance='low_rank')
+    with pytest.raises(ConfigError, match='covariance='):
+        ExpertNetwork(2, 3, experts=2, width=8, depth=1, covariance='banded')

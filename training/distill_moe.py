@@ -1,0 +1,295 @@
+"""Distil the teacher into a mixture of experts (VDD): python -m training.distill_moe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import copy
+from dataclasses import replace
+import hashlib
+import json
+from pathlib import Path
+import sys
+
+from safetensors.torch import load_file, save_file
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.experts import MotionExperts
+from motion_predictor.model import MotionModel
+from motion_predictor.normalization import Whitening
+from motion_predictor.schedule import to_eps, to_x0
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import default_weights, file_digest, load_weights, save_weights
+from training.config import as_plain, ChainConfig, MoeConfig
+from training.pool import encode_pool, EncodedPool
+from training.runs import card_of, open_stage, parse_run, Run, training_windows
+from training.vdd import Batch, distil, VddConfig
+
+EXAMPLE = """
+example, from a run that training.train_teacher and training.distill have been through, or, where
+the run folder holds no teacher, from the shipped one:
+  python -m training.distill_moe --preset small --run runs/small \\
+      --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
+example, the same network by maximum likelihood on the recordings:
+  python -m training.distill_moe --preset small --run runs/em_data --set moe.method=em_data
+"""
+PASS = 512
+"""States that go through the one-step teacher at once."""
+
+
+class MotionTeacher:
+    """
+    The motion teacher's score over the experts' coordinates.
+
+    The rest of the state is drawn from a linear Gaussian given coordinates and condition, fitted
+    to the training windows: the expectation of the teacher's score along the directions is then
+    the score of the coordinates alone (Fisher's identity).
+    """
+
+    def __init__(self, model: MotionModel, experts: MotionExperts, pool: EncodedPool) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.levels = model.config.diffusion_steps
+        self.encoder = experts.encoder.clone()
+        self.power = experts.network.unit.square()
+        self.channels = model.state_scale.shape[-1]
+        state = pool.state.flatten(1)
+        inputs = torch.cat((experts.encode(pool.state), pool.condition.flatten(1)), dim=1)
+        self.map = ridge(inputs, state)
+        self.deviation = (state - inputs @ self.map).std(dim=0)
+
+    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`training.vdd.ScoreTeacher`."""
+        alpha_bar = self.model.alpha_bar[level]
+        return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
+
+    @torch.no_grad()
+    def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """See :class:`training.vdd.ScoreTeacher`; ``noisy`` (M, B, N)."""
+        count, size = noisy.shape[:2]
+        signal, noise = (part[None, :, None] for part in self.scales(level))
+        # what lies beneath the noise: the linear estimate
+        clean = noisy * signal * self.power / (signal.square() * self.power + noise.square())
+        given = condition.flatten(1).expand(count, -1, -1)
+        state = torch.cat((clean, given), dim=-1) @ self.map
+        state = state + self.deviation * torch.randn_like(state)
+        state = signal * state + noise * torch.randn_like(state)
+        state = state + (noisy - state @ self.encoder) @ self.encoder.T  # as asked, there
+        flat = state.flatten(0, 1).unflatten(-1, (-1, self.channels))  # (M B, K, D)
+        alpha_bar = self.model.alpha_bar[level].repeat(count)[:, None, None]
+        output = self.model.denoiser(
+            flat, condition.repeat(count, 1, 1), level.repeat(count)
+        ).float()
+        x_0 = to_x0(self.model.config.prediction, output, flat, alpha_bar)
+        score = -to_eps(x_0, flat, alpha_bar) / (1.0 - alpha_bar).sqrt()
+        return (score.flatten(1) @ self.encoder).unflatten(0, (count, size))
+
+
+def ridge(inputs: Tensor, targets: Tensor, strength: float = 1e-3) -> Tensor:
+    """
+    Fit a linear map by regularised least squares, without intercept.
+
+    :param inputs: ``(N, I)``.
+    :param targets: ``(N, O)``.
+    :param strength: of the penalty, relative to the inputs' mean square.
+    :returns: ``(I, O)``.
+    """
+    gram = (inputs.T @ inputs).double()
+    gram.diagonal().add_(strength * gram.diagonal().mean())
+    return torch.linalg.solve(gram, (inputs.T @ targets).double()).float()
+
+
+@torch.no_grad()
+def start_from_the_data(experts: MotionExperts, pool: EncodedPool) -> None:
+    """
+    Set fresh experts' directions, common part and scales by linear fits to the windows.
+
+    Directions: principal components of the states in metres. Common part: regression of the
+    coordinates on the condition. Scales: what the regression leaves unexplained.
+    """
+    network = experts.network
+    metres = pool.state_whitening.scale.flatten()
+    scaled = pool.state.flatten(1) * metres
+    vectors = torch.linalg.eigh((scaled.T @ scaled).double() / len(scaled))[1]
+    main = vectors.flip(1)[:, : network.values].float() * metres[:, None]
+    experts.set_directions(torch.linalg.qr(main)[0], metres)
+    coordinates = experts.encode(pool.state)
+    network.unit.copy_(coordinates.std(dim=0).clamp_min(1e-3))
+    condition = pool.condition.flatten(1)
+    regression = ridge(condition, coordinates / network.unit)
+    network.common.weight.copy_(regression.T)
+    left = coordinates / network.unit - condition @ regression
+    network.log_scale.copy_(left.std(dim=0).clamp_min(1e-2).log().expand_as(network.log_scale))
+    network.means.weight.mul_(0.5)
+    network.means.bias.mul_(left.std(dim=0).repeat(network.experts))
+
+
+def vdd_config(config: MoeConfig) -> VddConfig:
+    """Give the training settings of a method: the controls are VDD without its score."""
+    vdd = config.vdd
+    if config.method == 'vdd':
+        return vdd
+    if config.method == 'em_teacher':
+        return replace(vdd, reverse=0.0, warm=1.0, real=0.0)
+    alone = replace(vdd, reverse=0.0, warm=0.0, forward=0.0, forward_end=0.0, real=1.0)
+    return replace(alone, winner=config.method == 'winner')
+
+
+def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
+    """
+    Draw and encode the training windows with the teacher's own whitening, or read them again.
+
+    :raises RecordingError: if a recording cannot be used.
+    """
+    state = teacher.state
+    condition = Whitening(teacher.condition_mean, teacher.condition_scale)
+    settings = json.dumps(
+        [
+            as_plain(chain.augmentation),
+            as_plain(teacher.config),
+            [file_digest(p) for p in run.data],
+        ]
+    )
+    facts = f'{settings}{chain.moe.without}{state.scale.sum():.6f}{condition.scale.sum():.6f}'
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
+    path = run.folder / 'moe_samples' / f'pool_{digest}_{chain.pool}_{chain.seed}.safetensors'
+    if path.is_file():
+        kept = load_file(path)
+        pool = kept['state'].float(), kept['condition'].float()
+    else:
+        windows = training_windows(run, chain, without=chain.moe.without)
+        raw = encode_pool(
+            windows, teacher.config, chain.augmentation, chain.pool, chain.seed, whiten=False
+        )
+        pool = state.apply(raw.state), condition.apply(raw.condition)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix('.partial')
+        save_file({'state': pool[0].half(), 'condition': pool[1].half()}, partial)
+        partial.replace(path)
+    padded = state.apply(torch.zeros(1, *state.mean.shape))  # of no use here
+    return EncodedPool(pool[0], pool[1], padded, state, condition)
+
+
+@torch.no_grad()
+def teacher_samples(
+    run: Run, chain: ChainConfig, pool: EncodedPool, one_step: MotionModel, digest: str
+) -> Tensor:
+    """
+    Sample the one-step teacher for every window, or read what an earlier call wrote.
+
+    :returns: whitened states, half precision, ``(drawn, N, K D)``.
+    """
+    config = chain.moe
+    folder = run.folder / 'moe_samples'
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = config.drawn, len(pool)
+    path = folder / f'{digest[:12]}_{wanted[0]}x{wanted[1]}_{chain.seed}.safetensors'
+    if path.is_file():
+        return load_file(path)['samples']
+    shape = pool.state.shape[1:]
+    samples = torch.empty(*wanted, shape.numel(), dtype=torch.float16)
+    bar = tqdm(range(0, wanted[1], PASS), desc='sample the one-step teacher', unit='pass')
+    for begin in bar:
+        condition = pool.condition[begin : begin + PASS]
+        generator = torch.Generator().manual_seed(chain.seed * 1_000_003 + begin)
+        for number in range(config.drawn):
+            noise = torch.randn(len(condition), *shape, generator=generator)
+            x_0 = one_step.one_step(noise.to(condition.device), condition)
+            samples[number, begin : begin + PASS] = x_0.flatten(1).half()
+    partial = path.with_suffix('.partial')
+    save_file({'samples': samples}, partial)
+    partial.replace(path)
+    return samples
+
+
+def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
+    """
+    Train the mixture and write ``moe.safetensors`` to the run folder.
+
+    :param run: folder, device and data of the run.
+    :param chain: settings.
+    :returns: the averaged model.
+    """
+    config = chain.moe
+    folder = open_stage(run, chain, 'moe')
+    paths = {name: stage_or_shipped(run, chain, name) for name in ('teacher', 'one_step')}
+    digests = {name: file_digest(path) for name, path in paths.items()}
+    teacher = load_weights(paths['teacher']).model.to(run.device)
+    pool = moe_pool(run, chain, teacher)
+    torch.manual_seed(chain.seed + 3)
+    model_config = replace(
+        config.model,
+        condition=teacher.config.condition,
+        condition_keep=teacher.config.condition_keep,
+        residual=teacher.config.residual,
+        window=teacher.config.window,
+    )
+    student = MotionModel(model_config, H36M17, pool.state_whitening, pool.condition_whitening).to(
+        run.device
+    )
+    experts = student.denoiser
+    assert isinstance(experts, MotionExperts)
+    if config.start:
+        experts.load_state_dict(load_weights(config.start).model.denoiser.state_dict())
+        digests['start'] = file_digest(config.start)
+    else:
+        start_from_the_data(experts, pool)
+    vdd = vdd_config(config)
+    real = experts.encode(pool.state)
+    drawn = torch.zeros(0)
+    if vdd.warm > 0.0 or vdd.forward > 0.0 or vdd.reverse > 0.0:
+        one_step = load_weights(paths['one_step']).model.to(run.device)
+        samples = teacher_samples(run, chain, pool, one_step, digests['one_step'])
+        drawn = torch.stack([of.float().to(run.device) @ experts.encoder for of in samples])
+
+    def batches(generator: torch.Generator) -> Batch:
+        chosen = torch.randint(len(pool), (config.batch,), generator=generator)
+        recorded = real[chosen][None]
+        samples = drawn[:, chosen] if len(drawn) else recorded
+        return Batch(pool.condition[chosen], samples, recorded)
+
+    score = MotionTeacher(teacher, experts, pool) if vdd.reverse > 0.0 else None
+    experts.network = distil(
+        experts.network,
+        score,
+        batches,
+        vdd,
+        seed=chain.seed + 3,
+        folder=folder,
+        title=config.method,
+    )
+    what = {
+        'vdd': 'mixture of experts, distilled from the teacher by VDD',
+        'em_data': 'mixture of experts, maximum likelihood on recordings (control)',
+        'em_teacher': "mixture of experts, maximum likelihood on the teacher's samples (control)",
+        'winner': 'mixture of experts, winner-takes-all on recordings (control)',
+    }[config.method]
+    card = card_of(run, chain, what)
+    card['teachers'] = digests
+    save_weights(run.folder / 'moe.safetensors', student, card, dtype=torch.float16)
+    return student
+
+
+def stage_or_shipped(run: Run, chain: ChainConfig, name: str) -> Path:
+    """
+    Find a teacher: the run folder's own, else the shipped one.
+
+    :raises WeightsError: if there is neither.
+    """
+    own = Path(run.folder) / f'{name}.safetensors'
+    return own if own.is_file() else default_weights(name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the verb, continued where it stopped."""
+    run, chain = parse_run('training.distill_moe', __doc__, EXAMPLE, arguments, ('moe',))
+    try:
+        distil_moe(run, chain)
+    except MotionPredictorError as error:
+        sys.exit(f'training.distill_moe: {error}')
+    print(f'wrote {run.folder / "moe.safetensors"}')
+
+
+if __name__ == '__main__':
+    main()

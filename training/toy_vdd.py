@@ -1,0 +1,448 @@
+"""
+VDD on densities that can be looked at: python -m training.toy_vdd.
+
+For each density points are drawn and a diffusion teacher is trained on them; for each seed then
+mixtures of equally many experts are fitted by VDD to the teacher, by EM to the points and by EM
+to the teacher's samples. Modes found and both Kullback-Leibler divergences come by quadrature.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+import math
+from pathlib import Path
+import sys
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+import numpy as np
+from scipy.cluster.vq import kmeans2
+import torch
+from torch import nn, Tensor
+from tqdm import tqdm
+
+from motion_predictor.mixture import Full, GaussianMixture
+from motion_predictor.schedule import cosine_alpha_bar
+from training import plots, provenance
+from training.toy_densities import DENSITIES, Density, EXTENT, Quadrature
+from training.vdd import Batch, distil, ScoreTeacher, VddConfig
+
+FORMAT = 'motion_predictor toy densities'
+VERSION = 1
+LEVELS = 100
+METHODS = {
+    'vdd': 'VDD',
+    'vdd_paper': 'VDD, un-noised queries',
+    'em_data': 'EM on the data',
+    'em_teacher': "EM on the teacher's samples",
+}
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.toy_vdd --json docs/toy_vdd.json --plots docs/images
+"""
+
+
+class ToyTeacher(nn.Module):
+    """A small denoiser in the plane; gives VDD its score."""
+
+    def __init__(self, width: int = 128) -> None:
+        super().__init__()
+        self.levels = LEVELS
+        self.register_buffer('alpha_bar', cosine_alpha_bar(LEVELS).float())
+        self.alpha_bar: Tensor
+        self.network = nn.Sequential(
+            nn.Linear(2 + 12 + 8, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
+            nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2),
+        )  # fmt: skip
+
+    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`training.vdd.ScoreTeacher`."""
+        alpha_bar = self.alpha_bar[level]
+        return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
+
+    def velocity(self, noisy: Tensor, level: Tensor) -> Tensor:
+        """Predict ``signal * eps - noise * a`` (the v of Salimans and Ho, 2022)."""
+        time = (level.float() + 1.0) / LEVELS
+        waves = [f(math.pi * k * time) for k in (0.5, 1, 2, 4) for f in (torch.cos, torch.sin)]
+        place = [
+            f(math.pi / EXTENT * k * noisy) for k in (1, 2, 4) for f in (torch.cos, torch.sin)
+        ]
+        return self.network(torch.cat((noisy, *place, torch.stack(waves, dim=-1)), dim=-1))
+
+    @torch.no_grad()
+    def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """See :class:`training.vdd.ScoreTeacher`."""
+        flat, levels = noisy.flatten(0, 1), level.repeat(len(noisy))
+        signal, noise = (part[:, None] for part in self.scales(levels))
+        eps = signal * self.velocity(flat, levels) + noise * flat
+        return (-eps / noise).view_as(noisy)
+
+    def fit(self, points: Tensor, steps: int, seed: int) -> ToyTeacher:
+        """Train on points ``(N, 2)``."""
+        generator = torch.Generator().manual_seed(seed)
+        optimizer = torch.optim.Adam(self.parameters(), lr=2e-3)
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group['lr'] = 2e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+            chosen = torch.randint(len(points), (512,), generator=generator)
+            level = torch.randint(LEVELS, (512,), generator=generator)
+            eps = torch.randn(512, 2, generator=generator)
+            signal, noise = (part[:, None] for part in self.scales(level))
+            clean = points[chosen]
+            target = signal * eps - noise * clean
+            loss = (self.velocity(signal * clean + noise * eps, level) - target).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return self.requires_grad_(False)
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Sample by DDPM's ancestral steps, ``(count, 2)``."""
+        x = torch.randn(count, 2, generator=generator)
+        for number in reversed(range(LEVELS)):
+            level = torch.full((count,), number)
+            signal, noise = (part[:, None] for part in self.scales(level))
+            clean = signal * x - noise * self.velocity(x, level)
+            eps = (x - signal * clean) / noise
+            if number == 0:
+                return clean
+            ahead, around = (part[:, None] for part in self.scales(level - 1))
+            fresh = around / noise * (1.0 - (signal / ahead).square()).clamp_min(0.0).sqrt()
+            kept = (around.square() - fresh.square()).clamp_min(0.0).sqrt()
+            x = ahead * clean + kept * eps + fresh * torch.randn(x.shape, generator=generator)
+        raise AssertionError('unreachable')
+
+
+class ExactTeacher:
+    """The exact score of a noised mixture of Gaussians, to set a learned teacher's error aside."""
+
+    def __init__(self, mixture: GaussianMixture) -> None:
+        self.mixture = mixture
+        self.levels = LEVELS
+        self.alpha_bar = cosine_alpha_bar(LEVELS).float()
+
+    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`training.vdd.ScoreTeacher`."""
+        alpha_bar = self.alpha_bar[level]
+        return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
+
+    @torch.enable_grad()
+    def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """See :class:`training.vdd.ScoreTeacher`."""
+        asked = noisy.detach().requires_grad_()
+        log_p = self.mixture.noised(*self.scales(level)).log_prob(asked)
+        return torch.autograd.grad(log_p.sum(), asked)[0]
+
+
+def expectation_maximisation(
+    points: Tensor, experts: int, seed: int, iterations: int = 200, floor: float = 1e-4
+) -> GaussianMixture:
+    """
+    Fit a mixture by EM from k-means++ (Dempster, Laird and Rubin, 1977).
+
+    :param points: ``(N, 2)``.
+    :param floor: added to the covariances' diagonal.
+    """
+    points = points.double()
+    centres, _ = kmeans2(points.numpy(), experts, minit='++', seed=seed)
+    nearest = torch.cdist(points, torch.from_numpy(centres)).argmin(dim=1)
+    weights = nn.functional.one_hot(nearest, experts).double()
+    mixture = _maximise(points, weights, floor)
+    for _ in range(iterations):
+        weights = mixture.log_responsibilities(points[:, None]).exp()[:, 0]
+        mixture = _maximise(points, weights, floor)
+    return GaussianMixture(
+        mixture.log_weights.float(),
+        mixture.means.float(),
+        Full(torch.linalg.cholesky(mixture.covariance.matrix()).float()),
+    )
+
+
+def _maximise(points: Tensor, weights: Tensor, floor: float) -> GaussianMixture:
+    mass = weights.sum(dim=0).clamp_min(1e-6)
+    means = (weights.T @ points) / mass[:, None]
+    apart = points[:, None] - means  # (N, E, 2)
+    covariance = torch.einsum('ne,nei,nej->eij', weights, apart, apart) / mass[:, None, None]
+    covariance = covariance + floor * torch.eye(2, dtype=points.dtype)
+    return GaussianMixture(
+        (mass / mass.sum()).log()[None], means[None], Full(torch.linalg.cholesky(covariance))
+    )
+
+
+class FreeExperts(nn.Module):
+    """Mixtures that are their own parameters, one for each of B seeds, all trained at once."""
+
+    def __init__(self, seeds: Sequence[int], experts: int, scale: float = 0.3) -> None:
+        super().__init__()
+        starts = [torch.Generator().manual_seed(seed) for seed in seeds]
+        means = torch.stack([torch.randn(experts, 2, generator=start) for start in starts])
+        self.means = nn.Parameter(means)
+        self.log_scale = nn.Parameter(torch.full_like(means, math.log(scale)))
+        self.lower = nn.Parameter(torch.zeros(len(seeds), experts, 2, 2))
+        self.logits = nn.Parameter(torch.zeros(len(seeds), experts))
+
+    def forward(self, condition: Tensor) -> GaussianMixture:
+        """Give all mixtures; the condition is not looked at."""
+        tril = self.log_scale.exp().unsqueeze(-1) * (self.lower.tril(-1) + torch.eye(2))
+        return GaussianMixture(self.logits.log_softmax(dim=-1), self.means, Full(tril))
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """See :class:`training.vdd.Student`."""
+        return [self.logits]
+
+    def expert_parameters(self) -> list[nn.Parameter]:
+        """See :class:`training.vdd.Student`."""
+        return [self.means, self.log_scale, self.lower]
+
+
+def vdd_settings(steps: int, noised: bool) -> VddConfig:
+    """Give the toys' settings: the annealed band with noised queries, or the paper's choice."""
+    band = {'low_begin': 0.3, 'high_begin': 0.6, 'low_end': 0.02, 'high_end': 0.06}
+    if not noised:
+        band = {'low_begin': 0.02, 'high_begin': 0.1, 'low_end': 0.02, 'high_end': 0.1}
+    return VddConfig(
+        steps=steps, samples=8, learning_rate=2e-2, gate_learning_rate=2e-2, noised=noised,
+        anneal=0.5, clip_norm=1e6, **band,
+    )  # fmt: skip
+
+
+def distil_toy(
+    teacher: ScoreTeacher,
+    drawn: Tensor,
+    experts: int,
+    config: VddConfig,
+    seeds: Sequence[int],
+) -> list[GaussianMixture]:
+    """
+    Distil a teacher of the plane, once for each seed.
+
+    :param drawn: the teacher's samples, for the gate, ``(N, B, 2)``.
+    :returns: B mixtures, each of one condition.
+    """
+    network = FreeExperts(seeds, experts)
+    nothing = torch.zeros(len(seeds), 1)
+
+    def batches(generator: torch.Generator) -> Batch:
+        chosen = torch.randint(len(drawn), (128,), generator=generator)
+        return Batch(nothing, drawn[chosen])
+
+    distil(network, teacher, batches, config, seed=seeds[0], quiet=True)
+    with torch.no_grad():
+        mixture = network(nothing)
+    assert isinstance(mixture.covariance, Full)
+    return [
+        GaussianMixture(
+            mixture.log_weights[i : i + 1],
+            mixture.means[i : i + 1],
+            Full(mixture.covariance.tril[i : i + 1]),
+        )
+        for i in range(len(seeds))
+    ]
+
+
+def train_teacher(density: Density, options: argparse.Namespace) -> tuple[ToyTeacher, Tensor]:
+    """
+    Train the teacher of a density.
+
+    :returns: the teacher and the points that it was trained on, ``(N, 2)``.
+    """
+    points = density.sample(options.points, torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    return ToyTeacher().fit(points, options.teacher_steps, 0), points
+
+
+def run_density(
+    density: Density, seeds: Sequence[int], options: argparse.Namespace
+) -> tuple[dict[str, GaussianMixture], list[dict[str, Any]], dict[str, Any]]:
+    """
+    Fit every method to one density with every seed.
+
+    :returns: the first seed's mixtures by method, one row of figures for each method and seed,
+        and the teacher's own figures.
+    """
+    teacher, points = train_teacher(density, options)
+    count = density.experts
+    drawn = torch.stack(
+        [
+            teacher.sample(options.points, torch.Generator().manual_seed(seed + 1))
+            for seed in seeds
+        ],
+        dim=1,
+    )
+    mixtures = {
+        name: distil_toy(teacher, drawn, count, vdd_settings(options.steps, noised), seeds)
+        for name, noised in (('vdd', True), ('vdd_paper', False))
+    }
+    mixtures['em_data'] = [expectation_maximisation(points, count, seed) for seed in seeds]
+    mixtures['em_teacher'] = [
+        expectation_maximisation(drawn[:, i], count, seed) for i, seed in enumerate(seeds)
+    ]
+    quadrature = Quadrature.over_the_plane()
+    log_p = density.log_prob(quadrature.points)
+    modes = int(density.owner.max()) + 1
+    rows = []
+    for method, of_seeds in mixtures.items():
+        for seed, mixture in zip(seeds, of_seeds, strict=True):
+            log_q = mixture.log_prob(quadrature.points[:, None])[:, 0]
+            rows.append(
+                {
+                    'density': density.name,
+                    'seed': seed,
+                    'method': method,
+                    'experts': count,
+                    'modes': modes,
+                    'found': quadrature.modes_found(density, log_q),
+                    'kl_q_p': round(quadrature.divergence(log_q, log_p), 5),
+                    'kl_p_q': round(quadrature.divergence(log_p, log_q), 5),
+                }
+            )
+    own = {
+        'density': density.name,
+        'log_p_of_data': round(float(density.log_prob(points).mean()), 4),
+        'log_p_of_teacher_samples': round(float(density.log_prob(drawn.flatten(0, 1)).mean()), 4),
+    }
+    return {name: of_seeds[0] for name, of_seeds in mixtures.items()}, rows, own
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give for each density and method the medians over seeds and how often all was found."""
+    found: list[dict[str, Any]] = []
+    for density in dict.fromkeys(row['density'] for row in rows):
+        paired = {row['seed']: row for row in _of(rows, density, 'em_data')}
+        for method in METHODS:
+            of = _of(rows, density, method)
+            found.append(
+                {
+                    'density': density,
+                    'method': method,
+                    'experts': of[0]['experts'],
+                    'seeds': len(of),
+                    'all_modes_found': sum(row['found'] == row['modes'] for row in of),
+                    **{
+                        f'{name}_{what}': round(float(function([row[name] for row in of])), 5)
+                        for name in ('kl_q_p', 'kl_p_q')
+                        for what, function in (('median', np.median), ('worst', np.max))
+                    },
+                    'closer_than_em_data': sum(
+                        row['kl_q_p'] < paired[row['seed']]['kl_q_p'] for row in of
+                    ),
+                }
+            )
+    return found
+
+
+def _of(rows: Sequence[Mapping[str, Any]], density: str, method: str) -> list[Mapping[str, Any]]:
+    return [row for row in rows if (row['density'], row['method']) == (density, method)]
+
+
+def draw(mixtures: Mapping[str, Mapping[str, GaussianMixture]], folder: Path) -> Path:
+    """
+    Draw the densities with the experts of each method as ellipses (two deviations).
+
+    :param mixtures: by density, by method.
+    :returns: the file written, ``toy_vdd.svg``.
+    """
+    shown = list(METHODS)
+    figure = Figure(figsize=(3 * len(shown), 3.1 * len(mixtures)), layout='constrained')
+    grid = figure.subplots(len(mixtures), len(shown), squeeze=False)
+    quadrature = Quadrature.over_the_plane(60)
+    for row, (name, of_method) in zip(grid, mixtures.items()):
+        log_p = DENSITIES[name]().log_prob(quadrature.points).view(60, 60).T
+        for axes, method in zip(row, shown):
+            mixture = of_method[method]
+            axes.imshow(
+                log_p.exp(), origin='lower', extent=(-EXTENT, EXTENT) * 2, cmap='Greys',
+                interpolation='nearest',
+            )  # fmt: skip
+            weights = mixture.log_weights[0].exp()
+            for weight, mean, matrix in zip(
+                weights, mixture.means[0], mixture.covariance.matrix()[0]
+            ):
+                values, vectors = np.linalg.eigh(matrix.double().numpy())
+                angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))
+                wide, high = 4.0 * np.sqrt(values[::-1])
+                opacity = min(1.0, 0.1 + 0.9 * float(weight) * mixture.experts)
+                axes.add_patch(
+                    Ellipse(
+                        tuple(mean.tolist()), wide, high, angle=angle, fill=False, lw=1.2,
+                        color='#c2181a', alpha=opacity,
+                    )
+                )  # fmt: skip
+            axes.set(xticks=[], yticks=[], title=f'{name}: {METHODS[method]}')
+            axes.title.set_fontsize(9)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / 'toy_vdd.svg'
+    with matplotlib.rc_context({'image.composite_image': True}):
+        plots.save(figure, path)
+    return path
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.toy_vdd',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
+    add('--densities', nargs='+', choices=tuple(DENSITIES), default=list(DENSITIES))
+    add('--seeds', type=int, default=10, help='default %(default)s')
+    add('--points', type=int, default=4000, help='drawn of each density (default %(default)s)')
+    add('--steps', type=int, default=2000, help='of the distillation (default %(default)s)')
+    add('--teacher-steps', type=int, default=10000, help='default %(default)s')
+    add('--plots', type=Path, metavar='DIR', help='draw the first seed into DIR')
+    add('--dry-run', action='store_true', help='print the settings and stop')
+    add('--quiet', action='store_true', help='no progress bar')
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    if options.dry_run:
+        print(vars(options))
+        print(vdd_settings(options.steps, True))
+        return 0
+    rows: list[dict[str, Any]] = []
+    teachers: list[dict[str, Any]] = []
+    pictured: dict[str, Mapping[str, GaussianMixture]] = {}
+    seeds = range(options.seeds)
+    for name in tqdm(options.densities, unit='density', disable=options.quiet):
+        pictured[name], found, own = run_density(DENSITIES[name](), seeds, options)
+        rows += found
+        teachers.append(own)
+    result = {
+        'format': FORMAT,
+        'version': VERSION,
+        'command': provenance.command_line('training.toy_vdd', words),
+        **provenance.commit(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': provenance.machine(),
+        'settings': {
+            'points': options.points,
+            'steps': options.steps,
+            'teacher_steps': options.teacher_steps,
+        },
+        'teachers': teachers,
+        'rows': rows,
+        'summary': summarise(rows),
+    }
+    provenance.write_json(options.json, result)
+    for row in result['summary']:
+        print(row)
+    print(f'written: {options.json}')
+    if options.plots:
+        print(f'drawn: {draw(pictured, options.plots)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,415 @@
+"""
+Variational Diffusion Distillation (arXiv 2406.12538): a diffusion teacher into a mixture.
+
+The student ``q(a|s) = sum_z q(z|s) q(a|s,z)`` minimises ``KL(q || p)`` to a teacher p that is
+known through its score alone. With responsibilities ``r(z|s,a)`` of the frozen student the bound
+falls apart into one objective for each expert,
+
+    E_{a ~ q(a|s,z)} [ log p(a|s) + log r(z|s,a) ] + H(q(a|s,z)),
+
+whose first term's gradient is the teacher's score at reparametrised samples. The gate learns by
+cross-entropy to the responsibilities of the teacher's samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import copy
+from dataclasses import dataclass
+import math
+from pathlib import Path
+from typing import cast, Protocol, TypeVar
+
+import torch
+from torch import nn, Tensor
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.mixture import GaussianMixture
+from training.checkpoints import load_checkpoint, save_checkpoint
+
+GATES = ('learned', 'uniform')
+
+
+class Student(Protocol):
+    """A network that gives a mixture, such as :class:`ExpertNetwork`."""
+
+    def __call__(self, condition: Tensor) -> GaussianMixture:
+        """Give the mixture under each condition, ``(B, ...)``."""
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """List what the gate's own optimiser trains."""
+
+    def expert_parameters(self) -> list[nn.Parameter]:
+        """List everything else."""
+
+
+StudentNetwork = TypeVar('StudentNetwork', bound=nn.Module)
+
+
+class ScoreTeacher(Protocol):
+    """A conditional diffusion model, as VDD needs it."""
+
+    @property
+    def levels(self) -> int:
+        """How many noise levels it knows, 0 the cleanest."""
+
+    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Give signal and noise of levels: its noised values are ``signal * a + noise * eps``.
+
+        :param level: ``(B,)`` whole numbers.
+        :returns: two tensors ``(B,)``.
+        """
+        ...
+
+    def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """
+        Give the gradient of the log density of noised values.
+
+        :param noisy: ``(M, B, N)``.
+        :param condition: ``(B, ...)``.
+        :param level: ``(B,)``.
+        :returns: ``(M, B, N)``; no gradient flows through it.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class VddConfig:
+    """How a teacher is distilled; the extensions to the paper are the author's and off here."""
+
+    steps: int
+    samples: int = 2
+    """Reparametrised samples of an expert a step."""
+    experts_a_step: int = 0
+    """Experts drawn for each step; 0: all of them."""
+    learning_rate: float = 1e-3
+    """Adam's, falling linearly to zero."""
+    gate_learning_rate: float = 1e-3
+    gate_every: int = 2
+    """Expert steps to one gate step."""
+    gate: str = 'learned'
+    """'learned', or 'uniform': left as it is."""
+    noised: bool = False
+    """Query the score at noised samples and compare the noised mixture (the paper: un-noised)."""
+    low_begin: float = 0.01
+    """Lowest noise level at the start, as a share of the teacher's levels."""
+    high_begin: float = 0.1
+    """Highest noise level at the start."""
+    low_end: float = 0.01
+    high_end: float = 0.1
+    """The band moves linearly from the one to the other."""
+    anneal: float = 1.0
+    """Share of the steps in which band and temperature have reached their ends."""
+    temperature: float = 1.0
+    """Of the responsibilities at the start; falls geometrically to 1 at the end."""
+    warm: float = 0.0
+    """Share of the steps, from the first, without score: maximum likelihood alone."""
+    reverse: float = 1.0
+    """Weight of the experts' bound after the warm start."""
+    forward: float = 0.0
+    """Weight of the log likelihood of the teacher's samples after the warm start."""
+    forward_end: float = 0.0
+    """It falls linearly to this."""
+    real: float = 0.0
+    """Weight of the log likelihood of the real values, throughout."""
+    winner: bool = False
+    """Likelihood terms go to the nearest expert alone: winner-takes-all."""
+    clip_norm: float = 10.0
+    ema: float = 0.0
+    """Decay of the average of the weights; 0: none."""
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.gate not in GATES:
+            raise ConfigError(f'gate={self.gate!r}: must be one of {GATES}')
+        for name in ('steps', 'samples', 'gate_every', 'save_every'):
+            if getattr(self, name) < 1:
+                raise ConfigError(f'{name}={getattr(self, name)}: must be at least 1')
+        for low, high in ((self.low_begin, self.high_begin), (self.low_end, self.high_end)):
+            if not 0.0 <= low <= high <= 1.0:
+                raise ConfigError(f'noise band {low}..{high}: must rise within 0..1')
+        if not self.temperature >= 1.0:
+            raise ConfigError(f'temperature={self.temperature}: must be at least 1')
+        if not 0.0 < self.anneal <= 1.0:
+            raise ConfigError(f'anneal={self.anneal}: must lie in 0..1, above 0')
+        if not (0.0 <= self.warm <= 1.0 and 0.0 <= self.ema < 1.0):
+            raise ConfigError(f'warm={self.warm}, ema={self.ema}: must lie in 0..1')
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    What one step is given.
+
+    ``condition`` (B, ...); ``drawn`` (M, B, N), samples of the teacher; ``real`` (M', B, N),
+    recorded values, used where ``VddConfig.real`` is above 0.
+    """
+
+    condition: Tensor
+    drawn: Tensor
+    real: Tensor | None = None
+
+
+Batches = Callable[[torch.Generator], Batch]
+"""Gives a step's batch."""
+
+
+def draw_levels(
+    config: VddConfig, levels: int, count: int, progress: float, generator: torch.Generator
+) -> Tensor:
+    """
+    Draw noise levels from the band as it is at some point of the training.
+
+    :param levels: of the teacher.
+    :param count: B.
+    :param progress: 0 at the first step, 1 at the last.
+    :returns: whole numbers ``(B,)``, each in 0..levels - 1.
+    """
+    progress = min(1.0, progress / config.anneal)
+    low = config.low_begin + progress * (config.low_end - config.low_begin)
+    high = config.high_begin + progress * (config.high_end - config.high_begin)
+    share = low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
+    return (share * (levels - 1)).round().long()
+
+
+def expert_bound(
+    mixture: GaussianMixture,
+    teacher: ScoreTeacher,
+    condition: Tensor,
+    level: Tensor,
+    *,
+    samples: int,
+    noised: bool = False,
+    temperature: float = 1.0,
+    experts: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """
+    Give each expert's part of the bound, up to a constant: its GRADIENT is what counts.
+
+    The score is held constant and multiplied with the sample, whose gradient then is that of
+    ``log p``. With ``noised`` both sides are noised to the level first: a noised mixture is a
+    mixture again, so responsibilities and entropies stay closed forms, and the bound is that of
+    ``KL(q_level || p_level)``, weighed by the level's noise.
+
+    :param mixture: with gradients.
+    :param teacher: gives the score.
+    :param condition: ``(B, ...)``.
+    :param level: ``(B,)``.
+    :param samples: M, of each expert.
+    :param temperature: of the responsibilities.
+    :param experts: numbers ``(E',)`` of the experts to be updated; None for all.
+    :param generator: source of randomness.
+    :returns: ``(B, E')``, to be made large.
+    """
+    weight = torch.ones_like(mixture.log_weights[:, 0])
+    if noised:
+        signal, weight = teacher.scales(level)
+        mixture = mixture.noised(signal, weight)
+    if experts is None:
+        experts = torch.arange(mixture.experts, device=mixture.means.device)
+    own = mixture.select(experts)
+    drawn = own.sample_experts(samples, generator)  # (M, B, E', N)
+    flat = drawn.transpose(1, 2).flatten(0, 1)  # (M E', B, N)
+    with torch.no_grad():
+        score = teacher.score(flat.detach(), condition, level)
+    log_r = mixture.detach().log_responsibilities(flat, temperature)  # (M E', B, E)
+    log_r = log_r.unflatten(0, (samples, len(experts)))  # (M, E', B, E)
+    index = experts[None, :, None, None].expand(samples, -1, log_r.shape[2], 1)
+    log_r = log_r.gather(-1, index).squeeze(-1)  # (M, E', B)
+    log_p = (score * flat).sum(dim=-1).unflatten(0, (samples, len(experts)))
+    inner = (log_p + log_r).mean(dim=0).T  # (B, E')
+    return weight[:, None] * (inner + own.entropies())
+
+
+def likelihood(
+    mixture: GaussianMixture, values: Tensor, *, temperature: float = 1.0, winner: bool = False
+) -> Tensor:
+    """
+    Give the experts' likelihood of values, weighed by frozen responsibilities (the E step).
+
+    At temperature 1 its gradient in the experts is that of the log likelihood.
+
+    :param values: ``(M, B, N)``.
+    :param temperature: of the responsibilities.
+    :param winner: only the expert with the nearest mean counts (winner-takes-all).
+    :returns: a number a value, nats: a mean over M, B and N.
+    """
+    return (_targets(mixture, values, temperature, winner) * mixture.expert_log_prob(values)).sum(
+        dim=-1
+    ).mean() / mixture.size
+
+
+def gate_loss(
+    mixture: GaussianMixture, values: Tensor, *, temperature: float = 1.0, winner: bool = False
+) -> Tensor:
+    """
+    Give the gate's cross-entropy to the responsibilities of values.
+
+    :param values: samples of the teacher, ``(M, B, N)``.
+    """
+    targets = _targets(mixture, values, temperature, winner)
+    return -(targets * mixture.log_weights).sum(dim=-1).mean()
+
+
+@torch.no_grad()
+def _targets(mixture: GaussianMixture, values: Tensor, temperature: float, winner: bool) -> Tensor:
+    if winner:
+        distance = (values.unsqueeze(-2) - mixture.means).square().sum(dim=-1)  # (M, B, E)
+        return nn.functional.one_hot(distance.argmin(dim=-1), mixture.experts).to(values.dtype)
+    return mixture.log_responsibilities(values, temperature).exp()
+
+
+def step_losses(
+    mixture: GaussianMixture,
+    teacher: ScoreTeacher | None,
+    batch: Batch,
+    config: VddConfig,
+    progress: float,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """
+    Give one step's terms; ``'experts'`` and ``'gate'`` are minimised, each by its own optimiser.
+
+    :param mixture: of the batch's conditions, with gradients.
+    :param teacher: None where the bound has no weight.
+    :param progress: 0 at the first step, 1 at the last.
+    :param generator: source of randomness.
+    """
+    temperature = config.temperature ** (1.0 - min(1.0, progress / config.anneal))
+    options = {'temperature': temperature, 'winner': config.winner}
+    warm = progress < config.warm
+    terms: dict[str, Tensor] = {}
+    loss = torch.zeros((), device=mixture.means.device)
+    if teacher is not None and config.reverse > 0.0 and not warm:
+        level = draw_levels(config, teacher.levels, len(mixture.means), progress, generator)
+        experts = None
+        if 0 < config.experts_a_step < mixture.experts:
+            order = torch.randperm(mixture.experts, generator=generator, device=generator.device)
+            experts = order[: config.experts_a_step]
+        bound = expert_bound(
+            mixture,
+            teacher,
+            batch.condition,
+            level,
+            samples=config.samples,
+            noised=config.noised,
+            temperature=temperature,
+            experts=experts,
+            generator=generator,
+        )
+        terms['bound'] = bound.mean() / mixture.size
+        loss = loss - config.reverse * terms['bound']
+    after = max(0.0, progress - config.warm) / max(1e-9, 1.0 - config.warm)
+    forward = 1.0 if warm else config.forward + after * (config.forward_end - config.forward)
+    if forward > 0.0:
+        terms['forward'] = likelihood(mixture, batch.drawn, **options)
+        loss = loss - forward * terms['forward']
+    seen = batch.drawn
+    if config.real > 0.0:
+        if batch.real is None:
+            raise ConfigError(f'real={config.real}: the batches hold no recorded values')
+        terms['real'] = likelihood(mixture, batch.real, **options)
+        loss = loss - config.real * terms['real']
+        seen = torch.cat((seen, batch.real)) if forward > 0.0 else batch.real
+    terms['experts'] = loss
+    terms['gate'] = gate_loss(mixture, seen, **options)
+    return terms
+
+
+def distil(
+    network: StudentNetwork,
+    teacher: ScoreTeacher | None,
+    batches: Batches,
+    config: VddConfig,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    title: str = 'vdd',
+    quiet: bool = False,
+) -> StudentNetwork:
+    """
+    Train a student, going on from the folder's checkpoint where there is one.
+
+    Step i draws everything from (seed, i), so that a killed run ends as the unbroken one.
+
+    :param network: a :class:`Student`, changed in place.
+    :param teacher: gives the score; None for likelihood terms alone.
+    :param batches: gives each step's conditions and samples of the teacher.
+    :param seed: of the whole run.
+    :param folder: gets ``checkpoint.pt``; None keeps nothing.
+    :returns: the average of the weights, or the network itself where ``ema`` is 0.
+    """
+    network.train()
+    averaged = copy.deepcopy(network).eval().requires_grad_(False)
+    student = cast(Student, network)
+    experts = torch.optim.Adam(student.expert_parameters(), lr=config.learning_rate)
+    gate = torch.optim.Adam(student.gate_parameters(), lr=config.gate_learning_rate)
+    begin = 0
+    saved = load_checkpoint(folder / 'checkpoint.pt') if folder else None
+    if saved is not None:
+        network.load_state_dict(saved['network'])
+        averaged.load_state_dict(saved['averaged'])
+        experts.load_state_dict(saved['experts'])
+        gate.load_state_dict(saved['gate'])
+        begin = int(saved['step'])
+    device = next(network.parameters()).device
+    bar = tqdm(
+        range(begin, config.steps),
+        initial=begin,
+        total=config.steps,
+        desc=title,
+        disable=quiet,
+        mininterval=2.0,
+    )
+    for step in bar:
+        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+        torch.manual_seed(seed * 1_000_003 + step)  # dropout
+        progress = step / max(1, config.steps - 1)
+        batch = batches(generator)
+        terms = step_losses(student(batch.condition), teacher, batch, config, progress, generator)
+        with_gate = config.gate == 'learned' and step % config.gate_every == 0
+        _descend(experts, terms['experts'], config.learning_rate * (1.0 - progress), config)
+        if with_gate:
+            _descend(gate, terms['gate'], config.gate_learning_rate * (1.0 - progress), config)
+        if config.ema:
+            decay = min(config.ema, (1.0 + step) / (10.0 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(
+                    list(averaged.parameters()), list(network.parameters()), 1.0 - decay
+                )
+        if step % 50 == 0:
+            shown = {name: f'{float(value.detach()):.4g}' for name, value in terms.items()}
+            bar.set_postfix(shown)
+        done = step + 1
+        if folder and (done % config.save_every == 0 or done == config.steps):
+            save_checkpoint(
+                folder / 'checkpoint.pt',
+                {
+                    'network': network.state_dict(),
+                    'averaged': averaged.state_dict(),
+                    'experts': experts.state_dict(),
+                    'gate': gate.state_dict(),
+                    'step': done,
+                },
+            )
+    network.eval()
+    return averaged if config.ema else network
+
+
+def _descend(
+    optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, config: VddConfig
+) -> None:
+    if not loss.requires_grad:
+        return
+    for group in optimizer.param_groups:
+        group['lr'] = max(rate, 1e-8)
+    parameters = [p for group in optimizer.param_groups for p in group['params']]
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.grad = gradient
+    norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+    if math.isfinite(float(norm)):
+        optimizer.step()
