@@ -68,6 +68,10 @@ class Covariance(Protocol):
         """Take experts that differ from condition to condition, by their numbers ``(B, S)``."""
         ...
 
+    def condition(self, keep: slice) -> Covariance:
+        """Keep some of the B conditions."""
+        ...
+
     def detach(self) -> Covariance:
         """Cut the gradient."""
         ...
@@ -112,6 +116,10 @@ class Diagonal:
     def gather(self, chosen: Tensor) -> Diagonal:
         """See :class:`Covariance`."""
         return Diagonal(_gather(self.scale, chosen))
+
+    def condition(self, keep: slice) -> Diagonal:
+        """See :class:`Covariance`."""
+        return Diagonal(_slice(self.scale, keep))
 
     def detach(self) -> Diagonal:
         """See :class:`Covariance`."""
@@ -164,6 +172,10 @@ class Full:
     def gather(self, chosen: Tensor) -> Full:
         """See :class:`Covariance`."""
         return Full(_gather(self.tril, chosen))
+
+    def condition(self, keep: slice) -> Full:
+        """See :class:`Covariance`."""
+        return Full(_slice(self.tril, keep))
 
     def detach(self) -> Full:
         """See :class:`Covariance`."""
@@ -241,6 +253,10 @@ class LowRank:
     def gather(self, chosen: Tensor) -> LowRank:
         """See :class:`Covariance`."""
         return LowRank(_gather(self.scale, chosen), _gather(self.loading, chosen))
+
+    def condition(self, keep: slice) -> LowRank:
+        """See :class:`Covariance`."""
+        return LowRank(_slice(self.scale, keep), _slice(self.loading, keep))
 
     def detach(self) -> LowRank:
         """See :class:`Covariance`."""
@@ -379,6 +395,12 @@ class GaussianMixture:
             self.log_weights[:, experts], self.means[:, experts], self.covariance.select(experts)
         )
 
+    def condition(self, keep: slice) -> GaussianMixture:
+        """Keep the mixtures of some of the B conditions."""
+        return GaussianMixture(
+            self.log_weights[keep], self.means[keep], self.covariance.condition(keep)
+        )
+
     def ranked(self, noise: Tensor) -> RankedSamples:
         """
         Give futures in order of weight: the experts' means first, then stratified draws.
@@ -440,3 +462,7 @@ def _gather(values: Tensor, chosen: Tensor) -> Tensor:
     return values.expand(len(chosen), *values.shape[1:]).gather(
         1, index.expand(*chosen.shape, *values.shape[2:])
     )
+
+
+def _slice(values: Tensor, keep: slice) -> Tensor:
+    return values if len(values) == 1 else values[keep]

@@ -10,6 +10,7 @@ from torch import nn, Tensor
 from motion_predictor.config import ModelConfig
 from motion_predictor.dct import WindowTransform
 from motion_predictor.denoiser import build_denoiser
+from motion_predictor.experts import MotionExperts
 from motion_predictor.mixture import GaussianMixture
 from motion_predictor.normalization import from_features, PersonFrame, to_features, Whitening
 from motion_predictor.schedule import cosine_alpha_bar, to_x0
@@ -162,6 +163,7 @@ class MotionModel(nn.Module):
         """
         size = mixture.covariance.noise_size
         samples = mixture.ranked(noise.flatten(2)[..., :size])
+        assert isinstance(self.denoiser, MotionExperts)
         white = self.denoiser.decode(samples.values, noise.shape[-1])
         return white, samples.weights
 

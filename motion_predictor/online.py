@@ -506,7 +506,7 @@ class OnlinePredictor:
         futures = (near.futures + origins[:, None]).astype(near.futures.dtype)
         stated = near.closed_form
         if stated is not None:
-            stated = replace(stated, mean=stated.mean + origins)
+            stated = stated.moved(origins)
         return replace(near, futures=futures, closed_form=stated)
 
     # Under the lock

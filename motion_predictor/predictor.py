@@ -15,6 +15,7 @@ import torch
 from motion_predictor.calibration import Calibration
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
+from motion_predictor.forecast import Forecast
 from motion_predictor.model import MotionModel
 from motion_predictor.shapes import require_shape
 from motion_predictor.skeleton import Skeleton
@@ -40,7 +41,7 @@ class Prediction:
     futures: np.ndarray
     weights: np.ndarray
     rate_hz: float
-    closed_form: Moments | None = None
+    closed_form: Moments | Forecast | None = None
     calibration: Calibration | None = None
 
     @property
@@ -291,15 +292,18 @@ class Predictor:
         with torch.inference_mode():
             model = self._model
             history = model.observe(torch.from_numpy(observed).to(self.device))
+            forecast: Forecast | None = None
             if model.config.role == 'moe':
-                white, likely = model.ranked(model.mixture(history), drawn)
+                mixture = model.mixture(history)
+                forecast = Forecast(model, mixture, history)
+                white, likely = model.ranked(mixture, drawn)
                 weights = likely.cpu().numpy()
             else:
                 white = model.one_step(drawn, history.condition)
                 count = drawn.shape[1]
                 weights = np.full((persons, count), 1.0 / count, dtype=np.float32)
             futures = model.decode(white, history).cpu().numpy()
-        return Prediction(futures, weights, window.rate_hz, calibration=self.calibration)
+        return Prediction(futures, weights, window.rate_hz, forecast, self.calibration)
 
     def warm_up(self, persons: int = 1, samples: int = 50) -> None:
         """

@@ -35,6 +35,10 @@ class Moments:
         """Take some of the instants, by their indices."""
         return Moments(self.mean[:, frames], self.covariance[:, frames])
 
+    def moved(self, offset: np.ndarray) -> Moments:
+        """Move everything, by metres broadcastable to (P, 1, 1, 3)."""
+        return Moments(self.mean + offset, self.covariance)
+
     def turned(self, rotation: np.ndarray) -> Moments:
         """Turn everything by a matrix (3, 3): ``rotation @ point``."""
         return Moments(self.mean @ rotation.T, rotation @ self.covariance @ rotation.T)

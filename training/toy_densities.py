@@ -93,7 +93,7 @@ def grid(side: int = 3, spacing: float = 1.7, width: float = 0.2) -> Density:
     return Density('grid', side * side, log_prob, sample, centres, torch.arange(len(centres)))
 
 
-DENSITIES = {'rings': rings, 'moons': moons, 'grid': grid}
+DENSITIES: dict[str, Callable[[], Density]] = {'rings': rings, 'moons': moons, 'grid': grid}
 
 
 @dataclass(frozen=True)

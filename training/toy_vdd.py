@@ -202,13 +202,20 @@ class FreeExperts(nn.Module):
 
 def vdd_settings(steps: int, noised: bool) -> VddConfig:
     """Give the toys' settings: the annealed band with noised queries, or the paper's choice."""
-    band = {'low_begin': 0.3, 'high_begin': 0.6, 'low_end': 0.02, 'high_end': 0.06}
-    if not noised:
-        band = {'low_begin': 0.02, 'high_begin': 0.1, 'low_end': 0.02, 'high_end': 0.1}
+    begin, end = ((0.3, 0.6), (0.02, 0.06)) if noised else ((0.02, 0.1), (0.02, 0.1))
     return VddConfig(
-        steps=steps, samples=8, learning_rate=2e-2, gate_learning_rate=2e-2, noised=noised,
-        anneal=0.5, clip_norm=1e6, **band,
-    )  # fmt: skip
+        steps=steps,
+        samples=8,
+        learning_rate=2e-2,
+        gate_learning_rate=2e-2,
+        noised=noised,
+        low_begin=begin[0],
+        high_begin=begin[1],
+        low_end=end[0],
+        high_end=end[1],
+        anneal=0.5,
+        clip_norm=1e6,
+    )
 
 
 def distil_toy(
@@ -233,7 +240,7 @@ def distil_toy(
 
     distil(network, teacher, batches, config, seed=seeds[0], quiet=True)
     with torch.no_grad():
-        mixture = network(nothing)
+        mixture = network(nothing).detach()
     assert isinstance(mixture.covariance, Full)
     return [
         GaussianMixture(

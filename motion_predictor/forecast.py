@@ -1,0 +1,175 @@
+"""What a mixture of experts says beyond its samples: moments in closed form, and surprise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motion_predictor.experts import MotionExperts
+from motion_predictor.mixture import GaussianMixture
+from motion_predictor.normalization import to_features
+from motion_predictor.summaries import Moments
+
+if TYPE_CHECKING:
+    from motion_predictor.model import History, MotionModel
+
+CHECKED_S = (0.2, 0.5)
+"""Seconds after a prediction at which what happened is compared with it."""
+FLOOR_M = 0.02
+"""Deviation of what the mixture does not model: a tracker's noise and small, fast motion."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """
+    The mixture over the futures of P people, evaluated only as far as somebody asks.
+
+    Everything from its coordinates to joint positions is linear, so the mixture of futures is a
+    mixture of Gaussians too, and its moments need no samples.
+    """
+
+    model: MotionModel
+    mixture: GaussianMixture
+    history: History
+    rotation: np.ndarray | None = None
+    """(3, 3): from the frame of the model's input to the frame of the output."""
+    offset: np.ndarray | None = None
+    """(P, 3), metres: the origin of the model's input in that frame, before the rotation."""
+
+    def turned(self, rotation: np.ndarray) -> Forecast:
+        """Turn everything by a matrix (3, 3): ``rotation @ point``."""
+        before = np.eye(3) if self.rotation is None else self.rotation
+        return replace(self, rotation=rotation @ before)
+
+    def moved(self, offset: np.ndarray) -> Forecast:
+        """
+        Move everything, before any turning.
+
+        :param offset: metres, broadcastable to (P, 1, 1, 3).
+        """
+        persons = len(self.mixture.means)
+        return replace(self, offset=np.broadcast_to(offset, (persons, 1, 1, 3))[:, 0, 0])
+
+    def _joints(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Give the linear maps from coordinates to joint positions in each person's own frame.
+
+        :param frames: indices of future frames, F.
+        :returns: ``(N, F, J, 3)``, the same for all people, and ``(P, F, J, 3)``, added to it.
+        """
+        model, history = self.model, self.history
+        experts = model.denoiser
+        assert isinstance(experts, MotionExperts)
+        channels = model.state_scale.shape[-1]
+        unit = experts.decoder.unflatten(-1, (-1, channels)) * model.state_scale  # (N, K, D)
+        constant = model.state_mean.expand(len(history.padded), -1, -1)
+        if model.config.residual:
+            constant = constant + history.padded
+        complete, recall = model.map_complete[frames], model.map_recall[frames]
+        linear = (complete @ unit).unflatten(-1, (-1, 3))  # (N, F, J, 3)
+        fixed = (complete @ constant + recall @ history.features).unflatten(-1, (-1, 3))
+        return _to_joints(linear), _to_joints(fixed)
+
+    def at(self, frames: np.ndarray) -> Moments:
+        """
+        Give mean and covariance of every joint, of what the mixture models.
+
+        :param frames: indices of future frames.
+        """
+        with torch.inference_mode():
+            linear, fixed = self._joints(torch.from_numpy(np.asarray(frames, dtype=np.int64)))
+            flat = linear.flatten(1)
+            mean = (self.mixture.mean() @ flat).view(-1, *linear.shape[1:]) + fixed
+            total = self.mixture.total_covariance().double()
+            total.diagonal(dim1=-2, dim2=-1).add_(1e-9)
+            factor = torch.linalg.cholesky(total).float()  # (P, N, N)
+            spread = (factor.mT @ flat).unflatten(-1, linear.shape[1:])  # (P, N, F, J, 3)
+            covariance = torch.einsum('pnfji,pnfjk->pfjik', spread, spread)
+            frame = self.history.frame
+            mean = frame.leave(mean)
+            turn = frame.rotation[:, None, None]
+            covariance = turn @ covariance @ turn.mT
+        moments = Moments(mean.double().cpu().numpy(), covariance.double().cpu().numpy())
+        if self.offset is not None:
+            moments = replace(moments, mean=moments.mean + self.offset[:, None, None])
+        return moments if self.rotation is None else moments.turned(self.rotation)
+
+    def surprise(self, person: int, poses: np.ndarray, frames: np.ndarray) -> float:
+        """
+        Say how unlikely it was what a person then did.
+
+        :param person: index among the P.
+        :param poses: what was observed at those frames, metres, in the frame of the model's
+            input, (F, J, 3); turning is not undone.
+        :param frames: indices of future frames, F; a few.
+        :returns: negative log density in nats for each of the F * 3J coordinates.
+        """
+        if self.offset is not None:
+            poses = poses - self.offset[person]
+        index = torch.from_numpy(np.asarray(frames, dtype=np.int64))
+        with torch.inference_mode():
+            observed = torch.from_numpy(np.ascontiguousarray(poses, dtype=np.float32))[None, None]
+            one = self._person(person)
+            return float(one.surprises(observed[0], index)[0])
+
+    def _person(self, person: int) -> Forecast:
+        keep = slice(person, person + 1)
+        history, mixture = self.history, self.mixture
+        return Forecast(
+            self.model,
+            mixture.condition(keep),
+            replace(
+                history,
+                frame=replace(
+                    history.frame,
+                    origin=history.frame.origin[keep],
+                    rotation=history.frame.rotation[keep],
+                ),
+                features=history.features[keep],
+                padded=history.padded[keep],
+                condition=history.condition[keep],
+            ),
+        )
+
+    def surprises(self, poses: Tensor, frames: Tensor) -> Tensor:
+        """
+        Give every person's surprise; see :meth:`surprise`.
+
+        :param poses: metres, in the frame of the model's input, ``(P, F, J, 3)``.
+        :param frames: indices of future frames, ``(F,)``.
+        :returns: ``(P,)``.
+        """
+        linear, fixed = self._joints(frames)
+        seen = _to_joints(to_features(self.history.frame.enter(poses)).unflatten(-1, (-1, 3)))
+        target = (seen - fixed).flatten(1)  # (P, F 3J)
+        flat = linear.flatten(1)  # (N, F 3J)
+        size = flat.shape[1]
+        found = []
+        for number in range(len(target)):  # one person's experts at a time: memory
+            mixture = self.mixture.condition(slice(number, number + 1))
+            covariance = mixture.covariance.matrix()[0]  # (E, N, N)
+            spread = flat.T @ covariance @ flat
+            spread.diagonal(dim1=-2, dim2=-1).add_(FLOOR_M**2)
+            tril = torch.linalg.cholesky(spread)  # (E, F 3J, F 3J)
+            apart = (target[number] - mixture.means[0] @ flat).unsqueeze(-1)
+            white = torch.linalg.solve_triangular(tril, apart, upper=False)
+            log_density = -0.5 * (white.square().sum(dim=(-2, -1)) + size * math.log(2 * math.pi))
+            log_density = log_density - tril.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+            found.append(-torch.logsumexp(mixture.log_weights[0] + log_density, dim=-1) / size)
+        return torch.stack(found)
+
+
+def checked_frames(rate_hz: float) -> np.ndarray:
+    """Give the indices of the future frames at :data:`CHECKED_S`."""
+    return np.rint(np.array(CHECKED_S) * rate_hz).astype(np.int64) - 1
+
+
+def _to_joints(features: Tensor) -> Tensor:
+    """Put the root and the joints about it together, ``(..., J, 3)``; linear."""
+    root = features[..., :1, :]
+    return torch.cat((root, features[..., 1:, :] + root), dim=-2)

@@ -1,0 +1,151 @@
+"""The mixture of experts as a deployed model: ranks, closed-form moments, surprise."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from motion_predictor.config import DenoiserConfig, ModelConfig
+from motion_predictor.errors import ConfigError
+from motion_predictor.experts import MotionExperts
+from motion_predictor.forecast import checked_frames, Forecast
+from motion_predictor.model import MotionModel
+from motion_predictor.predictor import Prediction, Predictor
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import load_weights, save_weights
+from training.data import synthetic_walk
+
+EXPERTS, LATENT = 4, 6
+
+
+@pytest.fixture(scope='module')
+def predictor() -> Predictor:
+    torch.manual_seed(0)
+    size = DenoiserConfig(
+        architecture='experts', width=16, depth=1, heads=1, experts=EXPERTS, latent=LATENT, rank=2
+    )
+    model = MotionModel(ModelConfig(role='moe', denoiser=size, join_s=0.3), H36M17)
+    experts = model.denoiser
+    assert isinstance(experts, MotionExperts)
+    with torch.no_grad():
+        experts.set_directions(
+            torch.linalg.qr(torch.randn(20 * 51, LATENT))[0], torch.ones(20 * 51)
+        )
+        experts.network.gate.bias.copy_(torch.tensor([0.0, 1.0, 2.0, -1.0]))
+    return Predictor(model, {}, device='cpu')
+
+
+@pytest.fixture(scope='module')
+def walks() -> np.ndarray:
+    return np.stack(
+        [synthetic_walk(0.5, 50.0, np.random.default_rng(seed))[:25] for seed in range(2)]
+    )
+
+
+def forecast_of(prediction: Prediction) -> Forecast:
+    assert isinstance(prediction.closed_form, Forecast)
+    return prediction.closed_form
+
+
+def test_samples_come_in_order_of_weight_and_the_means_first(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    few = predictor.predict(walks, samples=2)
+    many = predictor.predict(walks, samples=40)
+    np.testing.assert_allclose(few.futures, many.futures[:, :2], atol=1e-5)
+    np.testing.assert_allclose(many.weights.sum(axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(few.weights.sum(axis=1), 1.0, atol=1e-5)
+    assert (few.weights[:, 0] > few.weights[:, 1]).all()
+    assert (few.most_likely == 0).all()
+
+
+def test_every_expert_keeps_its_weight_however_many_samples_share_it(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    history = predictor.model.observe(torch.from_numpy(walks))
+    mixture = predictor.model.mixture(history)
+    noise = torch.randn(2, 50, mixture.covariance.noise_size)
+    samples = mixture.ranked(noise)
+    for expert in range(EXPERTS):
+        held = torch.where(samples.experts == expert, samples.weights, 0.0).sum(dim=1)
+        assert torch.allclose(held, mixture.log_weights.exp()[:, expert], atol=1e-5)
+
+
+def test_moments_in_closed_form_are_those_of_samples(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    prediction = predictor.predict(walks, samples=4)
+    frames = np.array([0, 30, 99])
+    moments = prediction.moments(frames)
+    forecast = forecast_of(prediction)
+    model = predictor.model
+    drawn = forecast.mixture.sample(20_000, torch.Generator().manual_seed(1))  # (M, P, N)
+    experts = model.denoiser
+    assert isinstance(experts, MotionExperts)
+    white = experts.decode(drawn.transpose(0, 1), 51)
+    futures = model.decode(white, forecast.history).numpy()[:, :, frames]
+    np.testing.assert_allclose(moments.mean, futures.mean(axis=1), atol=0.02)
+    apart = futures - futures.mean(axis=1, keepdims=True)
+    found = np.einsum('psfji,psfjk->pfjik', apart, apart) / futures.shape[1]
+    np.testing.assert_allclose(moments.covariance, found, atol=0.06 * found.max())
+
+
+def test_moments_turn_and_move_with_the_prediction(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    frames = np.array([10, 50])
+    forecast = forecast_of(predictor.predict(walks))
+    plain = forecast.at(frames)
+    moved = forecast.moved(np.array([1.0, 2.0, 3.0])).turned(quarter).at(frames)
+    wanted = plain.moved(np.array([1.0, 2.0, 3.0])).turned(quarter)
+    np.testing.assert_allclose(moved.mean, wanted.mean, atol=1e-6)
+    np.testing.assert_allclose(moved.covariance, wanted.covariance, atol=1e-6)
+    shifted = forecast_of(predictor.predict(walks + np.float32([5.0, 0.0, 0.0]))).at(frames)
+    np.testing.assert_allclose(shifted.mean, plain.mean + [5.0, 0.0, 0.0], atol=1e-4)
+
+
+def test_what_was_expected_surprises_less_than_what_was_not(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    prediction = predictor.predict(walks, samples=8)
+    forecast = forecast_of(prediction)
+    frames = checked_frames(50.0)
+    assert frames.tolist() == [9, 24]
+    expected = prediction.futures[0, 0, frames]
+    calm = forecast.surprise(0, expected, frames)
+    assert calm < forecast.surprise(0, expected + 0.5 * np.float32([1, 0, 0]), frames)
+    shift = np.array([7.0, -3.0, 0.0])
+    moved = forecast.moved(shift)
+    assert moved.surprise(0, expected + shift, frames) == pytest.approx(calm, abs=1e-3)
+    both = forecast.surprises(
+        torch.from_numpy(prediction.futures[:, 0, frames]), torch.from_numpy(frames)
+    )
+    assert float(both[0]) == pytest.approx(calm, abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_futures_and_a_file_keeps_them(
+    predictor: Predictor, walks: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / 'moe.safetensors'
+    save_weights(path, predictor.model, {})
+    again = Predictor(load_weights(path).model, {}, device='cpu')
+    first, second = (of.predict(walks, samples=9, seed=3) for of in (predictor, again))
+    np.testing.assert_allclose(first.futures, second.futures, atol=1e-5)
+    np.testing.assert_allclose(first.weights, second.weights, atol=1e-6)
+
+
+def test_bf16_is_refused_for_a_mixture(predictor: Predictor) -> None:
+    with pytest.raises(ConfigError, match='fp32'):
+        Predictor(predictor.model, {}, engine='bf16', device='cpu')
+
+
+def test_a_mixture_network_belongs_to_its_role_alone() -> None:
+    size = DenoiserConfig(
+        architecture='experts', width=16, depth=1, heads=1, experts=2, latent=4, rank=1
+    )
+    with pytest.raises(ConfigError, match='role='):
+        ModelConfig(role='swiftdiff', denoiser=size)
+    with pytest.raises(ConfigError, match='latent=0'):
+        DenoiserConfig(architecture='experts', width=16, depth=1, heads=1, experts=2, rank=1)
