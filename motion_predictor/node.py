@@ -987,6 +987,7 @@ class MotionPredictorNode(LifecycleNode):
             else 'never',
         }
         rates: dict[str, float] = {}
+        strangers: list[str] = []
         if session is not None:
             rates = session.online.source_rates_hz
             values.update(
@@ -997,11 +998,18 @@ class MotionPredictorNode(LifecycleNode):
                     'persons': ', '.join(session.numbers.table) or 'nobody',
                 }
             )
+            threshold = session.predictor.surprise_threshold
+            for person, surprise in session.online.surprises.items():
+                values[f'surprise {person} (nats)'] = f'{surprise:.2f}'
+                if threshold is not None and surprise > threshold:
+                    strangers.append(person)
         for stage, (p50, p99) in self._latencies.percentiles_s(50, 99).items():
             values[f'latency {stage} p50 (ms)'] = f'{1e3 * p50:.2f}'
             values[f'latency {stage} p99 (ms)'] = f'{1e3 * p99:.2f}'
         values.update(counts)
         complaints = self._complaints(active, new, rates, now_s)
+        if strangers:
+            complaints.append(f'motion unlike the training data: {", ".join(strangers)}')
         if session is not None and session.lost_device:
             complaints.insert(0, session.lost_device)
         status.level = DiagnosticStatus.WARN if complaints else DiagnosticStatus.OK

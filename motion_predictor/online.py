@@ -13,6 +13,7 @@ import numpy as np
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, SkeletonError
+from motion_predictor.forecast import Forecast
 from motion_predictor.history import (
     AddOutcome,
     HistoryCounters,
@@ -23,6 +24,7 @@ from motion_predictor.history import (
 )
 from motion_predictor.layouts import IDENTITY, Layout
 from motion_predictor.skeleton import Skeleton
+from motion_predictor.vigilance import SurpriseWatch
 
 if TYPE_CHECKING:
     from motion_predictor.predictor import Prediction
@@ -176,6 +178,9 @@ class OnlinePrediction:
     unpredicted: Mapping[str, NotReady | Excluded]
     departed: tuple[str, ...]
     reassociated: Mapping[str, str]
+    surprises: np.ndarray | None = None
+    """How unlikely what each person lately did was, nats a coordinate, NaN where that is not
+    known, (P,); see :class:`motion_predictor.vigilance.SurpriseWatch`."""
 
     @property
     def ages_s(self) -> np.ndarray:
@@ -311,6 +316,7 @@ class OnlinePredictor:
         self.samples = samples
         self.seed = seed
         self._reference = reference
+        self._watch: SurpriseWatch | None = None
         self._lock = threading.Lock()
         self._persons: dict[str, _Person] = {}
         self._held: dict[str, list[tuple[Observation, int | None]]] = {}
@@ -464,10 +470,11 @@ class OnlinePredictor:
         last = np.array([window.poses[-1] for window in windows]).reshape(-1, joints, 3)
         filled = np.array([window.filled[-1] for window in windows], bool).reshape(-1, joints)
         padded = np.array([window.padded_frames for window in windows], dtype=np.int64)
-        prediction = None
+        prediction, forecast = None, None
         lag = (snapshot.stamp_ns - stamps) * _NS * self.predictor.window.rate_hz  # frames
         if len(windows):
             prediction = self._call_model(np.stack([window.poses for window in windows]))
+            forecast = prediction.closed_form
             if lag.any():
                 futures = prediction.futures.copy()
                 for person in np.flatnonzero(lag):
@@ -479,6 +486,13 @@ class OnlinePredictor:
                     closed_form=None,
                     calibration=prediction.calibration and prediction.calibration.later(lag),
                 )
+        surprises = np.full(len(windows), np.nan)
+        stated = forecast if isinstance(forecast, Forecast) else None
+        if self._watch is not None or stated is not None:
+            self._watch = self._watch or SurpriseWatch(self.predictor.window)
+            surprises = self._watch.update(
+                snapshot.persons, windows, snapshot.reassociated, stated
+            )
         return OnlinePrediction(
             snapshot.stamp_ns,
             snapshot.frame_id,
@@ -492,7 +506,19 @@ class OnlinePredictor:
             snapshot.unpredicted,
             snapshot.departed,
             snapshot.reassociated,
+            surprises,
         )
+
+    @property
+    def surprises(self) -> Mapping[str, float]:
+        """
+        Give how much each person's motion surprised the model lately, nats a coordinate.
+
+        Empty unless the model is a mixture of experts; compare with
+        ``Predictor.surprise_threshold``.
+        """
+        watch = self._watch
+        return {} if watch is None else watch.latest
 
     def _call_model(self, observed: np.ndarray) -> Prediction:
         # Far from the frame's origin float32 is too coarse for the model's differences.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import lru_cache
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,18 @@ class Predictor:
         return Predictor(
             self._spare or self._model, self.card, self.golden, device='cpu', name=self.name
         )
+
+    @property
+    def surprise_threshold(self) -> float | None:
+        """
+        Surprise above which motion counts as new to the model, nats a coordinate.
+
+        From the card's ``surprise.threshold``; None where the weights file states none.
+        """
+        stated = self.card.get('surprise')
+        value = stated.get('threshold') if isinstance(stated, dict) else None
+        known = isinstance(value, (int, float)) and math.isfinite(value)
+        return float(value) if known and value is not None else None
 
     @property
     def window(self) -> WindowConfig:

@@ -109,7 +109,7 @@ def test_vdd_finds_every_mode_of_a_square_of_gaussians() -> None:
     drawn = torch.stack(
         [density.sample(1000, torch.Generator().manual_seed(seed)) for seed in range(3)], dim=1
     )
-    fitted = distil_toy(ExactTeacher(mixture), drawn, 4, vdd_settings(200, True), range(3))
+    fitted = distil_toy(ExactTeacher(mixture), drawn, 6, vdd_settings(400, True), range(3))
     quadrature = Quadrature.over_the_plane(80)
     log_p = density.log_prob(quadrature.points)
     for student in fitted:

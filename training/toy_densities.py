@@ -90,7 +90,14 @@ def grid(side: int = 3, spacing: float = 1.7, width: float = 0.2) -> Density:
         which = torch.randint(len(centres), (count,), generator=generator)
         return centres[which] + width * torch.randn(count, 2, generator=generator)
 
-    return Density('grid', side * side, log_prob, sample, centres, torch.arange(len(centres)))
+    return Density(
+        'grid',
+        side * side + side * side // 2,
+        log_prob,
+        sample,
+        centres,
+        torch.arange(len(centres)),
+    )
 
 
 DENSITIES: dict[str, Callable[[], Density]] = {'rings': rings, 'moons': moons, 'grid': grid}

@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+import hashlib
+import json
 import math
 from pathlib import Path
 import sys
@@ -140,7 +142,7 @@ class ExactTeacher:
 
 
 def expectation_maximisation(
-    points: Tensor, experts: int, seed: int, iterations: int = 200, floor: float = 1e-4
+    points: Tensor, experts: int, seed: int, iterations: int = 100, floor: float = 1e-4
 ) -> GaussianMixture:
     """
     Fit a mixture by EM from k-means++ (Dempster, Laird and Rubin, 1977).
@@ -205,15 +207,15 @@ def vdd_settings(steps: int, noised: bool) -> VddConfig:
     begin, end = ((0.3, 0.6), (0.02, 0.06)) if noised else ((0.02, 0.1), (0.02, 0.1))
     return VddConfig(
         steps=steps,
-        samples=8,
-        learning_rate=2e-2,
-        gate_learning_rate=2e-2,
+        samples=4,
+        learning_rate=5e-2,
+        gate_learning_rate=5e-2,
         noised=noised,
         low_begin=begin[0],
         high_begin=begin[1],
         low_end=end[0],
         high_end=end[1],
-        anneal=0.5,
+        anneal=0.4,
         clip_norm=1e6,
     )
 
@@ -316,6 +318,35 @@ def run_density(
     return {name: of_seeds[0] for name, of_seeds in mixtures.items()}, rows, own
 
 
+def kept_density(
+    density: Density, seeds: Sequence[int], options: argparse.Namespace
+) -> tuple[dict[str, GaussianMixture], list[dict[str, Any]], dict[str, Any]]:
+    """Read what an earlier call with the same settings found, or run a density and keep it."""
+    facts = [density.name, list(seeds), options.points, options.steps, options.teacher_steps]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    path = options.runs / f'{density.name}_{digest}.json'
+    if not path.is_file():
+        mixtures, rows, own = run_density(density, seeds, options)
+        parts = {
+            name: [
+                part.tolist()
+                for part in (mixture.log_weights, mixture.means, mixture.covariance.matrix())
+            ]
+            for name, mixture in mixtures.items()
+        }
+        provenance.write_json(path, {'mixtures': parts, 'rows': rows, 'teacher': own})
+    kept = json.loads(path.read_text())
+    pictured = {
+        name: GaussianMixture(
+            torch.tensor(log_weights),
+            torch.tensor(means),
+            Full(torch.linalg.cholesky(torch.tensor(covariance))),
+        )
+        for name, (log_weights, means, covariance) in kept['mixtures'].items()
+    }
+    return pictured, kept['rows'], kept['teacher']
+
+
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Give for each density and method the medians over seeds and how often all was found."""
     found: list[dict[str, Any]] = []
@@ -401,9 +432,11 @@ def parser() -> argparse.ArgumentParser:
     add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
     add('--densities', nargs='+', choices=tuple(DENSITIES), default=list(DENSITIES))
     add('--seeds', type=int, default=10, help='default %(default)s')
-    add('--points', type=int, default=4000, help='drawn of each density (default %(default)s)')
-    add('--steps', type=int, default=2000, help='of the distillation (default %(default)s)')
-    add('--teacher-steps', type=int, default=10000, help='default %(default)s')
+    add('--runs', type=Path, default=Path('runs/toy_vdd'), metavar='DIR',
+        help='what each density gave is kept here (default %(default)s)')  # fmt: skip
+    add('--points', type=int, default=2000, help='drawn of each density (default %(default)s)')
+    add('--steps', type=int, default=600, help='of the distillation (default %(default)s)')
+    add('--teacher-steps', type=int, default=3000, help='default %(default)s')
     add('--plots', type=Path, metavar='DIR', help='draw the first seed into DIR')
     add('--dry-run', action='store_true', help='print the settings and stop')
     add('--quiet', action='store_true', help='no progress bar')
@@ -423,7 +456,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pictured: dict[str, Mapping[str, GaussianMixture]] = {}
     seeds = range(options.seeds)
     for name in tqdm(options.densities, unit='density', disable=options.quiet):
-        pictured[name], found, own = run_density(DENSITIES[name](), seeds, options)
+        pictured[name], found, own = kept_density(DENSITIES[name](), seeds, options)
         rows += found
         teachers.append(own)
     result = {

@@ -1,0 +1,95 @@
+"""Compare what people did with what was forecast of them: who does what the model never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.forecast import checked_frames, CHECKED_S, Forecast
+from motion_predictor.history import ObservedWindow
+
+_NS = 1e-9
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A forecast that waits for what will happen."""
+
+    stamp_ns: int
+    forecast: Forecast
+    person: int
+
+
+class SurpriseWatch:
+    """
+    Keeps one forecast of each person until it can be checked, then takes the next.
+
+    So the model's likelihood is asked twice a second and person, however fast poses come. Used by
+    one thread; :attr:`latest` may be read by others.
+    """
+
+    def __init__(self, window: WindowConfig) -> None:
+        """
+        Begin with nobody.
+
+        :param window: of the model.
+        """
+        self._window = window
+        self._frames = checked_frames(window.rate_hz)
+        self._pending: dict[str, _Pending] = {}
+        self.latest: Mapping[str, float] = {}
+        """The latest surprise of each person, nats a coordinate; replaced, never changed."""
+
+    def update(
+        self,
+        persons: tuple[str, ...],
+        windows: tuple[ObservedWindow, ...],
+        reassociated: Mapping[str, str],
+        forecast: Forecast | None,
+    ) -> np.ndarray:
+        """
+        Check the forecasts that have come of age, and keep new ones.
+
+        :param persons: who is predicted now, P of them.
+        :param windows: what was observed of them.
+        :param reassociated: new ids to the former ones whose histories they took over.
+        :param forecast: of these people from these windows; None where the model makes none.
+        :returns: each person's latest surprise, nats a coordinate, NaN while there is none, (P,).
+        """
+        latest = dict(self.latest)
+        for new, former in reassociated.items():
+            if former in self._pending:
+                self._pending[new] = self._pending.pop(former)
+            if former in latest:
+                latest[new] = latest.pop(former)
+        for number, (name, window) in enumerate(zip(persons, windows, strict=True)):
+            pending = self._pending.get(name)
+            if pending is not None:
+                age_s = (window.stamp_ns - pending.stamp_ns) * _NS
+                if 0.0 <= age_s < CHECKED_S[-1] - 0.5 * self._window.period_s:
+                    continue  # not yet
+                del self._pending[name]
+                poses = self._poses_since(window, age_s)
+                if poses is not None:
+                    latest[name] = pending.forecast.surprise(pending.person, poses, self._frames)
+            if forecast is not None:
+                self._pending[name] = _Pending(window.stamp_ns, forecast, number)
+        self._pending = {name: self._pending[name] for name in persons if name in self._pending}
+        self.latest = {name: latest[name] for name in persons if name in latest}
+        return np.array([self.latest.get(name, np.nan) for name in persons])
+
+    def _poses_since(self, window: ObservedWindow, age_s: float) -> np.ndarray | None:
+        """Give the poses at the checked instants, or None where they were not observed."""
+        if age_s < 0.0:  # time has begun anew
+            return None
+        last = len(window.poses) - 1
+        at = last - (age_s - np.array(CHECKED_S)) * self._window.rate_hz
+        at = np.minimum(at, last)  # within half a frame of the newest
+        if at.min() < window.padded_frames:
+            return None
+        before = np.minimum(np.floor(at).astype(np.int64), last - 1)
+        share = (at - before)[:, None, None]
+        return window.poses[before] + share * (window.poses[before + 1] - window.poses[before])

@@ -1,0 +1,335 @@
+"""
+Score what a mixture of experts says beyond its samples: python -m training.evaluate_moe.
+
+Log-likelihood, the best of the top ranked futures against as many samples of another model,
+whether an expert of weight w is the nearest one w of the time, how many experts are used, jitter,
+and how well surprise tells motion that the model never saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.experts import MotionExperts
+from motion_predictor.forecast import checked_frames, CHECKED_S, Forecast
+from motion_predictor.model import MotionModel
+from motion_predictor.weights import file_digest, load_weights
+from training import metrics, provenance
+from training.diffusion import Sampler, sampler_for
+from training.scoring import DataFile, load_data, rounded
+
+FORMAT = 'motion_predictor mixture evaluation'
+VERSION = 1
+RANKS = (1, 3, 5)
+BATCH = 20
+QUANTILE = 0.95
+"""Of the surprises on the validation split: what exceeds it counts as new."""
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.evaluate_moe --weights runs/small/moe.safetensors \\
+      --against resource/weights/swiftdiff.safetensors \\
+      --data ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz --json OUT.json
+"""
+
+
+def likelihoods(model: MotionModel, windows: Tensor) -> dict[str, Tensor]:
+    """
+    Ask a mixture about windows that are known whole.
+
+    :param windows: world metres, ``(N, T, J, 3)``.
+    :returns: for each window: 'nll', nats for each of the mixture's coordinates; 'surprise', of
+        its first half second; 'weights' ``(N, E)``; 'nearest', the expert with the nearest mean.
+    """
+    past = model.config.window.observed_frames
+    frames = torch.from_numpy(checked_frames(model.config.window.rate_hz))
+    experts = model.denoiser
+    assert isinstance(experts, MotionExperts)
+    found: dict[str, list[Tensor]] = {}
+    with torch.inference_mode():
+        for part in windows.split(BATCH):
+            history = model.observe(part[:, :past])
+            mixture = model.mixture(history)
+            white = model.encode(part, history)
+            coordinates = experts.encode(white)
+            means = experts.decode(mixture.means, white.shape[-1])
+            futures = model.decode_features(means, history)[..., 3:]  # (B, E, T_fut, D - 3)
+            true = model.decode_features(white[:, None], history)[..., 3:]
+            values = {
+                'nll': -mixture.log_prob(coordinates) / mixture.size,
+                'surprise': Forecast(model, mixture, history).surprises(
+                    part[:, past + frames], frames
+                ),
+                'weights': mixture.log_weights.exp(),
+                'nearest': (futures - true).norm(dim=-1).mean(dim=-1).argmin(dim=1),
+            }
+            for name, value in values.items():
+                found.setdefault(name, []).append(value)
+    return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def reliability(
+    weights: NDArray[np.float64], nearest: NDArray[np.int64], bins: int = 10
+) -> dict[str, Any]:
+    """
+    Tell whether an expert of weight w is the nearest to what happened w of the time.
+
+    :param weights: ``(N, E)``.
+    :param nearest: ``(N,)``.
+    :returns: for each bin of weights the mean weight, how often those experts were nearest, and
+        their number; 'ece', the expected calibration error: the mean gap, bins weighed by the
+        weight they hold.
+    """
+    won = np.zeros_like(weights)
+    won[np.arange(len(nearest)), nearest] = 1.0
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    which = np.clip(np.digitize(weights.ravel(), edges) - 1, 0, bins - 1)
+    rows, gap = [], 0.0
+    for number in range(bins):
+        held = which == number
+        if not held.any():
+            continue
+        said, was = weights.ravel()[held], won.ravel()[held]
+        rows.append(
+            {'said': rounded(said.mean()), 'was': rounded(was.mean()), 'experts': int(held.sum())}
+        )
+        gap += said.sum() * abs(said.mean() - was.mean())
+    return {'bins': rows, 'ece': rounded(gap / weights.sum())}
+
+
+def roc(
+    ordinary: NDArray[np.float64], strange: NDArray[np.float64], points: int = 101
+) -> dict[str, Any]:
+    """
+    Compare scores of ordinary and strange windows.
+
+    :returns: 'auc', the share of pairs where the strange one scores higher, and 'false_alarms'
+        and 'detected' along the curve.
+    """
+    order = np.sort(ordinary)
+    below = np.searchsorted(order, strange, side='left') + np.searchsorted(
+        order, strange, side='right'
+    )
+    auc = 0.5 * below.mean() / len(ordinary)
+    thresholds = np.quantile(ordinary, np.linspace(1.0, 0.0, points))
+    return {
+        'auc': rounded(auc),
+        'false_alarms': [rounded((ordinary > value).mean()) for value in thresholds],
+        'detected': [rounded((strange > value).mean()) for value in thresholds],
+    }
+
+
+def ranked_errors(
+    sampler: Sampler, file: DataFile, samples: int
+) -> dict[str, NDArray[np.float64]]:
+    """
+    Give for every window the error of the best of the first 1, 3 and 5 futures, and jitter.
+
+    :returns: 'pose.top5', 'world.top5', ..., metres; 'jitter', the mean length of the third
+        difference of joints over samples, frames and joints, metres a cubed frame.
+    """
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    past = file.observed_frames
+    windows = file.windows.poses[file.chosen]
+    for first in range(0, len(windows), BATCH):
+        part = windows[first : first + BATCH]
+        futures = sampler.sample(
+            part[:, :past], samples=samples, seed=0, first_index=first
+        ).astype(np.float64)
+        true = part[:, None, past:].astype(np.float64)
+        pose = (futures[..., 1:, :] - futures[..., :1, :]) - (true[..., 1:, :] - true[..., :1, :])
+        for name, apart in (('pose', pose), ('world', futures - true)):
+            error = np.linalg.norm(apart.reshape(*apart.shape[:3], -1), axis=-1).mean(axis=-1)
+            for rank in RANKS:
+                best = error[:, :rank].min(axis=1)
+                found.setdefault(f'{name}.top{rank}', []).append(best)
+        third = np.diff(futures, n=3, axis=2)
+        jitter = np.linalg.norm(third, axis=-1).mean(axis=(1, 2, 3))
+        found.setdefault('jitter', []).append(jitter)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any]:
+    """
+    Run an evaluation.
+
+    :param options: as parsed by :func:`parser`.
+    :param words: that were parsed, to be recorded.
+    :raises MotionPredictorError: if a file cannot be used.
+    """
+    rows: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
+    files: list[DataFile] = []
+    for path in [*options.weights, *options.against]:
+        loaded = load_weights(path)
+        role = loaded.model.config.role
+        if not files:
+            files = load_data(options.data, loaded.model.config.window, options.limit)
+        models.append(
+            {
+                'model': str(path.parent.name + '/' + path.stem),
+                'role': role,
+                'sha256': file_digest(path),
+                'what': loaded.card.get('what'),
+                'parameters': sum(p.numel() for p in loaded.model.denoiser.parameters()),
+            }
+        )
+        sampler = sampler_for(path, device='cpu')
+        surprises: dict[str, dict[str, NDArray[np.float64]]] = {}
+        for file in tqdm(files, desc=path.stem, unit='file', disable=options.quiet):
+            row: dict[str, Any] = {
+                'model': models[-1]['model'],
+                'role': role,
+                'set': file.set_name,
+                'split': file.split,
+                'windows': len(file.chosen),
+            }
+            errors = ranked_errors(sampler, file, options.samples)
+            row.update({name: rounded(value.mean()) for name, value in errors.items()})
+            if role == 'moe':
+                row.update(_mixture_row(loaded.model, file, surprises))
+            rows.append(row)
+        if role == 'moe':
+            rows.extend(_surprise_rows(models[-1]['model'], surprises, options.held_out))
+    return {
+        'format': FORMAT,
+        'version': VERSION,
+        'command': provenance.command_line('training.evaluate_moe', words),
+        **provenance.commit(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': provenance.machine(),
+        'settings': {
+            'samples': options.samples,
+            'limit': options.limit,
+            'checked_s': CHECKED_S,
+            'quantile': QUANTILE,
+            'multimodal_threshold_m': metrics.MULTIMODAL_THRESHOLD_M,
+        },
+        'models': models,
+        'rows': rows,
+    }
+
+
+def _mixture_row(
+    model: MotionModel, file: DataFile, surprises: dict[str, dict[str, NDArray[np.float64]]]
+) -> dict[str, Any]:
+    found = likelihoods(model, torch.from_numpy(file.windows.poses[file.chosen]))
+    weights = found['weights'].double().numpy()
+    actions = np.array([file.windows.actions[int(i)] for i in file.chosen])
+    surprise = found['surprise'].double().numpy()
+    surprises[file.label] = {'values': surprise, 'actions': actions}
+    nearest = found['nearest'].numpy()
+    share = np.bincount(nearest, minlength=weights.shape[1]) / len(nearest)
+    present = share[share > 0.0]
+    entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(axis=1)
+    return {
+        'nll_per_coordinate': rounded(float(found['nll'].mean())),
+        'coordinates': model.config.denoiser.latent,
+        'surprise_median': rounded(np.median(surprise)),
+        'experts': weights.shape[1],
+        'experts_that_were_nearest': int((share > 0.0).sum()),
+        'experts_used': rounded(np.exp(-(present * np.log(present)).sum())),
+        'experts_a_window': rounded(np.exp(entropy).mean()),
+        'reliability': reliability(weights, nearest),
+    }
+
+
+def _surprise_rows(
+    model: str, surprises: Mapping[str, Mapping[str, NDArray[Any]]], held_out: str
+) -> list[dict[str, Any]]:
+    """Fit the threshold to validation windows; alarms on the others; a held-out kind's ROC."""
+    ordinary: dict[str, list[NDArray[np.float64]]] = {}
+    strange: dict[str, list[NDArray[np.float64]]] = {}
+    for label, of_file in surprises.items():
+        split = label.split('/')[-1]
+        held = np.array([bool(held_out) and held_out in action for action in of_file['actions']])
+        ordinary.setdefault(split, []).append(of_file['values'][~held])
+        strange.setdefault(split, []).append(of_file['values'][held])
+    if 'val' not in ordinary:
+        return []
+    threshold = float(np.quantile(np.concatenate(ordinary['val']), QUANTILE))
+    rows: list[dict[str, Any]] = []
+    for split in ordinary:
+        usual = np.concatenate(ordinary[split])
+        row: dict[str, Any] = {
+            'model': model,
+            'role': 'moe',
+            'set': 'surprise',
+            'split': split,
+            'windows': len(usual),
+            'threshold': rounded(threshold),
+            'false_alarms': rounded((usual > threshold).mean()),
+        }
+        new = np.concatenate(strange[split])
+        if len(new):
+            row.update(
+                held_out=held_out,
+                held_out_windows=len(new),
+                detected=rounded((new > threshold).mean()),
+                roc=roc(usual, new),
+            )
+        rows.append(row)
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.evaluate_moe',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--weights', type=Path, nargs='+', required=True, metavar='FILE', help='of role moe')
+    add('--against', type=Path, nargs='*', default=[], metavar='FILE',
+        help='other weights, for the best of the first futures and jitter')  # fmt: skip
+    add('--data', type=Path, nargs='+', required=True, metavar='FILE',
+        help='recordings in the cmu17 format; val.npz among them sets the threshold')  # fmt: skip
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
+    add('--samples', type=int, default=50, help='for the jitter (default %(default)s)')
+    add('--held-out', default='', metavar='TEXT',
+        help='actions that contain this were held out of the training: their ROC')  # fmt: skip
+    add('--limit', type=int, metavar='N', help='score N windows of each file, spread evenly')
+    add('--dry-run', action='store_true', help='say what would be scored')
+    add('--quiet', action='store_true', help='no progress bars')
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        if options.samples < max(RANKS):
+            raise ConfigError(f'--samples {options.samples}: must be at least {max(RANKS)}')
+        for path in options.weights:
+            if load_weights(path).model.config.role != 'moe':
+                raise ConfigError(f'--weights {path}: not of role moe; name it with --against')
+        if options.dry_run:
+            print(f'{len(options.weights)} mixtures, {len(options.data)} files')
+            return 0
+        result = evaluate(options, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    provenance.write_json(options.json, result)
+    for row in result['rows']:
+        print({k: v for k, v in row.items() if k not in ('reliability', 'roc')})
+    print(f'written: {options.json}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
