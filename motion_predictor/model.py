@@ -139,10 +139,14 @@ class MotionModel(nn.Module):
         :param history: of the P windows.
         :returns: joint positions in metres, ``(P, S, T_fut, J, 3)``.
         """
-        samples = white.shape[1]
-        points = from_features(self.decode_features(white, history))
-        points = history.frame.leave(points.flatten(1, 2))
-        return points.unflatten(1, (samples, -1))
+        # joints and turning in the K coefficients instead of the T_fut frames: all of it is linear
+        turn = history.frame.rotation.mT  # (P, 3, 3)
+        points = from_features(self.coefficients(white, history))  # (P, S, K, J, 3)
+        turned = (points.flatten(1, 3) @ turn).view(*points.shape[:3], -1)
+        past = from_features(self.map_recall @ history.features)  # (P, T_fut, J, 3)
+        past = past @ turn[:, None] + history.frame.origin[:, None, None]
+        futures = self.map_complete @ turned + past.flatten(2)[:, None]
+        return futures.unflatten(-1, (-1, 3))
 
     def mixture(self, history: History) -> GaussianMixture:
         """
