@@ -1,0 +1,168 @@
+"""Write docs/vdd.md from the JSON of its commands: python -m training.vdd_results."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+import json
+import os
+from pathlib import Path
+import sys
+from typing import Any
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from training import evaluate_moe, provenance, toy_vdd
+
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.vdd_results --json docs/toy_vdd.json --out docs/vdd.md
+"""
+HEAD = """# Variational Diffusion Distillation
+
+This page is written by a command; change the JSON behind it, or `training/vdd_results.py`:
+
+```
+{command}
+```
+
+The method (arXiv 2406.12538) distils a diffusion model, known through its score, into a mixture
+of Gaussian experts: all futures, their weights, a likelihood and every joint's covariance in one
+pass.
+
+- `motion_predictor/mixture.py`: the mixture; covariances diagonal, full, diagonal plus low rank.
+- `training/vdd.py`: the experts' bound, the gate, the choice of noise levels, and the extensions:
+  noised queries, annealed band, tempered responsibilities, warm start, fading likelihood of the
+  teacher's samples, likelihood of recordings.
+- `training/distill_moe.py`: motion. The mixture is over the main directions of the whitened
+  coefficients; its controls are `moe.method=em_data`, `em_teacher` and `winner`.
+- `motion_predictor/forecast.py`, `vigilance.py`: moments in closed form, and how unlikely it was
+  what somebody did in the half second after a forecast.
+"""
+STATUS = """## What is shown and what is not
+
+- Shown by tests: densities and gradients against PyTorch's distributions and against the log
+  likelihood; a student that equals its teacher has nothing to learn; every mode of a square of
+  Gaussians is found from an exact score; closed-form moments agree with samples.
+- Noised queries can end with an expert that spans two modes, with its mass between them: all modes
+  are found, and `KL(q || p)` is still large. The worst seeds in the table show it.
+- **No motion weights trained by VDD are shipped**, and there is no measurement of one: no scores
+  beside SwiftDiff's, no controls, no ablations, no benchmark rows, no ROC of a kind of motion
+  held out. `training.distill_moe` and `training.evaluate_moe` are there to make them.
+- The planar avoiding task is not begun.
+"""
+
+
+def toy_section(result: Mapping[str, Any], page: Path, image: Path) -> str:
+    """
+    Write the section of the toy densities.
+
+    :param result: of ``training.toy_vdd``.
+    :param page: the page's path, from which the figure is linked.
+    :param image: the figure, already drawn.
+    """
+    lines = [
+        '## Densities of the plane',
+        '',
+        f'```\n{result["command"]}\n```',
+        '',
+        f'Commit `{result["commit"]}`{" with changes" if result["modified"] else ""}, '
+        f'{result["date"]}. {result["settings"]["points"]} points of each density, a diffusion '
+        f'teacher trained on them once ({result["settings"]["teacher_steps"]} steps), '
+        f'{result["settings"]["steps"]} steps of distillation. A mode counts as found with a '
+        'quarter of its mass; divergences by quadrature, in nats. EM starts once, by k-means++.',
+        '',
+        '| density | method | experts | seeds | all modes found | KL(q, p) median | worst '
+        '| KL(p, q) median | worst | KL(q, p) below EM on data |',
+        '|---|---|---:|---:|---:|---:|---:|---:|---:|---:|',
+    ]
+    for row in result['summary']:
+        lines.append(
+            f'| {row["density"]} | {toy_vdd.METHODS[row["method"]]} | {row["experts"]} '
+            f'| {row["seeds"]} | {row["all_modes_found"]} | {row["kl_q_p_median"]:.3f} '
+            f'| {row["kl_q_p_worst"]:.3f} | {row["kl_p_q_median"]:.3f} '
+            f'| {row["kl_p_q_worst"]:.3f} | {row["closer_than_em_data"]} |'
+        )
+    link = Path(os.path.relpath(image, page.parent)).as_posix()
+    lines += ['', f'![Experts of the first seed, two deviations]({link})']
+    return '\n'.join(lines)
+
+
+def motion_section(result: Mapping[str, Any]) -> str:
+    """
+    Write the section of the motion models.
+
+    :param result: of ``training.evaluate_moe``.
+    """
+    lines = [
+        '## Motion',
+        '',
+        f'```\n{result["command"]}\n```',
+        '',
+        f'Commit `{result["commit"]}`, {result["date"]}.'
+        + (
+            f' **At most {result["settings"]["limit"]} windows of each file.**'
+            if result['settings']['limit']
+            else ''
+        ),
+        '',
+        '| model | set | split | windows | nats a coordinate | top 1 | top 3 | top 5 '
+        '| world top 5 | experts used | ECE |',
+        '|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|',
+    ]
+    for row in result['rows']:
+        if row['set'] == 'surprise':
+            continue
+        mixture = row['role'] == 'moe'
+        lines.append(
+            f'| {row["model"]} | {row["set"]} | {row["split"]} | {row["windows"]} '
+            f'| {row["nll_per_coordinate"] if mixture else ""} | {row["pose.top1"]:.3f} '
+            f'| {row["pose.top3"]:.3f} | {row["pose.top5"]:.3f} | {row["world.top5"]:.3f} '
+            f'| {row["experts_used"] if mixture else ""} '
+            f'| {row["reliability"]["ece"] if mixture else ""} |'
+        )
+    return '\n'.join(lines)
+
+
+def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
+    """
+    Write the page.
+
+    :raises ConfigError: if a result is of another command.
+    """
+    parts = [HEAD.format(command=command), STATUS]
+    for result in results:
+        if result.get('format') == toy_vdd.FORMAT:
+            parts.append(toy_section(result, page, images / 'toy_vdd.svg'))
+        elif result.get('format') == evaluate_moe.FORMAT:
+            parts.append(motion_section(result))
+        else:
+            raise ConfigError(f'format {result.get("format")!r}: not of a command of this page')
+    return '\n'.join(part.rstrip('\n') + '\n' for part in parts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    made = argparse.ArgumentParser(
+        prog='python -m training.vdd_results',
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument('--json', type=Path, nargs='*', default=[], help='results to be shown')
+    made.add_argument('--images', type=Path, default=Path('docs/images'), help='of the figures')
+    made.add_argument('--out', type=Path, required=True, help='the page')
+    options = made.parse_args(words)
+    try:
+        results = [json.loads(path.read_text()) for path in options.json]
+        command = provenance.command_line('training.vdd_results', words)
+        options.out.write_text(page_text(results, options.out, options.images, command))
+    except (MotionPredictorError, OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'written: {options.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
