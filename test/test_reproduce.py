@@ -1,0 +1,40 @@
+"""scripts/reproduce: from recordings to weights and a page, with the preset of seconds."""
+
+import os
+from pathlib import Path
+import subprocess
+
+from random_models import save_recording
+
+from motion_predictor.weights import load_weights
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def reproduce(*words: str, data: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / 'scripts' / 'reproduce'), *words],
+        env=os.environ | {'MOTION_PREDICTOR_DATA': str(data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_whole_way_from_recordings_to_the_page(tmp_path: Path) -> None:
+    for split, seed in (('train', 0), ('val', 20), ('test', 40)):
+        save_recording(tmp_path / 'data' / 'walks' / f'{split}.npz', (100, 90), seed)
+    out, docs = tmp_path / 'weights', tmp_path / 'docs'
+    words = ['--preset', 'debug', '--run', str(tmp_path / 'run'), '--out', str(out)]
+    done = reproduce(*words, '--docs', str(docs), '--quick', data=tmp_path / 'data')
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_weights(out / 'swiftdiff.safetensors').calibration is not None
+    page = (docs / 'results.md').read_text()
+    for heading in ('## Accuracy', '## Radii that hold', '## Time'):
+        assert heading in page
+
+
+def test_missing_recordings_are_named(tmp_path: Path) -> None:
+    done = reproduce('--preset', 'debug', data=tmp_path)
+    assert done.returncode == 2
+    assert 'MOTION_PREDICTOR_DATA' in done.stderr
