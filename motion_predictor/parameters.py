@@ -398,8 +398,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         maximum=1.0,
         applies=ALWAYS,
         description=(
-            'Share of the samples within the radius that ~/moments states, where the weights '
-            'file holds no calibrated one.'
+            'Share of real positions within the radius that ~/moments states, by the calibration '
+            'in the weights file; of the samples where that has no level as high.'
         ),
     ),
     Parameter(
