@@ -1,0 +1,710 @@
+"""
+Adapt a shipped student to your own people: python -m training.finetune.
+
+Reads any recording (a rosbag2, BVH, an npz in the cmu17 format, a store), holds a part of it back
+in whole blocks of time, teaches a copy of the student the rest, stops when a second part gets no
+better, and says what the first part, which it never saw, makes of it before and after. Weights
+that got worse there are not written.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+import copy
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+import itertools
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError, MotionPredictorError, RecordingError
+from motion_predictor.model import History, MotionModel
+from motion_predictor.normalization import PersonFrame, to_features
+from motion_predictor.predictor import cpu_has_fast_bf16, Predictor
+from motion_predictor.skeleton import H36M17, Skeleton
+from motion_predictor.weights import file_digest, load_weights, save_weights
+from training import metrics, provenance
+from training.data import Augmentation, TrainingWindows
+from training.diffusion import window_noise
+from training.export import card_text, golden_pair
+from training.losses import best_of_samples, displacement_errors
+from training.prepare import rotation_of
+from training.scoring import bootstrap_interval
+from training.sources import load_at, read_bags, read_bvh_folder, Source
+from training.store import data_digest, is_store
+from training.windows import load_clips, resample
+
+EXAMPLE = """\
+worked example, a rosbag2 of a tracker (Azure Kinect's joints, camera looking ahead):
+  python -m training.finetune --recording my_bag --topic /skeleton --layout k4a32 \\
+      --rotation -1.5708 0 0 --weights resource/weights/swiftdiff.safetensors \\
+      --out my.safetensors
+worked example, one subject that the shipped weights were not trained on:
+  python -m training.finetune --recording ../shared/data/uiprmd17/val.npz \\
+      --weights resource/weights/swiftdiff.safetensors --out /tmp/u10.safetensors
+then: ros2 launch motion_predictor predictor.launch.py weights:=$PWD/my.safetensors
+"""
+MEASURES = ('pose.ade', 'pose.fde', 'world.ade', 'world.fde', 'pose.apd')
+BLOCK_S = 10.0
+"""Windows of one clip within so long count as one when intervals are drawn."""
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """How a student is adapted."""
+
+    steps: int = 400
+    """At most; it ends when validation gets no better."""
+    batch: int = 16
+    samples: int = 10
+    """Noises drawn for each window; the best of them meets the real future."""
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.0
+    ema: float = 0.95
+    stay: float = 1.0
+    """Weight of the mean square distance from the original student's futures, square metres a
+    frame; 0 lets go of it."""
+    matched: int = 2
+    """Noises of each window that this distance is taken at."""
+    root: float = 0.5
+    """Weight of the root's path beside the pose."""
+    frame_stride: int = 4
+    every: int = 40
+    """Steps from one validation to the next."""
+    patience: int = 3
+    """Validations without a better one before it stops."""
+    pool: int = 2048
+    """Varied windows that are drawn once."""
+    hold_back: str = 'end'
+    """'end': the last part of every clip; 'clips': whole clips."""
+    test_share: float = 0.25
+    val_share: float = 0.15
+    scored_samples: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ('steps', 'batch', 'samples', 'every', 'patience', 'pool', 'scored_samples'):
+            if getattr(self, name) < 1:
+                raise ConfigError(f'{name}={getattr(self, name)}: must be at least 1')
+        if not 1 <= self.matched <= self.samples:
+            raise ConfigError(f'matched={self.matched}: must lie in 1..{self.samples} (samples)')
+        if self.hold_back not in ('end', 'clips'):
+            raise ConfigError(f'hold_back={self.hold_back!r}: must be end or clips')
+        if min(self.stay, self.root) < 0.0 or not self.learning_rate > 0.0:
+            raise ConfigError(
+                f'stay={self.stay}, root={self.root}, learning_rate={self.learning_rate}: '
+                'must not be negative'
+            )
+        shares = self.test_share, self.val_share
+        if min(shares) <= 0.0 or sum(shares) >= 0.9:
+            raise ConfigError(f'shares {shares}: must be positive and leave a tenth to learn from')
+
+
+@dataclass(frozen=True)
+class Parts:
+    """
+    A recording taken apart; no window lies in two parts.
+
+    Each part: clips of world positions in metres, ``(T, J, 3)``, at the model's rate.
+    """
+
+    adapt: tuple[NDArray[np.float32], ...]
+    val: tuple[NDArray[np.float32], ...]
+    held: tuple[NDArray[np.float32], ...]
+
+
+def read_recordings(
+    paths: Sequence[Path], window: WindowConfig, skeleton: Skeleton, options: argparse.Namespace
+) -> list[NDArray[np.float32]]:
+    """
+    Read recordings of any kind, at the model's rate.
+
+    :param paths: each a rosbag2, a .bvh or a folder of them, an npz, or a store.
+    :param window: gives the rate.
+    :param skeleton: the model's joints.
+    :param options: ``topic``, ``layout``, ``units_scale``, ``rotation``, ``mapping``, ``up``.
+    :returns: clips, metres, z up, ``(T, J, 3)``.
+    :raises MotionPredictorError: if one cannot be read or holds other joints.
+    """
+    clips: list[NDArray[np.float32]] = []
+    for path in paths:
+        source = None
+        if not path.exists():
+            raise RecordingError(f'--recording {path}: no such file or folder')
+        if is_store(path) or path.suffix == '.npz':
+            clips += [
+                resample(clip.positions, clip.rate_hz, window.rate_hz)
+                for clip in load_clips(path, skeleton)
+            ]
+        elif path.suffix.lower() == '.bvh' or (
+            path.is_dir() and any(path.rglob('*.[bB][vV][hH]'))
+        ):
+            source = read_bvh_folder(
+                path,
+                mapping=options.mapping,
+                skeleton=skeleton,
+                units_scale=options.units_scale,
+                up=options.up,
+            )
+        else:
+            source = _bags(path, skeleton, options)
+        if source is not None:
+            clips += [load_at(clip, window.rate_hz)[0] for clip in source.clips]
+            for remark in source.remarks:
+                print(remark)
+    return clips
+
+
+def _bags(path: Path, skeleton: Skeleton, options: argparse.Namespace) -> Source:
+    layout = options.layout
+    if not layout:
+        layout = 'h36m17' if skeleton.joints == H36M17.joints else 'identity'
+    return read_bags(
+        [path],
+        topic=options.topic,
+        layout=layout,
+        skeleton=skeleton,
+        units_scale=options.units_scale or 1.0,
+        rotation=rotation_of(options.rotation),
+    )
+
+
+def take_apart(
+    clips: Sequence[NDArray[np.float32]], window: WindowConfig, config: FinetuneConfig
+) -> Parts:
+    """
+    Hold back a part to test and one to stop by, in whole blocks of time.
+
+    With 'end' every clip long enough for a window in each part gives its end to the test and what
+    lies before that to validation; shorter clips, and with 'clips' all of them, go whole to one
+    part in turn.
+
+    :raises RecordingError: if a part would hold no window.
+    """
+    total = window.total_frames
+    adapt: list[NDArray[np.float32]] = []
+    val: list[NDArray[np.float32]] = []
+    held: list[NDArray[np.float32]] = []
+    turns = itertools.cycle((adapt, held, adapt, val))
+    for clip in clips:
+        if len(clip) < total:
+            continue
+        last = max(total, round(config.test_share * len(clip)))
+        middle = max(total, round(config.val_share * len(clip)))
+        first = len(clip) - last - middle
+        if config.hold_back == 'clips' or first < total:
+            next(turns).append(clip)
+            continue
+        adapt.append(clip[:first])
+        val.append(clip[first : first + middle])
+        held.append(clip[first + middle :])
+    if not (adapt and val and held):
+        longest = max((len(clip) for clip in clips), default=0) / window.rate_hz
+        raise RecordingError(
+            f'too little to hold a part back: {len(clips)} clips, the longest of {longest:.1f} s; '
+            f'a window lasts {total / window.rate_hz:.1f} s: record at least three times that '
+            'without a break, or four such clips'
+        )
+    return Parts(tuple(adapt), tuple(val), tuple(held))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Windows as the student and its loss see them: histories and what really followed."""
+
+    history: History
+    future: Tensor
+    """Root and pose in each person's frame, metres, ``(N, T_fut, D)``."""
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.future)
+
+    def pick(self, rows: Tensor) -> Examples:
+        """Give some of them."""
+        history = self.history
+        return Examples(
+            History(
+                PersonFrame(history.frame.origin[rows], history.frame.rotation[rows]),
+                history.features[rows],
+                history.padded[rows],
+                history.condition[rows],
+            ),
+            self.future[rows],
+        )
+
+
+def examples_of(model: MotionModel, windows: Tensor) -> Examples:
+    """
+    Encode windows.
+
+    :param windows: world metres, ``(N, T, J, 3)``.
+    """
+    past = model.config.window.observed_frames
+    history = model.observe(windows[:, :past])
+    return Examples(history, to_features(history.frame.enter(windows[:, past:])))
+
+
+def cut_windows(
+    clips: Sequence[NDArray[np.float32]], window: WindowConfig, stride_s: float = 0.5
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """
+    Cut clips into windows as evaluation does.
+
+    :returns: world metres ``(N, T, J, 3)``, and for each window the number of its block of time.
+    """
+    stride, total = max(1, round(stride_s * window.rate_hz)), window.total_frames
+    block = round(BLOCK_S * window.rate_hz)
+    poses, blocks, seen = [], [], 0
+    for clip in clips:
+        for start in range(0, len(clip) - total + 1, stride):
+            poses.append(clip[start : start + total])
+            blocks.append(seen + start // block)
+        seen += len(clip) // block + 1
+    return np.stack(poses), np.array(blocks, dtype=np.int64)
+
+
+class FinetuneLoss:
+    """The best of S samples meets the real future; others stay near the original's."""
+
+    def __init__(self, config: FinetuneConfig, original: MotionModel) -> None:
+        self.config = config
+        self.original = original
+        frames = original.config.window.future_frames
+        kept = torch.arange(frames - 1, -1, -config.frame_stride).flip(0)  # the last one always
+        self.frames = kept
+
+    def __call__(self, model: MotionModel, examples: Examples, noise: Tensor) -> dict[str, Tensor]:
+        """
+        Give a step's losses.
+
+        :param examples: B windows.
+        :param noise: ``(B, S, K, D)``.
+        """
+        config, history = self.config, examples.history
+        best = self.errors(model, examples, noise).argmin(dim=1)
+        rows = torch.arange(len(examples), device=noise.device)
+        few = noise[:, : config.matched]
+        kept = torch.cat((few, noise[rows, best][:, None]), dim=1)
+        futures = self._futures(model, history, kept)
+        with torch.no_grad():
+            before = self._futures(self.original, history, few)
+        square = (futures[:, : config.matched] - before).square()
+        pose, root = square[..., 3:].sum(dim=-1), square[..., :3].sum(dim=-1)
+        stay = (pose + config.root * root).mean()
+        difference = futures[:, config.matched :] - examples.future[:, None, self.frames]
+        real = best_of_samples(self._distance(difference))
+        return {'loss': real + config.stay * stay, 'real': real, 'stay': stay}
+
+    @torch.no_grad()
+    def errors(self, model: MotionModel, examples: Examples, noise: Tensor) -> Tensor:
+        """Distance of every sample from the real future, metres, ``(B, S)``."""
+        futures = self._futures(model, examples.history, noise)
+        return self._distance(futures - examples.future[:, None, self.frames])
+
+    def _futures(self, model: MotionModel, history: History, noise: Tensor) -> Tensor:
+        white = model.one_step(noise, history.condition)
+        with torch.autocast('cpu', enabled=False):  # positions stay float32
+            return model.decode_features(white, history)[:, :, self.frames]  # (B, S, frames, D)
+
+    def _distance(self, difference: Tensor) -> Tensor:
+        pose, root = displacement_errors(difference)
+        return pose + self.config.root * root
+
+
+def adapt(
+    original: MotionModel, parts: Parts, config: FinetuneConfig, *, quiet: bool = False
+) -> tuple[MotionModel, list[dict[str, float]]]:
+    """
+    Teach a copy of a student the first part of a recording, until validation gets no better.
+
+    :param original: of role 'one_step' or 'swiftdiff'; it is not changed.
+    :param parts: from :func:`take_apart`.
+    :param config: settings.
+    :param quiet: no progress bar.
+    :returns: the best student by validation (the original itself where none was better), and what
+        each validation said: ``{'step', 'val'}``, metres; step 0 is the original.
+    """
+    window = original.config.window
+    torch.manual_seed(config.seed)
+    original = copy.deepcopy(original).eval().requires_grad_(False)
+    student = copy.deepcopy(original).train()
+    student.denoiser.requires_grad_(True)
+    averaged = copy.deepcopy(original)
+    windows = TrainingWindows(parts.adapt, window, original.skeleton)
+    generator = torch.Generator().manual_seed(config.seed)
+    pool = examples_of(original, windows.draw(config.pool, generator, Augmentation()))
+    checked = examples_of(original, torch.from_numpy(cut_windows(parts.val, window)[0]))
+    loss = FinetuneLoss(config, original)
+    shape = (config.samples, *original.state_scale.shape)
+    fixed = torch.randn((len(checked), *shape), generator=generator)
+
+    def validate(model: MotionModel) -> float:
+        with torch.autocast('cpu', torch.bfloat16, enabled=cpu_has_fast_bf16()):
+            errors = [
+                loss.errors(model, checked.pick(rows), fixed[rows])
+                for rows in torch.arange(len(checked)).split(64)
+            ]
+        return float(best_of_samples(torch.cat(errors)))
+
+    optimizer = torch.optim.AdamW(
+        student.denoiser.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    best, best_state = validate(original), copy.deepcopy(original.denoiser.state_dict())
+    curve = [{'step': 0.0, 'val': best}]
+    waited = 0
+    with tqdm(total=config.steps, desc='finetune', unit='step', disable=quiet) as bar:
+        for step in range(config.steps):
+            for group in optimizer.param_groups:
+                group['lr'] = config.learning_rate * min(1.0, (step + 1) / 20.0)
+            rows = torch.randint(len(pool), (config.batch,), generator=generator)
+            noise = torch.randn((config.batch, *shape), generator=generator)
+            with torch.autocast('cpu', torch.bfloat16, enabled=cpu_has_fast_bf16()):
+                terms = loss(student, pool.pick(rows), noise)
+            optimizer.zero_grad(set_to_none=True)
+            terms['loss'].backward()
+            torch.nn.utils.clip_grad_norm_(student.denoiser.parameters(), 1.0)
+            optimizer.step()
+            decay = min(config.ema, (1.0 + step) / (10.0 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(
+                    list(averaged.denoiser.parameters()),
+                    [parameter.detach() for parameter in student.denoiser.parameters()],
+                    1.0 - decay,
+                )
+            bar.update()
+            done = step + 1
+            if done % config.every and done != config.steps:
+                continue
+            now = validate(averaged)
+            curve.append({'step': float(done), 'val': now})
+            bar.set_postfix({'val': f'{now:.4f}', 'before': f'{curve[0]["val"]:.4f}'})
+            waited += 1
+            if now < best:
+                best, waited = now, 0
+                best_state = copy.deepcopy(averaged.denoiser.state_dict())
+            if waited >= config.patience:
+                break
+    averaged.denoiser.load_state_dict(best_state)
+    return averaged.eval(), curve
+
+
+def score(
+    model: MotionModel, windows: NDArray[np.float32], samples: int, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """
+    Score a student as it is deployed, on windows that it did not learn from.
+
+    :param windows: world metres, ``(N, T, J, 3)``.
+    :returns: for each of :data:`MEASURES` its value for every window, metres, ``(N,)``.
+    """
+    past = model.config.window.observed_frames
+    predictor = Predictor(model, {}, device='cpu', engine='auto')
+    found: dict[str, list[Tensor]] = {name: [] for name in MEASURES}
+    for first in range(0, len(windows), 20):
+        last = min(first + 20, len(windows))
+        observed, future = windows[first:last, :past], torch.from_numpy(windows[first:last, past:])
+        noise = window_noise(model, seed, first, last - first, samples)
+        futures = torch.from_numpy(predictor.predict(observed, noise=noise).futures)
+        origin = torch.from_numpy(observed[:, -1, :1])  # (n, 1, 3): as evaluate measures
+        world = metrics.world_metrics(futures - origin[:, None, None], future - origin[:, None])
+        pose = metrics.pose_metrics(metrics.root_relative(futures), metrics.root_relative(future))
+        for name in MEASURES:
+            part, measure = name.split('.')
+            found[name].append((pose if part == 'pose' else world)[measure])
+    return {name: torch.cat(values).double().numpy() for name, values in found.items()}
+
+
+def compare(
+    before: Mapping[str, NDArray[np.float64]],
+    after: Mapping[str, NDArray[np.float64]],
+    blocks: NDArray[np.int64],
+) -> dict[str, dict[str, Any]]:
+    """Give means before and after, and their ratio with its 95 % interval over blocks of time."""
+    rows = {}
+    for name in MEASURES:
+        ratio = after[name].mean() / max(before[name].mean(), TOLERANCE)
+        low, high = bootstrap_interval(after[name], np.maximum(before[name], TOLERANCE), blocks)
+        rows[name] = {
+            'before': round(float(before[name].mean()), 4),
+            'after': round(float(after[name].mean()), 4),
+            'ratio': round(float(ratio), 4),
+            'interval95': [round(low, 4), round(high, 4)],
+        }
+    return rows
+
+
+def got_worse(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Name the errors (ADE, of pose and in the world) that are larger than before."""
+    return [name for name in ('pose.ade', 'world.ade') if rows[name]['ratio'] > 1.0]
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write a comparison as a table in Markdown that reads as plain text too."""
+    names = {
+        'pose.ade': 'ADE',
+        'pose.fde': 'FDE',
+        'world.ade': 'world ADE',
+        'world.fde': 'world FDE',
+        'pose.apd': 'APD (variety)',
+    }
+    lines = ['| metres | before | after | after / before | 95 % |', '|---|---|---|---|---|']
+    for name, row in rows.items():
+        low, high = row['interval95']
+        lines.append(
+            f'| {names[name]} | {row["before"]:.3f} | {row["after"]:.3f} | {row["ratio"]:.3f} '
+            f'| {low:.3f} to {high:.3f} |'
+        )
+    return '\n'.join(lines)
+
+
+def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
+    """
+    Run the verb.
+
+    :param options: as parsed by :func:`parser`.
+    :param words: of the command line, to be recorded.
+    :returns: 0, or 3 where weights that got worse were not written.
+    :raises MotionPredictorError: if something given cannot be used.
+    """
+    config = FinetuneConfig(
+        **{name: getattr(options, name) for name in FinetuneConfig.__dataclass_fields__
+           if hasattr(options, name)}
+    )  # fmt: skip
+    if options.out.suffix != '.safetensors':
+        raise ConfigError(f'--out {options.out}: a weights file ends in .safetensors')
+    loaded = load_weights(options.weights)
+    original = loaded.model
+    if original.config.role == 'teacher':
+        raise ConfigError(f'{options.weights}: a many-step teacher; give a one-step student')
+    window = original.config.window
+    clips = read_recordings(options.recording, window, original.skeleton, options)
+    parts = take_apart(clips, window, config)
+    held, blocks = cut_windows(parts.held, window)
+    lengths = {
+        name: sum(len(clip) for clip in getattr(parts, name)) / window.rate_hz
+        for name in ('adapt', 'val', 'held')
+    }
+    print(
+        f'{len(clips)} clips: {lengths["adapt"]:.0f} s to learn from, {lengths["val"]:.0f} s to '
+        f'stop by, {lengths["held"]:.0f} s ({len(held)} windows) held back'
+    )
+    if options.dry_run:
+        for name, value in asdict(config).items():
+            print(f'  {name}: {value}')
+        return 0
+    begun, worked = time.perf_counter(), time.process_time()
+    student, curve = adapt(original, parts, config, quiet=options.quiet)
+    wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - worked
+    rows = compare(
+        score(original, held, config.scored_samples, config.seed),
+        score(student, held, config.scored_samples, config.seed),
+        blocks,
+    )
+    best = min(curve, key=lambda entry: entry['val'])
+    print(
+        f'adapted in {wall_s:.0f} s ({cpu_s:.0f} s of processor time); '
+        f'best after {best["step"]:.0f} steps'
+    )
+    print(f'held-back part, {config.scored_samples} samples:\n{table(rows)}')
+    also = {}
+    for path in options.also:
+        other, of_block = cut_windows(
+            [resample(c.positions, c.rate_hz, window.rate_hz)
+             for c in load_clips(path, original.skeleton)],
+            window,
+        )  # fmt: skip
+        name = f'{path.resolve().parent.name}/{path.stem}'
+        also[name] = compare(
+            score(original, other, config.scored_samples, config.seed),
+            score(student, other, config.scored_samples, config.seed),
+            of_block,
+        )
+        print(f'{name}, which is not in the recording:\n{table(also[name])}')
+    result = {
+        'command': provenance.command_line('training.finetune', words),
+        **provenance.commit(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': {**provenance.machine(), 'threads': torch.get_num_threads()},
+        'settings': asdict(config),
+        'weights': {'file': options.weights.name, 'sha256': file_digest(options.weights)},
+        'seconds': {name: round(length, 1) for name, length in lengths.items()},
+        'windows_held_back': len(held),
+        'wall_s': round(wall_s, 1),
+        'cpu_s': round(cpu_s, 1),
+        'best_step': best['step'],
+        'held_back': rows,
+        'also': also,
+        'validation': curve,
+    }
+    if options.json:
+        provenance.write_json(options.json, result)
+    if options.report:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        options.report.write_text(report_text(result, options.recording), encoding='utf-8')
+        print(f'wrote {options.report}')
+    worse = got_worse(rows)
+    unchanged = best['step'] == 0
+    if (worse or unchanged) and not options.keep_anyway:
+        why = 'nothing tried was better on validation' if unchanged else (
+            f'{" and ".join(worse)} got worse on the held-back part'
+        )  # fmt: skip
+        print(
+            f'not written: {why}; record more, raise --stay, or write it with --keep-anyway',
+            file=sys.stderr,
+        )
+        return 3
+    card = finetuned_card(loaded.card, options, result)
+    save_weights(options.out, student, card, golden_pair(student))
+    options.out.with_suffix('.md').write_text(card_text(options.out, student, card))
+    print(f'wrote {options.out} and its card')
+    return 0
+
+
+def finetuned_card(
+    card: Mapping[str, Any], options: argparse.Namespace, result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Carry the original's card on: what it was adapted to, and how that went."""
+    recordings = {
+        f'{path.resolve().parent.name}/{path.name}': _digest(path) for path in options.recording
+    }
+    data = card.get('data')
+    means = {
+        when: {name: row[when] for name, row in result['held_back'].items()}
+        for when in ('before', 'after')
+    }
+    return {
+        **{name: value for name, value in card.items() if name != 'scores'},
+        'what': f'{card.get("what", "A student")}; fine-tuned on a user\'s recording',
+        'data': {**(data if isinstance(data, dict) else {}), **recordings},
+        'scores': {f'held-back part of the recording, {w}': means[w] for w in means},
+        'finetuned': {
+            'recordings': recordings,
+            **{
+                name: result[name]
+                for name in ('command', 'commit', 'settings', 'weights', 'seconds', 'best_step',
+                             'held_back')
+            },
+        },
+    }  # fmt: skip
+
+
+def _digest(path: Path) -> str:
+    if path.is_dir() and not is_store(path):
+        files = sorted(entry for entry in path.rglob('*') if entry.is_file())
+        return ' '.join(file_digest(entry)[:16] for entry in files[:8])
+    return data_digest(path)
+
+
+def report_text(result: Mapping[str, Any], recordings: Sequence[Path]) -> str:
+    """Write what happened as a page."""
+    seconds, settings, machine = result['seconds'], result['settings'], result['machine']
+    names = ', '.join(f'`{p.resolve().parent.name}/{p.name}`' for p in recordings)
+    lines = [
+        '# Fine-tuning on a recording of your own',
+        '',
+        'Written by the command below, every figure measured by it; docs/training.md says how '
+        'fine-tuning works.',
+        '',
+        '```sh',
+        result['command'],
+        '```',
+        '',
+        f'- Commit {result["commit"]}{" (changed)" if result["modified"] else ""}, '
+        f'{result["date"]}; {machine["processor"]}, {machine["cores"]} cores, '
+        f'{machine["threads"]} thread(s), torch {machine["torch"]}.',
+        f'- Recording: {names}: {seconds["adapt"]:.0f} s to learn from, {seconds["val"]:.0f} s to '
+        f'stop by, {seconds["held"]:.0f} s ({result["windows_held_back"]} windows) held back '
+        f'(hold_back={settings["hold_back"]}).',
+        f'- Adapted in {result["wall_s"]:.0f} s of wall time on a machine that others used too, '
+        f'{result["cpu_s"]:.0f} s of processor time; best on validation after '
+        f'{result["best_step"]:.0f} steps.',
+        '',
+        f'## Held-back part, {settings["scored_samples"]} samples',
+        '',
+        table(result['held_back']),
+        '',
+        'Intervals: blocks of 10 s drawn with replacement.',
+        '',
+    ]
+    for name, rows in result['also'].items():
+        lines += [f'## {name}, which is not in the recording', '', table(rows), '']
+    lines += ['## Validation', '', '| step | error (m) |', '|---|---|']
+    lines += [f'| {entry["step"]:.0f} | {entry["val"]:.4f} |' for entry in result['validation']]
+    return '\n'.join(lines) + '\n'
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.finetune',
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    defaults = FinetuneConfig()
+    add = made.add_argument
+    add('--recording', type=Path, nargs='+', required=True, metavar='PATH',
+        help='rosbag2, .bvh or a folder of them, .npz (cmu17 format), or a store')  # fmt: skip
+    add('--weights', type=Path, required=True, help='student to begin with')
+    add('--out', type=Path, required=True, help='weights file to write; its card goes beside it')
+    add('--hold-back', default=defaults.hold_back, choices=('end', 'clips'),
+        help='the end of every clip, or whole clips (default %(default)s)')  # fmt: skip
+    add('--steps', type=int, default=defaults.steps, help='at most (default %(default)s)')
+    add('--batch', type=int, default=defaults.batch, help='windows a step (default %(default)s)')
+    add('--samples', type=int, default=defaults.samples,
+        help='futures tried for each window (default %(default)s)')  # fmt: skip
+    add('--learning-rate', type=float, default=defaults.learning_rate, help='(%(default)g)')
+    add('--stay', type=float, default=defaults.stay,
+        help='how much it stays near the original (default %(default)g)')  # fmt: skip
+    add('--seed', type=int, default=0, help='of windows and noise (default %(default)s)')
+    add('--topic', default='', help='of a rosbag2: skeleton topic; the only one by default')
+    add('--layout', default='', help="of a rosbag2: joint layout, 'identity', or a mapping file")
+    add('--rotation', type=float, nargs='+', metavar='X',
+        help='of a rosbag2: turns the recorded frame level, as input.rotation does')  # fmt: skip
+    add('--mapping', type=Path, metavar='FILE', help='of BVH: mapping file')
+    add('--up', default='y', choices=('y', 'z'), help='of BVH, with --mapping')
+    add('--units-scale', type=float, default=0.0, metavar='M', help='metres in a unit')
+    add('--also', type=Path, nargs='+', default=[], metavar='DATA',
+        help='score this before and after, too: what is lost elsewhere')  # fmt: skip
+    add('--keep-anyway', action='store_true', help='write weights even if they got worse')
+    add('--json', type=Path, metavar='OUT', help='write the figures')
+    add('--report', type=Path, metavar='OUT.md', help='write them as a page')
+    add('--dry-run', action='store_true', help='say what would be held back, and the settings')
+    add('--quiet', action='store_true', help='no progress bar')
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param arguments: the words after ``python -m training.finetune``.
+    :returns: the exit code: 0; 2 when something given cannot be used; 3 when the weights got
+        worse and were not written; 130 when stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        return finetune(options, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped; nothing was written', file=sys.stderr)
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())
