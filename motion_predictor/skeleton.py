@@ -40,6 +40,14 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         count = len(self.joints)
+        pairs = (self.hips, self.shoulders, self.ahead)
+        indices = [*self.parents, *self.mirror, *(joint for pair in pairs for joint in pair or ())]
+        if not all(isinstance(index, int) for index in indices):
+            raise SkeletonError(f'{self.name}: parents and pairs must be whole numbers of joints')
+        if not isinstance(self.zero_is_missing, bool):
+            raise SkeletonError(
+                f'{self.name}: zero_is_missing={self.zero_is_missing!r}: must be true or false'
+            )
         if count < 2 or len(set(self.joints)) != count:
             raise SkeletonError(f'{self.name}: needs at least 2 joints with names all different')
         if len(self.parents) != count or self.parents[0] != -1:

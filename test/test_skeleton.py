@@ -57,6 +57,12 @@ def test_joints_are_found_by_name_and_unknown_ones_refused_with_the_list() -> No
         ({'mirror': tuple(range(1, 17)) + (0,)}, 'swap pairs'),
         ({'mirror': tuple(range(16))}, 'swap pairs'),
         ({'hips': (1, 17)}, 'hips'),
+        ({'hips': (1.0, 4.0)}, 'whole numbers'),
+        ({'parents': (-1, 0.5, *H36M17.parents[2:])}, 'whole numbers'),
+        ({'ahead': (0, 99)}, 'ahead'),
+        ({'zero_is_missing': 'no'}, 'must be true or false'),
+        ({'bones_m': (0.0, 0.5)}, 'must be 17 lengths'),
+        ({'bones_m': (float('nan'),) * 17}, 'must be 17 lengths'),
         ({'shoulders': (14, 11, 3)}, 'shoulders'),
     ],
 )

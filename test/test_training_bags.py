@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_models import walking
+from random_models import save_random, walking
 
 pytest.importorskip('rosbags')
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 from test_rosbags import BEGAN_NS, pose_array, STORE
 
+from motion_predictor.config import WindowConfig
 from motion_predictor.errors import RecordingError
 from motion_predictor.layouts import LAYOUTS
+from motion_predictor.skeleton import H36M17
+from training import finetune
 from training.prepare import main
 from training.sources import load_at, read_bags
 from training.store import open_store
@@ -144,3 +147,17 @@ def test_a_bag_with_nobody_whole_or_none_at_all_is_refused(tmp_path: Path, capsy
     words = ['prepare', 'rosbag', str(bag), '--out', str(tmp_path), '--rotation', '1', '2']
     assert main(words) == 2
     assert 'must be roll pitch yaw' in capsys.readouterr().err
+
+
+def test_fine_tuning_reads_a_bag_as_it_was_recorded(tmp_path: Path, capsys: Any) -> None:
+    weights = save_random(tmp_path / 'tiny.safetensors')
+    walk = walking(450, rate_hz=30.0).astype(np.float64)
+    optical = np.stack([-walk[..., 1], -walk[..., 2], walk[..., 0]], axis=-1) * 1000.0
+    bag = write_bag(tmp_path / 'lab', optical)
+    words = ['--recording', str(bag), '--weights', str(weights), '--dry-run']
+    words += ['--out', str(tmp_path / 'mine.safetensors'), '--units-scale', '0.001']
+    assert finetune.main([*words, '--rotation', '-1.5707963', '0', '-1.5707963']) == 0
+    assert '1 clips: 9 s to learn from, 2 s to stop by, 4 s' in capsys.readouterr().out
+    options = finetune.parser().parse_args([*words, '--rotation', '-1.5707963', '0', '-1.5707963'])
+    clips = finetune.read_recordings([bag], WindowConfig(), H36M17, options)
+    np.testing.assert_allclose(clips[0][0], walk[0], atol=1e-3)
