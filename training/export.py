@@ -92,7 +92,8 @@ def export(
     loaded = load_weights(source)
     model = loaded.model
     kept = dtype or (torch.float32 if model.config.role == 'swiftdiff' else torch.float16)
-    for parameter in model.denoiser.parameters():  # the golden pair is that of the file
+    numbers = [*model.denoiser.parameters(), *model.denoiser.buffers()]
+    for parameter in numbers:  # the golden pair is that of the file
         if kept == torch.int8:
             if parameter.ndim == 2:
                 whole, scale = quantize_rows(parameter.data)
@@ -179,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--run', type=Path, help='run folder of the training verbs')
     parser.add_argument('--out', type=Path, help='folder to write to')
-    parser.add_argument('--only', nargs='+', choices=ROLES, default=list(ROLES))
+    parser.add_argument('--only', nargs='+', choices=(*ROLES, 'moe'), default=list(ROLES))
     parser.add_argument(
         '--dtype',
         choices=DTYPES,

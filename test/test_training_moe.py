@@ -1,0 +1,103 @@
+"""From a teacher to a mixture of experts that predicts, on synthetic walks."""
+
+from dataclasses import replace
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_models import save_random, save_recording
+
+from motion_predictor.predictor import Predictor
+from training import distill_moe, evaluate_moe, export
+from training.checkpoints import load_checkpoint
+from training.config import preset
+from training.vdd_results import main as write_page
+
+
+@pytest.fixture(scope='module')
+def moe_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('moe') / 'debug'
+    for role in ('teacher', 'one_step'):
+        save_random(folder / f'{role}.safetensors', role)
+    options = ['--preset', 'debug', '--run', str(folder), '--device', 'cpu', '--set', 'pool=64']
+    distill_moe.main([*options, 'moe.vdd.steps=12', 'moe.vdd.save_every=6'])
+    return folder
+
+
+def test_the_mixture_predicts_ranked_futures(moe_run: Path) -> None:
+    predictor = Predictor.load(moe_run / 'moe.safetensors', device='cpu')
+    assert predictor.model.config.role == 'moe'
+    observed = np.zeros((25, 17, 3), dtype=np.float32)
+    observed[..., 2] = np.linspace(0.0, 1.0, 17)
+    prediction = predictor.predict(observed, samples=3)
+    assert np.isfinite(prediction.futures).all()
+    assert (np.diff(prediction.weights[0]) <= 0.0).all()
+    assert set(predictor.card['teachers']) == {'teacher', 'one_step'}
+
+
+def test_exported_mixtures_replay_their_golden_pair(moe_run: Path, tmp_path: Path) -> None:
+    export.main(['--run', str(moe_run), '--out', str(tmp_path), '--only', 'moe'])
+    predictor = Predictor.load(tmp_path / 'moe.safetensors', device='cpu')
+    assert predictor.golden_error_m() < 1e-4
+    assert 'experts, width 16' in (tmp_path / 'moe.md').read_text()
+
+
+def test_a_second_call_goes_on_from_the_checkpoint_and_the_kept_samples(moe_run: Path) -> None:
+    saved = load_checkpoint(moe_run / 'moe' / 'checkpoint.pt')
+    assert saved is not None
+    assert saved['step'] == 12
+    assert len(list((moe_run / 'moe_samples').glob('*.safetensors'))) == 2
+
+
+@pytest.mark.parametrize('method', ['em_data', 'em_teacher', 'winner'])
+def test_a_control_is_the_same_network_without_the_score(method: str) -> None:
+    chain = preset('debug')
+    moe = replace(chain.moe, method=method)
+    settings = distill_moe.vdd_config(moe)
+    assert settings.reverse == 0.0
+    assert settings.winner == (method == 'winner')
+    assert (settings.real > 0.0) == (method != 'em_teacher')
+
+
+def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path) -> None:
+    val = save_recording(tmp_path / 'made' / 'val.npz', (70, 80))
+    test = save_recording(tmp_path / 'made' / 'test.npz', (70, 80), seed=5)
+    out = tmp_path / 'moe.json'
+    options = ['--weights', str(moe_run / 'moe.safetensors'), '--json', str(out), '--quiet']
+    options += ['--samples', '6', '--held-out', 'walk', '--data', str(val), str(test)]
+    assert evaluate_moe.main(options) == 0
+    rows = json.loads(out.read_text())['rows']
+    scored = [row for row in rows if row['set'] == 'made']
+    assert all(row['pose.top5'] <= row['pose.top3'] <= row['pose.top1'] for row in scored)
+    assert all(0.0 <= row['reliability']['ece'] <= 1.0 for row in scored)
+    surprise = {row['split']: row for row in rows if row['set'] == 'surprise'}
+    assert surprise['val']['false_alarms'] <= 0.5
+    assert 0.0 <= surprise['test']['roc']['auc'] <= 1.0
+    page = tmp_path / 'vdd.md'
+    assert write_page(['--json', str(out), '--out', str(page)]) == 0
+    assert '## Motion' in page.read_text()
+
+
+def test_an_expert_that_wins_as_often_as_it_says_is_calibrated() -> None:
+    generator = np.random.default_rng(0)
+    weights = generator.dirichlet(np.ones(4), 20_000)
+    honest = np.array([generator.choice(4, p=row) for row in weights[:5000]])
+    assert evaluate_moe.reliability(weights[:5000], honest)['ece'] < 0.03
+    always_first = np.zeros(5000, dtype=np.int64)
+    assert evaluate_moe.reliability(weights[:5000], always_first)['ece'] > 0.15
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order() -> None:
+    ordinary, strange = np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0])
+    found = evaluate_moe.roc(ordinary, strange)
+    assert found['auc'] == pytest.approx((0.5 + 1.0 + 3.0) / 6.0, abs=1e-6)
+    assert found['false_alarms'][0] == 0.0
+
+
+def test_other_weights_are_no_mixture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = save_random(tmp_path / 'swiftdiff.safetensors')
+    val = save_recording(tmp_path / 'made' / 'val.npz', (70,))
+    options = ['--weights', str(path), '--data', str(val), '--json', str(tmp_path / 'o.json')]
+    assert evaluate_moe.main(options) == 2
+    assert 'role moe' in capsys.readouterr().err
