@@ -504,6 +504,7 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
         for name, value in asdict(config).items():
             print(f'  {name}: {value}')
         return 0
+    code = provenance.commit()  # now: what runs is what was there at the start
     begun, worked = time.perf_counter(), time.process_time()
     student, curve = adapt(original, parts, config, quiet=options.quiet)
     wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - worked
@@ -534,7 +535,7 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
         print(f'{name}, which is not in the recording:\n{table(also[name])}')
     result = {
         'command': provenance.command_line('training.finetune', words),
-        **provenance.commit(),
+        **code,
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'machine': {**provenance.machine(), 'threads': torch.get_num_threads()},
         'settings': asdict(config),
@@ -627,7 +628,7 @@ def report_text(result: Mapping[str, Any], recordings: Sequence[Path]) -> str:
         f'- Recording: {names}: {seconds["adapt"]:.0f} s to learn from, {seconds["val"]:.0f} s to '
         f'stop by, {seconds["held"]:.0f} s ({result["windows_held_back"]} windows) held back '
         f'(hold_back={settings["hold_back"]}).',
-        f'- Adapted in {result["wall_s"]:.0f} s of wall time on a machine that others used too, '
+        f'- Adapted in {result["wall_s"]:.0f} s of wall time, '
         f'{result["cpu_s"]:.0f} s of processor time; best on validation after '
         f'{result["best_step"]:.0f} steps.',
         '',
