@@ -618,14 +618,14 @@ def test_a_failure_on_the_cpu_is_counted_and_the_next_prediction_tried(
     node = nodes.start()
     assert node._session is not None
     predictor = node._session.predictor
-    real, failures = predictor._futures, iter([RuntimeError('out of memory')] * 2)
+    real, failures = predictor.predict, iter([RuntimeError('out of memory')] * 2)
 
-    def sometimes(*arguments: Any) -> Any:
+    def sometimes(*arguments: Any, **settings: Any) -> Any:
         for error in failures:
             raise error
-        return real(*arguments)
+        return real(*arguments, **settings)
 
-    monkeypatch.setattr(predictor, '_futures', sometimes)
+    monkeypatch.setattr(predictor, 'predict', sometimes)
     # the first may be used up by the warm-up in the worker's thread
     predictions_of(listener, 'pose_array', walker_poses())
     assert node._counts.snapshot()['worker_errors'] == 2
