@@ -1,13 +1,16 @@
 """VDD's updates: what the teacher is, the student becomes."""
 
 from dataclasses import replace
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.mixture import Full, GaussianMixture
+from training import toy_vdd, vdd_results
 from training.toy_densities import DENSITIES, grid, Quadrature
 from training.toy_vdd import distil_toy, ExactTeacher, expectation_maximisation, vdd_settings
 from training.vdd import expert_bound, gate_loss, likelihood, VddConfig
@@ -138,6 +141,20 @@ def test_expectation_maximisation_raises_the_likelihood() -> None:
     fits = [expectation_maximisation(points, 3, 0, iterations=count) for count in (0, 20)]
     before, after = (float(fit.log_prob(points[:, None]).mean()) for fit in fits)
     assert after > before
+
+
+def test_the_command_writes_figures_a_picture_and_the_page(tmp_path: Path) -> None:
+    out, page = tmp_path / 'toy.json', tmp_path / 'vdd.md'
+    options = ['--json', str(out), '--runs', str(tmp_path), '--plots', str(tmp_path), '--quiet']
+    options += ['--densities', 'grid', '--seeds', '2', '--points', '100', '--steps', '4']
+    assert toy_vdd.main([*options, '--teacher-steps', '4']) == 0
+    written = out.read_text()
+    assert len(json.loads(written)['rows']) == 2 * len(toy_vdd.METHODS)
+    assert (tmp_path / 'toy_vdd.svg').stat().st_size > 1000
+    assert toy_vdd.main([*options, '--teacher-steps', '4']) == 0  # from what was kept
+    assert json.loads(out.read_text())['rows'] == json.loads(written)['rows']
+    assert vdd_results.main(['--json', str(out), '--out', str(page)]) == 0
+    assert '| grid | VDD | 13 | 2 |' in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def _maximise(points: Tensor, weights: Tensor, floor: float) -> GaussianMixture:
     covariance = torch.einsum('ne,nei,nej->eij', weights, apart, apart) / mass[:, None, None]
     covariance = covariance + floor * torch.eye(2, dtype=points.dtype)
     return GaussianMixture(
-        (mass / mass.sum()).log()[None], means[None], Full(torch.linalg.cholesky(covariance))
+        (mass / mass.sum()).log()[None], means[None], Full(torch.linalg.cholesky(covariance)[None])
     )
 
 
@@ -310,11 +310,12 @@ def run_density(
                     'kl_p_q': round(quadrature.divergence(log_p, log_q), 5),
                 }
             )
-    own = {
+    own: dict[str, Any] = {
         'density': density.name,
         'log_p_of_data': round(float(density.log_prob(points).mean()), 4),
         'log_p_of_teacher_samples': round(float(density.log_prob(drawn.flatten(0, 1)).mean()), 4),
     }
+    own['fitted_at'] = provenance.commit()
     return {name: of_seeds[0] for name, of_seeds in mixtures.items()}, rows, own
 
 
@@ -340,7 +341,7 @@ def kept_density(
         name: GaussianMixture(
             torch.tensor(log_weights),
             torch.tensor(means),
-            Full(torch.linalg.cholesky(torch.tensor(covariance))),
+            Full(torch.linalg.cholesky(torch.tensor(covariance).view(1, -1, 2, 2))),
         )
         for name, (log_weights, means, covariance) in kept['mixtures'].items()
     }
