@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,7 +135,8 @@ def join(device: str) -> Iterator[Processes]:
     """
     Join the other processes that torchrun started, by gloo on a CPU and NCCL with CUDA.
 
-    Does nothing in a process that was started alone.
+    Does nothing in a process that was started alone. The processes part when they end: joined
+    anew within one process, they could meet what is left of the first time and wait for ever.
 
     :param device: 'cpu' or 'cuda'; of several GPUs each process takes its own.
     """
@@ -144,7 +146,5 @@ def join(device: str) -> Iterator[Processes]:
     if device == 'cuda':
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     distributed.init_process_group('nccl' if device == 'cuda' else 'gloo')
-    try:
-        yield current()
-    finally:
-        distributed.destroy_process_group()
+    atexit.register(distributed.destroy_process_group)
+    yield current()
