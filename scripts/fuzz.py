@@ -322,12 +322,51 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
     parser.add_argument('--clip', default=MEDLEY, help='what is mutated, as for scripts/demo')
     parser.add_argument('--json', type=Path, help='file to write the figures to')
+    parser.add_argument(
+        '--report', type=Path, metavar='PAGE', help='only write a page of existing --json FILES'
+    )
+    parser.add_argument('files', nargs='*', type=Path, help='for --report')
     return parser.parse_args(arguments)
+
+
+def page(files: list[Path]) -> str:
+    """Write the page of campaigns, from their JSON files, as Markdown."""
+    results = [json.loads(path.read_text()) for path in files]
+    joints = sum(result['joints'] for result in results)
+    checked = sum(result['predictions'] for result in results)
+    lines = [
+        '# Fuzz campaign',
+        '',
+        'Written by `python -m scripts.fuzz --report` from the figures of these runs:',
+        '',
+        '```sh',
+        *(result['command'] for result in results),
+        '```',
+        '',
+        f'Commit {", ".join(sorted({"`" + result["commit"] + "`" for result in results}))}; '
+        f'{results[0]["machine"]}. Mutated: {results[0]["motion"]}.',
+        '',
+        f'**{joints} joints, {checked} predictions checked, '
+        f'{sum(result["findings"] for result in results)} findings.**',
+        '',
+        '| input | messages | joints | predictions checked | findings |',
+        '|---|---:|---:|---:|---:|',
+    ]
+    for result in results:
+        for name, part in result['parts'].items():
+            lines.append(
+                f'| {name} | {part["messages"]} | {part["joints"]} | {part["predictions"]} '
+                f'| {len(part["found"])} |'
+            )
+    return '\n'.join(lines) + '\n'
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the campaign; 0 if nothing was found."""
     options = parse_arguments(arguments)
+    if options.report:
+        options.report.write_text(page(options.files))
+        return 0
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     poses, source = recorded_poses(options.clip)
     begun = time.monotonic()
