@@ -31,8 +31,9 @@ from motion_predictor.trackers import AUTO, message_class, NAME_PATTERN, Source,
 
 TF_PACKAGE = 'tf2_msgs (ros-$ROS_DISTRO-tf2-msgs)'
 HRI_PACKAGE = 'hri_msgs (ros-$ROS_DISTRO-hri-msgs)'
-QUEUE_DEPTH = 100
-"""Messages that wait in DDS for the executor."""
+QUEUE_DEPTH = 30
+"""Messages that wait in DDS for the executor: a second of a camera. More would be a standing queue
+where the processor is too slow, and every prediction late by it."""
 TF_DEPTH = 500
 """Messages of TF that may wait for the executor: some drivers send one for each frame."""
 STANDARD_LAYOUT = 'h36m17'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 import signal
@@ -76,6 +77,10 @@ from motion_predictor.weights import default_weights
 NODE_NAME = 'motion_predictor'
 INBOX_SIZE = 512
 """Messages that wait for the worker: over a second of the fastest input."""
+BACKLOG_S = 1.0
+"""What waited for longer than this, while newer messages came, is dropped unread."""
+MAX_TAKEN = 50
+"""Messages of a topic that are read before a prediction; of more, as many, evenly spaced."""
 IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
 SIGNAL_PERIOD_S = 0.1
@@ -322,7 +327,8 @@ class MotionPredictorNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._outputs: dict[str, LifecyclePublisher] = {}
         self._counts = Counts(
-            'messages', 'messages_lost', 'messages_overflowed', 'messages_unread',
+            'messages', 'messages_lost', 'messages_overflowed', 'messages_overdue',
+            'messages_unread',
             'messages_empty', 'messages_malformed', 'messages_without_transform',
             'messages_without_stamp', 'messages_without_frame', 'messages_without_news',
             'joints_not_finite',
@@ -663,7 +669,8 @@ class MotionPredictorNode(LifecycleNode):
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
             session.online.reset()
-        begun_s = perf_counter()
+        # People are absent as of now: what arrives while messages are read is not read yet.
+        begun_s, begun_ns = perf_counter(), self.get_clock().now().nanoseconds
         oldest_s = self._take_in(session, settings)
         limit_hz = settings.number('rate_limit_hz')
         if session.fresh and limit_hz > 0.0:
@@ -675,7 +682,7 @@ class MotionPredictorNode(LifecycleNode):
         session.online.samples = settings.integer('samples')
         session.online.seed = settings.integer('seed')
         session.online.max_persons = settings.integer('max_persons')
-        snapshot = session.online.snapshot(self.get_clock().now().nanoseconds)
+        snapshot = session.online.snapshot(begun_ns)
         if snapshot is None:
             return
         stages = {'queue': begun_s - oldest_s, 'history': perf_counter() - begun_s}
@@ -701,11 +708,9 @@ class MotionPredictorNode(LifecycleNode):
     def _take_in(self, session: Session, settings: Settings) -> float:
         """Hand everything that has arrived to the histories; tell when the first of it came."""
         oldest_s = perf_counter()
-        count = len(self._inbox)
-        for index in range(count):
-            arrival = self._next_arrival()
-            if arrival is None:
-                break
+        arrivals = self._timely_arrivals(session)
+        count = len(arrivals)
+        for index, arrival in enumerate(arrivals):
             oldest_s = min(oldest_s, arrival.received_s)
             self._counts.add('messages')
             try:
@@ -756,11 +761,28 @@ class MotionPredictorNode(LifecycleNode):
             session.fresh |= any(stored)
         return oldest_s
 
-    def _next_arrival(self) -> Arrival | None:
-        try:
-            return self._inbox.popleft()
-        except IndexError:  # a callback made room in between
-            return None
+    def _timely_arrivals(self, session: Session) -> list[Arrival]:
+        # All that waits, in order; when the worker has fallen behind, what it can still catch up
+        # with: reading everything would take so long that nobody was ever predicted.
+        arrivals: list[Arrival] = []
+        for _ in range(len(self._inbox)):
+            with contextlib.suppress(IndexError):  # a callback made room in between
+                arrivals.append(self._inbox.popleft())
+        kept = set(range(len(arrivals)))
+        for wanted in session.input.subscriptions:
+            if wanted.reliable:  # pieces of a whole, as of TF: none can be left out
+                continue
+            waiting = [i for i, arrival in enumerate(arrivals) if arrival.topic == wanted.topic]
+            if len(waiting) < 2:
+                continue
+            newest_s = arrivals[waiting[-1]].received_s
+            timely = [i for i in waiting if newest_s - arrivals[i].received_s <= BACKLOG_S]
+            if len(timely) > MAX_TAKEN:
+                places = np.linspace(0, len(timely) - 1, MAX_TAKEN).round().astype(int)
+                timely = [timely[place] for place in places]
+            kept -= set(waiting) - set(timely)
+        self._counts.add('messages_overdue', len(arrivals) - len(kept))
+        return [arrivals[i] for i in sorted(kept)]
 
     def _observe(
         self,
@@ -1036,6 +1058,7 @@ class MotionPredictorNode(LifecycleNode):
             'messages_malformed': 'malformed messages',
             'messages_lost': 'messages lost before the node (transport, or a full queue)',
             'messages_overflowed': 'messages lost to a full inbox',
+            'messages_overdue': 'messages dropped unread: too slow for this input',
             'messages_without_transform': 'people without a transform',
             'observations_far_future': "observations ahead of the node's clock",
             'resets_frame_change': 'changes of frame_id (set target_frame)',

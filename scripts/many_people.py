@@ -33,8 +33,8 @@ PART_S = 60.0
 WARM_UP_S = 20.0
 DROPS = (
     'frames_skipped', 'frames_unpredicted', 'frames_refused', 'messages_lost',
-    'messages_overflowed', 'messages_unread', 'messages_malformed', 'messages_empty',
-    'left_out_too_many_persons', 'deadline_misses', 'worker_errors',
+    'messages_overflowed', 'messages_overdue', 'messages_unread', 'messages_malformed',
+    'messages_empty', 'left_out_too_many_persons', 'deadline_misses', 'worker_errors',
 )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def page(result: dict[str, Any], source: str) -> str:
     ]
     for index, part in enumerate(parts):
         late = part['latency_ms'] or ['', '', '']
-        lost = part['messages_lost'] + part['messages_overflowed']
+        lost = sum(part[f'messages_{name}'] for name in ('lost', 'overflowed', 'overdue'))
         other = sum(
             part[name] for name in ('frames_unpredicted', 'frames_refused', 'messages_malformed')
         )

@@ -305,8 +305,9 @@ def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> 
     frames, driver = soak.frames, soak.driver
     accounts = {
         'messages sent': driver.sent,
-        'messages seen, lost, overflowed or unread': sum(
-            counters.get(f'messages{name}', 0) for name in ('', '_lost', '_overflowed', '_unread')
+        'messages seen, lost, overflowed, overdue or unread': sum(
+            counters.get(f'messages{name}', 0)
+            for name in ('', '_lost', '_overflowed', '_overdue', '_unread')
         ),
         'messages seen': counters.get('messages', 0),
         'malformed, empty, stored or refused': sum(

@@ -34,6 +34,7 @@ from motion_predictor.layouts import layout
 from motion_predictor.messages import decode_predictions, MessageError, ns_to_stamp
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.node import (
+    Arrival,
     FrameTransforms,
     make_online,
     MotionPredictorNode,
@@ -546,7 +547,8 @@ def test_a_burst_is_answered_by_its_newest_frame_and_every_frame_is_accounted_fo
         'a prediction of the newest frame',
     )
     counts = settled_counts(listener, node)
-    assert counts['messages'] + counts['messages_lost'] + counts['messages_overflowed'] >= 350
+    ways = ('', '_lost', '_overflowed', '_overdue')
+    assert sum(counts[f'messages{way}'] for way in ways) >= 350
     assert counts['messages'] == counts['frames_stored'] + counts['frames_refused']
     listener.wait(
         lambda: sum(
@@ -697,3 +699,43 @@ def test_a_subscriber_that_takes_nothing_holds_nobody_up(listener: Listener, nod
     )  # fmt: skip
     sleeper.destroy_node()
     rclpy.try_shutdown(context=idle)
+
+
+def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_everybody(
+    listener: Listener, nodes: Nodes
+) -> None:
+    # A minute of ten people waits, and reading all of it would take longer than the next minute.
+    node = nodes.make(max_persons=10)
+    assert node.trigger_configure() == SUCCESS
+    session = node._session
+    assert session is not None
+    caught: list[Any] = []
+    node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
+    now_ns, now_s = node.get_clock().now().nanoseconds, time.perf_counter()
+    people = walker_poses(10)
+    for index in range(500):
+        age_s = (499 - index) / 30.0
+        stamp_ns = now_ns - int(age_s * 1e9)
+        message = ENCODERS['pose_array'][1]([poses[index % len(poses)] for poses in people])
+        message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
+        node._inbox.append(Arrival('skeleton', message, stamp_ns, now_s - age_s))
+    node._cycle(session, node._settings)
+    counts = node._counts.snapshot()
+    assert counts['messages'] <= 50
+    assert counts['messages'] + counts['messages_overdue'] == 500
+    cloud = decode_predictions(caught[-1])
+    assert cloud.stamp_ns == now_ns
+    assert len(cloud.persons) == 10
+
+
+def test_of_a_flood_as_many_messages_as_can_be_read_are_taken_evenly(nodes: Nodes) -> None:
+    node = nodes.make()
+    assert node.trigger_configure() == SUCCESS
+    assert node._session is not None
+    for index in range(500):
+        node._inbox.append(Arrival('skeleton', index, 0, index / 1000.0))
+    taken = [arrival.message for arrival in node._timely_arrivals(node._session)]
+    assert len(taken) == 50
+    assert (taken[0], taken[-1]) == (0, 499)
+    assert max(np.diff(taken)) <= 11
+    assert node._counts.snapshot()['messages_overdue'] == 450
