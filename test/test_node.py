@@ -705,18 +705,20 @@ def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_every
     listener: Listener, nodes: Nodes
 ) -> None:
     # A minute of ten people waits, and reading all of it would take longer than the next minute.
-    node = nodes.make(max_persons=10)
+    node = nodes.make(max_persons=10, stale_timeout_s=10.0)
     assert node.trigger_configure() == SUCCESS
     session = node._session
     assert session is not None
     caught: list[Any] = []
     node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
-    now_ns, now_s = node.get_clock().now().nanoseconds, time.perf_counter()
     people = walker_poses(10)
+    encode = ENCODERS['pose_array'][1]
+    frames = [encode([poses[index] for poses in people]) for index in range(50)]
+    now_ns, now_s = node.get_clock().now().nanoseconds, time.perf_counter()
     for index in range(500):
         age_s = (499 - index) / 30.0
         stamp_ns = now_ns - int(age_s * 1e9)
-        message = ENCODERS['pose_array'][1]([poses[index % len(poses)] for poses in people])
+        message = PoseArray(poses=frames[index % 50].poses)
         message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
         node._inbox.append(Arrival('skeleton', message, stamp_ns, now_s - age_s))
     node._cycle(session, node._settings)
