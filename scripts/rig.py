@@ -51,6 +51,13 @@ class RigError(MotionPredictorError):
     """The node or its surroundings did not do what the run needs; the message says what."""
 
 
+def use_large_messages() -> None:
+    """Give this process and those it starts the shipped profile for large messages over DDS."""
+    profile = str(ROOT / 'config' / 'fastdds_large_messages.xml')
+    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+        os.environ[name] = profile
+
+
 @dataclass(frozen=True)
 class Usage:
     """What a process uses at one instant."""
