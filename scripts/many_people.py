@@ -41,6 +41,7 @@ FRAME = 'hall'
 APART_M = 2.0
 PART_S = 60.0
 WARM_UP_S = 20.0
+PREDICTED = 'predictions'
 DROPS = (
     'frames_skipped', 'frames_unpredicted', 'frames_refused', 'messages_lost',
     'messages_overflowed', 'messages_overdue', 'messages_unread', 'messages_malformed',
@@ -217,16 +218,16 @@ def page(result: dict[str, Any], source: str) -> str:
         f'{result["samples"]} futures a person. Motion: {result["motion"]}.',
         '',
         f'The tracker sent {mean("frames_in_hz"):.1f} frames a second of {result["persons"]} '
-        f'people; {mean("predicted_hz"):.2f} a second were predicted ({share:.1f}%), each time the '
-        f'newest, and {mean("predictions_out_hz"):.2f} a second heard by another process, of '
+        f'people; {mean("predicted_hz"):.2f} a second were predicted ({share:.1f}%), each time '
+        f'the newest, and {mean("predictions_out_hz"):.2f} a second heard by another process, of '
         f'{mean("people"):.1f} people on average. The other frames were passed over for '
         f'a newer one and counted (`frames_skipped`: {counted["frames_skipped"]} of '
         f'{counted["frames_stored"]}). The node used {100 * mean("cpu"):.0f}% of one processor; '
         f'mean load of the machine, which was shared with other work: {mean("load"):.1f}. '
         'Latency is from stamp to reception in another process.',
         '',
-        '| minute | in, Hz | predicted, Hz | heard, Hz | latency p50, ms | p99, ms | longest, ms | memory, MiB |'
-        ' load | skipped | lost | other drops |',
+        '| minute | in, Hz | predicted, Hz | heard, Hz | latency p50, ms | p99, ms | longest, ms '
+        '| memory, MiB | load | skipped | lost | other drops |',
         '|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
     ]
     for index, part in enumerate(parts):
