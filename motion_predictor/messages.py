@@ -21,6 +21,8 @@ from motion_predictor.skeleton import Skeleton
 
 KINECT_IDS_PER_PERSON = 100
 MAX_POINTS = 100_000
+MAX_ROWS = 2**31
+"""Points of a cloud of our own."""
 MAX_PEOPLE = 256
 MAX_NAME = 128
 JOINT_MARKERS = (Marker.SPHERE, Marker.CUBE, Marker.CYLINDER)
@@ -210,10 +212,11 @@ def require_plausible(people: Sequence[DecodedPerson]) -> None:
             )
 
 
-def read_cloud(message: PointCloud2) -> np.ndarray:
+def read_cloud(message: PointCloud2, max_points: int = MAX_POINTS) -> np.ndarray:
     """
     View the points of a cloud as a structured array, fields by name.
 
+    :param max_points: more are refused; our own clouds hold more than any tracker's.
     :returns: ``(N,)`` with one named column a field of a single element; no copy of the data
         where rows are not padded.
     :raises MessageError: if sizes contradict each other, or there are implausibly many points.
@@ -235,8 +238,8 @@ def read_cloud(message: PointCloud2) -> np.ndarray:
         offsets.append(int(entry.offset))
     if count == 0:
         return np.zeros(0, dtype=list(zip(names or ['x', 'y', 'z'], formats or ['<f4'] * 3)))
-    if count > MAX_POINTS:
-        raise MessageError(f'{count} points: a cloud of joints has {MAX_POINTS} at most')
+    if count > max_points:
+        raise MessageError(f'{count} points: a cloud of joints has {max_points} at most')
     step, row = int(message.point_step), int(message.row_step)
     if step < 1 or row < step * message.width or len(message.data) < row * message.height:
         raise MessageError(
@@ -434,7 +437,7 @@ def decode_predictions(message: PointCloud2) -> DecodedPredictions:
 
     :raises MessageError: if the cloud is not laid out as documented.
     """
-    rows = read_cloud(message)
+    rows = read_cloud(message, MAX_ROWS)
     stamp_ns, frame_id = stamp_to_ns(message.header.stamp), message.header.frame_id
     if not len(rows):
         nobody = np.zeros(0, dtype=np.uint32)

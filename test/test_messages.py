@@ -302,3 +302,12 @@ def test_a_message_of_absurdly_many_people_is_refused_at_once() -> None:
         require_plausible([replace(pose, person='9' * 4000)])
     with pytest.raises(MessageError, match='170000 poses'):
         decode_pose_array(PoseArray(poses=[Pose()] * 170_000), InputFormat(joints=17))
+
+
+def test_a_cloud_of_a_hundred_people_is_read_back() -> None:
+    futures = np.zeros((100, 50, 20, 17, 3), dtype=np.float32)
+    futures[99, 49, 19, 16] = 7.0
+    weights = np.full((100, 50), 0.02, dtype=np.float32)
+    message = CloudEncoder().encode(7, 'map', range(100), futures, weights, np.arange(20))
+    decoded = decode_predictions(message)
+    np.testing.assert_array_equal(decoded.futures, futures)
