@@ -21,6 +21,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
 from motion_predictor.messages import (
+    MAX_ROWS,
     MessageError,
     ns_to_stamp,
     read_cloud,
@@ -377,7 +378,7 @@ def decode_moments(message: PointCloud2) -> DecodedMoments:
 
     :raises MessageError: if the cloud is not laid out as documented.
     """
-    rows = read_cloud(message)
+    rows = read_cloud(message, MAX_ROWS)
     if len(rows) and rows.dtype.names != MOMENTS_DTYPE.names:
         raise MessageError(f'fields: expected {MOMENTS_DTYPE.names}, got {rows.dtype.names}')
     if not len(rows):
