@@ -3,15 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from random_models import random_model, save_random
+from random_models import observed_people, random_model, save_random
 import torch
 
 from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.denoiser import build_denoiser
 from motion_predictor.errors import ConfigError
 from motion_predictor.model import MotionModel
-from motion_predictor.weights import load_weights
+from motion_predictor.predictor import Predictor
+from motion_predictor.weights import file_digest, load_weights
+from training import growth
 from training.distill import begin_from
 from training.growth import grown
 
@@ -73,3 +76,23 @@ def test_a_student_goes_on_from_weights_of_the_same_data_alone(tmp_path: Path) -
     student.state_scale.mul_(1.1)
     with pytest.raises(ConfigError, match='state_scale'):
         begin_from(student, earlier, 'small')
+
+
+def test_the_verb_writes_a_larger_model_with_the_same_futures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, large = save_random(tmp_path / 'small.safetensors'), tmp_path / 'large.safetensors'
+    words = ['--weights', str(small), '--width', '32', '--depth', '3', '--out', str(large)]
+    growth.main([*words, '--dry-run'])
+    assert not large.exists()
+    growth.main(words)
+    assert '2 x 16 to 3 x 32' in capsys.readouterr().out
+    people = observed_people(2)
+    futures = [
+        Predictor.load(path, device='cpu', engine='fp32').predict(people, samples=3).futures
+        for path in (small, large)
+    ]
+    np.testing.assert_allclose(futures[1], futures[0], atol=1e-3)
+    assert load_weights(large).card['grown_from'] == file_digest(small)
+    with pytest.raises(SystemExit, match='multiple of 16'):
+        growth.main([*words[:2], '--width', '20', *words[4:]])

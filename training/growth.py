@@ -1,14 +1,33 @@
-"""Grow a trained mixer into a wider and deeper one that gives the same output (Net2Net)."""
+"""
+Grow a trained mixer into a larger one that gives the same output: python -m training.growth.
+
+Wider and deeper, as Net2Net does: a place to go on training from at that size.
+"""
 
 from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+import sys
 
 import torch
 from torch import nn, Tensor
 
 from motion_predictor.config import ModelConfig
 from motion_predictor.denoiser import build_denoiser
-from motion_predictor.errors import ConfigError
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.model import MotionModel
+from motion_predictor.weights import file_digest, load_weights, save_weights
 
+EXAMPLE = """
+example, the size published for Human3.6M, from a small trained mixer:
+  python -m training.growth --weights mixer.safetensors --width 768 --depth 12 \\
+      --out runs/grown/swiftdiff.safetensors
+then, as it is shipped:
+  python -m training.export --run runs/grown --only swiftdiff --dtype int8 --out resource/weights
+"""
 NOISE = 0.02
 """Copies of a channel differ by this share of their weights' deviation, or they never part."""
 
@@ -93,3 +112,52 @@ def _share(matrix: Tensor, times: int) -> Tensor:
     noise = NOISE * parts.std() * torch.randn_like(parts)
     noise = noise - noise.mean(dim=1, keepdim=True)  # copies of one input: their sum stays
     return (parts + noise).flatten(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the verb."""
+    parser = argparse.ArgumentParser(
+        prog='python -m training.growth',
+        description=__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--weights', type=Path, required=True, help='a mixer')
+    parser.add_argument('--width', type=int, required=True, help='a multiple of its own')
+    parser.add_argument('--depth', type=int, required=True, help='its own or more')
+    parser.add_argument('--out', type=Path, required=True, help='weights file to write')
+    parser.add_argument('--dry-run', action='store_true', help='say what would be done')
+    options = parser.parse_args(arguments)
+    try:
+        loaded = load_weights(options.weights)
+        old = loaded.model.config
+        size = replace(old.denoiser, width=options.width, depth=options.depth)
+        new = replace(old, denoiser=size)
+        network = grown(loaded.model.denoiser, old, new)
+        what = f'{old.denoiser.depth} x {old.denoiser.width} to {size.depth} x {size.width}'
+        if options.dry_run:
+            print(f'would grow {options.weights} from {what}')
+            return
+        model = MotionModel(new, loaded.model.skeleton)
+        statistics = {
+            name: value
+            for name, value in loaded.model.state_dict().items()
+            if not name.startswith('denoiser.')
+        }
+        state = {f'denoiser.{name}': value for name, value in network.state_dict().items()}
+        model.load_state_dict({**statistics, **state})
+        card = {
+            **loaded.card,
+            'what': f'SwiftDiff grown from {what} (Net2Net), not trained at that size: it gives '
+            'the futures of the smaller one, and is a place to begin training from',
+            'grown_from': file_digest(options.weights),
+        }
+        card.pop('scores', None)
+        save_weights(options.out, model, card)
+    except MotionPredictorError as error:
+        sys.exit(f'training.growth: {error}')
+    print(f'wrote {options.out}: {what}')
+
+
+if __name__ == '__main__':
+    main()
