@@ -12,7 +12,7 @@ import torch
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
-from training import evaluate, metrics, plots, provenance, results, scoring
+from training import evaluate, export, metrics, plots, provenance, results, scoring
 from training.baselines import constant_root_velocity, constant_velocity, zero_velocity
 from training.diffusion import sampler_for
 from training.predictions import PredictionStore
@@ -400,3 +400,22 @@ def test_a_set_of_files_without_a_common_split_is_not_put_together(tmp_path: Pat
     assert [group.label for group in scoring.make_groups(files)] == ['one/val', 'one/test']
     with pytest.raises(ConfigError, match='limit'):
         scoring.load_data([], WINDOW, 0)
+
+
+def test_cards_get_the_scores_of_their_own_file_alone(
+    tmp_path: Path, weights: list[Path], recordings: list[Path]
+) -> None:
+    result = run(tmp_path, weights[2:], recordings)
+    save_random(tmp_path / 'other.safetensors', 'swiftdiff', 50)
+    before = weights[2].read_bytes()
+    words = ['--out', str(tmp_path), '--cards', str(tmp_path / 'out.json')]
+    export.main(words)
+    assert not (tmp_path / 'other.md').exists()
+    assert weights[2].read_bytes() == before
+    card = weights[2].with_suffix('.md').read_text()
+    row = row_of(result, 'swiftdiff', 'both')
+    assert f'"ADE": {row["pose"]["ade"]:.3f}'.rstrip('0') in card
+    assert 'zero velocity' in card
+    (tmp_path / 'out.json').write_text('[]')
+    with pytest.raises(SystemExit, match='no evaluation'):
+        export.main(words)

@@ -12,11 +12,17 @@ import sys
 import numpy as np
 import torch
 
-from motion_predictor.errors import MotionPredictorError
+from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
 from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
-from motion_predictor.weights import GoldenPair, load_weights, quantize_rows, save_weights
+from motion_predictor.weights import (
+    file_digest,
+    GoldenPair,
+    load_weights,
+    quantize_rows,
+    save_weights,
+)
 from training.config import preset, PRESETS
 from training.data import synthetic_walk
 
@@ -27,6 +33,7 @@ example, an untrained network for trying things out:
   python -m training.export --random /tmp/random.safetensors
 """
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'int8': torch.int8}
+CARD_METRICS = ('APD', 'ADE', 'FDE', 'MMADE', 'MMFDE')
 ROLES = ('teacher', 'one_step', 'swiftdiff')
 GOLDEN_SAMPLES = 4
 
@@ -170,6 +177,60 @@ def _limits(model: MotionModel, card: dict[str, object]) -> str:
     )
 
 
+def scores_by_digest(evaluation: Path) -> dict[str, dict[str, object]]:
+    """
+    Gather what an evaluation says of every weights file, for its card.
+
+    :param evaluation: JSON of ``training.evaluate``.
+    :returns: by SHA-256 of the file: metric names and values by set and split, the constant
+        pose's beside them.
+    :raises ConfigError: if the file holds no evaluation.
+    """
+    try:
+        result = json.loads(evaluation.read_text(encoding='utf-8'))
+        digests = {m['model']: m['sha256'] for m in result['models'] if m.get('sha256')}
+        settings = result['settings']
+        how = f'{settings["samples"]} samples, seed {settings["seed"]}, metres'
+        found: dict[str, dict[str, object]] = {
+            digest: {'python -m training.evaluate': how} for digest in digests.values()
+        }
+        still = {}
+        for row in result['rows']:
+            where = f'{row["set"]} {row["split"]}'
+            pose = {name: round(row['pose'][name.lower()], 3) for name in CARD_METRICS}
+            world = {f'world {n}': round(row['world'][n.lower()], 3) for n in ('ADE', 'FDE')}
+            if row['model'] == 'zero_velocity':
+                still[where] = {n: pose[n] for n in ('ADE', 'FDE')} | world
+            elif row['model'] in digests:
+                scores = found[digests[row['model']]]
+                scores[where] = {**pose, **world}
+                scores[f'{where}, zero velocity'] = still[where]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f'--cards {evaluation}: no evaluation of this release: {error}'
+        ) from None
+    return found
+
+
+def write_cards(folder: Path, evaluation: Path) -> list[Path]:
+    """
+    Write the cards of a folder's weights with their scores; the weights stay as they are.
+
+    :returns: the cards of those files that the evaluation knows.
+    """
+    scores = scores_by_digest(evaluation)
+    written = []
+    for path in sorted(folder.glob('*.safetensors')):
+        known = scores.get(file_digest(path))
+        if known is None:
+            continue
+        loaded = load_weights(path)
+        card = {**loaded.card, 'scores': known}
+        path.with_suffix('.md').write_text(card_text(path, loaded.model, card))
+        written.append(path.with_suffix('.md'))
+    return written
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb."""
     parser = argparse.ArgumentParser(
@@ -188,6 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         'float32 for swiftdiff, else float16',
     )
     parser.add_argument('--scores', type=Path, help='JSON to put into the cards, by role')
+    parser.add_argument(
+        '--cards', type=Path, metavar='JSON', help='write the scores of this evaluation into the '
+        'cards of the files in --out, and nothing else'
+    )  # fmt: skip
     parser.add_argument('--random', type=Path, help='write an untrained SwiftDiff instead')
     parser.add_argument('--preset', choices=PRESETS, default='small', help='its size')
     parser.add_argument(
@@ -195,6 +260,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--dry-run', action='store_true', help='say what would be written')
     options = parser.parse_args(arguments)
+    if options.cards is not None and options.out is not None and options.run is None:
+        try:
+            written = [] if options.dry_run else write_cards(options.out, options.cards)
+        except MotionPredictorError as error:
+            sys.exit(f'training.export: {error}')
+        print('\n'.join(f'wrote {path}' for path in written) or 'no card written')
+        return
     if (options.random is None) == (options.run is None or options.out is None):
         parser.error('give either --run and --out, or --random')
     try:
