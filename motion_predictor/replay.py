@@ -189,7 +189,9 @@ class ReplayNode(Node):
             + (f'looping with {seam} made-up frames at the seam' if values['loop'] else 'once')
         )
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._play, name='replay', daemon=True)
+        self._thread = threading.Thread(
+            target=self._play_until_shutdown, name='replay', daemon=True
+        )
         self._thread.start()
 
     def _declare(self, name: str) -> Any:
@@ -211,6 +213,13 @@ class ReplayNode(Node):
         self._stop.set()
         self._thread.join()
         super().destroy_node()
+
+    def _play_until_shutdown(self) -> None:
+        try:
+            self._play()
+        except Exception:
+            if self.context.ok():  # else it went away in the midst of publishing: Ctrl-C
+                raise
 
     def _play(self) -> None:
         wanted = self._values['wait_for_subscribers']

@@ -231,8 +231,8 @@ def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
     """
     Put beside each row how many times faster it is than the alternatives.
 
-    The alternatives are the first many-step teacher and the first one-step teacher (its fastest
-    engine), with the same threads, people and samples, timed in the same run.
+    The alternatives are the first many-step teacher, the first one-step teacher and the first
+    SwiftDiff (its fastest engine), with the same threads, people and samples, timed in one run.
     """
     for row in rows:
         row['times_faster_than'] = {}
