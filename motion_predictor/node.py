@@ -820,7 +820,7 @@ class MotionPredictorNode(LifecycleNode):
                 return False
             rotation, translation = found
             xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
-        several = len(settings.texts('input.topics')) > 1
+        several = len(settings.texts('input.topics')) > 1 and not session.input.in_target_frame
         name = f'{arrival.topic}/{person.person}' if several else person.person
         seen = Observation(stamp_ns, frame_id, name, xyz, person.confidence, valid, arrival.topic)
         outcome = session.online.observe(seen, arrival.received_ns).outcome
