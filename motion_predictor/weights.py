@@ -33,6 +33,7 @@ MAX_HEADER_BYTES = 4 * 1024 * 1024
 SUFFIX = '.safetensors'
 FACTOR = 'calibration.factor'
 MAX_LEVELS = 16
+MAX_QUOTED = 400
 _FLOATS = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
 _STORED = {**_FLOATS, 'I8': torch.int8}
 
@@ -215,15 +216,23 @@ def _check_size(path: Path) -> None:
         )
 
 
+def _brief(said: object) -> str:
+    """Shorten what quotes a file: its values may be as long as they like, a message may not."""
+    text = str(said)
+    return text if len(text) <= MAX_QUOTED else f'{text[:MAX_QUOTED]}... ({len(text)} characters)'
+
+
 def _read_metadata(
     path: Path, metadata: Mapping[str, str]
 ) -> tuple[ModelConfig, Skeleton, dict[str, Any]]:
     if metadata.get('format') != FORMAT:
         found = metadata.get('format')
-        raise WeightsError(f'{path}: format {found!r}; needs a file written by {FORMAT}')
+        raise WeightsError(
+            f'{path}: format {_brief(repr(found))}; needs a file written by {FORMAT}'
+        )
     if metadata.get('version') not in VERSIONS:
         raise WeightsError(
-            f'{path}: format version {metadata.get("version")!r}; this release reads '
+            f'{path}: format version {_brief(repr(metadata.get("version")))}; this release reads '
             f'{" and ".join(VERSIONS)}: export the weights again, or update motion_predictor'
         )
     try:
@@ -233,7 +242,7 @@ def _read_metadata(
     except KeyError as error:
         raise WeightsError(f'{path}: metadata entry {error} is missing; export it again') from None
     except (ConfigError, MotionPredictorError, TypeError, ValueError, RecursionError) as error:
-        raise WeightsError(f'{path}: bad metadata ({error}); export it again') from None
+        raise WeightsError(f'{path}: bad metadata ({_brief(error)}); export it again') from None
     if not isinstance(card, dict):
         raise WeightsError(f'{path}: the model card is no JSON object; export it again')
     if skeleton.num_joints > 128:
@@ -315,7 +324,9 @@ def _read_calibration(
             fitted_on={str(k): str(v) for k, v in facts['fitted_on'].items()},
         )
     except (MotionPredictorError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f'{path}: bad calibration ({error!r}); calibrate it again') from None
+        raise WeightsError(
+            f'{path}: bad calibration ({_brief(repr(error))}); calibrate it again'
+        ) from None
     except RecursionError:
         raise WeightsError(f'{path}: bad calibration; calibrate it again') from None
 
@@ -323,7 +334,9 @@ def _read_calibration(
 def _golden_seed(path: Path, metadata: Mapping[str, str]) -> int:
     text = metadata.get('golden_seed', '0')
     if not (text.isascii() and text.isdigit()):
-        raise WeightsError(f'{path}: golden_seed {text!r}: expected a whole number, not negative')
+        raise WeightsError(
+            f'{path}: golden_seed {_brief(repr(text))}: expected a whole number, not negative'
+        )
     return int(text)
 
 

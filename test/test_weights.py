@@ -1,5 +1,6 @@
 """Weights files: the round trip, the golden pair, and what is refused."""
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -331,7 +332,7 @@ def test_metadata_of_any_value_are_refused_or_harmless(
     content = json.loads(metadata[entry])
     for _ in range(data.draw(st.integers(1, 2))):
         place = data.draw(st.sampled_from(leaves(content)[1:] or [('x',)]))
-        value = data.draw(st.sampled_from(NASTY))
+        value = copy.deepcopy(data.draw(st.sampled_from(NASTY)))  # the next may change it
         holder = content
         for key in place[:-1]:
             holder = holder[key]
