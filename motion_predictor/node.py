@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 import signal
+from statistics import median
 import sys
 import threading
 from time import perf_counter
@@ -72,6 +73,7 @@ from motion_predictor.parameters import (
     unknown_parameter_message,
 )
 from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.skeleton import Skeleton
 from motion_predictor.weights import default_weights
 
 NODE_NAME = 'motion_predictor'
@@ -81,6 +83,8 @@ BACKLOG_S = 1.0
 """What waited for longer than this, while newer messages came, is dropped unread."""
 MAX_TAKEN = 50
 """Messages of a topic that are read before a prediction; of more, as many, evenly spaced."""
+CATCHES_UP = 0.8
+"""A worker that predicting every frame of the input keeps busier than this cannot catch up."""
 IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
 SIGNAL_PERIOD_S = 0.1
@@ -295,6 +299,8 @@ class Session:
     last_frame_id: str = ''
     shows_people: bool = False  # the last cloud held somebody
     due_s: float = 0.0  # when rate_limit_hz allows the next prediction
+    cycles_s: deque[float] = field(default_factory=lambda: deque(maxlen=9))
+    """What the latest predictions took, with all that belongs to them."""
     markers_due_s: float = 0.0
     lost_device: str = ''  # what became of the device that the model was loaded to
 
@@ -489,11 +495,12 @@ class MotionPredictorNode(LifecycleNode):
     def _configure(self) -> None:
         settings = self._settings
         threads = use_threads(settings.integer('model.threads'))
-        predictor = Predictor.load(
-            weights_path(settings.text('model.path')),
-            device=settings.text('model.device'),
-            engine=settings.text('model.engine'),
-        )
+        started = perf_counter()
+        predictor, lost_device = load_predictor(settings)
+        loaded_s = perf_counter() - started
+        if lost_device:
+            self._counts.add('device_losses')
+            self.get_logger().error(lost_device)
         source = make_input(settings, predictor.skeleton)
         target_frame = '' if source.in_target_frame else settings.text('target_frame')
         if settings.number('horizon_s') > predictor.window.horizon_s + 1e-9:
@@ -513,21 +520,20 @@ class MotionPredictorNode(LifecycleNode):
             cloud=messages.CloudEncoder(),
             numbers=PersonNumbers(),
             summaries=SummaryPublishers(self._outputs),
+            lost_device=lost_device,
         )
         if source.layout.units == 'mm' and session.scale == 1.0:
             self.get_logger().warning(
                 f'input.skeleton={source.layout.name} is usually sent in millimetres; '
                 'set input.units_scale to 0.001 unless yours is in metres'
             )
-        started = perf_counter()
-        predictor.warm_up(1, settings.integer('samples'))
         self._session = session
         self.get_logger().info(
             f'{predictor.name} on {predictor.device} ({predictor.engine}, '
             f'{threads} threads), {predictor.window.observed_frames} observed + '
             f'{predictor.window.future_frames} future frames at '
-            f'{predictor.window.rate_hz:g} Hz, warmed up in '
-            f'{perf_counter() - started:.2f} s; {source.layout.name} from {source.topics}'
+            f'{predictor.window.rate_hz:g} Hz, loaded and warmed up in '
+            f'{loaded_s:.2f} s; {source.layout.name} from {source.topics}'
         )
 
     def _make_outputs(self, settings: Settings) -> None:
@@ -671,7 +677,11 @@ class MotionPredictorNode(LifecycleNode):
             session.online.reset()
         # People are absent as of now: what arrives while messages are read is not read yet.
         begun_s, begun_ns = perf_counter(), self.get_clock().now().nanoseconds
-        oldest_s = self._take_in(session, settings)
+        waiting = len(self._inbox)
+        count = 1 if self._can_catch_up(session, settings, waiting) else waiting
+        if count < waiting:
+            self._wake.set()
+        oldest_s = self._take_in(session, settings, count, waiting)
         limit_hz = settings.number('rate_limit_hz')
         if session.fresh and limit_hz > 0.0:
             period_s, now_s = 1.0 / limit_hz, perf_counter()
@@ -682,7 +692,7 @@ class MotionPredictorNode(LifecycleNode):
         session.online.samples = settings.integer('samples')
         session.online.seed = settings.integer('seed')
         session.online.max_persons = settings.integer('max_persons')
-        snapshot = session.online.snapshot(begun_ns)
+        snapshot = session.online.snapshot(begun_ns, expire=count == waiting)
         if snapshot is None:
             return
         stages = {'queue': begun_s - oldest_s, 'history': perf_counter() - begun_s}
@@ -696,20 +706,33 @@ class MotionPredictorNode(LifecycleNode):
         if using == session.used:
             return  # nothing new of anybody who is predicted
         session.used = using
-        waiting, session.waiting_frames = session.waiting_frames, 0
+        frames, session.waiting_frames = session.waiting_frames, 0
         try:
             self._predict(session, settings, snapshot, stages)
         except Exception:
-            self._counts.add('frames_unpredicted', waiting)
+            self._counts.add('frames_unpredicted', frames)
             raise
-        self._counts.add('frames_answered', min(waiting, 1))
-        self._counts.add('frames_skipped', max(waiting - 1, 0))
+        self._counts.add('frames_answered', min(frames, 1))
+        self._counts.add('frames_skipped', max(frames - 1, 0))
+        session.cycles_s.append(perf_counter() - begun_s)
 
-    def _take_in(self, session: Session, settings: Settings) -> float:
-        """Hand everything that has arrived to the histories; tell when the first of it came."""
+    def _can_catch_up(self, session: Session, settings: Settings, waiting: int) -> bool:
+        # Whether messages that wait are few enough, and the worker fast enough, to predict from
+        # each in turn, with the newest not much later for it.
+        if waiting < 2 or not session.cycles_s:
+            return False
+        cycle_s = median(session.cycles_s)  # one that was held up says nothing of the next
+        if waiting * cycle_s > settings.number('catch_up_s'):
+            return False
+        in_pieces = any(wanted.reliable for wanted in session.input.subscriptions)
+        busy = self._input_rate.rate_hz(perf_counter()) * cycle_s
+        return busy <= CATCHES_UP and not in_pieces and not settings.number('rate_limit_hz')
+
+    def _take_in(self, session: Session, settings: Settings, count: int, waiting: int) -> float:
+        """Hand the first of those that wait to the histories; tell when the first of them came."""
         oldest_s = perf_counter()
-        arrivals = self._timely_arrivals(session)
-        count = len(arrivals)
+        arrivals = self._timely_arrivals(session, count)
+        newest = len(arrivals) - 1 if count == waiting else None
         for index, arrival in enumerate(arrivals):
             oldest_s = min(oldest_s, arrival.received_s)
             self._counts.add('messages')
@@ -735,7 +758,8 @@ class MotionPredictorNode(LifecycleNode):
             self._last_received_s = arrival.received_s
             self._input_rate.note(arrival.received_s)
             # A block of nothing but NaN or zeros is a place kept for somebody who is not there.
-            there = [person for person in people if _joints_there(person.xyz).any()]
+            skeleton = session.predictor.skeleton
+            there = [person for person in people if joints_there(person.xyz, skeleton).any()]
             if not there:
                 self._counts.add('messages_empty')
                 stamp_ns, frame_id = messages.message_header(arrival.message)
@@ -748,7 +772,7 @@ class MotionPredictorNode(LifecycleNode):
                 session.fresh = True
                 continue
             # Only the newest message may wait for its transform: a queue must not pile up.
-            timeout_s = settings.number('tf_timeout_s') if index == count - 1 else 0.0
+            timeout_s = settings.number('tf_timeout_s') if index == newest else 0.0
             self._counts.add('messages_without_stamp', int(there[0].stamp_ns <= 0))
             self._counts.add('messages_without_frame', int(not there[0].frame_id))
             found: dict[tuple[str, int], Any] = {}
@@ -761,11 +785,11 @@ class MotionPredictorNode(LifecycleNode):
             session.fresh |= any(stored)
         return oldest_s
 
-    def _timely_arrivals(self, session: Session) -> list[Arrival]:
-        # All that waits, in order; when the worker has fallen behind, what it can still catch up
+    def _timely_arrivals(self, session: Session, count: int) -> list[Arrival]:
+        # What waits, in order; when the worker has fallen behind, what it can still catch up
         # with: reading everything would take so long that nobody was ever predicted.
         arrivals: list[Arrival] = []
-        for _ in range(len(self._inbox)):
+        for _ in range(count):
             with contextlib.suppress(IndexError):  # a callback made room in between
                 arrivals.append(self._inbox.popleft())
         kept = set(range(len(arrivals)))
@@ -794,9 +818,7 @@ class MotionPredictorNode(LifecycleNode):
         transforms: dict[tuple[str, int], Any],  # of this message: looked up, and waited for, once
     ) -> bool:
         finite = np.isfinite(person.xyz).all(axis=-1)
-        valid = finite  # the base of an arm may lie at its own frame's origin
-        if session.predictor.skeleton.zero_is_missing:
-            valid = _joints_there(person.xyz)
+        valid = joints_there(person.xyz, session.predictor.skeleton)
         if not valid.all():
             self._counts.add('joints_not_finite', int((~finite).sum()))
             self._counts.add('joints_at_origin', int((finite & ~valid).sum()))
@@ -1073,8 +1095,47 @@ class MotionPredictorNode(LifecycleNode):
         return complaints
 
 
-def _joints_there(xyz: np.ndarray) -> np.ndarray:
-    return np.isfinite(xyz).all(axis=-1) & xyz.any(axis=-1)
+def joints_there(xyz: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """
+    Tell which joints a message really shows: finite, and not at the origin where that is a void.
+
+    :param xyz: as they came, (J, 3), of whatever layout.
+    :param skeleton: the model's; the base of an arm may lie at its own frame's origin.
+    :returns: bool (J,).
+    """
+    finite = np.isfinite(xyz).all(axis=-1)
+    return finite & xyz.any(axis=-1) if skeleton.zero_is_missing else finite
+
+
+def load_predictor(settings: Settings) -> tuple[Predictor, str]:
+    """
+    Load and warm up the model that the parameters name.
+
+    :returns: the predictor, and what became of the device where ``auto`` had to do without it.
+    :raises MotionPredictorError: if the file or the device cannot be used.
+    """
+    path, device = weights_path(settings.text('model.path')), settings.text('model.device')
+
+    def load(device: str, engine: str) -> Predictor:
+        predictor = Predictor.load(path, device=device, engine=engine)
+        predictor.warm_up(1, settings.integer('samples'))
+        return predictor
+
+    try:
+        return load(device, settings.text('model.engine')), ''
+    except (RuntimeError, AssertionError) as error:  # what torch raises of a device that fails
+        reason = str(error).strip().partition('\n')[0]
+        if device == 'cuda':
+            raise ConfigError(
+                f"model.device='cuda': failed ({reason}); 'auto' goes on on the CPU then"
+            ) from error
+        if device == 'cpu':
+            raise
+        predictor = load('cpu', 'auto')
+        return (
+            predictor,
+            f'the device of model.device=auto failed ({reason}): predicting on the CPU',
+        )
 
 
 def weights_path(name_or_path: str) -> Path:

@@ -427,15 +427,17 @@ class OnlinePredictor:
         snapshot = self.snapshot(now_ns)
         return None if snapshot is None else self.run(snapshot)
 
-    def snapshot(self, now_ns: int | None = None) -> Snapshot | None:
+    def snapshot(self, now_ns: int | None = None, *, expire: bool = True) -> Snapshot | None:
         """
         Take the windows of everyone who is there, and drop those who are stale.
 
         :param now_ns: as for :meth:`observe`.
+        :param expire: False where observations wait that may show who seems stale: drop nobody.
         :returns: None when nothing has changed since the last call.
         """
         with self._lock:
-            self._drop_stale(now_ns)
+            if expire:
+                self._drop_stale(now_ns)
             if not self._news and not self._departed:
                 return None
             self._counters.snapshots += 1
@@ -760,7 +762,9 @@ def _is_elsewhere(history: PoseHistory, stamp_ns: int, xyz: np.ndarray, valid: n
     if newest is None or stamp_ns <= newest:
         return False
     known, seen = history.newest_pose
-    common = valid & seen & np.isfinite(xyz).all(axis=1) & xyz.any(axis=1)
+    common = valid & seen & np.isfinite(xyz).all(axis=1)
+    if history.skeleton.zero_is_missing:
+        common &= xyz.any(axis=1)
     if common.sum() < _MIN_COMMON_JOINTS:
         return False
     apart = np.linalg.norm(xyz[common] - known[common], axis=1)

@@ -199,6 +199,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         description='Predictions a second at most; 0 predicts on every new observation.',
     ),
     Parameter(
+        name='catch_up_s',
+        default=0.1,
+        unit='s',
+        minimum=0.0,
+        maximum=1.0,
+        applies=ALWAYS,
+        description='Frames that came while the node was busy are predicted one by one, in order, '
+        'if all of them take no longer than this; else the newest alone, as always with 0.',
+    ),
+    Parameter(
         name='deadline_s',
         default=0.033,
         unit='s',

@@ -47,6 +47,15 @@ SERIES = ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'load', 'p50_ms', 'p99_ms
 
 
 @dataclass
+class Run:
+    """Good frames in a row: between which faults, and how many."""
+
+    after: str
+    before: str = ''
+    length: int = 0
+
+
+@dataclass
 class Frames:
     """What was sent and what was heard, by stamp; shared with the listening thread."""
 
@@ -67,6 +76,26 @@ class Frames:
     """How long it took, for each good frame, until a prediction as new or newer came."""
     latencies: list[tuple[float, float]] = field(default_factory=list)
     """(seconds since the beginning, latency in seconds) of good frames."""
+    places: dict[int, tuple[Run, int]] = field(default_factory=dict)
+    """Stamps of good frames, until forgotten: where in which run they were sent."""
+    unanswered: list[dict[str, Any]] = field(default_factory=list)
+    """Good frames without a prediction of their own stamp, by the faults around them."""
+
+    def forget(self, before_ns: int) -> None:
+        """Forget frames stamped before; note those among them that were good and unanswered."""
+        for stamp in [stamp for stamp in self.sent if stamp < before_ns]:
+            good = self.sent.pop(stamp)
+            answered = self.answered.pop(stamp, None) is not None
+            run, index = self.places.pop(stamp, (Run(''), 0))
+            if good and not answered:
+                self.unanswered.append(
+                    {
+                        'after': run.after,
+                        'before': run.before,
+                        'frame': index,
+                        'of': run.length,
+                    }
+                )
 
 
 @dataclass
@@ -110,6 +139,7 @@ class Soak:
         self._due_s = 0.0
         self._begun_s = 0.0
         self._good = False
+        self._run = Run('the start')
         self._bin_s = 0.0
         self._last_cpu_s = 0.0
 
@@ -138,6 +168,8 @@ class Soak:
                 frames.sent[stamp] = self._good
                 if self._good:
                     frames.waiting.append(stamp)
+                    self._run.length += 1
+                    frames.places[stamp] = (self._run, self._run.length)
             else:
                 frames.sent[stamp] = False
         self.driver.send(publisher or self.main, message, stamp, frame_id)
@@ -193,6 +225,7 @@ class Soak:
         self.main, self.second = (self.driver.publisher(f'/{topic}') for topic in TOPICS)
         self._begun_s = self._bin_s = time.monotonic()
         self._last_cpu_s = self.node.usage().cpu_s
+        self.stream(SETTLE_S)
         self._stream_good(WARM_UP_S)
         pending: list[Fault] = []
         before = self.driver.fresh_counters()
@@ -202,6 +235,8 @@ class Soak:
             fault = pending.pop()
             tally = self.tallies.setdefault(fault.name, Tally())
             tally.injected += 1
+            self._run.before = fault.name
+            self._run = Run(fault.name)
             try:
                 fault.inject(self)
             except (MotionPredictorError, RuntimeError) as error:
@@ -215,8 +250,13 @@ class Soak:
             grown = {name: after.get(name, 0) - before.get(name, 0) for name in after}
             before = after
             self._judge(fault, tally, grown)
+        self._run.before = 'the end'
         self._stream_good(2.0)
-        return self.driver.fresh_counters() if self.node.running else self.driver.counters()
+        counters = self.driver.fresh_counters if self.node.running else self.driver.counters
+        found = counters()
+        with self.frames.lock:
+            self.frames.forget(self.driver.now_ns())
+        return found
 
     def _judge(self, fault: Fault, tally: Tally, grown: dict[str, int]) -> None:
         for name in fault.named:
@@ -260,9 +300,7 @@ class Soak:
             frames = self.frames
             late = [s for t, s in frames.latencies[-2000:] if t >= self._bin_s - self._begun_s]
             forgotten = self.driver.now_ns() - int(FORGET_S * 1e9)
-            for stamp in [stamp for stamp in frames.sent if stamp < forgotten]:
-                del frames.sent[stamp]
-                frames.answered.pop(stamp, None)
+            frames.forget(forgotten)
             self.unstamped[:] = [each for each in self.unstamped if each[1] > forgotten]
         p50, p99 = np.percentile(late, (50, 99)) * 1e3 if late else (np.nan, np.nan)
         row = {
@@ -347,6 +385,7 @@ def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> 
         'accounts': accounts,
         'good_frames': frames.good,
         'good_answered': frames.good_answered,
+        'good_unanswered': frames.unanswered,
         'good_covered_ms': percentiles_ms(frames.covered_s),
         'latency_ms': percentiles_ms([latency_s for _, latency_s in frames.latencies]),
         'growth': growth,

@@ -258,7 +258,7 @@ def _noise(stage: Stage) -> None:
     rng = stage.rng
     for _ in range(30):
         stage.stream(1.0 / 30.0)
-        pose = stage.pose().copy()
+        pose = stage.pose().astype(float)
         for _ in range(int(rng.integers(1, 20))):
             extreme = (np.nan, np.inf, -np.inf, 0.0, 1e308, -1e30, 1e-300, 5.0)
             pose[rng.integers(17), rng.integers(3)] = rng.choice(extreme)

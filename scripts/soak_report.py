@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import json
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def _page(result: dict[str, Any], path: Path) -> str:
         f'{result["faults"]} faults of {len(result["kinds"])} kinds in '
         f'{result["minutes"]:.1f} minutes. Of {good} good frames (sent at least 1.5 s after '
         f'the last fault) {answered} ({100.0 * answered / max(good, 1):.2f}%) got a prediction '
-        f'with their own stamp; the others were passed over for a newer one, and a prediction as '
+        f'with their own stamp; the others were passed over for a newer one'
+        f'{_places(result["good_unanswered"])}, and a prediction as '
         f'new or newer came within {covered.get("p50")} ms (median; p99 {covered.get("p99")} ms, '
         f'longest, into a fault that followed, {covered.get("max")} ms). Latency from stamp '
         f'to reception in another process: median {late.get("p50")} ms, p99 {late.get("p99")} ms, '
@@ -108,6 +110,16 @@ def _page(result: dict[str, Any], path: Path) -> str:
     if result['problems']:
         lines += ['', 'What did not hold:', '', *(f'- {text}' for text in result['problems'])]
     return '\n'.join(lines) + '\n'
+
+
+def _places(unanswered: list[dict[str, Any]]) -> str:
+    if not unanswered:
+        return ''
+    runs = Counter((each['after'], each['before']) for each in unanswered)
+    named = [
+        f'{count} between "{after}" and "{before}"' for (after, before), count in runs.items()
+    ]
+    return f' ({", ".join(named)})'
 
 
 def _mean(result: dict[str, Any], name: str) -> float:

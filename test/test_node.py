@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+import re
 import sys
 import threading
 import time
@@ -27,6 +29,7 @@ from rclpy.parameter import Parameter as RosParameter
 from ros_harness import DOMAIN, Listener, Source, wait_until, walker_poses, write_random_weights
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
+import torch
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.errors import ConfigError
@@ -36,6 +39,8 @@ from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceG
 from motion_predictor.node import (
     Arrival,
     FrameTransforms,
+    joints_there,
+    load_predictor,
     make_online,
     MotionPredictorNode,
     output_frames,
@@ -45,6 +50,7 @@ from motion_predictor.node import (
 from motion_predictor.parameters import PARAMETERS, Settings
 from motion_predictor.predictor import Predictor
 from motion_predictor.replay import ENCODERS
+from motion_predictor.skeleton import H36M17
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -614,6 +620,57 @@ def test_a_lost_device_makes_the_node_go_on_on_the_cpu_and_say_so(
     assert not node._session.lost_device
 
 
+def test_a_gpu_that_fails_at_configure_is_done_without_and_said(
+    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SIMULATED: torch is told that there is a GPU; what it then raises is its own.
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: False)
+    node = nodes.start()
+    assert node._session is not None
+    assert node._session.predictor.device == 'cpu'
+    diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
+    listener.wait(lambda: diagnostics, 'diagnostics')
+    status = diagnostics[-1].status[0]
+    assert status.level == DiagnosticStatus.WARN
+    assert re.match(r'the device of model\.device=auto failed \(.+\): predicting on the CPU',
+                    status.message)  # fmt: skip
+    assert node._counts.snapshot()['device_losses'] == 1
+    assert np.isfinite(predictions_of(listener, 'pose_array', walker_poses()).futures).all()
+    with pytest.raises(ConfigError, match=r"model\.device='cuda': failed .+ 'auto' goes on"):
+        load_predictor(Settings.from_values({**node._settings.values, 'model.device': 'cuda'}))
+
+
+def test_a_gpu_that_fails_at_the_first_call_is_done_without_too(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SIMULATED: a model that claims to be on a GPU and raises what torch raises there.
+    real = Predictor.load.__func__
+
+    def load(cls: type[Predictor], path: Path, *, device: str, engine: str) -> Predictor:
+        predictor = real(cls, path, device='cpu', engine=engine)
+        if device == 'auto':
+
+            def fail(*arguments: Any) -> None:
+                raise RuntimeError('CUDA error: out of memory\nCUDA kernel errors might ...')
+
+            monkeypatch.setattr(predictor, 'warm_up', fail)
+        return predictor
+
+    monkeypatch.setattr(Predictor, 'load', classmethod(load))
+    node = nodes.make()
+    assert node.trigger_configure() == SUCCESS
+    assert node._session is not None
+    assert 'CUDA error: out of memory' in node._session.lost_device
+
+
+@pytest.mark.parametrize('zero_is_missing', [True, False])
+def test_a_joint_at_the_origin_is_there_where_the_skeleton_says_so(zero_is_missing: bool) -> None:
+    skeleton = replace(H36M17, zero_is_missing=zero_is_missing)
+    xyz = np.array([[0.0, 0.0, 0.0], [np.nan, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert joints_there(xyz, skeleton).tolist() == [not zero_is_missing, False, True]
+
+
 def test_a_failure_on_the_cpu_is_counted_and_the_next_prediction_tried(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -734,13 +791,51 @@ def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_every
     assert len(cloud.persons) == 10
 
 
+@pytest.mark.parametrize(
+    'parameters,cycle_s,answered',
+    [
+        ({}, 0.001, 4),
+        ({'catch_up_s': 0.0}, 0.001, 1),
+        ({}, 0.026, 1),  # four of these take longer than 0.1 s
+        ({'catch_up_s': 1.0}, 0.03, 1),  # at 30 Hz it would never catch up
+        ({'rate_limit_hz': 30.0}, 0.001, 1),
+    ],
+)
+def test_a_short_backlog_is_predicted_frame_by_frame_if_there_is_time_for_it(
+    nodes: Nodes, parameters: dict[str, Any], cycle_s: float, answered: int
+) -> None:
+    node = nodes.make(**parameters)
+    assert node.trigger_configure() == SUCCESS
+    session = node._session
+    assert session is not None
+    caught: list[Any] = []
+    node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
+    now_ns, now_s = node.get_clock().now().nanoseconds, time.perf_counter()
+    stamps = [now_ns - int((29 - index) / 30.0 * 1e9) for index in range(30)]
+    for index, stamp_ns in enumerate(stamps):
+        message = ENCODERS['pose_array'][1]([walker_poses()[0][index]])
+        message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
+        arrived_s = now_s - (29 - index) / 30.0
+        node._inbox.append(Arrival('skeleton', message, stamp_ns, arrived_s))
+        if index == 25:  # so far it kept up
+            node._cycle(session, node._settings)
+            caught.clear()
+            session.due_s = 0.0
+            session.cycles_s.extend([cycle_s] * 9)
+    while node._inbox:
+        node._cycle(session, node._settings)
+    assert [decode_predictions(cloud).stamp_ns for cloud in caught] == stamps[-answered:]
+    counts = node._counts.snapshot()
+    assert counts['frames_answered'] + counts['frames_skipped'] == counts['frames_stored'] == 30
+
+
 def test_of_a_flood_as_many_messages_as_can_be_read_are_taken_evenly(nodes: Nodes) -> None:
     node = nodes.make()
     assert node.trigger_configure() == SUCCESS
     assert node._session is not None
     for index in range(500):
         node._inbox.append(Arrival('skeleton', index, 0, index / 1000.0))
-    taken = [arrival.message for arrival in node._timely_arrivals(node._session)]
+    taken = [arrival.message for arrival in node._timely_arrivals(node._session, len(node._inbox))]
     assert len(taken) == 50
     assert (taken[0], taken[-1]) == (0, 499)
     assert max(np.diff(taken)) <= 11

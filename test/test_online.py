@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import threading
 
 from hypothesis import given, settings
@@ -465,6 +466,23 @@ def test_one_slip_of_the_tracker_is_dropped() -> None:
     )
     counted = online.counters
     assert (counted['observations_elsewhere'], counted['persons_replaced']) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    'zero_is_missing,outcome',
+    [(True, ObserveOutcome.WITHOUT_BODY), (False, ObserveOutcome.ELSEWHERE)],
+)
+def test_a_joint_at_the_origin_tells_who_is_elsewhere_only_where_it_is_a_joint(
+    zero_is_missing: bool, outcome: ObserveOutcome
+) -> None:
+    online = online_with()
+    online.predictor.skeleton = replace(H36M17, zero_is_missing=zero_is_missing)
+    few = np.isin(np.arange(17), (0, 1, 4, 8))  # as many as a body takes
+    for stamp in stamps(0, 10):
+        online.observe(Observation(stamp, 'map', 'arm', REST + [8.0, 0.0, 0.0], valid=few))
+    (last,) = stamps(10, 11)
+    there = Observation(last, 'map', 'arm', REST - REST[0], valid=few)
+    assert online.observe(there).outcome is outcome
 
 
 # Joints
