@@ -149,6 +149,9 @@ class ModelConfig:
     diffusion_steps: int = 1000
     t_star: int = 991
     """Level at which a one-step model starts from pure noise."""
+    temperature: float = 1.0
+    """Deviation of the noise that a one-step model starts from when it predicts. Above 1 its
+    samples differ more; chosen after training, on people it was not trained on."""
 
     def __post_init__(self) -> None:
         _require(self.role in ROLES, 'role', self.role, f'be one of {ROLES}')
@@ -181,6 +184,7 @@ class ModelConfig:
             f'lie in 1..{self.diffusion_steps - 1}',
         )
 
+        _require(0.1 <= self.temperature <= 10.0, 'temperature', self.temperature, 'lie in .1..10')
         mixture = self.denoiser.architecture == 'experts'
         _require(
             mixture == (self.role == 'moe'),

@@ -175,11 +175,12 @@ class MotionModel(nn.Module):
         """
         Go from pure noise at ``t_star`` to x_0 in one pass.
 
-        :param noise: ``(P * S, K, D)``, or ``(P, S, K, D)``.
+        :param noise: standard normal, ``(P * S, K, D)``, or ``(P, S, K, D)``; the model's
+            temperature is applied here.
         :param condition: whitened, ``(P, C, D)``.
         :returns: whitened x_0, shaped as the noise.
         """
-        flat = noise.reshape(-1, *noise.shape[-2:])
+        flat = self.config.temperature * noise.reshape(-1, *noise.shape[-2:])
         step = torch.full((len(flat),), self.config.t_star, device=flat.device)
         dtype = next(self.denoiser.parameters()).dtype
         condition = condition.to(dtype)

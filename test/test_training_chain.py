@@ -9,14 +9,24 @@ import numpy as np
 import pytest
 import torch
 
+from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, WeightsError
+from motion_predictor.model import MotionModel
+from motion_predictor.normalization import Whitening
 from motion_predictor.predictor import Predictor
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import load_weights
 from training import distill, export, train_teacher
 from training.checkpoints import load_checkpoint
 from training.config import override, preset
-from training.data import Augmentation, mirror_windows, synthetic_walk, TrainingWindows
+from training.data import (
+    Augmentation,
+    mirror_windows,
+    scale_bones,
+    synthetic_walk,
+    tracker_noise,
+    TrainingWindows,
+)
 from training.fitting import fit
 from training.pool import encode_pool
 from training.runs import pool_of, Run
@@ -214,3 +224,107 @@ def test_the_papers_own_settings_go_through_the_whole_chain(tmp_path: Path) -> N
     assert predictor.model.config.prediction == 'eps'
     walk = synthetic_walk(0.5, 50.0, np.random.default_rng(3))
     assert np.isfinite(predictor.predict(walk, samples=3).futures).all()
+
+
+def test_bones_change_length_and_keep_their_direction() -> None:
+    poses = torch.from_numpy(synthetic_walk(1.0, 50.0, np.random.default_rng(0)))[None]
+    factors = torch.rand(1, 17, generator=torch.Generator().manual_seed(0)) + 0.5
+    scaled = scale_bones(poses, H36M17, factors)
+    assert torch.equal(scaled[:, :, 0], poses[:, :, 0])
+    for child, parent in H36M17.bones:
+        before = poses[:, :, child] - poses[:, :, parent]
+        after = scaled[:, :, child] - scaled[:, :, parent]
+        torch.testing.assert_close(after, factors[0, child] * before, rtol=1e-4, atol=1e-5)
+
+
+def test_bones_of_both_sides_are_scaled_alike() -> None:
+    clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(1))]
+    drawn = TrainingWindows(clips, WindowConfig()).draw(
+        16, torch.Generator().manual_seed(0), Augmentation(bones=0.3, mirror=0.0)
+    )
+
+    def lengths(child: int) -> torch.Tensor:
+        return (drawn[:, 0, child] - drawn[:, 0, H36M17.parents[child]]).norm(dim=-1)
+
+    knee, other_knee, wrist = lengths(2), lengths(5), lengths(13)
+    torch.testing.assert_close(knee, other_knee, rtol=1e-3, atol=1e-4)
+    assert (knee / wrist).std() > 0.05  # but every bone by a factor of its own
+
+
+def test_a_trackers_noise_has_the_size_and_the_share_asked_for() -> None:
+    observed = torch.zeros(4000, 25, 17, 3)
+    generator = torch.Generator().manual_seed(0)
+    wanted = Augmentation(jitter_m=0.02, jitter_share=0.25)
+    noisy, clean = tracker_noise(observed, wanted, generator)
+    assert clean.float().mean() == pytest.approx(0.75, abs=0.03)
+    assert torch.equal(noisy[clean], observed[clean])
+    deviation = noisy[~clean].flatten(1).std(dim=1)
+    assert deviation.min() > 0.5 * 0.05 * 0.02
+    assert deviation.max() < 1.3 * 0.02
+    assert deviation.median() == pytest.approx(0.02 * 0.05**0.5, rel=0.15)
+    step = (noisy[~clean][:, 1:] - noisy[~clean][:, :-1]).flatten(1).std(dim=1) / deviation
+    assert step.max() > 1.3  # white
+    assert step.min() < 0.5  # slow
+
+
+def test_a_pool_says_which_of_its_histories_have_noise() -> None:
+    clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(2))]
+    config = preset('debug').teacher.model
+    windows = TrainingWindows(clips, config.window)
+    still = Augmentation(mirror=0.0, scale=0.0, speed=0.0)
+    noisy = replace(still, jitter_m=0.05, jitter_share=1.0)
+    pools = [
+        encode_pool(windows, config, each, 64, seed=4, whiten=False) for each in (still, noisy)
+    ]
+    assert pools[0].clean.all()
+    assert not pools[1].clean.any()
+    assert not torch.allclose(pools[0].condition, pools[1].condition)
+
+
+def test_the_student_is_matched_to_the_teacher_on_clean_histories_alone(tmp_path: Path) -> None:
+    chain = preset('debug')
+    pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain, chain.swiftdiff.augmentation)
+    assert 0 < int(pool.clean.sum()) < len(pool)
+    student, one_step = (
+        MotionModel(config, H36M17, pool.state_whitening, pool.condition_whitening)
+        for config in (chain.swiftdiff.model, chain.one_step.model)
+    )
+    generator = torch.Generator().manual_seed(0)
+    for clean, matched in ((torch.zeros_like(pool.clean), False), (pool.clean, True)):
+        part = replace(pool, clean=clean)
+        losses = distill.SwiftDiffLoss(chain.swiftdiff, student, one_step, part)
+        assert (float(losses(student.denoiser, generator)['match']) > 0.0) is matched
+
+
+def test_a_teacher_with_another_whitening_gives_the_same_targets(tmp_path: Path) -> None:
+    chain = preset('debug')
+    pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)
+    whitening = pool.state_whitening, pool.condition_whitening
+    student = MotionModel(chain.swiftdiff.model, H36M17, *whitening)
+    other = MotionModel(
+        chain.one_step.model, H36M17,
+        *(Whitening(each.mean + 0.1, each.scale * 2.0) for each in whitening),
+    )  # fmt: skip
+    torch.nn.init.normal_(other.denoiser.out.weight, std=0.2)
+    observed = torch.from_numpy(synthetic_walk(0.5, 50.0, np.random.default_rng(3)))[None]
+    noise = torch.randn(1, 3, 20, 51, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        history = other.observe(observed)
+        wanted = other.coefficients(other.one_step(noise, history.condition), history)
+        losses = distill.SwiftDiffLoss(chain.swiftdiff, student, other, pool)
+        mine = student.observe(observed)
+        found = student.coefficients(losses._teachers(noise, mine.condition), mine)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_higher_temperature_spreads_the_samples(chain_run: Path) -> None:
+    loaded = load_weights(chain_run / 'swiftdiff.safetensors')
+    walk = synthetic_walk(0.5, 50.0, np.random.default_rng(3))
+    spread = []
+    for temperature in (0.5, 1.0, 2.0):
+        config = replace(loaded.model.config, temperature=temperature)
+        model = MotionModel(config, H36M17)
+        model.load_state_dict(loaded.model.state_dict())
+        futures = Predictor(model, {}, device='cpu').predict(walk, samples=8).futures
+        spread.append(float(futures.std(axis=1).mean()))
+    assert spread[0] < spread[1] < spread[2]

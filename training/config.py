@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from motion_predictor.config import DenoiserConfig, ModelConfig
@@ -100,6 +100,11 @@ class SwiftDiffConfig:
     """How many samples that is; the matched ones are among them."""
     root: float = 0.5
     """Weight of the root's path beside the pose, in all terms."""
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(bones=0.1, jitter_m=0.02)
+    )
+    """The student's own: people and trackers that the recordings lack. The teachers know clean
+    histories alone and are asked about those alone; what noise hides the real future teaches."""
     frame_stride: int = 4
     """The terms look at every so many future frames, the last one always among them."""
     start: str = ''

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from motion_predictor.config import WindowConfig
-from motion_predictor.errors import RecordingError
+from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.store import is_store, open_store
 from training.windows import load_clips, resample, skeleton_of
@@ -33,8 +33,23 @@ class Augmentation:
     """Played faster or slower by a factor in 1 / (1 + speed) .. 1 + speed."""
     speed_share: float = 0.5
     """Share of windows played at another speed."""
+    bones: float = 0.0
+    """Every bone scaled by a factor of its own in 1 - bones .. 1 + bones, both sides alike."""
     jitter_m: float = 0.0
-    """Deviation of the noise on observed joints, in metres."""
+    """Largest deviation of the noise on observed joints, in metres; see :func:`tracker_noise`."""
+    jitter_share: float = 0.5
+    """Share of windows with such noise."""
+
+    def __post_init__(self) -> None:
+        for name in ('mirror', 'speed_share', 'jitter_share'):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f'{name}={getattr(self, name)}: must lie in 0..1')
+        for name in ('scale', 'bones'):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f'{name}={getattr(self, name)}: must be at least 0 and below 1')
+        for name in ('speed', 'jitter_m'):
+            if not getattr(self, name) >= 0.0:
+                raise ConfigError(f'{name}={getattr(self, name)}: must not be negative')
 
 
 def mirror_windows(windows: Tensor, skeleton: Skeleton) -> Tensor:
@@ -47,6 +62,61 @@ def mirror_windows(windows: Tensor, skeleton: Skeleton) -> Tensor:
     flipped = windows[..., list(skeleton.mirror), :].clone()
     flipped[..., 1] *= -1.0
     return flipped
+
+
+def scale_bones(windows: Tensor, skeleton: Skeleton, factors: Tensor) -> Tensor:
+    """
+    Change the lengths of bones and keep their directions; the root stays where it is.
+
+    :param windows: metres, ``(B, T, J, 3)``.
+    :param factors: of the bone above each joint, ``(B, J)``; the root's is of no effect.
+    :returns: same shape.
+    """
+    result = windows.clone()
+    for child, parent in skeleton.bones:  # parents come first
+        bone = windows[:, :, child] - windows[:, :, parent]
+        result[:, :, child] = result[:, :, parent] + factors[:, child, None, None] * bone
+    return result
+
+
+SMALLEST_JITTER = 0.05
+"""Of the largest: deviations are drawn from here on, evenly in their logarithm."""
+MOST_COLOURED = 0.9
+"""Largest correlation of the noise from one frame to the next."""
+
+
+def tracker_noise(
+    observed: Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """
+    Put noise on observed joints, as trackers do.
+
+    Each window has a deviation of its own, the same for all its joints, and a colour of its own:
+    white noise, as of a depth camera, or slow wandering, as of a tracker that smooths (a
+    first-order autoregression).
+
+    :param observed: metres, ``(B, T_obs, J, 3)``.
+    :param augmentation: says how much, and on which share of windows.
+    :param generator: source of all randomness.
+    :returns: observed joints with noise, same shape, and which windows have none, bool ``(B,)``.
+    """
+    count = len(observed)
+    if augmentation.jitter_m == 0.0 or augmentation.jitter_share == 0.0:
+        return observed, torch.ones(count, dtype=torch.bool)
+
+    def uniform() -> Tensor:
+        return torch.rand(count, generator=generator)
+
+    deviation = augmentation.jitter_m * SMALLEST_JITTER ** uniform()
+    clean = uniform() >= augmentation.jitter_share
+    deviation[clean] = 0.0
+    colour = (MOST_COLOURED * uniform())[:, None, None]
+    fresh = torch.randn(observed.shape, generator=generator)
+    noise = fresh.clone()
+    for frame in range(1, observed.shape[1]):
+        kept = colour * noise[:, frame - 1]
+        noise[:, frame] = kept + (1.0 - colour.square()).sqrt() * fresh[:, frame]
+    return observed + deviation[:, None, None, None] * noise, clean
 
 
 class TrainingWindows:
@@ -177,7 +247,8 @@ class TrainingWindows:
 
         :param count: how many, B.
         :param generator: source of all randomness.
-        :param augmentation: None for windows as recorded.
+        :param augmentation: None for windows as recorded; its noise is not put on here, see
+            :func:`tracker_noise`.
         :returns: world positions in metres, ``(B, T, J, 3)`` float32.
         """
         chosen = torch.randint(len(self.starts), (count,), generator=generator)
@@ -207,10 +278,11 @@ class TrainingWindows:
         windows = torch.where(
             flip[:, None, None, None], mirror_windows(windows, self.skeleton), windows
         )
-        if augmentation.jitter_m > 0.0:
-            past = self.window.observed_frames
-            noise = torch.randn(windows[:, :past].shape, generator=generator)
-            windows[:, :past] += augmentation.jitter_m * noise
+        if augmentation.bones > 0.0:
+            factors = torch.rand(count, self.skeleton.num_joints, generator=generator)
+            factors = 1.0 + augmentation.bones * (2.0 * factors - 1.0)
+            left = [min(j, other) for j, other in enumerate(self.skeleton.mirror)]
+            windows = scale_bones(windows, self.skeleton, factors[:, left])
         return windows
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model import MotionModel
+from motion_predictor.normalization import Whitening
 from motion_predictor.predictor import cpu_has_fast_bf16
 from motion_predictor.schedule import to_x0
 from motion_predictor.weights import load_weights, save_weights
@@ -222,6 +223,9 @@ class SwiftDiffLoss:
         frames = student.map_complete.flip(0)[::stride].flip(0)  # the last frame always
         self.to_frames = frames
         self.scale = student.state_scale
+        self.state_whitening = student.state
+        self.condition_whitening = Whitening(student.condition_mean, student.condition_scale)
+        self.clean_share = pool.clean.float().mean().clamp_min(1.0 / len(pool))
 
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
@@ -247,8 +251,9 @@ class SwiftDiffLoss:
         x_0 = self._x_0(network, kept, condition)
         matched = x_0[:, : config.matched]
         with torch.no_grad():
-            target = self.one_step.one_step(noise[:, : config.matched], condition)
-        match = self._square(matched - target).mean()
+            target = self._teachers(noise[:, : config.matched], condition)
+        clean = pool.clean[chosen] / self.clean_share  # (B,)
+        match = (clean * self._square(matched - target).mean(dim=1)).mean()
         terms = {'match': match, 'loss': config.match * match}
         if config.spread > 0.0:
             drawn = x_0[:, : config.spread_samples]
@@ -268,6 +273,13 @@ class SwiftDiffLoss:
         output = network(flat, condition).float()
         x_0 = to_x0(self.config.model.prediction, output, flat, self.alpha_bar)
         return x_0.view_as(noise)
+
+    def _teachers(self, noise: Tensor, condition: Tensor) -> Tensor:
+        # The one-step teacher's x_0; its coefficients may be whitened otherwise than the pool's.
+        teacher = self.one_step
+        whitening = Whitening(teacher.condition_mean, teacher.condition_scale)
+        given = whitening.apply(self.condition_whitening.undo(condition))
+        return self.state_whitening.apply(teacher.state.undo(teacher.one_step(noise, given)))
 
     def _features(self, difference: Tensor) -> Tensor:
         with torch.autocast(difference.device.type, enabled=False):
@@ -315,12 +327,11 @@ def _distil(run: Run, chain: ChainConfig) -> None:
     if 'one_step' in run.stages:
         teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
         open_stage(run, chain, 'one_step')
-        pool = pool_of(run, chain)
-        one_step = distil_one_step(run, chain, pool, teacher)
+        one_step = distil_one_step(run, chain, pool_of(run, chain), teacher)
     else:
         one_step = load_stage(run, 'one_step', 'python -m training.distill --stages one_step')
-        pool = pool_of(run, chain)
     if 'swiftdiff' in run.stages:
+        pool = pool_of(run, chain, chain.swiftdiff.augmentation)
         distil_swiftdiff(run, chain, pool, one_step)
 
 

@@ -168,7 +168,8 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
         save_file({'state': pool[0].half(), 'condition': pool[1].half()}, partial)
         partial.replace(path)
     padded = state.apply(torch.zeros(1, *state.mean.shape))  # of no use here
-    return EncodedPool(pool[0], pool[1], padded, state, condition)
+    clean = torch.ones(len(pool[0]), dtype=torch.bool)
+    return EncodedPool(pool[0], pool[1], padded, state, condition, clean)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from motion_predictor.config import ModelConfig
 from motion_predictor.model import MotionModel
 from motion_predictor.normalization import Whitening
 from motion_predictor.skeleton import H36M17, Skeleton
-from training.data import Augmentation, TrainingWindows
+from training.data import Augmentation, tracker_noise, TrainingWindows
 from training.parallel import current
 
 
@@ -23,7 +23,8 @@ class EncodedPool:
 
     ``state`` (N, K, D), ``condition`` (N, C, D), float32. ``padded`` is the state of each window
     padded with its last observed pose, (N, K, D), or (1, K, D) where states are residual and it
-    is the same for all.
+    is the same for all. ``clean`` (N,), bool: whose observed joints have no noise put on; states
+    are of the motion without it, seen from the last observed pose with it.
     """
 
     state: Tensor
@@ -31,6 +32,7 @@ class EncodedPool:
     padded: Tensor
     state_whitening: Whitening
     condition_whitening: Whitening
+    clean: Tensor
     skeleton: Skeleton = H36M17
 
     def __len__(self) -> int:
@@ -77,13 +79,16 @@ def encode_pool(
     state = torch.empty(count, keep, channels)
     condition = torch.empty(count, rows, channels)
     padded = torch.zeros(1 if config.residual else count, keep, channels)
+    clean = torch.empty(count, dtype=torch.bool)
     past = config.window.observed_frames
     chunks = range(0, count, chunk)
     shown = current().is_main
     for begin in tqdm(chunks, desc='encode windows', unit='chunk', disable=not shown):
         size = min(chunk, count - begin)
         drawn = windows.draw(size, generator, augmentation)
-        history = model.observe(drawn[:, :past])
+        observed, untouched = tracker_noise(drawn[:, :past], augmentation, generator)
+        history = model.observe(observed)
+        clean[begin : begin + size] = untouched
         state[begin : begin + size] = model.encode(drawn, history)
         condition[begin : begin + size] = history.condition
         if not config.residual:
@@ -95,6 +100,7 @@ def encode_pool(
     state.sub_(fitted[0].mean).div_(fitted[0].scale)
     padded.sub_(fitted[0].mean).div_(fitted[0].scale)
     condition.sub_(fitted[1].mean).div_(fitted[1].scale)
-    return EncodedPool(
-        state.to(device), condition.to(device), padded.to(device), *fitted, windows.skeleton
+    state, condition, padded, clean = (
+        values.to(device) for values in (state, condition, padded, clean)
     )
+    return EncodedPool(state, condition, padded, *fitted, clean, windows.skeleton)

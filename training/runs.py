@@ -18,7 +18,7 @@ from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.weights import file_digest
 from training.checkpoints import git_commit, open_run
 from training.config import as_plain, ChainConfig, override, preset, PRESETS
-from training.data import synthetic_walk, TrainingWindows
+from training.data import Augmentation, synthetic_walk, TrainingWindows
 from training.parallel import current
 from training.pool import encode_pool, EncodedPool
 from training.store import data_digest, is_store
@@ -190,16 +190,17 @@ def training_windows(run: Run, chain: ChainConfig, without: str = '') -> Trainin
     return TrainingWindows(clips, window)
 
 
-def pool_of(run: Run, chain: ChainConfig) -> EncodedPool:
+def pool_of(run: Run, chain: ChainConfig, augmentation: Augmentation | None = None) -> EncodedPool:
     """
     Draw and encode the run's training windows; the same every time for the same settings.
 
+    :param augmentation: the chain's by default.
     :raises RecordingError: if a recording cannot be used.
     """
     return encode_pool(
         training_windows(run, chain),
         chain.teacher.model,
-        chain.augmentation,
+        augmentation or chain.augmentation,
         chain.pool,
         chain.seed,
         whiten=chain.whiten,
