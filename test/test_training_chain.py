@@ -293,7 +293,7 @@ def test_the_student_is_matched_to_the_teacher_on_clean_histories_alone(tmp_path
     for clean, matched in ((torch.zeros_like(pool.clean), False), (pool.clean, True)):
         part = replace(pool, clean=clean)
         losses = distill.SwiftDiffLoss(chain.swiftdiff, student, one_step, part)
-        assert (float(losses(student.denoiser, generator)['match']) > 0.0) is matched
+        assert (losses(student.denoiser, generator)['match'].item() > 0.0) is matched
 
 
 def test_a_teacher_with_another_whitening_gives_the_same_targets(tmp_path: Path) -> None:
