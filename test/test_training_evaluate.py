@@ -419,3 +419,43 @@ def test_cards_get_the_scores_of_their_own_file_alone(
     (tmp_path / 'out.json').write_text('[]')
     with pytest.raises(SystemExit, match='no evaluation'):
         export.main(words)
+
+
+def test_a_trackers_noise_is_seen_by_models_and_baselines_and_not_by_the_scores(
+    tmp_path: Path, weights: list[Path], recordings: list[Path]
+) -> None:
+    clean = run(tmp_path / 'clean', weights[2:], recordings)
+    noise = ('--tracker-noise', '0.05')
+    seen = run(tmp_path / 'noisy', weights[2:], recordings, *noise)
+    again = run(tmp_path / 'again', weights[2:], recordings, *noise, '--batch', '2')
+    assert seen['rows'] == again['rows']  # whatever the batch
+    for name in ('swiftdiff', 'constant_velocity', 'zero_velocity'):
+        without, behind = (row_of(each, name, 'both') for each in (clean, seen))
+        assert behind['pose']['ade'] > without['pose']['ade']
+        assert behind['world']['ade'] > without['world']['ade']
+    # 5 cm on 16 joints and on the root that they are relative to; a last pose that stays
+    expected = 0.05 * (2 * 3 * 16) ** 0.5
+    still, really = (
+        row_of(each, 'zero_velocity', 'both')['pose']['ade'] for each in (seen, clean)
+    )
+    assert 0.5 * expected < still < 2.0 * expected + really
+    again = run(tmp_path / 'clean', weights[2:], recordings)
+    assert again['rows'] == clean['rows']  # what is kept of the two is not mixed up
+
+
+def test_the_page_sets_evaluations_behind_a_noisy_tracker_apart(
+    tmp_path: Path, weights: list[Path], recordings: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, weights[2:], recordings)
+    plain = (tmp_path / 'out.json').rename(tmp_path / 'plain.json')
+    run(tmp_path, weights[2:], recordings, '--tracker-noise', '0.01')
+    page = tmp_path / 'page.md'
+    words = ['--out', str(page), '--json', str(tmp_path / 'out.json')]
+    assert results.main(words) == 2
+    assert 'without --tracker-noise' in capsys.readouterr().err
+    assert results.main([*words, str(plain)]) == 0
+    text = page.read_text()
+    assert '## Behind a noisy tracker' in text
+    assert '### 10 mm' in text
+    assert text.index('## Accuracy') < text.index('### 10 mm')
+    assert text.count('## Accuracy') == 1

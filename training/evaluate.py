@@ -42,6 +42,7 @@ from training.scoring import (
     group_values,
     load_data,
     make_groups,
+    NoisyTracker,
     rounded,
     score_file,
     summarise,
@@ -178,6 +179,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
             'seed': options.seed,
             'ddim_steps': options.ddim_steps,
             'limit': options.limit,
+            'tracker_noise_m': options.tracker_noise,
             'multimodal_threshold_m': metrics.MULTIMODAL_THRESHOLD_M,
             'rate_hz': window.rate_hz,
             'observed_frames': window.observed_frames,
@@ -203,7 +205,10 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     scored: list[tuple[Model, list[FileScores]]] = []
     for name, (label, baseline) in BASELINES.items():
         model = Model(name, label, 'baseline', None, None, 0, window, {})
-        futures = [baseline_futures(baseline, file, window) for file in files]
+        futures = [
+            baseline_futures(baseline, file, window, options.tracker_noise, options.seed)
+            for file in files
+        ]
         scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
         facts_of_models.append({'model': name, 'label': label, 'role': 'baseline', 'samples': 1})
     taken: dict[str, dict[str, Any]] = {}
@@ -267,7 +272,8 @@ def earlier_rows(
         same_data = [d['sha256'] for d in old['data']] == [d['sha256'] for d in result['data']]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f'--take-over {path}: no evaluation of this release: {error}') from None
-    if facts is None or not same_data or old['settings'] != result['settings']:
+    settings = {'tracker_noise_m': 0.0, **old['settings']}
+    if facts is None or not same_data or settings != result['settings']:
         return None
     rows = {
         f'{row["set"]}/{row["split"]}': {**row, 'model': model.name, 'label': model.label}
@@ -323,6 +329,9 @@ def parser() -> argparse.ArgumentParser:
         help='of one-step models, as Predictor.load takes it (default %(default)s)')  # fmt: skip
     add('--limit', type=int, metavar='N',
         help='score N windows of each file, spread evenly: rough figures, soon')  # fmt: skip
+    add('--tracker-noise', type=float, default=0.0, metavar='M',
+        help='deviation of white noise on every observed joint, metres; what then happens is '
+             'scored without it (default %(default)s)')  # fmt: skip
     add('--plots', type=Path, metavar='DIR', help='draw the error over the horizon into DIR')
     add('--runs', type=Path, default=Path('runs/evaluate'), metavar='DIR',
         help='predicted futures are kept here (default %(default)s)')  # fmt: skip
@@ -428,6 +437,8 @@ def _check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ConfigError(f'--{name.replace("_", "-")} {value}: must be at least 1')
+    if not 0.0 <= options.tracker_noise <= 1.0:
+        raise ConfigError(f'--tracker-noise {options.tracker_noise}: must lie in 0..1 metres')
     if options.seed < 0:
         raise ConfigError(f'--seed {options.seed}: must not be negative')
     if not options.data:
@@ -501,6 +512,8 @@ def _predict(
             'observed_frames': window.observed_frames,
             'future_frames': window.future_frames,
         }
+        if options.tracker_noise > 0.0:
+            key['tracker_noise_m'] = options.tracker_noise
         store = PredictionStore(
             options.runs,
             key,
@@ -519,7 +532,7 @@ def _predict(
             disable=options.quiet,
         ) as bar:
             store.fill(
-                sampler,
+                NoisyTracker(sampler, options.tracker_noise),
                 file.observed,
                 seed=options.seed,
                 batch=batch,

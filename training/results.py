@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from training import benchmark, calibrate, evaluate, plots, provenance
+from training import benchmark, calibrate, evaluate, plots, provenance, temper
 from training.scoring import COMPARED
 
 SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
@@ -201,8 +201,88 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
     )
 
 
+def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> str:
+    """
+    Write the section of the choice of a temperature.
+
+    :param result: of ``training.temper``.
+    :param images: not used: a table alone.
+    :param page: not used.
+    """
+    settings = result['settings']
+    fitted = ', '.join(f'`{name}`' for name in settings['fitted_on'])
+    wanted = settings['teacher_apd']
+    rule = (
+        'that of the smallest error (mean of ADE, FDE, MMADE and MMFDE, each over its value at '
+        'the first)'
+        if wanted is None
+        else f"the lowest at which the samples differ as much as the teacher's ({wanted:.3f} m)"
+    )
+    head = ['temperature', *(name.split('.')[1].upper() for name in temper.MEASURES[:5])]
+    head += ['world ADE', 'world FDE', 'taken']
+    body = [
+        [
+            f'{row["temperature"]:g}',
+            *(f'{row[name]:.3f}' for name in temper.MEASURES),
+            'yes' if row['temperature'] == result['chosen'] else '',
+        ]
+        for row in result['rows']
+    ]
+    return '\n\n'.join(
+        [
+            '## Temperature',
+            _origin(result),
+            f'`{result["model"]}`: deviation of the noise that its samples start from, chosen on '
+            f'{fitted}, {settings["samples"]} samples, seed {settings["seed"]}: {rule}.',
+            markdown_table(head, body),
+        ]
+    )
+
+
+def noise_section(results: Sequence[Mapping[str, Any]]) -> str:
+    """
+    Write the section of evaluations behind a noisy tracker.
+
+    :param results: of ``training.evaluate --tracker-noise``.
+    """
+    parts = [
+        '## Behind a noisy tracker',
+        'White noise of this deviation on every coordinate of every observed joint, at the '
+        "model's rate; what then happens is scored without it. Depth cameras have about a "
+        'centimetre, marker systems a millimetre.',
+    ]
+    names = (
+        'pose.apd',
+        'pose.ade',
+        'pose.fde',
+        'pose.mmade',
+        'pose.mmfde',
+        'world.ade',
+        'world.fde',
+    )
+    for result in results:
+        body = []
+        for set_name, split in _ordered(result['rows']):
+            if split != 'test':
+                continue
+            for row in result['rows']:
+                if (row['set'], row['split']) == (set_name, split):
+                    values = [row[part][name] for part, name in (n.split('.') for n in names)]
+                    body.append(
+                        [plots.shown_name(row), set_name, *(f'{value:.3f}' for value in values)]
+                    )
+        head = ['test', 'set', *(name.split('.')[1].upper() for name in names[:5])]
+        parts += [
+            f'### {1e3 * result["settings"]["tracker_noise_m"]:g} mm',
+            _origin(result),
+            markdown_table([*head, 'world ADE', 'world FDE'], body),
+        ]
+    return '\n\n'.join(parts)
+
+
 SECTIONS: dict[str, Callable[[Mapping[str, Any], Path, Path], str]] = {
     evaluate.FORMAT: evaluation_section,
+    temper.FORMAT: temperature_section,
     calibrate.FORMAT: calibration_section,
     benchmark.FORMAT: benchmark_section,
 }
@@ -212,19 +292,24 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
     """
     Write the page and its figures.
 
-    :param results: of evaluations and benchmarks; evaluations come first on the page.
+    :param results: of evaluations and benchmarks; evaluations come first on the page, those
+        behind a noisy tracker after the others.
     :param page: the Markdown file; figures go to ``images`` beside it.
     :param command: what made the page.
     """
     images = page.parent / 'images'
     order = list(SECTIONS)
     sections: list[str] = []
-    for result in sorted(results, key=lambda result: order.index(result['format'])):
+    behind_noise = [result for result in results if is_noisy(result)]
+    plain = [result for result in results if not is_noisy(result)]
+    for result in sorted(plain, key=lambda result: order.index(result['format'])):
         if result['format'] == evaluate.FORMAT:
             plots.draw_horizons(result, images)
         elif result['format'] == benchmark.FORMAT:
             plots.draw_latencies(result, images)
         sections.append(SECTIONS[result['format']](result, images, page))
+        if result['format'] == evaluate.FORMAT and behind_noise:
+            sections.append(noise_section(behind_noise))
     intro = (
         '# Results\n\n'
         'This page is written by a command; change the JSON behind it, not the page:\n\n'
@@ -234,11 +319,16 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
     page.write_text('\n\n'.join([intro, *sections]) + '\n')
 
 
+def is_noisy(result: Mapping[str, Any]) -> bool:
+    """Tell whether a result is an evaluation behind a noisy tracker."""
+    return bool(result.get('settings', {}).get('tracker_noise_m'))
+
+
 def read_result(path: Path) -> dict[str, Any]:
     """
-    Read the JSON of an evaluation, a calibration or a benchmark.
+    Read the JSON of an evaluation, a temperature, a calibration or a benchmark.
 
-    :raises ConfigError: if it is neither.
+    :raises ConfigError: if it is none of these.
     """
     try:
         result = json.loads(path.read_text())
@@ -246,10 +336,11 @@ def read_result(path: Path) -> dict[str, Any]:
         raise ConfigError(f'{path}: not a readable JSON file: {error}') from error
     if not isinstance(result, dict) or result.get('format') not in SECTIONS:
         raise ConfigError(
-            f'{path}: not of training.evaluate, training.calibrate or training.benchmark; '
+            f'{path}: not of training.evaluate, temper, calibrate or benchmark; '
             f'"format" must be one of {", ".join(SECTIONS)}'
         )
-    known = {module.FORMAT: module.VERSION for module in (evaluate, calibrate, benchmark)}
+    modules = (evaluate, temper, calibrate, benchmark)
+    known = {module.FORMAT: module.VERSION for module in modules}
     if result.get('version') != known[result['format']]:
         raise ConfigError(
             f'{path}: version {result.get("version")}, this command reads '
@@ -293,8 +384,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         results = [read_result(path) for path in options.json]
         for one in SECTIONS:
-            if sum(result['format'] == one for result in results) > 1:
+            if sum(result['format'] == one and not is_noisy(result) for result in results) > 1:
                 raise ConfigError(f'--json: two files of format {one!r}; give one of each')
+        if any(map(is_noisy, results)) and all(
+            result['format'] != evaluate.FORMAT or is_noisy(result) for result in results
+        ):
+            raise ConfigError('--json: an evaluation without --tracker-noise must be among them')
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -17,11 +17,14 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.skeleton import Skeleton
 from training import metrics
 from training.baselines import Baseline
+from training.predictions import Sampler
 from training.store import data_digest
 from training.windows import load_window_set, WindowSet
 
 CHUNK = 16
 """Windows scored at once."""
+NOISE_STREAM = 1 << 32
+"""Added to the seed for a tracker's noise, so that it is not that of the samples."""
 RESAMPLES = 2000
 """Bootstrap draws behind each confidence interval."""
 
@@ -160,12 +163,60 @@ def multimodal_sets(files: Sequence[DataFile], group: Group) -> list[list[NDArra
     return sets
 
 
-def baseline_futures(baseline: Baseline, file: DataFile, window: WindowConfig) -> Futures:
-    """Predict the windows scored of a file with a baseline, when asked for."""
+def noisy(
+    observed: NDArray[np.float32], deviation_m: float, seed: int, first_index: int
+) -> NDArray[np.float32]:
+    """
+    Put white noise on observed joints, as a tracker without a filter does.
+
+    :param observed: metres, ``(N, T_obs, J, 3)``.
+    :param deviation_m: of every coordinate; 0 gives the same array.
+    :param seed: with its index it fixes the noise of each window.
+    :param first_index: of the first of these windows in the whole evaluation.
+    """
+    if deviation_m == 0.0:
+        return observed
+    noise = [
+        np.random.Generator(
+            np.random.Philox(key=[seed + NOISE_STREAM, first_index + i])
+        ).standard_normal(observed.shape[1:], dtype=np.float32)
+        for i in range(len(observed))
+    ]
+    return observed + np.float32(deviation_m) * np.stack(noise)
+
+
+@dataclass(frozen=True)
+class NoisyTracker:
+    """A model that sees people through a noisy tracker."""
+
+    sampler: Sampler
+    deviation_m: float
+
+    def sample(
+        self, observed: NDArray[np.float32], *, samples: int, seed: int, first_index: int
+    ) -> NDArray[np.float32]:
+        """Sample as :class:`training.predictions.Sampler` says, from noisy observations."""
+        seen = noisy(observed, self.deviation_m, seed, first_index)
+        return self.sampler.sample(seen, samples=samples, seed=seed, first_index=first_index)
+
+
+def baseline_futures(
+    baseline: Baseline,
+    file: DataFile,
+    window: WindowConfig,
+    noise_m: float = 0.0,
+    seed: int = 0,
+) -> Futures:
+    """
+    Predict the windows scored of a file with a baseline, when asked for.
+
+    :param noise_m: see :func:`noisy`.
+    :param seed: of the noise.
+    """
 
     def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         observed = file.observed[first:last]
-        futures = baseline(observed, window.future_frames)
+        futures = baseline(noisy(observed, noise_m, seed, first), window.future_frames)
         root = futures[..., 0, :]
         displacement = root - observed[:, None, None, -1, 0]
         return displacement, futures[..., 1:, :] - root[..., None, :]

@@ -1,0 +1,117 @@
+"""The choice of a temperature: what is scored, what is taken, what goes into the file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_models import save_random, save_recording
+
+from motion_predictor.predictor import Predictor
+from motion_predictor.weights import load_weights
+from training import calibrate, evaluate, results, temper
+
+
+@pytest.fixture
+def val(tmp_path: Path) -> Path:
+    return save_recording(tmp_path / 'one' / 'val.npz', (120, 110))
+
+
+def run(tmp_path: Path, weights: Path, val: Path, *more: str) -> int:
+    words = ['--weights', str(weights), '--fit', str(val), '--samples', '8', '--device', 'cpu']
+    return temper.main([*words, '--quiet', '--json', str(tmp_path / 'temperature.json'), *more])
+
+
+def test_the_samples_differ_more_the_higher_the_temperature_and_the_file_says_which_was_taken(
+    tmp_path: Path, val: Path
+) -> None:
+    weights = save_random(tmp_path / 'swiftdiff.safetensors')
+    before = load_weights(weights)
+    assert run(tmp_path, weights, val, '--temperatures', '2', '1', '0.5') == 0
+    report = json.loads((tmp_path / 'temperature.json').read_text())
+    assert [row['temperature'] for row in report['rows']] == [0.5, 1.0, 2.0]
+    spread = [row['pose.apd'] for row in report['rows']]
+    assert spread[0] < spread[1] < spread[2]
+    after = load_weights(weights)
+    assert after.model.config.temperature == report['chosen']
+    assert after.card == before.card
+    for name, value in before.model.state_dict().items():
+        assert (after.model.state_dict()[name] == value).all()
+    assert Predictor.load(weights, device='cpu', engine='fp32').golden_error_m() < 1e-5
+    page = results.SECTIONS[temper.FORMAT](report, tmp_path, tmp_path / 'page.md')
+    assert 'python -m training.temper' in page
+    assert '| yes |' in page
+
+
+def test_the_scores_are_those_of_the_evaluation_with_the_file_that_was_written(
+    tmp_path: Path, val: Path
+) -> None:
+    weights = save_random(tmp_path / 'swiftdiff.safetensors')
+    assert run(tmp_path, weights, val, '--temperatures', '1.7') == 0
+    (row,) = json.loads((tmp_path / 'temperature.json').read_text())['rows']
+    out = tmp_path / 'evaluation.json'
+    words = ['--weights', str(weights), '--data', str(val), '--samples', '8', '--device', 'cpu']
+    words += ['--json', str(out), '--runs', str(tmp_path / 'runs'), '--quiet']
+    assert evaluate.main(words) == 0
+    found = next(r for r in json.loads(out.read_text())['rows'] if r['model'] == 'swiftdiff')
+    for name in temper.MEASURES:
+        part, measure = name.split('.')
+        assert row[name] == pytest.approx(found[part][measure], abs=1e-3)  # kept in half precision
+
+
+def test_a_calibration_of_the_former_samples_is_dropped(tmp_path: Path, val: Path) -> None:
+    weights = save_random(tmp_path / 'swiftdiff.safetensors')
+    words = ['--weights', str(weights), '--fit', str(val), '--samples', '8', '--quiet']
+    assert calibrate.main([*words, '--json', str(tmp_path / 'c.json')]) == 0
+    assert load_weights(weights).calibration is not None
+    assert run(tmp_path, weights, val, '--temperatures', '1.5', '--keep-file') == 0
+    assert load_weights(weights).calibration is not None
+    assert run(tmp_path, weights, val, '--temperatures', '1.5') == 0
+    assert load_weights(weights).calibration is None
+
+
+def test_the_lowest_temperature_that_differs_as_much_as_the_teacher_is_taken(
+    tmp_path: Path, val: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [
+        save_random(tmp_path / f'{role}.safetensors', role) for role in ('teacher', 'swiftdiff')
+    ]
+    out = tmp_path / 'evaluation.json'
+    words = ['--weights', str(files[0]), '--data', str(val), '--samples', '4', '--quiet']
+    words += ['--ddim-steps', '3', '--json', str(out), '--runs', str(tmp_path / 'runs')]
+    assert evaluate.main(words) == 0
+    wanted = next(
+        r['pose']['apd'] for r in json.loads(out.read_text())['rows'] if r['role'] == 'teacher'
+    )
+    temperatures = [f'{t:g}' for t in np.geomspace(0.2, 8.0, 7)]
+    options = ('--as-varied-as', str(out), '--keep-file', '--temperatures', *temperatures)
+    assert run(tmp_path, files[1], val, *options) == 0
+    report = json.loads((tmp_path / 'temperature.json').read_text())
+    enough = [r['temperature'] for r in report['rows'] if r['pose.apd'] >= wanted]
+    assert report['chosen'] == (enough[0] if enough else 8.0)
+    assert ('try higher ones' in capsys.readouterr().out) is (not enough)
+    other = save_recording(tmp_path / 'two' / 'val.npz', (80,), seed=9)
+    assert run(tmp_path, files[1], other, '--as-varied-as', str(out)) == 2
+    assert 'other recordings than two/val' in capsys.readouterr().err
+
+
+def test_choosing_by_error_and_by_variety() -> None:
+    rows = [
+        {'temperature': t, 'pose.apd': apd, **dict.fromkeys(temper.ERRORS, error)}
+        for t, apd, error in ((1.0, 3.0, 0.4), (1.5, 4.0, 0.3), (2.0, 5.0, 0.5))
+    ]
+    assert temper.choose(rows, None)['temperature'] == 1.5
+    assert temper.choose(rows, 4.5)['temperature'] == 2.0
+    assert temper.choose(rows, 0.0)['temperature'] == 1.0
+    assert temper.choose(rows, 6.0)['temperature'] == 2.0  # the nearest there is
+
+
+def test_models_without_a_temperature_are_refused(
+    tmp_path: Path, val: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = save_random(tmp_path / 'teacher.safetensors', 'teacher')
+    assert run(tmp_path, teacher, val) == 2
+    assert "of role 'teacher'" in capsys.readouterr().err
+    swiftdiff = save_random(tmp_path / 'swiftdiff.safetensors')
+    assert run(tmp_path, swiftdiff, val, '--temperatures', '20') == 2
+    assert 'temperature=20' in capsys.readouterr().err

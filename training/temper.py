@@ -1,0 +1,246 @@
+"""
+Choose the temperature of a one-step model's samples: python -m training.temper.
+
+A student of the best-of-S loss gives samples that differ less than people do. Its noise can be
+made larger when it predicts, at no cost: this verb scores a row of such temperatures on people
+outside of the training, takes one, and writes it into the weights file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.predictor import Predictor
+from motion_predictor.weights import file_digest, load_weights, save_weights
+from training import provenance
+from training.diffusion import Sampler
+from training.evaluate import FORMAT as EVALUATION
+from training.export import card_text, golden_pair
+from training.scoring import (
+    Alternatives,
+    DataFile,
+    find_alternatives,
+    Futures,
+    group_values,
+    load_data,
+    make_groups,
+    rounded,
+    score_file,
+)
+
+FORMAT = 'motion_predictor temperature'
+VERSION = 1
+TEMPERATURES = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2)
+ERRORS = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde')
+MEASURES = ('pose.apd', *ERRORS, 'world.ade', 'world.fde')
+BATCH = 20
+
+EXAMPLE = """\
+worked example: the lowest temperature at which the samples differ as much as the teacher's do:
+  python -m training.temper --weights resource/weights/swiftdiff.safetensors \\
+      --fit ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
+      --as-varied-as docs/evaluation.json --json docs/temperature.json
+Without --as-varied-as: the temperature of the smallest error, the mean of ADE, FDE, MMADE and
+MMFDE, each over its value at temperature 1. A calibration in the file is dropped, as it held for
+the former samples alone: run training.calibrate afterwards.
+"""
+
+
+def score(
+    sampler: Sampler,
+    files: Sequence[DataFile],
+    alternatives: Sequence[Alternatives],
+    samples: int,
+    seed: int,
+) -> dict[str, float]:
+    """
+    Score a model on all files together.
+
+    :returns: metres by :data:`MEASURES`, over all windows.
+    """
+    group = make_groups(files)[-1]
+    scores = []
+    for file, sets in zip(files, alternatives, strict=True):
+        scores.append(score_file(file, _futures(sampler, file, samples, seed), sets))
+    values = group_values(group, scores)
+    return {name: rounded(values[name].mean()) for name in MEASURES}
+
+
+def _futures(sampler: Sampler, file: DataFile, samples: int, seed: int) -> Futures:
+    observed = file.observed
+
+    def read(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        part = observed[first:last]
+        futures = sampler.sample(part, samples=samples, seed=seed, first_index=first)
+        root = futures[..., :1, :]
+        return futures[..., 0, :] - part[:, None, None, -1, 0], futures[..., 1:, :] - root
+
+    return read
+
+
+def choose(rows: Sequence[Mapping[str, float]], apd: float | None) -> Mapping[str, float]:
+    """
+    Take a row.
+
+    :param rows: temperatures in rising order with their scores, the first to compare with.
+    :param apd: how much samples shall differ at least, metres; None for the smallest error.
+    :returns: where no row's samples differ so much, the last.
+    """
+    if apd is None:
+        first = rows[0]
+        return min(rows, key=lambda row: sum(row[name] / first[name] for name in ERRORS))
+    return next((row for row in rows if row['pose.apd'] >= apd), rows[-1])
+
+
+def teacher_apd(evaluation: Path, files: Sequence[DataFile]) -> float:
+    """
+    Read how much the teacher's samples differ on the same files.
+
+    :param evaluation: JSON of ``training.evaluate``.
+    :raises ConfigError: if it has no teacher's row of them, or scored other recordings.
+    """
+    try:
+        result = json.loads(evaluation.read_text(encoding='utf-8'))
+        if result['format'] != EVALUATION:
+            raise ValueError(f'format {result["format"]!r}')
+        known = {entry['sha256'] for entry in result['data']}
+        group = make_groups(files)[-1]
+        found = [
+            float(row['pose']['apd'])
+            for row in result['rows']
+            if row['role'] == 'teacher'
+            and (row['set'], row['split']) == (group.set_name, group.split)
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f'--as-varied-as {evaluation}: no evaluation: {error}') from None
+    missing = [file.label for file in files if file.sha256 not in known]
+    if missing or len(found) != 1:
+        raise ConfigError(
+            f'--as-varied-as {evaluation}: {len(found)} rows of a teacher on {group.label}'
+            + (f', and other recordings than {", ".join(missing)}' if missing else '')
+        )
+    return found[0]
+
+
+def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    Score the temperatures, write the chosen one into the weights file, and report.
+
+    :returns: the report, JSON-able.
+    :raises MotionPredictorError: if a file cannot be used.
+    """
+    loaded = load_weights(options.weights)
+    config = loaded.model.config
+    if config.role not in ('one_step', 'swiftdiff'):
+        raise ConfigError(
+            f'{options.weights}: of role {config.role!r}; models that start from noise in one '
+            'step (one_step, swiftdiff) have a temperature'
+        )
+    files = load_data(options.fit, config.window, options.limit, loaded.model.skeleton)
+    wanted = teacher_apd(options.as_varied_as, files) if options.as_varied_as else None
+    alternatives, _ = find_alternatives(files, make_groups(files))
+    rows: list[dict[str, float]] = []
+    for temperature in tqdm(sorted(options.temperatures), unit='run', disable=options.quiet):
+        loaded.model.config = replace(config, temperature=temperature)
+        predictor = Predictor(loaded.model, loaded.card, device=options.device)
+        sampler = Sampler(loaded.model, predictor, loaded.card, 1, BATCH, 'clean')
+        scores = score(sampler, files, alternatives, options.samples, options.seed)
+        rows.append({'temperature': temperature, **scores})
+    chosen = choose(rows, wanted)
+    if not options.keep_file:
+        model = loaded.model
+        model.config = replace(config, temperature=chosen['temperature'])
+        save_weights(options.weights, model, loaded.card, golden_pair(model), loaded.dtype)
+        card = options.weights.with_suffix('.md')
+        if card.is_file():
+            card.write_text(card_text(options.weights, model, loaded.card))
+    return {
+        'format': FORMAT,
+        'version': VERSION,
+        'command': provenance.command_line('training.temper', arguments),
+        **provenance.commit(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': provenance.machine(),
+        'model': options.weights.stem,
+        'sha256': file_digest(options.weights),
+        'settings': {
+            'samples': options.samples,
+            'seed': options.seed,
+            'fitted_on': {f'{f.set_name}/{f.path.name}': f.sha256 for f in files},
+            'teacher_apd': wanted,
+        },
+        'chosen': chosen['temperature'],
+        'rows': rows,
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.temper',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--weights', type=Path, required=True, metavar='FILE',
+        help='a one-step model; the temperature is written into this file')  # fmt: skip
+    add('--fit', type=Path, nargs='+', required=True, metavar='FILE',
+        help='recordings to choose on: neither trained on nor reported as a test')  # fmt: skip
+    add('--as-varied-as', type=Path, metavar='JSON',
+        help="evaluation with the teacher's rows of the same recordings")  # fmt: skip
+    add('--temperatures', type=float, nargs='+', default=list(TEMPERATURES),
+        help='default %(default)s')  # fmt: skip
+    add('--samples', type=int, default=50, help='default %(default)s')
+    add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
+    add('--limit', type=int, metavar='N', help='score N windows of each file: rough, soon')
+    add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help='default %(default)s')
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write the report')
+    add('--keep-file', action='store_true', help='report alone; leave the weights as they are')
+    add('--quiet', action='store_true', help='no progress bar')
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :returns: the exit code: 0, or 2 when something given cannot be used.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        if options.samples < 2:
+            raise ConfigError(f'--samples {options.samples}: a spread needs two or more')
+        result = temper(options, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    provenance.write_json(options.json, result)
+    print(f'{"temperature":>11}' + ''.join(f'{name:>12}' for name in MEASURES))
+    for row in result['rows']:
+        mark = '*' if row['temperature'] == result['chosen'] else ' '
+        print(f'{row["temperature"]:10.2f}{mark}' + ''.join(f'{row[n]:12.3f}' for n in MEASURES))
+    wanted, found = result['settings']['teacher_apd'], result['rows'][-1]['pose.apd']
+    if wanted is not None and found < wanted:
+        print(
+            f'--temperatures: at the highest the samples differ by {found:.3f} m, the '
+            f"teacher's by {wanted:.3f} m; try higher ones"
+        )
+    print(f'written: {options.json}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
