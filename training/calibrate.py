@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from dataclasses import replace
 from pathlib import Path
 import sys
 from typing import Any
@@ -23,10 +23,10 @@ from tqdm import tqdm
 from motion_predictor.calibration import Calibration, spread_m
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.summaries import holding_radius
-from motion_predictor.weights import file_digest, load_weights, save_weights
+from motion_predictor.weights import file_digest, load_weights
 from training import provenance
 from training.diffusion import Sampler, sampler_for
-from training.export import card_text
+from training.export import rewrite
 from training.scoring import DataFile, load_data
 
 FORMAT = 'motion_predictor calibration'
@@ -169,24 +169,9 @@ def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
         for label, files in groups
     ]
     if not options.keep_file:
-        save_weights(
-            options.weights,
-            loaded.model,
-            loaded.card,
-            loaded.golden,
-            loaded.dtype,
-            calibration,
-        )
-        card = options.weights.with_suffix('.md')
-        if card.is_file():
-            card.write_text(card_text(options.weights, loaded.model, loaded.card))
+        rewrite(options.weights, replace(loaded, calibration=calibration))
     return {
-        'format': FORMAT,
-        'version': VERSION,
-        'command': provenance.command_line('training.calibrate', arguments),
-        **provenance.commit(),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'machine': provenance.machine(),
+        **provenance.origin(FORMAT, VERSION, 'training.calibrate', arguments),
         'model': options.weights.stem,
         'sha256': file_digest(options.weights),
         'settings': {'samples': options.samples, 'seed': options.seed, **calibration.facts()},

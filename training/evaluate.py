@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 import json
 from pathlib import Path
 import sys
@@ -166,14 +165,10 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     alternatives, neighbours = find_alternatives(files, groups)
     facts_of_models: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    code = provenance.commit()
+    origin = provenance.origin(FORMAT, VERSION, 'training.evaluate', arguments)
     result: dict[str, Any] = {
-        'format': FORMAT,
-        'version': VERSION,
-        'command': provenance.command_line('training.evaluate', arguments),
-        **code,
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'machine': {**provenance.machine(), 'threads': torch.get_num_threads()},
+        **origin,
+        'machine': {**origin['machine'], 'threads': torch.get_num_threads()},
         'settings': {
             'samples': options.samples,
             'seed': options.seed,
@@ -219,7 +214,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
             taken[model.name] = {'role': model.role, 'rows': found[1]}
             rows.extend(found[1].values())
             continue
-        futures, facts = _predict(model, files, window, options, code['commit'])
+        futures, facts = _predict(model, files, window, options, origin['commit'])
         scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
         facts_of_models.append(facts)
     teachers = [(model, scores) for model, scores in scored if model.role == 'teacher']

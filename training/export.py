@@ -20,6 +20,7 @@ from motion_predictor.weights import (
     file_digest,
     GoldenPair,
     load_weights,
+    LoadedWeights,
     quantize_rows,
     save_weights,
 )
@@ -112,6 +113,19 @@ def export(
         card['scores'] = scores
     save_weights(out, model, card, golden_pair(model), kept)
     out.with_suffix('.md').write_text(card_text(out, model, card))
+
+
+def rewrite(path: Path, loaded: LoadedWeights) -> None:
+    """
+    Write a changed model over its file, in the precision it had, and over its card, if any.
+
+    :param path: of the weights file.
+    :param loaded: what it shall hold.
+    """
+    save_weights(path, loaded.model, loaded.card, loaded.golden, loaded.dtype, loaded.calibration)
+    card = path.with_suffix('.md')
+    if card.is_file():
+        card.write_text(card_text(path, loaded.model, loaded.card))
 
 
 def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:

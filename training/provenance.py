@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 import json
 import os
 from pathlib import Path
@@ -44,6 +45,25 @@ def commit() -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         return {'commit': None, 'modified': False}
     return {'commit': head, 'modified': bool(changed)}
+
+
+def origin(kind: str, version: int, module: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    Begin a result: what it is, and what made it, where and when.
+
+    :param kind: the ``format`` by which the pages know it.
+    :param version: of that format.
+    :param module: the verb, as ``training.evaluate``.
+    :param arguments: the words after it.
+    """
+    return {
+        'format': kind,
+        'version': version,
+        'command': command_line(module, arguments),
+        **commit(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': machine(),
+    }
 
 
 def machine() -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 import json
 from pathlib import Path
 import sys
@@ -22,11 +21,11 @@ from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.predictor import Predictor
-from motion_predictor.weights import file_digest, load_weights, save_weights
+from motion_predictor.weights import file_digest, load_weights
 from training import provenance
 from training.diffusion import Sampler
 from training.evaluate import FORMAT as EVALUATION
-from training.export import card_text, golden_pair
+from training.export import golden_pair, rewrite
 from training.scoring import (
     Alternatives,
     DataFile,
@@ -161,17 +160,9 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
     if not options.keep_file:
         model = loaded.model
         model.config = replace(config, temperature=chosen['temperature'])
-        save_weights(options.weights, model, loaded.card, golden_pair(model), loaded.dtype)
-        card = options.weights.with_suffix('.md')
-        if card.is_file():
-            card.write_text(card_text(options.weights, model, loaded.card))
+        rewrite(options.weights, replace(loaded, golden=golden_pair(model), calibration=None))
     return {
-        'format': FORMAT,
-        'version': VERSION,
-        'command': provenance.command_line('training.temper', arguments),
-        **provenance.commit(),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'machine': provenance.machine(),
+        **provenance.origin(FORMAT, VERSION, 'training.temper', arguments),
         'model': options.weights.stem,
         'sha256': file_digest(options.weights),
         'settings': {
