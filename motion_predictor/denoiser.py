@@ -270,18 +270,20 @@ class FlatDenoiser(nn.Module):
         """
         Denoise in one step.
 
-        :param x_t: noise ``(B, K, D)``.
+        :param x_t: noise ``(B, K, D)``, or ``(P, S, K, D)``; expanded from one person's, it costs
+            what one person's costs.
         :param condition: ``(P, C, D)`` with P a divisor of B, as for :class:`MixerDenoiser`.
         :param step: ignored.
-        :returns: ``(B, K, D)``.
+        :returns: shaped as the noise.
         """
         history = self.condition(condition.flatten(1))
         for block in self.condition_blocks:
             history = block(history)
         history = self.condition_norm(history)  # (P, condition_width)
         people = len(history)
-        x = self.noise(x_t.flatten(1)).unflatten(0, (people, -1))  # (P, S, width)
-        x = x + self.begin(history)[:, None]
+        noise = x_t if x_t.ndim == 4 else x_t.unflatten(0, (people, -1))
+        noise = noise[:1] if noise.stride(0) == 0 else noise  # the same for everybody
+        x = self.noise(noise.flatten(2)) + self.begin(history)[:, None]  # (P, S, width)
         for block, shift in zip(self.blocks, self.shifts, strict=True):
             x = block(x + shift(history)[:, None])
         values = self.out(self.norm(x)) + self.shared(history)[:, None]

@@ -145,7 +145,10 @@ class MotionModel(nn.Module):
         turned = (points.flatten(1, 3) @ turn).view(*points.shape[:3], -1)
         past = from_features(self.map_recall @ history.features)  # (P, T_fut, J, 3)
         past = past @ turn[:, None] + history.frame.origin[:, None, None]
-        futures = self.map_complete @ turned + past.flatten(2)[:, None]
+        futures = self.map_complete @ turned
+        futures += past.flatten(2)[
+            :, None
+        ]  # in place: a second array as large costs more than this
         return futures.unflatten(-1, (-1, 3))
 
     def mixture(self, history: History) -> GaussianMixture:
@@ -180,12 +183,17 @@ class MotionModel(nn.Module):
         :param condition: whitened, ``(P, C, D)``.
         :returns: whitened x_0, shaped as the noise.
         """
-        flat = self.config.temperature * noise.reshape(-1, *noise.shape[-2:])
-        step = torch.full((len(flat),), self.config.t_star, device=flat.device)
+        # the flat network takes noise that people share (expanded from one person's) as it is
+        shared = noise.ndim == 4 and noise.stride(0) == 0
+        x_t = self.config.temperature * (noise[:1] if shared else noise)
+        x_t = x_t.expand(noise.shape)
+        if self.config.denoiser.architecture != 'flat':
+            x_t = x_t.reshape(-1, *noise.shape[-2:])
+        step = torch.full((len(x_t),), self.config.t_star, device=x_t.device)
         dtype = next(self.denoiser.parameters()).dtype
         condition = condition.to(dtype)
         if self.config.denoiser.architecture == 'transfusion':
-            condition = condition.repeat_interleave(len(flat) // len(condition), dim=0)
-        output = self.denoiser(flat.to(dtype), condition, step).float()
-        x_0 = to_x0(self.config.prediction, output, flat, self.alpha_bar[self.config.t_star])
+            condition = condition.repeat_interleave(len(x_t) // len(condition), dim=0)
+        output = self.denoiser(x_t.to(dtype), condition, step).float()
+        x_0 = to_x0(self.config.prediction, output, x_t, self.alpha_bar[self.config.t_star])
         return x_0.reshape(noise.shape)

@@ -14,15 +14,19 @@ from random_models import observed_people, random_model, save_random
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
 from motion_predictor.predictor import Prediction, Predictor, sample_noise
 
-ROLES = ('one_step', 'swiftdiff')
+MODELS = {
+    'one_step': random_model('one_step'),
+    'mixer': random_model('swiftdiff'),
+    'flat': random_model('swiftdiff', architecture='flat'),
+}
 PREDICTORS = {
-    role: Predictor(random_model(role), {}, device='cpu', engine='fp32') for role in ROLES
+    name: Predictor(model, {}, device='cpu', engine='fp32') for name, model in MODELS.items()
 }
 ANGLES = st.floats(-np.pi, np.pi)
 PLACES = st.tuples(st.floats(-50.0, 50.0), st.floats(-50.0, 50.0), st.floats(-2.0, 2.0))
 
 
-@pytest.fixture(params=ROLES)
+@pytest.fixture(params=sorted(MODELS))
 def predictor(request: pytest.FixtureRequest) -> Predictor:
     return PREDICTORS[request.param]
 
@@ -49,16 +53,16 @@ def test_one_person_may_come_without_an_axis_of_people(predictor: Predictor) -> 
     np.testing.assert_array_equal(one, predictor.predict(observed, samples=3).futures)
 
 
-@pytest.mark.parametrize('role', ROLES)
+@pytest.mark.parametrize('name', sorted(MODELS))
 @given(angle=ANGLES, place=PLACES)
 @settings(max_examples=25, deadline=None)
 def test_turning_and_moving_the_person_turns_and_moves_the_prediction(
-    role: str, angle: float, place: tuple[float, float, float]
+    name: str, angle: float, place: tuple[float, float, float]
 ) -> None:
     observed = observed_people(1)[0].astype(np.float64)
     moved = observed @ turn(angle).T + place
-    first = PREDICTORS[role].predict(observed, samples=4).futures
-    second = PREDICTORS[role].predict(moved, samples=4).futures
+    first = PREDICTORS[name].predict(observed, samples=4).futures
+    second = PREDICTORS[name].predict(moved, samples=4).futures
     np.testing.assert_allclose(second, first @ turn(angle).T + place, atol=1e-3)
 
 
@@ -215,7 +219,7 @@ def test_a_loaded_file_predicts_what_its_model_does(tmp_path: Path) -> None:
     path = save_random(tmp_path / 'sway.safetensors')
     loaded = Predictor.load(path, device='cpu', engine='fp32')
     observed = observed_people(1)
-    expected = PREDICTORS['swiftdiff'].predict(observed, samples=3).futures
+    expected = PREDICTORS['mixer'].predict(observed, samples=3).futures
     np.testing.assert_array_equal(loaded.predict(observed, samples=3).futures, expected)
     assert loaded.name == 'sway'
     assert loaded.card['what'] == 'untrained weights, for tests'
