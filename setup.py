@@ -24,7 +24,7 @@ setup(
         'test': ['hypothesis', 'pytest'],
         'replay': ['rosbags'],
         'view': ['rerun-sdk'],
-        'training': ['matplotlib', 'scipy', 'tensorboard', 'tqdm'],
+        'training': ['matplotlib', 'optuna', 'scipy', 'tensorboard', 'tqdm'],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import copy
 from pathlib import Path
 import sys
@@ -20,7 +20,7 @@ from motion_predictor.schedule import to_x0
 from motion_predictor.weights import load_weights, save_weights
 from training.config import ChainConfig, SwiftDiffConfig
 from training.diffusion import ddim
-from training.fitting import fit
+from training.fitting import fit, LossOfStep, Watch
 from training.growth import grown
 from training.losses import (
     best_of_samples,
@@ -38,6 +38,8 @@ example, after training.train_teacher with the same preset and run folder:
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
 """
 PAIRS_A_FILE = 4096
+StudentLoss = Callable[[SwiftDiffConfig, MotionModel, MotionModel, EncodedPool], LossOfStep]
+"""``(settings, student, one-step teacher, pool)`` give the loss of stage 2."""
 
 
 def distil_one_step(
@@ -141,7 +143,13 @@ def make_pairs(
 
 
 def distil_swiftdiff(
-    run: Run, chain: ChainConfig, pool: EncodedPool, one_step: MotionModel
+    run: Run,
+    chain: ChainConfig,
+    pool: EncodedPool,
+    one_step: MotionModel,
+    *,
+    loss: StudentLoss | None = None,
+    watch: Watch | None = None,
 ) -> MotionModel:
     """
     Stage 2: teach the MLP-only student the one-step teacher's output, and the real future.
@@ -150,6 +158,9 @@ def distil_swiftdiff(
     :param chain: settings.
     :param pool: encoded training windows.
     :param one_step: the stage-1 model; it is not changed.
+    :param loss: makes the loss from settings, student, one-step teacher and pool; the default is
+        :class:`SwiftDiffLoss`.
+    :param watch: as of :func:`training.fitting.fit`.
     :returns: SwiftDiff, also written to ``swiftdiff.safetensors``.
     """
     config = chain.swiftdiff
@@ -161,7 +172,7 @@ def distil_swiftdiff(
         begin_from(student, load_weights(config.start).model, config.start)
     student.to(run.device)
     one_step = one_step.to(run.device).eval().requires_grad_(False)
-    losses = SwiftDiffLoss(config, student, one_step, pool)
+    losses = (loss or SwiftDiffLoss)(config, student, one_step, pool)
     student.denoiser = fit(
         student.denoiser,
         losses,
@@ -170,6 +181,7 @@ def distil_swiftdiff(
         seed=chain.seed + 2,
         title='swiftdiff',
         device=run.device,
+        watch=watch,
     )
     card = card_of(run, chain, 'SwiftDiff, distilled from the one-step teacher (stage 2)')
     if current().is_main:

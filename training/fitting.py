@@ -28,6 +28,8 @@ LossOfStep = Callable[..., dict[str, Tensor]]
 ``'loss'`` is the one that is minimised. All of the batch is drawn from the generator, then
 ``shard.of`` keeps the rows of this process.
 """
+Watch = Callable[[int, nn.Module], None]
+"""``(steps done, moving average of the network)``."""
 CURVE = 'losses.jsonl'
 """In the run folder: one JSON object for every ``log_every`` steps, exact to the last bit."""
 
@@ -42,6 +44,7 @@ def fit(
     title: str,
     device: str = 'cpu',
     partial: bool = False,
+    watch: Watch | None = None,
 ) -> nn.Module:
     """
     Fit a network, continuing from the run folder's checkpoint where there is one.
@@ -58,6 +61,8 @@ def fit(
     :param title: of the progress bar.
     :param device: 'cpu' or 'cuda'.
     :param partial: a step may leave some layers out, as one without condition does.
+    :param watch: called after every step, once its checkpoint is written; what it raises ends
+        the fitting there.
     :returns: the exponential moving average of the network: the one to use.
     :raises ConfigError: if the batch cannot be shared evenly, or the checkpoint cannot be read.
     """
@@ -135,6 +140,8 @@ def fit(
                         'step': done,
                     },
                 )
+            if watch is not None:
+                watch(done, averaged)
     finally:
         if logs is not None:
             logs.close()

@@ -1,0 +1,182 @@
+"""Ablations: each row changes what it says, is trained once, and ends in a table."""
+
+from dataclasses import replace
+import json
+from pathlib import Path
+
+import pytest
+from random_models import random_model, save_random, save_recording
+import torch
+from torch.distributions import Categorical, kl_divergence, Normal
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.weights import save_weights
+from training import ablate, recipe_results
+from training.config import preset
+from training.distill import SwiftDiffLoss
+from training.pool import EncodedPool
+from training.trials import fresh_model, whitened_as
+
+ROWS = ['base', 'base_one_stage', 'pairs_x0', 'kl_gaussian', 'kl_softmax']
+
+
+@pytest.fixture(scope='module')
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp('ablate')
+    for split, seed in (('train', 0), ('val', 20), ('test', 40)):
+        save_recording(folder / 'walks' / f'{split}.npz', (100, 90), seed)
+    return [
+        '--preset', 'debug', '--data', str(folder / 'walks' / 'train.npz'),
+        '--teacher', str(save_random(folder / 'teacher.safetensors', 'teacher')),
+        '--one-step', str(save_random(folder / 'one_step.safetensors', 'one_step')),
+        '--run', str(folder / 'run'), '--seeds', '1', '--quiet',
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def ablated(words: list[str]) -> Path:
+    out = Path(words[words.index('--run') + 1]).parent / 'docs' / 'ablations.json'
+    assert ablate.main([*words, '--rows', *ROWS, '--json', str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope='module')
+def pool() -> EncodedPool:
+    one_step = random_model('one_step')
+    generator = torch.Generator().manual_seed(0)
+    state = 0.1 * torch.randn(12, 20, 51, generator=generator)
+    condition = torch.randn(12, one_step.config.condition_rows, 51, generator=generator)
+    whitening = one_step.state
+    clean = torch.arange(12) % 4 > 0
+    raw = EncodedPool(state, condition, torch.zeros(1, 20, 51), whitening, whitening, clean)
+    return whitened_as(one_step, raw)
+
+
+def test_every_row_is_scored_on_val_and_test_of_every_set(ablated: Path) -> None:
+    result = json.loads(ablated.read_text())
+    assert {found['row'] for found in result['results']} == set(ROWS)
+    for found in result['results']:
+        assert set(found['scores']) == {'walks/val', 'walks/test'}
+        assert set(found['error']) == {'val', 'test'}
+    errors = {found['row']: found['error']['val'] for found in result['results']}
+    assert len(set(errors.values())) == len(ROWS)
+    assert {row['persons'] for row in result['latency'] if row['model'] == 'base'} == {1, 8, 32}
+
+
+def test_the_page_judges_the_claims_whose_rows_were_run(ablated: Path) -> None:
+    page = ablated.with_suffix('.md')
+    assert recipe_results.main(['--json', str(ablated), '--out', str(page)]) == 0
+    text = page.read_text()
+    assert '`base` against `base_one_stage`' in text
+    assert 'against `no_real`' not in text
+    known = {row.name for row in ablate.ROWS}
+    assert {name for claim in recipe_results.CLAIMS for name in (claim.better, claim.worse)} <= (
+        known
+    )
+
+
+def test_another_file_is_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / 'other.json'
+    path.write_text('{"format": "something else"}')
+    assert recipe_results.main(['--json', str(path), '--out', str(tmp_path / 'page.md')]) == 2
+    assert 'something else' in capsys.readouterr().err
+
+
+def test_a_finished_row_is_recalled(ablated: Path, words: list[str]) -> None:
+    results = sorted((Path(words[words.index('--run') + 1]) / 'rows').glob('*/result.json'))
+    before = [path.stat().st_mtime_ns for path in results]
+    again = ablated.with_name('again.json')
+    assert ablate.main([*words, '--rows', *ROWS, '--json', str(again)]) == 0
+    assert [path.stat().st_mtime_ns for path in results] == before
+    first, second = (json.loads(path.read_text()) for path in (ablated, again))
+    assert first['results'] == second['results']
+
+
+def test_a_row_changes_its_settings_and_no_others() -> None:
+    base, limits = preset('small'), ablate.budget('small')
+    row = next(row for row in ablate.ROWS if row.name == 'eps_801')
+    changed = ablate.settings_of(row, base, limits, 1)
+    own = ablate.settings_of(ablate.ROWS[0], base, limits, 1)
+    model = replace(changed.swiftdiff.model, prediction='x0', t_star=own.swiftdiff.model.t_star)
+    assert changed.swiftdiff.model.t_star == 801
+    assert replace(changed.swiftdiff, model=model) == own.swiftdiff
+
+
+@pytest.mark.parametrize('name', [row.name for row in ablate.ROWS])
+def test_every_row_fits_the_preset_it_is_for(name: str) -> None:
+    row = next(row for row in ablate.ROWS if row.name == name)
+    chain = ablate.settings_of(row, preset('small'), ablate.budget('small'), 0)
+    for setting, value in row.changes.items():
+        found = chain.swiftdiff
+        for part in setting.split('.'):
+            found = getattr(found, part)
+        assert type(found)(value) == found
+
+
+def test_an_unknown_row_is_named() -> None:
+    with pytest.raises(ConfigError, match='depth_99'):
+        ablate.rows_for(['depth_99'], 'small')
+
+
+def test_the_divergences_are_those_of_torch() -> None:
+    generator = torch.Generator().manual_seed(1)
+    found, target = torch.randn(2, 3, 5, 4, 6, generator=generator)
+    mine = ablate.kl_of_softmaxes(found, target)
+    flat = [values.flatten(0, 1).flatten(1) for values in (target, found)]
+    wanted = kl_divergence(Categorical(logits=flat[0]), Categorical(logits=flat[1])).mean()
+    assert mine == pytest.approx(float(wanted), rel=1e-4)
+    fits = [
+        Normal(values.mean(dim=1), (values.var(dim=1) + 0.05).sqrt()) for values in (target, found)
+    ]
+    gaussian = ablate.kl_of_gaussians(found, target)
+    assert gaussian == pytest.approx(float(kl_divergence(fits[0], fits[1]).mean()), rel=1e-4)
+    assert ablate.kl_of_gaussians(target, target).abs() < 1e-6
+    assert ablate.kl_of_softmaxes(target, target).abs() < 1e-6
+
+
+def test_on_clean_windows_the_distance_is_that_of_stage_two(pool: EncodedPool) -> None:
+    config = ablate.settings_of(
+        ablate.ROWS[1], preset('debug'), ablate.budget('debug'), 0
+    ).swiftdiff
+    student = fresh_model(config.model, pool)
+    torch.nn.init.normal_(student.denoiser.out.weight, std=0.1)
+    one_step = random_model('one_step')
+    clean = ablate.chosen_of(pool, pool.clean.nonzero().squeeze(-1))
+    plain = SwiftDiffLoss(replace(config, samples=config.matched), student, one_step, clean)
+    losses = [
+        float(loss(student.denoiser, torch.Generator().manual_seed(3))['loss'].detach())
+        for loss in (
+            plain,
+            ablate.AblatedLoss(config, student, one_step, clean),
+            ablate.AblatedLoss(config, student, one_step, pool),
+        )
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[1] == pytest.approx(losses[2], rel=1e-5)  # noisy windows are passed over
+
+
+def test_a_student_that_gives_the_pairs_has_nothing_to_learn(pool: EncodedPool) -> None:
+    config = ablate.settings_of(
+        ablate.ROWS[1], preset('debug'), ablate.budget('debug'), 0
+    ).swiftdiff
+    student = fresh_model(config.model, pool)
+    torch.nn.init.normal_(student.denoiser.out.weight, std=0.1)
+    noise = torch.randn(12, 20, 51, generator=torch.Generator().manual_seed(4))
+    chosen = torch.arange(12)
+    target = ablate.estimate(student, noise, pool.condition)
+    for shift, least in ((0.0, 0.0), (1.0, 1e-3)):
+        pairs = ablate.Pairs(chosen, noise, target.detach() + shift)
+        loss = ablate.AblatedLoss(config, student, random_model('one_step'), pool, pairs=pairs)
+        value = float(loss(student.denoiser, torch.Generator())['loss'].detach())
+        assert value == pytest.approx(0.0, abs=1e-8) if shift == 0.0 else value > least
+
+
+def test_a_teacher_of_another_training_is_refused(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = random_model('teacher')
+    other.state_scale.fill_(0.3)
+    save_weights(tmp_path / 'other.safetensors', other, {'what': 'for tests'})
+    given = [*words, '--teacher', str(tmp_path / 'other.safetensors'), '--rows', 'pairs_x0']
+    assert ablate.main(given) == 2
+    assert 'state_scale' in capsys.readouterr().err

@@ -1,0 +1,533 @@
+"""
+Write the pages of tuning and ablations from their JSON: python -m training.recipe_results.
+
+Every number and every verdict on the pages comes out of those files.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from training import ablate, provenance, tune
+from training.results import markdown_table
+from training.studies import completed, hypervolume
+
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.recipe_results --json docs/tuning.json --out docs/tuning.md
+  python -m training.recipe_results --json docs/ablations.json --out docs/ablations.md
+"""
+ERROR = (
+    'The *error* is the mean, over ADE, FDE, MMADE and MMFDE of the root-relative pose and over '
+    "the sets, of the ratio to the one-step teacher's on the same windows: below 1 is better than "
+    'what the student was distilled from.'
+)
+MEASURES = ('ade', 'fde', 'mmade', 'mmfde', 'apd')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Something that one row being better than another would show."""
+
+    text: str
+    better: str
+    worse: str
+
+
+CLAIMS = (
+    Claim(
+        text='Two stages are better than one (the paper), the same number of fixed pairs each',
+        better='pairs_one_step',
+        worse='pairs_ddim_25',
+    ),
+    Claim(
+        text='Two stages are better than one, as the second has new noise in every step',
+        better='teacher_alone',
+        worse='pairs_ddim_25',
+    ),
+    Claim(
+        text="In the whole recipe too: matched to the one-step teacher, not to the DDIM's pairs",
+        better='base',
+        worse='base_one_stage',
+    ),
+    Claim(
+        text='Mean square is better than KL (the paper), KL of softmaxes',
+        better='teacher_alone',
+        worse='kl_softmax',
+    ),
+    Claim(
+        text='Mean square is better than KL (the paper), KL of Gaussians fitted to samples',
+        better='mse_4',
+        worse='kl_gaussian',
+    ),
+    Claim(
+        text='A student that gives x0 is better than one of eps', better='base', worse='eps_991'
+    ),
+    Claim(
+        text='A student of eps is better from less noise: t* 951 (the paper) against 991',
+        better='eps_951',
+        worse='eps_991',
+    ),
+    Claim(text='... t* 801 against 951', better='eps_801', worse='eps_951'),
+    Claim(
+        text="The DDIM's end point is a better target than the teacher's own x0",
+        better='pairs_ddim_25',
+        worse='pairs_x0',
+    ),
+    Claim(
+        text='100 DDIM steps behind the target are better than 25',
+        better='pairs_ddim_100',
+        worse='pairs_ddim_25',
+    ),
+    Claim(text='25 DDIM steps are better than 5', better='pairs_ddim_25', worse='pairs_ddim_5'),
+    Claim(
+        text='The recipe is better than matching the teacher alone (the paper)',
+        better='base',
+        worse='teacher_alone',
+    ),
+    Claim(text='The best-of-S term on the real future helps', better='base', worse='no_real'),
+    Claim(text='The energy score helps', better='base', worse='no_spread'),
+    Claim(text='The teacher helps, beside the real futures', better='base', worse='no_match'),
+    Claim(text='Twice the width is better', better='width_double', worse='base'),
+    Claim(text='Half the width is worse', better='base', worse='width_half'),
+    Claim(text='Depth 6 is better than 3', better='depth_6', worse='base'),
+    Claim(text='Depth 1 is worse than 3', better='base', worse='depth_1'),
+)
+
+
+def verdict(better: Sequence[float], worse: Sequence[float]) -> str:
+    """
+    Judge by the seeds whether one thing's error is below another's.
+
+    :param better: errors of what should be lower, one a seed.
+    :param worse: of the other.
+    :returns: 'holds', 'does not hold' or 'undecided': the seeds overlap, or are too few.
+    """
+    if min(len(better), len(worse)) < 2:
+        return 'undecided (one seed)'
+    if max(better) < min(worse):
+        return 'holds'
+    if min(better) > max(worse):
+        return 'does not hold'
+    return 'undecided (seeds overlap)'
+
+
+def with_spread(values: Sequence[float], digits: int = 3) -> str:
+    """Write a mean and half of the range of the seeds."""
+    if len(values) < 2:
+        return f'{values[0]:.{digits}f}'
+    half = 0.5 * (max(values) - min(values))
+    return f'{np.mean(values):.{digits}f} ± {half:.{digits}f}'
+
+
+def tuning_page(result: Mapping[str, Any], command: str) -> str:
+    """Write the page of ``training.tune``."""
+    limits, summary = result['budget'], result['summary']
+    trials = {row['number']: row for row in result['gp']}
+    random = {row['number']: row for row in result['random']}
+    asked = [row for row in result['gp'] if row['state'] in ('complete', 'pruned')]
+    chosen_by_gp = max(0, len(completed(asked)) - limits['startup'])
+    space = [
+        [
+            f'`swiftdiff.{one["name"]}`',
+            f'{one["low"]:g} to {one["high"]:g}',
+            f'steps of {one["step"]}' if one['step'] else 'log' if one['log'] else 'linear',
+            shown(trials[result['default']]['params'][one['name']]),
+            one['why'],
+        ]
+        for one in result['space']
+    ]
+    parts = [
+        '# Bayesian optimisation of stage 2',
+        f'This page is written by a command; change the JSON behind it, or '
+        f'`training/recipe_results.py`:\n\n```\n{command}\n```',
+        origin(result),
+        f'Optuna\'s Gaussian-process sampler (expected hypervolume improvement) with two '
+        f'objectives, both to be small: the error on val ({", ".join(result["val"])}), and the '
+        'time of one `Predictor` call, one person, one thread, on this device. ' + ERROR,
+        f'A time is the median of {limits["repetitions"]} calls, in processor time, taking turns '
+        "with the default's network; the ratio to it counts, so that a busy hour is no slow "
+        'network.',
+        f'**Budget.** {limits["windows"]} windows a trial, so a larger batch means fewer steps, '
+        f'from a pool of {limits["pool"]}; {limits["samples"]} samples for at most '
+        f'{limits["limit"]} windows of each file. The default settings come first, then random '
+        f'ones until {limits["startup"]} trials are complete, then the Gaussian process is asked; '
+        'the control draws the same random ones and goes on drawing. **This is far less than '
+        'a full training**: what is best after so few steps (a high learning rate, a small '
+        'network) need not be best in the end.',
+        f'**Pruning.** Optuna prunes by one objective alone (`should_prune` refuses two), so it '
+        f'is done here: after {" and ".join(f"{one:.0%}" for one in limits["rungs"])} of a trial '
+        f'it is given up unless its error is among the best {limits["keep"]:.0%} of the trials '
+        f'that are no slower, once there are {limits["fewest"]}. The Gaussian process learns '
+        'from completed trials alone.',
+        markdown_table(['setting', 'range', 'kind', 'default', 'why'], space),
+        'Fixed: `real` = 1, to which the other weights are relative; the samples S; t* and what '
+        'the network gives (see [ablations](ablations.md)); augmentation. The architecture is the '
+        "preset's.",
+        '## What was found',
+        markdown_table(
+            ['study', 'trials', 'pruned', 'failed', 'lowest error', 'its ms', 'hypervolume'],
+            [
+                study_cells('Gaussian process', summary['gp'], trials),
+                study_cells('random', summary['random'], random),
+                [
+                    'default, untuned', '1', '0', '0',
+                    f'{trials[result["default"]]["error"]:.4f}',
+                    f'{trials[result["default"]]["latency_ms"]:.2f}',
+                    f'{hypervolume([trials[result["default"]]], result["worst"]):.4f}',
+                ],
+            ],
+        ),
+        f'Hypervolume below error {result["worst"][0]:.3f} and {result["worst"][1]:.2f} ms; more '
+        f'is better. The Gaussian process chose {chosen_by_gp} of the completed trials itself.',
+    ]  # fmt: skip
+    parts.append('The front of the Gaussian process, from fast to slow:')
+    head = ['trial', 'error', 'ms', *(f'`{one["name"]}`' for one in result['space'])]
+    parts.append(
+        markdown_table(
+            head,
+            [
+                [
+                    str(number), f'{trials[number]["error"]:.4f}',
+                    f'{trials[number]["latency_ms"]:.2f}',
+                    *(shown(value) for value in trials[number]['params'].values()),
+                ]
+                for number in summary['gp']['front']
+            ],
+        )
+    )  # fmt: skip
+    parts += confirmation(result, chosen_by_gp)
+    parts.append(
+        '## The two that are deployed\n\n'
+        '`swiftdiff` is the lowest error of the front, `swiftdiff_balance` the lowest error '
+        f'within {result["balance"]:.0%} of its time:'
+    )
+    parts.append(
+        markdown_table(
+            ['', 'trial', 'error', 'ms'],
+            [
+                [
+                    f'`{role}`', str(number), f'{trials[number]["error"]:.4f}',
+                    f'{trials[number]["latency_ms"]:.2f}',
+                ]
+                for role, number in summary['gp']['picked'].items()
+            ],
+        )
+    )  # fmt: skip
+    parts.append(
+        '`python -m training.tune --export` prints the commands that train both at the full '
+        'budget of the preset, from a run folder with the one-step teacher, and leaves their '
+        'settings in the run folder; `python -m training.export --only swiftdiff` then writes '
+        'the weights file.'
+    )
+    scores = result['importance'][0]
+    if scores:
+        ordered = sorted(scores, key=lambda name: -scores[name])
+        parts.append(
+            '## Importance\n\nOptuna (PED-ANOVA), for a low error: '
+            + ', '.join(f'`{name}` {scores[name]:.2f}' for name in ordered)
+            + f'. Of {len(completed(result["gp"]))} completed trials, so roughly.'
+        )
+    titles = {
+        'tuning_front_gp.svg': 'Pareto front, Gaussian process',
+        'tuning_front_random.svg': 'Pareto front, random',
+        'tuning_hypervolume_gp.svg': 'Hypervolume by trial, Gaussian process',
+        'tuning_hypervolume_random.svg': 'Hypervolume by trial, random',
+        'tuning_importance.svg': 'Importance for the error',
+        'tuning_history.svg': 'Error by trial, both studies',
+    }
+    parts += [f'![{titles[name]}](images/{name})' for name in result['figures']]
+    return '\n\n'.join(parts) + '\n'
+
+
+def study_cells(
+    label: str, summary: Mapping[str, Any], rows: Mapping[int, Mapping[str, Any]]
+) -> list[str]:
+    """Write a study's line."""
+    best = rows[summary['picked']['swiftdiff']]
+    return [
+        label,
+        str(summary['trials']),
+        str(summary['pruned']),
+        str(summary['failed']),
+        f'{best["error"]:.4f}',
+        f'{best["latency_ms"]:.2f}',
+        f'{summary["hypervolume"]:.4f}',
+    ]
+
+
+def confirmation(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
+    """Write what the candidates gave with fresh seeds, and the verdict."""
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for row in result['confirmed']:
+        by_name.setdefault(row['candidate'], []).append(row)
+    if not {'default', 'gp', 'random'} <= set(by_name):
+        return [
+            '## Verdict',
+            'The candidates were not trained again (`--confirm`): the lowest of many noisy errors '
+            'is too low to be believed, so nothing is claimed.',
+        ]
+    errors = {name: [row['error'] for row in rows] for name, rows in by_name.items()}
+    labels = {
+        'default': 'default, untuned',
+        'gp': 'best of the Gaussian process',
+        'random': 'best of random search',
+        'gp_balance': 'balance, of the Gaussian process',
+    }
+    files = list(by_name['default'][0]['scores'])
+    body = [
+        [
+            labels[name], str(len(rows)), with_spread(errors[name], 4),
+            f'{rows[0]["latency_ms"]:.2f}',
+            *(
+                ' / '.join(
+                    f'{np.mean([row["scores"][label][measure] for row in rows]):.3f}'
+                    for measure in MEASURES
+                )
+                for label in files
+            ),
+        ]
+        for name, rows in by_name.items()
+    ]  # fmt: skip
+    head = ['settings', 'seeds', 'error', 'ms']
+    head += [f'{label}: ADE / FDE / MMADE / MMFDE / APD' for label in files]
+    against_default = verdict(errors['gp'], errors['default'])
+    against_random = verdict(errors['gp'], errors['random'])
+    same = by_name['gp'][0]['params'] == by_name['random'][0]['params']
+    lines = [
+        f'Tuned below untuned: **{against_default}** '
+        f'({gain(errors["gp"], errors["default"])} in the mean). '
+        f'Tuned below the random control: **{against_random}** '
+        f'({gain(errors["gp"], errors["random"])} in the mean).'
+    ]
+    if same:
+        lines.append('Both studies ended with the same trial: one of their common first draws.')
+    if against_default != 'holds' or against_random != 'holds':
+        lines.append(
+            f'Why not more can be said: the Gaussian process chose {chosen_by_gp} trials in '
+            f'{len(result["space"])} dimensions, and seeds alone move the error by '
+            f'{max(max(of) - min(of) for of in errors.values()):.4f}. More trials and longer ones '
+            'are needed; the study goes on where it stopped.'
+        )
+    return [
+        '## Verdict',
+        'The lowest of many noisy errors is too low. So the candidates were trained again with '
+        'seeds that chose nothing, at the same budget, and scored on all windows of val:',
+        markdown_table(head, body),
+        ' '.join(lines),
+    ]
+
+
+def gain(mine: Sequence[float], others: Sequence[float]) -> str:
+    """Write by how much one mean error is below another."""
+    return f'{100.0 * (np.mean(mine) / np.mean(others) - 1.0):+.1f} %'
+
+
+def ablations_page(result: Mapping[str, Any], command: str) -> str:
+    """Write the page of ``training.ablate``."""
+    limits = result['budget']
+    by_row: dict[str, list[Mapping[str, Any]]] = {}
+    for found in result['results']:
+        by_row.setdefault(found['row'], []).append(found)
+    files = list(result['reference'])
+    seeds = sorted({found['seed'] for found in result['results']})
+    base = result['base']
+    parts = [
+        "# What the recipe's parts are worth",
+        f'This page is written by a command; change the JSON behind it, or '
+        f'`training/recipe_results.py`:\n\n```\n{command}\n```',
+        origin(result),
+        f'Every row is a SwiftDiff trained on {" and ".join(result["data"])} with the settings of '
+        f'preset `{result["preset"]}` but for what the row says, with {limits["windows"]} windows '
+        f'({limits["windows"] // base["optim"]["batch"]} steps of '
+        f'{base["optim"]["batch"]}), a pool of {limits["pool"]}, seeds '
+        f'{", ".join(str(seed) for seed in seeds)}; scored with {limits["samples"]} samples on at '
+        f'most {limits["limit"]} windows of each file, spread evenly. **This is a small part of a '
+        'full training**: a row that learns slowly looks worse than it would end. ' + ERROR,
+        'In the table: mean over the seeds ± half of their range. Test is reported as it was used '
+        'for nothing.',
+        error_table(result, by_row),
+        '## In words',
+        claims(by_row),
+        'Read with care: the error rewards the best of many samples, and a row whose samples all '
+        'lie together can look good in it; APD says how varied they are. KL is not defined in '
+        'what could be read of the paper: two readings were measured.',
+    ]
+    for label in files:
+        parts += [f'### {label.replace("/", ", ")}', measures_table(result, by_row, label)]
+    parts += [
+        '## Time',
+        'One `Predictor` call, one thread, processor time, medians, the networks taking turns; '
+        'the teacher once.',
+        latency_table(result),
+    ]
+    missing = [row['row'] for row in result['rows'] if row['row'] not in by_row]
+    if missing:
+        parts.append('Rows that were not run: ' + ', '.join(f'`{name}`' for name in missing) + '.')
+    return '\n\n'.join(parts) + '\n'
+
+
+def error_table(
+    result: Mapping[str, Any], by_row: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> str:
+    """Write the rows with their changes and errors."""
+    splits = list(result['results'][0]['error'])
+    body: list[list[str]] = []
+    for row in result['rows']:
+        found = by_row.get(row['row'])
+        if not found:
+            continue
+        changes = ' '.join(f'`{name}={value}`' for name, value in row['changes'].items())
+        body.append([
+            row['what'], f'`{row["row"]}`', changes or '-',
+            *(with_spread([one['error'][split] for one in found]) for split in splits),
+            f'{np.mean([one["cpu_s"] for one in found]):.0f}', str(len(found)),
+        ])  # fmt: skip
+    head = ['student', 'row', 'changed', *(f'error, {split}' for split in splits)]
+    return markdown_table([*head, 'processor s', 'seeds'], body)
+
+
+def measures_table(
+    result: Mapping[str, Any], by_row: Mapping[str, Sequence[Mapping[str, Any]]], label: str
+) -> str:
+    """Write the field's measures on one file."""
+    reference = result['reference'][label]
+    body = [['one-step teacher', *(f'{reference[name]:.3f}' for name in MEASURES)]]
+    for name, found in by_row.items():
+        body.append([
+            f'`{name}`',
+            *(
+                with_spread([one['scores'][label][measure] for one in found])
+                for measure in MEASURES
+            ),
+        ])  # fmt: skip
+    return markdown_table(['row', *(name.upper() for name in MEASURES)], body)
+
+
+def claims(by_row: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Write what the rows say of each claim that can be judged."""
+    lines: list[str] = []
+    for claim in CLAIMS:
+        if not {claim.better, claim.worse} <= set(by_row):
+            continue
+        errors = {
+            split: [
+                [found['error'][split] for found in by_row[name]]
+                for name in (claim.better, claim.worse)
+            ]
+            for split in by_row[claim.better][0]['error']
+        }
+        first, second = errors['val'] if 'val' in errors else next(iter(errors.values()))
+        differences = ', '.join(
+            f'{split} {gain(mine, others)}' for split, (mine, others) in errors.items()
+        )
+        lines.append(
+            f'- {claim.text}: **{verdict(first, second)}** (`{claim.better}` against '
+            f'`{claim.worse}`: {differences}).'
+        )
+    return '\n'.join(lines)
+
+
+def latency_table(result: Mapping[str, Any]) -> str:
+    """Write the times, models by people."""
+    people = sorted({row['persons'] for row in result['latency']})
+    models: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for row in result['latency']:
+        models.setdefault(row['model'], {})[row['persons']] = row
+    body = [
+        [
+            name, f'{next(iter(of.values()))["parameters"] / 1e6:.2f} M',
+            *(f'{of[count]["ms"]:.1f}' if count in of else 'not timed' for count in people),
+        ]
+        for name, of in models.items()
+    ]  # fmt: skip
+    return markdown_table(
+        ['model', 'parameters', *(f'ms, batch {count}' for count in people)], body
+    )
+
+
+def shown(value: Any) -> str:
+    """Write a setting."""
+    return f'{value:.3g}' if isinstance(value, float) else str(value)
+
+
+def origin(result: Mapping[str, Any]) -> str:
+    """Write the command, commit and machine behind a result."""
+    machine = result['machine']
+    changed = ', with uncommitted changes' if result['modified'] else ''
+    return (
+        f'```\n{result["command"]}\n```\n\nCommit `{result["commit"]}`{changed}, '
+        f'{result["date"]}; {machine["processor"]}, one thread; PyTorch {machine["torch"]}, '
+        f'Python {machine["python"]}.'
+    )
+
+
+PAGES: dict[str, tuple[int, Callable[[Mapping[str, Any], str], str]]] = {
+    tune.FORMAT: (tune.VERSION, tuning_page),
+    ablate.FORMAT: (ablate.VERSION, ablations_page),
+}
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """
+    Read the JSON of ``training.tune --report`` or ``training.ablate --json``.
+
+    :raises ConfigError: if it is neither.
+    """
+    try:
+        result = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f'{path}: not a readable JSON file: {error}') from error
+    form = result.get('format') if isinstance(result, dict) else None
+    if form not in PAGES or result.get('version') != PAGES[form][0]:
+        raise ConfigError(f'{path}: format {form!r}; must be one of {", ".join(PAGES)}')
+    return result
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.recipe_results',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument('--json', type=Path, required=True, metavar='FILE',
+                      help='of training.tune --report or training.ablate --json')  # fmt: skip
+    made.add_argument('--out', type=Path, required=True, metavar='PAGE', help='in Markdown')
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :returns: the exit code: 0, or 2 when a file cannot be used.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        result = read_result(options.json)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    page = PAGES[result['format']][1](
+        result, provenance.command_line('training.recipe_results', words)
+    )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(page, encoding='utf-8')
+    print(f'written: {options.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

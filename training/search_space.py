@@ -1,0 +1,198 @@
+"""What is searched for SwiftDiff's stage 2, at what price, and when a trial is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TYPE_CHECKING
+
+from motion_predictor.errors import ConfigError
+from training.config import ChainConfig, override
+from training.trials import shortened
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """One setting of stage 2 that is searched."""
+
+    name: str
+    """Below ``swiftdiff``, as ``--set`` takes it."""
+    low: float
+    high: float
+    log: bool = False
+    step: int = 0
+    """Whole numbers, so far apart; 0: any number."""
+    why: str
+
+    def suggest(self, trial: BaseTrial) -> float | int:
+        """Ask a trial for a value."""
+        if self.step:
+            return trial.suggest_int(self.name, int(self.low), int(self.high), step=self.step)
+        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a trial may cost, and when it is given up."""
+
+    windows: int
+    """That a trial looks at; the steps are this over the batch."""
+    pool: int
+    """Augmented windows drawn, the same for all trials."""
+    rungs: tuple[float, ...]
+    """Shares of a trial after which its error is looked at."""
+    keep: float = 0.5
+    """A trial goes on if it is among this best share of the trials no slower than itself."""
+    fewest: int = 4
+    """So many others are needed to judge it by."""
+    startup: int = 6
+    """Trials before the Gaussian process is asked: the default settings, then random ones."""
+    limit: int
+    """Windows of each file that are scored, spread evenly."""
+    samples: int = 50
+    repetitions: int = 40
+    """Calls behind a latency."""
+
+
+def budget(name: str) -> Budget:
+    """Give the budget of a preset."""
+    if name == 'debug':
+        return Budget(windows=64, pool=64, rungs=(0.5,), limit=4, samples=4, repetitions=3)
+    if name == 'full':
+        return Budget(windows=1 << 20, pool=1 << 18, rungs=(0.25, 0.5), limit=400)
+    return Budget(windows=20_480, pool=16_384, rungs=(0.4,), limit=80)
+
+
+def space(name: str) -> tuple[Dimension, ...]:
+    """
+    Give the search space of a preset.
+
+    Fixed: ``real`` = 1 (the other weights are relative to it: Adam does not see a factor on all
+    of them), the number of samples S (it sets the price of a step more than anything else), t*
+    and the prediction (measured by ``training.ablate``), the augmentation (one pool for all).
+    """
+    sizes: tuple[Dimension, ...]
+    if name == 'debug':
+        sizes = (
+            Dimension(name='model.denoiser.width', low=16, high=48, step=16, why='size'),
+            Dimension(name='model.denoiser.depth', low=1, high=3, step=1, why='size'),
+            Dimension(name='optim.batch', low=4, high=8, step=4, why='noise of the gradient'),
+        )
+    elif name == 'full':
+        sizes = (
+            Dimension(name='model.denoiser.width', low=256, high=1024, step=128, why='size'),
+            Dimension(name='model.denoiser.depth', low=4, high=16, step=2, why='size'),
+            Dimension(name='optim.batch', low=64, high=512, step=64, why='noise of the gradient'),
+        )
+    else:
+        sizes = (
+            Dimension(
+                name='model.denoiser.width', low=128, high=448, step=64,
+                why="the samples' branch: cost grows with S",
+            ),
+            Dimension(name='model.denoiser.depth', low=1, high=5, step=1, why='likewise'),
+            Dimension(
+                name='model.denoiser.condition_width', low=192, high=576, step=64,
+                why="the history's branch: cost once a person",
+            ),
+            Dimension(
+                name='model.denoiser.condition_depth', low=1, high=4, step=1, why='likewise'
+            ),
+            Dimension(
+                name='optim.batch', low=32, high=128, step=32,
+                why='against the number of steps: the windows of a trial are fixed',
+            ),
+        )  # fmt: skip
+    return (
+        *sizes,
+        Dimension(
+            name='optim.learning_rate', low=3e-4, high=1e-2, log=True, why='matters most, mostly'
+        ),
+        Dimension(
+            name='optim.weight_decay', low=1e-4, high=0.3, log=True,
+            why='val was better than test: regularisation was never searched',
+        ),
+        Dimension(name='model.denoiser.dropout', low=0.0, high=0.2, why='likewise'),
+        Dimension(
+            name='match', low=0.03, high=3.0, log=True, why="the teacher's weight beside the data"
+        ),
+        Dimension(
+            name='spread', low=0.0, high=1.0, why='variety against the best sample'
+        ),
+    )  # fmt: skip
+
+
+def setting_of(settings: Any, name: str) -> Any:
+    """Look a dotted setting up."""
+    for part in name.split('.'):
+        settings = getattr(settings, part)
+    return settings
+
+
+def default_of(base: ChainConfig, dimensions: Sequence[Dimension]) -> dict[str, Any]:
+    """
+    Give the preset's own settings as a point of the space.
+
+    :raises ConfigError: if one lies outside of it.
+    """
+    point = {one.name: setting_of(base.swiftdiff, one.name) for one in dimensions}
+    for one in dimensions:
+        value = point[one.name]
+        on_grid = not one.step or (value - one.low) % one.step == 0
+        if not (one.low <= value <= one.high and on_grid):
+            raise ConfigError(
+                f'swiftdiff.{one.name}={value}: the default lies outside of the search space '
+                f'{one.low}..{one.high}{f" by {one.step}" if one.step else ""}'
+            )
+    return point
+
+
+def suggest(
+    trial: BaseTrial, base: ChainConfig, dimensions: Sequence[Dimension], limits: Budget
+) -> ChainConfig:
+    """
+    Turn a trial into settings.
+
+    :param base: the preset.
+    :returns: with the budget of a trial.
+    """
+    return at_point(base, {one.name: one.suggest(trial) for one in dimensions}, limits)
+
+
+def at_point(base: ChainConfig, point: Mapping[str, Any], limits: Budget | None) -> ChainConfig:
+    """
+    Set stage 2 to a point of the space.
+
+    :param limits: of a trial; None for as many windows as the preset's own full training.
+    """
+    optim = base.swiftdiff.optim
+    texts = {f'swiftdiff.{name}': str(value) for name, value in point.items()}
+    chain = override(base, texts)
+    if limits is not None:
+        return shortened(chain, limits.windows, limits.pool)
+    steps = max(1, round(optim.steps * optim.batch / chain.swiftdiff.optim.batch))
+    return override(chain, {'swiftdiff.optim.steps': str(steps)})
+
+
+def falls_behind(
+    error: float, latency_ms: float, others: Sequence[tuple[float, float]], limits: Budget
+) -> bool:
+    """
+    Decide whether a trial is given up at a rung: successive halving along the front.
+
+    Optuna prunes by one objective alone. The latency is known before training, so a trial is
+    measured against those that are no slower: a small network is not given up for the error of a
+    large one.
+
+    :param error: at this rung.
+    :param latency_ms: of the trial.
+    :param others: error at this rung and latency of the study's other trials that reached it.
+    """
+    rivals = [theirs for theirs, ms in others if ms <= 1.02 * latency_ms]
+    if len(rivals) < limits.fewest:
+        return False
+    better = sum(theirs <= error for theirs in rivals)
+    return better >= limits.keep * len(rivals)

@@ -1,0 +1,247 @@
+"""Studies of two objectives, error and time: storage, trials left behind, front and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+import platform
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError
+from training import plots
+from training.search_space import Budget, Dimension
+from training.trials import Lock
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+
+def open_study(where: str, name: str) -> Study:
+    """
+    Open or make a study.
+
+    :param where: a journal's path, or a database's URL.
+    :param name: of the study.
+    :raises ConfigError: if Optuna is not installed or the storage cannot be used.
+    """
+    try:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError:
+        raise ConfigError('optuna is not installed: pip install optuna') from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage: Any
+    try:
+        if '://' in where:
+            storage = optuna.storages.RDBStorage(where)
+        else:
+            Path(where).parent.mkdir(parents=True, exist_ok=True)
+            storage = optuna.storages.JournalStorage(JournalFileBackend(where))
+        return optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=['minimize', 'minimize'],
+            load_if_exists=True,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(f'--storage {where}: {error}') from None
+    except Exception as error:  # of whatever database
+        raise ConfigError(f'--storage {where}: {type(error).__name__}: {error}') from None
+
+
+def sampler_of(name: str, seed: int, limits: Budget) -> Any:
+    """Make Optuna's sampler."""
+    import optuna
+
+    if name == 'random':
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.GPSampler(
+        seed=seed,
+        n_startup_trials=limits.startup,
+        independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+        warn_independent_sampling=False,
+    )
+
+
+def revive(study: Study, folder: Path) -> list[int]:
+    """
+    Queue again the trials whose process is gone; their training goes on from its checkpoint.
+
+    A running trial holds a lock in the run folder, which ends with its process. (Optuna's own
+    heartbeat is for databases alone, and not for trials that are asked for and told.) Trials of
+    other machines are left alone.
+
+    :returns: the numbers of the trials that were given up and queued again.
+    """
+    from optuna.trial import TrialState
+
+    gone: list[int] = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get('host', platform.node()) != platform.node():
+            continue
+        lock = Lock(folder / 'running' / f'{study.study_name}_{trial.number}')
+        if lock.try_now():
+            study.tell(trial.number, state=TrialState.FAIL)
+            if trial.params:
+                study.enqueue_trial(trial.params, user_attrs={'again': trial.number})
+            gone.append(trial.number)
+            lock.release()
+    return gone
+
+
+def rows_of(study: Study, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
+    """Write a study's trials as plain rows, the completed ones with their values."""
+    rows: list[dict[str, Any]] = []
+    trials: list[FrozenTrial] = study.get_trials(deepcopy=False)
+    for trial in trials:
+        row: dict[str, Any] = {
+            'number': trial.number,
+            'state': trial.state.name.lower(),
+            'default': bool(trial.user_attrs.get('default', False)),
+            'params': {one.name: trial.params.get(one.name) for one in dimensions},
+            'latency_ms': trial.user_attrs.get('latency_ms'),
+            'rungs': [
+                value for name, value in sorted(trial.user_attrs.items())
+                if name.startswith('rung_')
+            ],
+        }  # fmt: skip
+        if trial.state.name == 'COMPLETE':
+            row['error'] = trial.values[0]
+            row['scores'] = trial.user_attrs['scores']
+            row['cpu_s'] = trial.user_attrs['cpu_s']
+        rows.append(row)
+    return rows
+
+
+def completed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the completed trials."""
+    return [row for row in rows if row['state'] == 'complete']
+
+
+def front_of(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """
+    Find the Pareto front.
+
+    :param rows: with ``number``, ``error`` and ``latency_ms``.
+    :returns: numbers of the rows that no other beats in both, from fast to slow.
+    """
+    front: list[int] = []
+    lowest = np.inf
+    for row in sorted(rows, key=lambda row: (row['latency_ms'], row['error'])):
+        if row['error'] < lowest:
+            lowest = row['error']
+            front.append(int(row['number']))
+    return front
+
+
+def hypervolume(rows: Sequence[Mapping[str, Any]], reference: tuple[float, float]) -> float:
+    """
+    Give the area that some rows dominate below a reference point.
+
+    :param rows: with ``error`` and ``latency_ms``.
+    :param reference: error and milliseconds that count as worst.
+    """
+    area, height = 0.0, reference[0]
+    for row in sorted(rows, key=lambda row: (row['latency_ms'], row['error'])):
+        if row['error'] < height and row['latency_ms'] < reference[1]:
+            area += (height - row['error']) * (reference[1] - row['latency_ms'])
+            height = row['error']
+    return area
+
+
+def pick(rows: Sequence[Mapping[str, Any]], share: float) -> dict[str, Mapping[str, Any]]:
+    """
+    Pick the two that are deployed, off the front.
+
+    :param rows: completed trials.
+    :param share: ``swiftdiff_balance`` may take this part of ``swiftdiff``'s time.
+    :returns: ``swiftdiff``: the lowest error; ``swiftdiff_balance``: the lowest error within
+        that time, or the fastest where none is.
+    """
+    best = min(rows, key=lambda row: row['error'])
+    quick = [row for row in rows if row['latency_ms'] <= share * best['latency_ms']]
+    fastest = min(rows, key=lambda row: (row['latency_ms'], row['error']))
+    balance = min(quick, key=lambda row: row['error']) if quick else fastest
+    return {'swiftdiff': best, 'swiftdiff_balance': balance}
+
+
+def importance(study: Study) -> list[dict[str, float]]:
+    """Ask Optuna (PED-ANOVA) how much each setting matters for the error and for the time."""
+    import optuna
+
+    found: list[dict[str, float]] = []
+    for number in range(2):
+        try:
+            found.append(
+                {
+                    name: round(float(value), 4)
+                    for name, value in optuna.importance.get_param_importances(
+                        study, target=lambda trial, number=number: trial.values[number]
+                    ).items()
+                }
+            )
+        except (ValueError, RuntimeError) as error:  # too few trials
+            tqdm.write(f'importance: {error}')
+            found.append({})
+    return found
+
+
+def draw(studies: Mapping[str, Study], worst: tuple[float, float], folder: Path) -> list[str]:
+    """
+    Draw Optuna's own figures.
+
+    :param studies: 'gp' and 'random'.
+    :param worst: reference point of the hypervolume.
+    :param folder: made where it is missing.
+    :returns: the names of the files.
+    """
+    import warnings
+
+    import matplotlib as mpl
+
+    mpl.use('Agg')
+    import optuna
+    from optuna.visualization import matplotlib as figures
+
+    warnings.filterwarnings('ignore', category=optuna.exceptions.ExperimentalWarning)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ['error over that of the one-step teacher', 'ms a call']
+    wanted: list[tuple[str, Any]] = []
+    for name, study in studies.items():
+        wanted += [
+            (f'front_{name}', lambda s=study: figures.plot_pareto_front(s, target_names=names)),
+            (f'hypervolume_{name}', lambda s=study: figures.plot_hypervolume_history(s, worst)),
+        ]
+    own = studies['gp']
+    wanted += [
+        (
+            'importance',
+            lambda: figures.plot_param_importances(
+                own, target=lambda trial: trial.values[0], target_name='error'
+            ),
+        ),
+        (
+            'history',
+            lambda: figures.plot_optimization_history(
+                list(studies.values()), target=lambda trial: trial.values[0], target_name='error'
+            ),
+        ),
+    ]
+    drawn: list[str] = []
+    for name, make in wanted:
+        with mpl.rc_context():
+            try:
+                axes = make()
+            except (ValueError, RuntimeError) as error:  # too few trials
+                tqdm.write(f'{name}: {error}')
+                continue
+            figure = np.ravel(axes)[0].figure
+            figure.set_size_inches(7.0, 4.5)
+            plots.save(figure, folder / f'tuning_{name}.svg')
+            mpl.pyplot.close(figure)
+            drawn.append(f'tuning_{name}.svg')
+    return drawn

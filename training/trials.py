@@ -1,0 +1,355 @@
+"""Short trainings of SwiftDiff students and their scores: what tuning and ablations share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+import fcntl
+import hashlib
+import json
+from pathlib import Path
+import time
+from types import TracebackType
+from typing import Any, IO
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+
+from motion_predictor.config import ModelConfig, WindowConfig
+from motion_predictor.errors import ConfigError
+from motion_predictor.model import MotionModel
+from motion_predictor.normalization import Whitening
+from motion_predictor.predictor import Predictor
+from motion_predictor.skeleton import Skeleton
+from motion_predictor.weights import file_digest, load_weights
+from training.benchmark import FEWEST, walking_window, WARM_UP
+from training.config import ChainConfig
+from training.diffusion import window_noise
+from training.distill import distil_swiftdiff, StudentLoss
+from training.fitting import Watch
+from training.pool import encode_pool, EncodedPool
+from training.runs import Run, training_windows
+from training.scoring import (
+    DataFile,
+    find_alternatives,
+    Futures,
+    group_values,
+    load_data,
+    make_groups,
+    score_file,
+)
+from training.store import data_digest
+
+ERRORS = ('ade', 'fde', 'mmade', 'mmfde')
+"""Of the root-relative pose: their ratios to the reference's, averaged, are a student's error."""
+Scores = Mapping[str, Mapping[str, float]]
+"""By set and split (``cmu17/val``): ERRORS and ``apd``, metres."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What all students of a comparison learn from."""
+
+    data: tuple[Path, ...]
+    pool: EncodedPool
+    one_step: MotionModel
+    digest: str
+    """Of the data, the pool's size and the one-step teacher: part of every result's key."""
+    device: str
+
+
+def gather(
+    data: Sequence[Path], chain: ChainConfig, one_step: Path, device: str = 'cpu'
+) -> Material:
+    """
+    Draw the training windows and load the one-step teacher.
+
+    The windows are whitened as that teacher was, whatever its own pool held, so that it and the
+    diffusion teacher mean the same by a coefficient.
+
+    :param data: recordings, as ``training.distill`` takes them.
+    :param chain: settings; ``pool`` windows are drawn by ``seed`` 0, whatever the chain's, and
+        varied as the student's are.
+    :param one_step: weights file of the one-step teacher.
+    :raises WeightsError: if that cannot be read.
+    :raises ConfigError: if it is no one-step teacher of this window.
+    """
+    teacher = load_weights(one_step).model
+    if teacher.config.role != 'one_step':
+        raise ConfigError(f'{one_step}: role {teacher.config.role!r}; expected a one-step teacher')
+    if teacher.config.window != chain.swiftdiff.model.window:
+        raise ConfigError(
+            f'{one_step}: window {teacher.config.window}; the preset has '
+            f'{chain.swiftdiff.model.window}'
+        )
+    run = Run(Path(), tuple(data), device, ())
+    windows = training_windows(run, replace(chain, seed=0))
+    raw = encode_pool(
+        windows,
+        teacher.config,
+        chain.swiftdiff.augmentation,
+        chain.pool,
+        0,
+        whiten=False,
+    )
+    pool = whitened_as(teacher, raw, device)
+    key = [[data_digest(path) for path in data], chain.pool, file_digest(one_step)]
+    return Material(tuple(data), pool, teacher.to(device).eval(), digest(key), device)
+
+
+def whitened_as(model: MotionModel, raw: EncodedPool, device: str = 'cpu') -> EncodedPool:
+    """
+    Whiten a pool in metres with a model's statistics.
+
+    :param raw: from :func:`training.pool.encode_pool` with ``whiten=False``.
+    """
+    condition = Whitening(model.condition_mean.cpu(), model.condition_scale.cpu())
+    state = Whitening(model.state_mean.cpu(), model.state_scale.cpu())
+    return EncodedPool(
+        state.apply(raw.state).to(device),
+        condition.apply(raw.condition).to(device),
+        state.apply(raw.padded).to(device),
+        state,
+        condition,
+        raw.clean.to(device),
+        raw.skeleton,
+    )
+
+
+def shortened(chain: ChainConfig, windows: int, pool: int) -> ChainConfig:
+    """
+    Give a chain's stage 2 the budget of a trial.
+
+    :param windows: that are looked at in all; steps are what the batch makes of it.
+    :param pool: windows that are drawn.
+    :returns: with as much of the warm-up as a tenth of the steps allows.
+    """
+    optim = chain.swiftdiff.optim
+    steps = max(1, windows // optim.batch)
+    short = replace(
+        optim,
+        steps=steps,
+        warmup_steps=min(optim.warmup_steps, max(1, steps // 10)),
+        log_every=min(optim.log_every, max(1, steps // 8)),
+        save_every=max(1, steps // 5),
+    )
+    return replace(chain, pool=pool, swiftdiff=replace(chain.swiftdiff, optim=short))
+
+
+def train_student(
+    material: Material,
+    chain: ChainConfig,
+    folder: Path,
+    *,
+    loss: StudentLoss | None = None,
+    watch: Watch | None = None,
+) -> MotionModel:
+    """
+    Train a student as ``training.distill`` does; a killed training goes on where it stopped.
+
+    :param folder: of the student alone.
+    :param loss: where it is not :class:`training.distill.SwiftDiffLoss`.
+    :param watch: as of :func:`training.fitting.fit`.
+    """
+    run = Run(folder, material.data, material.device, ('swiftdiff',))
+    return distil_swiftdiff(run, chain, material.pool, material.one_step, loss=loss, watch=watch)
+
+
+class Scorer:
+    """Scores a one-step model as ``training.evaluate`` does, each file with its own sets."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        window: WindowConfig,
+        *,
+        limit: int | None = None,
+        samples: int = 50,
+        device: str = 'cpu',
+        skeleton: Skeleton | None = None,
+    ) -> None:
+        """
+        Load the recordings and find their multimodal sets.
+
+        :param limit: score this many windows of each file, spread evenly; None: all.
+        :param samples: futures a window.
+        """
+        self.files = load_data(paths, window, limit, skeleton)
+        self.groups = [group for group in make_groups(self.files) if len(group.members) == 1]
+        self.alternatives, _ = find_alternatives(self.files, self.groups)
+        self.samples = samples
+        self.device = device
+
+    def __call__(self, model: MotionModel) -> dict[str, dict[str, float]]:
+        """
+        Score a model.
+
+        :param model: of role 'one_step' or 'swiftdiff'; it is not changed.
+        :returns: see :data:`Scores`.
+        """
+        predictor = Predictor(model, {}, device=self.device)
+        scores = [
+            score_file(file, self._futures(predictor, model, file), sets)
+            for file, sets in zip(self.files, self.alternatives)
+        ]
+        found: dict[str, dict[str, float]] = {}
+        for group in self.groups:
+            values = group_values(group, scores)
+            found[group.label] = {
+                name: float(values[f'pose.{name}'].mean()) for name in (*ERRORS, 'apd')
+            }
+        return found
+
+    def _futures(self, predictor: Predictor, model: MotionModel, file: DataFile) -> Futures:
+        def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            observed = file.observed[first:last]
+            noise = window_noise(model, 0, first, len(observed), self.samples)
+            futures = predictor.predict(observed, noise=noise).futures
+            root = futures[..., 0, :]
+            shift = root - observed[:, None, None, -1, 0]
+            return shift, futures[..., 1:, :] - root[..., None, :]
+
+        return read
+
+
+def relative_error(scores: Scores, reference: Scores) -> float:
+    """
+    Give a student's error in one number: below 1 is better than the reference.
+
+    :param scores: of the student.
+    :param reference: of the one-step teacher, on the same windows.
+    :returns: mean over files and :data:`ERRORS` of the ratio.
+    """
+    ratios = [
+        scores[label][name] / theirs[name]
+        for label, theirs in reference.items()
+        for name in ERRORS
+    ]
+    return float(np.mean(ratios))
+
+
+def times_ms(
+    models: Sequence[MotionModel],
+    *,
+    persons: int = 1,
+    repetitions: int = 30,
+    samples: int = 50,
+    device: str = 'cpu',
+    budget_s: float = 20.0,
+) -> list[float]:
+    """
+    Time one Predictor call of some models taking turns, with one thread.
+
+    On a CPU in processor time of this thread: what a call takes on a core of its own, whatever
+    else the machine has to do. With CUDA by the clock on the wall.
+
+    :param models: of one step; their weights do not matter.
+    :param persons: P, the batch.
+    :param budget_s: a model slower than this allows makes fewer calls, but three.
+    :returns: the median of each, milliseconds.
+    """
+    now = time.thread_time if device == 'cpu' else time.perf_counter
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        calls: list[tuple[Predictor, NDArray[np.float32]]] = []
+        times_s: list[list[float]] = []
+        for model in models:
+            predictor = Predictor(model, {}, device=device)
+            observed = walking_window(persons, model.config.window)
+            for _ in range(WARM_UP):
+                predictor.predict(observed, samples=samples)
+            calls.append((predictor, observed))
+            times_s.append([])
+        for turn in range(repetitions):
+            for (predictor, observed), own in zip(calls, times_s):
+                if turn >= FEWEST and sum(own) > budget_s:
+                    continue
+                begun = now()
+                predictor.predict(observed, samples=samples)
+                own.append(now() - begun)
+    finally:
+        torch.set_num_threads(before)
+    return [round(1000.0 * float(np.median(own)), 3) for own in times_s]
+
+
+def fresh_model(config: ModelConfig, pool: EncodedPool) -> MotionModel:
+    """Make an untrained model of some size, to be timed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return MotionModel(
+            config, pool.skeleton, pool.state_whitening, pool.condition_whitening
+        ).eval()
+
+
+def digest(key: Any) -> str:
+    """Name a JSON-able key by 16 hexadecimal digits."""
+    text = json.dumps(key, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """
+    Read a result that :func:`training.provenance.write_json` wrote, None where there is none.
+
+    :raises ConfigError: if it cannot be read.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f'{path}: no readable JSON ({error}); delete it') from None
+
+
+class Lock:
+    """A lock on a file that ends with the process that holds it; for use as a context."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def try_now(self) -> bool:
+        """Take the lock if nobody holds it, and say whether that worked."""
+        file = self.path.open('w')
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Lock:
+        """Wait for the lock."""
+        self._file = self.path.open('w')
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the lock back."""
+        self.release()
+
+
+class Stopwatch:
+    """Processor seconds of this process since it was made."""
+
+    def __init__(self) -> None:
+        self._begun = time.process_time()
+
+    def seconds(self) -> float:
+        """Give them."""
+        return time.process_time() - self._begun

@@ -1,0 +1,554 @@
+"""
+Tune SwiftDiff by Bayesian optimisation: python -m training.tune.
+
+Optuna's Gaussian-process sampler looks for settings of stage 2 with a small error on val AND a
+short Predictor call on this device: the expected gain in hypervolume says what is tried next.
+``--sampler random`` is the control, with the same space, budget and pruning. Several processes and
+machines may work on one study: call the same command again, with the same ``--storage``.
+
+The test recordings are never looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+import platform
+import sys
+from typing import Any, TYPE_CHECKING
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from training import provenance
+from training.config import as_plain, ChainConfig, preset, PRESETS
+from training.search_space import (
+    at_point,
+    Budget,
+    budget,
+    default_of,
+    falls_behind,
+    setting_of,
+    space,
+    suggest,
+)
+from training.studies import (
+    completed,
+    draw,
+    front_of,
+    hypervolume,
+    importance,
+    open_study,
+    pick,
+    revive,
+    rows_of,
+    sampler_of,
+)
+from training.trials import (
+    digest,
+    fresh_model,
+    gather,
+    Lock,
+    Material,
+    read_json,
+    relative_error,
+    Scorer,
+    Scores,
+    Stopwatch,
+    times_ms,
+    train_student,
+)
+from training.windows import recordings_folder
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+FORMAT = 'motion_predictor tuning'
+VERSION = 1
+SAMPLERS = ('gp', 'random')
+
+EXAMPLE = """\
+worked example, from the root of the source tree; every line can be killed and given again:
+  python -m training.tune --dry-run
+  python -m training.tune --sampler gp random --trials 20
+  python -m training.tune --confirm 3
+  python -m training.tune --report docs/tuning.json
+  python -m training.recipe_results --json docs/tuning.json --out docs/tuning.md
+  python -m training.tune --export
+A study on several machines: --storage postgresql://... or mysql://..., or a journal on a shared
+disk, which is the default: RUN/journal.log. Trials of killed processes are queued again by the
+next process on the same machine and run folder.
+"""
+
+
+def study_of(options: argparse.Namespace, sampler: str) -> Study:
+    """Open the study of a sampler."""
+    where = options.storage or str(options.run / 'journal.log')
+    return open_study(where, f'{sampler}-{options.seed}')
+
+
+class Bench:
+    """Trains and scores settings, and remembers what it found in the run folder."""
+
+    def __init__(
+        self, material: Material, scorer: Scorer, base: ChainConfig, limits: Budget, folder: Path
+    ) -> None:
+        self.material = material
+        self.scorer = scorer
+        self.base = base
+        self.limits = limits
+        self.folder = folder
+        self.reference: Scores = self._scores_of_teacher()
+
+    def latency_ms(self, chain: ChainConfig) -> float:
+        """
+        Time a Predictor call of a network of this size, one person, one thread.
+
+        It takes turns with the preset's network; the ratio of the medians times that network's
+        median on its first measurement here is given, so that a busier hour does not look like a
+        slower network.
+        """
+        size = chain.swiftdiff.model.denoiser
+        path = self.folder / 'latency' / f'{digest(asdict(replace(size, dropout=0.0)))}.json'
+        found = read_json(path)
+        if found is None:
+            base = fresh_model(self.base.swiftdiff.model, self.material.pool)
+            mine = fresh_model(chain.swiftdiff.model, self.material.pool)
+            base_ms, mine_ms = times_ms(
+                [base, mine],
+                repetitions=self.limits.repetitions,
+                samples=self.limits.samples,
+                device=self.material.device,
+            )
+            unit_path = self.folder / 'latency' / 'unit.json'
+            unit = read_json(unit_path)
+            if unit is None:
+                unit = {'base_ms': base_ms}
+                provenance.write_json(unit_path, unit)
+            found = {
+                'ms': round(unit['base_ms'] * mine_ms / base_ms, 3),
+                'mine_ms': mine_ms,
+                'base_ms': base_ms,
+                'size': asdict(size),
+            }
+            provenance.write_json(path, found)
+        return float(found['ms'])
+
+    def train(
+        self, chain: ChainConfig, at_rung: Any = None, *, scorer: Scorer | None = None
+    ) -> dict[str, Any]:
+        """
+        Train and score a student, or recall what that gave.
+
+        :param chain: settings with a trial's budget.
+        :param at_rung: called with the rung's number and the error there; may raise to stop.
+        :returns: ``error``, ``scores``, ``rungs`` (errors), ``cpu_s``.
+        """
+        plain = as_plain(chain)
+        key = digest([plain['swiftdiff'], chain.seed, asdict(self.limits), self.material.digest])
+        folder = self.folder / 'trials' / key
+        path = folder / 'result.json'
+        found = read_json(path) or {'rungs': [], 'cpu_s': 0.0, 'settings': plain['swiftdiff']}
+        watches = Stopwatch()
+        spent = found['cpu_s']
+        steps = chain.swiftdiff.optim.steps
+        rungs = [max(1, round(share * steps)) for share in self.limits.rungs]
+
+        def note() -> None:
+            found['cpu_s'] = round(spent + watches.seconds(), 2)
+            provenance.write_json(path, found)
+
+        def visit(number: int) -> None:
+            if at_rung is not None:
+                at_rung(number, found['rungs'][number])
+
+        for number in range(len(found['rungs'])):
+            visit(number)
+        if 'error' not in found:
+
+            def watch(step: int, averaged: nn.Module) -> None:
+                if step in rungs and len(found['rungs']) <= rungs.index(step):
+                    student = fresh_model(chain.swiftdiff.model, self.material.pool)
+                    student.denoiser.load_state_dict(averaged.state_dict())
+                    error = relative_error(self.scorer(student), self.reference)
+                    found['rungs'].append(round(error, 6))
+                    note()
+                    visit(rungs.index(step))
+
+            # a checkpoint at every rung: one that another study gives up may be gone on with
+            optim = replace(chain.swiftdiff.optim, save_every=rungs[0] if rungs else steps)
+            whole = replace(chain, swiftdiff=replace(chain.swiftdiff, optim=optim))
+            student = train_student(self.material, whole, folder, watch=watch)
+            found['scores'] = self.scorer(student)
+            found['error'] = round(relative_error(found['scores'], self.reference), 6)
+            note()
+            (folder / 'swiftdiff' / 'checkpoint.pt').unlink(missing_ok=True)
+        return found
+
+    def _scores_of_teacher(self) -> Scores:
+        key = [self.material.digest, self.limits.limit, self.limits.samples,
+               [file.sha256 for file in self.scorer.files]]  # fmt: skip
+        path = self.folder / f'reference_{digest(key)}.json'
+        found = read_json(path)
+        if found is None:
+            found = self.scorer(self.material.one_step)
+            provenance.write_json(path, found)
+        return found
+
+
+def search(options: argparse.Namespace, sampler: str, base: ChainConfig, bench: Bench) -> None:
+    """Run trials until the study has as many as asked for."""
+    import optuna
+    from optuna.trial import TrialState
+
+    dimensions = space(options.preset)
+    study = study_of(options, sampler)
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    bar = tqdm(total=options.trials, desc=f'trials, {sampler}', disable=options.quiet)
+    while True:
+        with Lock(options.run / 'study.lock'):
+            revive(study, options.run)
+            trials = study.get_trials(deepcopy=False)
+            if not trials:
+                study.enqueue_trial(default_of(base, dimensions), user_attrs={'default': True})
+            done = sum(trial.state in ended for trial in trials)
+            bar.update(done - bar.n)
+            if done + sum(t.state == TrialState.RUNNING for t in trials) >= options.trials:
+                break
+            # a sampler a trial, so that what is drawn depends on the trial's number alone
+            asked = sum(trial.state != TrialState.WAITING for trial in trials)
+            study.sampler = sampler_of(
+                options.sampler, 10_007 * options.seed + asked, bench.limits
+            )
+            trial = study.ask()
+            held = Lock(options.run / 'running' / f'{study.study_name}_{trial.number}')
+            held.try_now()
+            trial.set_user_attr('host', platform.node())
+            chain = suggest(trial, base, dimensions, bench.limits)
+        try:
+            run_trial(study, trial, chain, bench)
+        except optuna.TrialPruned:
+            study.tell(trial, state=TrialState.PRUNED)
+        finally:
+            held.release()
+    bar.close()
+
+
+def run_trial(study: Study, trial: Any, chain: ChainConfig, bench: Bench) -> None:
+    """
+    Time, train and score one trial.
+
+    :raises optuna.TrialPruned: where it falls behind at a rung.
+    """
+    import optuna
+
+    latency_ms = bench.latency_ms(chain)
+    trial.set_user_attr('latency_ms', latency_ms)
+
+    def at_rung(number: int, error: float) -> None:
+        trial.set_user_attr(f'rung_{number}', error)
+        others = [
+            (other.user_attrs[f'rung_{number}'], other.user_attrs['latency_ms'])
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number and f'rung_{number}' in other.user_attrs
+        ]
+        if falls_behind(error, latency_ms, others, bench.limits):
+            raise optuna.TrialPruned(f'rung {number}: error {error:.4f}')
+
+    found = bench.train(chain, at_rung)
+    trial.set_user_attr('scores', found['scores'])
+    trial.set_user_attr('cpu_s', found['cpu_s'])
+    study.tell(trial, [found['error'], latency_ms])
+
+
+def candidates(options: argparse.Namespace, base: ChainConfig) -> dict[str, dict[str, Any]]:
+    """
+    Give what is trained again to be believed: the default, and the best of each study.
+
+    :returns: name -> point of the space.
+    :raises ConfigError: if a study has no completed trial.
+    """
+    dimensions = space(options.preset)
+    found = {'default': default_of(base, dimensions)}
+    for sampler in SAMPLERS:
+        rows = completed(rows_of(study_of(options, sampler), dimensions))
+        if not rows:
+            raise ConfigError(f'--run {options.run}: no completed trial of --sampler {sampler}')
+        found[sampler] = pick(rows, options.balance)['swiftdiff']['params']
+        if sampler == 'gp':
+            found['gp_balance'] = pick(rows, options.balance)['swiftdiff_balance']['params']
+    return found
+
+
+def confirm(
+    options: argparse.Namespace, base: ChainConfig, bench: Bench, whole: Scorer
+) -> list[dict[str, Any]]:
+    """
+    Train the candidates again, with seeds that chose nothing, and score all of val.
+
+    The lowest of many noisy errors is too low; these are not.
+
+    :param whole: scores all windows of val.
+    :returns: a row for each candidate and seed.
+    """
+    key = digest([bench.material.digest, 'whole', whole.samples])
+    reference_path = options.run / f'reference_{key}.json'
+    reference = read_json(reference_path)
+    if reference is None:
+        reference = whole(bench.material.one_step)
+        provenance.write_json(reference_path, reference)
+    rows: list[dict[str, Any]] = []
+    for seed in range(1, options.confirm + 1):
+        for name, point in candidates(options, base).items():
+            chain = replace(at_point(base, point, bench.limits), seed=options.seed + 100 * seed)
+            path = options.run / 'confirmed' / f'{digest([point, seed, key])}.json'
+            found = read_json(path)
+            if found is None:
+                watches = Stopwatch()
+                folder = options.run / 'confirmed' / digest([point, seed])
+                scores = whole(train_student(bench.material, chain, folder))
+                found = {
+                    'params': point,
+                    'seed': chain.seed,
+                    'error': round(relative_error(scores, reference), 6),
+                    'scores': scores,
+                    'latency_ms': bench.latency_ms(chain),
+                    'cpu_s': round(watches.seconds(), 2),
+                }
+                (folder / 'swiftdiff' / 'checkpoint.pt').unlink(missing_ok=True)
+                provenance.write_json(path, found)
+            rows.append({'candidate': name, **found})
+            tqdm.write(f'{name}, seed {found["seed"]}: error {found["error"]:.4f}')
+    provenance.write_json(options.run / 'confirm.json', {'rows': rows, 'reference': reference})
+    return rows
+
+
+def report(options: argparse.Namespace, base: ChainConfig, words: Sequence[str]) -> dict[str, Any]:
+    """
+    Gather what the studies and the confirmation found, and draw it.
+
+    :param words: of the command line, to be recorded.
+    :returns: JSON-able; figures go to ``images`` beside the JSON.
+    """
+    dimensions = space(options.preset)
+    limits = limits_of(options)
+    studies = {name: study_of(options, name) for name in SAMPLERS}
+    rows = {name: rows_of(study, dimensions) for name, study in studies.items()}
+    for name, of_study in rows.items():
+        if not completed(of_study):
+            raise ConfigError(f'--run {options.run}: no completed trial of --sampler {name}')
+    default = next(
+        (row for row in completed(rows['gp']) if row['default']), completed(rows['gp'])[0]
+    )
+    worst = (1.5 * default['error'], 2.0 * default['latency_ms'])
+    drawn = draw(studies, worst, options.report.parent / 'images')
+    confirmed = read_json(options.run / 'confirm.json') or {'rows': [], 'reference': None}
+    summary = {}
+    for name, of_study in rows.items():
+        done = completed(of_study)
+        picked = pick(done, options.balance)
+        summary[name] = {
+            'trials': sum(row['state'] in ('complete', 'pruned') for row in of_study),
+            'pruned': sum(row['state'] == 'pruned' for row in of_study),
+            'failed': sum(row['state'] == 'fail' for row in of_study),
+            'hypervolume': round(hypervolume(done, worst), 6),
+            'front': front_of(done),
+            'picked': {role: row['number'] for role, row in picked.items()},
+        }
+    return {
+        **provenance.origin(FORMAT, VERSION, 'training.tune', words),
+        'preset': options.preset,
+        'seed': options.seed,
+        'budget': asdict(limits),
+        'balance': options.balance,
+        'worst': worst,
+        'space': [asdict(one) for one in dimensions],
+        'data': [provenance.shown_path(path) for path in options.data],
+        'val': [provenance.shown_path(path) for path in options.val],
+        'one_step': provenance.shown_path(options.one_step),
+        'figures': drawn,
+        'importance': importance(studies['gp']),
+        'summary': summary,
+        'default': default['number'],
+        'gp': rows['gp'],
+        'random': rows['random'],
+        'confirmed': confirmed['rows'],
+        'reference': confirmed['reference'],
+    }
+
+
+def export(options: argparse.Namespace, base: ChainConfig) -> None:
+    """Print and write what ``training.distill`` takes to train both picks at full budget."""
+    dimensions = space(options.preset)
+    rows = completed(rows_of(study_of(options, 'gp'), dimensions))
+    if not rows:
+        raise ConfigError(f'--run {options.run}: no completed trial of --sampler gp')
+    for role, row in pick(rows, options.balance).items():
+        chain = at_point(base, row['params'], None)
+        changes = [
+            f'swiftdiff.{name}={setting_of(chain.swiftdiff, name)}'
+            for name in ('optim.steps', *row['params'])
+        ]
+        path = options.run / f'{role}.settings'
+        path.write_text('\n'.join(changes) + '\n', encoding='utf-8')
+        print(f'# {role}: trial {row["number"]}, error {row["error"]:.4f}, '
+              f'{row["latency_ms"]:.2f} ms; also in {path}')  # fmt: skip
+        print(f'python -m training.distill --preset {options.preset} --stages swiftdiff '
+              f'--run RUN_WITH_ONE_STEP --set {" ".join(changes)}')  # fmt: skip
+
+
+def limits_of(options: argparse.Namespace) -> Budget:
+    """Give the preset's budget with what the command line changes."""
+    limits = budget(options.preset)
+    changes = {
+        name: getattr(options, name)
+        for name in ('windows', 'pool', 'limit', 'startup', 'repetitions')
+        if getattr(options, name) is not None
+    }
+    return replace(limits, **changes)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.tune',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--preset', choices=PRESETS, default='small', help='base settings, space and budget')
+    add(
+        '--sampler',
+        nargs='+',
+        choices=SAMPLERS,
+        default=['gp'],
+        help='a study each; random is the control (default %(default)s)',
+    )
+    add('--trials', type=int, default=20,
+        help='that the study ends with, pruned ones among them (default %(default)s)')  # fmt: skip
+    add('--data', type=Path, nargs='+', metavar='FILE',
+        help='to train on (default: train.npz of every set, as training.distill)')  # fmt: skip
+    add('--val', type=Path, nargs='+', metavar='FILE',
+        help='to choose by (default: val.npz beside each of --data)')  # fmt: skip
+    add('--one-step', type=Path, default=Path('resource/weights/one_step.safetensors'),
+        metavar='FILE', help='the one-step teacher (default %(default)s)')  # fmt: skip
+    add('--run', type=Path, default=Path('runs/tune'), metavar='DIR',
+        help='journal, trials and their weights (default %(default)s)')  # fmt: skip
+    add('--storage', metavar='PATH|URL', help='of the studies; default RUN/journal.log')
+    add('--seed', type=int, default=0, help='of the samplers and trainings')
+    add('--device', default='cpu', choices=('cpu', 'cuda'), help='to train and to time on')
+    for name, what in (
+        ('windows', 'that a trial looks at'),
+        ('pool', 'windows drawn'),
+        ('limit', 'windows of each file scored in a trial'),
+        ('startup', 'trials before the Gaussian process is asked'),
+        ('repetitions', 'calls behind a latency'),
+    ):
+        add(f'--{name}', type=int, metavar='N', help=f'{what} (default: of the preset)')
+    add('--balance', type=float, default=0.7, metavar='SHARE',
+        help="share of swiftdiff's time for swiftdiff_balance (default %(default)s)")  # fmt: skip
+    add('--confirm', type=int, metavar='SEEDS',
+        help='train default and best again, with so many fresh seeds')  # fmt: skip
+    add('--report', type=Path, metavar='JSON', help='write what was found, and its figures')
+    add('--export', action='store_true', help='print the settings off the front')
+    add('--dry-run', action='store_true', help='print space and budget, and stop')
+    add('--quiet', action='store_true', help='no progress bars')
+    return made
+
+
+def resolve(options: argparse.Namespace) -> None:
+    """
+    Find the recordings where they were not named, and check what was.
+
+    :raises ConfigError: on options that cannot be used.
+    """
+    for name in ('trials', 'confirm', *('windows', 'pool', 'limit', 'startup', 'repetitions')):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f'--{name} {value}: must be at least 1')
+    if not 0.0 < options.balance <= 1.0:
+        raise ConfigError(f'--balance {options.balance}: must lie in 0..1')
+    if options.seed < 0:
+        raise ConfigError(f'--seed {options.seed}: must not be negative')
+    if options.data is None:
+        folder = recordings_folder()
+        options.data = sorted(folder.glob('*/train.npz')) if folder else []
+    if not options.data:
+        raise ConfigError('--data: no recordings found; name train.npz files')
+    if options.val is None:
+        options.val = [path.with_name('val.npz') for path in options.data]
+    for name in ('data', 'val'):
+        missing = [str(path) for path in getattr(options, name) if not path.exists()]
+        if missing:
+            raise ConfigError(f'--{name}: no such file: {", ".join(missing)}')
+    if any(path.stem == 'test' for path in options.val):
+        raise ConfigError(f'--val {options.val}: test recordings choose nothing')
+
+
+def describe(options: argparse.Namespace, base: ChainConfig) -> str:
+    """Write space and budget as text."""
+    limits = limits_of(options)
+    lines = [f'preset {options.preset}, {options.trials} trials a study']
+    lines += [f'{name}: {value}' for name, value in asdict(limits).items()]
+    default = default_of(base, space(options.preset))
+    for one in space(options.preset):
+        kind = f'by {one.step}' if one.step else 'log' if one.log else 'linear'
+        lines.append(
+            f'swiftdiff.{one.name}: {one.low:g} .. {one.high:g}, {kind}; '
+            f'default {default[one.name]:g}; {one.why}'
+        )
+    return '\n'.join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :returns: the exit code: 0, 2 when something given cannot be used, 130 when stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        base = preset(options.preset)
+        if options.dry_run:
+            print(describe(options, base))
+            return 0
+        resolve(options)
+        if options.export:
+            export(options, base)
+        if options.report:
+            result = report(options, base, words)
+            provenance.write_json(options.report, result)
+            print(f'written: {options.report}')
+        if options.export or options.report:
+            return 0
+        limits = limits_of(options)
+        torch.set_num_threads(1 if options.device == 'cpu' else torch.get_num_threads())
+        material = gather(
+            options.data, replace(base, pool=limits.pool), options.one_step, options.device
+        )
+        window = base.swiftdiff.model.window
+        common = {'samples': limits.samples, 'device': options.device}
+        scorer = Scorer(options.val, window, limit=limits.limit, **common)
+        bench = Bench(material, scorer, base, limits, options.run)
+        if options.confirm:
+            confirm(options, base, bench, Scorer(options.val, window, **common))
+        else:
+            for sampler in options.sampler:
+                search(options, sampler, base, bench)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on from here', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
