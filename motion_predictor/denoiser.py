@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from motion_predictor.config import ModelConfig
 from motion_predictor.errors import ConfigError
-from motion_predictor.experts import MotionExperts
+from motion_predictor.experts import FlatBlock, MotionExperts
 
 
 class SqueezeExcitation(nn.Module):
@@ -210,24 +210,6 @@ class MixerDenoiser(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.out(x[:, 1:])
-
-
-class FlatBlock(nn.Module):
-    """A residual MLP on one vector a row: LayerNorm, Linear, GELU, Linear that begins at zero."""
-
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.norm = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, hidden)
-        self.contract = nn.Linear(hidden, width)
-        nn.init.zeros_(self.contract.weight)
-        nn.init.zeros_(self.contract.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., width)`` to the same shape."""
-        hidden = functional.gelu(self.expand(self.norm(x)))
-        return x + self.contract(functional.dropout(hidden, self.dropout, self.training))
 
 
 class FlatDenoiser(nn.Module):

@@ -8,13 +8,32 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
-from motion_predictor.config import ModelConfig
+from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.errors import ConfigError
 from motion_predictor.mixture import Covariance, Diagonal, Full, GaussianMixture, LowRank
 
 COVARIANCES = ('diagonal', 'low_rank', 'full')
 MIN_LOG_SCALE = -4.5
+MAX_LOG_GAIN = 3.0
 MAX_LOG_SCALE = 4.0
+
+
+class FlatBlock(nn.Module):
+    """A residual MLP on one vector a row: LayerNorm, Linear, GELU, Linear that begins at zero."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, hidden)
+        self.contract = nn.Linear(hidden, width)
+        nn.init.zeros_(self.contract.weight)
+        nn.init.zeros_(self.contract.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., width)`` to the same shape."""
+        hidden = functional.gelu(self.expand(self.norm(x)))
+        return x + self.contract(functional.dropout(hidden, self.dropout, self.training))
 
 
 class ExpertNetwork(nn.Module):
@@ -128,13 +147,105 @@ class ExpertNetwork(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in gate]
 
 
+class CodedExperts(nn.Module):
+    """
+    A mixture whose experts share one network, told apart by a learned code each.
+
+    One branch turns the condition into a vector, once. A second, narrow one runs for every expert
+    on that vector and the expert's code and gives its mean, as the flat SwiftDiff does for every
+    sample on its noise; so rare experts learn from common ones, and many cost little. Covariances
+    are ``S (I + l l^T) S``: S is a factor for each value and one for each expert, both following
+    the condition; l is shared. The gate sees the features without passing gradients to them.
+    Means and scales are in multiples of ``unit``, (N,), which is not trained.
+    """
+
+    unit: Tensor
+
+    def __init__(self, condition: int, size: DenoiserConfig) -> None:
+        """
+        Make a network with fresh weights.
+
+        :param condition: length C of the flattened condition.
+        :param size: of architecture 'experts'.
+        """
+        super().__init__()
+        width, narrow, values = size.width, size.condition_width, size.latent
+        self.experts, self.values = size.experts, values
+        self.condition = nn.Linear(condition, narrow)
+        self.condition_blocks = nn.ModuleList(
+            FlatBlock(narrow, round(narrow * size.hidden_ratio), size.dropout)
+            for _ in range(size.condition_depth)
+        )
+        self.condition_norm = nn.LayerNorm(narrow)
+        self.register_buffer('unit', torch.ones(values))
+        self.shared = nn.Linear(narrow, values)
+        self.code = nn.Parameter(torch.randn(size.experts, width))
+        self.begin = nn.Linear(narrow, width)
+        self.blocks = nn.ModuleList(
+            FlatBlock(width, round(width * size.hidden_ratio), size.dropout)
+            for _ in range(size.depth)
+        )
+        self.shifts = nn.ModuleList(nn.Linear(narrow, width) for _ in range(size.depth))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, values)
+        self.offset = nn.Parameter(0.1 * torch.randn(size.experts, values))
+        self.log_scale = nn.Parameter(torch.zeros(values))
+        self.value_gain = nn.Linear(narrow, values)
+        self.expert_gain = nn.Linear(width, 1)
+        self.loading = nn.Parameter(0.1 * torch.randn(values, size.rank))
+        half = max(1, width // 2)
+        self.gate_features = nn.Linear(width, half)
+        self.gate_condition = nn.Linear(narrow, half)
+        self.gate = nn.Linear(half, 1)
+        self.gate_bias = nn.Parameter(torch.zeros(size.experts))
+        for layer in (self.value_gain, self.expert_gain, *self.shifts):
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.out.weight, std=0.05)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, condition: Tensor) -> GaussianMixture:
+        """
+        Give the mixture under each condition.
+
+        :param condition: ``(B, ...)``, C numbers each.
+        """
+        history = self.condition(condition.flatten(1))
+        for block in self.condition_blocks:
+            history = block(history)
+        history = self.condition_norm(history)  # (B, condition_width)
+        x = self.code + self.begin(history)[:, None]  # (B, E, width)
+        for block, shift in zip(self.blocks, self.shifts, strict=True):
+            x = block(x + shift(history)[:, None])
+        x = self.norm(x)
+        means = (self.out(x) + self.offset + self.shared(history)[:, None]) * self.unit
+        log_scale = self.log_scale + self.unit.log() + self.value_gain(history)
+        gain = self.expert_gain(x).clamp(-MAX_LOG_GAIN, MAX_LOG_GAIN).exp()
+        scale = log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE).exp()[:, None] * gain  # (B, E, N)
+        gate = self.gate_features(x.detach()) + self.gate_condition(history.detach())[:, None]
+        logits = self.gate(functional.gelu(gate)).squeeze(-1) + self.gate_bias
+        covariance = LowRank(scale, self.loading[None, None])
+        return GaussianMixture(torch.log_softmax(logits, dim=-1), means, covariance)
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """List what the gate's own optimiser trains."""
+        layers = (self.gate_features, self.gate_condition, self.gate)
+        return [*(p for layer in layers for p in layer.parameters()), self.gate_bias]
+
+    def expert_parameters(self) -> list[nn.Parameter]:
+        """List everything else."""
+        gate = {id(parameter) for parameter in self.gate_parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in gate]
+
+
 class MotionExperts(nn.Module):
     """
     A mixture of experts over the main directions of a motion model's whitened state.
 
     ``encoder`` (K D, N) has orthonormal columns: the coordinates of a state are its products
     with them, and white noise on the state is white noise on the coordinates. ``decoder``
-    (N, K D) gives back the state whose poses are nearest in metres.
+    (N, K D) gives back the state that is expected given coordinates.
     """
 
     encoder: Tensor
@@ -150,16 +261,7 @@ class MotionExperts(nn.Module):
         super().__init__()
         size = config.denoiser
         state = config.window.dct_keep * channels
-        self.network = ExpertNetwork(
-            config.condition_rows * channels,
-            size.latent,
-            experts=size.experts,
-            width=size.width,
-            depth=size.depth,
-            covariance='low_rank',
-            rank=size.rank,
-            dropout=size.dropout,
-        )
+        self.network = CodedExperts(config.condition_rows * channels, size)
         self.register_buffer('encoder', torch.eye(state, size.latent))
         self.register_buffer('decoder', torch.eye(size.latent, state))
 
@@ -167,16 +269,15 @@ class MotionExperts(nn.Module):
         """Give the mixture of coordinates under conditions ``(B, C, D)``."""
         return self.network(condition)
 
-    def set_directions(self, encoder: Tensor, scale: Tensor) -> None:
+    def set_directions(self, encoder: Tensor, decoder: Tensor) -> None:
         """
         Choose the directions.
 
         :param encoder: orthonormal columns, ``(K D, N)``.
-        :param scale: metres of each whitened value, ``(K D,)``.
+        :param decoder: ``(N, K D)``.
         """
-        weighted = encoder / scale.square().unsqueeze(-1)  # (K D, N)
         self.encoder.copy_(encoder)
-        self.decoder.copy_(torch.linalg.solve(encoder.T @ weighted, weighted.T))
+        self.decoder.copy_(decoder)
 
     def encode(self, white: Tensor) -> Tensor:
         """Give the coordinates ``(..., N)`` of states ``(..., K, D)``."""

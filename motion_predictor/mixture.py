@@ -401,21 +401,32 @@ class GaussianMixture:
             self.log_weights[keep], self.means[keep], self.covariance.condition(keep)
         )
 
-    def ranked(self, noise: Tensor) -> RankedSamples:
+    def ranked(self, noise: Tensor, places: Tensor | None = None) -> RankedSamples:
         """
         Give futures in order of weight: the experts' means first, then stratified draws.
 
-        The first min(S, E) samples are the means of the heaviest experts. The others are drawn
-        from the experts in proportion to their weights, with a systematic grid instead of a
-        lottery. All samples of an expert share its weight.
+        With at least as many samples as experts, the first E samples are the means in order of
+        weight. The others are drawn from the experts in proportion to their weights, with a
+        systematic grid instead of a lottery. All samples of an expert share its weight. With
+        fewer samples than experts, they are the means that stand for all others best
+        (:func:`covering`), each with the weight of all that it stands for, heaviest first.
 
         :param noise: standard normal, ``(B, S, noise_size)``; sample i takes row i.
+        :param places: of the means, ``(B, E, F)``: the distance between two of them is what it
+            costs if one stands for the other; the means themselves by default.
         :returns: S samples of each of the B conditions.
         """
         count = noise.shape[1]
         weights, order = self.log_weights.exp().sort(dim=-1, descending=True)
-        kept = min(count, self.experts)
-        chosen, shared = order[:, :kept], torch.ones_like(weights)
+        if count < self.experts:
+            chosen, held = covering(
+                self.log_weights.exp(), self.means if places is None else places, count
+            )
+            values = self.means.gather(1, chosen.unsqueeze(-1).expand(-1, -1, self.size))
+            return RankedSamples(values, held, chosen)
+        kept = self.experts
+        chosen, shared = order, torch.ones_like(weights)
+        of_sample = weights
         if count > kept:
             at = (torch.arange(count - kept, device=noise.device) + 0.5) / (count - kept)
             rank = torch.searchsorted(
@@ -425,8 +436,6 @@ class GaussianMixture:
             shared = shared.scatter_add(1, rank, torch.ones_like(rank, dtype=shared.dtype))
             chosen = torch.cat((chosen, order.gather(1, rank)), dim=1)
             of_sample = torch.cat((weights / shared, (weights / shared).gather(1, rank)), dim=1)
-        else:
-            of_sample = weights[:, :kept] / weights[:, :kept].sum(dim=-1, keepdim=True)
         values = self.means.gather(1, chosen.unsqueeze(-1).expand(-1, -1, self.size))
         if count > kept:
             drawn = self.covariance.gather(chosen[:, kept:]).deviate(noise[:, kept:])
@@ -441,6 +450,38 @@ class GaussianMixture:
             means=self.means.detach(),
             covariance=self.covariance.detach(),
         )
+
+
+def covering(weights: Tensor, places: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """
+    Choose the experts that stand for all others best: greedy k-medoids.
+
+    Each choice is the one that lowers the expected distance to the nearest chosen most (the
+    objective is submodular: within 1 - 1/e of the best choice; Nemhauser, Wolsey, Fisher, 1978).
+
+    :param weights: ``(B, E)``, rows sum to one.
+    :param places: ``(B, E, F)``.
+    :param count: S, at most E.
+    :returns: numbers of the experts chosen and the weight of those they stand for, each
+        ``(B, S)``, heaviest first.
+    """
+    distance = torch.cdist(places, places)  # (B, E, E)
+    nearest = torch.full_like(weights, torch.inf)
+    picked: list[Tensor] = []
+    for _ in range(count):
+        cost = (weights[:, :, None] * torch.minimum(nearest[:, :, None], distance)).sum(dim=1)
+        for earlier in picked:
+            cost.scatter_(1, earlier[:, None], torch.inf)
+        best = cost.argmin(dim=1)
+        picked.append(best)
+        to_best = distance.gather(2, best[:, None, None].expand(-1, distance.shape[1], 1))
+        nearest = torch.minimum(nearest, to_best.squeeze(2))
+    chosen = torch.stack(picked, dim=1)  # (B, S)
+    index = chosen[:, None].expand(-1, distance.shape[1], -1)
+    of = distance.gather(2, index).argmin(dim=2)  # (B, E): which of the chosen stands for it
+    held = torch.zeros_like(weights[:, :count]).scatter_add(1, of, weights)
+    held, order = held.sort(dim=1, descending=True)
+    return chosen.gather(1, order), held
 
 
 def _log_normal(distance: Tensor, size: int, log_volume: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ from motion_predictor.normalization import from_features, PersonFrame, to_featur
 from motion_predictor.schedule import cosine_alpha_bar, to_x0
 from motion_predictor.skeleton import Skeleton
 
+COARSE = 10
+"""Of how many future frames one is looked at where futures are compared with each other."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -164,13 +167,19 @@ class MotionModel(nn.Module):
         """
         Take samples of a mixture in order of weight; role 'moe' alone.
 
+        Fewer than there are experts: those whose futures are near to most of the others.
+
         :param mixture: from :meth:`mixture`, of P people.
         :param noise: standard normal, ``(P, S, K, D)``.
         :returns: whitened states ``(P, S, K, D)`` and weights ``(P, S)``.
         """
-        size = mixture.covariance.noise_size
-        samples = mixture.ranked(noise.flatten(2)[..., :size])
+        size, count = mixture.covariance.noise_size, noise.shape[1]
         assert isinstance(self.denoiser, MotionExperts)
+        places = None
+        if count < mixture.experts:  # how far apart the futures are, in metres
+            means = self.denoiser.decode(mixture.means, noise.shape[-1]) * self.state_scale
+            places = (self.map_complete[COARSE - 1 :: COARSE] @ means).flatten(2)
+        samples = mixture.ranked(noise.flatten(2)[..., :size], places)
         white = self.denoiser.decode(samples.values, noise.shape[-1])
         return white, samples.weights
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.experts import MotionExperts
 from motion_predictor.model import MotionModel
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import save_weights
@@ -70,4 +71,24 @@ def save_recording(path: Path, clip_frames: tuple[int, ...], seed: int = 0) -> P
         source_fps=np.array([120] * count, dtype=np.int16),
         fps=np.int16(25),
     )
+    return path
+
+
+def save_random_mixture(path: Path, threshold: float | None = None) -> Path:
+    """Write a mixture of four experts of different weights, with random weights of the network."""
+    size = DenoiserConfig(
+        architecture='experts', width=16, depth=1, heads=1, condition_width=16, experts=4,
+        latent=6, rank=2,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MotionModel(ModelConfig(role='moe', denoiser=size, join_s=0.3), H36M17)
+        experts = model.denoiser
+        assert isinstance(experts, MotionExperts)
+        encoder = torch.linalg.qr(torch.randn(model.state_scale.numel(), size.latent))[0]
+        with torch.no_grad():
+            experts.set_directions(encoder, encoder.T)
+            experts.network.gate_bias.copy_(torch.tensor([0.0, 1.0, 2.0, -1.0]))
+    card = {} if threshold is None else {'surprise': {'threshold': threshold}}
+    save_weights(path, model, {'what': 'untrained weights, for tests', **card})
     return path

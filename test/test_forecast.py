@@ -29,10 +29,9 @@ def predictor() -> Predictor:
     experts = model.denoiser
     assert isinstance(experts, MotionExperts)
     with torch.no_grad():
-        experts.set_directions(
-            torch.linalg.qr(torch.randn(20 * 51, LATENT))[0], torch.ones(20 * 51)
-        )
-        experts.network.gate.bias.copy_(torch.tensor([0.0, 1.0, 2.0, -1.0]))
+        encoder = torch.linalg.qr(torch.randn(20 * 51, LATENT))[0]
+        experts.set_directions(encoder, encoder.T)
+        experts.network.gate_bias.copy_(torch.tensor([0.0, 1.0, 2.0, -1.0]))
     return Predictor(model, {}, device='cpu')
 
 
@@ -51,13 +50,27 @@ def forecast_of(prediction: Prediction) -> Forecast:
 def test_samples_come_in_order_of_weight_and_the_means_first(
     predictor: Predictor, walks: np.ndarray
 ) -> None:
-    few = predictor.predict(walks, samples=2)
+    means = predictor.predict(walks, samples=EXPERTS)
     many = predictor.predict(walks, samples=40)
-    np.testing.assert_allclose(few.futures, many.futures[:, :2], atol=1e-5)
+    np.testing.assert_allclose(means.futures, many.futures[:, :EXPERTS], atol=1e-5)
     np.testing.assert_allclose(many.weights.sum(axis=1), 1.0, atol=1e-5)
+    assert (means.weights[:, :-1] > means.weights[:, 1:]).all()
+    assert (means.most_likely == 0).all()
+
+
+def test_a_few_samples_stand_for_all_experts_and_hold_all_the_weight(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    means = predictor.predict(walks, samples=EXPERTS)
+    few = predictor.predict(walks, samples=2)
     np.testing.assert_allclose(few.weights.sum(axis=1), 1.0, atol=1e-5)
-    assert (few.weights[:, 0] > few.weights[:, 1]).all()
-    assert (few.most_likely == 0).all()
+    assert (few.weights[:, 0] >= few.weights[:, 1]).all()
+    for person in range(len(walks)):
+        apart = np.abs(few.futures[person][:, None] - means.futures[person][None]).max((2, 3, 4))
+        found = apart.argmin(axis=1)  # whose means the two are
+        assert apart.min(axis=1).max() < 1e-5
+        assert found[0] != found[1]
+        assert few.weights[person].min() >= means.weights[person][found].min() - 1e-6
 
 
 def test_every_expert_keeps_its_weight_however_many_samples_share_it(

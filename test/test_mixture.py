@@ -7,7 +7,7 @@ from torch.distributions import MultivariateNormal
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.experts import ExpertNetwork
-from motion_predictor.mixture import Covariance, Diagonal, Full, GaussianMixture, LowRank
+from motion_predictor.mixture import Covariance, covering, Diagonal, Full, GaussianMixture, LowRank
 
 B, E, N, R = 3, 4, 5, 2
 
@@ -132,3 +132,13 @@ def test_a_rank_that_means_nothing_is_refused() -> None:
         ExpertNetwork(2, 3, experts=2, width=8, depth=1, covariance='low_rank')
     with pytest.raises(ConfigError, match='covariance='):
         ExpertNetwork(2, 3, experts=2, width=8, depth=1, covariance='banded')
+
+
+def test_two_that_stand_for_all_are_taken_from_the_two_heaps() -> None:
+    places = torch.tensor([[[0.0], [0.1], [0.2], [5.0], [5.1], [9.0]]])
+    weights = torch.tensor([[0.2, 0.25, 0.2, 0.16, 0.18, 0.01]])
+    chosen, held = covering(weights, places, 2)
+    assert chosen.tolist() == [[2, 4]]  # of the first heap the one nearest to the rest
+    assert torch.allclose(held, torch.tensor([[0.65, 0.35]]))
+    every, _ = covering(torch.tensor([[1.0, 0.0, 0.0]]), torch.zeros(1, 3, 1), 3)
+    assert sorted(every[0].tolist()) == [0, 1, 2]  # none twice, however useless

@@ -12,7 +12,7 @@ from motion_predictor.predictor import Predictor
 from training import distill_moe, evaluate_moe, export
 from training.checkpoints import load_checkpoint
 from training.config import preset
-from training.vdd_results import main as write_page
+from training.moe_results import main as write_page
 
 
 @pytest.fixture(scope='module')
@@ -70,13 +70,31 @@ def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path)
     rows = json.loads(out.read_text())['rows']
     scored = [row for row in rows if row['set'] == 'made']
     assert all(row['pose.top5'] <= row['pose.top3'] <= row['pose.top1'] for row in scored)
+    assert all(row['pose.few5'] <= row['pose.few1'] for row in scored)
     assert all(0.0 <= row['reliability']['ece'] <= 1.0 for row in scored)
     surprise = {row['split']: row for row in rows if row['set'] == 'surprise'}
     assert surprise['val']['false_alarms'] <= 0.5
     assert 0.0 <= surprise['test']['roc']['auc'] <= 1.0
-    page = tmp_path / 'vdd.md'
-    assert write_page(['--json', str(out), '--out', str(page)]) == 0
-    assert '## Motion' in page.read_text()
+    plain = tmp_path / 'plain.json'
+    result = json.loads(out.read_text())
+    result['settings']['held_out'] = ''
+    plain.write_text(json.dumps(result))
+    shipped = tmp_path / 'shipped'
+    words = ['--run', str(moe_run), '--out', str(shipped), '--only', 'moe', '--dtype', 'int8']
+    export.main([*words, '--surprise', str(out)])
+    deployed = Predictor.load(shipped / 'moe.safetensors', device='cpu')
+    assert deployed.surprise_threshold == surprise['val']['threshold']
+    with pytest.raises(SystemExit, match=r'evaluate that file'):
+        export.main([*words[:-2], '--surprise', str(tmp_path / 'none.json')])
+    page = tmp_path / 'moe.md'
+    words = ['--json', str(plain), str(out), '--out', str(page), '--images', str(tmp_path)]
+    assert write_page(words) == 0
+    text = page.read_text()
+    assert '## Weights and likelihood' in text
+    assert '## Motion that the model never saw' in text
+    for name in ('moe_reliability.svg', 'moe_roc.svg'):
+        assert f']({name})' in text
+        assert (tmp_path / name).is_file()
 
 
 def test_an_expert_that_wins_as_often_as_it_says_is_calibrated() -> None:

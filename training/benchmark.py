@@ -145,6 +145,8 @@ def cases_for(
                 _note(unavailable, f'{path.stem}, engine {engine}: {error}')
                 continue
             cases.append(_predictor_case(predictor, facts, options))
+            if options.networks:
+                cases.append(_network_case(predictor, facts, options))
     if options.paper_size:
         for engine in options.engines:
             model = paper_sized_model(window)
@@ -165,6 +167,8 @@ def cases_for(
                 _note(unavailable, f'{facts["model"]}, engine {engine}: {error}')
                 continue
             cases.append(_predictor_case(predictor, facts, options))
+            if options.networks:
+                cases.append(_network_case(predictor, facts, options))
     return cases
 
 
@@ -232,7 +236,8 @@ def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
     Put beside each row how many times faster it is than the alternatives.
 
     The alternatives are the first many-step teacher, the first one-step teacher and the first
-    SwiftDiff (its fastest engine), with the same threads, people and samples, timed in one run.
+    SwiftDiff (its fastest engine), with the same threads, people and samples, timed in one run;
+    for a mixture of experts every SwiftDiff.
     """
     for row in rows:
         row['times_faster_than'] = {}
@@ -243,13 +248,12 @@ def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
                 if other['role'] == role
                 and (other['threads'], other['persons']) == (row['threads'], row['persons'])
             ]
-            others = [other for other in others if other['model'] == others[0]['model']]
-            if not others or others[0]['model'] == row['model']:
-                continue
-            best = min(others, key=lambda other: other['median_ms'])
-            row['times_faster_than'][best['model']] = round(
-                best['median_ms'] / row['median_ms'], 3
-            )
+            names = list(dict.fromkeys(other['model'] for other in others))
+            for name in names if (row['role'], role) == ('moe', 'swiftdiff') else names[:1]:
+                if name == row['model']:
+                    continue
+                fastest = min(o['median_ms'] for o in others if o['model'] == name)
+                row['times_faster_than'][name] = round(fastest / row['median_ms'], 3)
 
 
 def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
@@ -263,6 +267,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
     """
     unavailable: list[str] = []
     rows: list[dict[str, Any]] = []
+    networks: list[dict[str, Any]] = []
     load_before = os.getloadavg()[0] if hasattr(os, 'getloadavg') else None
     threads_before = torch.get_num_threads()
     groups = [(threads, persons) for threads in options.threads for persons in options.persons]
@@ -271,10 +276,12 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
             torch.set_num_threads(threads)
             cases = cases_for(options, threads, persons, unavailable)
             measure(cases, options.budget_s, options.repetitions)
-            rows.extend(case.row() for case in cases)
+            for case in cases:
+                (networks if 'part' in case.facts else rows).append(case.row())
     finally:
         torch.set_num_threads(threads_before)
     add_ratios(rows)
+    add_ratios(networks)
     node = node_rows(options, unavailable)
     return {
         'format': FORMAT,
@@ -291,6 +298,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
         },
         'unavailable': unavailable,
         'rows': rows,
+        'networks': networks,
         'node': node,
     }
 
@@ -334,6 +342,9 @@ def parser() -> argparse.ArgumentParser:
              '(default %(default)s)')  # fmt: skip
     add('--paper-size', action=argparse.BooleanOptionalAction, default=True,
         help='time the published SwiftDiff size too, with random weights')  # fmt: skip
+    add('--networks', action='store_true',
+        help='time the networks of one-step models alone too: from the embedded history to the '
+             'states, without decoding')  # fmt: skip
     add('--node-seconds', type=float, default=20.0,
         help='how long each one-step model is measured in the node over DDS; 0 leaves that out '
              '(default %(default)s)')  # fmt: skip
@@ -349,10 +360,11 @@ def table(result: Mapping[str, Any]) -> str:
         f'{"model":<44}{"engine":>7}{"thr":>4}{"pers":>5}{"n":>5}{"median":>10}{"p99":>10} ms'
         '  times faster than'
     ]
-    for row in result['rows']:
+    for row in [*result['rows'], *result['networks']]:
         ratios = ', '.join(f'{name} {x:.4g}' for name, x in row['times_faster_than'].items())
         lines.append(
-            f'{plots.shown_name(row):<44}{row["engine"]:>7}{row["threads"]:>4}'
+            f'{plots.shown_name(row) + (", " + row["part"] if "part" in row else ""):<44}'
+            f'{row["engine"]:>7}{row["threads"]:>4}'
             f'{row["persons"]:>5}{row["repetitions"]:>5}'
             f'{row["median_ms"]:>10.2f}{row["p99_ms"]:>10.2f}     {ratios}'
         )
@@ -415,6 +427,31 @@ def _predictor_case(
     for _ in range(WARM_UP):
         call()
     own = {'engine': predictor.engine, 'device': str(predictor.device)}
+    return Case({**facts, **own}, call, 0, [])
+
+
+def _network_case(
+    predictor: Predictor, facts: Mapping[str, Any], options: argparse.Namespace
+) -> Case:
+    model, device = predictor.model, predictor.device
+    observed = torch.from_numpy(walking_window(facts['persons'], predictor.window)).to(device)
+    shape = (facts['persons'], options.samples, *model.state_scale.shape)
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
+    noise = noise.to(device)
+    with torch.inference_mode():
+        history = model.observe(observed)
+
+    def call() -> object:
+        with torch.inference_mode():
+            if model.config.role == 'moe':
+                white = model.ranked(model.mixture(history), noise)[0]
+            else:
+                white = model.one_step(noise, history.condition)
+            return float(white[0, 0, 0, 0])  # waits for a GPU
+
+    for _ in range(WARM_UP):
+        call()
+    own = {'engine': predictor.engine, 'device': str(device), 'part': 'network'}
     return Case({**facts, **own}, call, 0, [])
 
 

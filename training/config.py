@@ -142,6 +142,15 @@ class MoeConfig:
     method: str = 'vdd'
     """'vdd', or the same network by maximum likelihood on recordings ('em_data') or on the
     teacher's samples ('em_teacher'), or by the nearest expert alone, on recordings ('winner')."""
+    best: float = 0.0
+    """Weight of the nearest expert's distance from the real future, in metres, by its mean: what
+    best-of-S errors measure. Not in the paper; 'em_data' and 'em_teacher' go without."""
+    best_all: float = 0.05
+    """Share of that which all experts get (relaxed winner-takes-all), lest some never win."""
+    root: float = 0.5
+    """Weight of the root's path beside the pose in that term."""
+    frame_stride: int = 4
+    """That term looks at every so many future frames, the last one always among them."""
     start: str = ''
     """Weights file to begin from instead of fresh experts, of the same size."""
     without: str = ''
@@ -152,6 +161,11 @@ class MoeConfig:
             raise ConfigError(f'method={self.method!r}: must be one of {MOE_METHODS}')
         if self.batch < 1 or self.drawn < 1:
             raise ConfigError(f'batch={self.batch}, drawn={self.drawn}: must be at least 1')
+        if self.frame_stride < 1 or min(self.best, self.best_all, self.root) < 0.0:
+            raise ConfigError(
+                f'frame_stride={self.frame_stride}: must be at least 1; best={self.best}, '
+                f'best_all={self.best_all}, root={self.root}: must not be negative'
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,9 +225,10 @@ def _debug() -> ChainConfig:
             real=0.5,
         ),
         moe=MoeConfig(
-            model=replace(model, role='moe', denoiser=_experts(16, 1, 4, 8, 2), join_s=0.3),
-            vdd=_vdd(steps=30, samples=1, experts_a_step=2, save_every=15),
+            model=replace(model, role='moe', denoiser=_experts(16, 24, 4, 8, 2), join_s=0.3),
+            vdd=_vdd(steps=30, samples=1, experts_a_step=2, conditions_a_step=4, save_every=15),
             batch=8,
+            best=1.0,
         ),
     )
 
@@ -254,9 +269,11 @@ def _small() -> ChainConfig:
             spread=0.5,
         ),
         moe=MoeConfig(
-            model=replace(model, role='moe', denoiser=_experts(256, 3, 36, 96, 8), join_s=0.3),
-            vdd=_vdd(steps=8_000, samples=1, experts_a_step=4),
+            model=replace(model, role='moe', denoiser=_experts(128, 384, 50, 128, 8), join_s=0.3),
+            vdd=_vdd(steps=6_000, samples=1, experts_a_step=2, conditions_a_step=8),
             batch=64,
+            drawn=1,
+            best=1.0,
         ),
     )
 
@@ -296,25 +313,35 @@ def _full() -> ChainConfig:
             real=1.0,
         ),
         moe=MoeConfig(
-            model=replace(model, role='moe', denoiser=_experts(1024, 4, 64, 192, 32), join_s=0.3),
-            vdd=_vdd(steps=100_000, samples=2, experts_a_step=0),
+            model=replace(
+                model, role='moe', denoiser=_experts(512, 1024, 64, 192, 32), join_s=0.3
+            ),
+            vdd=_vdd(steps=100_000, samples=2, experts_a_step=0, conditions_a_step=0),
             batch=512,
+            best=1.0,
         ),
     )
 
 
-def _experts(width: int, depth: int, experts: int, latent: int, rank: int) -> DenoiserConfig:
+def _experts(
+    width: int, condition_width: int, experts: int, latent: int, rank: int
+) -> DenoiserConfig:
     return DenoiserConfig(
-        architecture='experts', width=width, depth=depth, heads=1, dropout=0.0, experts=experts,
-        latent=latent, rank=rank,
+        architecture='experts', width=width, depth=1, heads=1, hidden_ratio=1.0, dropout=0.0,
+        condition_width=condition_width, condition_depth=2, experts=experts, latent=latent,
+        rank=rank,
     )  # fmt: skip
 
 
-def _vdd(*, steps: int, samples: int, experts_a_step: int, save_every: int = 500) -> VddConfig:
+def _vdd(
+    *, steps: int, samples: int, experts_a_step: int, conditions_a_step: int, save_every: int = 500
+) -> VddConfig:
     return VddConfig(
-        steps=steps, samples=samples, experts_a_step=experts_a_step, save_every=save_every,
-        noised=True, low_begin=0.4, high_begin=0.8, low_end=0.1, high_end=0.4, temperature=30.0,
-        warm=0.3, forward=1.0, forward_end=0.2, real=0.0, ema=0.998, clip_norm=1.0,
+        steps=steps, samples=samples, experts_a_step=experts_a_step,
+        conditions_a_step=conditions_a_step, save_every=save_every, learning_rate=2e-3,
+        noised=True, low_begin=0.3, high_begin=0.6, low_end=0.1, high_end=0.3, temperature=30.0,
+        anneal=0.5, warm=0.0, reverse=0.05, forward=0.05, forward_end=0.01, real=0.1, ema=0.998,
+        clip_norm=1.0,
     )  # fmt: skip
 
 

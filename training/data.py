@@ -183,7 +183,8 @@ class TrainingWindows:
 
         :param paths: drawn from together.
         :param skeleton: whose joints files hold; Human3.6M's 17 by default.
-        :param without: leave out clips of files whose action contains this; '' leaves out none.
+        :param without: leave out clips of files whose action contains this, in upper or lower
+            case; '' leaves out none.
         :raises RecordingError: if a file is wrong or holds no long enough clip, or they hold
             different joints.
         """
@@ -211,7 +212,7 @@ class TrainingWindows:
                 count += len(store)
                 continue
             for clip in load_clips(path, skeleton):
-                if without and without in clip.action:
+                if without and without.lower() in clip.action.lower():
                     continue
                 count += 1
                 even = resample(clip.positions, clip.rate_hz, window.rate_hz)

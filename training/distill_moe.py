@@ -17,12 +17,14 @@ from tqdm import tqdm
 
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.experts import MotionExperts
+from motion_predictor.mixture import GaussianMixture
 from motion_predictor.model import MotionModel
 from motion_predictor.normalization import Whitening
 from motion_predictor.schedule import to_eps, to_x0
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import default_weights, file_digest, load_weights, save_weights
 from training.config import as_plain, ChainConfig, MoeConfig
+from training.losses import displacement_errors
 from training.pool import encode_pool, EncodedPool
 from training.runs import card_of, open_stage, parse_run, Run, training_windows
 from training.vdd import Batch, distil, VddConfig
@@ -37,6 +39,8 @@ example, the same network by maximum likelihood on the recordings:
 """
 PASS = 512
 """States that go through the one-step teacher at once."""
+FITTED = 20_000
+"""Windows that linear maps are fitted to, at most."""
 
 
 class MotionTeacher:
@@ -54,8 +58,8 @@ class MotionTeacher:
         self.encoder = experts.encoder.clone()
         self.power = experts.network.unit.square()
         self.channels = model.state_scale.shape[-1]
-        state = pool.state.flatten(1)
-        inputs = torch.cat((experts.encode(pool.state), pool.condition.flatten(1)), dim=1)
+        state, condition = pool.state[:FITTED].flatten(1), pool.condition[:FITTED].flatten(1)
+        inputs = torch.cat((state @ experts.encoder, condition), dim=1)
         self.map = ridge(inputs, state)
         self.deviation = (state - inputs @ self.map).std(dim=0)
 
@@ -101,28 +105,70 @@ def ridge(inputs: Tensor, targets: Tensor, strength: float = 1e-3) -> Tensor:
 
 
 @torch.no_grad()
-def start_from_the_data(experts: MotionExperts, pool: EncodedPool) -> None:
+def start_from_the_data(experts: MotionExperts, pool: EncodedPool, complete: Tensor) -> None:
     """
-    Set fresh experts' directions, common part and scales by linear fits to the windows.
+    Set fresh experts' directions and units by linear fits to the windows.
 
-    Directions: principal components of the states in metres. Common part: regression of the
-    coordinates on the condition. Scales: what the regression leaves unexplained.
+    Directions: principal components of the joined futures in metres, the root's path counting
+    four times (in square) as it moves all joints. Back: regression of states on coordinates.
+
+    :param complete: from coefficients to the joined future, ``(T_fut, K)``.
     """
     network = experts.network
-    metres = pool.state_whitening.scale.flatten()
-    scaled = pool.state.flatten(1) * metres
-    vectors = torch.linalg.eigh((scaled.T @ scaled).double() / len(scaled))[1]
-    main = vectors.flip(1)[:, : network.values].float() * metres[:, None]
-    experts.set_directions(torch.linalg.qr(main)[0], metres)
-    coordinates = experts.encode(pool.state)
-    network.unit.copy_(coordinates.std(dim=0).clamp_min(1e-3))
-    condition = pool.condition.flatten(1)
-    regression = ridge(condition, coordinates / network.unit)
-    network.common.weight.copy_(regression.T)
-    left = coordinates / network.unit - condition @ regression
-    network.log_scale.copy_(left.std(dim=0).clamp_min(1e-2).log().expand_as(network.log_scale))
-    network.means.weight.mul_(0.5)
-    network.means.bias.mul_(left.std(dim=0).repeat(network.experts))
+    size, channels = pool.state.shape[1:]
+    scale = pool.state_whitening.scale * torch.tensor([2.0] * 3 + [1.0] * (channels - 3))
+    values, vectors = torch.linalg.eigh((complete.T @ complete).double())
+    root = (vectors * values.clamp_min(0.0).sqrt()).float()  # K x K: |root.T x| = |complete x|
+    to_future = (root.T @ (torch.eye(size * channels).unflatten(-1, (size, -1)) * scale)).flatten(
+        1
+    )
+    states = pool.state[:FITTED].flatten(1)
+    futures = states @ to_future
+    main = torch.linalg.eigh((futures.T @ futures).double())[1].flip(1)[:, : network.values]
+    encoder = torch.linalg.qr(to_future @ main.float())[0]
+    experts.set_directions(encoder, ridge(states @ encoder, states, 1e-6))
+    network.unit.copy_((states @ encoder).std(dim=0).clamp_min(1e-3))
+
+
+class NearestExpert:
+    """
+    The distance of the expert nearest to what really happened, as ADE and FDE measure it.
+
+    All experts get a small share (relaxed winner-takes-all; Rupprecht et al., 2017).
+    """
+
+    def __init__(self, config: MoeConfig, student: MotionModel) -> None:
+        """
+        Prepare the maps from coordinates to metres.
+
+        :param config: weights of the term and its parts.
+        :param student: with its directions set.
+        """
+        assert isinstance(student.denoiser, MotionExperts)
+        self.config = config
+        self.scale = student.state_scale
+        self.decoder = student.denoiser.decoder.clone()
+        self.frames = student.map_complete.flip(0)[:: config.frame_stride].flip(0)
+        weights = torch.ones_like(self.scale[0])
+        weights[:3] = config.root**0.5
+        unit = self.decoder.unflatten(-1, self.scale.shape) * self.scale * weights
+        futures = (self.frames @ unit).flatten(1)  # (N, F D)
+        gram = (futures @ futures.T).double() / len(self.frames)
+        values, vectors = torch.linalg.eigh(gram)
+        self.metric = (vectors * values.clamp_min(0.0).sqrt()).float()  # (N, N)
+
+    def __call__(self, mixture: GaussianMixture, batch: Batch) -> Tensor:
+        """Give the term; ``batch.whole`` are the real states, ``batch.real`` their coordinates."""
+        assert batch.real is not None
+        assert batch.whole is not None
+        apart = (mixture.means - batch.real[0][:, None]) @ self.metric
+        distance = (apart.square().sum(dim=-1) + 1e-6).sqrt()  # (B, E), root mean square over time
+        rows = torch.arange(len(distance), device=distance.device)
+        won = mixture.means[rows, distance.argmin(dim=1)] @ self.decoder
+        difference = (won.view_as(batch.whole) - batch.whole) * self.scale
+        pose, root = displacement_errors(self.frames @ difference)
+        nearest = (pose + self.config.root * root).mean()
+        return self.config.best * (nearest + self.config.best_all * distance.mean())
 
 
 def vdd_config(config: MoeConfig) -> VddConfig:
@@ -132,8 +178,10 @@ def vdd_config(config: MoeConfig) -> VddConfig:
         return vdd
     if config.method == 'em_teacher':
         return replace(vdd, reverse=0.0, warm=1.0, real=0.0)
-    alone = replace(vdd, reverse=0.0, warm=0.0, forward=0.0, forward_end=0.0, real=1.0)
-    return replace(alone, winner=config.method == 'winner')
+    alone = replace(vdd, reverse=0.0, warm=0.0, forward=0.0, forward_end=0.0)
+    if config.method == 'em_data':
+        return replace(alone, real=1.0)
+    return replace(alone, winner=True, real=max(vdd.real, 0.1))
 
 
 def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
@@ -235,7 +283,7 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
         experts.load_state_dict(load_weights(config.start).model.denoiser.state_dict())
         digests['start'] = file_digest(config.start)
     else:
-        start_from_the_data(experts, pool)
+        start_from_the_data(experts, pool, student.map_complete)
     vdd = vdd_config(config)
     real = experts.encode(pool.state)
     drawn = torch.zeros(0)
@@ -248,9 +296,10 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
         chosen = torch.randint(len(pool), (config.batch,), generator=generator)
         recorded = real[chosen][None]
         samples = drawn[:, chosen] if len(drawn) else recorded
-        return Batch(pool.condition[chosen], samples, recorded)
+        return Batch(pool.condition[chosen], samples, recorded, pool.state[chosen])
 
     score = MotionTeacher(teacher, experts, pool) if vdd.reverse > 0.0 else None
+    with_nearest = config.best > 0.0 and config.method in ('vdd', 'winner')
     experts.network = distil(
         experts.network,
         score,
@@ -258,6 +307,7 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
         vdd,
         seed=chain.seed + 3,
         folder=folder,
+        further=NearestExpert(config, student) if with_nearest else None,
         title=config.method,
     )
     what = {

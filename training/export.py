@@ -87,6 +87,7 @@ def export(
     out: Path,
     dtype: torch.dtype | None = None,
     scores: dict[str, object] | None = None,
+    surprise: dict[str, object] | None = None,
 ) -> None:
     """
     Copy a weights file with a golden pair and write its card beside it.
@@ -95,6 +96,7 @@ def export(
     :param out: the file to write; the card is ``out`` with suffix ``.md``.
     :param dtype: of the network's tensors; None for half precision where the source has it.
     :param scores: put into the card: metric names and values by data file.
+    :param surprise: put into the card: from :func:`surprise_facts`.
     :raises WeightsError: if the source is damaged.
     """
     loaded = load_weights(source)
@@ -111,6 +113,8 @@ def export(
     card = dict(loaded.card)
     if scores:
         card['scores'] = scores
+    if surprise:
+        card['surprise'] = surprise
     save_weights(out, model, card, golden_pair(model), kept)
     out.with_suffix('.md').write_text(card_text(out, model, card))
 
@@ -226,6 +230,33 @@ def scores_by_digest(evaluation: Path) -> dict[str, dict[str, object]]:
     return found
 
 
+def surprise_facts(evaluation: Path, weights: Path) -> dict[str, object]:
+    """
+    Read the threshold above which a mixture's surprise counts as new, for its card.
+
+    :param evaluation: JSON of ``training.evaluate_moe``.
+    :param weights: the file that is exported; it must be the one evaluated.
+    :returns: 'threshold', nats a coordinate, and 'false_alarms' by split.
+    :raises ConfigError: if the evaluation holds no threshold of that file.
+    """
+    try:
+        result = json.loads(evaluation.read_text(encoding='utf-8'))
+        digest = file_digest(weights)
+        name = next(m['model'] for m in result['models'] if m['sha256'] == digest)
+        rows = [r for r in result['rows'] if r['set'] == 'surprise' and r['model'] == name]
+        return {
+            'threshold': float(rows[0]['threshold']),
+            'quantile_on_val': result['settings']['quantile'],
+            'false_alarms': {row['split']: row['false_alarms'] for row in rows},
+        }
+    except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
+        raise ConfigError(
+            f'--surprise {evaluation}: no threshold of {weights.name} in it '
+            f'({type(error).__name__}: {error}); evaluate that file with training.evaluate_moe '
+            'and a val.npz among its --data'
+        ) from None
+
+
 def write_cards(folder: Path, evaluation: Path) -> list[Path]:
     """
     Write the cards of a folder's weights with their scores; the weights stay as they are.
@@ -267,6 +298,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         '--cards', type=Path, metavar='JSON', help='write the scores of this evaluation into the '
         'cards of the files in --out, and nothing else'
     )  # fmt: skip
+    parser.add_argument(
+        '--surprise', type=Path, metavar='JSON', help='of training.evaluate_moe: its threshold '
+        "goes into the mixture's card, for the node's flag"
+    )  # fmt: skip
     parser.add_argument('--random', type=Path, help='write an untrained SwiftDiff instead')
     parser.add_argument('--preset', choices=PRESETS, default='small', help='its size')
     parser.add_argument(
@@ -303,7 +338,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if options.dry_run:
                 print(f'would write {out} from {source}')
                 continue
-            export(source, out, DTYPES.get(options.dtype), scores.get(role))
+            stated = None
+            if role == 'moe' and options.surprise is not None:
+                stated = surprise_facts(options.surprise, source)
+            export(source, out, DTYPES.get(options.dtype), scores.get(role), stated)
             print(f'wrote {out}')
     except MotionPredictorError as error:
         sys.exit(f'training.export: {error}')

@@ -84,6 +84,8 @@ class VddConfig:
     """Reparametrised samples of an expert a step."""
     experts_a_step: int = 0
     """Experts drawn for each step; 0: all of them."""
+    conditions_a_step: int = 0
+    """Conditions of a batch for which the score is asked, the first ones; 0: all of them."""
     learning_rate: float = 1e-3
     """Adam's, falling linearly to zero."""
     gate_learning_rate: float = 1e-3
@@ -144,16 +146,20 @@ class Batch:
     What one step is given.
 
     ``condition`` (B, ...); ``drawn`` (M, B, N), samples of the teacher; ``real`` (M', B, N),
-    recorded values, used where ``VddConfig.real`` is above 0.
+    recorded values, used where ``VddConfig.real`` is above 0; ``whole`` (B, ...), for a further
+    term.
     """
 
     condition: Tensor
     drawn: Tensor
     real: Tensor | None = None
+    whole: Tensor | None = None
 
 
 Batches = Callable[[torch.Generator], Batch]
 """Gives a step's batch."""
+FurtherTerm = Callable[[GaussianMixture, Batch], Tensor]
+"""A term of one's own, minimised with the experts' others."""
 
 
 def draw_levels(
@@ -284,15 +290,19 @@ def step_losses(
     terms: dict[str, Tensor] = {}
     loss = torch.zeros((), device=mixture.means.device)
     if teacher is not None and config.reverse > 0.0 and not warm:
-        level = draw_levels(config, teacher.levels, len(mixture.means), progress, generator)
+        asked, given = mixture, batch.condition
+        if 0 < config.conditions_a_step < len(mixture.means):
+            first = slice(0, config.conditions_a_step)
+            asked, given = mixture.condition(first), batch.condition[first]
+        level = draw_levels(config, teacher.levels, len(asked.means), progress, generator)
         experts = None
         if 0 < config.experts_a_step < mixture.experts:
             order = torch.randperm(mixture.experts, generator=generator, device=generator.device)
             experts = order[: config.experts_a_step]
         bound = expert_bound(
-            mixture,
+            asked,
             teacher,
-            batch.condition,
+            given,
             level,
             samples=config.samples,
             noised=config.noised,
@@ -327,6 +337,7 @@ def distil(
     *,
     seed: int,
     folder: Path | None = None,
+    further: FurtherTerm | None = None,
     title: str = 'vdd',
     quiet: bool = False,
 ) -> StudentNetwork:
@@ -340,6 +351,7 @@ def distil(
     :param batches: gives each step's conditions and samples of the teacher.
     :param seed: of the whole run.
     :param folder: gets ``checkpoint.pt``; None keeps nothing.
+    :param further: a term beyond the method's own.
     :returns: the average of the weights, or the network itself where ``ema`` is 0.
     """
     network.train()
@@ -369,7 +381,11 @@ def distil(
         torch.manual_seed(seed * 1_000_003 + step)  # dropout
         progress = step / max(1, config.steps - 1)
         batch = batches(generator)
-        terms = step_losses(student(batch.condition), teacher, batch, config, progress, generator)
+        mixture = student(batch.condition)
+        terms = step_losses(mixture, teacher, batch, config, progress, generator)
+        if further is not None:
+            terms['further'] = further(mixture, batch)
+            terms['experts'] = terms['experts'] + terms['further']
         with_gate = config.gate == 'learned' and step % config.gate_every == 0
         _descend(experts, terms['experts'], config.learning_rate * (1.0 - progress), config)
         if with_gate:

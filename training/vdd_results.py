@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from training import evaluate_moe, provenance, toy_vdd
+from training import provenance, toy_vdd
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -103,42 +103,6 @@ def toy_section(result: Mapping[str, Any], page: Path, image: Path) -> str:
     return '\n'.join(lines)
 
 
-def motion_section(result: Mapping[str, Any]) -> str:
-    """
-    Write the section of the motion models.
-
-    :param result: of ``training.evaluate_moe``.
-    """
-    lines = [
-        '## Motion',
-        '',
-        f'```\n{result["command"]}\n```',
-        '',
-        f'Commit `{result["commit"]}`, {result["date"]}.'
-        + (
-            f' **At most {result["settings"]["limit"]} windows of each file.**'
-            if result['settings']['limit']
-            else ''
-        ),
-        '',
-        '| model | set | split | windows | nats a coordinate | top 1 | top 3 | top 5 '
-        '| world top 5 | experts used | ECE |',
-        '|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|',
-    ]
-    for row in result['rows']:
-        if row['set'] == 'surprise':
-            continue
-        mixture = row['role'] == 'moe'
-        lines.append(
-            f'| {row["model"]} | {row["set"]} | {row["split"]} | {row["windows"]} '
-            f'| {row["nll_per_coordinate"] if mixture else ""} | {row["pose.top1"]:.3f} '
-            f'| {row["pose.top3"]:.3f} | {row["pose.top5"]:.3f} | {row["world.top5"]:.3f} '
-            f'| {row["experts_used"] if mixture else ""} '
-            f'| {row["reliability"]["ece"] if mixture else ""} |'
-        )
-    return '\n'.join(lines)
-
-
 def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
     """
     Write the page.
@@ -149,8 +113,6 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
     for result in results:
         if result.get('format') == toy_vdd.FORMAT:
             parts.append(toy_section(result, page, images / 'toy_vdd.svg'))
-        elif result.get('format') == evaluate_moe.FORMAT:
-            parts.append(motion_section(result))
         else:
             raise ConfigError(f'format {result.get("format")!r}: not of a command of this page')
     return '\n'.join(part.rstrip('\n') + '\n' for part in parts)

@@ -1,0 +1,292 @@
+"""
+Write the page of the mixture of experts from its JSON: python -m training.moe_results.
+
+Every number on the page comes out of ``training.evaluate``, ``training.evaluate_moe`` and
+``training.benchmark``, each with the command and the commit that gave it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+import json
+import os
+from pathlib import Path
+import sys
+from typing import Any
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from training import benchmark, evaluate, evaluate_moe, plots, provenance
+from training.evaluate_moe import QUANTILE, RANKS
+from training.moe_plots import draw_reliability, draw_roc
+from training.results import markdown_table
+
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.moe_results --json docs/moe_*.json --out docs/moe.md
+"""
+HEAD = """# A mixture of experts for motion
+
+This page is written by a command; change the JSON behind it, or `training/moe_results.py`:
+
+```
+{command}
+```
+
+`python -m training.distill_moe` distils the diffusion teacher into a mixture of Gaussian experts
+over a person's future ([vdd.md](vdd.md)); the weights have role `moe`, and `Predictor` and node
+take them as any others. One branch of the network looks at the history, once; a second, narrow one
+runs for every expert, told apart by a learned code. The mixture is over the main directions of the
+whitened DCT coefficients, its covariances diagonal plus low rank.
+
+Beyond the method of the paper the training has the log likelihood of the recordings
+(`moe.vdd.real`) and the distance of the nearest expert's mean from the real future (`moe.best`),
+as SwiftDiff's training has. The controls are the same network with the same steps: maximum
+likelihood on the recordings (`em_data`) or on the one-step teacher's samples (`em_teacher`), and
+winner-takes-all on the recordings (`winner`). Consistency distillation, also asked for as a
+control, is not done.
+"""
+MEASURES = """APD, ADE, FDE, MMADE and MMFDE are those of [results.md](results.md), pose
+relative to the root, of 50 futures. A mixture's 50 futures are its experts' means in order of
+weight, then stratified draws."""
+SAYS = """**nats a coordinate**: mean negative log density of what really happened, divided by
+the number of the mixture's coordinates. These are products of the whitened state (each DCT
+coefficient over its deviation on the training set) with orthonormal directions, the same for all
+rows; lower is better.
+**top k**: ADE of the best of the k heaviest experts, of other models of the first k samples.
+**few k**: where only k futures are asked for, of a mixture those that stand for all others
+(greedy k-medoids by weight). **nearest**: experts that were the nearest of any window; **used**:
+the exponential of the entropy of how often each was. **ECE**: gap between an expert's weight and
+how often it was the nearest. **jitter**: mean length of the third difference of joints, mm a
+cubed frame. Means over both sets, by windows."""
+
+SURPRISE = f"""Surprise is the negative log density, nats a coordinate, of where the joints were
+0.2 and 0.5 s after a forecast. The threshold is the {100 * QUANTILE:g} % quantile over ordinary
+windows of val; false alarms are counted on ordinary windows of each split."""
+
+
+def accuracy_section(result: Mapping[str, Any]) -> str:
+    """
+    Write the section of the samples.
+
+    :param result: of ``training.evaluate``.
+    """
+    parts = ['## Accuracy of 50 futures', _origin(result), MEASURES]
+    head = ['pose, m', 'APD', 'ADE', 'FDE', 'MMADE', 'MMFDE', 'world ADE', 'world FDE']
+    for split in _splits(result['rows']):
+        rows = [r for r in result['rows'] if r['split'] == split and r['set'] in ('both', 'all')]
+        body = [
+            [
+                row['model'] if row['role'] == 'moe' else plots.shown_name(row),
+                *(f'{row["pose"][n]:.3f}' for n in ('apd', 'ade', 'fde', 'mmade', 'mmfde')),
+                *(f'{row["world"][n]:.3f}' for n in ('ade', 'fde')),
+            ]
+            for row in rows
+            if row['role'] != 'baseline' or row['model'] == 'zero_velocity'
+        ]
+        if body:
+            parts += [f'### {split}, {rows[0]["windows"]} windows', markdown_table(head, body)]
+    return '\n\n'.join(parts)
+
+
+def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
+    """
+    Write the section of what the mixtures say beyond their samples.
+
+    :param result: of ``training.evaluate_moe``.
+    :param page: the page's path, from which the figures are linked.
+    :param images: folder that gets them.
+    """
+    parts = ['## Weights and likelihood', _origin(result), SAYS]
+    head = ['model', 'nats a coordinate', *(f'top {k}' for k in RANKS)]
+    head += [*(f'few {k}' for k in RANKS), 'experts', 'nearest', 'used', 'ECE', 'jitter']
+    scored = [row for row in result['rows'] if row['set'] != 'surprise']
+    for split in _splits(scored):
+        body: list[list[str]] = []
+        models = dict.fromkeys(row['model'] for row in scored)
+        for model in models:
+            rows = [
+                {**r, 'ece': r.get('reliability', {}).get('ece')}
+                for r in scored
+                if r['split'] == split and r['model'] == model
+            ]
+            if not rows:
+                continue
+            mixture = rows[0]['role'] == 'moe'
+            body.append(
+                [
+                    model,
+                    f'{_mean(rows, "nll_per_coordinate"):.3f}' if mixture else '',
+                    *(f'{_mean(rows, f"pose.top{k}"):.3f}' for k in RANKS),
+                    *(f'{_mean(rows, f"pose.few{k}"):.3f}' for k in RANKS),
+                    str(rows[0]['experts']) if mixture else '',
+                    f'{_mean(rows, "experts_that_were_nearest"):.0f}' if mixture else '',
+                    f'{_mean(rows, "experts_used"):.1f}' if mixture else '',
+                    f'{_mean(rows, "ece"):.3f}' if mixture else '',
+                    f'{1000.0 * _mean(rows, "jitter"):.3f}',
+                ]
+            )
+        parts += [f'### {split}', markdown_table(head, body)]
+    first = next((row['model'] for row in scored if row['role'] == 'moe'), None)
+    drawn = draw_reliability(
+        [row for row in scored if row['model'] == first], images / 'moe_reliability.svg'
+    )
+    parts.append(f'![How often experts of a weight were the nearest]({_link(drawn, page)})')
+    surprises = [row for row in result['rows'] if row['set'] == 'surprise']
+    if surprises:
+        parts += ['### Threshold of surprise', SURPRISE, _surprise_table(surprises)]
+    return '\n\n'.join(parts)
+
+
+def surprise_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
+    """
+    Write the section of who does what the model never saw; '' where nothing was measured.
+
+    :param result: of ``training.evaluate_moe``.
+    """
+    rows = [row for row in result['rows'] if row['set'] == 'surprise']
+    if not rows:
+        return ''
+    parts = [
+        '## Motion that the model never saw',
+        _origin(result),
+        SURPRISE,
+    ]
+    parts.append(_surprise_table(rows))
+    curves = [row for row in rows if 'roc' in row and row['split'] == 'test'] or [
+        row for row in rows if 'roc' in row
+    ]
+    if curves:
+        drawn = draw_roc(curves, images / 'moe_roc.svg')
+        parts.append(f'![Detection over false alarms]({_link(drawn, page)})')
+    return '\n\n'.join(parts)
+
+
+def _surprise_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ['model', 'split', 'threshold', 'false alarms', 'held out', 'its windows', 'detected']
+    body = [
+        [
+            row['model'],
+            row['split'],
+            f'{row["threshold"]:.2f}',
+            f'{100 * row["false_alarms"]:.1f} %',
+            row.get('held_out', ''),
+            str(row.get('held_out_windows', '')),
+            f'{100 * row["detected"]:.1f} %' if 'detected' in row else '',
+            f'{row["roc"]["auc"]:.3f}' if 'roc' in row else '',
+        ]
+        for row in rows
+    ]
+    return markdown_table([*head, 'AUC'], body)
+
+
+def time_section(result: Mapping[str, Any]) -> str:
+    """
+    Write the section of times.
+
+    :param result: of ``training.benchmark``.
+    """
+    head = ['model', 'what', 'engine', 'threads', 'people', 'median, ms', 'p99, ms']
+    names = list(dict.fromkeys(n for row in result['rows'] for n in row['times_faster_than']))
+    body = [
+        [
+            row['model'],
+            row.get('part', 'call'),
+            row['engine'],
+            str(row['threads']),
+            str(row['persons']),
+            f'{row["median_ms"]:.2f}',
+            f'{row["p99_ms"]:.2f}',
+            *(
+                f'{row["times_faster_than"][n]:.2f}' if n in row['times_faster_than'] else ''
+                for n in names
+            ),
+        ]
+        for row in [*result['rows'], *result.get('networks', [])]
+    ]
+    return '\n\n'.join(
+        [
+            '## Time',
+            _origin(result),
+            '**call**: `Predictor.predict`, 50 futures, NumPy to NumPy; **network**: from the '
+            'embedded history to the states, without history and decoding. The last columns: how '
+            'many times faster than those models.',
+            markdown_table([*head, *(f'x {name}' for name in names)], body),
+        ]
+    )
+
+
+def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
+    """
+    Write the page.
+
+    :raises ConfigError: if a result is of another command.
+    """
+    parts = [HEAD.format(command=command)]
+    for result in results:
+        kind = result.get('format')
+        if kind == evaluate.FORMAT:
+            parts.append(accuracy_section(result))
+        elif kind == evaluate_moe.FORMAT:
+            if result['settings']['held_out']:
+                parts.append(surprise_section(result, page, images))
+            else:
+                parts.append(mixture_section(result, page, images))
+        elif kind == benchmark.FORMAT:
+            parts.append(time_section(result))
+        else:
+            raise ConfigError(f'format {kind!r}: not of a command of this page')
+    return '\n'.join(part.rstrip('\n') + '\n' for part in parts if part)
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Average over windows."""
+    total = sum(row['windows'] for row in rows)
+    return float(sum(row['windows'] * row[name] for row in rows) / total)
+
+
+def _splits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give the splits, test first."""
+    return sorted({row['split'] for row in rows}, key=lambda split: (split != 'test', split))
+
+
+def _link(path: Path, page: Path) -> str:
+    return Path(os.path.relpath(path, page.parent)).as_posix()
+
+
+def _origin(result: Mapping[str, Any]) -> str:
+    limit = result['settings'].get('limit')
+    return (
+        f'```\n{result["command"]}\n```\n\nCommit `{str(result["commit"])[:12]}`'
+        + (' with changes' if result['modified'] else '')
+        + f', {result["date"]}.'
+        + (f' **At most {limit} windows of each file.**' if limit else '')
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    made = argparse.ArgumentParser(
+        prog='python -m training.moe_results',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument('--json', type=Path, nargs='*', default=[], help='results to be shown')
+    made.add_argument('--images', type=Path, default=Path('docs/images'), help='of the figures')
+    made.add_argument('--out', type=Path, required=True, help='the page')
+    options = made.parse_args(words)
+    try:
+        results = [json.loads(path.read_text()) for path in options.json]
+        command = provenance.command_line('training.moe_results', words)
+        options.out.write_text(page_text(results, options.out, options.images, command))
+    except (MotionPredictorError, OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'written: {options.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
