@@ -435,9 +435,9 @@ def _network_case(
 ) -> Case:
     model, device = predictor.model, predictor.device
     observed = torch.from_numpy(walking_window(facts['persons'], predictor.window)).to(device)
-    shape = (facts['persons'], options.samples, *model.state_scale.shape)
+    shape = (options.samples, *model.state_scale.shape)
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
-    noise = noise.to(device)
+    noise = noise.to(device).expand(facts['persons'], *shape)  # as the Predictor does
     with torch.inference_mode():
         history = model.observe(observed)
 
