@@ -10,14 +10,13 @@ a synthetic walker of our own making; the replay node's first line says which.
 from pathlib import Path
 import sys
 
+from launch import LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchDescription, LaunchDescriptionEntity
 
 HERE = Path(__file__).resolve().parent
 FETCHED_CLIP = Path(sys.prefix) / 'share' / 'motion_clips' / 'humanoid3d_walk.txt'

@@ -270,13 +270,13 @@ class PoseHistory:
 
     @property
     def period_s(self) -> float | None:
-        """The source's period, the median between stored stamps; None before the second pose."""
+        """Give the source's period, the median between stamps; None before the second pose."""
         stamps = self._poses.stamps[self._poses.start : self._poses.stop]
         return float(np.median(np.diff(stamps))) * _NS if len(stamps) > 1 else None
 
     @property
     def newest_pose(self) -> tuple[np.ndarray, np.ndarray]:
-        """The newest pose, metres (J, 3), and which of its joints were seen, bool (J,)."""
+        """Give the newest pose, metres (J, 3), and which of its joints were seen, bool (J,)."""
         if not len(self):
             joints = self.skeleton.num_joints
             return np.zeros((joints, 3)), np.zeros(joints, dtype=bool)

@@ -134,7 +134,7 @@ class Layout:
 
     @property
     def used(self) -> np.ndarray:
-        """Indices of the source joints that the model's joints are made of, int64 (n,)."""
+        """Give indices of the source joints that the model's joints are made of, int64 (n,)."""
         return np.union1d(np.flatnonzero(self._uses.any(axis=0)), self._towards)
 
     def index(self, joint: str) -> int:

@@ -79,7 +79,7 @@ class MotionModel(nn.Module):
 
     @property
     def maps(self) -> WindowTransform:
-        """The window's linear maps, on this model's device."""
+        """Give the window's linear maps, on this model's device."""
         names = WindowTransform.__annotations__
         return WindowTransform(*(getattr(self, f'map_{name}') for name in names))
 

@@ -113,7 +113,7 @@ class PersonNumbers:
 
     @property
     def table(self) -> dict[str, int]:
-        """Number by the person's name, of everyone now here."""
+        """Give the number by the person's name, of everyone now here."""
         return dict(self._numbers)
 
     def update(self, present: list[str], renamed: Mapping[str, str] | None = None) -> bool:

@@ -193,7 +193,7 @@ class FuturePredictor(Protocol):
 
     @property
     def window(self) -> WindowConfig:
-        """What it sees and predicts."""
+        """Give what it sees and predicts."""
 
     @property
     def skeleton(self) -> Skeleton:

@@ -109,12 +109,12 @@ class Outlook:
 
     @property
     def last_frame(self) -> int:
-        """The last frame of the published horizon."""
+        """Give the last frame of the published horizon."""
         return int(self.frames[-1])
 
     @cached_property
     def most_likely(self) -> np.ndarray:
-        """The most likely future of each person, (P, T_fut, J, 3)."""
+        """Give the most likely future of each person, (P, T_fut, J, 3)."""
         likely = self.prediction.most_likely
         return self.prediction.futures[np.arange(len(likely)), likely]
 

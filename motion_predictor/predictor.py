@@ -241,17 +241,17 @@ class Predictor:
 
     @property
     def window(self) -> WindowConfig:
-        """What the model sees and predicts."""
+        """Give what the model sees and predicts."""
         return self._model.config.window
 
     @property
     def skeleton(self) -> Skeleton:
-        """The joints, in the model's order."""
+        """Give the joints, in the model's order."""
         return self._model.skeleton
 
     @property
     def model(self) -> MotionModel:
-        """The torch model itself, in evaluation mode."""
+        """Give the torch model itself, in evaluation mode."""
         return self._model
 
     def predict(

@@ -462,7 +462,7 @@ def _walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> 
     time = np.arange(max(round(duration_s * rate_hz), 2)) / rate_hz
 
     def wander(slowest_s: float) -> np.ndarray:
-        """A smooth curve within -1..1."""
+        """Give a smooth curve within -1..1."""
         periods = slowest_s * np.array([1.0, 0.61, 0.37])
         phases = generator.uniform(0, 2 * np.pi, 3)
         return np.sin(2 * np.pi * time[:, None] / periods + phases) @ np.array([0.5, 0.3, 0.2])
@@ -475,7 +475,7 @@ def _walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> 
     raised = raised * raised * (3 - 2 * raised)
 
     def along(pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
-        """A downward bone swung forward by pitch and to the left by roll, facing +x."""
+        """Give a downward bone swung forward by pitch and to the left by roll, facing +x."""
         cos = np.cos(roll)
         return np.stack([np.sin(pitch) * cos, np.sin(roll), -np.cos(pitch) * cos], axis=-1)
 
@@ -790,7 +790,7 @@ def _find_bvh_joints(path: Path, bvh: _Bvh) -> dict[str, int]:
 
 
 def _plain(name: str) -> str:
-    """A joint's name without exporter's prefix, case and separators."""
+    """Give a joint's name without exporter's prefix, case and separators."""
     name = re.split(r'[:|]', name)[-1].lower()
     name = re.sub(r'^(mixamorig|character|bip0?1|skeleton)\d*[_ ]?', '', name)
     return re.sub(r'[^a-z0-9]', '', name)
@@ -988,7 +988,7 @@ def _from_frames(
 
 
 def _header(message: Any) -> Any | None:
-    """The header of a message, or of its first marker."""
+    """Give the header of a message, or of its first marker."""
     header = getattr(message, 'header', None)
     if header is None and len(getattr(message, 'markers', ())):
         header = message.markers[0].header

@@ -27,7 +27,7 @@ def cosine_alpha_bar(steps: int = 1000, offset: float = 0.008, max_beta: float =
 
 def ddim_steps(diffusion_steps: int, sampling_steps: int) -> list[int]:
     """
-    Steps that DDIM visits, from noisy to clean: 991, 981, ..., 1 for 1000 and 100.
+    Give steps that DDIM visits, from noisy to clean: 991, 981, ..., 1 for 1000 and 100.
 
     :param diffusion_steps: length of the schedule.
     :param sampling_steps: how many of them to visit, a divisor or less.

@@ -48,7 +48,7 @@ class Child:
     log: Path
 
     def tail(self, lines: int = 12) -> str:
-        """The end of what it printed."""
+        """Give the end of what it printed."""
         return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
 
     def stop(self) -> None:

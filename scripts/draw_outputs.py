@@ -149,7 +149,7 @@ def draw_moments(axes: Any, scene: Scene) -> None:
 
 
 def draw_trajectory(axes: Any, scene: Scene) -> None:
-    """The likely future at its keyframes."""
+    """Draw the likely future at its keyframes."""
     message = SUMMARIES['trajectory'].encode(scene.outlook, Settings.from_values({}))
     for index, point in enumerate(message.points):
         pose = np.array([(t.translation.x, t.translation.y, t.translation.z)
@@ -163,7 +163,7 @@ def draw_trajectory(axes: Any, scene: Scene) -> None:
 
 
 def draw_poses(axes: Any, scene: Scene) -> None:
-    """The points for monitors."""
+    """Draw the points for monitors."""
     message = SUMMARIES['poses'].encode(scene.outlook, Settings.from_values({}))
     points = np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
     horizons = points.reshape(-1, H36M17.num_joints, 3)
@@ -211,7 +211,7 @@ def draw_occupancy(axes: Any, scene: Scene) -> None:
 
 
 def draw_markers(axes: Any, scene: Scene) -> None:
-    """What RViz is told to draw."""
+    """Draw what RViz is told to draw."""
     view = scene.outlook
     likely = view.most_likely[0][view.frames]
     person = MarkerPerson(

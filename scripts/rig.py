@@ -242,7 +242,7 @@ class Driver:
         return node
 
     def now_ns(self) -> int:
-        """The clock that stamps are made with."""
+        """Give the clock that stamps are made with."""
         return int(self.node.get_clock().now().nanoseconds)
 
     def counters(self) -> dict[str, int]:
@@ -318,7 +318,7 @@ def free_domain() -> int:
 
 
 def commit() -> str:
-    """The commit that runs, with '+changes' if the tree was changed since."""
+    """Give the commit that runs, with '+changes' if the tree was changed since."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(['git', *arguments], cwd=ROOT, capture_output=True, text=True)
@@ -329,7 +329,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """What this runs on, in words."""
+    """Give what this runs on, in words."""
     names = [
         line.partition(':')[2].strip()
         for line in Path('/proc/cpuinfo').read_text().splitlines()

@@ -19,7 +19,7 @@ ARCHITECTURES = {'teacher': 'transfusion', 'one_step': 'transfusion', 'swiftdiff
 def random_model(
     role: str = 'swiftdiff', seed: int = 0, architecture: str = '', **settings: Any
 ) -> MotionModel:
-    """A model whose output depends on all of its input."""
+    """Make a model whose output depends on all of its input."""
     denoiser = DenoiserConfig(
         architecture=architecture or ARCHITECTURES[role],
         width=16,

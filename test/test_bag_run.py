@@ -41,7 +41,7 @@ def motion() -> Recording:
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
-    The shipped weights, their radius calibrated on other walks: the subject's, or synthetic ones.
+    Calibrate the shipped weights' radius on other walks: the subject's, or synthetic ones.
 
     By the same command that calibrates what is shipped; it never sees the motion in the bag.
     """
@@ -178,7 +178,7 @@ def test_the_stated_radius_holds_the_hand_as_often_as_it_says(
 
 
 def ball_of(run: BagRun, stamp: int) -> DecodedMoments:
-    """What an uncalibrated radius would say: the ball that holds 0.9 of the samples."""
+    """Give what an uncalibrated radius would say: the ball that holds 0.9 of the samples."""
     told, cloud = run.moments[stamp], run.predictions[stamp]
     radius = holding_radius(cloud.futures, cloud.weights, told.moments.mean, 0.9)
     return replace(told, radius_m=radius)

@@ -31,7 +31,7 @@ RATE_HZ = 30.0
 
 
 def collection_of(scene: Recording, samples: int = 4, offset_m: float = 0.0) -> Collection:
-    """What a predictor would have sent that knows the future, up to an offset of each sample."""
+    """Predict as one would that knows the future, up to an offset of each sample."""
     poses = np.stack(list(scene.persons.values()), axis=1)  # (N, P, 17, 3)
     stamps = np.arange(len(poses)) / RATE_HZ
     motion = CubicSpline(stamps, poses, axis=0)
@@ -208,7 +208,7 @@ def test_the_tables_of_the_readme_are_up_to_date() -> None:
 
 
 def processes_naming(text: str) -> list[int]:
-    """Processes with this text in their command line."""
+    """Give processes with this text in their command line."""
     found = []
     for entry in Path('/proc').iterdir():
         if entry.name.isdigit():

@@ -38,7 +38,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def tf_message(tmp_path_factory: pytest.TempPathFactory) -> type:
-    """The class tf2_msgs/msg/TFMessage: the installed one, or one made as ROS makes it."""
+    """Give the class tf2_msgs/msg/TFMessage: the installed one, or one made as ROS makes it."""
     try:
         import tf2_msgs.msg
     except ImportError:

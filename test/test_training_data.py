@@ -276,8 +276,9 @@ def amass(tmp_path: Path) -> Callable[..., Path]:
 
 def stick_figure(gender: str, betas: np.ndarray, poses: np.ndarray) -> np.ndarray:
     """
-    Stand in for SMPL+H, whose files are licensed: a rigid standing figure of SMPL's 22 joints
-    that leans about x with the root's first angle.
+    Stand in for SMPL+H, whose files are licensed.
+
+    A rigid standing figure of SMPL's 22 joints that leans about x with the root's first angle.
     """
     assert gender == 'female'
     assert betas.shape == (16,)
@@ -370,7 +371,7 @@ def test_a_truncated_amass_archive_and_an_unknown_data_set_are_refused(
 
 
 def smplh_arrays(vertices: int = 60) -> dict[str, np.ndarray]:
-    """A made-up body in the layout of SMPL+H's npz, with few vertices and 24 joints."""
+    """Give a made-up body in the layout of SMPL+H's npz, with few vertices and 24 joints."""
     generator = np.random.default_rng(1)
     regressor = generator.uniform(size=(24, vertices))
     weights = generator.uniform(size=(vertices, 24))

@@ -38,7 +38,7 @@ def walks(count: int, seconds: float = 12.0) -> list[np.ndarray]:
 
 @pytest.fixture(scope='module')
 def learnt() -> tuple[Any, Any, Parts, list[dict[str, float]]]:
-    """A tiny student that knows nothing, adapted to people who walk."""
+    """Adapt a tiny student that knows nothing to people who walk."""
     original = random_model()
     parts = take_apart(walks(2), WINDOW, QUICK)
     student, curve = adapt(original, parts, QUICK, quiet=True)

@@ -53,7 +53,7 @@ QUADRUPED: dict[str, Any] = {
 
 
 def move_arm(frames: int, rate_hz: float, seed: int) -> np.ndarray:
-    """Serial arm on a fixed base at the origin, every axis swinging; (T, 6, 3) metres."""
+    """Swing a serial arm on a fixed base at the origin, about every axis; (T, 6, 3) metres."""
     generator = np.random.default_rng(seed)
     time_s = np.arange(frames) / rate_hz
     waves = generator.uniform(0.3, 1.2, 6)[:, None] * time_s + generator.uniform(0, 6, 6)[:, None]

@@ -60,7 +60,7 @@ class DataFile:
 
     @property
     def root_future(self) -> NDArray[np.float32]:
-        """The root's displacement from its last observed place, metres, ``(n, T_fut, 3)``."""
+        """Give the root's displacement from its last observed place, metres, ``(n, T_fut, 3)``."""
         root = self.windows.poses[self.chosen, :, 0]
         last = self.observed_frames - 1
         return root[:, self.observed_frames :] - root[:, last : last + 1]

@@ -72,12 +72,12 @@ class WindowSet:
 
     @property
     def actions(self) -> list[str]:
-        """The action of each window, as its recording names it."""
+        """Give the action of each window, as its recording names it."""
         return [self.clips[index].action for index in self.clip]
 
     @property
     def subjects(self) -> list[str]:
-        """The subject of each window."""
+        """Give the subject of each window."""
         return [self.clips[index].subject for index in self.clip]
 
 
