@@ -55,6 +55,7 @@ def test_a_study_has_two_objectives_and_ends_with_the_trials_asked_for(searched:
 def test_the_control_begins_with_the_same_draws(searched: Path) -> None:
     result = json.loads(searched.read_text())
     assert result['gp'][1]['params'] == result['random'][1]['params']
+    assert result['gp'][2]['params'] != result['random'][2]['params']
 
 
 def test_asking_again_for_as_many_trials_runs_none(searched: Path, words: list[str]) -> None:

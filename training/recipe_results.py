@@ -313,15 +313,16 @@ def confirmation(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
         lines.append('Both studies ended with the same trial: one of their common first draws.')
     if against_default != 'holds' or against_random != 'holds':
         lines.append(
-            f'Why not more can be said: the Gaussian process chose {chosen_by_gp} trials in '
-            f'{len(result["space"])} dimensions, and seeds alone move the error by '
+            f'Why not more can be said: the Gaussian process chose {chosen_by_gp} of its trials '
+            f'in {len(result["space"])} dimensions, and seeds alone move the error by '
             f'{max(max(of) - min(of) for of in errors.values()):.4f}. More trials and longer ones '
             'are needed; the study goes on where it stopped.'
         )
     return [
         '## Verdict',
         'The lowest of many noisy errors is too low. So the candidates were trained again with '
-        'seeds that chose nothing, at the same budget, and scored on all windows of val:',
+        'seeds that chose nothing, at the same budget, and scored on '
+        f'{result["confirmed_windows"]} windows of val:',
         markdown_table(head, body),
         ' '.join(lines),
     ]

@@ -15,6 +15,8 @@ from training import plots
 from training.search_space import Budget, Dimension
 from training.trials import Lock
 
+SAMPLERS = ('gp', 'random')
+
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
@@ -54,8 +56,16 @@ def open_study(where: str, name: str) -> Study:
 
 
 def sampler_of(name: str, seed: int, limits: Budget) -> Any:
-    """Make Optuna's sampler."""
+    """
+    Make Optuna's sampler.
+
+    :param name: 'gp' or 'random'.
+    :raises ConfigError: on another.
+    """
     import optuna
+
+    if name not in SAMPLERS:
+        raise ConfigError(f'sampler={name!r}: must be one of {SAMPLERS}')
 
     if name == 'random':
         return optuna.samplers.RandomSampler(seed=seed)

@@ -47,6 +47,7 @@ from training.studies import (
     revive,
     rows_of,
     sampler_of,
+    SAMPLERS,
 )
 from training.trials import (
     digest,
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
 
 FORMAT = 'motion_predictor tuning'
 VERSION = 1
-SAMPLERS = ('gp', 'random')
 
 EXAMPLE = """\
 worked example, from the root of the source tree; every line can be killed and given again:
@@ -221,9 +221,7 @@ def search(options: argparse.Namespace, sampler: str, base: ChainConfig, bench: 
                 break
             # a sampler a trial, so that what is drawn depends on the trial's number alone
             asked = sum(trial.state != TrialState.WAITING for trial in trials)
-            study.sampler = sampler_of(
-                options.sampler, 10_007 * options.seed + asked, bench.limits
-            )
+            study.sampler = sampler_of(sampler, 10_007 * options.seed + asked, bench.limits)
             trial = study.ask()
             held = Lock(options.run / 'running' / f'{study.study_name}_{trial.number}')
             held.try_now()
@@ -288,14 +286,15 @@ def confirm(
     options: argparse.Namespace, base: ChainConfig, bench: Bench, whole: Scorer
 ) -> list[dict[str, Any]]:
     """
-    Train the candidates again, with seeds that chose nothing, and score all of val.
+    Train the candidates again, with seeds that chose nothing, and score more of val.
 
     The lowest of many noisy errors is too low; these are not.
 
-    :param whole: scores all windows of val.
+    :param whole: scores more of val than the trials, or all of it.
     :returns: a row for each candidate and seed.
     """
-    key = digest([bench.material.digest, 'whole', whole.samples])
+    scored = [len(file.chosen) for file in whole.files]
+    key = digest([bench.material.digest, scored, whole.samples])
     reference_path = options.run / f'reference_{key}.json'
     reference = read_json(reference_path)
     if reference is None:
@@ -323,7 +322,10 @@ def confirm(
                 provenance.write_json(path, found)
             rows.append({'candidate': name, **found})
             tqdm.write(f'{name}, seed {found["seed"]}: error {found["error"]:.4f}')
-    provenance.write_json(options.run / 'confirm.json', {'rows': rows, 'reference': reference})
+    provenance.write_json(
+        options.run / 'confirm.json',
+        {'rows': rows, 'reference': reference, 'windows': sum(scored)},
+    )
     return rows
 
 
@@ -346,7 +348,8 @@ def report(options: argparse.Namespace, base: ChainConfig, words: Sequence[str])
     )
     worst = (1.5 * default['error'], 2.0 * default['latency_ms'])
     drawn = draw(studies, worst, options.report.parent / 'images')
-    confirmed = read_json(options.run / 'confirm.json') or {'rows': [], 'reference': None}
+    confirmed = read_json(options.run / 'confirm.json') or {
+        'rows': [], 'reference': None, 'windows': 0}  # fmt: skip
     summary = {}
     for name, of_study in rows.items():
         done = completed(of_study)
@@ -378,6 +381,7 @@ def report(options: argparse.Namespace, base: ChainConfig, words: Sequence[str])
         'random': rows['random'],
         'confirmed': confirmed['rows'],
         'reference': confirmed['reference'],
+        'confirmed_windows': confirmed['windows'],
     }
 
 
@@ -454,6 +458,8 @@ def parser() -> argparse.ArgumentParser:
         help="share of swiftdiff's time for swiftdiff_balance (default %(default)s)")  # fmt: skip
     add('--confirm', type=int, metavar='SEEDS',
         help='train default and best again, with so many fresh seeds')  # fmt: skip
+    add('--confirm-limit', type=int, metavar='N',
+        help='windows of each file then scored (default: all)')  # fmt: skip
     add('--report', type=Path, metavar='JSON', help='write what was found, and its figures')
     add('--export', action='store_true', help='print the settings off the front')
     add('--dry-run', action='store_true', help='print space and budget, and stop')
@@ -467,7 +473,12 @@ def resolve(options: argparse.Namespace) -> None:
 
     :raises ConfigError: on options that cannot be used.
     """
-    for name in ('trials', 'confirm', *('windows', 'pool', 'limit', 'startup', 'repetitions')):
+    for name in (
+        'trials',
+        'confirm',
+        'confirm_limit',
+        *('windows', 'pool', 'limit', 'startup', 'repetitions'),
+    ):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ConfigError(f'--{name} {value}: must be at least 1')
@@ -537,7 +548,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scorer = Scorer(options.val, window, limit=limits.limit, **common)
         bench = Bench(material, scorer, base, limits, options.run)
         if options.confirm:
-            confirm(options, base, bench, Scorer(options.val, window, **common))
+            whole = Scorer(options.val, window, limit=options.confirm_limit, **common)
+            confirm(options, base, bench, whole)
         else:
             for sampler in options.sampler:
                 search(options, sampler, base, bench)
