@@ -85,6 +85,8 @@ MAX_TAKEN = 50
 """Messages of a topic that are read before a prediction; of more, as many, evenly spaced."""
 CATCHES_UP = 0.8
 """A worker that predicting every frame of the input keeps busier than this cannot catch up."""
+RECENT_S = 1.0
+"""The input's rate during this time tells whether the worker can catch up."""
 IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
 SIGNAL_PERIOD_S = 0.1
@@ -301,6 +303,7 @@ class Session:
     due_s: float = 0.0  # when rate_limit_hz allows the next prediction
     cycles_s: deque[float] = field(default_factory=lambda: deque(maxlen=9))
     """What the latest predictions took, with all that belongs to them."""
+    behind_since_s: float | None = None  # since when a backlog is predicted frame by frame
     markers_due_s: float = 0.0
     lost_device: str = ''  # what became of the device that the model was loaded to
 
@@ -345,6 +348,7 @@ class MotionPredictorNode(LifecycleNode):
         self._latencies = LatencyLog((*STAGES, *SUMMARIES))
         self._gaps = SequenceGaps()
         self._input_rate, self._output_rate = EventRate(), EventRate()
+        self._recent_rate = EventRate(RECENT_S)
         self._last_received_s = 0.0
         self._last_warnings: dict[str, float] = {}
         self._reported: dict[str, int] = {}
@@ -719,13 +723,19 @@ class MotionPredictorNode(LifecycleNode):
     def _can_catch_up(self, session: Session, settings: Settings, waiting: int) -> bool:
         # Whether messages that wait are few enough, and the worker fast enough, to predict from
         # each in turn, with the newest not much later for it.
-        if waiting < 2 or not session.cycles_s:
+        if waiting < 2:
+            session.behind_since_s = None
+            return False
+        now_s = perf_counter()
+        since_s = session.behind_since_s or now_s
+        session.behind_since_s = since_s  # more may come in while the first are predicted
+        if not session.cycles_s:
             return False
         cycle_s = median(session.cycles_s)  # one that was held up says nothing of the next
-        if waiting * cycle_s > settings.number('catch_up_s'):
+        if now_s - since_s + waiting * cycle_s > settings.number('catch_up_s'):
             return False
         in_pieces = any(wanted.reliable for wanted in session.input.subscriptions)
-        busy = self._input_rate.rate_hz(perf_counter()) * cycle_s
+        busy = self._recent_rate.rate_hz(now_s) * cycle_s
         return busy <= CATCHES_UP and not in_pieces and not settings.number('rate_limit_hz')
 
     def _take_in(self, session: Session, settings: Settings, count: int, waiting: int) -> float:
@@ -757,6 +767,7 @@ class MotionPredictorNode(LifecycleNode):
                 continue
             self._last_received_s = arrival.received_s
             self._input_rate.note(arrival.received_s)
+            self._recent_rate.note(arrival.received_s)
             # A block of nothing but NaN or zeros is a place kept for somebody who is not there.
             skeleton = session.predictor.skeleton
             there = [person for person in people if joints_there(person.xyz, skeleton).any()]

@@ -38,7 +38,7 @@ class Stage(Protocol):
         frame_id: str = FRAME,
         publisher: Publisher | None = None,
     ) -> int:
-        """Publish people, now unless another stamp is given; the stamp."""
+        """Publish people, due now unless another stamp is given; the stamp."""
 
     def pace(self, rate_hz: float = 30.0) -> None:
         """Wait until the next frame of this rate is due."""
@@ -225,7 +225,7 @@ def _transitions(stage: Stage, *there_and_back: str) -> None:
 
 def _freeze_node(stage: Stage) -> None:
     stage.node.freeze(True)
-    stage.stream(0.7)
+    stage.stream(1.2)
     stage.node.freeze(False)
     stage.stream(0.5)
 
@@ -327,7 +327,7 @@ FAULTS = (
     Fault('configured anew', 'deactivate, clean up, configure, activate',
           lambda stage: _transitions(
               stage, 'deactivate', 'cleanup', 'send', 'configure', 'activate')),
-    Fault('node frozen', 'SIGSTOP for 0.7 s', _freeze_node,
+    Fault('node frozen', 'SIGSTOP for 1.2 s', _freeze_node,
           ('frames_skipped', 'messages_lost', 'messages_overdue')),
     Fault('slow subscriber', 'a reliable reader that takes nothing for 2 s comes and goes',
           _slow_subscriber),

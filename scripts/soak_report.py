@@ -64,7 +64,8 @@ def _page(result: dict[str, Any], path: Path) -> str:
         '# Soak',
         '',
         'The real node, a process with the shipped weights, heard a tracker at 30 Hz over DDS '
-        'while a fault was injected every few seconds. This page and its plot are written by the '
+        '(with the shipped profile for large messages) while a fault was injected every few '
+        'seconds. This page and its plot are written by the '
         f'command, from `{path.name}`:',
         '',
         '```sh',
@@ -78,8 +79,7 @@ def _page(result: dict[str, Any], path: Path) -> str:
         f'{result["faults"]} faults of {len(result["kinds"])} kinds in '
         f'{result["minutes"]:.1f} minutes. Of {good} good frames (sent at least 1.5 s after '
         f'the last fault) {answered} ({100.0 * answered / max(good, 1):.2f}%) got a prediction '
-        f'with their own stamp; the others were passed over for a newer one'
-        f'{_places(result["good_unanswered"])}, and a prediction as '
+        f'with their own stamp{_places(result["good_unanswered"])}; for every one a prediction as '
         f'new or newer came within {covered.get("p50")} ms (median; p99 {covered.get("p99")} ms, '
         f'longest, into a fault that followed, {covered.get("max")} ms). Latency from stamp '
         f'to reception in another process: median {late.get("p50")} ms, p99 {late.get("p99")} ms, '
@@ -116,10 +116,10 @@ def _places(unanswered: list[dict[str, Any]]) -> str:
     if not unanswered:
         return ''
     runs = Counter((each['after'], each['before']) for each in unanswered)
-    named = [
-        f'{count} between "{after}" and "{before}"' for (after, before), count in runs.items()
-    ]
-    return f' ({", ".join(named)})'
+    return (
+        f' (the others, for which a newer one was there, lay in {len(runs)} of the times between '
+        f'faults, {max(runs.values())} at most in one)'
+    )
 
 
 def _mean(result: dict[str, Any], name: str) -> float:

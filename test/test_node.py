@@ -817,7 +817,8 @@ def test_a_short_backlog_is_predicted_frame_by_frame_if_there_is_time_for_it(
         message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
         arrived_s = now_s - (29 - index) / 30.0
         node._inbox.append(Arrival('skeleton', message, stamp_ns, arrived_s))
-        if index == 25:  # so far it kept up
+        if index == 25:  # so far it kept up, and was idle
+            node._cycle(session, node._settings)
             node._cycle(session, node._settings)
             caught.clear()
             session.due_s = 0.0
