@@ -38,6 +38,7 @@ NAVIGATION = (
     ('On bad days', 'robustness.md'),
     ('Soak', 'soak.md'),
     ('Many people', 'many_people.md'),
+    ('Fuzz campaign', 'fuzz.md'),
     ('Security', 'security.md'),
     ('Limits and safety', 'limits.md'),
     ('Questions', 'faq.md'),
