@@ -18,7 +18,7 @@ import copy
 from dataclasses import dataclass
 import math
 from pathlib import Path
-from typing import cast, Protocol, TypeVar
+from typing import Any, cast, Protocol, TypeVar
 
 import torch
 from torch import nn, Tensor
@@ -243,9 +243,8 @@ def likelihood(
     :param winner: only the expert with the nearest mean counts (winner-takes-all).
     :returns: a number a value, nats: a mean over M, B and N.
     """
-    return (_targets(mixture, values, temperature, winner) * mixture.expert_log_prob(values)).sum(
-        dim=-1
-    ).mean() / mixture.size
+    log_p, targets = _responsible(mixture, values, temperature, winner)
+    return (targets * log_p).sum(dim=-1).mean() / mixture.size
 
 
 def gate_loss(
@@ -256,16 +255,22 @@ def gate_loss(
 
     :param values: samples of the teacher, ``(M, B, N)``.
     """
-    targets = _targets(mixture, values, temperature, winner)
+    with torch.no_grad():
+        targets = _responsible(mixture, values, temperature, winner)[1]
     return -(targets * mixture.log_weights).sum(dim=-1).mean()
 
 
-@torch.no_grad()
-def _targets(mixture: GaussianMixture, values: Tensor, temperature: float, winner: bool) -> Tensor:
-    if winner:
+def _responsible(
+    mixture: GaussianMixture, values: Tensor, temperature: float, winner: bool
+) -> tuple[Tensor, Tensor]:
+    """Give every expert's log density and its frozen share of values, each ``(M, B, E)``."""
+    log_p = mixture.expert_log_prob(values)
+    with torch.no_grad():
+        if not winner:
+            return log_p, torch.softmax(mixture.log_weights + log_p / temperature, dim=-1)
         distance = (values.unsqueeze(-2) - mixture.means).square().sum(dim=-1)  # (M, B, E)
-        return nn.functional.one_hot(distance.argmin(dim=-1), mixture.experts).to(values.dtype)
-    return mixture.log_responsibilities(values, temperature).exp()
+        nearest = nn.functional.one_hot(distance.argmin(dim=-1), mixture.experts)
+        return log_p, nearest.to(values.dtype)
 
 
 def step_losses(
@@ -285,7 +290,7 @@ def step_losses(
     :param generator: source of randomness.
     """
     temperature = config.temperature ** (1.0 - min(1.0, progress / config.anneal))
-    options = {'temperature': temperature, 'winner': config.winner}
+    options: dict[str, Any] = {'temperature': temperature, 'winner': config.winner}
     warm = progress < config.warm
     terms: dict[str, Tensor] = {}
     loss = torch.zeros((), device=mixture.means.device)
@@ -314,18 +319,22 @@ def step_losses(
         loss = loss - config.reverse * terms['bound']
     after = max(0.0, progress - config.warm) / max(1e-9, 1.0 - config.warm)
     forward = 1.0 if warm else config.forward + after * (config.forward_end - config.forward)
-    if forward > 0.0:
-        terms['forward'] = likelihood(mixture, batch.drawn, **options)
-        loss = loss - forward * terms['forward']
-    seen = batch.drawn
+    seen = {'forward': batch.drawn} if forward > 0.0 else {}
     if config.real > 0.0:
         if batch.real is None:
             raise ConfigError(f'real={config.real}: the batches hold no recorded values')
-        terms['real'] = likelihood(mixture, batch.real, **options)
-        loss = loss - config.real * terms['real']
-        seen = torch.cat((seen, batch.real)) if forward > 0.0 else batch.real
+        seen['real'] = batch.real
+    shares = []
+    for name, values in seen.items():
+        log_p, targets = _responsible(mixture, values, **options)
+        terms[name] = (targets * log_p).sum(dim=-1).mean() / mixture.size
+        loss = loss - (forward if name == 'forward' else config.real) * terms[name]
+        shares.append(targets)
     terms['experts'] = loss
-    terms['gate'] = gate_loss(mixture, seen, **options)
+    if shares:
+        terms['gate'] = -(torch.cat(shares) * mixture.log_weights).sum(dim=-1).mean()
+    else:
+        terms['gate'] = gate_loss(mixture, batch.drawn, **options)
     return terms
 
 
@@ -357,7 +366,7 @@ def distil(
     network.train()
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
     student = cast(Student, network)
-    experts = torch.optim.Adam(student.expert_parameters(), lr=config.learning_rate)
+    experts = torch.optim.Adam(student.expert_parameters(), lr=config.learning_rate, fused=True)
     gate = torch.optim.Adam(student.gate_parameters(), lr=config.gate_learning_rate)
     begin = 0
     saved = load_checkpoint(folder / 'checkpoint.pt') if folder else None
