@@ -1,6 +1,5 @@
 """VDD's updates: what the teacher is, the student becomes."""
 
-from dataclasses import replace
 import json
 import math
 from pathlib import Path
@@ -12,7 +11,14 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.mixture import Full, GaussianMixture
 from training import toy_vdd, vdd_results
 from training.toy_densities import DENSITIES, grid, Quadrature
-from training.toy_vdd import distil_toy, ExactTeacher, expectation_maximisation, vdd_settings
+from training.toy_vdd import (
+    DensityTeacher,
+    distil_toy,
+    ExactTeacher,
+    expectation_maximisation,
+    ToyTeacher,
+    vdd_settings,
+)
 from training.vdd import expert_bound, gate_loss, likelihood, VddConfig
 
 
@@ -52,6 +58,64 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn(noised: bool) -> Non
         grads = torch.autograd.grad(bound.sum(), (means, tril))
         norms.append(math.sqrt(sum(float(grad.square().sum()) for grad in grads)))
     assert norms[0] < 0.1 * norms[1]
+
+
+def test_the_path_gradient_has_no_noise_where_the_student_is_the_teacher() -> None:
+    mixture, _ = square_of_gaussians()
+    norms = {}
+    for path_gradient in (False, True):
+        student, means, tril = student_at(mixture, 0.0)
+        bound = expert_bound(
+            student, ExactTeacher(mixture), torch.zeros(1, 1), torch.full((1,), 20), samples=2,
+            noised=True, path_gradient=path_gradient, generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        grads = torch.autograd.grad(bound.sum(), (means, tril))
+        norms[path_gradient] = math.sqrt(sum(float(grad.square().sum()) for grad in grads))
+    assert norms[True] < 1e-3 * norms[False]
+
+
+def test_the_path_gradient_is_the_closed_forms_on_average() -> None:
+    mixture, _ = square_of_gaussians()
+    found = []
+    for path_gradient in (False, True):
+        student, means, tril = student_at(mixture, 0.2)
+        bound = expert_bound(
+            student, ExactTeacher(mixture), torch.zeros(1, 1), torch.full((1,), 20),
+            samples=20_000, noised=True, path_gradient=path_gradient,
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        grads = torch.autograd.grad(bound.sum(), (means, tril))
+        found.append(torch.cat([grad.flatten() for grad in grads]))
+    assert float((found[0] - found[1]).norm()) < 0.03 * float(found[0].norm())
+
+
+def test_the_exact_score_of_a_density_is_that_of_its_gaussians() -> None:
+    density = grid(3)
+    count = len(density.centres)
+    mixture = GaussianMixture(
+        torch.full((1, count), -math.log(count)),
+        density.centres[None],
+        Full(density.width * torch.eye(2).expand(1, count, 2, 2)),
+    )
+    noisy = torch.randn(5, 2, 2, generator=torch.Generator().manual_seed(0))
+    level = torch.tensor([3, 60])
+    found = DensityTeacher(density).score(noisy, torch.zeros(2, 1), level)
+    wanted = [
+        ExactTeacher(mixture).score(noisy[:, i : i + 1], torch.zeros(1, 1), level[i : i + 1])
+        for i in range(2)
+    ]
+    assert torch.allclose(found, torch.cat(wanted, dim=1), atol=1e-3)
+
+
+def test_a_teacher_that_predicts_no_velocity_has_the_density_of_its_noise() -> None:
+    teacher = ToyTeacher()
+    for parameter in teacher.parameters():
+        parameter.requires_grad_(False).zero_()
+    points = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    wanted = -0.5 * points.square().sum(dim=-1) - math.log(2.0 * math.pi)
+    assert torch.allclose(teacher.log_prob(points), wanted, atol=1e-5)
+    teacher.network[-1].bias.copy_(torch.tensor([0.3, 0.0]))  # all drift aside, none spread
+    assert float((teacher.log_prob(points) - wanted).abs().max()) > 0.1
 
 
 def test_updating_some_experts_gives_their_own_part_of_the_bound() -> None:
@@ -113,7 +177,7 @@ def test_vdd_finds_every_mode_of_a_square_of_gaussians() -> None:
     drawn = torch.stack(
         [density.sample(1000, torch.Generator().manual_seed(seed)) for seed in range(6)], dim=1
     )
-    settings = replace(vdd_settings(400, True), samples=8)
+    settings = vdd_settings(500, True)
     fitted = distil_toy(ExactTeacher(mixture), drawn, 6, settings, range(6))
     quadrature = Quadrature.over_the_plane(80)
     log_p = density.log_prob(quadrature.points)

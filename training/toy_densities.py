@@ -29,6 +29,10 @@ class Density:
     parts: Tensor
     owner: Tensor
     """Which mode each of the parts belongs to, (P,)."""
+    centres: Tensor
+    """Alike round Gaussians here, (C, 2), make up the density, or come close enough."""
+    width: float
+    """Their deviation."""
 
 
 def rings(radii: tuple[float, ...] = (0.9, 2.0), width: float = 0.1) -> Density:
@@ -53,7 +57,11 @@ def rings(radii: tuple[float, ...] = (0.9, 2.0), width: float = 0.1) -> Density:
     angle = 2.0 * math.pi * (torch.arange(sectors) + 0.5) / sectors
     circle = torch.stack((angle.cos(), angle.sin()), dim=1)
     parts = torch.cat([radius * circle for radius in radii])
-    return Density('rings', 16, log_prob, sample, parts, torch.arange(len(parts)))
+    around = 2.0 * math.pi * torch.arange(100) / 100
+    fine = torch.stack((around.cos(), around.sin()), dim=1)
+    centres = torch.cat([radius * fine for radius in radii])
+    owner = torch.arange(len(parts))
+    return Density('rings', 16, log_prob, sample, parts, owner, centres, width)
 
 
 def moons(width: float = 0.1, points: int = 200) -> Density:
@@ -73,7 +81,7 @@ def moons(width: float = 0.1, points: int = 200) -> Density:
         return arcs[which] + width * torch.randn(count, 2, generator=generator)
 
     owner = torch.arange(len(arcs)) // (points // 4)
-    return Density('moons', 10, log_prob, sample, arcs, owner)
+    return Density('moons', 10, log_prob, sample, arcs, owner, arcs[::2], width)
 
 
 def grid(side: int = 3, spacing: float = 1.7, width: float = 0.2) -> Density:
@@ -97,6 +105,8 @@ def grid(side: int = 3, spacing: float = 1.7, width: float = 0.2) -> Density:
         sample,
         centres,
         torch.arange(len(centres)),
+        centres,
+        width,
     )
 
 

@@ -39,6 +39,7 @@ LEVELS = 100
 METHODS = {
     'vdd': 'VDD',
     'vdd_paper': 'VDD, un-noised queries',
+    'vdd_exact': 'VDD, exact score',
     'em_data': 'EM on the data',
     'em_teacher': "EM on the teacher's samples",
 }
@@ -57,7 +58,7 @@ class ToyTeacher(nn.Module):
         self.register_buffer('alpha_bar', cosine_alpha_bar(LEVELS).float())
         self.alpha_bar: Tensor
         self.network = nn.Sequential(
-            nn.Linear(2 + 12 + 8, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
+            nn.Linear(2 + 16 + 8 + 7, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2),
         )  # fmt: skip
 
@@ -69,9 +70,13 @@ class ToyTeacher(nn.Module):
     def velocity(self, noisy: Tensor, level: Tensor) -> Tensor:
         """Predict ``signal * eps - noise * a`` (the v of Salimans and Ho, 2022)."""
         time = (level.float() + 1.0) / LEVELS
+        signal, noise = self.scales(level)
+        depth = (noise / signal).log()  # at low levels the score changes with this, not with time
         waves = [f(math.pi * k * time) for k in (0.5, 1, 2, 4) for f in (torch.cos, torch.sin)]
+        waves += [f(k * depth) for k in (0.5, 1, 2) for f in (torch.cos, torch.sin)]
+        waves.append(0.5 * depth.clamp(-4.0, 4.0))
         place = [
-            f(math.pi / EXTENT * k * noisy) for k in (1, 2, 4) for f in (torch.cos, torch.sin)
+            f(math.pi / EXTENT * k * noisy) for k in (1, 2, 4, 8) for f in (torch.cos, torch.sin)
         ]
         return self.network(torch.cat((noisy, *place, torch.stack(waves, dim=-1)), dim=-1))
 
@@ -90,9 +95,12 @@ class ToyTeacher(nn.Module):
         for step in range(steps):
             for group in optimizer.param_groups:
                 group['lr'] = 2e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps))
-            chosen = torch.randint(len(points), (512,), generator=generator)
-            level = torch.randint(LEVELS, (512,), generator=generator)
-            eps = torch.randn(512, 2, generator=generator)
+            chosen = torch.randint(len(points), (256,), generator=generator)
+            share = torch.rand(256, generator=generator).pow(1.5)  # more of the low levels
+            level = (LEVELS * share).long().clamp_max(LEVELS - 1)
+            eps = torch.randn(256, 2, generator=generator)
+            # each with its mirror image, or the little noise of low levels drowns their score
+            chosen, level, eps = chosen.repeat(2), level.repeat(2), torch.cat((eps, -eps))
             signal, noise = (part[:, None] for part in self.scales(level))
             clean = points[chosen]
             target = signal * eps - noise * clean
@@ -118,6 +126,60 @@ class ToyTeacher(nn.Module):
             kept = (around.square() - fresh.square()).clamp_min(0.0).sqrt()
             x = ahead * clean + kept * eps + fresh * torch.randn(x.shape, generator=generator)
         raise AssertionError('unreachable')
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """
+        Give the log density of what the probability flow makes of noise (Song et al., 2021).
+
+        On the circle ``signal^2 + noise^2 = 1`` the flow's velocity by angle is the network's
+        own output; Heun's steps from level to level.
+
+        :param points: ``(N, 2)``.
+        :returns: ``(N,)``, nats.
+        """
+        angle = (1.0 - self.alpha_bar).sqrt().asin()
+        x, gained = points, torch.zeros(len(points))
+        speed, spread = self._velocity_and_divergence(x, 0)
+        for level in range(1, LEVELS):
+            step = angle[level] - angle[level - 1]
+            ahead, ahead_spread = self._velocity_and_divergence(x + step * speed, level)
+            x = x + 0.5 * step * (speed + ahead)
+            gained = gained + 0.5 * step * (spread + ahead_spread)
+            speed, spread = ahead, ahead_spread
+        return -0.5 * x.square().sum(dim=-1) - math.log(2.0 * math.pi) + gained
+
+    @torch.enable_grad()
+    def _velocity_and_divergence(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        asked = x.detach().requires_grad_()
+        speed = self.velocity(asked, torch.full((len(x),), level))
+        across, along = (
+            torch.autograd.grad(speed[:, i].sum(), asked, retain_graph=i == 0)[0][:, i]
+            for i in range(2)
+        )
+        return speed.detach(), across + along
+
+
+class DensityTeacher:
+    """The exact score of a density of the plane, to set a learned teacher's error aside."""
+
+    def __init__(self, density: Density) -> None:
+        self.density = density
+        self.levels = LEVELS
+        self.alpha_bar = cosine_alpha_bar(LEVELS).float()
+
+    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`training.vdd.ScoreTeacher`."""
+        alpha_bar = self.alpha_bar[level]
+        return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
+
+    def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
+        """See :class:`training.vdd.ScoreTeacher`."""
+        signal, noise = (part[:, None] for part in self.scales(level))
+        power = (signal * self.density.width).square() + noise.square()  # (B, 1)
+        centres = signal[..., None] * self.density.centres  # (B, C, 2)
+        logits = noisy.transpose(0, 1) @ centres.mT - 0.5 * centres.square().sum(dim=-1)[:, None]
+        weights = torch.softmax(logits / power[..., None], dim=-1)  # (B, M, C)
+        return ((weights @ centres).transpose(0, 1) - noisy) / power
 
 
 class ExactTeacher:
@@ -204,7 +266,7 @@ class FreeExperts(nn.Module):
 
 def vdd_settings(steps: int, noised: bool) -> VddConfig:
     """Give the toys' settings: the annealed band with noised queries, or the paper's choice."""
-    begin, end = ((0.3, 0.6), (0.02, 0.06)) if noised else ((0.02, 0.1), (0.02, 0.1))
+    begin, end = ((0.3, 0.6), (0.01, 0.05)) if noised else ((0.02, 0.1), (0.02, 0.1))
     return VddConfig(
         steps=steps,
         samples=4,
@@ -217,6 +279,8 @@ def vdd_settings(steps: int, noised: bool) -> VddConfig:
         high_end=end[1],
         anneal=0.4,
         clip_norm=1e6,
+        path_gradient=True,
+        warm=0.2 if noised else 0.0,  # or some experts come to span two modes and stay so
     )
 
 
@@ -283,9 +347,22 @@ def run_density(
         ],
         dim=1,
     )
+    exact = DensityTeacher(density)
+    true = torch.stack(
+        [
+            density.sample(options.points, torch.Generator().manual_seed(1000 + seed))
+            for seed in seeds
+        ],
+        dim=1,
+    )
+    asked: dict[str, tuple[ScoreTeacher, Tensor, bool]] = {
+        'vdd': (teacher, drawn, True),
+        'vdd_paper': (teacher, drawn, False),
+        'vdd_exact': (exact, true, True),
+    }
     mixtures = {
-        name: distil_toy(teacher, drawn, count, vdd_settings(options.steps, noised), seeds)
-        for name, noised in (('vdd', True), ('vdd_paper', False))
+        name: distil_toy(of, its, count, vdd_settings(options.steps, noised), seeds)
+        for name, (of, its, noised) in asked.items()
     }
     mixtures['em_data'] = [expectation_maximisation(points, count, seed) for seed in seeds]
     mixtures['em_teacher'] = [
@@ -315,6 +392,10 @@ def run_density(
         'log_p_of_data': round(float(density.log_prob(points).mean()), 4),
         'log_p_of_teacher_samples': round(float(density.log_prob(drawn.flatten(0, 1)).mean()), 4),
     }
+    coarse = Quadrature.over_the_plane(100)
+    log_p, log_t = density.log_prob(coarse.points), teacher.log_prob(coarse.points)
+    own['kl_teacher_p'] = round(coarse.divergence(log_t, log_p), 5)
+    own['kl_p_teacher'] = round(coarse.divergence(log_p, log_t), 5)
     own['fitted_at'] = provenance.commit()
     return {name: of_seeds[0] for name, of_seeds in mixtures.items()}, rows, own
 
@@ -323,7 +404,10 @@ def kept_density(
     density: Density, seeds: Sequence[int], options: argparse.Namespace
 ) -> tuple[dict[str, GaussianMixture], list[dict[str, Any]], dict[str, Any]]:
     """Read what an earlier call with the same settings found, or run a density and keep it."""
-    facts = [density.name, list(seeds), options.points, options.steps, options.teacher_steps]
+    facts = [
+        density.name, list(seeds), options.points, options.steps, options.teacher_steps,
+        *(str(vdd_settings(options.steps, noised)) for noised in (True, False)),
+    ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     path = options.runs / f'{density.name}_{digest}.json'
     if not path.is_file():
@@ -436,8 +520,8 @@ def parser() -> argparse.ArgumentParser:
     add('--runs', type=Path, default=Path('runs/toy_vdd'), metavar='DIR',
         help='what each density gave is kept here (default %(default)s)')  # fmt: skip
     add('--points', type=int, default=2000, help='drawn of each density (default %(default)s)')
-    add('--steps', type=int, default=600, help='of the distillation (default %(default)s)')
-    add('--teacher-steps', type=int, default=3000, help='default %(default)s')
+    add('--steps', type=int, default=3000, help='of the distillation (default %(default)s)')
+    add('--teacher-steps', type=int, default=4000, help='default %(default)s')
     add('--plots', type=Path, metavar='DIR', help='draw the first seed into DIR')
     add('--dry-run', action='store_true', help='print the settings and stop')
     add('--quiet', action='store_true', help='no progress bar')

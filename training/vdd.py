@@ -95,6 +95,8 @@ class VddConfig:
     """'learned', or 'uniform': left as it is."""
     noised: bool = False
     """Query the score at noised samples and compare the noised mixture (the paper: un-noised)."""
+    path_gradient: bool = False
+    """Estimate the entropy at the samples; see :func:`expert_bound`."""
     low_begin: float = 0.01
     """Lowest noise level at the start, as a share of the teacher's levels."""
     high_begin: float = 0.1
@@ -189,6 +191,7 @@ def expert_bound(
     samples: int,
     noised: bool = False,
     temperature: float = 1.0,
+    path_gradient: bool = False,
     experts: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -206,6 +209,10 @@ def expert_bound(
     :param level: ``(B,)``.
     :param samples: M, of each expert.
     :param temperature: of the responsibilities.
+    :param path_gradient: estimate the entropy at the same samples, by the frozen expert's log
+        density, so that the gradient reaches it through the samples alone (Roeder, Wu and
+        Duvenaud, 2017, "sticking the landing"). The same gradient on average, but without noise
+        where the student is the teacher; the closed form's does not vanish there.
     :param experts: numbers ``(E',)`` of the experts to be updated; None for all.
     :param generator: source of randomness.
     :returns: ``(B, E')``, to be made large.
@@ -227,7 +234,12 @@ def expert_bound(
     log_r = log_r.gather(-1, index).squeeze(-1)  # (M, E', B)
     log_p = (score * flat).sum(dim=-1).unflatten(0, (samples, len(experts)))
     inner = (log_p + log_r).mean(dim=0).T  # (B, E')
-    return weight[:, None] * (inner + own.entropies())
+    if path_gradient:
+        frozen = own.detach()
+        entropy = -frozen.covariance.log_density(drawn - frozen.means).mean(dim=0)  # (B, E')
+    else:
+        entropy = own.entropies()
+    return weight[:, None] * (inner + entropy)
 
 
 def likelihood(
@@ -312,6 +324,7 @@ def step_losses(
             samples=config.samples,
             noised=config.noised,
             temperature=temperature,
+            path_gradient=config.path_gradient,
             experts=experts,
             generator=generator,
         )

@@ -43,12 +43,19 @@ STATUS = """## What is shown and what is not
 - Shown by tests: densities and gradients against PyTorch's distributions and against the log
   likelihood; a student that equals its teacher has nothing to learn; every mode of a square of
   Gaussians is found from an exact score; closed-form moments agree with samples.
-- With as many experts as Gaussians and an exact score, some seeds ended with an expert that spans
-  two of them, its mass between. Longer training and other noise bands were hardly tried.
+- Not as wanted: the table below finds VDD far behind EM on the data in KL(q, p). It was made
+  before these causes were found and met, and has yet to be made again. The gradient was noisy: with
+  the experts' entropies in closed form its noise does not vanish where the student is the teacher
+  (now `path_gradient`, the entropy at the samples). The toy teacher's score was wrong at low noise,
+  where VDD asks it (it is told the logarithm of the noise now and shown more of the low levels,
+  every noise with its mirror image). And with an exact score too some experts came to span two
+  modes or left one (now a warm start on the teacher's samples). Whether that suffices is not known.
 - **No motion weights trained by VDD are shipped**, and there is no measurement of one: no scores
   beside SwiftDiff's, no controls, no ablations, no benchmark rows, no ROC of a kind of motion
   held out. `training.distill_moe` and `training.evaluate_moe` are there to make them.
-- The planar avoiding task is not begun.
+- The planar avoiding task is there, with all its methods (`python -m training.avoiding`); its
+  table has not been made yet. A first try with one seed and about half of the training found VDD as
+  often through as its teacher, but by far fewer ways.
 """
 
 
@@ -88,19 +95,49 @@ def toy_section(result: Mapping[str, Any], page: Path, image: Path) -> str:
             f'| {row["kl_q_p_worst"]:.3f} | {row["kl_p_q_median"]:.3f} '
             f'| {row["kl_p_q_worst"]:.3f} | {row["closer_than_em_data"]} |'
         )
-    own = [row for row in result['summary'] if row['method'] == 'vdd']
-    found = [row['density'] for row in own if 10 * row['all_modes_found'] >= 9 * row['seeds']]
-    closer = [row['density'] for row in own if 2 * row['closer_than_em_data'] > row['seeds']]
-    lines += [
-        '',
-        'Wanted of VDD: every mode in at least 9 of 10 seeds. Holds on: '
-        f'{", ".join(found) or "none"}.',
-        'Wanted of VDD: closer in KL(q, p) than EM on the data. Holds for most seeds on: '
-        f'{", ".join(closer) or "none"}.',
-    ]
+    known = {row['method'] for row in result['summary']}
+    for method in ('vdd', 'vdd_exact'):
+        if method not in known:
+            continue
+        own = [row for row in result['summary'] if row['method'] == method]
+        found = [row['density'] for row in own if 10 * row['all_modes_found'] >= 9 * row['seeds']]
+        closer = [row['density'] for row in own if 2 * row['closer_than_em_data'] > row['seeds']]
+        lines += [
+            '',
+            f'Wanted of VDD: every mode in at least 9 of 10 seeds. {toy_vdd.METHODS[method]} has '
+            f'it on: {", ".join(found) or "none"}.',
+            'Wanted of VDD: closer in KL(q, p) than EM on the data. '
+            f'{toy_vdd.METHODS[method]} has it for most seeds on: {", ".join(closer) or "none"}.',
+        ]
+    if any('kl_teacher_p' in own for own in result['teachers']):
+        lines += ['', *teacher_table(result)]
     link = Path(os.path.relpath(image, page.parent)).as_posix()
     lines += ['', f'![Experts of the first seed, two deviations]({link})']
     return '\n'.join(lines)
+
+
+def teacher_table(result: Mapping[str, Any]) -> list[str]:
+    """Write how far the teachers themselves are from the densities, beside EM on the data."""
+    lines = [
+        'What the teachers themselves have made of the points, by the likelihood of their '
+        'probability flow, beside the mixtures. A student can be expected to come no nearer than '
+        'its teacher, but for what its few experts smooth out.',
+        '',
+        '| density | KL(teacher, p) | KL(p, teacher) | KL(q, p) of VDD | of VDD, exact score '
+        '| of EM on the data |',
+        '|---|---:|---:|---:|---:|---:|',
+    ]
+    for own in result['teachers']:
+        of = {
+            row['method']: row['kl_q_p_median']
+            for row in result['summary']
+            if row['density'] == own['density']
+        }
+        lines.append(
+            f'| {own["density"]} | {own["kl_teacher_p"]:.3f} | {own["kl_p_teacher"]:.3f} '
+            f'| {of["vdd"]:.3f} | {of["vdd_exact"]:.3f} | {of["em_data"]:.3f} |'
+        )
+    return lines
 
 
 def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:

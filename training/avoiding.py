@@ -1,0 +1,319 @@
+"""
+VDD in its own domain, behaviour learning: python -m training.avoiding.
+
+A point robot has to pass three rows of obstacles, by any of 24 ways. For each seed: scripted
+demonstrations of all ways, a diffusion policy trained on them, its students and mixtures fitted
+to the same demonstrations; then each policy steers robots, and it is counted how many come
+through and how evenly they use the ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+import hashlib
+import json
+from pathlib import Path
+import random
+import sys
+import time
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from training import plots, provenance
+from training.avoiding_task import (
+    CHUNK,
+    CLEARANCE_M,
+    demonstrate,
+    entropy_of_ways,
+    FINISH_M,
+    OBSTACLES_M,
+    Policy,
+    roll_out,
+    Rollouts,
+    start_positions,
+    WALL_M,
+    WAYS,
+)
+from training.planar_policies import (
+    Data,
+    data_of,
+    distil_consistency,
+    distil_mixture,
+    fit_mixture_by_curriculum,
+    fit_mixture_to_data,
+    sample_mixture,
+    train_teacher,
+    vdd_settings,
+)
+
+FORMAT = 'motion_predictor avoiding task'
+VERSION = 1
+METHODS = {
+    'teacher': 'diffusion teacher, many steps',
+    'teacher_one': 'diffusion teacher, one step',
+    'consistency': 'consistency distillation',
+    'em': 'EM mixture on the data',
+    'imc': 'IMC mixture on the data',
+    'vdd': 'VDD',
+}
+DRAWN = 48
+"""Robots of the first seed whose tracks are kept for the figure."""
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.avoiding --json docs/avoiding.json --plots docs/images
+  python -m training.avoiding_results --json docs/avoiding.json --out docs/avoiding.md
+"""
+
+
+def train_policies(
+    data: Data, seed: int, options: argparse.Namespace
+) -> tuple[dict[str, Policy], dict[str, float]]:
+    """
+    Train every method on one set of demonstrations.
+
+    :returns: the policies by method, and the processor seconds that each took to train.
+    """
+    begun = time.process_time()
+    took: dict[str, float] = {}
+
+    def lap(name: str) -> None:
+        nonlocal begun
+        now = time.process_time()
+        took[name] = round(now - begun, 1)
+        begun = now
+
+    torch.manual_seed(seed)
+    teacher = train_teacher(data, options.teacher_steps, torch.Generator().manual_seed(seed))
+    lap('teacher')
+    consistency = distil_consistency(
+        teacher, data, options.steps, torch.Generator().manual_seed(seed)
+    )
+    lap('consistency')
+    em = fit_mixture_to_data(data, options.experts, options.steps, seed)
+    lap('em')
+    imc = fit_mixture_by_curriculum(data, options.experts, options.steps, seed)
+    lap('imc')
+    vdd = distil_mixture(
+        teacher, data, options.experts, options.steps, seed, teacher_steps=options.sampling_steps
+    )
+    lap('vdd')
+    chosen: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
+        'teacher': lambda c, g: teacher.sample(c, g, options.sampling_steps),
+        'teacher_one': lambda c, g: teacher.sample(c, g, 1),
+        'consistency': consistency.sample,
+        'em': lambda c, g: sample_mixture(em, c, g),
+        'imc': lambda c, g: sample_mixture(imc, c, g),
+        'vdd': lambda c, g: sample_mixture(vdd, c, g),
+    }
+    return {name: data.policy(choose) for name, choose in chosen.items()}, took
+
+
+def times_ms(policies: Mapping[str, Policy], calls: int) -> dict[str, list[float]]:
+    """
+    Measure what one choice for one robot takes, call by call, all policies in shuffled turns.
+
+    :returns: milliseconds of the processor, whatever else the machine does, by method.
+    """
+    generator = torch.Generator().manual_seed(0)
+    turns = list(policies)
+    order = random.Random(0)
+    position = start_positions(1, generator)
+    found: dict[str, list[float]] = {name: [] for name in policies}
+    for call in range(calls + 3):
+        order.shuffle(turns)
+        for name in turns:
+            begun = time.process_time()
+            policies[name](position, generator)
+            if call >= 3:
+                found[name].append(1e3 * (time.process_time() - begun))
+    return found
+
+
+def run_seed(seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """
+    Train and judge every method with one seed.
+
+    :returns: rows of figures, times of calls, and tracks for the figure.
+    """
+    demonstrations = demonstrate(options.demonstrations, torch.Generator().manual_seed(seed))
+    data = data_of(demonstrations)
+    policies, took = train_policies(data, seed, options)
+    rows, tracks = [], {'demonstrations': _kept_tracks(demonstrations.rollouts, seed)}
+    for name, policy in policies.items():
+        rollouts = roll_out(policy, options.robots, torch.Generator().manual_seed(seed + 1))
+        rows.append(
+            {
+                'method': name,
+                'seed': seed,
+                'success_rate': round(rollouts.success_rate, 4),
+                'entropy': round(rollouts.entropy, 4),
+                'ways': len(rollouts.way[rollouts.succeeded].unique()),
+                'trained_cpu_s': took.get(name),
+            }
+        )
+        tracks[name] = _kept_tracks(rollouts, seed)
+    return {
+        'rows': rows,
+        'times_ms': times_ms(policies, options.calls),
+        'tracks': tracks,
+        'pairs': len(data.chunks),
+        'fitted_at': provenance.commit(),
+    }
+
+
+def _kept_tracks(rollouts: Rollouts, seed: int) -> list[list[list[float]]]:
+    generator = torch.Generator().manual_seed(seed)
+    some = torch.randperm(rollouts.positions.shape[1], generator=generator)[:DRAWN]
+    tracks = rollouts.positions[:, some].transpose(0, 1)  # (DRAWN, T + 1, 2)
+    return [(track * 1e3).round().div(1e3).unique_consecutive(dim=0).tolist() for track in tracks]
+
+
+def kept_seed(seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Read what an earlier call with the same settings found, or run a seed and keep it."""
+    facts = [
+        seed, options.demonstrations, options.teacher_steps, options.steps, options.experts,
+        options.sampling_steps, options.robots, options.calls, str(vdd_settings(options.steps)),
+    ]  # fmt: skip
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    path = options.runs / f'seed{seed}_{digest}.json'
+    if not path.is_file():
+        provenance.write_json(path, run_seed(seed, options))
+    return json.loads(path.read_text())
+
+
+def summarise(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give each method's mean, spread and least over the seeds, and its times over all calls."""
+    found = []
+    for method in METHODS:
+        rows = [row for seed in seeds for row in seed['rows'] if row['method'] == method]
+        calls = [ms for seed in seeds for ms in seed['times_ms'][method]]
+        many = [ms for seed in seeds for ms in seed['times_ms']['teacher']]
+        summary: dict[str, Any] = {'method': method, 'seeds': len(rows)}
+        for name in ('success_rate', 'entropy'):
+            values = np.array([row[name] for row in rows])
+            summary[f'{name}_mean'] = round(float(values.mean()), 4)
+            summary[f'{name}_spread'] = round(float(values.std()), 4)
+            summary[f'{name}_least'] = round(float(values.min()), 4)
+        summary['call_median_ms'] = round(float(np.median(calls)), 3)
+        summary['call_p99_ms'] = round(float(np.percentile(calls, 99)), 3)
+        summary['times_as_fast_as_teacher'] = round(float(np.median(many) / np.median(calls)), 1)
+        found.append(summary)
+    return found
+
+
+def entropy_of_even_use(robots: int, draws: int = 200) -> float:
+    """Give the entropy that ways drawn evenly have on average with so many robots."""
+    generator = torch.Generator().manual_seed(0)
+    ways = torch.randint(WAYS, (draws, robots), generator=generator)
+    return float(np.mean([entropy_of_ways(row) for row in ways]))
+
+
+def draw(tracks: Mapping[str, Sequence[Sequence[Sequence[float]]]], folder: Path) -> Path:
+    """
+    Draw robots' tracks for each method.
+
+    :param tracks: by method, in metres.
+    :returns: the file written, ``avoiding.svg``.
+    """
+    figure = Figure(figsize=(2.1 * len(tracks), 3.9), layout='constrained')
+    for axes, (name, of) in zip(figure.subplots(1, len(tracks), squeeze=False)[0], tracks.items()):
+        for y, row in OBSTACLES_M:
+            for x in row:
+                axes.add_patch(Circle((x, y), CLEARANCE_M, color='#555555'))
+        for track in of:
+            points = np.array(track)[::2] if len(track) > 4 else np.array(track)
+            points = np.concatenate((points, np.array(track)[-1:]))
+            through = points[-1, 1] >= FINISH_M
+            axes.plot(*points.T, lw=0.6, color='#0571b0' if through else '#c2181a', alpha=0.6)
+        axes.axhline(FINISH_M, color='black', lw=0.8, ls=':')
+        axes.set(xlim=(-WALL_M, WALL_M), ylim=(-0.15, FINISH_M + 0.15), xticks=[], yticks=[])
+        axes.set_aspect('equal')
+        axes.set_title(METHODS.get(name, name).replace(', ', ',\n'), fontsize=7)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / 'avoiding.svg'
+    plots.save(figure, path)
+    return path
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.avoiding',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
+    add('--seeds', type=int, default=5, help='default %(default)s')
+    add('--demonstrations', type=int, default=10, help='of each way (default %(default)s)')
+    add('--teacher-steps', type=int, default=4000, help='of training (default %(default)s)')
+    add('--steps', type=int, default=2000, help='of every student (default %(default)s)')
+    add('--experts', type=int, default=8, help='of every mixture (default %(default)s)')
+    add('--sampling-steps', type=int, default=20,
+        help="of the many-step teacher's sampling (default %(default)s)")  # fmt: skip
+    add('--robots', type=int, default=480, help='of each policy (default %(default)s)')
+    add('--calls', type=int, default=200, help='timed of each policy (default %(default)s)')
+    add('--threads', type=int, default=1, help='of the processor (default %(default)s)')
+    add('--runs', type=Path, default=Path('runs/avoiding'), metavar='DIR',
+        help='what each seed gave is kept here (default %(default)s)')  # fmt: skip
+    add('--plots', type=Path, metavar='DIR', help='draw the first seed into DIR')
+    add('--dry-run', action='store_true', help='print the settings and stop')
+    add('--quiet', action='store_true', help='no progress bar')
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    if options.dry_run:
+        print(vars(options))
+        print(vdd_settings(options.steps))
+        return 0
+    torch.set_num_threads(options.threads)
+    seeds = [
+        kept_seed(seed, options)
+        for seed in tqdm(range(options.seeds), unit='seed', disable=options.quiet)
+    ]
+    result = {
+        'format': FORMAT,
+        'version': VERSION,
+        'command': provenance.command_line('training.avoiding', words),
+        **provenance.commit(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'machine': provenance.machine(),
+        'threads': torch.get_num_threads(),
+        'settings': {
+            **{
+                name: getattr(options, name)
+                for name in (
+                    'demonstrations', 'teacher_steps', 'steps', 'experts', 'sampling_steps',
+                    'robots', 'calls',
+                )
+            },
+            'chunk': CHUNK,
+            'entropy_of_even_use': round(entropy_of_even_use(options.robots), 4),
+        },
+        'rows': [row for seed in seeds for row in seed['rows']],
+        'summary': summarise(seeds),
+        'fitted_at': [seed['fitted_at'] for seed in seeds],
+    }  # fmt: skip
+    provenance.write_json(options.json, result)
+    for row in result['summary']:
+        print(row)
+    print(f'written: {options.json}')
+    if options.plots:
+        print(f'drawn: {draw(seeds[0]["tracks"], options.plots)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""A point robot that passes three rows of obstacles, in the manner of D3IL's Avoiding task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import math
+
+import torch
+from torch import Tensor
+
+OBSTACLES_M: tuple[tuple[float, tuple[float, ...]], ...] = (
+    (0.6, (0.0,)),
+    (1.3, (-0.35, 0.35)),
+    (2.0, (-0.7, 0.0, 0.7)),
+)
+"""Rows of obstacles: their y, and the x of each from left to right."""
+GAPS_M: tuple[tuple[float, ...], ...] = (
+    (-0.3, 0.3),
+    (-0.65, 0.0, 0.65),
+    (-1.0, -0.35, 0.35, 1.0),
+)
+"""Where a demonstration passes each row: 2 x 3 x 4 ways."""
+WAYS = math.prod(len(row) for row in GAPS_M)
+CLEARANCE_M = 0.13
+"""Nearer to the middle of an obstacle is a collision."""
+WALL_M = 1.3
+"""Farther from the middle line is a collision."""
+FINISH_M = 2.5
+"""At this y the robot is through."""
+STEP_M = 0.05
+"""How far a demonstration goes in a step."""
+LONGEST_STEP_M = 0.1
+"""A longer step is cut to this length, whatever the policy asks for."""
+LIMIT_STEPS = 150
+CHUNK = 4
+"""Steps that a policy decides at once, and takes before it looks again."""
+
+Policy = Callable[[Tensor, torch.Generator], Tensor]
+"""From positions ``(B, 2)`` to the next steps ``(B, CHUNK, 2)``, both in metres."""
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """
+    What became of B robots.
+
+    ``positions`` (T + 1, B, 2) in metres, standing still once they are through or have hit
+    something; ``succeeded`` (B,); ``way`` (B,), numbered 0..WAYS - 1, -1 before the last row.
+    """
+
+    positions: Tensor
+    succeeded: Tensor
+    way: Tensor
+
+    @property
+    def success_rate(self) -> float:
+        """Give the share that came through."""
+        return float(self.succeeded.double().mean())
+
+    @property
+    def entropy(self) -> float:
+        """Give the entropy of the ways that were come through by, 0..1 (1: all alike)."""
+        return entropy_of_ways(self.way[self.succeeded])
+
+
+def entropy_of_ways(ways: Tensor) -> float:
+    """
+    Give the entropy of ways to the base of their number; 0 where there are none.
+
+    :param ways: numbers in 0..WAYS - 1, ``(N,)``.
+    """
+    share = torch.bincount(ways, minlength=WAYS).double() / max(1, len(ways))
+    return float(torch.special.entr(share).sum() / math.log(WAYS))
+
+
+def collides(positions: Tensor) -> Tensor:
+    """
+    Say whether positions are within an obstacle or a wall.
+
+    :param positions: metres, ``(..., 2)``.
+    :returns: ``(...)``.
+    """
+    middles = torch.tensor([(x, y) for y, row in OBSTACLES_M for x in row])
+    distance = (positions.unsqueeze(-2) - middles).norm(dim=-1)
+    return (distance < CLEARANCE_M).any(dim=-1) | (positions[..., 0].abs() > WALL_M)
+
+
+def ways_of(positions: Tensor) -> Tensor:
+    """
+    Name the way that each robot went, by the gap of every row.
+
+    :param positions: metres, ``(T, B, 2)``.
+    :returns: ``(B,)``; -1 where the last row was not passed.
+    """
+    way = torch.zeros(positions.shape[1], dtype=torch.long)
+    passed = torch.ones(positions.shape[1], dtype=torch.bool)
+    for y, row in OBSTACLES_M:
+        beyond = positions[..., 1] >= y
+        first = beyond.int().argmax(dim=0)  # (B,)
+        x = positions[first, torch.arange(len(first)), 0]
+        way = way * (len(row) + 1) + torch.bucketize(x, torch.tensor(row))
+        passed = passed & beyond.any(dim=0)
+    return torch.where(passed, way, -1)
+
+
+def start_positions(count: int, generator: torch.Generator) -> Tensor:
+    """Draw where robots begin, metres, ``(count, 2)``."""
+    spread = torch.tensor([0.05, 0.02])
+    return spread * torch.randn(count, 2, generator=generator)
+
+
+@torch.no_grad()
+def roll_out(policy: Policy, count: int, generator: torch.Generator) -> Rollouts:
+    """
+    Let a policy steer robots until they are through, hit something or run out of time.
+
+    :param policy: looks at positions alone.
+    :param count: B.
+    :param generator: of the beginnings and of the policy's own choices.
+    """
+    position = start_positions(count, generator)
+    track = [position]
+    running = torch.ones(count, dtype=torch.bool)
+    succeeded = torch.zeros(count, dtype=torch.bool)
+    while bool(running.any()) and len(track) <= LIMIT_STEPS:
+        steps = torch.zeros(count, CHUNK, 2)
+        steps[running] = policy(position[running], generator)
+        for step in steps.unbind(dim=1):
+            length = step.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+            step = step * (LONGEST_STEP_M / length).clamp_max(1.0)
+            position = torch.where(running[:, None], position + step, position)
+            track.append(position)
+            hit = running & ~(position.isfinite().all(dim=-1) & ~collides(position))
+            through = running & ~hit & (position[:, 1] >= FINISH_M)
+            succeeded = succeeded | through
+            running = running & ~hit & ~through
+    positions = torch.stack(track[: LIMIT_STEPS + 1])
+    return Rollouts(positions, succeeded & (positions[-1, :, 1] >= FINISH_M), ways_of(positions))
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """
+    Scripted runs, all of them through, as many by each way.
+
+    ``rollouts`` as they went; ``positions`` (N, 2) where a choice was made and ``chunks``
+    (N, CHUNK, 2) the steps taken from there, in metres.
+    """
+
+    rollouts: Rollouts
+    positions: Tensor
+    chunks: Tensor
+
+
+def demonstrate(
+    each_way: int, generator: torch.Generator, *, shake: float = 0.15
+) -> Demonstrations:
+    """
+    Make demonstrations by all ways; one that hits something is made again.
+
+    The script steers by points before and behind the gaps of its way, its velocity follows
+    softly, and every step is shaken, so that the data hold recoveries too.
+
+    :param each_way: demonstrations of each of the WAYS ways.
+    :param generator: source of randomness.
+    :param shake: deviation of a step's noise, in lengths of a step.
+    """
+    wanted = torch.cartesian_prod(*[torch.arange(len(row)) for row in GAPS_M])
+    wanted = wanted.repeat(each_way, 1)  # (B, 3)
+    done: list[Tensor] = []
+    while len(wanted):
+        positions = _script(wanted, generator, shake)  # (T, B, 2)
+        through = (positions[-1, :, 1] >= FINISH_M) & ~collides(positions).any(dim=0)
+        number = torch.zeros(len(wanted), dtype=torch.long)
+        for row, gaps in enumerate(GAPS_M):
+            number = number * len(gaps) + wanted[:, row]
+        good = through & (ways_of(positions) == number)
+        done.append(positions[:, good])
+        wanted = wanted[~good]
+    positions = torch.cat(done, dim=1)
+    steps = positions.diff(dim=0)  # (T, B, 2)
+    began = positions[:-1, :, 1] < FINISH_M
+    # past the end the last step goes on, or the robot would learn to stop at the line
+    last = began.sum(dim=0) - 1
+    going = steps[last, torch.arange(steps.shape[1])]
+    steps = torch.where(began[..., None], steps, going)
+    steps = torch.cat((steps, going.expand(CHUNK, -1, -1)))
+    chunks = steps.unfold(0, CHUNK, 1)[: len(began)].movedim(-1, -2)  # (T, B, CHUNK, 2)
+    rollouts = Rollouts(
+        positions, torch.ones(positions.shape[1], dtype=torch.bool), ways_of(positions)
+    )
+    return Demonstrations(rollouts, positions[:-1][began], chunks[began])
+
+
+def _script(wanted: Tensor, generator: torch.Generator, shake: float) -> Tensor:
+    count = len(wanted)
+    points: list[Tensor] = []
+    for row, (y, _) in enumerate(OBSTACLES_M):
+        x = torch.tensor(GAPS_M[row])[wanted[:, row]]
+        x = x + 0.04 * torch.randn(count, generator=generator)
+        for before in (-0.15, 0.1):
+            points.append(torch.stack((x, torch.full_like(x, y + before)), dim=1))
+    end = points[-1][:, 0]
+    points.append(torch.stack((end, torch.full_like(end, FINISH_M + 1.0)), dim=1))
+    route = torch.stack(points)  # (W, B, 2)
+    every = torch.arange(count)
+    position = start_positions(count, generator)
+    velocity = torch.zeros(count, 2)
+    aim = torch.zeros(count, dtype=torch.long)
+    track = [position]
+    for _ in range(LIMIT_STEPS):
+        apart = route[aim, every] - position
+        reached = (apart.norm(dim=-1) < 1.5 * STEP_M) | (apart[:, 1] < 0.0)
+        aim = (aim + reached.long()).clamp_max(len(route) - 1)
+        apart = route[aim, every] - position
+        wished = STEP_M * apart / apart.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+        velocity = velocity + 0.5 * (wished - velocity)
+        step = velocity + shake * STEP_M * torch.randn(count, 2, generator=generator)
+        running = position[:, 1] < FINISH_M
+        position = torch.where(running[:, None], position + step, position)
+        track.append(position)
+    return torch.stack(track)
