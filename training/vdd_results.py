@@ -44,18 +44,19 @@ STATUS = """## What is shown and what is not
   likelihood; a student that equals its teacher has nothing to learn; every mode of a square of
   Gaussians is found from an exact score; closed-form moments agree with samples.
 - Not as wanted: the table below finds VDD far behind EM on the data in KL(q, p). It was made
-  before these causes were found and met, and has yet to be made again. The gradient was noisy: with
-  the experts' entropies in closed form its noise does not vanish where the student is the teacher
-  (now `path_gradient`, the entropy at the samples). The toy teacher's score was wrong at low noise,
-  where VDD asks it (it is told the logarithm of the noise now and shown more of the low levels,
-  every noise with its mirror image). And with an exact score too some experts came to span two
-  modes or left one (now a warm start on the teacher's samples). Whether that suffices is not known.
+  before these causes were found and met, and has yet to be made again. The gradient was noisy:
+  with the experts' entropies in closed form its noise does not vanish where the student is the
+  teacher (now `path_gradient`, the entropy at the samples). The toy teacher's score was wrong
+  at low noise, where VDD asks it (it is told the logarithm of the noise now and shown more of
+  the low levels, every noise with its mirror image). And with an exact score too some experts
+  came to span two modes or left one (now a warm start on the teacher's samples). Whether that
+  suffices is not known.
 - **No motion weights trained by VDD are shipped**, and there is no measurement of one: no scores
   beside SwiftDiff's, no controls, no ablations, no benchmark rows, no ROC of a kind of motion
   held out. `training.distill_moe` and `training.evaluate_moe` are there to make them.
 - The planar avoiding task is there, with all its methods (`python -m training.avoiding`); its
-  table has not been made yet. A first try with one seed and about half of the training found VDD as
-  often through as its teacher, but by far fewer ways.
+  table has not been made yet. A first try with one seed and about half of the training found
+  VDD as often through as its teacher, but by far fewer ways.
 """
 
 
