@@ -45,6 +45,8 @@ NAVIGATION = (
     ('Training', 'training.md'),
     ('Data', 'data.md'),
     ('Results', 'results.md'),
+    ('Ablations', 'ablations.md'),
+    ('Tuning', 'tuning.md'),
     ('Contributing', 'contributing.md'),
     ('Quality declaration', 'quality_declaration.md'),
     ('Changelog', 'changelog.md'),

@@ -54,7 +54,7 @@ def pool() -> EncodedPool:
 
 def test_every_row_is_scored_on_val_and_test_of_every_set(ablated: Path) -> None:
     result = json.loads(ablated.read_text())
-    assert {found['row'] for found in result['results']} == set(ROWS)
+    assert [found['row'] for found in result['results']] == ROWS
     for found in result['results']:
         assert set(found['scores']) == {'walks/val', 'walks/test'}
         assert set(found['error']) == {'val', 'test'}

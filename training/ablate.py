@@ -365,7 +365,7 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
 
 def rows_for(names: Sequence[str] | None, name: str) -> list[Row]:
     """
-    Give the rows asked for, in the table's order.
+    Give the rows asked for, in that order.
 
     :param names: None for all.
     :param name: of the preset; the sizes of 'small' do not fit the others, which leave them out.
@@ -375,7 +375,7 @@ def rows_for(names: Sequence[str] | None, name: str) -> list[Row]:
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise ConfigError(f'--rows: no row {", ".join(unknown)}; there are {", ".join(known)}')
-    return [row for row in known.values() if names is None or row.name in names]
+    return [known[name] for name in names or known]
 
 
 def question(row: Row) -> str:
@@ -476,7 +476,7 @@ def latencies(bench: Bench, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """
     Time the rows' sizes, the one-step teacher and the teacher for 1, 8 and 32 people.
 
-    All but the teacher take turns; its DDIM is slow, and is called once for 1 and 8 people alone.
+    All but the teacher take turns; its DDIM is slow, and is called once, for 1 person.
 
     :returns: rows of model, people and milliseconds of processor time.
     """
@@ -507,8 +507,7 @@ def latencies(bench: Bench, rows: Sequence[Row]) -> list[dict[str, Any]]:
             parameters = sum(p.numel() for p in model.denoiser.parameters())
             timed.append({'model': name, 'persons': persons, 'ms': one, 'parameters': parameters})
     sampler = sampler_for(bench.teacher, device=bench.material.device, engine='fp32')
-    for persons in BATCHES[:2]:
-        timed.append(time_teacher(sampler, persons, bench.limits.samples))
+    timed.append(time_teacher(sampler, 1, bench.limits.samples))
     provenance.write_json(path, {'rows': timed})
     return timed
 
@@ -622,7 +621,7 @@ def ablate(
     options: argparse.Namespace, rows: Sequence[Row], words: Sequence[str]
 ) -> dict[str, Any]:
     """
-    Run the rows, all of one seed before the next.
+    Run the rows one after another, each with all its seeds.
 
     :param words: of the command line, to be recorded.
     :returns: JSON-able.
@@ -646,7 +645,7 @@ def ablate(
     }
     bench = Bench(material, scorers, base, limits, options.teacher, options.run)
     results: list[dict[str, Any]] = []
-    todo = [(row, seed) for seed in range(options.seeds) for row in rows]
+    todo = [(row, seed) for row in rows for seed in range(options.seeds)]
     for row, seed in tqdm(todo, desc='rows', disable=options.quiet):
         if options.finished and not list((options.run / 'rows').glob(f'{row.name}_{seed}_*/r*')):
             continue
