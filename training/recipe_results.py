@@ -358,6 +358,8 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
         'for nothing.',
         error_table(result, by_row),
         '## In words',
+        f'*Holds*: every seed of the one row is below every seed of the other on val; with '
+        f'{len(seeds)} seeds and so short a training that is a hint and no proof.',
         claims(by_row),
         'Read with care: the error rewards the best of many samples, and a row whose samples all '
         'lie together can look good in it; APD says how varied they are. KL is not defined in '
