@@ -564,6 +564,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         add(f'--{name}', type=int, metavar='N', help=f'{what} (default: of the preset)')
     add('--json', type=Path, metavar='OUT', help='write the results of all finished rows')
+    add('--no-times', action='store_true', help='time nothing')
     add('--finished', action='store_true', help='train nothing, take what is finished')
     add('--dry-run', action='store_true', help='print the rows and the budget, and stop')
     add('--quiet', action='store_true', help='no progress bars')
@@ -669,7 +670,7 @@ def ablate(
         ],
         'reference': bench.reference,
         'results': results,
-        'latency': latencies(bench, rows),
+        'latency': [] if options.no_times else latencies(bench, rows),
     }  # fmt: skip
 
 

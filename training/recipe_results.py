@@ -342,6 +342,10 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
     files = list(result['reference'])
     seeds = sorted({found['seed'] for found in result['results']})
     base = result['base']
+    beaten = sum(
+        np.mean([found['error'].get('val', np.inf) for found in of_row]) < 1.0
+        for of_row in by_row.values()
+    )
     parts = [
         "# What the recipe's parts are worth",
         f'This page is written by a command; change the JSON behind it, or '
@@ -354,6 +358,7 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
         f'{", ".join(str(seed) for seed in seeds)}; scored with {limits["samples"]} samples on at '
         f'most {limits["limit"]} windows of each file, spread evenly. **This is a small part of a '
         'full training**: a row that learns slowly looks worse than it would end. ' + ERROR,
+        f'{beaten} of the {len(by_row)} rows are below 1 on val after this budget.',
         'In the table: mean over the seeds ± half of their range. Test is reported as it was used '
         'for nothing.',
         error_table(result, by_row),
@@ -363,16 +368,19 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
         claims(by_row),
         'Read with care: the error rewards the best of many samples, and a row whose samples all '
         'lie together can look good in it; APD says how varied they are. KL is not defined in '
-        'what could be read of the paper: two readings were measured.',
+        'what could be read of the paper: `kl_softmax` and `kl_gaussian` are two readings of it.',
     ]
     for label in files:
         parts += [f'### {label.replace("/", ", ")}', measures_table(result, by_row, label)]
     parts += [
         '## Time',
         'One `Predictor` call, one thread, processor time, medians, the networks taking turns; '
-        'the teacher once.',
-        latency_table(result),
+        'the teacher once.'
+        if result['latency']
+        else 'Nothing was timed in this run (`--no-times`).',
     ]
+    if result['latency']:
+        parts.append(latency_table(result))
     missing = [row['row'] for row in result['rows'] if row['row'] not in by_row]
     if missing:
         parts.append('Rows that were not run: ' + ', '.join(f'`{name}`' for name in missing) + '.')
@@ -433,8 +441,12 @@ def claims(by_row: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         differences = ', '.join(
             f'{split} {gain(mine, others)}' for split, (mine, others) in errors.items()
         )
+        signs = {np.sign(np.mean(mine) - np.mean(others)) for mine, others in errors.values()}
+        judged = verdict(first, second)
+        if len(signs) > 1 and not judged.startswith('undecided'):
+            judged = 'undecided (the splits differ)'
         lines.append(
-            f'- {claim.text}: **{verdict(first, second)}** (`{claim.better}` against '
+            f'- {claim.text}: **{judged}** (`{claim.better}` against '
             f'`{claim.worse}`: {differences}).'
         )
     return '\n'.join(lines)
