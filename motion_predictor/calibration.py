@@ -19,10 +19,11 @@ class Calibration:
     """
     Radii that held a stated share of real positions, as multiples of the predicted spread.
 
-    Split conformal prediction (Lei et al., JASA 2018) with the score ``|real - mean| / spread``,
-    ``spread = sqrt(trace of the covariance + floor_m^2)``, fitted on recordings that the model was
-    not trained on. ``levels``, rising, are the shares; ``factor`` float32 (levels, T_fut, J), or
-    (levels, P, T_fut, J) where people differ in time; ``samples`` is the S it was fitted with.
+    Split conformal prediction (Lei et al., JASA 2018) with the score
+    ``|real - mean| / spread^power``, ``spread = sqrt(trace of the covariance + floor_m^2)`` in
+    metres, fitted on recordings that the model was not trained on. ``levels``, rising, are the
+    shares; ``factor`` float32 (levels, T_fut, J), or (levels, P, T_fut, J) where people differ in
+    time; ``samples`` is the S it was fitted with.
     """
 
     levels: tuple[float, ...]
@@ -31,6 +32,8 @@ class Calibration:
     samples: int
     fitted_on: Mapping[str, str]
     """Recordings and the digests of their files."""
+    power: float = 1.0
+    """Above 1 where errors grow faster than the spread that announces them."""
 
     def __post_init__(self) -> None:
         rising = all(a < b for a, b in zip(self.levels, self.levels[1:]))
@@ -43,6 +46,8 @@ class Calibration:
             )
         if not (np.isfinite(self.factor).all() and (self.factor >= 0.0).all()):
             raise ConfigError('calibration factor: must be finite and not negative')
+        if not 0.0 <= self.power <= 10.0:
+            raise ConfigError(f'calibration power={self.power}: must lie in 0..10')
         if not 0.0 < self.floor_m <= 10.0 or self.samples < 1:
             raise ConfigError(
                 f'calibration floor_m={self.floor_m}, samples={self.samples}: must be positive'
@@ -65,7 +70,7 @@ class Calibration:
         :returns: metres, (P, frames, J).
         """
         factor = self.factor[level][..., frames, :]
-        return factor * spread_m(moments, self.floor_m)
+        return factor * spread_m(moments, self.floor_m) ** self.power
 
     def later(self, lag_frames: np.ndarray) -> Calibration:
         """
@@ -85,6 +90,7 @@ class Calibration:
             'levels': list(self.levels),
             'floor_m': self.floor_m,
             'samples': self.samples,
+            'power': self.power,
             'fitted_on': dict(self.fitted_on),
         }
 

@@ -321,6 +321,7 @@ def _read_calibration(
             factor=file.get_tensor(FACTOR).numpy(),
             floor_m=float(facts['floor_m']),
             samples=int(facts['samples']),
+            power=float(facts.get('power', 1.0)),
             fitted_on={str(k): str(v) for k, v in facts['fitted_on'].items()},
         )
     except (MotionPredictorError, AttributeError, KeyError, TypeError, ValueError) as error:

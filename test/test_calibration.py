@@ -171,3 +171,57 @@ def test_the_spread_has_a_floor() -> None:
     none = Moments(np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3, 3, 3)))
     np.testing.assert_allclose(spread_m(none, 0.02), 0.02)
     assert replace(calibration(), floor_m=0.5).floor_m == 0.5
+
+
+def test_the_power_is_that_with_which_errors_grow() -> None:
+    rng = np.random.default_rng(3)
+    spread = np.exp(rng.normal(size=(400, 5, 2)))
+    subjects = np.array(['calm'] * 200 + ['wild'] * 200)
+    spread[200:] *= 4.0  # of whom the samples say that they move more
+    for power in (1.0, 2.0):
+        distance = spread**power * np.abs(rng.normal(size=spread.shape))
+        found, quantiles, tried = calibrate.hold_the_left_out(distance, spread, subjects, (0.9,))
+        assert found == power
+        assert quantiles[0] == pytest.approx(0.9, abs=0.03)
+        assert [row['power'] for row in tried] == list(calibrate.POWERS)
+    few = np.array(['calm'] * 390 + ['wild'] * 10)
+    assert calibrate.hold_the_left_out(distance, spread, few, (0.9,)) == (1.0, (0.9,), [])
+
+
+def test_quantiles_are_raised_until_a_new_subject_is_held_as_often_as_asked() -> None:
+    rng = np.random.default_rng(4)
+    people, windows = 40, 60
+    own = np.exp(0.5 * rng.normal(size=(people, 1, 1, 1)))  # nobody's spread tells of it
+    distance = own * np.abs(rng.normal(size=(people, windows, 3, 2)))
+    spread = np.ones((people * windows, 3, 2))
+    subjects = np.repeat([f'p{i:02}' for i in range(people)], windows)
+    flat = distance.reshape(people * windows, 3, 2)
+    half = people // 2 * windows
+    levels = (0.9, 0.99)
+    _, quantiles, tried = calibrate.hold_the_left_out(
+        flat[:half], spread[:half], subjects[:half], levels
+    )
+    assert quantiles[0] >= 0.9
+    assert quantiles[1] >= 0.99
+    first = next(row for row in tried if row['level'] == 0.9)
+    assert np.mean(list(first['held'].values())) >= 0.9 - 1e-3
+    factor = calibrate.fit_factor(flat[:half], quantiles)
+    for level, radius in zip(levels, factor):
+        assert (flat[half:] <= radius).mean() == pytest.approx(level, abs=0.05)
+
+
+def test_the_radius_goes_with_the_power_of_the_spread(tmp_path: Path) -> None:
+    covariance = np.broadcast_to(np.eye(3) * 0.12, (1, 2, 17, 3, 3))
+    moments = Moments(np.zeros((1, 2, 17, 3)), covariance)
+    frames = np.array([3, 9])
+    plain, squared = calibration(), calibration(power=2.0)
+    spread = np.sqrt(0.36 + plain.floor_m**2)
+    ratio = squared.radius(0, moments, frames) / plain.radius(0, moments, frames)
+    np.testing.assert_allclose(ratio, spread, rtol=1e-6)
+    path = tmp_path / 'model.safetensors'
+    save_weights(path, random_model(), {}, calibration=squared)
+    kept = load_weights(path).calibration
+    assert kept is not None
+    assert kept.power == 2.0
+    with pytest.raises(ConfigError, match='power'):
+        calibration(power=float('nan'))

@@ -2,9 +2,10 @@
 Fit and report how often people really are within a radius: python -m training.calibrate.
 
 Split conformal prediction: on recordings that the model was not trained on, the distance of every
-real joint from the mean of the samples, over the spread of the samples, has quantiles; the one of
-a stated share, for each joint and instant, goes into the weights file. On other recordings the
-share really held is counted, beside that of the ball which holds the share of the samples.
+real joint from the mean of the samples, over a power of the spread of the samples, has quantiles;
+one of them, for each joint and instant, goes into the weights file: the one that, fitted on all
+subjects but one, holds on average the stated share of that one. On other recordings the share
+really held is counted, beside that of the ball which holds the share of the samples.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ VERSION = 1
 LEVELS = (0.9, 0.99)
 FLOOR_M = 0.02
 """Added to the spread in square: samples that agree to the millimetre are no more certain."""
+POWERS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
+FEWEST = 30
+"""Windows of a subject that the choice of the power is to look at."""
 BATCH = 20
 
 EXAMPLE = """\
@@ -58,6 +62,61 @@ def fit_factor(scores: NDArray[np.float64], levels: Sequence[float]) -> NDArray[
     ranks = [min(count, int(np.ceil((count + 1) * level - 1e-9))) for level in levels]
     factor = np.stack([ordered[rank - 1] for rank in ranks])
     return np.nextafter(factor.astype(np.float32), np.float32(np.inf))  # never rounded down
+
+
+def hold_the_left_out(
+    distance: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    subjects: NDArray[np.str_],
+    levels: Sequence[float],
+) -> tuple[float, tuple[float, ...], list[dict[str, Any]]]:
+    """
+    Choose the power of the spread, and the quantiles to take, by leaving out subject by subject.
+
+    People differ more than the windows of one person, so that quantiles fitted on some hold less
+    of another than they say. Taken are those quantiles that, fitted on all subjects but one, held
+    on average over the subjects what was asked; and the power with which what was held of single
+    subjects was nearest to the lowest level.
+
+    :param distance: of real joints from the mean, metres, ``(N, T_fut, J)``.
+    :param spread: of the samples, metres, same shape.
+    :param subjects: of each window, ``(N,)``; those of fewer than :data:`FEWEST` windows are
+        fitted on but not left out.
+    :param levels: shares to be held.
+    :returns: the power; for each level the quantile to take; and for each power and level what
+        was held of every subject. 1, the levels and nothing where there are fewer than two.
+    """
+    names, counts = np.unique(subjects, return_counts=True)
+    chosen = names[counts >= FEWEST].tolist()
+    if len(chosen) < 2:
+        return 1.0, tuple(levels), []
+    tried: list[dict[str, Any]] = []
+    for power in POWERS:
+        scores = distance / spread**power
+        parts = {name: (np.sort(scores[subjects != name], axis=0), scores[subjects == name])
+                 for name in chosen}  # fmt: skip
+
+        def held(quantile: float, parts: Any = parts) -> dict[str, float]:
+            shares = {}
+            for name, (ordered, mine) in parts.items():
+                rank = int(np.ceil((len(ordered) + 1) * quantile - 1e-9))
+                shares[name] = float((mine <= ordered[min(rank, len(ordered)) - 1]).mean())
+            return shares
+
+        for level in levels:
+            low, high = level, 1.0
+            for _ in range(12):
+                middle = 0.5 * (low + high)
+                enough = np.mean(list(held(middle).values())) >= level
+                low, high = (low, middle) if enough else (middle, high)
+            quantile = level if np.mean(list(held(level).values())) >= level else high
+            shares = {name: round(share, 4) for name, share in held(quantile).items()}
+            off = float(np.mean([abs(share - level) for share in shares.values()]))
+            tried.append({'power': power, 'level': level, 'quantile': round(quantile, 5),
+                          'off': round(off, 4), 'held': shares})  # fmt: skip
+    best = min((row for row in tried if row['level'] == levels[0]), key=lambda row: row['off'])
+    power = best['power']
+    return power, tuple(row['quantile'] for row in tried if row['power'] == power), tried
 
 
 def measure(
@@ -113,7 +172,7 @@ def report_row(
     seconds = np.unique(np.linspace(0, frames - 1, 9).round().astype(int)[1:])
     found: list[dict[str, Any]] = []
     for index, level in enumerate(calibration.levels):
-        radius = calibration.factor[index] * spread
+        radius = calibration.factor[index] * spread**calibration.power
         inside, sampled = distance <= radius, distance <= ball[index]
         found.append(
             {
@@ -151,10 +210,15 @@ def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
     others = load_data(options.report, window, skeleton=skeleton) if options.report else []
     measured = {f.label: measure(sampler, f, levels, options) for f in [*fit_files, *others]}
     fitting = [measured[file.label] for file in fit_files]
-    scores = np.concatenate([part['distance'] / part['spread'] for part in fitting])
+    distance, spread = (
+        np.concatenate([part[name] for part in fitting]) for name in ('distance', 'spread')
+    )
+    subjects = np.concatenate([np.array(f.windows.subjects)[f.chosen] for f in fit_files])
+    power, quantiles, tried = hold_the_left_out(distance, spread, subjects, levels)
     calibration = Calibration(
         levels=levels,
-        factor=fit_factor(scores, levels),
+        factor=fit_factor(distance / spread**power, quantiles),
+        power=power,
         floor_m=FLOOR_M,
         samples=options.samples,
         fitted_on={f'{f.set_name}/{f.path.name}': f.sha256 for f in fit_files},
@@ -174,7 +238,13 @@ def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
         **provenance.origin(FORMAT, VERSION, 'training.calibrate', arguments),
         'model': options.weights.stem,
         'sha256': file_digest(options.weights),
-        'settings': {'samples': options.samples, 'seed': options.seed, **calibration.facts()},
+        'settings': {
+            'samples': options.samples,
+            'seed': options.seed,
+            'quantiles': quantiles,
+            **calibration.facts(),
+        },
+        'left_out': tried,
         'joints': list(skeleton.joints),
         'rows': rows,
     }

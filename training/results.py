@@ -187,11 +187,12 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
             f'`{result["model"]}`, {settings["samples"]} samples, seed {settings["seed"]}. A real '
             'joint is *held* when it lies within the radius about the mean of the samples, in the '
             'world. The radius is a conformal factor for each joint and instant, fitted on '
-            f'{fitted}, times the spread of the samples '
-            f'(`sqrt(trace of covariance + {settings["floor_m"]:g}^2)`); beside it the ball that '
-            'holds the same share of the samples, which is what they say uncalibrated. Windows '
-            'overlap and subjects are few: what is held of other people may differ by more than '
-            'the windows suggest.',
+            f'{fitted}, times a power of the spread of the samples '
+            f'(`sqrt(trace of covariance + {settings["floor_m"]:g}^2) ^ {settings["power"]:g}`). '
+            'Power and quantiles are those that, fitted on all subjects but one, held best and on '
+            'average the stated share of that one. Beside it the ball that holds the same share '
+            'of the samples, which is what they say uncalibrated. Windows overlap and subjects '
+            'are few: what is held of other people may differ by more than the windows suggest.',
             markdown_table(head, body),
             f'By instant, seconds ahead, {last["data"].replace("/", ", ")}:',
             markdown_table(['asked', *instants], over_time),
