@@ -794,7 +794,7 @@ def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_every
 @pytest.mark.parametrize(
     'parameters,cycle_s,answered',
     [
-        ({}, 0.001, 4),
+        ({'catch_up_s': 1.0}, 0.001, 4),
         ({'catch_up_s': 0.0}, 0.001, 1),
         ({}, 0.026, 1),  # four of these take longer than 0.1 s
         ({'catch_up_s': 1.0}, 0.03, 1),  # at 30 Hz it would never catch up
@@ -804,16 +804,16 @@ def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_every
 def test_a_short_backlog_is_predicted_frame_by_frame_if_there_is_time_for_it(
     nodes: Nodes, parameters: dict[str, Any], cycle_s: float, answered: int
 ) -> None:
-    node = nodes.make(**parameters)
+    node = nodes.make(stale_timeout_s=60.0, **parameters)
     assert node.trigger_configure() == SUCCESS
     session = node._session
     assert session is not None
     caught: list[Any] = []
     node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
+    encoded = [ENCODERS['pose_array'][1]([pose]) for pose in walker_poses()[0][:30]]
     now_ns, now_s = node.get_clock().now().nanoseconds, time.perf_counter()
     stamps = [now_ns - int((29 - index) / 30.0 * 1e9) for index in range(30)]
-    for index, stamp_ns in enumerate(stamps):
-        message = ENCODERS['pose_array'][1]([walker_poses()[0][index]])
+    for index, (message, stamp_ns) in enumerate(zip(encoded, stamps)):
         message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
         arrived_s = now_s - (29 - index) / 30.0
         node._inbox.append(Arrival('skeleton', message, stamp_ns, arrived_s))
