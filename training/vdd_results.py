@@ -51,9 +51,9 @@ STATUS = """## What is shown and what is not
   the low levels, every noise with its mirror image). And with an exact score too some experts
   came to span two modes or left one (now a warm start on the teacher's samples). Whether that
   suffices is not known.
-- **No motion weights trained by VDD are shipped**, and there is no measurement of one: no scores
-  beside SwiftDiff's, no controls, no ablations, no benchmark rows, no ROC of a kind of motion
-  held out. `training.distill_moe` and `training.evaluate_moe` are there to make them.
+- **No motion weights trained by VDD are shipped.** [moe.md](moe.md) measures short trainings of
+  them, beside SwiftDiff and controls of the same length. There are no ablations, and consistency
+  distillation is not among the controls.
 - The planar avoiding task is there, with all its methods (`python -m training.avoiding`); its
   table has not been made yet. A first try with one seed and about half of the training found
   VDD as often through as its teacher, but by far fewer ways.
