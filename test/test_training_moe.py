@@ -92,7 +92,7 @@ def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path)
     text = page.read_text()
     assert '## Weights and likelihood' in text
     assert '## Motion that the model never saw' in text
-    for name in ('moe_reliability.svg', 'moe_roc.svg'):
+    for name in ('reliability_moe.svg', 'moe_roc.svg'):
         assert f']({name})' in text
         assert (tmp_path / name).is_file()
 

@@ -142,7 +142,8 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
         parts += [f'### {split}', markdown_table(head, body)]
     first = next((row['model'] for row in scored if row['role'] == 'moe'), None)
     drawn = draw_reliability(
-        [row for row in scored if row['model'] == first], images / 'moe_reliability.svg'
+        [row for row in scored if row['model'] == first],
+        images / f'reliability_{Path(str(first)).name}.svg',
     )
     parts.append(f'![How often experts of a weight were the nearest]({_link(drawn, page)})')
     surprises = [row for row in result['rows'] if row['set'] == 'surprise']
@@ -223,7 +224,7 @@ def time_section(result: Mapping[str, Any]) -> str:
             _origin(result),
             '**call**: `Predictor.predict`, 50 futures, NumPy to NumPy; **network**: from the '
             'embedded history to the states, without history and decoding. The last columns: how '
-            'many times faster than those models. The machine was shared: its load average before was '
+            'many times faster than those models. The machine was shared: load average before '
             f'{result["machine"]["load_before"]:.1f} on {result["machine"]["cores"]} cores.',
             markdown_table([*head, *(f'x {name}' for name in names)], body),
         ]
