@@ -51,11 +51,11 @@ shipped. No ablation says how much of what is below is due to the teacher's scor
 the two terms beyond the paper. Winner-takes-all and consistency distillation are not measured.
 
 ```
-python -m training.distill_moe --preset small --run runs/NAME --data ... --set pool=65536 \
+python -m training.distill_moe --preset small --run runs/NAME --data ... --set pool=65536 \\
     moe.batch=32 moe.vdd.conditions_a_step=4 moe.vdd.steps=2000 moe.method=METHOD
-python -m training.distill_moe --preset small --run runs/without_jump --data ... --set pool=16384 \
-    moe.batch=32 moe.vdd.steps=1000 moe.without=jump moe.vdd.reverse=0 moe.vdd.forward=0 \
-    moe.vdd.forward_end=0
+python -m training.distill_moe --preset small --run runs/without_jump --data ... \\
+    --set pool=16384 moe.batch=32 moe.vdd.steps=1000 moe.without=jump moe.vdd.reverse=0 \\
+    moe.vdd.forward=0 moe.vdd.forward_end=0
 ```
 """
 MEASURES = """APD, ADE, FDE, MMADE and MMFDE are those of [results.md](results.md), pose
