@@ -54,9 +54,8 @@ STATUS = """## What is shown and what is not
 - **No motion weights trained by VDD are shipped.** [moe.md](moe.md) measures short trainings of
   them, beside SwiftDiff and controls of the same length. There are no ablations, and consistency
   distillation is not among the controls.
-- The planar avoiding task is there, with all its methods (`python -m training.avoiding`); its
-  table has not been made yet. A first try with one seed and about half of the training found
-  VDD as often through as its teacher, but by far fewer ways.
+- Its own domain is on [a page of its own](avoiding.md): a planar avoiding task, where VDD keeps
+  its teacher's success and ways at a fraction of the time.
 """
 
 
