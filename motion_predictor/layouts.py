@@ -174,9 +174,7 @@ class Layout:
                 f'xyz: expected (..., {self.num_joints}, 3) for layout {self.name}, '
                 f'got {xyz.shape}'
             )
-        seen = np.isfinite(xyz).all(axis=-1)
-        if self.target.zero_is_missing:
-            seen &= (xyz != 0.0).any(axis=-1)
+        seen = joints_there(xyz, self.target)
         if valid is not None:
             valid = np.asarray(valid, dtype=bool)
             if valid.shape != xyz.shape[:-1]:
@@ -235,6 +233,18 @@ _HIP, _SPINE, _THORAX, _NOSE, _HEAD = (
     H36M17.index(joint) for joint in ('Hip', 'Spine', 'Thorax', 'Nose', 'Head')
 )
 _RIGHT_HIP, _LEFT_HIP = (H36M17.index(joint) for joint in ('RHip', 'LHip'))
+
+
+def joints_there(xyz: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """
+    Tell which joints are really shown: finite, and not at the origin where that is a void.
+
+    :param xyz: as they came, ``(..., J, 3)``, of whatever layout.
+    :param skeleton: the model's; the base of an arm may lie at its own frame's origin.
+    :returns: bool ``(..., J)``.
+    """
+    finite: np.ndarray = np.isfinite(xyz).all(axis=-1)
+    return finite & xyz.any(axis=-1) if skeleton.zero_is_missing else finite
 
 
 def torso_frame(

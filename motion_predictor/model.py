@@ -149,9 +149,7 @@ class MotionModel(nn.Module):
         past = from_features(self.map_recall @ history.features)  # (P, T_fut, J, 3)
         past = past @ turn[:, None] + history.frame.origin[:, None, None]
         futures = self.map_complete @ turned
-        futures += past.flatten(2)[
-            :, None
-        ]  # in place: a second array as large costs more than this
+        futures += past.flatten(2)[:, None]  # in place: a second array as large costs more
         return futures.unflatten(-1, (-1, 3))
 
     def mixture(self, history: History) -> GaussianMixture:

@@ -52,7 +52,7 @@ from motion_predictor import messages
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
 from motion_predictor.history import HistoryLimits
 from motion_predictor.inputs import Input, make_input, profile_of, TreeTransforms
-from motion_predictor.layouts import Layout
+from motion_predictor.layouts import joints_there, Layout
 from motion_predictor.messages import DecodedPerson, MarkerPerson, MessageError
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.online import (
@@ -73,7 +73,6 @@ from motion_predictor.parameters import (
     unknown_parameter_message,
 )
 from motion_predictor.predictor import Predictor, use_threads
-from motion_predictor.skeleton import Skeleton
 from motion_predictor.weights import default_weights
 
 NODE_NAME = 'motion_predictor'
@@ -1104,18 +1103,6 @@ class MotionPredictorNode(LifecycleNode):
         grown = {key: text for key, text in watched.items() if new.get(key, 0) > 0}
         complaints += [f'{new[key]} {text}' for key, text in grown.items()]
         return complaints
-
-
-def joints_there(xyz: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """
-    Tell which joints a message really shows: finite, and not at the origin where that is a void.
-
-    :param xyz: as they came, (J, 3), of whatever layout.
-    :param skeleton: the model's; the base of an arm may lie at its own frame's origin.
-    :returns: bool (J,).
-    """
-    finite = np.isfinite(xyz).all(axis=-1)
-    return finite & xyz.any(axis=-1) if skeleton.zero_is_missing else finite
 
 
 def load_predictor(settings: Settings) -> tuple[Predictor, str]:

@@ -22,7 +22,7 @@ from motion_predictor.history import (
     ObservedWindow,
     PoseHistory,
 )
-from motion_predictor.layouts import IDENTITY, Layout
+from motion_predictor.layouts import IDENTITY, joints_there, Layout
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.vigilance import SurpriseWatch
 
@@ -762,9 +762,7 @@ def _is_elsewhere(history: PoseHistory, stamp_ns: int, xyz: np.ndarray, valid: n
     if newest is None or stamp_ns <= newest:
         return False
     known, seen = history.newest_pose
-    common = valid & seen & np.isfinite(xyz).all(axis=1)
-    if history.skeleton.zero_is_missing:
-        common &= xyz.any(axis=1)
+    common = valid & seen & joints_there(xyz, history.skeleton)
     if common.sum() < _MIN_COMMON_JOINTS:
         return False
     apart = np.linalg.norm(xyz[common] - known[common], axis=1)

@@ -33,13 +33,12 @@ import torch
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.layouts import layout
+from motion_predictor.layouts import joints_there, layout
 from motion_predictor.messages import decode_predictions, MessageError, ns_to_stamp
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.node import (
     Arrival,
     FrameTransforms,
-    joints_there,
     load_predictor,
     make_online,
     MotionPredictorNode,

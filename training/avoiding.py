@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
 import hashlib
 import json
 from pathlib import Path
@@ -284,12 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for seed in tqdm(range(options.seeds), unit='seed', disable=options.quiet)
     ]
     result = {
-        'format': FORMAT,
-        'version': VERSION,
-        'command': provenance.command_line('training.avoiding', words),
-        **provenance.commit(),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'machine': provenance.machine(),
+        **provenance.origin(FORMAT, VERSION, 'training.avoiding', words),
         'threads': torch.get_num_threads(),
         'settings': {
             **{

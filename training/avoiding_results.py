@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-import json
 import os
 from pathlib import Path
 import sys
 from typing import Any
 
-from motion_predictor.errors import ConfigError, MotionPredictorError
-from training import avoiding, provenance
+from motion_predictor.errors import ConfigError
+from training import avoiding
 from training.avoiding_task import GAPS_M, OBSTACLES_M, WAYS
+from training.pages import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -157,28 +156,15 @@ def page_text(result: Mapping[str, Any], page: Path, images: Path, command: str)
     return head + '\n' + '\n'.join(lines) + '\n'
 
 
+def _of_one(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
+    if len(results) != 1:
+        raise ConfigError(f'--json: {len(results)} files; give the one of training.avoiding')
+    return page_text(results[0], page, images, command)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    made = argparse.ArgumentParser(
-        prog='python -m training.avoiding_results',
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument('--json', type=Path, required=True, help='of training.avoiding')
-    made.add_argument('--images', type=Path, default=Path('docs/images'), help='of the figure')
-    made.add_argument('--out', type=Path, required=True, help='the page')
-    options = made.parse_args(words)
-    try:
-        result = json.loads(options.json.read_text())
-        command = provenance.command_line('training.avoiding_results', words)
-        options.out.write_text(page_text(result, options.out, options.images, command))
-    except (MotionPredictorError, OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(f'written: {options.out}')
-    return 0
+    return write_page('training.avoiding_results', __doc__ or '', EXAMPLE, _of_one, arguments)
 
 
 if __name__ == '__main__':

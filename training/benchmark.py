@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 import importlib.util
 import json
 import os
@@ -283,13 +282,10 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
     add_ratios(rows)
     add_ratios(networks)
     node = node_rows(options, unavailable)
+    origin = provenance.origin(FORMAT, VERSION, 'training.benchmark', arguments)
     return {
-        'format': FORMAT,
-        'version': VERSION,
-        'command': provenance.command_line('training.benchmark', arguments),
-        **provenance.commit(),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'machine': {**provenance.machine(), 'load_before': load_before},
+        **origin,
+        'machine': {**origin['machine'], 'load_before': load_before},
         'settings': {
             'samples': options.samples,
             'repetitions': options.repetitions,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 import sys
 from typing import Any
@@ -219,12 +218,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
         if role == 'moe':
             rows.extend(_surprise_rows(models[-1]['model'], surprises, options.held_out))
     return {
-        'format': FORMAT,
-        'version': VERSION,
-        'command': provenance.command_line('training.evaluate_moe', words),
-        **provenance.commit(),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'machine': provenance.machine(),
+        **provenance.origin(FORMAT, VERSION, 'training.evaluate_moe', words),
         'settings': {
             'samples': options.samples,
             'limit': options.limit,

@@ -7,18 +7,17 @@ Every number on the page comes out of ``training.evaluate``, ``training.evaluate
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-import json
 import os
 from pathlib import Path
 import sys
 from typing import Any
 
-from motion_predictor.errors import ConfigError, MotionPredictorError
-from training import benchmark, evaluate, evaluate_moe, plots, provenance
+from motion_predictor.errors import ConfigError
+from training import benchmark, evaluate, evaluate_moe, plots
 from training.evaluate_moe import QUANTILE, RANKS
 from training.moe_plots import draw_reliability, draw_roc
+from training.pages import write_page
 from training.results import markdown_table
 
 EXAMPLE = """\
@@ -281,26 +280,9 @@ def _origin(result: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    made = argparse.ArgumentParser(
-        prog='python -m training.moe_results',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return write_page(
+        'training.moe_results', (__doc__ or '').split('\n\n', 1)[1], EXAMPLE, page_text, arguments
     )
-    made.add_argument('--json', type=Path, nargs='*', default=[], help='results to be shown')
-    made.add_argument('--images', type=Path, default=Path('docs/images'), help='of the figures')
-    made.add_argument('--out', type=Path, required=True, help='the page')
-    options = made.parse_args(words)
-    try:
-        results = [json.loads(path.read_text()) for path in options.json]
-        command = provenance.command_line('training.moe_results', words)
-        options.out.write_text(page_text(results, options.out, options.images, command))
-    except (MotionPredictorError, OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(f'written: {options.out}')
-    return 0
 
 
 if __name__ == '__main__':

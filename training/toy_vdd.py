@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 import hashlib
 import json
 import math
@@ -545,12 +544,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows += found
         teachers.append(own)
     result = {
-        'format': FORMAT,
-        'version': VERSION,
-        'command': provenance.command_line('training.toy_vdd', words),
-        **provenance.commit(),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'machine': provenance.machine(),
+        **provenance.origin(FORMAT, VERSION, 'training.toy_vdd', words),
         'settings': {
             'points': options.points,
             'steps': options.steps,

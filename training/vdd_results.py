@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-import json
 import os
 from pathlib import Path
 import sys
 from typing import Any
 
-from motion_predictor.errors import ConfigError, MotionPredictorError
-from training import provenance, toy_vdd
+from motion_predictor.errors import ConfigError
+from training import toy_vdd
+from training.pages import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -157,26 +156,7 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    made = argparse.ArgumentParser(
-        prog='python -m training.vdd_results',
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument('--json', type=Path, nargs='*', default=[], help='results to be shown')
-    made.add_argument('--images', type=Path, default=Path('docs/images'), help='of the figures')
-    made.add_argument('--out', type=Path, required=True, help='the page')
-    options = made.parse_args(words)
-    try:
-        results = [json.loads(path.read_text()) for path in options.json]
-        command = provenance.command_line('training.vdd_results', words)
-        options.out.write_text(page_text(results, options.out, options.images, command))
-    except (MotionPredictorError, OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(f'written: {options.out}')
-    return 0
+    return write_page('training.vdd_results', __doc__ or '', EXAMPLE, page_text, arguments)
 
 
 if __name__ == '__main__':

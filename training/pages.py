@@ -1,0 +1,51 @@
+"""The command line of verbs that write one page from the JSON of others."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+import json
+from pathlib import Path
+import sys
+from typing import Any
+
+from motion_predictor.errors import MotionPredictorError
+from training import provenance
+
+PageText = Callable[[Sequence[Mapping[str, Any]], Path, Path, str], str]
+"""Results, the page's path, the folder of its figures and the command; the page in Markdown."""
+
+
+def write_page(
+    module: str, purpose: str, example: str, text: PageText, arguments: Sequence[str] | None
+) -> int:
+    """
+    Run such a verb.
+
+    :param module: as ``training.vdd_results``.
+    :param purpose: of its help.
+    :param example: worked, below its help.
+    :param text: writes the page.
+    :param arguments: the words after the verb; those of this process by default.
+    :returns: the exit code: 0, or 2 when a file cannot be used.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    made = argparse.ArgumentParser(
+        prog=f'python -m {module}',
+        description=purpose,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument('--json', type=Path, nargs='*', default=[], help='results to be shown')
+    made.add_argument('--images', type=Path, default=Path('docs/images'), help='of the figures')
+    made.add_argument('--out', type=Path, required=True, help='the page')
+    options = made.parse_args(words)
+    try:
+        results = [json.loads(path.read_text()) for path in options.json]
+        command = provenance.command_line(module, words)
+        options.out.write_text(text(results, options.out, options.images, command))
+    except (MotionPredictorError, OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'written: {options.out}')
+    return 0
