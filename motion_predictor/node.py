@@ -90,6 +90,8 @@ IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
 SIGNAL_PERIOD_S = 0.1
 """How often a process that waits for messages looks whether it was asked to end."""
+DELIVERY_S = 0.5
+"""How long a node that ends waits for subscribers to have its last messages."""
 WARN_PERIOD_S = 5.0
 SLOW_INPUT_HZ = 10.0
 STAGES = ('queue', 'history', 'model', 'message', 'publish', 'total')
@@ -595,6 +597,7 @@ class MotionPredictorNode(LifecycleNode):
 
     def _discard(self) -> None:
         self._stop_worker()
+        self._wait_for_delivery()
         for publisher in self._outputs.values():
             self.destroy_lifecycle_publisher(publisher)
         self._outputs.clear()
@@ -607,6 +610,16 @@ class MotionPredictorNode(LifecycleNode):
             for name, count in self._session.input.source.counters.items():
                 self._counts.add(name, count)
         self._session = None
+
+    def _wait_for_delivery(self) -> None:
+        """Let what was published last arrive: a writer that is gone sends nothing again."""
+        end = perf_counter() + DELIVERY_S
+        for publisher in self._outputs.values():
+            left = max(0.0, end - perf_counter())
+            try:
+                publisher.wait_for_all_acked(Duration(seconds=left))
+            except RuntimeError as error:  # not every middleware can tell
+                self.get_logger().debug(f'{publisher.topic_name}: {error}')
 
     def _stop_everything(self) -> None:
         self._deactivate()

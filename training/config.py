@@ -155,6 +155,10 @@ class MoeConfig:
     """Weights file to begin from instead of fresh experts, of the same size."""
     without: str = ''
     """Recordings whose action contains this are left out of the training."""
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(bones=0.1, jitter_m=0.02)
+    )
+    """The mixture's own, as SwiftDiff's: behind noise the recording stands in for the teachers."""
 
     def __post_init__(self) -> None:
         if self.method not in MOE_METHODS:

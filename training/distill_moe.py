@@ -194,7 +194,7 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
     condition = Whitening(teacher.condition_mean, teacher.condition_scale)
     settings = json.dumps(
         [
-            as_plain(chain.augmentation),
+            as_plain(chain.moe.augmentation),
             as_plain(teacher.config),
             [file_digest(p) for p in run.data],
         ]
@@ -204,20 +204,21 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
     path = run.folder / 'moe_samples' / f'pool_{digest}_{chain.pool}_{chain.seed}.safetensors'
     if path.is_file():
         kept = load_file(path)
-        pool = kept['state'].float(), kept['condition'].float()
+        values = kept['state'].float(), kept['condition'].float(), kept['clean']
     else:
         windows = training_windows(run, chain, without=chain.moe.without)
         raw = encode_pool(
-            windows, teacher.config, chain.augmentation, chain.pool, chain.seed, whiten=False
+            windows, teacher.config, chain.moe.augmentation, chain.pool, chain.seed, whiten=False
         )
-        pool = state.apply(raw.state), condition.apply(raw.condition)
+        values = state.apply(raw.state), condition.apply(raw.condition), raw.clean
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix('.partial')
-        save_file({'state': pool[0].half(), 'condition': pool[1].half()}, partial)
+        tensors = {'state': values[0].half(), 'condition': values[1].half(), 'clean': values[2]}
+        save_file(tensors, partial)
         partial.replace(path)
     padded = state.apply(torch.zeros(1, *state.mean.shape))  # of no use here
-    clean = torch.ones(len(pool[0]), dtype=torch.bool)
-    return EncodedPool(pool[0], pool[1], padded, state, condition, clean)
+    white, given, clean = (value.to(run.device) for value in values)
+    return EncodedPool(white, given, padded, state, condition, clean)
 
 
 @torch.no_grad()
@@ -225,27 +226,29 @@ def teacher_samples(
     run: Run, chain: ChainConfig, pool: EncodedPool, one_step: MotionModel, digest: str
 ) -> Tensor:
     """
-    Sample the one-step teacher for every window, or read what an earlier call wrote.
+    Sample the one-step teacher for every window without noise, or read what was written.
 
-    :returns: whitened states, half precision, ``(drawn, N, K D)``.
+    :returns: whitened states, half precision, ``(drawn, N, K D)``; zero for the other windows.
     """
     config = chain.moe
     folder = run.folder / 'moe_samples'
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = config.drawn, len(pool)
-    path = folder / f'{digest[:12]}_{wanted[0]}x{wanted[1]}_{chain.seed}.safetensors'
+    clean = pool.clean.nonzero().squeeze(1).cpu()
+    asked = hashlib.sha256(pool.condition[clean[:PASS]].half().cpu().numpy().tobytes())
+    wanted = f'{digest[:12]}_{asked.hexdigest()[:12]}_{config.drawn}x{len(pool)}_{chain.seed}'
+    path = folder / f'{wanted}.safetensors'
     if path.is_file():
         return load_file(path)['samples']
     shape = pool.state.shape[1:]
-    samples = torch.empty(*wanted, shape.numel(), dtype=torch.float16)
-    bar = tqdm(range(0, wanted[1], PASS), desc='sample the one-step teacher', unit='pass')
-    for begin in bar:
-        condition = pool.condition[begin : begin + PASS]
+    samples = torch.zeros(config.drawn, len(pool), shape.numel(), dtype=torch.float16)
+    parts = clean.split(PASS)
+    for begin, rows in enumerate(tqdm(parts, desc='sample the one-step teacher', unit='pass')):
+        condition = pool.condition[rows]
         generator = torch.Generator().manual_seed(chain.seed * 1_000_003 + begin)
         for number in range(config.drawn):
-            noise = torch.randn(len(condition), *shape, generator=generator)
+            noise = torch.randn(len(rows), *shape, generator=generator)
             x_0 = one_step.one_step(noise.to(condition.device), condition)
-            samples[number, begin : begin + PASS] = x_0.flatten(1).half()
+            samples[number, rows] = x_0.flatten(1).half().cpu()
     partial = path.with_suffix('.partial')
     save_file({'samples': samples}, partial)
     partial.replace(path)
@@ -293,10 +296,16 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
         drawn = torch.stack([of.float().to(run.device) @ experts.encoder for of in samples])
 
     def batches(generator: torch.Generator) -> Batch:
-        chosen = torch.randint(len(pool), (config.batch,), generator=generator)
+        device = generator.device
+        chosen = torch.randint(len(pool), (config.batch,), generator=generator, device=device)
+        chosen = chosen[pool.clean[chosen].argsort(descending=True, stable=True)]
+        clean = pool.clean[chosen]
         recorded = real[chosen][None]
-        samples = drawn[:, chosen] if len(drawn) else recorded
-        return Batch(pool.condition[chosen], samples, recorded, pool.state[chosen])
+        samples = recorded
+        if len(drawn):
+            samples = torch.where(clean[:, None], drawn[:, chosen], recorded)
+        known = int(clean.sum())
+        return Batch(pool.condition[chosen], samples, recorded, pool.state[chosen], known)
 
     score = MotionTeacher(teacher, experts, pool) if vdd.reverse > 0.0 else None
     with_nearest = config.best > 0.0 and config.method in ('vdd', 'winner')

@@ -151,7 +151,7 @@ def tuning_page(result: Mapping[str, Any], command: str) -> str:
         f'This page is written by a command; change the JSON behind it, or '
         f'`training/recipe_results.py`:\n\n```\n{command}\n```',
         origin(result),
-        f'Optuna\'s Gaussian-process sampler (expected hypervolume improvement) with two '
+        'The Gaussian-process sampler of Optuna (expected hypervolume improvement) with two '
         f'objectives, both to be small: the error on val ({", ".join(result["val"])}), and the '
         'time of one `Predictor` call, one person, one thread, on this device. ' + ERROR,
         f'A time is the median of {limits["repetitions"]} calls, in processor time, taking turns '

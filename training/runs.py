@@ -215,10 +215,11 @@ def card_of(run: Run, chain: ChainConfig, what: str) -> dict[str, Any]:
     :param what: one line.
     """
     settings = as_plain(chain)
-    start = chain.swiftdiff.start
-    if start:  # where the file lay says nothing to others; what it was does
-        named = f'{Path(start).name} {file_digest(start)}' if Path(start).is_file() else ''
-        settings['swiftdiff']['start'] = named or Path(start).name
+    for stage in ('swiftdiff', 'moe'):
+        start = getattr(chain, stage).start
+        if start:  # where the file lay says nothing to others; what it was does
+            named = f'{Path(start).name} {file_digest(start)}' if Path(start).is_file() else ''
+            settings[stage]['start'] = named or Path(start).name
     return {
         'what': what,
         'preset': chain.preset,

@@ -15,11 +15,11 @@ from training import plots
 from training.search_space import Budget, Dimension
 from training.trials import Lock
 
-SAMPLERS = ('gp', 'random')
-
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
+
+SAMPLERS = ('gp', 'random')
 
 
 def open_study(where: str, name: str) -> Study:

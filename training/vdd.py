@@ -149,13 +149,15 @@ class Batch:
 
     ``condition`` (B, ...); ``drawn`` (M, B, N), samples of the teacher; ``real`` (M', B, N),
     recorded values, used where ``VddConfig.real`` is above 0; ``whole`` (B, ...), for a further
-    term.
+    term. Of the conditions the first ``known`` are such as the teacher's score can be asked about;
+    None: all of them.
     """
 
     condition: Tensor
     drawn: Tensor
     real: Tensor | None = None
     whole: Tensor | None = None
+    known: int | None = None
 
 
 Batches = Callable[[torch.Generator], Batch]
@@ -306,11 +308,13 @@ def step_losses(
     warm = progress < config.warm
     terms: dict[str, Tensor] = {}
     loss = torch.zeros((), device=mixture.means.device)
-    if teacher is not None and config.reverse > 0.0 and not warm:
+    if teacher is not None and config.reverse > 0.0 and not warm and batch.known != 0:
+        count = config.conditions_a_step or len(mixture.means)
+        if batch.known is not None:
+            count = min(count, batch.known)
         asked, given = mixture, batch.condition
-        if 0 < config.conditions_a_step < len(mixture.means):
-            first = slice(0, config.conditions_a_step)
-            asked, given = mixture.condition(first), batch.condition[first]
+        if count < len(mixture.means):
+            asked, given = mixture.condition(slice(0, count)), batch.condition[:count]
         level = draw_levels(config, teacher.levels, len(asked.means), progress, generator)
         experts = None
         if 0 < config.experts_a_step < mixture.experts:
