@@ -20,12 +20,15 @@ from torch import Tensor
 from motion_predictor.calibration import Calibration
 from motion_predictor.config import from_dict, ModelConfig, to_dict
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
+from motion_predictor.growth import grown_model
 from motion_predictor.model import MotionModel
 from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
 
 FORMAT = 'motion_predictor'
-VERSIONS = ('1', '2')
-"""2 has matrices in 8 bits a number; a file without any is written as 1."""
+VERSIONS = ('1', '2', '3')
+"""2 has matrices in 8 bits a number, 3 a network that grows when it is loaded; others are 1."""
+MAX_GROWN = 64_000_000
+"""Numbers that a network may grow to."""
 ROW_SCALE = '.row_scale'
 """Ends the name of the tensor that holds what one unit of an 8-bit matrix row stands for."""
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -62,6 +65,8 @@ class LoadedWeights:
     calibration: Calibration | None = None
     dtype: torch.dtype = torch.float32
     """In which the network's matrices were stored."""
+    stored: MotionModel | None = None
+    """What the file holds where the model was grown from something smaller."""
 
 
 def save_weights(
@@ -71,6 +76,7 @@ def save_weights(
     golden: GoldenPair | None = None,
     dtype: torch.dtype = torch.float32,
     calibration: Calibration | None = None,
+    stored: MotionModel | None = None,
 ) -> None:
     """
     Write a model to one file, whole or not at all.
@@ -83,6 +89,8 @@ def save_weights(
         matrix in 8 bits with one scale a row (see :func:`quantize_rows`), the rest in float32; it
         is for the size of the file alone: a loaded model is float32 whatever was stored.
     :param calibration: how often people really were how near to the mean.
+    :param stored: a smaller model that ``model`` was grown from by
+        :func:`motion_predictor.growth.grown_model`: the file holds this one, and loading grows it.
     :raises WeightsError: if the path's suffix is another.
     """
     path = Path(path)
@@ -90,7 +98,7 @@ def save_weights(
         raise WeightsError(f'{path}: a weights file ends in {SUFFIX}')
     tensors: dict[str, Tensor] = {}
     small = dtype == torch.int8
-    for name, value in model.state_dict().items():
+    for name, value in (stored or model).state_dict().items():
         value, network = value.detach().cpu(), name.startswith('denoiser.')
         if small and network and value.ndim == 2:
             tensors[name], tensors[name + ROW_SCALE] = quantize_rows(value)
@@ -104,6 +112,9 @@ def save_weights(
         'skeleton': json.dumps(skeleton_to_dict(model.skeleton)),
         'card': json.dumps(dict(card)),
     }
+    if stored is not None:
+        metadata['version'] = VERSIONS[2]
+        metadata['stored'] = json.dumps(to_dict(stored.config))
     if golden is not None:
         for part in ('observed', 'futures'):
             values = np.ascontiguousarray(getattr(golden, part), dtype=np.float32)
@@ -157,12 +168,12 @@ def _load(path: Path) -> LoadedWeights:
     try:
         with safe_open(str(path), framework='pt', device='cpu') as file:
             metadata = file.metadata() or {}
-            config, skeleton, card = _read_metadata(path, metadata)
+            config, small, skeleton, card = _read_metadata(path, metadata)
             with torch.device('meta'):  # shapes alone: nothing is allocated for a hostile file
-                shapes = MotionModel(config, skeleton).state_dict()
+                shapes = MotionModel(small or config, skeleton).state_dict()
             expected = {name: tuple(value.shape) for name, value in shapes.items()}
             golden_shapes = _check_tensors(path, file, expected, config, skeleton)
-            model = MotionModel(config, skeleton)
+            model = MotionModel(small or config, skeleton)
             state = {name: file.get_tensor(name).float() for name in expected}
             for name in expected:
                 if file.get_slice(name).get_dtype() == 'I8':
@@ -192,7 +203,21 @@ def _load(path: Path) -> LoadedWeights:
         raise WeightsError(f'{path}: a whitening scale is not positive; export it again')
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    return LoadedWeights(model, card, golden, path, calibration, dtype)
+    if small is None:
+        return LoadedWeights(model, card, golden, path, calibration, dtype)
+    large = _grow(path, model, config)
+    return LoadedWeights(large, card, golden, path, calibration, dtype, model)
+
+
+def _grow(path: Path, model: MotionModel, config: ModelConfig) -> MotionModel:
+    try:
+        with torch.device('meta'):
+            numbers = sum(p.numel() for p in MotionModel(config, model.skeleton).parameters())
+        if numbers > MAX_GROWN:
+            raise ConfigError(f'{numbers} numbers; at most {MAX_GROWN} are made')
+        return grown_model(model, config)
+    except ConfigError as error:
+        raise WeightsError(f'{path}: its network cannot be grown: {_brief(error)}') from None
 
 
 def _check_size(path: Path) -> None:
@@ -224,7 +249,7 @@ def _brief(said: object) -> str:
 
 def _read_metadata(
     path: Path, metadata: Mapping[str, str]
-) -> tuple[ModelConfig, Skeleton, dict[str, Any]]:
+) -> tuple[ModelConfig, ModelConfig | None, Skeleton, dict[str, Any]]:
     if metadata.get('format') != FORMAT:
         found = metadata.get('format')
         raise WeightsError(
@@ -237,6 +262,9 @@ def _read_metadata(
         )
     try:
         config = from_dict(ModelConfig, json.loads(metadata['config']))
+        small = None
+        if 'stored' in metadata:
+            small = from_dict(ModelConfig, json.loads(metadata['stored']))
         skeleton = skeleton_from_dict(json.loads(metadata['skeleton']))
         card = json.loads(metadata['card'])
     except KeyError as error:
@@ -247,7 +275,7 @@ def _read_metadata(
         raise WeightsError(f'{path}: the model card is no JSON object; export it again')
     if skeleton.num_joints > 128:
         raise WeightsError(f'{path}: {skeleton.num_joints} joints; at most 128 are read')
-    return config, skeleton, card
+    return config, small, skeleton, card
 
 
 def _check_tensors(

@@ -1,22 +1,25 @@
 """Growing a trained mixer: the same output at first, then more that can learn."""
 
 from dataclasses import replace
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from random_models import observed_people, random_model, save_random
+from safetensors import safe_open
+from safetensors.torch import save_file
 import torch
 
 from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.denoiser import build_denoiser
-from motion_predictor.errors import ConfigError
+from motion_predictor.errors import ConfigError, WeightsError
+from motion_predictor.growth import grown
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
-from motion_predictor.weights import file_digest, load_weights
-from training import growth
+from motion_predictor.weights import file_digest, load_weights, save_weights
+from training import export, growth
 from training.distill import begin_from
-from training.growth import grown
 
 
 def larger(config: ModelConfig, **sizes: int) -> ModelConfig:
@@ -96,3 +99,40 @@ def test_the_verb_writes_a_larger_model_with_the_same_futures(
     assert load_weights(large).card['grown_from'] == file_digest(small)
     with pytest.raises(SystemExit, match='multiple of 16'):
         growth.main([*words[:2], '--width', '20', *words[4:]])
+
+
+def test_a_file_holds_the_smaller_network_and_stays_so_when_it_is_exported(tmp_path: Path) -> None:
+    small, run = save_random(tmp_path / 'small.safetensors'), tmp_path / 'run'
+    large = run / 'swiftdiff.safetensors'
+    growth.main(['--weights', str(small), '--width', '64', '--depth', '6', '--out', str(large)])
+    out = tmp_path / 'out' / 'swiftdiff.safetensors'
+    export.main(
+        ['--run', str(run), '--only', 'swiftdiff', '--dtype', 'int8', '--out', str(out.parent)]
+    )
+    assert out.stat().st_size < small.stat().st_size + 200_000  # and a golden pair
+    loaded = load_weights(out)
+    assert loaded.model.config.denoiser.width == 64
+    assert loaded.golden is not None
+    found = Predictor.load(out, device='cpu', engine='fp32').predict(
+        loaded.golden.observed, samples=4, seed=loaded.golden.seed
+    )
+    np.testing.assert_allclose(found.futures[0], loaded.golden.futures, atol=1e-4)
+    before = out.read_bytes()
+    export.rewrite(out, loaded)
+    assert len(out.read_bytes()) == len(before)
+
+
+@pytest.mark.parametrize('sizes', [{'width': 16_384}, {'width': 24}, {'depth': 100_000}])
+def test_a_file_that_asks_to_grow_beyond_bounds_is_refused(
+    tmp_path: Path, sizes: dict[str, int]
+) -> None:
+    model, path = random_model('swiftdiff'), tmp_path / 'hostile.safetensors'
+    save_weights(path, model, {}, stored=model)
+    with safe_open(str(path), 'pt') as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+    config = json.loads(metadata['config'])
+    config['denoiser'].update(sizes)
+    save_file(tensors, path, {**metadata, 'config': json.dumps(config)})
+    with pytest.raises(WeightsError, match=r'hostile.*(grown|metadata)'):
+        load_weights(path)

@@ -13,6 +13,7 @@ from torch import nn, Tensor
 from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.growth import grown
 from motion_predictor.model import MotionModel
 from motion_predictor.normalization import Whitening
 from motion_predictor.predictor import cpu_has_fast_bf16
@@ -21,7 +22,6 @@ from motion_predictor.weights import load_weights, save_weights
 from training.config import ChainConfig, SwiftDiffConfig
 from training.diffusion import ddim
 from training.fitting import fit, LossOfStep, Watch
-from training.growth import grown
 from training.losses import (
     best_of_samples,
     coefficient_weights,

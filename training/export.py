@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.growth import grown_model
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
 from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
@@ -100,9 +101,10 @@ def export(
     :raises WeightsError: if the source is damaged.
     """
     loaded = load_weights(source)
-    model = loaded.model
+    model, stored = loaded.model, loaded.stored
     kept = dtype or (torch.float32 if model.config.role == 'swiftdiff' else torch.float16)
-    numbers = [*model.denoiser.parameters(), *model.denoiser.buffers()]
+    held = (stored or model).denoiser
+    numbers = [*held.parameters(), *held.buffers()]
     for parameter in numbers:  # the golden pair is that of the file
         if kept == torch.int8:
             if parameter.ndim == 2:
@@ -110,12 +112,14 @@ def export(
                 parameter.data = whole.float() * scale
         else:
             parameter.data = parameter.data.to(kept).float()
+    if stored is not None:
+        model = grown_model(stored, model.config)
     card = dict(loaded.card)
     if scores:
         card['scores'] = scores
     if surprise:
         card['surprise'] = surprise
-    save_weights(out, model, card, golden_pair(model), kept)
+    save_weights(out, model, card, golden_pair(model), kept, stored=stored)
     out.with_suffix('.md').write_text(card_text(out, model, card))
 
 
@@ -126,7 +130,15 @@ def rewrite(path: Path, loaded: LoadedWeights) -> None:
     :param path: of the weights file.
     :param loaded: what it shall hold.
     """
-    save_weights(path, loaded.model, loaded.card, loaded.golden, loaded.dtype, loaded.calibration)
+    save_weights(
+        path,
+        loaded.model,
+        loaded.card,
+        loaded.golden,
+        loaded.dtype,
+        loaded.calibration,
+        loaded.stored,
+    )
     card = path.with_suffix('.md')
     if card.is_file():
         card.write_text(card_text(path, loaded.model, loaded.card))
@@ -143,7 +155,8 @@ def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
         f'{card.get("what", "")}.',
         '',
         f'- Network: {size.architecture}, width {size.width}, depth {size.depth}, '
-        f'{parameters / 1e6:.2f} M parameters, {out.stat().st_size / 1e6:.2f} MB.',
+        f'{parameters / 1e6:.2f} M parameters, {out.stat().st_size / 1e6:.2f} MB'
+        + (', as the file holds the smaller network.' if 'grown_from' in card else '.'),
         f'- Window: {config.window.observed_frames} observed and {config.window.future_frames} '
         f'future frames at {config.window.rate_hz:g} Hz; {config.window.dct_keep} DCT rows; '
         f'joints of {config.skeleton}.',
