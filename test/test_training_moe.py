@@ -3,16 +3,19 @@
 from dataclasses import replace
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from random_models import save_random, save_recording
+import torch
 
 from motion_predictor.predictor import Predictor
 from training import distill_moe, evaluate_moe, export
 from training.checkpoints import load_checkpoint
 from training.config import preset
 from training.moe_results import main as write_page
+from training.vdd import Batch
 
 
 @pytest.fixture(scope='module')
@@ -48,6 +51,29 @@ def test_a_second_call_goes_on_from_the_checkpoint_and_the_kept_samples(moe_run:
     assert saved is not None
     assert saved['step'] == 12
     assert len(list((moe_run / 'moe_samples').glob('*.safetensors'))) == 2
+
+
+def test_a_teacher_is_asked_about_histories_without_noise_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for role in ('teacher', 'one_step'):
+        save_random(tmp_path / f'{role}.safetensors', role)
+    seen: list[Batch] = []
+
+    def caught(network: Any, score: Any, batches: Any, *_: Any, **__: Any) -> Any:
+        seen.append(batches(torch.Generator().manual_seed(0)))
+        return network
+
+    monkeypatch.setattr(distill_moe, 'distil', caught)
+    words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
+    distill_moe.main([*words, 'moe.batch=32', 'moe.augmentation.jitter_share=0.5'])
+    batch = seen[0]
+    assert batch.known is not None
+    assert 0 < batch.known < 32
+    assert batch.real is not None
+    apart = (batch.drawn - batch.real).abs().amax(dim=-1)[0]
+    assert (apart[: batch.known] > 0.0).all()  # the teacher's sample
+    assert (apart[batch.known :] == 0.0).all()  # the recording instead
 
 
 @pytest.mark.parametrize('method', ['em_data', 'em_teacher', 'winner'])

@@ -7,7 +7,6 @@ import copy
 from dataclasses import replace
 import hashlib
 import json
-from pathlib import Path
 import sys
 
 from safetensors.torch import load_file, save_file
@@ -22,11 +21,12 @@ from motion_predictor.model import MotionModel
 from motion_predictor.normalization import Whitening
 from motion_predictor.schedule import to_eps, to_x0
 from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import default_weights, file_digest, load_weights, save_weights
+from motion_predictor.weights import file_digest, load_weights, save_weights
 from training.config import as_plain, ChainConfig, MoeConfig
 from training.losses import displacement_errors
-from training.pool import encode_pool, EncodedPool
-from training.runs import card_of, open_stage, parse_run, Run, training_windows
+from training.pool import EncodedPool
+from training.runs import card_of, open_stage, parse_run, pool_like, Run, stage_or_shipped
+from training.store import data_digest
 from training.vdd import Batch, distil, VddConfig
 
 EXAMPLE = """
@@ -196,29 +196,23 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
         [
             as_plain(chain.moe.augmentation),
             as_plain(teacher.config),
-            [file_digest(p) for p in run.data],
+            [data_digest(p) for p in run.data],
         ]
     )
     facts = f'{settings}{chain.moe.without}{state.scale.sum():.6f}{condition.scale.sum():.6f}'
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
     path = run.folder / 'moe_samples' / f'pool_{digest}_{chain.pool}_{chain.seed}.safetensors'
-    if path.is_file():
-        kept = load_file(path)
-        values = kept['state'].float(), kept['condition'].float(), kept['clean']
-    else:
-        windows = training_windows(run, chain, without=chain.moe.without)
-        raw = encode_pool(
-            windows, teacher.config, chain.moe.augmentation, chain.pool, chain.seed, whiten=False
-        )
-        values = state.apply(raw.state), condition.apply(raw.condition), raw.clean
+    if not path.is_file():
+        raw = pool_like(run, chain, teacher, chain.moe.augmentation, chain.moe.without)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix('.partial')
-        tensors = {'state': values[0].half(), 'condition': values[1].half(), 'clean': values[2]}
-        save_file(tensors, partial)
+        halves = {'state': raw.state.half(), 'condition': raw.condition.half(), 'clean': raw.clean}
+        save_file({name: value.cpu() for name, value in halves.items()}, partial)
         partial.replace(path)
-    padded = state.apply(torch.zeros(1, *state.mean.shape))  # of no use here
-    white, given, clean = (value.to(run.device) for value in values)
-    return EncodedPool(white, given, padded, state, condition, clean)
+    kept = {name: value.to(run.device) for name, value in load_file(path).items()}
+    padded = state.apply(torch.zeros_like(state.mean)[None])  # of no use here
+    white, given = kept['state'].float(), kept['condition'].float()
+    return EncodedPool(white, given, padded, state, condition, kept['clean'])
 
 
 @torch.no_grad()
@@ -265,7 +259,7 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
     """
     config = chain.moe
     folder = open_stage(run, chain, 'moe')
-    paths = {name: stage_or_shipped(run, chain, name) for name in ('teacher', 'one_step')}
+    paths = {name: stage_or_shipped(run, name) for name in ('teacher', 'one_step')}
     digests = {name: file_digest(path) for name, path in paths.items()}
     teacher = load_weights(paths['teacher']).model.to(run.device)
     pool = moe_pool(run, chain, teacher)
@@ -329,16 +323,6 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
     card['teachers'] = digests
     save_weights(run.folder / 'moe.safetensors', student, card, dtype=torch.float16)
     return student
-
-
-def stage_or_shipped(run: Run, chain: ChainConfig, name: str) -> Path:
-    """
-    Find a teacher: the run folder's own, else the shipped one.
-
-    :raises WeightsError: if there is neither.
-    """
-    own = Path(run.folder) / f'{name}.safetensors'
-    return own if own.is_file() else default_weights(name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

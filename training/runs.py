@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.model import MotionModel
+from motion_predictor.normalization import Whitening
 from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
-from motion_predictor.weights import file_digest
+from motion_predictor.weights import default_weights, file_digest
 from training.checkpoints import git_commit, open_run
 from training.config import as_plain, ChainConfig, override, preset, PRESETS
 from training.data import Augmentation, synthetic_walk, TrainingWindows
@@ -206,6 +208,51 @@ def pool_of(run: Run, chain: ChainConfig, augmentation: Augmentation | None = No
         whiten=chain.whiten,
         device=run.device,
     )
+
+
+def pool_like(
+    run: Run,
+    chain: ChainConfig,
+    model: MotionModel,
+    augmentation: Augmentation,
+    without: str = '',
+) -> EncodedPool:
+    """
+    Draw and encode the run's training windows as a trained model sees them, with its whitening.
+
+    :param model: encodes and whitens.
+    :param without: leave out recordings whose action contains this; '' leaves out none.
+    :raises RecordingError: if a recording cannot be used.
+    """
+    raw = encode_pool(
+        training_windows(run, chain, without),
+        model.config,
+        augmentation,
+        chain.pool,
+        chain.seed,
+        whiten=False,
+        device=run.device,
+    )
+    state = model.state
+    condition = Whitening(model.condition_mean, model.condition_scale)
+    return replace(
+        raw,
+        state=state.apply(raw.state),
+        condition=condition.apply(raw.condition),
+        padded=state.apply(raw.padded),
+        state_whitening=state,
+        condition_whitening=condition,
+    )
+
+
+def stage_or_shipped(run: Run, name: str) -> Path:
+    """
+    Find a teacher: the run folder's own, else the shipped one.
+
+    :raises WeightsError: if there is neither.
+    """
+    own = Path(run.folder) / f'{name}.safetensors'
+    return own if own.is_file() else default_weights(name)
 
 
 def card_of(run: Run, chain: ChainConfig, what: str) -> dict[str, Any]:
