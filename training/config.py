@@ -147,6 +147,8 @@ class MoeConfig:
     best-of-S errors measure. Not in the paper; 'em_data' and 'em_teacher' go without."""
     best_all: float = 0.05
     """Share of that which all experts get (relaxed winner-takes-all), lest some never win."""
+    best_end: float = 0.0
+    """As ``best``, at the last instant, by the expert that is the nearest there."""
     root: float = 0.5
     """Weight of the root's path beside the pose in that term."""
     frame_stride: int = 4
@@ -165,10 +167,11 @@ class MoeConfig:
             raise ConfigError(f'method={self.method!r}: must be one of {MOE_METHODS}')
         if self.batch < 1 or self.drawn < 1:
             raise ConfigError(f'batch={self.batch}, drawn={self.drawn}: must be at least 1')
-        if self.frame_stride < 1 or min(self.best, self.best_all, self.root) < 0.0:
+        if self.frame_stride < 1 or min(self.best, self.best_all, self.best_end, self.root) < 0.0:
             raise ConfigError(
                 f'frame_stride={self.frame_stride}: must be at least 1; best={self.best}, '
-                f'best_all={self.best_all}, root={self.root}: must not be negative'
+                f'best_all={self.best_all}, best_end={self.best_end}, root={self.root}: '
+                'must not be negative'
             )
 
 

@@ -156,6 +156,7 @@ class NearestExpert:
         gram = (futures @ futures.T).double() / len(self.frames)
         values, vectors = torch.linalg.eigh(gram)
         self.metric = (vectors * values.clamp_min(0.0).sqrt()).float()  # (N, N)
+        self.to_end = (self.frames[-1:] @ unit).flatten(1)  # (N, D), root weighed
 
     def __call__(self, mixture: GaussianMixture, batch: Batch) -> Tensor:
         """Give the term; ``batch.whole`` are the real states, ``batch.real`` their coordinates."""
@@ -168,7 +169,14 @@ class NearestExpert:
         difference = (won.view_as(batch.whole) - batch.whole) * self.scale
         pose, root = displacement_errors(self.frames @ difference)
         nearest = (pose + self.config.root * root).mean()
-        return self.config.best * (nearest + self.config.best_all * distance.mean())
+        term = self.config.best * (nearest + self.config.best_all * distance.mean())
+        if self.config.best_end > 0.0:
+            apart = (mixture.means - batch.real[0][:, None]) @ self.to_end
+            won = mixture.means[rows, apart.square().sum(dim=-1).argmin(dim=1)] @ self.decoder
+            difference = (won.view_as(batch.whole) - batch.whole) * self.scale
+            pose, root = displacement_errors(self.frames[-1:] @ difference)
+            term = term + self.config.best_end * (pose + self.config.root * root).mean()
+        return term
 
 
 def vdd_config(config: MoeConfig) -> VddConfig:
