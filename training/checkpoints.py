@@ -66,6 +66,11 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
     path.write_text(json.dumps({'settings': wanted, 'commit': git_commit()}, indent=2) + '\n')
 
 
+def begun_at(folder: Path) -> str:
+    """Name the commit of the source tree that a run folder was made with."""
+    return str(json.loads((folder / 'config.json').read_text())['commit'])
+
+
 def git_commit() -> str:
     """Name the source tree's commit, ``-dirty`` where it was changed; 'unknown' without git."""
     root = Path(__file__).resolve().parents[1]

@@ -116,7 +116,9 @@ def distil_by_consistency(run: Run, chain: ChainConfig) -> MotionModel:
         title='consistency',
         device=run.device,
     )
-    card = card_of(run, chain, 'one-step TransFusion, distilled from the teacher by consistency')
+    card = card_of(
+        run, chain, 'one-step TransFusion, distilled from the teacher by consistency', folder
+    )
     card['teachers'] = {'teacher': file_digest(path)}
     save_weights(run.folder / 'consistency.safetensors', student, card, dtype=torch.float16)
     return student

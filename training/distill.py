@@ -86,7 +86,9 @@ def distil_one_step(
         title='one step',
         device=run.device,
     )
-    card = card_of(run, chain, 'one-step TransFusion, distilled from the teacher (stage 1)')
+    card = card_of(
+        run, chain, 'one-step TransFusion, distilled from the teacher (stage 1)', folder
+    )
     if current().is_main:
         save_weights(run.folder / 'one_step.safetensors', student, card, dtype=torch.float16)
     current().wait()
@@ -183,7 +185,7 @@ def distil_swiftdiff(
         device=run.device,
         watch=watch,
     )
-    card = card_of(run, chain, 'SwiftDiff, distilled from the one-step teacher (stage 2)')
+    card = card_of(run, chain, 'SwiftDiff, distilled from the one-step teacher (stage 2)', folder)
     if current().is_main:
         save_weights(run.folder / 'swiftdiff.safetensors', student, card)
     current().wait()

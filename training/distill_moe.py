@@ -327,7 +327,7 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
         'em_teacher': "mixture of experts, maximum likelihood on the teacher's samples (control)",
         'winner': 'mixture of experts, winner-takes-all on recordings (control)',
     }[config.method]
-    card = card_of(run, chain, what)
+    card = card_of(run, chain, what, folder)
     card['teachers'] = digests
     save_weights(run.folder / 'moe.safetensors', student, card, dtype=torch.float16)
     return student

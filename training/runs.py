@@ -18,7 +18,7 @@ from motion_predictor.model import MotionModel
 from motion_predictor.normalization import Whitening
 from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.weights import default_weights, file_digest
-from training.checkpoints import git_commit, open_run
+from training.checkpoints import begun_at, open_run
 from training.config import as_plain, ChainConfig, override, preset, PRESETS
 from training.data import Augmentation, synthetic_walk, TrainingWindows
 from training.parallel import current
@@ -255,11 +255,12 @@ def stage_or_shipped(run: Run, name: str) -> Path:
     return own if own.is_file() else default_weights(name)
 
 
-def card_of(run: Run, chain: ChainConfig, what: str) -> dict[str, Any]:
+def card_of(run: Run, chain: ChainConfig, what: str, folder: Path) -> dict[str, Any]:
     """
-    Begin a model card: what it is, data, settings, seed, commit.
+    Begin a model card: what it is, data, settings, seed, the commit that the training began at.
 
     :param what: one line.
+    :param folder: of the stage, see :func:`open_stage`.
     """
     settings = as_plain(chain)
     for stage in ('swiftdiff', 'moe'):
@@ -271,7 +272,7 @@ def card_of(run: Run, chain: ChainConfig, what: str) -> dict[str, Any]:
         'what': what,
         'preset': chain.preset,
         'seed': chain.seed,
-        'commit': git_commit(),
+        'commit': begun_at(folder),
         'data': {f'{path.parent.name}/{path.name}': data_digest(path) for path in run.data}
         or {'synthetic walks': 'no recording was given'},
         'settings': settings,

@@ -60,7 +60,7 @@ def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionMode
         device=run.device,
         partial=config.unconditional > 0.0,
     )
-    card = card_of(run, chain, 'TransFusion teacher, sampled by DDIM')
+    card = card_of(run, chain, 'TransFusion teacher, sampled by DDIM', folder)
     card['completion'] = config.completion
     if current().is_main:
         save_weights(run.folder / 'teacher.safetensors', model, card, dtype=torch.float16)
