@@ -28,7 +28,9 @@ def test_the_whole_way_from_recordings_to_the_page(tmp_path: Path) -> None:
     words = ['--preset', 'debug', '--run', str(tmp_path / 'run'), '--out', str(out)]
     done = reproduce(*words, '--docs', str(docs), '--quick', data=tmp_path / 'data')
     assert done.returncode == 0, done.stderr[-2000:]
-    assert load_weights(out / 'swiftdiff.safetensors').calibration is not None
+    for name in ('swiftdiff', 'moe'):
+        assert load_weights(out / f'{name}.safetensors').calibration is not None
+    assert 'threshold' in load_weights(out / 'moe.safetensors').card['surprise']
     page = (docs / 'results.md').read_text()
     headings = ('Accuracy', 'Behind a noisy tracker', 'Temperature', 'Radii that hold', 'Time')
     for heading in (f'## {name}' for name in headings):
