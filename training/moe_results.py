@@ -39,22 +39,27 @@ runs for every expert, told apart by a learned code. The mixture is over the mai
 whitened DCT coefficients, its covariances diagonal plus low rank.
 
 Beyond the method of the paper the training has the log likelihood of the recordings
-(`moe.vdd.real`) and the distance of the nearest expert's mean from the real future (`moe.best`),
-as SwiftDiff's training has. The controls are the same network with the same steps, and go without
-these: maximum likelihood on the recordings (`em_data`) or on the one-step teacher's samples
-(`em_teacher`).
+(`moe.vdd.real`), the distance of the nearest expert's mean from the real future (`moe.best`, and
+at the last instant `moe.best_end`), as SwiftDiff's training has, and trackers' noise on half of
+the histories (`moe.augmentation`); behind noise the recording stands in for the teachers.
 
-**These are short trainings: 2000 steps of 32 windows each**, a sixth of what preset `small` asks
-for and a twentieth of SwiftDiff's; `without_jump` 1000 steps without the score. Weights are not
-shipped. No ablation says how much of what is below is due to the teacher's score and how much to
-the two terms beyond the paper. Winner-takes-all and consistency distillation are not measured.
+Controls, all with the same network, windows and steps (20 000 of 64): `em_data`, maximum
+likelihood on the recordings; `em_teacher`, on the one-step teacher's samples, without noise on
+histories; `winner`, likelihood and distance of the nearest expert alone, on the recordings
+(winner-takes-all); `no_score`, as the mixture but without anything of the teacher's.
+`consistency` is the teacher's own network in one step, by consistency distillation (2000 steps of
+64). `without_jump` has half of the mixture's steps, and never saw a jump.
 
 ```
-python -m training.distill_moe --preset small --run runs/NAME --data ... --set pool=65536 \\
-    moe.batch=32 moe.vdd.conditions_a_step=4 moe.vdd.steps=2000 moe.method=METHOD
+python -m training.distill_moe --preset small --run runs/moe --data ...
+python -m training.distill_moe --preset small --run runs/em_data --data ... \\
+    --set moe.method=em_data   # em_teacher (with moe.augmentation.jitter_m=0), winner
+python -m training.distill_moe --preset small --run runs/no_score --data ... \\
+    --set moe.vdd.reverse=0 moe.vdd.forward=0 moe.vdd.forward_end=0
 python -m training.distill_moe --preset small --run runs/without_jump --data ... \\
-    --set pool=16384 moe.batch=32 moe.vdd.steps=1000 moe.without=jump moe.vdd.reverse=0 \\
-    moe.vdd.forward=0 moe.vdd.forward_end=0
+    --set moe.vdd.steps=10000 moe.without=jump
+python -m training.consistency --preset small --run runs/consistency --data ... \\
+    --set one_step.optim.steps=2000 one_step.optim.batch=64
 ```
 """
 MEASURES = """APD, ADE, FDE, MMADE and MMFDE are those of [results.md](results.md), pose
