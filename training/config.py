@@ -277,10 +277,11 @@ def _small() -> ChainConfig:
         ),
         moe=MoeConfig(
             model=replace(model, role='moe', denoiser=_experts(128, 384, 50, 128, 8), join_s=0.3),
-            vdd=_vdd(steps=6_000, samples=1, experts_a_step=2, conditions_a_step=8),
+            vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
             batch=64,
             drawn=1,
             best=1.0,
+            best_end=0.5,
         ),
     )
 
@@ -341,13 +342,19 @@ def _experts(
 
 
 def _vdd(
-    *, steps: int, samples: int, experts_a_step: int, conditions_a_step: int, save_every: int = 500
+    *,
+    steps: int,
+    samples: int,
+    experts_a_step: int,
+    conditions_a_step: int,
+    save_every: int = 500,
+    real: float = 0.1,
 ) -> VddConfig:
     return VddConfig(
         steps=steps, samples=samples, experts_a_step=experts_a_step,
         conditions_a_step=conditions_a_step, save_every=save_every, learning_rate=2e-3,
         noised=True, low_begin=0.3, high_begin=0.6, low_end=0.1, high_end=0.3, temperature=30.0,
-        anneal=0.5, warm=0.0, reverse=0.05, forward=0.05, forward_end=0.01, real=0.1, ema=0.998,
+        anneal=0.5, warm=0.0, reverse=0.05, forward=0.05, forward_end=0.01, real=real, ema=0.998,
         clip_norm=1.0,
     )  # fmt: skip
 
