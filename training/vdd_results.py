@@ -50,9 +50,8 @@ STATUS = """## What is shown and what is not
   or left one (now a warm start on the teacher's samples).
 - What is left is mostly the teacher's: with the exact score, at the same steps and settings, VDD
   comes closer than EM on the data for most seeds of every density.
-- **No motion weights trained by VDD are shipped.** [moe.md](moe.md) measures short trainings of
-  them, beside SwiftDiff and controls of the same length. There are no ablations, and consistency
-  distillation is not among the controls.
+- Motion weights trained by VDD are shipped (`moe`); [moe.md](moe.md) measures them beside
+  SwiftDiff and controls of the same length, and says what is not measured.
 - Its own domain is on [a page of its own](avoiding.md): a planar avoiding task, where VDD keeps
   its teacher's success and ways at a fraction of the time.
 """
