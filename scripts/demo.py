@@ -61,6 +61,21 @@ class Child:
                 self.process.wait(STOP_LIMIT_S)
 
 
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait until a process that is being started is known, lest nobody stops it."""
+    pending: list[int] = []
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = {n: signal.signal(n, lambda number, _: pending.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for held in pending:
+            signal.raise_signal(held)
+
+
 class Stage:
     """Starts the processes, and stops every one of them whatever happens."""
 
@@ -78,7 +93,7 @@ class Stage:
     def start(self, name: str, module: str, arguments: list[str]) -> Child:
         """Start a Python module as a process with a log file of its name."""
         log = self.folder / f'{name}.log'
-        with log.open('wb') as output:
+        with log.open('wb') as output, _signals_held_back():
             process = subprocess.Popen(
                 [sys.executable, '-m', module, *arguments],
                 cwd=ROOT,
@@ -88,8 +103,8 @@ class Stage:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C comes here; the children are stopped in order
             )
-        child = Child(name, process, log)
-        self.children.append(child)
+            child = Child(name, process, log)
+            self.children.append(child)
         return child
 
     def stop(self) -> None:
