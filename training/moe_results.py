@@ -14,11 +14,11 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training import benchmark, evaluate, evaluate_moe, plots
+from training import benchmark, calibrate, evaluate, evaluate_moe, plots
 from training.evaluate_moe import QUANTILE, RANKS
 from training.moe_plots import draw_reliability, draw_roc
 from training.pages import write_page
-from training.results import markdown_table
+from training.results import calibration_section, markdown_table
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -246,6 +246,8 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
                 parts.append(surprise_section(result, page, images))
             else:
                 parts.append(mixture_section(result, page, images))
+        elif kind == calibrate.FORMAT:
+            parts.append(calibration_section(result, images, page))
         elif kind == benchmark.FORMAT:
             parts.append(time_section(result))
         else:
