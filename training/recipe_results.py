@@ -207,8 +207,9 @@ def tuning_page(result: Mapping[str, Any], command: str) -> str:
     )  # fmt: skip
     parts += confirmation(result, chosen_by_gp)
     parts.append(
-        '## The two that are deployed\n\n'
-        '`swiftdiff` is the lowest error of the front, `swiftdiff_balance` the lowest error '
+        '## The two candidates off the front\n\n'
+        'What is shipped, [training.md](training.md) says. `swiftdiff` is the lowest error of the '
+        'front, `swiftdiff_balance` the lowest error '
         f'within {result["balance"]:.0%} of its time:'
     )
     parts.append(

@@ -165,7 +165,7 @@ def hypervolume(rows: Sequence[Mapping[str, Any]], reference: tuple[float, float
 
 def pick(rows: Sequence[Mapping[str, Any]], share: float) -> dict[str, Mapping[str, Any]]:
     """
-    Pick the two that are deployed, off the front.
+    Pick the two candidates for shipping, off the front.
 
     :param rows: completed trials.
     :param share: ``swiftdiff_balance`` may take this part of ``swiftdiff``'s time.
