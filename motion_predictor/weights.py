@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import hashlib
 import json
 import os
@@ -211,6 +211,9 @@ def _load(path: Path) -> LoadedWeights:
 
 def _grow(path: Path, model: MotionModel, config: ModelConfig) -> MotionModel:
     try:
+        small = model.config
+        if replace(small, denoiser=config.denoiser, temperature=config.temperature) != config:
+            raise ConfigError('it differs from the stored one in more than its size')
         with torch.device('meta'):
             numbers = sum(p.numel() for p in MotionModel(config, model.skeleton).parameters())
         if numbers > MAX_GROWN:

@@ -122,9 +122,11 @@ def test_a_file_holds_the_smaller_network_and_stays_so_when_it_is_exported(tmp_p
     assert len(out.read_bytes()) == len(before)
 
 
-@pytest.mark.parametrize('sizes', [{'width': 16_384}, {'width': 24}, {'depth': 100_000}])
+@pytest.mark.parametrize(
+    'sizes', [{'width': 16_384}, {'width': 24}, {'depth': 100_000}, {'join_s': 1.0}]
+)
 def test_a_file_that_asks_to_grow_beyond_bounds_is_refused(
-    tmp_path: Path, sizes: dict[str, int]
+    tmp_path: Path, sizes: dict[str, float]
 ) -> None:
     model, path = random_model('swiftdiff'), tmp_path / 'hostile.safetensors'
     save_weights(path, model, {}, stored=model)
@@ -132,7 +134,7 @@ def test_a_file_that_asks_to_grow_beyond_bounds_is_refused(
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     config = json.loads(metadata['config'])
-    config['denoiser'].update(sizes)
+    (config if 'join_s' in sizes else config['denoiser']).update(sizes)
     save_file(tensors, path, {**metadata, 'config': json.dumps(config)})
     with pytest.raises(WeightsError, match=r'hostile.*(grown|metadata)'):
         load_weights(path)

@@ -196,7 +196,7 @@ def preset(name: str) -> ChainConfig:
     """
     Give the settings of a preset.
 
-    :param name: 'debug' (seconds, for the tests), 'small' (two CPU cores, two hours) or 'full'
+    :param name: 'debug' (seconds, for the tests), 'small' (two CPU cores, some hours) or 'full'
         (the paper's sizes, one GPU).
     :raises ConfigError: if there is none of that name.
     """

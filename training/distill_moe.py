@@ -162,21 +162,25 @@ class NearestExpert:
         """Give the term; ``batch.whole`` are the real states, ``batch.real`` their coordinates."""
         assert batch.real is not None
         assert batch.whole is not None
-        apart = (mixture.means - batch.real[0][:, None]) @ self.metric
-        distance = (apart.square().sum(dim=-1) + 1e-6).sqrt()  # (B, E), root mean square over time
-        rows = torch.arange(len(distance), device=distance.device)
-        won = mixture.means[rows, distance.argmin(dim=1)] @ self.decoder
-        difference = (won.view_as(batch.whole) - batch.whole) * self.scale
-        pose, root = displacement_errors(self.frames @ difference)
-        nearest = (pose + self.config.root * root).mean()
+        apart = mixture.means - batch.real[0][:, None]
+        distance = ((apart @ self.metric).square().sum(dim=-1) + 1e-6).sqrt()  # rms over time
+        nearest = self._error(mixture, batch.whole, distance, self.frames)
         term = self.config.best * (nearest + self.config.best_all * distance.mean())
         if self.config.best_end > 0.0:
-            apart = (mixture.means - batch.real[0][:, None]) @ self.to_end
-            won = mixture.means[rows, apart.square().sum(dim=-1).argmin(dim=1)] @ self.decoder
-            difference = (won.view_as(batch.whole) - batch.whole) * self.scale
-            pose, root = displacement_errors(self.frames[-1:] @ difference)
-            term = term + self.config.best_end * (pose + self.config.root * root).mean()
+            at_end = (apart @ self.to_end).square().sum(dim=-1)
+            nearest = self._error(mixture, batch.whole, at_end, self.frames[-1:])
+            term = term + self.config.best_end * nearest
         return term
+
+    def _error(
+        self, mixture: GaussianMixture, whole: Tensor, distance: Tensor, frames: Tensor
+    ) -> Tensor:
+        """Give the error, at some frames, of the experts that are the nearest, ``(B, E)``."""
+        rows = torch.arange(len(distance), device=distance.device)
+        won = mixture.means[rows, distance.argmin(dim=1)] @ self.decoder
+        difference = (won.view_as(whole) - whole) * self.scale
+        pose, root = displacement_errors(frames @ difference)
+        return (pose + self.config.root * root).mean()
 
 
 def vdd_config(config: MoeConfig) -> VddConfig:
