@@ -14,6 +14,7 @@ ROLES = ('teacher', 'one_step', 'swiftdiff', 'moe')
 ARCHITECTURES = ('transfusion', 'mixer', 'flat', 'experts')
 PREDICTIONS = ('eps', 'x0', 'v')
 CONDITIONS = ('padded', 'observed')
+HEADINGS = ('own', 'input')
 
 
 def _require(holds: bool, name: str, value: object, rule: str) -> None:
@@ -143,6 +144,9 @@ class ModelConfig:
     """How many frequencies of the observed part are given when condition is 'observed'."""
     residual: bool = True
     """Diffuse the difference from the padded window instead of the window itself."""
+    heading: str = 'own'
+    """'own': windows are turned until the person faces +x; 'input': they keep the input's axes,
+    and training has to show every heading (``Augmentation.turn``)."""
     join_s: float = 0.0
     """How the future is joined to the past. 0: by TransFusion's completion, once. Above 0: the
     difference between the last observed pose and the decoded one fades within this time."""
@@ -164,6 +168,7 @@ class ModelConfig:
         _require(
             self.condition in CONDITIONS, 'condition', self.condition, f'be one of {CONDITIONS}'
         )
+        _require(self.heading in HEADINGS, 'heading', self.heading, f'be one of {HEADINGS}')
         _require(
             1 <= self.condition_keep <= self.window.observed_frames,
             'condition_keep',

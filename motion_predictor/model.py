@@ -95,6 +95,8 @@ class MotionModel(nn.Module):
         :param observed: metres, z up, any origin and heading, ``(P, T_obs, J, 3)``.
         """
         frame = PersonFrame.of(observed, self.skeleton)
+        if self.config.heading == 'input':
+            frame = frame.unturned()
         features = to_features(frame.enter(observed))  # (P, T_obs, D)
         padded = self.map_pad @ features  # (P, K, D)
         raw = padded if self.config.condition == 'padded' else self.map_observe @ features

@@ -61,6 +61,11 @@ class PersonFrame:
         rotation = torch.stack((cos, -sin, zero, sin, cos, zero, zero, zero, one), dim=-1)
         return cls(last[..., 0, :], rotation.unflatten(-1, (3, 3)))
 
+    def unturned(self) -> PersonFrame:
+        """Give the frame at the same place with the axes of the input."""
+        upright = torch.eye(3, dtype=self.rotation.dtype, device=self.rotation.device)
+        return PersonFrame(self.origin, upright.expand_as(self.rotation))
+
     def enter(self, points: Tensor) -> Tensor:
         """
         Express points of the input's frame in the person's.

@@ -12,6 +12,8 @@ from training.data import Augmentation
 from training.vdd import VddConfig
 
 PRESETS = ('debug', 'small', 'full')
+COMPLETIONS = ('none', 'clean', 'noised')
+"""How the teacher's DDIM puts the observed history back; see ``training.diffusion.ddim``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,22 @@ class TeacherConfig:
     """Probability that a whole batch trains without condition (the paper: 0.2)."""
     metric_weight: float = 1.0
     """The loss weighs a coefficient by its scale to this power: 0 alike, 2 as in metres."""
+    min_snr: float = 0.0
+    """Steps count by the smaller of their signal-to-noise ratio and this, as errors of x0 do in
+    Min-SNR weighting (Hang et al., arXiv 2303.09556, gamma); 0: every step alike."""
+    velocity: float = 0.0
+    """Weight of the mean square of the joints' velocity error in the future, of the x0 that the
+    network's output means (MDM, arXiv 2209.14916, equation 5); that of x0 by its signal."""
     completion: str = 'clean'
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.unconditional <= 1.0:
+            raise ConfigError(f'unconditional={self.unconditional}: must lie in 0..1')
+        for name in ('metric_weight', 'min_snr', 'velocity'):
+            if not getattr(self, name) >= 0.0:
+                raise ConfigError(f'{name}={getattr(self, name)}: must not be negative')
+        if self.completion not in COMPLETIONS:
+            raise ConfigError(f'completion={self.completion!r}: must be one of {COMPLETIONS}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +207,28 @@ class ChainConfig:
     whiten: bool = True
     """Scale every coefficient to unit variance (the paper: no)."""
     seed: int = 0
+
+
+ENCODING = ('window', 'skeleton', 'condition', 'condition_keep', 'residual', 'heading')
+"""Settings of a model that teacher and students have to share, as they share the pool."""
+
+
+def require_same_encoding(chain: ChainConfig) -> None:
+    """
+    Check that the students of stages 1 and 2 see motion as the teacher does.
+
+    :raises ConfigError: if one of them does not.
+    """
+    teacher = chain.teacher.model
+    for stage in ('one_step', 'swiftdiff'):
+        model = getattr(chain, stage).model
+        for name in ENCODING:
+            found, wanted = getattr(model, name), getattr(teacher, name)
+            if found != wanted:
+                raise ConfigError(
+                    f"{stage}.model.{name}={found!r}: must be the teacher's "
+                    f'(teacher.model.{name}={wanted!r})'
+                )
 
 
 def preset(name: str) -> ChainConfig:

@@ -33,6 +33,9 @@ class Augmentation:
     """Played faster or slower by a factor in 1 / (1 + speed) .. 1 + speed."""
     speed_share: float = 0.5
     """Share of windows played at another speed."""
+    turn: float = 0.0
+    """Probability of turning the whole window about the vertical, by any angle; of no effect
+    where the model turns it back (``ModelConfig.heading`` 'own')."""
     bones: float = 0.0
     """Every bone scaled by a factor of its own in 1 - bones .. 1 + bones, both sides alike."""
     jitter_m: float = 0.0
@@ -41,7 +44,7 @@ class Augmentation:
     """Share of windows with such noise."""
 
     def __post_init__(self) -> None:
-        for name in ('mirror', 'speed_share', 'jitter_share'):
+        for name in ('mirror', 'speed_share', 'turn', 'jitter_share'):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f'{name}={getattr(self, name)}: must lie in 0..1')
         for name in ('scale', 'bones'):
@@ -62,6 +65,19 @@ def mirror_windows(windows: Tensor, skeleton: Skeleton) -> Tensor:
     flipped = windows[..., list(skeleton.mirror), :].clone()
     flipped[..., 1] *= -1.0
     return flipped
+
+
+def turn_windows(windows: Tensor, angle: Tensor) -> Tensor:
+    """
+    Turn windows about the vertical through the origin, counterclockwise seen from above.
+
+    :param windows: metres, z up, ``(B, T, J, 3)``.
+    :param angle: radians, ``(B,)``.
+    :returns: same shape.
+    """
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    x, y, z = windows.unbind(dim=-1)
+    return torch.stack((cos * x - sin * y, sin * x + cos * y, z), dim=-1)
 
 
 def scale_bones(windows: Tensor, skeleton: Skeleton, factors: Tensor) -> Tensor:
@@ -279,6 +295,10 @@ class TrainingWindows:
         windows = torch.where(
             flip[:, None, None, None], mirror_windows(windows, self.skeleton), windows
         )
+        if augmentation.turn > 0.0:
+            turned = uniform() < augmentation.turn
+            angle = torch.where(turned, 2.0 * torch.pi * uniform(), torch.zeros(()))
+            windows = turn_windows(windows, angle)
         if augmentation.bones > 0.0:
             factors = torch.rand(count, self.skeleton.num_joints, generator=generator)
             factors = 1.0 + augmentation.bones * (2.0 * factors - 1.0)

@@ -15,9 +15,8 @@ from motion_predictor.model import History, MotionModel
 from motion_predictor.predictor import cpu_has_fast_bf16, Prediction, Predictor
 from motion_predictor.schedule import ddim_steps, to_eps, to_x0
 from motion_predictor.weights import load_weights
+from training.config import COMPLETIONS
 from training.fitting import compiled_network
-
-COMPLETIONS = ('none', 'clean', 'noised')
 
 
 def add_noise(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from motion_predictor.normalization import Whitening
 from motion_predictor.predictor import cpu_has_fast_bf16
 from motion_predictor.schedule import to_x0
 from motion_predictor.weights import load_weights, save_weights
-from training.config import ChainConfig, SwiftDiffConfig
+from training.config import ChainConfig, require_same_encoding, SwiftDiffConfig
 from training.diffusion import ddim
 from training.fitting import fit, LossOfStep, Watch
 from training.losses import (
@@ -338,6 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _distil(run: Run, chain: ChainConfig) -> None:
+    require_same_encoding(chain)
     if 'one_step' in run.stages:
         teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
         open_stage(run, chain, 'one_step')

@@ -281,6 +281,7 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
         condition=teacher.config.condition,
         condition_keep=teacher.config.condition_keep,
         residual=teacher.config.residual,
+        heading=teacher.config.heading,
         window=teacher.config.window,
     )
     student = MotionModel(model_config, H36M17, pool.state_whitening, pool.condition_whitening).to(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from training import ablate, provenance, tune
+from training import ablate, ablate_teacher, provenance, tune
 from training.results import markdown_table
 from training.studies import completed, hypervolume
 
@@ -25,6 +25,8 @@ EXAMPLE = """\
 worked example, from the root of the source tree:
   python -m training.recipe_results --json docs/tuning.json --out docs/tuning.md
   python -m training.recipe_results --json docs/ablations.json --out docs/ablations.md
+  python -m training.recipe_results --json docs/teacher_ablations.json \\
+      --out docs/teacher_ablations.md
 """
 ERROR = (
     'The *error* is the mean, over ADE, FDE, MMADE and MMFDE of the root-relative pose and over '
@@ -388,8 +390,56 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
+def teacher_page(result: Mapping[str, Any], command: str) -> str:
+    """Write the page of ``training.ablate_teacher``."""
+    limits = result['budget']
+    by_row: dict[str, list[Mapping[str, Any]]] = {}
+    for found in result['results']:
+        by_row.setdefault(found['row'], []).append(found)
+    seeds = sorted({found['seed'] for found in result['results']})
+    parts = [
+        "# What the teacher's switches are worth",
+        f'This page is written by a command; change the JSON behind it, or '
+        f'`training/recipe_results.py`:\n\n```\n{command}\n```',
+        origin(result),
+        f'Every row is a diffusion teacher trained on {" and ".join(result["data"])} with the '
+        f'settings of preset `{result["preset"]}` but for what the row says, {limits["steps"]} '
+        f'steps of {limits["batch"]}, a pool of {limits["pool"]}, seeds '
+        f'{", ".join(str(seed) for seed in seeds)}; scored with {limits["samples"]} samples of '
+        f'{limits["ddim_steps"]} DDIM steps on at most {limits["limit"]} windows of each file, '
+        'spread evenly. **This is a small part of a full training**: a row that learns slowly '
+        'looks worse than it would end. The *error* is the mean, over ADE, FDE, MMADE and MMFDE '
+        "of the root-relative pose and over the sets, of the ratio to the base's mean over seeds: "
+        'below 1 is better than the base. Mean over the seeds ± half of their range.',
+        error_table(result, by_row, 'teacher'),
+        '## In words',
+        '*Holds*: every seed of the one is below every seed of the other. With few seeds and so '
+        'short a training that is a hint and no proof.',
+        '\n'.join(
+            f'- {row["what"]} (`{row["row"]}`): better than the base **'
+            f'{_split_verdict(by_row[row["row"]], by_row["base"])}**.'
+            for row in result['rows']
+            if row['row'] != 'base' and {'base', row['row']} <= set(by_row)
+        ),
+    ]
+    for label in result['reference']:
+        parts += [
+            f'### {label.replace("/", ", ")}',
+            measures_table(result, by_row, label, 'base, mean over seeds'),
+        ]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _split_verdict(mine: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> str:
+    split = 'val' if 'val' in mine[0]['error'] else next(iter(mine[0]['error']))
+    first, second = ([found['error'][split] for found in of] for of in (mine, others))
+    return f'{verdict(first, second)}, {gain(first, second)}'
+
+
 def error_table(
-    result: Mapping[str, Any], by_row: Mapping[str, Sequence[Mapping[str, Any]]]
+    result: Mapping[str, Any],
+    by_row: Mapping[str, Sequence[Mapping[str, Any]]],
+    what: str = 'student',
 ) -> str:
     """Write the rows with their changes and errors."""
     splits = list(result['results'][0]['error'])
@@ -404,16 +454,23 @@ def error_table(
             *(with_spread([one['error'][split] for one in found]) for split in splits),
             f'{np.mean([one["cpu_s"] for one in found]):.0f}', str(len(found)),
         ])  # fmt: skip
-    head = ['student', 'row', 'changed', *(f'error, {split}' for split in splits)]
+    head = [what, 'row', 'changed', *(f'error, {split}' for split in splits)]
     return markdown_table([*head, 'processor s', 'seeds'], body)
 
 
 def measures_table(
-    result: Mapping[str, Any], by_row: Mapping[str, Sequence[Mapping[str, Any]]], label: str
+    result: Mapping[str, Any],
+    by_row: Mapping[str, Sequence[Mapping[str, Any]]],
+    label: str,
+    first: str = 'one-step teacher',
 ) -> str:
-    """Write the field's measures on one file."""
+    """
+    Write the field's measures on one file.
+
+    :param first: what the reference is.
+    """
     reference = result['reference'][label]
-    body = [['one-step teacher', *(f'{reference[name]:.3f}' for name in MEASURES)]]
+    body = [[first, *(f'{reference[name]:.3f}' for name in MEASURES)]]
     for name, found in by_row.items():
         body.append([
             f'`{name}`',
@@ -490,14 +547,15 @@ def origin(result: Mapping[str, Any]) -> str:
 PAGES: dict[str, tuple[int, Callable[[Mapping[str, Any], str], str]]] = {
     tune.FORMAT: (tune.VERSION, tuning_page),
     ablate.FORMAT: (ablate.VERSION, ablations_page),
+    ablate_teacher.FORMAT: (ablate_teacher.VERSION, teacher_page),
 }
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """
-    Read the JSON of ``training.tune --report`` or ``training.ablate --json``.
+    Read the JSON of ``training.tune --report``, ``training.ablate`` or ``ablate_teacher``.
 
-    :raises ConfigError: if it is neither.
+    :raises ConfigError: if it is none of these.
     """
     try:
         result = json.loads(path.read_text(encoding='utf-8'))
@@ -518,7 +576,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument('--json', type=Path, required=True, metavar='FILE',
-                      help='of training.tune --report or training.ablate --json')  # fmt: skip
+                      help='of training.tune, ablate or ablate_teacher')  # fmt: skip
     made.add_argument('--out', type=Path, required=True, metavar='PAGE', help='in Markdown')
     return made
 

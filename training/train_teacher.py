@@ -11,7 +11,7 @@ from torch import nn, Tensor
 
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model import MotionModel
-from motion_predictor.schedule import target_of
+from motion_predictor.schedule import target_of, to_x0
 from motion_predictor.weights import save_weights
 from training.config import ChainConfig, TeacherConfig
 from training.diffusion import add_noise
@@ -69,7 +69,11 @@ def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionMode
 
 
 class TeacherLoss:
-    """Mean square error of the denoiser at random steps (DDPM's simple loss)."""
+    """
+    Mean square error of the denoiser at random steps (DDPM's simple loss).
+
+    With ``min_snr`` and ``velocity`` as :class:`training.config.TeacherConfig` says.
+    """
 
     def __init__(self, config: TeacherConfig, model: MotionModel, pool: EncodedPool) -> None:
         self.config = config
@@ -77,6 +81,10 @@ class TeacherLoss:
         self.pool = pool
         self.weights = coefficient_weights(pool.state_whitening.scale, config.metric_weight)
         self.weights = self.weights.to(model.alpha_bar.device)
+        past = config.model.window.observed_frames
+        future = model.map_full[:, past - 1 :].T  # of coefficients, with the last observed frame
+        self.to_velocity = future.diff(dim=0) * config.model.window.rate_hz  # (T_fut, K)
+        self.scale = model.state_scale
 
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
@@ -98,7 +106,32 @@ class TeacherLoss:
         blind = torch.rand((), generator=generator, device=device) < config.unconditional
         output = network(x_t, None if bool(blind) else condition, step).float()
         target = target_of(config.model.prediction, x_0, eps, alpha_bar)
-        return {'loss': (self.weights * (output - target).square()).mean()}
+        square = self.weights * (output - target).square()
+        if config.min_snr > 0.0:
+            square = square * min_snr_weight(config.model.prediction, alpha_bar, config.min_snr)
+        losses = {'loss': square.mean()}
+        if config.velocity > 0.0:
+            found = to_x0(config.model.prediction, output, x_t, alpha_bar)
+            error = self.to_velocity @ ((found - x_0) * self.scale)  # metres a second
+            losses['velocity'] = (alpha_bar * error.square()).mean()
+            losses['loss'] = losses['loss'] + config.velocity * losses['velocity']
+        return losses
+
+
+def min_snr_weight(prediction: str, alpha_bar: Tensor, gamma: float) -> Tensor:
+    """
+    Weigh the square error of a prediction so that that of x0 counts by min(SNR, gamma).
+
+    Min-SNR weighting (Hang et al., arXiv 2303.09556, section 3.4).
+
+    :param prediction: 'eps', 'x0' or 'v': the square errors are SNR, 1 and SNR + 1 times x0's.
+    :param alpha_bar: of the steps, any shape.
+    :param gamma: above 0; the paper's choice is 5.
+    :returns: shaped as ``alpha_bar``.
+    """
+    snr = alpha_bar / (1.0 - alpha_bar)
+    of_x0 = {'eps': snr, 'x0': torch.ones_like(snr), 'v': snr + 1.0}[prediction]
+    return snr.clamp_max(gamma) / of_x0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -25,7 +25,7 @@ from motion_predictor.skeleton import Skeleton
 from motion_predictor.weights import file_digest, load_weights
 from training.benchmark import FEWEST, walking_window, WARM_UP
 from training.config import ChainConfig
-from training.diffusion import window_noise
+from training.diffusion import Sampler
 from training.distill import distil_swiftdiff, StudentLoss
 from training.fitting import Watch
 from training.pool import encode_pool, EncodedPool
@@ -157,7 +157,7 @@ def train_student(
 
 
 class Scorer:
-    """Scores a one-step model as ``training.evaluate`` does, each file with its own sets."""
+    """Scores a model as ``training.evaluate`` does, each file with its own sets."""
 
     def __init__(
         self,
@@ -181,16 +181,23 @@ class Scorer:
         self.samples = samples
         self.device = device
 
-    def __call__(self, model: MotionModel) -> dict[str, dict[str, float]]:
+    def __call__(
+        self, model: MotionModel, *, ddim_steps: int = 100, completion: str = 'clean'
+    ) -> dict[str, dict[str, float]]:
         """
         Score a model.
 
-        :param model: of role 'one_step' or 'swiftdiff'; it is not changed.
+        :param model: of any role but 'moe'; it is not changed.
+        :param ddim_steps: sampling steps of a teacher.
+        :param completion: of a teacher's sampling.
         :returns: see :data:`Scores`.
         """
-        predictor = Predictor(model, {}, device=self.device)
+        predictor = None
+        if model.config.role != 'teacher':
+            predictor = Predictor(model, {}, device=self.device)
+        sampler = Sampler(model, predictor, {}, ddim_steps, 256, completion)
         scores = [
-            score_file(file, self._futures(predictor, model, file), sets)
+            score_file(file, self._futures(sampler, file), sets)
             for file, sets in zip(self.files, self.alternatives)
         ]
         found: dict[str, dict[str, float]] = {}
@@ -201,11 +208,10 @@ class Scorer:
             }
         return found
 
-    def _futures(self, predictor: Predictor, model: MotionModel, file: DataFile) -> Futures:
+    def _futures(self, sampler: Sampler, file: DataFile) -> Futures:
         def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             observed = file.observed[first:last]
-            noise = window_noise(model, 0, first, len(observed), self.samples)
-            futures = predictor.predict(observed, noise=noise).futures
+            futures = sampler.sample(observed, samples=self.samples, first_index=first)
             root = futures[..., 0, :]
             shift = root - observed[:, None, None, -1, 0]
             return shift, futures[..., 1:, :] - root[..., None, :]
