@@ -154,8 +154,9 @@ class ModelConfig:
     t_star: int = 991
     """Level at which a one-step model starts from pure noise."""
     temperature: float = 1.0
-    """Deviation of the noise that a one-step model starts from when it predicts. Above 1 its
-    samples differ more; chosen after training, on people it was not trained on."""
+    """Deviation of the noise that a one-step model starts from when it predicts; of a mixture,
+    what its experts' deviations are multiplied by. Above 1 the samples differ more; chosen after
+    training, on people it was not trained on."""
 
     def __post_init__(self) -> None:
         _require(self.role in ROLES, 'role', self.role, f'be one of {ROLES}')

@@ -60,6 +60,10 @@ class Covariance(Protocol):
         """
         ...
 
+    def widened(self, factor: float) -> Covariance:
+        """Multiply all deviations."""
+        ...
+
     def select(self, experts: Tensor) -> Covariance:
         """Keep some experts, by their numbers ``(E',)``."""
         ...
@@ -108,6 +112,10 @@ class Diagonal:
     def noised(self, signal: Tensor, noise: Tensor) -> Diagonal:
         """See :class:`Covariance`."""
         return Diagonal((signal.square() * self.scale.square() + noise.square()).sqrt())
+
+    def widened(self, factor: float) -> Diagonal:
+        """See :class:`Covariance`."""
+        return Diagonal(factor * self.scale)
 
     def select(self, experts: Tensor) -> Diagonal:
         """See :class:`Covariance`."""
@@ -164,6 +172,10 @@ class Full:
         eye = torch.eye(self.tril.shape[-1], dtype=self.tril.dtype, device=self.tril.device)
         covariance = signal[..., None].square() * self.matrix() + noise[..., None].square() * eye
         return Full(torch.linalg.cholesky(covariance))
+
+    def widened(self, factor: float) -> Full:
+        """See :class:`Covariance`."""
+        return Full(factor * self.tril)
 
     def select(self, experts: Tensor) -> Full:
         """See :class:`Covariance`."""
@@ -245,6 +257,10 @@ class LowRank:
         kept = signal * self.scale
         scale = (kept.square() + noise.square()).sqrt()
         return LowRank(scale, (kept / scale).unsqueeze(-1) * self.loading)
+
+    def widened(self, factor: float) -> LowRank:
+        """See :class:`Covariance`."""
+        return LowRank(factor * self.scale, self.loading)
 
     def select(self, experts: Tensor) -> LowRank:
         """See :class:`Covariance`."""
@@ -384,6 +400,10 @@ class GaussianMixture:
         return GaussianMixture(
             self.log_weights, signal * self.means, self.covariance.noised(signal, noise)
         )
+
+    def widened(self, factor: float) -> GaussianMixture:
+        """Multiply all experts' deviations; means and weights stay."""
+        return replace(self, covariance=self.covariance.widened(factor))
 
     def select(self, experts: Tensor) -> GaussianMixture:
         """

@@ -159,9 +159,13 @@ class MotionModel(nn.Module):
         Give the mixture of experts over each person's future; role 'moe' alone.
 
         :param history: of P windows.
-        :returns: over N coordinates of the state, see :class:`MotionExperts`.
+        :returns: over N coordinates of the state, see :class:`MotionExperts`; the model's
+            temperature is applied here.
         """
-        return self.denoiser(history.condition)
+        mixture: GaussianMixture = self.denoiser(history.condition)
+        if self.config.temperature != 1.0:
+            mixture = mixture.widened(self.config.temperature)
+        return mixture
 
     def ranked(self, mixture: GaussianMixture, noise: Tensor) -> tuple[Tensor, Tensor]:
         """

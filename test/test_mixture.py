@@ -63,6 +63,17 @@ def test_samples_have_the_moments_that_are_claimed(kind: str) -> None:
 
 
 @pytest.mark.parametrize('kind', KINDS)
+def test_a_widened_mixture_has_larger_deviations_alone(kind: str) -> None:
+    mixture = mixture_of(kind)
+    wide = mixture.widened(1.5)
+    assert torch.allclose(wide.covariance.matrix(), 2.25 * mixture.covariance.matrix())
+    assert torch.equal(wide.means, mixture.means)
+    assert torch.equal(wide.log_weights, mixture.log_weights)
+    noise = torch.randn(B, E, mixture.covariance.noise_size, dtype=torch.float64)
+    assert torch.allclose(wide.covariance.deviate(noise), 1.5 * mixture.covariance.deviate(noise))
+
+
+@pytest.mark.parametrize('kind', KINDS)
 def test_a_noised_mixture_is_the_mixture_of_noised_samples(kind: str) -> None:
     mixture = mixture_of(kind)
     signal = torch.tensor([0.9, 0.5, 0.1], dtype=torch.float64)

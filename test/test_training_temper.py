@@ -1,11 +1,13 @@
 """The choice of a temperature: what is scored, what is taken, what goes into the file."""
 
+from dataclasses import replace
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from random_models import save_random, save_recording
+from random_models import observed_people, save_random, save_random_mixture, save_recording
+import torch
 
 from motion_predictor.predictor import Predictor
 from motion_predictor.weights import load_weights
@@ -115,3 +117,47 @@ def test_models_without_a_temperature_are_refused(
     swiftdiff = save_random(tmp_path / 'swiftdiff.safetensors')
     assert run(tmp_path, swiftdiff, val, '--temperatures', '20') == 2
     assert 'temperature=20' in capsys.readouterr().err
+
+
+def test_a_mixture_takes_the_temperature_at_which_what_happened_is_least_unlikely(
+    tmp_path: Path, val: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = save_random_mixture(tmp_path / 'moe.safetensors', threshold=0.5)
+    before = load_weights(weights)
+    factors = [f'{factor:g}' for factor in np.geomspace(0.02, 20.0, 13)]
+    assert run(tmp_path, weights, val, '--temperatures', *factors) == 2
+    assert 'temperature=0.02' in capsys.readouterr().err
+    factors = [f'{factor:g}' for factor in np.geomspace(0.1, 10.0, 13)]
+    assert run(tmp_path, weights, val, '--temperatures', *factors) == 0
+    report = json.loads((tmp_path / 'temperature.json').read_text())
+    best = min(report['rows'], key=lambda row: row['nll'])
+    assert report['chosen'] == best['temperature']
+    assert report['rows'][0]['nll'] > best['nll'] < report['rows'][-1]['nll']  # within the range
+    assert f'{best["nll"]:12.3f}' in capsys.readouterr().out
+    after = load_weights(weights)
+    assert after.model.config.temperature == best['temperature']
+    assert 'surprise' in before.card
+    assert 'surprise' not in after.card  # its threshold was of the narrower experts
+    page = results.SECTIONS[temper.FORMAT](report, tmp_path, tmp_path / 'page.md')
+    assert 'nats a coordinate' in page
+    assert run(tmp_path, weights, val, '--as-varied-as', 'evaluation.json') == 2
+    assert 'chosen by its likelihood' in capsys.readouterr().err
+
+
+def test_a_temperature_widens_a_mixture_and_keeps_its_experts(tmp_path: Path) -> None:
+    model = load_weights(save_random_mixture(tmp_path / 'moe.safetensors')).model
+    observed = torch.from_numpy(observed_people(2))
+    history = model.observe(observed)
+    narrow = model.mixture(history)
+    model.config = replace(model.config, temperature=1.5)
+    wide = model.mixture(history)
+    assert torch.equal(wide.means, narrow.means)
+    assert torch.equal(wide.log_weights, narrow.log_weights)
+    torch.testing.assert_close(wide.covariance.matrix(), 2.25 * narrow.covariance.matrix())
+    noise = torch.randn(2, 1, 4, narrow.covariance.noise_size)
+    torch.testing.assert_close(
+        wide.covariance.deviate(noise), 1.5 * narrow.covariance.deviate(noise)
+    )
+    difference = torch.randn(2, 4, narrow.size)
+    expected = narrow.covariance.log_density(difference / 1.5) - narrow.size * np.log(1.5)
+    torch.testing.assert_close(wide.covariance.log_density(difference), expected)

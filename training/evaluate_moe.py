@@ -197,6 +197,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
                 'role': role,
                 'sha256': file_digest(path),
                 'what': loaded.card.get('what'),
+                'temperature': loaded.model.config.temperature,
                 'parameters': sum(p.numel() for p in loaded.model.denoiser.parameters()),
             }
         )

@@ -14,11 +14,11 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training import benchmark, calibrate, evaluate, evaluate_moe, plots
+from training import benchmark, calibrate, evaluate, evaluate_moe, plots, temper
 from training.evaluate_moe import QUANTILE, RANKS
 from training.moe_plots import draw_reliability, draw_roc
 from training.pages import write_page
-from training.results import calibration_section, markdown_table
+from training.results import calibration_section, markdown_table, temperature_section
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -112,6 +112,8 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
     parts = ['## Weights and likelihood', _origin(result), SAYS]
     head = ['model', 'nats a coordinate', *(f'top {k}' for k in RANKS)]
     head += [*(f'few {k}' for k in RANKS), 'experts', 'nearest', 'used', 'ECE', 'jitter']
+    tempered = {entry['model']: entry.get('temperature') for entry in result['models']}
+    head.insert(1, 'temperature')
     scored = [row for row in result['rows'] if row['set'] != 'surprise']
     for split in _splits(scored):
         body: list[list[str]] = []
@@ -128,6 +130,7 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
             body.append(
                 [
                     model,
+                    f'{tempered[model]:g}' if mixture and tempered.get(model) else '',
                     f'{_mean(rows, "nll_per_coordinate"):.3f}' if mixture else '',
                     *(f'{_mean(rows, f"pose.top{k}"):.3f}' for k in RANKS),
                     *(f'{_mean(rows, f"pose.few{k}"):.3f}' for k in RANKS),
@@ -246,6 +249,8 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
                 parts.append(surprise_section(result, page, images))
             else:
                 parts.append(mixture_section(result, page, images))
+        elif kind == temper.FORMAT:
+            parts.append(temperature_section(result, images, page))
         elif kind == calibrate.FORMAT:
             parts.append(calibration_section(result, images, page))
         elif kind == benchmark.FORMAT:

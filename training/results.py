@@ -213,18 +213,27 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
     settings = result['settings']
     fitted = ', '.join(f'`{name}`' for name in settings['fitted_on'])
     wanted = settings['teacher_apd']
+    mixture = 'nll' in result['rows'][0]
     rule = (
-        'that of the smallest error (mean of ADE, FDE, MMADE and MMFDE, each over its value at '
-        'the first)'
+        'that at which what really happened was the least unlikely (nats a coordinate)'
+        if mixture
+        else 'that of the smallest error (mean of ADE, FDE, MMADE and MMFDE, each over its value '
+        'at the first)'
         if wanted is None
         else f"the lowest at which the samples differ as much as the teacher's ({wanted:.3f} m)"
     )
     head = ['temperature', *(name.split('.')[1].upper() for name in temper.MEASURES[:5])]
-    head += ['world ADE', 'world FDE', 'taken']
+    head += ['world ADE', 'world FDE', *(['nats a coordinate'] if mixture else []), 'taken']
+    scored = [*temper.MEASURES, *(['nll'] if mixture else [])]
+    what = (
+        "what its experts' deviations are multiplied by"
+        if mixture
+        else 'deviation of the noise that its samples start from'
+    )
     body = [
         [
             f'{row["temperature"]:g}',
-            *(f'{row[name]:.3f}' for name in temper.MEASURES),
+            *(f'{row[name]:.3f}' for name in scored),
             'yes' if row['temperature'] == result['chosen'] else '',
         ]
         for row in result['rows']
@@ -233,8 +242,8 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
         [
             '## Temperature',
             _origin(result),
-            f'`{result["model"]}`: deviation of the noise that its samples start from, chosen on '
-            f'{fitted}, {settings["samples"]} samples, seed {settings["seed"]}: {rule}.',
+            f'`{result["model"]}`: {what}, chosen on {fitted}, '
+            f'{settings["samples"]} samples, seed {settings["seed"]}: {rule}.',
             markdown_table(head, body),
         ]
     )

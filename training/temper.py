@@ -3,7 +3,8 @@ Choose the temperature of a one-step model's samples: python -m training.temper.
 
 A student of the best-of-S loss gives samples that differ less than people do. Its noise can be
 made larger when it predicts, at no cost: this verb scores a row of such temperatures on people
-outside of the training, takes one, and writes it into the weights file.
+outside of the training, takes one, and writes it into the weights file. A mixture of experts is
+too sure of people that it was not trained on: its temperature widens the experts.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ import sys
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
 from motion_predictor.weights import file_digest, load_weights
 from training import provenance
 from training.diffusion import Sampler
 from training.evaluate import FORMAT as EVALUATION
+from training.evaluate_moe import likelihoods
 from training.export import golden_pair, rewrite
 from training.scoring import (
     Alternatives,
@@ -41,6 +45,8 @@ from training.scoring import (
 FORMAT = 'motion_predictor temperature'
 VERSION = 1
 TEMPERATURES = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2)
+OF_A_MIXTURE = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6)
+"""Temperatures for a mixture of experts."""
 ERRORS = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde')
 MEASURES = ('pose.apd', *ERRORS, 'world.ade', 'world.fde')
 BATCH = 20
@@ -51,8 +57,10 @@ worked example: the lowest temperature at which the samples differ as much as th
       --fit ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
       --as-varied-as docs/evaluation.json --json docs/temperature.json
 Without --as-varied-as: the temperature of the smallest error, the mean of ADE, FDE, MMADE and
-MMFDE, each over its value at temperature 1. A calibration in the file is dropped, as it held for
-the former samples alone: run training.calibrate afterwards.
+MMFDE, each over its value at temperature 1. A mixture takes the temperature at which what really
+happened was the least unlikely. A calibration in the file is dropped, as it held for the former
+samples alone, and so is a mixture's threshold of surprise: run training.calibrate, and
+training.evaluate_moe and training.export --surprise, afterwards.
 """
 
 
@@ -88,14 +96,26 @@ def _futures(sampler: Sampler, file: DataFile, samples: int, seed: int) -> Futur
     return read
 
 
+def unlikeliness(model: MotionModel, files: Sequence[DataFile]) -> float:
+    """Give the mean negative log density of what really happened, nats a coordinate."""
+    parts = [
+        likelihoods(model, torch.from_numpy(file.windows.poses[file.chosen]))['nll']
+        for file in files
+    ]
+    return rounded(float(torch.cat(parts).mean()))
+
+
 def choose(rows: Sequence[Mapping[str, float]], apd: float | None) -> Mapping[str, float]:
     """
     Take a row.
 
     :param rows: temperatures in rising order with their scores, the first to compare with.
     :param apd: how much samples shall differ at least, metres; None for the smallest error.
-    :returns: where no row's samples differ so much, the last.
+    :returns: where no row's samples differ so much, the last; of a mixture's rows, which have a
+        'nll', that of the smallest.
     """
+    if 'nll' in rows[0]:
+        return min(rows, key=lambda row: row['nll'])
     if apd is None:
         first = rows[0]
         return min(rows, key=lambda row: sum(row[name] / first[name] for name in ERRORS))
@@ -141,26 +161,37 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
     """
     loaded = load_weights(options.weights)
     config = loaded.model.config
-    if config.role not in ('one_step', 'swiftdiff'):
+    mixture = config.role == 'moe'
+    if not mixture and config.role not in ('one_step', 'swiftdiff'):
         raise ConfigError(
             f'{options.weights}: of role {config.role!r}; models that start from noise in one '
-            'step (one_step, swiftdiff) have a temperature'
+            'step (one_step, swiftdiff) and mixtures (moe) have a temperature'
         )
+    if mixture and options.as_varied_as:
+        raise ConfigError(
+            f'--as-varied-as: the temperature of a mixture ({options.weights}) is chosen by its '
+            'likelihood; leave the option out'
+        )
+    temperatures = options.temperatures or (OF_A_MIXTURE if mixture else TEMPERATURES)
     files = load_data(options.fit, config.window, options.limit, loaded.model.skeleton)
     wanted = teacher_apd(options.as_varied_as, files) if options.as_varied_as else None
     alternatives, _ = find_alternatives(files, make_groups(files))
     rows: list[dict[str, float]] = []
-    for temperature in tqdm(sorted(options.temperatures), unit='run', disable=options.quiet):
+    for temperature in tqdm(sorted(temperatures), unit='run', disable=options.quiet):
         loaded.model.config = replace(config, temperature=temperature)
         predictor = Predictor(loaded.model, loaded.card, device=options.device)
         sampler = Sampler(loaded.model, predictor, loaded.card, 1, BATCH, 'clean')
         scores = score(sampler, files, alternatives, options.samples, options.seed)
+        if mixture:
+            scores['nll'] = unlikeliness(loaded.model, files)
         rows.append({'temperature': temperature, **scores})
     chosen = choose(rows, wanted)
     if not options.keep_file:
         model = loaded.model
         model.config = replace(config, temperature=chosen['temperature'])
-        rewrite(options.weights, replace(loaded, golden=golden_pair(model), calibration=None))
+        card = {name: fact for name, fact in loaded.card.items() if name != 'surprise'}
+        tempered = replace(loaded, card=card, golden=golden_pair(model), calibration=None)
+        rewrite(options.weights, tempered)
     return {
         **provenance.origin(FORMAT, VERSION, 'training.temper', arguments),
         'model': options.weights.stem,
@@ -174,6 +205,11 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
         'chosen': chosen['temperature'],
         'rows': rows,
     }
+
+
+def shown(numbers: Sequence[float]) -> str:
+    """Write numbers as the command line takes them."""
+    return ' '.join(f'{number:g}' for number in numbers)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -191,8 +227,8 @@ def parser() -> argparse.ArgumentParser:
         help='recordings to choose on: neither trained on nor reported as a test')  # fmt: skip
     add('--as-varied-as', type=Path, metavar='JSON',
         help="evaluation with the teacher's rows of the same recordings")  # fmt: skip
-    add('--temperatures', type=float, nargs='+', default=list(TEMPERATURES),
-        help='default %(default)s')  # fmt: skip
+    add('--temperatures', type=float, nargs='+', metavar='FACTOR',
+        help=f'default {shown(TEMPERATURES)}, for a mixture {shown(OF_A_MIXTURE)}')  # fmt: skip
     add('--samples', type=int, default=50, help='default %(default)s')
     add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
     add('--limit', type=int, metavar='N', help='score N windows of each file: rough, soon')
@@ -219,10 +255,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     provenance.write_json(options.json, result)
-    print(f'{"temperature":>11}' + ''.join(f'{name:>12}' for name in MEASURES))
+    columns = [name for name in result['rows'][0] if name != 'temperature']
+    print(f'{"temperature":>11}' + ''.join(f'{name:>12}' for name in columns))
     for row in result['rows']:
         mark = '*' if row['temperature'] == result['chosen'] else ' '
-        print(f'{row["temperature"]:10.2f}{mark}' + ''.join(f'{row[n]:12.3f}' for n in MEASURES))
+        print(f'{row["temperature"]:10.2f}{mark}' + ''.join(f'{row[n]:12.3f}' for n in columns))
     wanted, found = result['settings']['teacher_apd'], result['rows'][-1]['pose.apd']
     if wanted is not None and found < wanted:
         print(
