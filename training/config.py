@@ -315,7 +315,7 @@ def _small() -> ChainConfig:
             spread=0.5,
         ),
         moe=MoeConfig(
-            model=replace(model, role='moe', denoiser=_experts(128, 384, 50, 128, 8), join_s=0.3),
+            model=replace(model, role='moe', denoiser=_experts(128, 384, 50, 128, 8, 0.2), join_s=0.3),
             vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
             batch=64,
             drawn=1,
@@ -371,10 +371,15 @@ def _full() -> ChainConfig:
 
 
 def _experts(
-    width: int, condition_width: int, experts: int, latent: int, rank: int
+    width: int,
+    condition_width: int,
+    experts: int,
+    latent: int,
+    rank: int,
+    dropout: float = 0.0,
 ) -> DenoiserConfig:
     return DenoiserConfig(
-        architecture='experts', width=width, depth=1, heads=1, hidden_ratio=1.0, dropout=0.0,
+        architecture='experts', width=width, depth=1, heads=1, hidden_ratio=1.0, dropout=dropout,
         condition_width=condition_width, condition_depth=2, experts=experts, latent=latent,
         rank=rank,
     )  # fmt: skip

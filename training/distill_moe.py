@@ -7,6 +7,7 @@ import copy
 from dataclasses import replace
 import hashlib
 import json
+from pathlib import Path
 import sys
 
 from safetensors.torch import load_file, save_file
@@ -196,10 +197,11 @@ def vdd_config(config: MoeConfig) -> VddConfig:
     return replace(alone, winner=True, real=max(vdd.real, 0.1))
 
 
-def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
+def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) -> EncodedPool:
     """
     Draw and encode the training windows with the teacher's own whitening, or read them again.
 
+    :param kept_in: folder for the file.
     :raises RecordingError: if a recording cannot be used.
     """
     state = teacher.state
@@ -213,7 +215,7 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
     )
     facts = f'{settings}{chain.moe.without}{state.scale.sum():.6f}{condition.scale.sum():.6f}'
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
-    path = run.folder / 'moe_samples' / f'pool_{digest}_{chain.pool}_{chain.seed}.safetensors'
+    path = kept_in / f'pool_{digest}_{chain.pool}_{chain.seed}.safetensors'
     if not path.is_file():
         raw = pool_like(run, chain, teacher, chain.moe.augmentation, chain.moe.without)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -229,20 +231,20 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel) -> EncodedPool:
 
 @torch.no_grad()
 def teacher_samples(
-    run: Run, chain: ChainConfig, pool: EncodedPool, one_step: MotionModel, digest: str
+    chain: ChainConfig, pool: EncodedPool, one_step: MotionModel, digest: str, kept_in: Path
 ) -> Tensor:
     """
     Sample the one-step teacher for every window without noise, or read what was written.
 
+    :param kept_in: folder for the file.
     :returns: whitened states, half precision, ``(drawn, N, K D)``; zero for the other windows.
     """
     config = chain.moe
-    folder = run.folder / 'moe_samples'
-    folder.mkdir(parents=True, exist_ok=True)
+    kept_in.mkdir(parents=True, exist_ok=True)
     clean = pool.clean.nonzero().squeeze(1).cpu()
     asked = hashlib.sha256(pool.condition[clean[:PASS]].half().cpu().numpy().tobytes())
     wanted = f'{digest[:12]}_{asked.hexdigest()[:12]}_{config.drawn}x{len(pool)}_{chain.seed}'
-    path = folder / f'{wanted}.safetensors'
+    path = kept_in / f'{wanted}.safetensors'
     if path.is_file():
         return load_file(path)['samples']
     shape = pool.state.shape[1:]
@@ -261,12 +263,14 @@ def teacher_samples(
     return samples
 
 
-def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
+def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> MotionModel:
     """
     Train the mixture and write ``moe.safetensors`` to the run folder.
 
     :param run: folder, device and data of the run.
     :param chain: settings.
+    :param kept: folder for windows and samples of the teacher, made once; ``moe_samples`` in the
+        run folder by default.
     :returns: the averaged model.
     """
     config = chain.moe
@@ -274,7 +278,8 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
     paths = {name: stage_or_shipped(run, name) for name in ('teacher', 'one_step')}
     digests = {name: file_digest(path) for name, path in paths.items()}
     teacher = load_weights(paths['teacher']).model.to(run.device)
-    pool = moe_pool(run, chain, teacher)
+    kept = kept or run.folder / 'moe_samples'
+    pool = moe_pool(run, chain, teacher, kept)
     torch.manual_seed(chain.seed + 3)
     model_config = replace(
         config.model,
@@ -299,7 +304,7 @@ def distil_moe(run: Run, chain: ChainConfig) -> MotionModel:
     drawn = torch.zeros(0)
     if vdd.warm > 0.0 or vdd.forward > 0.0 or vdd.reverse > 0.0:
         one_step = load_weights(paths['one_step']).model.to(run.device)
-        samples = teacher_samples(run, chain, pool, one_step, digests['one_step'])
+        samples = teacher_samples(chain, pool, one_step, digests['one_step'], kept)
         drawn = torch.stack([of.float().to(run.device) @ experts.encoder for of in samples])
 
     def batches(generator: torch.Generator) -> Batch:

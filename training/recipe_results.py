@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from training import ablate, ablate_teacher, provenance, tune
+from training import ablate, ablate_moe, ablate_teacher, provenance, tune
 from training.results import markdown_table
 from training.studies import completed, hypervolume
 
@@ -27,6 +27,7 @@ worked example, from the root of the source tree:
   python -m training.recipe_results --json docs/ablations.json --out docs/ablations.md
   python -m training.recipe_results --json docs/teacher_ablations.json \\
       --out docs/teacher_ablations.md
+  python -m training.recipe_results --json docs/moe_ablations.json --out docs/moe_ablations.md
 """
 ERROR = (
     'The *error* is the mean, over ADE, FDE, MMADE and MMFDE of the root-relative pose and over '
@@ -390,28 +391,38 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def teacher_page(result: Mapping[str, Any], command: str) -> str:
-    """Write the page of ``training.ablate_teacher``."""
+def rows_page(result: Mapping[str, Any], command: str) -> str:
+    """Write the page of ``training.ablate_teacher`` or ``training.ablate_moe``."""
     limits = result['budget']
     by_row: dict[str, list[Mapping[str, Any]]] = {}
     for found in result['results']:
         by_row.setdefault(found['row'], []).append(found)
     seeds = sorted({found['seed'] for found in result['results']})
+    title, what, how = {
+        ablate_teacher.FORMAT: (
+            "What the teacher's switches are worth",
+            'diffusion teacher',
+            f' of {limits.get("ddim_steps")} DDIM steps',
+        ),
+        ablate_moe.FORMAT: (
+            "What the parts of the mixture's training are worth", 'mixture of experts', ''
+        ),
+    }[result['format']]  # fmt: skip
     parts = [
-        "# What the teacher's switches are worth",
+        f'# {title}',
         f'This page is written by a command; change the JSON behind it, or '
         f'`training/recipe_results.py`:\n\n```\n{command}\n```',
         origin(result),
-        f'Every row is a diffusion teacher trained on {" and ".join(result["data"])} with the '
+        f'Every row is a {what} trained on {" and ".join(result["data"])} with the '
         f'settings of preset `{result["preset"]}` but for what the row says, {limits["steps"]} '
         f'steps of {limits["batch"]}, a pool of {limits["pool"]}, seeds '
-        f'{", ".join(str(seed) for seed in seeds)}; scored with {limits["samples"]} samples of '
-        f'{limits["ddim_steps"]} DDIM steps on at most {limits["limit"]} windows of each file, '
+        f'{", ".join(str(seed) for seed in seeds)}; scored with {limits["samples"]} samples'
+        f'{how} on at most {limits["limit"]} windows of each file, '
         'spread evenly. **This is a small part of a full training**: a row that learns slowly '
         'looks worse than it would end. The *error* is the mean, over ADE, FDE, MMADE and MMFDE '
         "of the root-relative pose and over the sets, of the ratio to the base's mean over seeds: "
         'below 1 is better than the base. Mean over the seeds ± half of their range.',
-        error_table(result, by_row, 'teacher'),
+        error_table(result, by_row, what),
         '## In words',
         '*Holds*: every seed of the one is below every seed of the other. With few seeds and so '
         'short a training that is a hint and no proof.',
@@ -422,6 +433,12 @@ def teacher_page(result: Mapping[str, Any], command: str) -> str:
             if row['row'] != 'base' and {'base', row['row']} <= set(by_row)
         ),
     ]
+    if result['format'] == ablate_moe.FORMAT:
+        parts.append(
+            '*NLL*: mean negative log density of what really happened, nats a coordinate of the '
+            'mixture. *USED*: the exponential of the entropy of how often each expert was the '
+            'nearest.'
+        )
     for label in result['reference']:
         parts += [
             f'### {label.replace("/", ", ")}',
@@ -470,16 +487,17 @@ def measures_table(
     :param first: what the reference is.
     """
     reference = result['reference'][label]
-    body = [[first, *(f'{reference[name]:.3f}' for name in MEASURES)]]
+    names = [*MEASURES, *(name for name in reference if name not in MEASURES)]
+    body = [[first, *(f'{reference[name]:.3f}' for name in names)]]
     for name, found in by_row.items():
         body.append([
             f'`{name}`',
             *(
                 with_spread([one['scores'][label][measure] for one in found])
-                for measure in MEASURES
+                for measure in names
             ),
         ])  # fmt: skip
-    return markdown_table(['row', *(name.upper() for name in MEASURES)], body)
+    return markdown_table(['row', *(name.upper() for name in names)], body)
 
 
 def claims(by_row: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -547,13 +565,14 @@ def origin(result: Mapping[str, Any]) -> str:
 PAGES: dict[str, tuple[int, Callable[[Mapping[str, Any], str], str]]] = {
     tune.FORMAT: (tune.VERSION, tuning_page),
     ablate.FORMAT: (ablate.VERSION, ablations_page),
-    ablate_teacher.FORMAT: (ablate_teacher.VERSION, teacher_page),
+    ablate_teacher.FORMAT: (ablate_teacher.VERSION, rows_page),
+    ablate_moe.FORMAT: (ablate_moe.VERSION, rows_page),
 }
 
 
 def read_result(path: Path) -> dict[str, Any]:
     """
-    Read the JSON of ``training.tune --report``, ``training.ablate`` or ``ablate_teacher``.
+    Read the JSON of ``training.tune --report`` or of one of the ablations.
 
     :raises ConfigError: if it is none of these.
     """
@@ -576,7 +595,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument('--json', type=Path, required=True, metavar='FILE',
-                      help='of training.tune, ablate or ablate_teacher')  # fmt: skip
+                      help='of training.tune, or of an ablation')  # fmt: skip
     made.add_argument('--out', type=Path, required=True, metavar='PAGE', help='in Markdown')
     return made
 

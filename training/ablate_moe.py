@@ -1,0 +1,143 @@
+"""
+Measure what each part of the mixture's training is worth: python -m training.ablate_moe.
+
+Every row is one mixture of experts trained with the base settings but for what the row changes,
+with the same budget and several seeds, and scored on val of every set. Rows that are finished are
+recalled, a killed one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+
+from training import rows
+from training.config import ChainConfig, override
+from training.distill_moe import distil_moe
+from training.evaluate_moe import likelihoods
+from training.rows import Budget, Place, Row
+from training.runs import Run
+from training.trials import Stopwatch
+
+FORMAT = 'motion_predictor mixture ablations'
+VERSION = 1
+EXAMPLE = """\
+worked example, from the root of the source tree; it can be killed and given again:
+  python -m training.ablate_moe --dry-run
+  python -m training.ablate_moe --seeds 2 --json docs/moe_ablations.json
+  python -m training.recipe_results --json docs/moe_ablations.json --out docs/moe_ablations.md
+"""
+NO_SCORE = {'moe.vdd.reverse': '0'}
+NO_SAMPLES = {'moe.vdd.forward': '0', 'moe.vdd.forward_end': '0'}
+NO_BEST = {'moe.best': '0', 'moe.best_end': '0'}
+
+ROWS = (
+    Row(
+        name='base',
+        what="the default: VDD's bound with noised queries in a falling band, likelihood of "
+        "recordings and of the one-step teacher's samples, nearest expert",
+    ),
+    Row(name='experts_10', what='10 experts', changes={'moe.model.denoiser.experts': '10'}),
+    Row(name='experts_25', what='25 experts', changes={'moe.model.denoiser.experts': '25'}),
+    Row(name='experts_100', what='100 experts', changes={'moe.model.denoiser.experts': '100'}),
+    Row(
+        name='unnoised',
+        what='un-noised queries at the lowest tenth of the levels (the paper)',
+        changes={
+            'moe.vdd.noised': 'false',
+            'moe.vdd.low_begin': '0.01',
+            'moe.vdd.high_begin': '0.1',
+            'moe.vdd.low_end': '0.01',
+            'moe.vdd.high_end': '0.1',
+        },
+    ),
+    Row(name='uniform_gate', what='all experts weigh alike', changes={'moe.vdd.gate': 'uniform'}),
+    Row(name='no_score', what="nothing of the teacher's score", changes=NO_SCORE),
+    Row(name='no_teacher', what='nothing of any teacher', changes=NO_SCORE | NO_SAMPLES),
+    Row(name='no_real', what='no likelihood of recordings', changes={'moe.vdd.real': '0'}),
+    Row(name='no_best', what='no nearest expert', changes=NO_BEST),
+    Row(
+        name='score_alone',
+        what='the bound alone: nothing of the recordings, no samples but for the gate',
+        changes=NO_SAMPLES | NO_BEST | {'moe.vdd.real': '0', 'moe.vdd.reverse': '1'},
+    ),
+    Row(
+        name='no_dropout', what='no dropout', changes={'moe.model.denoiser.dropout': '0'}
+    ),
+    Row(name='rank_1', what='covariances of rank 1', changes={'moe.model.denoiser.rank': '1'}),
+)  # fmt: skip
+
+
+def budget(name: str) -> Budget:
+    """Give the budget of a preset."""
+    if name == 'debug':
+        return Budget(steps=3, batch=4, pool=16, limit=2, samples=16)
+    if name == 'full':
+        return Budget(steps=20_000, batch=512, pool=1 << 18, limit=500)
+    return Budget(steps=2000, batch=64, pool=1 << 15, limit=80)
+
+
+def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> ChainConfig:
+    """
+    Give the settings of a row.
+
+    :raises ConfigError: if a change does not fit the preset.
+    """
+    chain = override(base, row.changes)
+    vdd = replace(chain.moe.vdd, steps=limits.steps)
+    moe = replace(chain.moe, vdd=vdd, batch=limits.batch, drawn=1)
+    return replace(chain, pool=limits.pool, seed=seed, moe=moe)
+
+
+class MixtureBench:
+    """Trains mixtures and scores futures and likelihood."""
+
+    def __init__(self, place: Place, limits: Budget) -> None:
+        """Prepare; rows share their windows and the teacher's samples."""
+        self.place = place
+
+    def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
+        """See :class:`training.rows.Bench`."""
+        run = Run(folder, self.place.data, self.place.device, ('moe',))
+        watch = Stopwatch()
+        model = distil_moe(run, chain, kept=self.place.run / 'moe_samples').eval()
+        trained_s = watch.seconds()
+        scores: dict[str, dict[str, float]] = self.place.scorer(model)
+        for file in self.place.scorer.files:
+            found = likelihoods(model, torch.from_numpy(file.windows.poses[file.chosen]))
+            won = np.bincount(found['nearest'].numpy()) / len(found['nearest'])
+            share = won[won > 0.0]
+            scores[file.label] |= {
+                'nll': float(found['nll'].mean()),
+                'used': float(np.exp(-(share * np.log(share)).sum())),
+            }
+        (folder / 'moe' / 'checkpoint.pt').unlink(missing_ok=True)
+        return {'scores': scores, 'cpu_s': round(trained_s, 2)}
+
+
+STUDY = rows.Study(
+    program='training.ablate_moe',
+    stage='moe',
+    purpose=(__doc__ or '').split('\n\n', 1)[1],
+    example=EXAMPLE,
+    form=(FORMAT, VERSION),
+    rows=ROWS,
+    budget=budget,
+    settings_of=settings_of,
+    bench=MixtureBench,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; see :func:`training.rows.run`."""
+    return rows.run(STUDY, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,295 @@
+"""
+Ablations of one stage: rows of settings, trained alike with several seeds, and scored.
+
+``training.ablate_teacher`` and ``training.ablate_moe`` say what is trained and scored; the rest,
+the command line, the recalling of rows that are finished and the errors, is here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+import sys
+from typing import Any, Protocol
+
+import torch
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from training import provenance
+from training.config import as_plain, ChainConfig, preset, PRESETS
+from training.store import data_digest
+from training.trials import digest, read_json, relative_error, Scorer, Scores, Stopwatch
+from training.windows import recordings_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    what: str
+    """In words."""
+    changes: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the chain, as ``--set`` takes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a row may cost."""
+
+    steps: int
+    """Of a training."""
+    batch: int
+    """Windows a step."""
+    pool: int
+    """Windows drawn."""
+    limit: int
+    """Windows of each file that are scored, spread evenly."""
+    samples: int = 50
+    """Futures of each."""
+
+
+class Bench(Protocol):
+    """Trains and scores the rows of one call of a verb."""
+
+    def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
+        """
+        Train what the settings say, going on where it stopped, and score it.
+
+        :param folder: of this row and seed alone.
+        :returns: 'scores', as :data:`training.trials.Scores`, and what else shall be kept.
+        """
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a bench is given."""
+
+    run: Path
+    """The verb's run folder, for what rows share."""
+    data: tuple[Path, ...]
+    device: str
+    scorer: Scorer
+    key: str
+    """Names data, budget and scored recordings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One verb."""
+
+    program: str
+    stage: str
+    """Of the chain: the settings that the page shows."""
+    purpose: str
+    example: str
+    form: tuple[str, int]
+    """Format and version of the JSON."""
+    rows: Sequence[Row]
+    """The first one is the base."""
+    budget: Callable[[str], Budget]
+    """Gives a preset's."""
+    settings_of: Callable[[Row, ChainConfig, Any, int], ChainConfig]
+    """``(row, preset's settings, budget, seed)`` give a row's settings."""
+    bench: Callable[[Place, Any], Bench]
+    """``(place, budget)`` make the bench."""
+
+
+def rows_for(study: Study, names: Sequence[str] | None) -> list[Row]:
+    """
+    Give the rows asked for, in that order.
+
+    :param names: None for all.
+    :raises ConfigError: on an unknown name.
+    """
+    known = {row.name: row for row in study.rows}
+    unknown = sorted(set(names or ()) - set(known))
+    if unknown:
+        raise ConfigError(f'--rows: no row {", ".join(unknown)}; there are {", ".join(known)}')
+    return [known[name] for name in names or known]
+
+
+def parser(study: Study) -> argparse.ArgumentParser:
+    """Make a verb's parser."""
+    made = argparse.ArgumentParser(
+        prog=f'python -m {study.program}',
+        description=study.purpose,
+        epilog=study.example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--preset', choices=PRESETS, default='small', help='base settings and budget')
+    add('--rows', nargs='+', metavar='ROW', help='these alone (default: all, see --dry-run)')
+    add('--seeds', type=int, default=2, help='trainings a row (default %(default)s)')
+    add('--data', type=Path, nargs='+', metavar='FILE',
+        help='to train on (default: train.npz of every set)')  # fmt: skip
+    add('--scored', type=Path, nargs='+', metavar='FILE',
+        help='default: val.npz beside each of --data')  # fmt: skip
+    add('--run', type=Path, default=Path('runs') / study.program.rpartition('.')[2],
+        metavar='DIR', help='rows and their weights (default %(default)s)')  # fmt: skip
+    add('--device', default='cpu', choices=('cpu', 'cuda'), help='to train and to score on')
+    known = asdict(study.budget('small'))
+    for name, value in known.items():
+        add(f'--{name.replace("_", "-")}', type=int, metavar='N',
+            help=f'part of the budget (default: of the preset; small: {value})')  # fmt: skip
+    add('--json', type=Path, metavar='OUT', help='write the results')
+    add('--dry-run', action='store_true', help='print the rows and the budget, and stop')
+    add('--quiet', action='store_true', help='no progress bars')
+    return made
+
+
+def limits_of(study: Study, options: argparse.Namespace) -> Budget:
+    """
+    Give the preset's budget with what the command line changes.
+
+    :raises ConfigError: on a number below 1.
+    """
+    budget = study.budget(options.preset)
+    limits: dict[str, int] = {}
+    for entry in fields(budget):
+        given = getattr(options, entry.name)
+        if given is not None and given < 1:
+            option = entry.name.replace('_', '-')
+            raise ConfigError(f'--{option} {given}: must be at least 1')
+        limits[entry.name] = getattr(budget, entry.name) if given is None else given
+    return type(budget)(**limits)
+
+
+def resolve(options: argparse.Namespace) -> None:
+    """
+    Find the recordings where they were not named, and check what was.
+
+    :raises ConfigError: on options that cannot be used.
+    """
+    if options.seeds < 1:
+        raise ConfigError(f'--seeds {options.seeds}: must be at least 1')
+    if options.data is None:
+        folder = recordings_folder()
+        options.data = sorted(folder.glob('*/train.npz')) if folder else []
+    if not options.data:
+        raise ConfigError('--data: no recordings found; name train.npz files')
+    if options.scored is None:
+        options.scored = [path.with_name('val.npz') for path in options.data]
+    for name in ('data', 'scored'):
+        missing = [str(path) for path in getattr(options, name) if not path.exists()]
+        if missing:
+            raise ConfigError(f'--{name}: no such file: {", ".join(missing)}')
+
+
+def describe(options: argparse.Namespace, rows: Sequence[Row], limits: Budget) -> str:
+    """Write budget and rows as text."""
+    lines = [f'{name}: {value}' for name, value in asdict(limits).items()]
+    for row in rows:
+        changes = ' '.join(f'{name}={value}' for name, value in row.changes.items())
+        lines.append(f'{row.name}: {row.what}; {options.seeds} seeds; {changes or "-"}')
+    return '\n'.join(lines)
+
+
+def of_split(scores: Scores, split: str) -> Scores:
+    """Keep the scores of one split."""
+    return {label: of for label, of in scores.items() if label.endswith(f'/{split}')}
+
+
+def ablate(
+    study: Study,
+    options: argparse.Namespace,
+    rows: Sequence[Row],
+    limits: Budget,
+    words: Sequence[str],
+) -> dict[str, Any]:
+    """
+    Run the rows one after another for each seed; errors are against the base's mean over seeds.
+
+    :param words: of the command line, to be recorded.
+    :returns: JSON-able.
+    """
+    if options.device == 'cpu':
+        torch.set_num_threads(1)
+    base = preset(options.preset)
+    scorer = Scorer(
+        options.scored,
+        getattr(base, study.stage).model.window,
+        limit=limits.limit,
+        samples=limits.samples,
+        device=options.device,
+    )
+    key = digest(
+        [
+            [data_digest(path) for path in options.data],
+            asdict(limits),
+            [file.sha256 for file in scorer.files],
+        ]
+    )
+    place = Place(options.run, tuple(options.data), options.device, scorer, key)
+    bench = study.bench(place, limits)
+
+    def found(row: Row, seed: int) -> dict[str, Any]:
+        chain = study.settings_of(row, base, limits, seed)
+        folder = options.run / 'rows' / f'{row.name}_{seed}_{digest([key, as_plain(chain)])}'
+        known = read_json(folder / 'result.json')
+        if known is None:
+            watch = Stopwatch()
+            known = {'row': row.name, 'seed': seed, **bench(folder, chain)}
+            known.setdefault('cpu_s', round(watch.seconds(), 2))
+            provenance.write_json(folder / 'result.json', known)
+        return known
+
+    todo = [(row, seed) for seed in range(options.seeds) for row in rows]
+    results = []
+    for row, seed in tqdm(todo, desc='rows', disable=options.quiet):
+        results.append(found(row, seed))
+        tqdm.write(f'{row.name}, seed {seed}: {results[-1]["scores"]}')
+    of_base = [found(study.rows[0], seed)['scores'] for seed in range(options.seeds)]
+    reference = {
+        label: {name: sum(of[label][name] for of in of_base) / len(of_base) for name in scores}
+        for label, scores in of_base[0].items()
+    }
+    splits = list(dict.fromkeys(label.rpartition('/')[2] for label in reference))
+    for result in results:
+        result['error'] = {
+            split: round(relative_error(result['scores'], of_split(reference, split)), 6)
+            for split in splits
+        }
+    return {
+        **provenance.origin(*study.form, study.program, words),
+        'preset': options.preset,
+        'budget': asdict(limits),
+        'data': [provenance.shown_path(path) for path in options.data],
+        'scored': [provenance.shown_path(path) for path in options.scored],
+        'base': as_plain(study.settings_of(study.rows[0], base, limits, 0))[study.stage],
+        'rows': [
+            {'row': row.name, 'what': row.what, 'changes': dict(row.changes)} for row in rows
+        ],
+        'reference': reference,
+        'results': results,
+    }
+
+
+def run(study: Study, arguments: Sequence[str] | None = None) -> int:
+    """
+    Run a verb.
+
+    :returns: the exit code: 0, 2 when something given cannot be used, 130 when stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser(study).parse_args(words)
+    try:
+        rows, limits = rows_for(study, options.rows), limits_of(study, options)
+        if options.dry_run:
+            print(describe(options, rows, limits))
+            return 0
+        resolve(options)
+        result = ablate(study, options, rows, limits, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on from here', file=sys.stderr)
+        return 130
+    if options.json:
+        provenance.write_json(options.json, result)
+        print(f'written: {options.json}')
+    return 0
