@@ -315,7 +315,9 @@ def _small() -> ChainConfig:
             spread=0.5,
         ),
         moe=MoeConfig(
-            model=replace(model, role='moe', denoiser=_experts(128, 384, 50, 128, 8, 0.2), join_s=0.3),
+            model=replace(
+                model, role='moe', denoiser=_experts(128, 384, 50, 128, 8, 0.2), join_s=0.3
+            ),
             vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
             batch=64,
             drawn=1,
