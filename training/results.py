@@ -222,9 +222,10 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
         if wanted is None
         else f"the lowest at which the samples differ as much as the teacher's ({wanted:.3f} m)"
     )
-    head = ['temperature', *(name.split('.')[1].upper() for name in temper.MEASURES[:5])]
-    head += ['world ADE', 'world FDE', *(['nats a coordinate'] if mixture else []), 'taken']
-    scored = [*temper.MEASURES, *(['nll'] if mixture else [])]
+    head = [*(name.split('.')[1].upper() for name in temper.MEASURES[:5]), 'world ADE']
+    head = ['nats a coordinate'] if mixture else [*head, 'world FDE']
+    head = ['temperature', *head, 'taken']
+    scored = ['nll'] if mixture else temper.MEASURES
     what = (
         "what its experts' deviations are multiplied by"
         if mixture
@@ -242,8 +243,9 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
         [
             '## Temperature',
             _origin(result),
-            f'`{result["model"]}`: {what}, chosen on {fitted}, '
-            f'{settings["samples"]} samples, seed {settings["seed"]}: {rule}.',
+            f'`{result["model"]}`: {what}, chosen on {fitted}'
+            + ('' if mixture else f', {settings["samples"]} samples, seed {settings["seed"]}')
+            + f': {rule}.',
             markdown_table(head, body),
         ]
     )

@@ -175,15 +175,16 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
     temperatures = options.temperatures or (OF_A_MIXTURE if mixture else TEMPERATURES)
     files = load_data(options.fit, config.window, options.limit, loaded.model.skeleton)
     wanted = teacher_apd(options.as_varied_as, files) if options.as_varied_as else None
-    alternatives, _ = find_alternatives(files, make_groups(files))
+    alternatives = [] if mixture else find_alternatives(files, make_groups(files))[0]
     rows: list[dict[str, float]] = []
     for temperature in tqdm(sorted(temperatures), unit='run', disable=options.quiet):
         loaded.model.config = replace(config, temperature=temperature)
+        if mixture:
+            rows.append({'temperature': temperature, 'nll': unlikeliness(loaded.model, files)})
+            continue
         predictor = Predictor(loaded.model, loaded.card, device=options.device)
         sampler = Sampler(loaded.model, predictor, loaded.card, 1, BATCH, 'clean')
         scores = score(sampler, files, alternatives, options.samples, options.seed)
-        if mixture:
-            scores['nll'] = unlikeliness(loaded.model, files)
         rows.append({'temperature': temperature, **scores})
     chosen = choose(rows, wanted)
     if not options.keep_file:
@@ -260,10 +261,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row in result['rows']:
         mark = '*' if row['temperature'] == result['chosen'] else ' '
         print(f'{row["temperature"]:10.2f}{mark}' + ''.join(f'{row[n]:12.3f}' for n in columns))
-    wanted, found = result['settings']['teacher_apd'], result['rows'][-1]['pose.apd']
-    if wanted is not None and found < wanted:
+    wanted, last = result['settings']['teacher_apd'], result['rows'][-1]
+    if wanted is not None and last['pose.apd'] < wanted:
         print(
-            f'--temperatures: at the highest the samples differ by {found:.3f} m, the '
+            f'--temperatures: at the highest the samples differ by {last["pose.apd"]:.3f} m, the '
             f"teacher's by {wanted:.3f} m; try higher ones"
         )
     print(f'written: {options.json}')
