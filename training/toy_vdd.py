@@ -57,7 +57,7 @@ class ToyTeacher(nn.Module):
         self.register_buffer('alpha_bar', cosine_alpha_bar(LEVELS).float())
         self.alpha_bar: Tensor
         self.network = nn.Sequential(
-            nn.Linear(2 + 16 + 8 + 7, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
+            nn.Linear(2 + 20 + 8 + 7, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2),
         )  # fmt: skip
 
@@ -75,7 +75,9 @@ class ToyTeacher(nn.Module):
         waves += [f(k * depth) for k in (0.5, 1, 2) for f in (torch.cos, torch.sin)]
         waves.append(0.5 * depth.clamp(-4.0, 4.0))
         place = [
-            f(math.pi / EXTENT * k * noisy) for k in (1, 2, 4, 8) for f in (torch.cos, torch.sin)
+            f(math.pi / EXTENT * k * noisy)
+            for k in (1, 2, 4, 8, 16)
+            for f in (torch.cos, torch.sin)
         ]
         return self.network(torch.cat((noisy, *place, torch.stack(waves, dim=-1)), dim=-1))
 
@@ -90,10 +92,10 @@ class ToyTeacher(nn.Module):
     def fit(self, points: Tensor, steps: int, seed: int) -> ToyTeacher:
         """Train on points ``(N, 2)``."""
         generator = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.Adam(self.parameters(), lr=2e-3)
+        optimizer = torch.optim.Adam(self.parameters(), lr=4e-3)
         for step in range(steps):
             for group in optimizer.param_groups:
-                group['lr'] = 2e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+                group['lr'] = 4e-3 * 0.5 * (1.0 + math.cos(math.pi * step / steps))
             chosen = torch.randint(len(points), (256,), generator=generator)
             share = torch.rand(256, generator=generator).pow(1.5)  # more of the low levels
             level = (LEVELS * share).long().clamp_max(LEVELS - 1)
@@ -202,6 +204,22 @@ class ExactTeacher:
         return torch.autograd.grad(log_p.sum(), asked)[0]
 
 
+def cluster_centres(points: Tensor, experts: int, seed: int, starts: int = 10) -> Tensor:
+    """
+    Find centres by k-means++, the start of EM and VDD alike.
+
+    :param points: ``(N, 2)``.
+    :param starts: of which the one with the smallest distances is taken.
+    :returns: ``(E, 2)``, float64.
+    """
+    values = points.double().numpy()
+    found: list[tuple[float, np.ndarray]] = []
+    for number in range(starts):
+        centres, nearest = kmeans2(values, experts, minit='++', seed=seed * 1000 + number)
+        found.append((float(np.square(values - centres[nearest]).sum()), centres))
+    return torch.from_numpy(min(found, key=lambda one: one[0])[1])
+
+
 def expectation_maximisation(
     points: Tensor, experts: int, seed: int, iterations: int = 100, floor: float = 1e-4
 ) -> GaussianMixture:
@@ -212,8 +230,7 @@ def expectation_maximisation(
     :param floor: added to the covariances' diagonal.
     """
     points = points.double()
-    centres, _ = kmeans2(points.numpy(), experts, minit='++', seed=seed)
-    nearest = torch.cdist(points, torch.from_numpy(centres)).argmin(dim=1)
+    nearest = torch.cdist(points, cluster_centres(points, experts, seed)).argmin(dim=1)
     weights = nn.functional.one_hot(nearest, experts).double()
     mixture = _maximise(points, weights, floor)
     for _ in range(iterations):
@@ -240,10 +257,17 @@ def _maximise(points: Tensor, weights: Tensor, floor: float) -> GaussianMixture:
 class FreeExperts(nn.Module):
     """Mixtures that are their own parameters, one for each of B seeds, all trained at once."""
 
-    def __init__(self, seeds: Sequence[int], experts: int, scale: float = 0.3) -> None:
+    def __init__(
+        self, seeds: Sequence[int], experts: int, drawn: Tensor, scale: float = 0.3
+    ) -> None:
+        """
+        Start every mixture at centres of its samples, by k-means++ as EM does.
+
+        :param drawn: ``(N, B, 2)``.
+        """
         super().__init__()
-        starts = [torch.Generator().manual_seed(seed) for seed in seeds]
-        means = torch.stack([torch.randn(experts, 2, generator=start) for start in starts])
+        centres = [cluster_centres(drawn[:, i], experts, seed) for i, seed in enumerate(seeds)]
+        means = torch.stack(centres).float()
         self.means = nn.Parameter(means)
         self.log_scale = nn.Parameter(torch.full_like(means, math.log(scale)))
         self.lower = nn.Parameter(torch.zeros(len(seeds), experts, 2, 2))
@@ -293,10 +317,10 @@ def distil_toy(
     """
     Distil a teacher of the plane, once for each seed.
 
-    :param drawn: the teacher's samples, for the gate, ``(N, B, 2)``.
+    :param drawn: the teacher's samples, for start and gate, ``(N, B, 2)``.
     :returns: B mixtures, each of one condition.
     """
-    network = FreeExperts(seeds, experts)
+    network = FreeExperts(seeds, experts, drawn)
     nothing = torch.zeros(len(seeds), 1)
 
     def batches(generator: torch.Generator) -> Batch:
@@ -520,7 +544,7 @@ def parser() -> argparse.ArgumentParser:
         help='what each density gave is kept here (default %(default)s)')  # fmt: skip
     add('--points', type=int, default=2000, help='drawn of each density (default %(default)s)')
     add('--steps', type=int, default=3000, help='of the distillation (default %(default)s)')
-    add('--teacher-steps', type=int, default=4000, help='default %(default)s')
+    add('--teacher-steps', type=int, default=8000, help='default %(default)s')
     add('--plots', type=Path, metavar='DIR', help='draw the first seed into DIR')
     add('--dry-run', action='store_true', help='print the settings and stop')
     add('--quiet', action='store_true', help='no progress bar')

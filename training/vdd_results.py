@@ -74,7 +74,8 @@ def toy_section(result: Mapping[str, Any], page: Path, image: Path) -> str:
         f'{result["date"]}. {result["settings"]["points"]} points of each density, a diffusion '
         f'teacher trained on them once ({result["settings"]["teacher_steps"]} steps), '
         f'{result["settings"]["steps"]} steps of distillation. A mode counts as found with a '
-        'quarter of its mass; divergences by quadrature, in nats. EM starts once, by k-means++. '
+        'quarter of its mass; divergences by quadrature, in nats. EM and VDD start alike, at the '
+        'best of ten sets of centres by k-means++, of the points or samples that they are given. '
         'Fits are kept between calls of the command'
         + (
             '; those here were made by the working tree shortly before this commit.'
