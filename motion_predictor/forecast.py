@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from motion_predictor.experts import MotionExperts
-from motion_predictor.mixture import GaussianMixture
+from motion_predictor.mixture import Covariance, GaussianMixture
 from motion_predictor.normalization import to_features
 from motion_predictor.summaries import Moments
 
@@ -152,16 +152,36 @@ class Forecast:
         found = []
         for number in range(len(target)):  # one person's experts at a time: memory
             mixture = self.mixture.condition(slice(number, number + 1))
-            covariance = mixture.covariance.matrix()[0]  # (E, N, N)
-            spread = flat.T @ covariance @ flat
-            spread.diagonal(dim1=-2, dim2=-1).add_(FLOOR_M**2)
-            tril = torch.linalg.cholesky(spread)  # (E, F 3J, F 3J)
-            apart = (target[number] - mixture.means[0] @ flat).unsqueeze(-1)
-            white = torch.linalg.solve_triangular(tril, apart, upper=False)
-            log_density = -0.5 * (white.square().sum(dim=(-2, -1)) + size * math.log(2 * math.pi))
-            log_density = log_density - tril.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+            apart = target[number] - mixture.means[0] @ flat  # (E, F 3J)
+            log_density = _log_densities(mixture.covariance, flat, apart)
             found.append(-torch.logsumexp(mixture.log_weights[0] + log_density, dim=-1) / size)
         return torch.stack(found)
+
+
+def _log_densities(covariance: Covariance, flat: Tensor, apart: Tensor) -> Tensor:
+    """
+    Give the experts' log densities of joint positions, each with FLOOR_M of noise on it.
+
+    :param covariance: of one person's experts.
+    :param flat: linear map from coordinates to positions, ``(N, M)``.
+    :param apart: positions less the experts' means, ``(E, M)``.
+    :returns: ``(E,)``, nats.
+    """
+    gains = covariance.gains()
+    if gains is None:
+        spread = flat.T @ covariance.matrix()[0] @ flat
+        spread.diagonal(dim1=-2, dim2=-1).add_(FLOOR_M**2)
+        tril = torch.linalg.cholesky(spread)  # (E, M, M)
+        white = torch.linalg.solve_triangular(tril, apart.unsqueeze(-1), upper=False).squeeze(-1)
+        half = tril.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+    else:  # all covariances are multiples of the first: they share their principal axes
+        first = covariance.select(torch.zeros(1, dtype=torch.long, device=flat.device))
+        spread = flat.T @ first.matrix()[0, 0] @ flat
+        values, axes = torch.linalg.eigh(spread)
+        variance = gains[0, :, None].square() * values.clamp_min(0.0) + FLOOR_M**2  # (E, M)
+        white = (apart @ axes) / variance.sqrt()
+        half = 0.5 * variance.log().sum(dim=-1)
+    return -0.5 * (white.square().sum(dim=-1) + len(flat.T) * math.log(2 * math.pi)) - half
 
 
 def checked_frames(rate_hz: float) -> np.ndarray:

@@ -64,6 +64,14 @@ class Covariance(Protocol):
         """Multiply all deviations."""
         ...
 
+    def gains(self) -> Tensor | None:
+        """
+        Say by what the deviations of all experts are multiples of the first one's.
+
+        :returns: ``(B, E)``; None where they are not.
+        """
+        ...
+
     def select(self, experts: Tensor) -> Covariance:
         """Keep some experts, by their numbers ``(E',)``."""
         ...
@@ -112,6 +120,10 @@ class Diagonal:
     def noised(self, signal: Tensor, noise: Tensor) -> Diagonal:
         """See :class:`Covariance`."""
         return Diagonal((signal.square() * self.scale.square() + noise.square()).sqrt())
+
+    def gains(self) -> Tensor | None:
+        """See :class:`Covariance`."""
+        return _gains(self.scale)
 
     def widened(self, factor: float) -> Diagonal:
         """See :class:`Covariance`."""
@@ -172,6 +184,10 @@ class Full:
         eye = torch.eye(self.tril.shape[-1], dtype=self.tril.dtype, device=self.tril.device)
         covariance = signal[..., None].square() * self.matrix() + noise[..., None].square() * eye
         return Full(torch.linalg.cholesky(covariance))
+
+    def gains(self) -> Tensor | None:
+        """See :class:`Covariance`; not looked for."""
+        return None
 
     def widened(self, factor: float) -> Full:
         """See :class:`Covariance`."""
@@ -257,6 +273,10 @@ class LowRank:
         kept = signal * self.scale
         scale = (kept.square() + noise.square()).sqrt()
         return LowRank(scale, (kept / scale).unsqueeze(-1) * self.loading)
+
+    def gains(self) -> Tensor | None:
+        """See :class:`Covariance`."""
+        return _gains(self.scale) if self.loading.shape[:2] == (1, 1) else None
 
     def widened(self, factor: float) -> LowRank:
         """See :class:`Covariance`."""
@@ -502,6 +522,12 @@ def covering(weights: Tensor, places: Tensor, count: int) -> tuple[Tensor, Tenso
     held = torch.zeros_like(weights[:, :count]).scatter_add(1, of, weights)
     held, order = held.sort(dim=1, descending=True)
     return chosen.gather(1, order), held
+
+
+def _gains(scale: Tensor, tolerance: float = 1e-5) -> Tensor | None:
+    ratio = scale / scale[:, :1]  # (B, E, N)
+    low, high = ratio.amin(dim=-1), ratio.amax(dim=-1)
+    return low if bool((high - low <= tolerance * high).all()) else None
 
 
 def _log_normal(distance: Tensor, size: int, log_volume: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributions import MultivariateNormal
 
 from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.errors import ConfigError
 from motion_predictor.experts import MotionExperts
-from motion_predictor.forecast import checked_frames, Forecast
+from motion_predictor.forecast import _log_densities, checked_frames, FLOOR_M, Forecast
+from motion_predictor.mixture import LowRank
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Prediction, Predictor
 from motion_predictor.skeleton import H36M17
@@ -162,3 +164,20 @@ def test_a_mixture_network_belongs_to_its_role_alone() -> None:
         ModelConfig(role='swiftdiff', denoiser=size)
     with pytest.raises(ConfigError, match='latent=0'):
         DenoiserConfig(architecture='experts', width=16, depth=1, heads=1, experts=2, rank=1)
+
+
+@pytest.mark.parametrize('alike', [True, False])
+def test_the_density_of_positions_is_that_of_the_written_out_gaussians(alike: bool) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    experts, values, places = 5, 12, 9
+    scale = 0.2 + torch.rand(1, 1, values, generator=drawn)
+    gain = 0.5 + torch.rand(1, experts, 1 if alike else values, generator=drawn)
+    loading = torch.randn(1, 1, values, 3, generator=drawn)
+    covariance = LowRank(scale * gain, loading)
+    assert (covariance.gains() is not None) is alike
+    flat = 0.1 * torch.randn(values, places, generator=drawn)
+    apart = 0.1 * torch.randn(experts, places, generator=drawn)
+    spread = flat.T @ covariance.matrix()[0] @ flat + FLOOR_M**2 * torch.eye(places)
+    expected = MultivariateNormal(torch.zeros(places), spread).log_prob(apart)
+    found = _log_densities(covariance, flat, apart)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

@@ -40,21 +40,32 @@ whitened DCT coefficients, its covariances diagonal plus low rank.
 
 Beyond the method of the paper the training has the log likelihood of the recordings
 (`moe.vdd.real`), the distance of the nearest expert's mean from the real future (`moe.best`, and
-at the last instant `moe.best_end`), as SwiftDiff's training has, and trackers' noise on half of
-the histories (`moe.augmentation`); behind noise the recording stands in for the teachers.
+at the last instant `moe.best_end`), as SwiftDiff's training has, dropout, and trackers' noise on
+half of the histories (`moe.augmentation`); behind noise the recording stands in for the teachers.
+Afterwards the experts are widened by a temperature (`python -m training.temper`).
 
-Controls, all with the same network, windows and steps (20 000 of 64): `em_data`, maximum
+Controls, all with the same network, windows, steps (20 000 of 64) and dropout: `em_data`, maximum
 likelihood on the recordings; `em_teacher`, on the one-step teacher's samples, without noise on
-histories. **Not measured yet**: winner-takes-all (`winner`), the mixture without anything of the
-teacher's, consistency distillation (`python -m training.consistency`), other numbers of experts,
-un-noised queries and a uniform gate; so nothing here says how much is due to the teacher's score
-and how much to the terms beyond the paper. `without_jump` is from an earlier, short training
-(1000 steps of 32, without the score and without noise), and so is what it is compared with.
+histories; `winner`, winner-takes-all: likelihood and nearest expert on the recordings, all to the
+expert whose mean is nearest. They have temperatures by the same rule. Without dropout and without
+temperature: `em_data_no_dropout`; `moe_no_dropout`, which is otherwise trained as `moe`; and
+`no_teacher_no_dropout`, the same without the teacher's score and samples. `consistency` is another
+student: the teacher's own network in one step by consistency distillation (2000 steps of 64).
+`without_jump` was trained as `moe`, for 5000 steps, without recordings whose action has "jump".
+[moe_ablations.md](moe_ablations.md) has the number of experts, un-noised queries, a uniform gate
+and each term left out, after a short training.
+
+What this says: the term of the nearest expert and dropout make the accuracy. The teacher adds
+nothing to it that could be seen here, where recordings of the same kind are at hand: without its
+score and samples the mixture is as good (`moe_no_dropout` against `no_teacher_no_dropout`), and
+winner-takes-all on recordings is as good or better than VDD. Maximum likelihood alone has the best
+likelihood and the worst best-of-50 errors of those that learn from recordings.
 
 ```
 python -m training.distill_moe --preset small --run runs/moe --data ...
+python -m training.temper --weights runs/moe/moe.safetensors --fit VAL... --json OUT
 python -m training.distill_moe --preset small --run runs/em_data --data ... \\
-    --set moe.method=em_data   # em_teacher with moe.augmentation.jitter_m=0
+    --set moe.method=em_data   # em_teacher with moe.augmentation.jitter_m=0; winner
 ```
 """
 MEASURES = """APD, ADE, FDE, MMADE and MMFDE are those of [results.md](results.md), pose
