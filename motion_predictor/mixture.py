@@ -51,6 +51,15 @@ class Covariance(Protocol):
         """Write the covariances out, ``(B, E, N, N)`` or ones."""
         ...
 
+    def average(self, weights: Tensor) -> Tensor:
+        """
+        Give the mean of the written out covariances.
+
+        :param weights: of the experts, ``(B, E)``.
+        :returns: ``(B, N, N)``.
+        """
+        ...
+
     def noised(self, signal: Tensor, noise: Tensor) -> Covariance:
         """
         Give the covariance of ``signal * a + noise * eps``, eps standard normal.
@@ -117,6 +126,10 @@ class Diagonal:
         """See :class:`Covariance`."""
         return torch.diag_embed(self.scale.square())
 
+    def average(self, weights: Tensor) -> Tensor:
+        """See :class:`Covariance`."""
+        return torch.diag_embed((weights.unsqueeze(-1) * self.scale.square()).sum(dim=1))
+
     def noised(self, signal: Tensor, noise: Tensor) -> Diagonal:
         """See :class:`Covariance`."""
         return Diagonal((signal.square() * self.scale.square() + noise.square()).sqrt())
@@ -178,6 +191,10 @@ class Full:
     def matrix(self) -> Tensor:
         """See :class:`Covariance`."""
         return self.tril @ self.tril.mT
+
+    def average(self, weights: Tensor) -> Tensor:
+        """See :class:`Covariance`."""
+        return _average(self.matrix(), weights)
 
     def noised(self, signal: Tensor, noise: Tensor) -> Full:
         """See :class:`Covariance`."""
@@ -267,6 +284,14 @@ class LowRank:
         """See :class:`Covariance`."""
         factor = self.scale.unsqueeze(-1) * self.loading
         return torch.diag_embed(self.scale.square()) + factor @ factor.mT
+
+    def average(self, weights: Tensor) -> Tensor:
+        """See :class:`Covariance`."""
+        if self.loading.shape[:2] != (1, 1):
+            return _average(self.matrix(), weights)
+        common = self.loading[0, 0] @ self.loading[0, 0].mT  # the same for all: no (B, E, N, N)
+        common.diagonal().add_(1.0)
+        return common * ((weights.unsqueeze(-1) * self.scale).mT @ self.scale)
 
     def noised(self, signal: Tensor, noise: Tensor) -> LowRank:
         """See :class:`Covariance`."""
@@ -403,11 +428,8 @@ class GaussianMixture:
     def total_covariance(self) -> Tensor:
         """Give the mixture's covariance by the law of total covariance, ``(B, N, N)``."""
         weights = self.log_weights.exp()
-        within = torch.einsum(
-            'be,benm->bnm', weights, self.covariance.matrix().expand(*weights.shape, -1, -1)
-        )
         apart = self.means - self.mean().unsqueeze(1)
-        return within + torch.einsum('be,ben,bem->bnm', weights, apart, apart)
+        return self.covariance.average(weights) + (weights.unsqueeze(-1) * apart).mT @ apart
 
     def noised(self, signal: Tensor, noise: Tensor) -> GaussianMixture:
         """
@@ -528,6 +550,10 @@ def _gains(scale: Tensor, tolerance: float = 1e-5) -> Tensor | None:
     ratio = scale / scale[:, :1]  # (B, E, N)
     low, high = ratio.amin(dim=-1), ratio.amax(dim=-1)
     return low if bool((high - low <= tolerance * high).all()) else None
+
+
+def _average(matrix: Tensor, weights: Tensor) -> Tensor:
+    return torch.einsum('be,benm->bnm', weights, matrix.expand(*weights.shape, -1, -1))
 
 
 def _log_normal(distance: Tensor, size: int, log_volume: Tensor) -> Tensor:
