@@ -55,11 +55,13 @@ student: the teacher's own network in one step by consistency distillation (2000
 [moe_ablations.md](moe_ablations.md) has the number of experts, un-noised queries, a uniform gate
 and each term left out, after a short training.
 
-What this says: the term of the nearest expert and dropout make the accuracy. The teacher adds
-nothing to it that could be seen here, where recordings of the same kind are at hand: without its
-score and samples the mixture is as good (`moe_no_dropout` against `no_teacher_no_dropout`), and
-winner-takes-all on recordings is as good or better than VDD. Maximum likelihood alone has the best
-likelihood and the worst best-of-50 errors of those that learn from recordings.
+What this says: the term of the nearest expert and dropout make the best-of-50 errors. The teacher
+adds nothing to those that could be seen here, where recordings of the same kind are at hand:
+without its score and samples the mixture is as good (`moe_no_dropout` against
+`no_teacher_no_dropout`), and winner-takes-all on recordings as good or better than VDD. What the
+teacher does add is the order: the heaviest futures are better with it than without. Maximum
+likelihood alone has the best likelihood, VDD's comes next, and the worst best-of-50 errors of
+those that learn from recordings.
 
 ```
 python -m training.distill_moe --preset small --run runs/moe --data ...
