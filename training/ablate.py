@@ -34,12 +34,17 @@ from training.parallel import Shard, WHOLE
 from training.pool import EncodedPool
 from training.runs import Run
 from training.trials import (
+    beside,
     digest,
+    found_recordings,
     fresh_model,
     gather,
     Material,
+    of_split,
     read_json,
     relative_error,
+    require_files,
+    require_positive,
     Scorer,
     Scores,
     shortened,
@@ -47,7 +52,6 @@ from training.trials import (
     times_ms,
     train_student,
 )
-from training.windows import recordings_folder
 
 FORMAT = 'motion_predictor ablations'
 VERSION = 1
@@ -451,7 +455,9 @@ class Bench:
             'steps': chain.swiftdiff.optim.steps,
             'parameters': sum(p.numel() for p in student.denoiser.parameters()),
             'error': {
-                split: round(relative_error(self._of(split, scores), self._of(split)), 6)
+                split: round(
+                    relative_error(of_split(scores, split), of_split(self.reference, split)), 6
+                )
                 for split in self.scorers
             },
             'scores': scores,
@@ -466,10 +472,6 @@ class Bench:
         for scorer in self.scorers.values():
             found |= scorer(model)
         return found
-
-    def _of(self, split: str, scores: Scores | None = None) -> Scores:
-        chosen = self.reference if scores is None else scores
-        return {label: of for label, of in chosen.items() if label.endswith(f'/{split}')}
 
 
 def latencies(bench: Bench, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -584,23 +586,10 @@ def resolve(options: argparse.Namespace) -> None:
 
     :raises ConfigError: on options that cannot be used.
     """
-    for name in ('seeds', 'windows', 'pool', 'pairs', 'limit', 'repetitions'):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ConfigError(f'--{name} {value}: must be at least 1')
-    if options.data is None:
-        folder = recordings_folder()
-        options.data = sorted(folder.glob('*/train.npz')) if folder else []
-    if not options.data:
-        raise ConfigError('--data: no recordings found; name train.npz files')
-    if options.scored is None:
-        options.scored = [
-            path.with_name(f'{split}.npz') for split in ('val', 'test') for path in options.data
-        ]
-    for name in ('data', 'scored'):
-        missing = [str(path) for path in getattr(options, name) if not path.exists()]
-        if missing:
-            raise ConfigError(f'--{name}: no such file: {", ".join(missing)}')
+    require_positive(options, ('seeds', 'windows', 'pool', 'pairs', 'limit', 'repetitions'))
+    options.data = found_recordings(options.data)
+    options.scored = options.scored or beside(options.data, 'val', 'test')
+    require_files('scored', options.scored)
 
 
 def describe(options: argparse.Namespace, rows: Sequence[Row]) -> str:

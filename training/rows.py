@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 import sys
 from typing import Any, Protocol
@@ -21,8 +21,18 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from training import provenance
 from training.config import as_plain, ChainConfig, preset, PRESETS
 from training.store import data_digest
-from training.trials import digest, read_json, relative_error, Scorer, Scores, Stopwatch
-from training.windows import recordings_folder
+from training.trials import (
+    beside,
+    digest,
+    found_recordings,
+    of_split,
+    read_json,
+    relative_error,
+    require_files,
+    require_positive,
+    Scorer,
+    Stopwatch,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +158,10 @@ def limits_of(study: Study, options: argparse.Namespace) -> Budget:
     :raises ConfigError: on a number below 1.
     """
     budget = study.budget(options.preset)
-    limits: dict[str, int] = {}
-    for entry in fields(budget):
-        given = getattr(options, entry.name)
-        if given is not None and given < 1:
-            option = entry.name.replace('_', '-')
-            raise ConfigError(f'--{option} {given}: must be at least 1')
-        limits[entry.name] = getattr(budget, entry.name) if given is None else given
-    return type(budget)(**limits)
+    names = [entry.name for entry in fields(budget)]
+    require_positive(options, names)
+    given = {name: getattr(options, name) for name in names}
+    return replace(budget, **{name: value for name, value in given.items() if value is not None})
 
 
 def resolve(options: argparse.Namespace) -> None:
@@ -164,19 +170,10 @@ def resolve(options: argparse.Namespace) -> None:
 
     :raises ConfigError: on options that cannot be used.
     """
-    if options.seeds < 1:
-        raise ConfigError(f'--seeds {options.seeds}: must be at least 1')
-    if options.data is None:
-        folder = recordings_folder()
-        options.data = sorted(folder.glob('*/train.npz')) if folder else []
-    if not options.data:
-        raise ConfigError('--data: no recordings found; name train.npz files')
-    if options.scored is None:
-        options.scored = [path.with_name('val.npz') for path in options.data]
-    for name in ('data', 'scored'):
-        missing = [str(path) for path in getattr(options, name) if not path.exists()]
-        if missing:
-            raise ConfigError(f'--{name}: no such file: {", ".join(missing)}')
+    require_positive(options, ['seeds'])
+    options.data = found_recordings(options.data)
+    options.scored = options.scored or beside(options.data, 'val')
+    require_files('scored', options.scored)
 
 
 def describe(options: argparse.Namespace, rows: Sequence[Row], limits: Budget) -> str:
@@ -186,11 +183,6 @@ def describe(options: argparse.Namespace, rows: Sequence[Row], limits: Budget) -
         changes = ' '.join(f'{name}={value}' for name, value in row.changes.items())
         lines.append(f'{row.name}: {row.what}; {options.seeds} seeds; {changes or "-"}')
     return '\n'.join(lines)
-
-
-def of_split(scores: Scores, split: str) -> Scores:
-    """Keep the scores of one split."""
-    return {label: of for label, of in scores.items() if label.endswith(f'/{split}')}
 
 
 def ablate(

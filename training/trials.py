@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 import fcntl
@@ -40,6 +41,7 @@ from training.scoring import (
     score_file,
 )
 from training.store import data_digest
+from training.windows import recordings_folder
 
 ERRORS = ('ade', 'fde', 'mmade', 'mmfde')
 """Of the root-relative pose: their ratios to the reference's, averaged, are a student's error."""
@@ -287,6 +289,56 @@ def fresh_model(config: ModelConfig, pool: EncodedPool) -> MotionModel:
         return MotionModel(
             config, pool.skeleton, pool.state_whitening, pool.condition_whitening
         ).eval()
+
+
+def require_positive(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """
+    Check whole numbers of a command line; those that were not given are None.
+
+    :raises ConfigError: on one below 1.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} {value}: must be at least 1')
+
+
+def found_recordings(given: Sequence[Path] | None) -> list[Path]:
+    """
+    Give the recordings to train on.
+
+    :param given: on the command line; None for train.npz of every set.
+    :raises ConfigError: if there are none, or one does not exist.
+    """
+    if given is None:
+        folder = recordings_folder()
+        given = sorted(folder.glob('*/train.npz')) if folder else []
+    if not given:
+        raise ConfigError('--data: no recordings found; name train.npz files')
+    require_files('data', given)
+    return list(given)
+
+
+def require_files(name: str, paths: Sequence[Path]) -> None:
+    """
+    Check that files or stores exist.
+
+    :param name: of the option that named them.
+    :raises ConfigError: if one does not.
+    """
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise ConfigError(f'--{name}: no such file: {", ".join(missing)}')
+
+
+def beside(data: Sequence[Path], *splits: str) -> list[Path]:
+    """Name the files of other splits beside recordings."""
+    return [path.with_name(f'{split}.npz') for split in splits for path in data]
+
+
+def of_split(scores: Scores, split: str) -> Scores:
+    """Keep the scores of one split."""
+    return {label: of for label, of in scores.items() if label.endswith(f'/{split}')}
 
 
 def digest(key: Any) -> str:

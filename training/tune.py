@@ -50,20 +50,23 @@ from training.studies import (
     SAMPLERS,
 )
 from training.trials import (
+    beside,
     digest,
+    found_recordings,
     fresh_model,
     gather,
     Lock,
     Material,
     read_json,
     relative_error,
+    require_files,
+    require_positive,
     Scorer,
     Scores,
     Stopwatch,
     times_ms,
     train_student,
 )
-from training.windows import recordings_folder
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -473,30 +476,15 @@ def resolve(options: argparse.Namespace) -> None:
 
     :raises ConfigError: on options that cannot be used.
     """
-    for name in (
-        'trials',
-        'confirm',
-        'confirm_limit',
-        *('windows', 'pool', 'limit', 'startup', 'repetitions'),
-    ):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ConfigError(f'--{name} {value}: must be at least 1')
+    counts = ('trials', 'confirm', 'confirm_limit', 'windows', 'pool', 'limit', 'startup')
+    require_positive(options, (*counts, 'repetitions'))
     if not 0.0 < options.balance <= 1.0:
         raise ConfigError(f'--balance {options.balance}: must lie in 0..1')
     if options.seed < 0:
         raise ConfigError(f'--seed {options.seed}: must not be negative')
-    if options.data is None:
-        folder = recordings_folder()
-        options.data = sorted(folder.glob('*/train.npz')) if folder else []
-    if not options.data:
-        raise ConfigError('--data: no recordings found; name train.npz files')
-    if options.val is None:
-        options.val = [path.with_name('val.npz') for path in options.data]
-    for name in ('data', 'val'):
-        missing = [str(path) for path in getattr(options, name) if not path.exists()]
-        if missing:
-            raise ConfigError(f'--{name}: no such file: {", ".join(missing)}')
+    options.data = found_recordings(options.data)
+    options.val = options.val or beside(options.data, 'val')
+    require_files('val', options.val)
     if any(path.stem == 'test' for path in options.val):
         raise ConfigError(f'--val {options.val}: test recordings choose nothing')
 
