@@ -291,7 +291,8 @@ class LowRank:
             return _average(self.matrix(), weights)
         common = self.loading[0, 0] @ self.loading[0, 0].mT  # the same for all: no (B, E, N, N)
         common.diagonal().add_(1.0)
-        return common * ((weights.unsqueeze(-1) * self.scale).mT @ self.scale)
+        scale = self.scale.expand(*weights.shape, -1)
+        return common * ((weights.unsqueeze(-1) * scale).mT @ scale)
 
     def noised(self, signal: Tensor, noise: Tensor) -> LowRank:
         """See :class:`Covariance`."""

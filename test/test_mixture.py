@@ -63,6 +63,16 @@ def test_samples_have_the_moments_that_are_claimed(kind: str) -> None:
 
 
 @pytest.mark.parametrize('kind', KINDS)
+def test_the_average_is_that_of_the_written_out_covariances(kind: str) -> None:
+    weights = torch.rand(B, E, generator=generator(5), dtype=torch.float64).softmax(-1)
+    first = torch.zeros(1, dtype=torch.long)
+    for covariance in (covariance_of(kind), covariance_of(kind).select(first).condition(slice(1))):
+        written = covariance.matrix().expand(B, E, N, N)  # the second one stands for all
+        expected = (weights[..., None, None] * written).sum(dim=1)
+        assert torch.allclose(covariance.average(weights), expected)
+
+
+@pytest.mark.parametrize('kind', KINDS)
 def test_a_widened_mixture_has_larger_deviations_alone(kind: str) -> None:
     mixture = mixture_of(kind)
     wide = mixture.widened(1.5)
