@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import sys
 import time
@@ -25,9 +25,9 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.schedule import to_x0
 from motion_predictor.weights import file_digest, load_weights
-from training import provenance
+from training import provenance, rows
 from training.benchmark import walking_window
-from training.config import as_plain, ChainConfig, override, preset, PRESETS, SwiftDiffConfig
+from training.config import as_plain, ChainConfig, override, preset, SwiftDiffConfig
 from training.diffusion import Sampler, sampler_for
 from training.distill import make_pairs, SwiftDiffLoss
 from training.parallel import Shard, WHOLE
@@ -67,14 +67,9 @@ worked example, from the root of the source tree; it can be killed and given aga
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table."""
+class Row(rows.Row):
+    """One line of the table; its changes are settings below ``swiftdiff``."""
 
-    name: str
-    what: str
-    """In words."""
-    changes: Mapping[str, str] = field(default_factory=dict)
-    """Settings below ``swiftdiff``, as ``--set`` takes them."""
     match: str = 'mse'
     """Distance to the teacher: 'mse'; 'kl_softmax', the coefficients taken as logits, as in the
     distillation of classifiers (Hinton et al., arXiv 1503.02531); or 'kl_gaussian', between
@@ -375,11 +370,8 @@ def rows_for(names: Sequence[str] | None, name: str) -> list[Row]:
     :param name: of the preset; the sizes of 'small' do not fit the others, which leave them out.
     :raises ConfigError: on an unknown name.
     """
-    known = {row.name: row for row in ROWS if name == 'small' or 'size' not in question(row)}
-    unknown = sorted(set(names or ()) - set(known))
-    if unknown:
-        raise ConfigError(f'--rows: no row {", ".join(unknown)}; there are {", ".join(known)}')
-    return [known[name] for name in names or known]
+    fitting = [row for row in ROWS if name == 'small' or 'size' not in question(row)]
+    return rows.rows_for(fitting, names)
 
 
 def question(row: Row) -> str:
@@ -536,27 +528,14 @@ def time_teacher(sampler: Sampler, persons: int, samples: int) -> dict[str, Any]
 
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training.ablate',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = rows.common_parser(
+        'training.ablate', (__doc__ or '').split('\n\n', 1)[1], EXAMPLE, 'val.npz and test.npz'
     )
     add = made.add_argument
-    add('--preset', choices=PRESETS, default='small', help='base settings and budget')
-    add('--rows', nargs='+', metavar='ROW', help='these alone (default: all, see --dry-run)')
-    add('--seeds', type=int, default=2, help='trainings a row (default %(default)s)')
-    add('--data', type=Path, nargs='+', metavar='FILE',
-        help='to train on (default: train.npz of every set)')  # fmt: skip
-    add('--scored', type=Path, nargs='+', metavar='FILE',
-        help='default: val.npz and test.npz beside each of --data')  # fmt: skip
     add('--teacher', type=Path, default=Path('resource/weights/teacher.safetensors'),
         metavar='FILE', help='the diffusion teacher (default %(default)s)')  # fmt: skip
     add('--one-step', type=Path, default=Path('resource/weights/one_step.safetensors'),
         metavar='FILE', help='the one-step teacher (default %(default)s)')  # fmt: skip
-    add('--run', type=Path, default=Path('runs/ablate'), metavar='DIR',
-        help='rows and their weights (default %(default)s)')  # fmt: skip
-    add('--device', default='cpu', choices=('cpu', 'cuda'), help='to train and to time on')
     for name, what in (
         ('windows', 'that a row looks at'),
         ('pool', 'windows drawn'),
@@ -565,11 +544,8 @@ def parser() -> argparse.ArgumentParser:
         ('repetitions', 'calls behind a latency'),
     ):
         add(f'--{name}', type=int, metavar='N', help=f'{what} (default: of the preset)')
-    add('--json', type=Path, metavar='OUT', help='write the results of all finished rows')
     add('--no-times', action='store_true', help='time nothing')
     add('--finished', action='store_true', help='train nothing, take what is finished')
-    add('--dry-run', action='store_true', help='print the rows and the budget, and stop')
-    add('--quiet', action='store_true', help='no progress bars')
     return made
 
 

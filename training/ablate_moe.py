@@ -20,7 +20,7 @@ import torch
 from training import rows
 from training.config import ChainConfig, override
 from training.distill_moe import distil_moe
-from training.evaluate_moe import likelihoods
+from training.evaluate_moe import likelihoods, perplexity
 from training.rows import Budget, Place, Row
 from training.runs import Run
 from training.trials import Stopwatch
@@ -112,10 +112,9 @@ class MixtureBench:
         for file in self.place.scorer.files:
             found = likelihoods(model, torch.from_numpy(file.windows.poses[file.chosen]))
             won = np.bincount(found['nearest'].numpy()) / len(found['nearest'])
-            share = won[won > 0.0]
             scores[file.label] |= {
                 'nll': float(found['nll'].mean()),
-                'used': float(np.exp(-(share * np.log(share)).sum())),
+                'used': perplexity(won),
             }
         (folder / 'moe' / 'checkpoint.pt').unlink(missing_ok=True)
         return {'scores': scores, 'cpu_s': round(trained_s, 2)}

@@ -233,6 +233,12 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
     }
 
 
+def perplexity(share: NDArray[np.float64]) -> float:
+    """Give the exponential of the entropy of shares that sum to one: how many in effect."""
+    present = share[share > 0.0]
+    return float(np.exp(-(present * np.log(present)).sum()))
+
+
 def _mixture_row(
     model: MotionModel, file: DataFile, surprises: dict[str, dict[str, NDArray[np.float64]]]
 ) -> dict[str, Any]:
@@ -243,7 +249,6 @@ def _mixture_row(
     surprises[file.label] = {'values': surprise, 'actions': actions}
     nearest = found['nearest'].numpy()
     share = np.bincount(nearest, minlength=weights.shape[1]) / len(nearest)
-    present = share[share > 0.0]
     entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(axis=1)
     return {
         'nll_per_coordinate': rounded(float(found['nll'].mean())),
@@ -251,7 +256,7 @@ def _mixture_row(
         'surprise_median': rounded(np.median(surprise)),
         'experts': weights.shape[1],
         'experts_that_were_nearest': int((share > 0.0).sum()),
-        'experts_used': rounded(np.exp(-(present * np.log(present)).sum())),
+        'experts_used': rounded(perplexity(share)),
         'experts_a_window': rounded(np.exp(entropy).mean()),
         'reliability': reliability(weights, nearest),
     }

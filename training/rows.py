@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 import sys
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -44,6 +44,9 @@ class Row:
     """In words."""
     changes: Mapping[str, str] = field(default_factory=dict)
     """Settings of the chain, as ``--set`` takes them."""
+
+
+SomeRow = TypeVar('SomeRow', bound=Row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,26 +111,33 @@ class Study:
     """``(place, budget)`` make the bench."""
 
 
-def rows_for(study: Study, names: Sequence[str] | None) -> list[Row]:
+def rows_for(rows: Sequence[SomeRow], names: Sequence[str] | None) -> list[SomeRow]:
     """
     Give the rows asked for, in that order.
 
+    :param rows: that there are.
     :param names: None for all.
     :raises ConfigError: on an unknown name.
     """
-    known = {row.name: row for row in study.rows}
+    known = {row.name: row for row in rows}
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise ConfigError(f'--rows: no row {", ".join(unknown)}; there are {", ".join(known)}')
     return [known[name] for name in names or known]
 
 
-def parser(study: Study) -> argparse.ArgumentParser:
-    """Make a verb's parser."""
+def common_parser(
+    program: str, description: str, example: str, scored: str
+) -> argparse.ArgumentParser:
+    """
+    Make a parser of the options that all ablations have.
+
+    :param scored: what is scored by default, for ``--help``.
+    """
     made = argparse.ArgumentParser(
-        prog=f'python -m {study.program}',
-        description=study.purpose,
-        epilog=study.example,
+        prog=f'python -m {program}',
+        description=description,
+        epilog=example,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
@@ -137,17 +147,25 @@ def parser(study: Study) -> argparse.ArgumentParser:
     add('--data', type=Path, nargs='+', metavar='FILE',
         help='to train on (default: train.npz of every set)')  # fmt: skip
     add('--scored', type=Path, nargs='+', metavar='FILE',
-        help='default: val.npz beside each of --data')  # fmt: skip
-    add('--run', type=Path, default=Path('runs') / study.program.rpartition('.')[2],
-        metavar='DIR', help='rows and their weights (default %(default)s)')  # fmt: skip
-    add('--device', default='cpu', choices=('cpu', 'cuda'), help='to train and to score on')
-    known = asdict(study.budget('small'))
-    for name, value in known.items():
-        add(f'--{name.replace("_", "-")}', type=int, metavar='N',
-            help=f'part of the budget (default: of the preset; small: {value})')  # fmt: skip
-    add('--json', type=Path, metavar='OUT', help='write the results')
+        help=f'default: {scored} beside each of --data')  # fmt: skip
+    add('--run', type=Path, default=Path('runs') / program.rpartition('.')[2], metavar='DIR',
+        help='rows and their weights (default %(default)s)')  # fmt: skip
+    add('--device', default='cpu', choices=('cpu', 'cuda'),
+        help='to train and to score or time on')  # fmt: skip
+    add('--json', type=Path, metavar='OUT', help='write the results of all finished rows')
     add('--dry-run', action='store_true', help='print the rows and the budget, and stop')
     add('--quiet', action='store_true', help='no progress bars')
+    return made
+
+
+def parser(study: Study) -> argparse.ArgumentParser:
+    """Make a verb's parser."""
+    made = common_parser(study.program, study.purpose, study.example, 'val.npz')
+    for name, value in asdict(study.budget('small')).items():
+        made.add_argument(
+            f'--{name.replace("_", "-")}', type=int, metavar='N',
+            help=f'part of the budget (default: of the preset; small: {value})',
+        )  # fmt: skip
     return made
 
 
@@ -269,7 +287,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser(study).parse_args(words)
     try:
-        rows, limits = rows_for(study, options.rows), limits_of(study, options)
+        rows, limits = rows_for(study.rows, options.rows), limits_of(study, options)
         if options.dry_run:
             print(describe(options, rows, limits))
             return 0

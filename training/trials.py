@@ -189,7 +189,7 @@ class Scorer:
         """
         Score a model.
 
-        :param model: of any role but 'moe'; it is not changed.
+        :param model: of any role; it is not changed.
         :param ddim_steps: sampling steps of a teacher.
         :param completion: of a teacher's sampling.
         :returns: see :data:`Scores`.

@@ -52,7 +52,7 @@ STATUS = """## What is shown and what is not
 - What is left is the teacher's: from the exact score, at the same steps and settings, VDD comes
   closer than EM on the data. The table below counts the seeds.
 - Motion weights trained by VDD are shipped (`moe`); [moe.md](moe.md) measures them beside
-  SwiftDiff and controls of the same length, and says what is not measured.
+  SwiftDiff and controls of the same length.
 - Its own domain is on [a page of its own](avoiding.md): a planar avoiding task, where VDD keeps
   its teacher's success and ways at a fraction of the time.
 """
