@@ -79,6 +79,11 @@ ROWS = (
     ),
     Row(name='min_snr', what='Min-SNR weighting, gamma 5', changes={'teacher.min_snr': '5'}),
     Row(
+        name='x0_min_snr',
+        what='the network gives x0, Min-SNR weighting, gamma 5',
+        changes={'teacher.model.prediction': 'x0', 'teacher.min_snr': '5'},
+    ),
+    Row(
         name='velocity',
         what='a velocity term of weight 0.1',
         changes={'teacher.velocity': '0.1'},
