@@ -42,6 +42,7 @@ from motion_predictor.messages import (
     decode_predictions,
     DecodedPredictions,
     InputFormat,
+    ns_to_stamp,
     stamp_to_ns,
 )
 from motion_predictor.outputs import decode_moments, DecodedMoments
@@ -239,6 +240,7 @@ def play(
         )
         counted = player.node.count_publishers
         player.wait(lambda: counted('/motion_predictor/poses'), 'waiting for its topics', stage)
+        _until_heard(player, stage, publishers, run, next(_messages(bag))[1])
         first_ns = None
         for topic, message in _messages(bag):
             publishers[topic].publish(message)
@@ -266,6 +268,29 @@ def play(
             lambda: run.diagnostics.get('predictions') == wanted, 'the last diagnostics', stage
         )
     return run
+
+
+def _until_heard(
+    player: Participant,
+    stage: Stage,
+    publishers: Mapping[str, Any],
+    run: BagRun,
+    first_clock: bytes,
+) -> None:
+    # That a subscription is in the graph does not say that the node knows this publisher, and
+    # what comes before it does is lost, as the node takes its input best-effort. Frames with
+    # nobody in them go ahead, a second before the bag, until the node has had one and this player
+    # has had an answer: the outputs know it then too, as its subscription to them is no younger.
+    first = deserialize_message(first_clock, Clock).clock
+    ahead = PoseArray()
+    ahead.header.stamp = ns_to_stamp(stamp_to_ns(first) - 1_000_000_000)
+
+    def heard() -> bool:
+        publishers[CLOCK].publish(Clock(clock=ahead.header.stamp))
+        publishers[SKELETON].publish(ahead)
+        return run.diagnostics.get('input age (s)', 'never') != 'never'
+
+    player.wait(heard, 'waiting until the node hears the bag', stage)
 
 
 def _messages(bag: Path) -> Iterator[tuple[str, bytes]]:
