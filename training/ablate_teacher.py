@@ -45,7 +45,7 @@ PAPER = {
 ROWS = (
     Row(
         name='base',
-        what='the default: v, whitened residual of the padded window, condition of the observed '
+        what='the default: x0, whitened residual of the padded window, condition of the observed '
         "frames, loss weighed by the coefficients' size, heading turned to +x",
     ),
     Row(
@@ -55,7 +55,7 @@ ROWS = (
         changes=PAPER,
     ),
     Row(name='eps', what='the network gives eps', changes={'teacher.model.prediction': 'eps'}),
-    Row(name='x0', what='the network gives x0', changes={'teacher.model.prediction': 'x0'}),
+    Row(name='v', what='the network gives v', changes={'teacher.model.prediction': 'v'}),
     Row(
         name='whole_window',
         what='the whole window is diffused, not its difference from the padded one',
@@ -79,9 +79,9 @@ ROWS = (
     ),
     Row(name='min_snr', what='Min-SNR weighting, gamma 5', changes={'teacher.min_snr': '5'}),
     Row(
-        name='x0_min_snr',
-        what='the network gives x0, Min-SNR weighting, gamma 5',
-        changes={'teacher.model.prediction': 'x0', 'teacher.min_snr': '5'},
+        name='v_min_snr',
+        what='the network gives v, Min-SNR weighting, gamma 5',
+        changes={'teacher.model.prediction': 'v', 'teacher.min_snr': '5'},
     ),
     Row(
         name='velocity',
