@@ -36,7 +36,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope='module')
 def ablated(words: list[str]) -> Path:
     out = Path(words[words.index('--run') + 1]).parent / 'docs' / 'ablations.json'
-    assert ablate.main([*words, '--rows', *ROWS, '--json', str(out)]) == 0
+    shipped = ['--shipped', words[words.index('--one-step') + 1]]
+    assert ablate.main([*words, *shipped, '--rows', *ROWS, '--json', str(out)]) == 0
     return out
 
 
@@ -61,6 +62,9 @@ def test_every_row_is_scored_on_val_and_test_of_every_set(ablated: Path) -> None
     errors = {found['row']: found['error']['val'] for found in result['results']}
     assert len(set(errors.values())) == len(ROWS)
     assert {row['persons'] for row in result['latency'] if row['model'] == 'base'} == {1, 8, 32}
+    # what is beside the rows is here the reference itself
+    assert result['shipped']['scores'] == result['reference']
+    assert result['shipped']['error'] == {'val': 1.0, 'test': 1.0}
 
 
 def test_the_page_judges_the_claims_whose_rows_were_run(ablated: Path) -> None:
@@ -68,6 +72,9 @@ def test_the_page_judges_the_claims_whose_rows_were_run(ablated: Path) -> None:
     assert recipe_results.main(['--json', str(ablated), '--out', str(page)]) == 0
     text = page.read_text()
     assert '`base` against `base_one_stage`' in text
+    result = json.loads(ablated.read_text())
+    above = sum(found['error']['val'] > 1.0 for found in result['results'])
+    assert f'1.000 on val (below {above} of the 5 rows)' in text
     assert 'against `no_real`' not in text
     known = {row.name for row in ablate.ROWS}
     assert {name for claim in recipe_results.CLAIMS for name in (claim.better, claim.worse)} <= (

@@ -446,18 +446,41 @@ class Bench:
             'seed': seed,
             'steps': chain.swiftdiff.optim.steps,
             'parameters': sum(p.numel() for p in student.denoiser.parameters()),
-            'error': {
-                split: round(
-                    relative_error(of_split(scores, split), of_split(self.reference, split)), 6
-                )
-                for split in self.scorers
-            },
+            'error': self._errors(scores),
             'scores': scores,
             'cpu_s': round(trained_s, 2),
         }
         provenance.write_json(folder / 'result.json', found)
         (folder / 'swiftdiff' / 'checkpoint.pt').unlink(missing_ok=True)
         return found
+
+    def shipped(self, path: Path) -> dict[str, Any]:
+        """
+        Score a finished student on the same windows, or recall what that gave.
+
+        :param path: its weights file.
+        :raises WeightsError: if it cannot be read.
+        """
+        kept = self.run / f'shipped_{digest([self.key, file_digest(path)])}.json'
+        found = read_json(kept)
+        if found is None:
+            scores = self._score(load_weights(path).model.to(self.material.device).eval())
+            found = {
+                'weights': provenance.shown_path(path),
+                'sha256': file_digest(path),
+                'error': self._errors(scores),
+                'scores': scores,
+            }
+            provenance.write_json(kept, found)
+        return found
+
+    def _errors(self, scores: Scores) -> dict[str, float]:
+        return {
+            split: round(
+                relative_error(of_split(scores, split), of_split(self.reference, split)), 6
+            )
+            for split in self.scorers
+        }
 
     def _score(self, model: MotionModel) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {}
@@ -536,6 +559,8 @@ def parser() -> argparse.ArgumentParser:
         metavar='FILE', help='the diffusion teacher (default %(default)s)')  # fmt: skip
     add('--one-step', type=Path, default=Path('resource/weights/one_step.safetensors'),
         metavar='FILE', help='the one-step teacher (default %(default)s)')  # fmt: skip
+    add('--shipped', type=Path, metavar='FILE',
+        help='a student of full length, scored on the same windows beside the rows')  # fmt: skip
     for name, what in (
         ('windows', 'that a row looks at'),
         ('pool', 'windows drawn'),
@@ -566,6 +591,8 @@ def resolve(options: argparse.Namespace) -> None:
     options.data = found_recordings(options.data)
     options.scored = options.scored or beside(options.data, 'val', 'test')
     require_files('scored', options.scored)
+    if options.shipped:
+        require_files('shipped', [options.shipped])
 
 
 def describe(options: argparse.Namespace, rows: Sequence[Row]) -> str:
@@ -634,6 +661,7 @@ def ablate(
             for row in rows
         ],
         'reference': bench.reference,
+        'shipped': bench.shipped(options.shipped) if options.shipped else None,
         'results': results,
         'latency': [] if options.no_times else latencies(bench, rows),
     }  # fmt: skip

@@ -337,6 +337,24 @@ def gain(mine: Sequence[float], others: Sequence[float]) -> str:
     return f'{100.0 * (np.mean(mine) / np.mean(others) - 1.0):+.1f} %'
 
 
+def shipped_sentence(
+    result: Mapping[str, Any], by_row: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> str:
+    """Say where a student of full length is, scored on the rows' windows, if there is one."""
+    shipped = result.get('shipped')  # pages of before it was scored have none
+    if not shipped:
+        return ''
+    parts = []
+    for split, error in shipped['error'].items():
+        means = [np.mean([found['error'][split] for found in of]) for of in by_row.values()]
+        above = sum(mean > error for mean in means)
+        parts.append(f'{error:.3f} on {split} (below {above} of the {len(means)} rows)')
+    return (
+        f' `{shipped["weights"]}`, trained in full, on the same windows: {", ".join(parts)}; '
+        'that says more of the length of its training than of its recipe.'
+    )
+
+
 def ablations_page(result: Mapping[str, Any], command: str) -> str:
     """Write the page of ``training.ablate``."""
     limits = result['budget']
@@ -362,7 +380,8 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
         f'{", ".join(str(seed) for seed in seeds)}; scored with {limits["samples"]} samples on at '
         f'most {limits["limit"]} windows of each file, spread evenly. **This is a small part of a '
         'full training**: a row that learns slowly looks worse than it would end. ' + ERROR,
-        f'{beaten} of the {len(by_row)} rows are below 1 on val after this budget.',
+        f'{beaten} of the {len(by_row)} rows are below 1 on val after this budget.'
+        + shipped_sentence(result, by_row),
         'In the table: mean over the seeds ± half of their range. Test is reported as it was used '
         'for nothing.',
         error_table(result, by_row),
