@@ -45,7 +45,7 @@ PAPER = {
 ROWS = (
     Row(
         name='base',
-        what='the default: x0, whitened residual of the padded window, condition of the observed '
+        what='the default: v, whitened residual of the padded window, condition of the observed '
         "frames, loss weighed by the coefficients' size, heading turned to +x",
     ),
     Row(
@@ -55,7 +55,7 @@ ROWS = (
         changes=PAPER,
     ),
     Row(name='eps', what='the network gives eps', changes={'teacher.model.prediction': 'eps'}),
-    Row(name='v', what='the network gives v', changes={'teacher.model.prediction': 'v'}),
+    Row(name='x0', what='the network gives x0', changes={'teacher.model.prediction': 'x0'}),
     Row(
         name='whole_window',
         what='the whole window is diffused, not its difference from the padded one',
@@ -79,9 +79,9 @@ ROWS = (
     ),
     Row(name='min_snr', what='Min-SNR weighting, gamma 5', changes={'teacher.min_snr': '5'}),
     Row(
-        name='v_min_snr',
-        what='the network gives v, Min-SNR weighting, gamma 5',
-        changes={'teacher.model.prediction': 'v', 'teacher.min_snr': '5'},
+        name='x0_min_snr',
+        what='the network gives x0, Min-SNR weighting, gamma 5',
+        changes={'teacher.model.prediction': 'x0', 'teacher.min_snr': '5'},
     ),
     Row(
         name='velocity',
@@ -120,8 +120,8 @@ ROWS = (
 class Budget(rows.Budget):
     """What a row may cost."""
 
-    ddim_steps: int = 10
-    """Of sampling."""
+    ddim_steps: int = 25
+    """Of sampling; with fewer the order of the rows can be another."""
 
 
 def budget(name: str) -> Budget:

@@ -246,7 +246,7 @@ def preset(name: str) -> ChainConfig:
 
 def _debug() -> ChainConfig:
     size = DenoiserConfig(architecture='transfusion', width=32, depth=2, heads=4, dropout=0.0)
-    model = ModelConfig(role='teacher', denoiser=size, prediction='x0')
+    model = ModelConfig(role='teacher', denoiser=size)
     optim = OptimConfig(
         steps=60, batch=32, warmup_steps=5, ema=0.9, bf16=False, log_every=10, save_every=30
     )
@@ -264,7 +264,7 @@ def _debug() -> ChainConfig:
             pairs=64,
         ),
         swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=mixer, join_s=0.3),
+            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
             optim=short,
             samples=4,
             matched=2,
@@ -281,7 +281,7 @@ def _debug() -> ChainConfig:
 
 def _small() -> ChainConfig:
     size = DenoiserConfig(architecture='transfusion', width=128, depth=5, heads=4, dropout=0.0)
-    model = ModelConfig(role='teacher', denoiser=size, prediction='x0')
+    model = ModelConfig(role='teacher', denoiser=size)
     flat = DenoiserConfig(
         architecture='flat',
         width=256,
@@ -306,7 +306,7 @@ def _small() -> ChainConfig:
             pairs=49_152,
         ),
         swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=flat, join_s=0.3),
+            model=replace(model, role='swiftdiff', denoiser=flat, prediction='x0', join_s=0.3),
             optim=OptimConfig(steps=20_000, batch=64, learning_rate=2e-3),
             samples=20,
             matched=1,
@@ -329,7 +329,7 @@ def _small() -> ChainConfig:
 
 def _full() -> ChainConfig:
     size = DenoiserConfig(architecture='transfusion', width=512, depth=9, heads=8, dropout=0.2)
-    model = ModelConfig(role='teacher', denoiser=size, prediction='x0')
+    model = ModelConfig(role='teacher', denoiser=size)
     mixer = DenoiserConfig(
         architecture='mixer', width=768, depth=12, hidden_ratio=1.0, dropout=0.2
     )
@@ -353,7 +353,7 @@ def _full() -> ChainConfig:
             pairs=1 << 19,
         ),
         swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=mixer, join_s=0.3),
+            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
             optim=OptimConfig(
                 steps=100_000, batch=128, learning_rate=3e-4, ema=0.9995, compile=True
             ),
