@@ -195,6 +195,10 @@ class BagRun:
     """Predictions that came twice for a stamp."""
     diagnostics: dict[str, str] = field(default_factory=dict)
     """The last ones."""
+    counted: list[int] = field(default_factory=list)
+    """The messages that each of them has counted."""
+    ahead: int = 0
+    """Of those, how many went ahead of the bag, with nobody in them."""
     answered_s: list[float] = field(default_factory=list)
     """How long each answer took, by the player's stopwatch."""
 
@@ -291,6 +295,14 @@ def _until_heard(
         return run.diagnostics.get('input age (s)', 'never') != 'never'
 
     player.wait(heard, 'waiting until the node hears the bag', stage)
+    begun = len(run.counted)
+
+    def settled() -> bool:
+        since = run.counted[begun:]
+        return len(since) > 2 and since[-1] == since[-2]
+
+    player.wait(settled, 'waiting until what went ahead is counted', stage)
+    run.ahead = run.counted[-1]
 
 
 def _messages(bag: Path) -> Iterator[tuple[str, bytes]]:
@@ -324,6 +336,7 @@ def _collect(player: Participant, run: BagRun) -> None:
 
     def on_diagnostics(message: DiagnosticArray) -> None:
         run.diagnostics = {entry.key: entry.value for entry in message.status[0].values}
+        run.counted.append(int(run.diagnostics.get('messages', 0)))
 
     profile = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
     for kind, topic, callback in (
