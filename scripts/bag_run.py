@@ -12,7 +12,7 @@ on how fast this machine is; how long each answer took is printed beside.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,9 +244,10 @@ def play(
         )
         counted = player.node.count_publishers
         player.wait(lambda: counted('/motion_predictor/poses'), 'waiting for its topics', stage)
-        _until_heard(player, stage, publishers, run, next(_messages(bag))[1])
+        messages = list(_messages(bag))
+        _until_heard(player, stage, publishers, run, messages)
         first_ns = None
-        for topic, message in _messages(bag):
+        for topic, message in messages:
             publishers[topic].publish(message)
             decoded = deserialize_message(message, TYPES[topic])
             if topic != SKELETON or not decoded.poses:
@@ -279,13 +280,14 @@ def _until_heard(
     stage: Stage,
     publishers: Mapping[str, Any],
     run: BagRun,
-    first_clock: bytes,
+    messages: Sequence[tuple[str, bytes]],
 ) -> None:
     # That a subscription is in the graph does not say that the node knows this publisher, and
     # what comes before it does is lost, as the node takes its input best-effort. Frames with
-    # nobody in them go ahead, a second before the bag, until the node has had one and this player
-    # has had an answer: the outputs know it then too, as its subscription to them is no younger.
-    first = deserialize_message(first_clock, Clock).clock
+    # nobody in them go ahead, a second before the bag, until the node says on /diagnostics that it
+    # has had one: its outputs know this player then too, which subscribed to /diagnostics last.
+    clocks = (message for topic, message in messages if topic == CLOCK)
+    first = deserialize_message(next(clocks), Clock).clock
     ahead = PoseArray()
     ahead.header.stamp = ns_to_stamp(stamp_to_ns(first) - 1_000_000_000)
 
