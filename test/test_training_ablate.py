@@ -148,7 +148,13 @@ def test_on_clean_windows_the_distance_is_that_of_stage_two(pool: EncodedPool) -
     student = fresh_model(config.model, pool)
     torch.nn.init.normal_(student.denoiser.out.weight, std=0.1)
     one_step = random_model('one_step')
-    clean = ablate.chosen_of(pool, pool.clean.nonzero().squeeze(-1))
+    chosen = pool.clean.nonzero().squeeze(-1)
+    clean = replace(
+        pool,
+        state=pool.state[chosen],
+        condition=pool.condition[chosen],
+        clean=pool.clean[chosen],
+    )
     plain = SwiftDiffLoss(replace(config, samples=config.matched), student, one_step, clean)
     losses = [
         float(loss(student.denoiser, torch.Generator().manual_seed(3))['loss'].detach())

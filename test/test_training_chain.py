@@ -4,6 +4,7 @@ import contextlib
 from dataclasses import replace
 import json
 from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ from training.data import (
     tracker_noise,
     TrainingWindows,
 )
-from training.fitting import fit
+from training.diffusion import ddim
+from training.fitting import CURVE, fit, read_curve
 from training.pool import encode_pool
 from training.runs import pool_of, Run
 
@@ -317,6 +319,54 @@ def test_a_teacher_with_another_whitening_gives_the_same_targets(tmp_path: Path)
         mine = student.observe(observed)
         found = student.coefficients(losses._teachers(noise, mine.condition), mine)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_pairs_are_of_clean_windows_and_of_the_teachers_ddim(
+    chain_run: Path, tmp_path: Path
+) -> None:
+    chain = preset('debug')
+    run = Run(tmp_path, (), 'cpu', ())
+    pool = pool_of(run, chain, chain.swiftdiff.augmentation)  # whitened otherwise than the teacher
+    teacher = load_weights(chain_run / 'teacher.safetensors').model
+    clean = pool.clean.nonzero().squeeze(-1)
+    assert 0 < len(clean) < len(pool)
+    made = distill.make_pairs(run, chain, pool, teacher, tmp_path / 'pairs', 9, among=clean)
+    assert pool.clean[made.chosen].tolist() == [True] * 9
+    student = MotionModel(
+        chain.swiftdiff.model, H36M17, pool.state_whitening, pool.condition_whitening
+    )
+    metres = pool.condition_whitening.undo(pool.condition[made.chosen])
+    condition = (metres - teacher.condition_mean) / teacher.condition_scale
+    padded = (-teacher.state_mean / teacher.state_scale)[None]  # residual: zero metres
+    steps = chain.one_step.teacher_steps
+    ends = ddim(teacher, made.noise, condition, padded, steps=steps)
+    wanted = ends * teacher.state_scale + teacher.state_mean
+    found = made.target * student.state_scale + student.state_mean
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+    again = distill.make_pairs(run, chain, pool, teacher, tmp_path / 'pairs', 9, among=clean)
+    assert torch.equal(made.target, again.target)
+
+
+def test_a_student_may_be_matched_to_the_teachers_ddim(chain_run: Path, tmp_path: Path) -> None:
+    for name in ('teacher', 'one_step'):
+        shutil.copy(chain_run / f'{name}.safetensors', tmp_path)
+    words = ['--preset', 'debug', '--run', str(tmp_path), '--stages', 'swiftdiff', '--set']
+    distill.main([*words, 'swiftdiff.match=0', 'swiftdiff.match_ddim=1', 'swiftdiff.pairs=32'])
+    curve = read_curve(tmp_path / 'swiftdiff' / CURVE)
+    assert 'match' not in curve[-1]
+    assert curve[-1]['match_ddim'] < curve[0]['match_ddim']
+    assert (tmp_path / 'swiftdiff.safetensors').is_file()
+
+
+def test_pairs_that_are_wanted_and_not_there_are_asked_for(tmp_path: Path) -> None:
+    chain = preset('debug')
+    pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)
+    models = (MotionModel(c.model, H36M17) for c in (chain.swiftdiff, chain.one_step))
+    config = replace(chain.swiftdiff, match_ddim=1.0)
+    with pytest.raises(ConfigError, match=r'match_ddim=1\.0'):
+        distill.SwiftDiffLoss(config, *models, pool)
+    with pytest.raises(ConfigError, match='pairs=0'):
+        replace(config, pairs=0)
 
 
 def test_a_higher_temperature_spreads_the_samples(chain_run: Path) -> None:

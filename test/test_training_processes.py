@@ -16,7 +16,7 @@ import torch
 from motion_predictor.errors import ConfigError
 from training import distill, train_teacher
 from training.config import preset
-from training.distill import SwiftDiffLoss
+from training.distill import Pairs, SwiftDiffLoss
 from training.fitting import CURVE, fit, note, read_curve
 from training.parallel import Processes, Shard, WHOLE
 from training.runs import pool_of, Run
@@ -111,9 +111,14 @@ def test_accumulated_parts_of_a_batch_give_the_gradient_of_the_whole(tmp_path: P
     model = MotionModel(chain.teacher.model, pool.skeleton, pool.state_whitening)
     student = MotionModel(chain.swiftdiff.model, pool.skeleton, pool.state_whitening)
     one_step = MotionModel(chain.one_step.model, pool.skeleton, pool.state_whitening)
+    generator = torch.Generator().manual_seed(2)
+    noise, target = torch.randn(2, len(pool), *pool.state.shape[1:], generator=generator)
+    pairs = Pairs(torch.arange(len(pool)), noise, target)
+    both = replace(chain.swiftdiff, match_ddim=1.0)
     for loss, network in (
         (TeacherLoss(chain.teacher, model, pool), model.denoiser),
         (SwiftDiffLoss(chain.swiftdiff, student, one_step, pool), student.denoiser),
+        (SwiftDiffLoss(both, student, one_step, pool, pairs), student.denoiser),
     ):
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.05)

@@ -29,10 +29,9 @@ from training import provenance, rows
 from training.benchmark import walking_window
 from training.config import as_plain, ChainConfig, override, preset, SwiftDiffConfig
 from training.diffusion import Sampler, sampler_for
-from training.distill import make_pairs, SwiftDiffLoss
+from training.distill import Pairs, SwiftDiffLoss
 from training.parallel import Shard, WHOLE
 from training.pool import EncodedPool
-from training.runs import Run
 from training.trials import (
     beside,
     digest,
@@ -51,6 +50,7 @@ from training.trials import (
     Stopwatch,
     times_ms,
     train_student,
+    with_ddim,
 )
 
 FORMAT = 'motion_predictor ablations'
@@ -84,14 +84,28 @@ class Row(rows.Row):
             raise ConfigError(f'{self.name}: match={self.match!r}: must be one of {MATCHES}')
 
 
-TEACHER_ALONE = {'real': '0', 'spread': '0', 'match': '1'}
+TEACHER_ALONE = {'real': '0', 'spread': '0', 'match': '1', 'match_ddim': '0'}
 
 ROWS = (
-    Row(name='base', what='the default recipe: match, best of S and energy score'),
+    Row(name='base', what='the default recipe: both teachers, best of S and energy score'),
     Row(name='teacher_alone', what='matching the one-step teacher alone', changes=TEACHER_ALONE),
     Row(name='no_real', what='no best-of-S term on the real future', changes={'real': '0'}),
     Row(name='no_spread', what='no energy score', changes={'spread': '0'}),
-    Row(name='no_match', what='no teacher: best of S and energy score', changes={'match': '0'}),
+    Row(
+        name='no_match',
+        what='no teacher: best of S and energy score',
+        changes={'match': '0', 'match_ddim': '0'},
+    ),
+    Row(
+        name='base_two_stages',
+        what='the default recipe, matched to the one-step teacher alone',
+        changes={'match': '0.5', 'match_ddim': '0'},
+    ),
+    Row(
+        name='base_one_stage',
+        what="the default recipe, matched to pairs of the teacher's DDIM alone",
+        changes={'match': '0', 'match_ddim': '0.5'},
+    ),
     Row(
         name='pairs_one_step',
         what='two stages: pairs of the one-step teacher alone',
@@ -121,11 +135,6 @@ ROWS = (
         what="one stage: the teacher's own x0 from the same noise, alone",
         changes=TEACHER_ALONE,
         target='x0',
-    ),
-    Row(
-        name='base_one_stage',
-        what="the default recipe, matched to pairs of the teacher's DDIM, 25 steps",
-        target='ddim_25',
     ),
     Row(
         name='mse_4',
@@ -185,19 +194,9 @@ def budget(name: str) -> Budget:
     return Budget(windows=20_480, pool=16_384, pairs=2048, limit=80)
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Fixed noises with what the student shall make of them, whitened, ``(N, K, D)`` each."""
-
-    chosen: Tensor
-    """Windows of the pool, ``(N,)``."""
-    noise: Tensor
-    target: Tensor
-
-
 class AblatedLoss(SwiftDiffLoss):
     """
-    The loss of stage 2 with another distance to the teacher, or to fixed pairs.
+    Matching alone, with another distance to the teacher than stage 2 has, or to fixed pairs.
 
     The teachers know clean histories alone: those are all that it is matched on.
     """
@@ -212,36 +211,27 @@ class AblatedLoss(SwiftDiffLoss):
         match: str = 'mse',
         pairs: Pairs | None = None,
     ) -> None:
-        super().__init__(config, student, one_step, pool)
+        """
+        Keep what the loss looks at.
+
+        :raises ConfigError: if the settings have more than ``match``, which is all there is here.
+        """
+        for name in ('real', 'spread', 'match_ddim'):
+            if getattr(config, name) > 0.0:
+                raise ConfigError(f'{name}={getattr(config, name)}: must be 0 beside this match')
+        super().__init__(config, student, one_step, pool, pairs)
         self.match = match
-        self.pairs = pairs
         self.clean = pool.clean.nonzero().squeeze(-1)
-        self.rest: SwiftDiffLoss | None = None
-        if config.real > 0.0 or config.spread > 0.0:
-            self.rest = SwiftDiffLoss(replace(config, match=0.0), student, one_step, pool)
 
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
     ) -> dict[str, Tensor]:
         """Give one step's losses."""
-        terms = self.rest(network, generator, shard) if self.rest is not None else {}
         if self.pairs is not None:
-            match = self._of_pairs(self.pairs, network, generator, shard)
+            match = self.of_pairs(self.pairs, network, generator, shard)
         else:
             match = self._of_samples(network, generator, shard)
-        loss = self.config.match * match
-        return {**terms, 'match': match, 'loss': terms['loss'] + loss if terms else loss}
-
-    def _of_pairs(
-        self, pairs: Pairs, network: nn.Module, generator: torch.Generator, shard: Shard
-    ) -> Tensor:
-        size = self.config.optim.batch
-        device = pairs.chosen.device
-        rows = torch.randint(len(pairs.chosen), (size,), generator=generator, device=device)
-        rows = shard.of(rows)
-        condition = self.pool.condition[pairs.chosen[rows]]
-        found = self._x_0(network, pairs.noise[rows][:, None], condition)
-        return self._square(found - pairs.target[rows][:, None]).mean()
+        return {'match': match, 'loss': self.config.match * match}
 
     def _of_samples(self, network: nn.Module, generator: torch.Generator, shard: Shard) -> Tensor:
         size, samples = self.config.optim.batch, self.config.matched
@@ -290,50 +280,38 @@ def kl_of_gaussians(found: Tensor, target: Tensor, floor: float = 0.05) -> Tenso
 
 
 def pairs_for(
-    target: str, chain: ChainConfig, material: Material, teacher: MotionModel, run: Path
+    target: str, chain: ChainConfig, material: Material, teacher: Path, run: Path
 ) -> Pairs:
     """
     Make fixed pairs, or read those that an earlier call made; the noises are the same for all.
 
     :param target: 'one_step', 'ddim_N' or 'x0'.
-    :param teacher: the diffusion teacher.
-    :raises ConfigError: if it does not see the coefficients as the one-step teacher does.
+    :param teacher: weights file of the diffusion teacher.
+    :raises ConfigError: if 'x0' is wanted and it does not see the coefficients as the one-step
+        teacher does.
     """
+    kind, _, steps = target.partition('_')
+    asked = int(steps) if kind == 'ddim' else 1
+    settings = replace(chain, one_step=replace(chain.one_step, teacher_steps=asked))
+    pairs = with_ddim(material, settings, teacher, run, chain.swiftdiff.pairs).pairs
+    assert pairs is not None
+    if kind == 'ddim':
+        return pairs
+    model = material.one_step if target == 'one_step' else load_weights(teacher).model
+    model.to(material.device)
     for name in ('state_mean', 'state_scale', 'condition_mean', 'condition_scale'):
-        mine, theirs = getattr(material.one_step, name), getattr(teacher, name)
+        mine, theirs = getattr(material.one_step, name), getattr(model, name)
         if mine.shape != theirs.shape or not torch.allclose(mine, theirs, rtol=1e-3, atol=1e-5):
             raise ConfigError(
                 f'--teacher and --one-step differ in {name}: give those of one training'
             )
-    kind, _, steps = target.partition('_')
-    asked = int(steps) if kind == 'ddim' else 1
-    settings = replace(chain, seed=0, one_step=replace(chain.one_step, teacher_steps=asked))
-    folder = run / f'pairs_{asked}_{chain.one_step.pairs}_{material.digest}'
-    made = Run(folder, material.data, material.device, ())
-    clean = material.pool.clean.nonzero().squeeze(-1)
-    chosen, noise, end = make_pairs(made, settings, chosen_of(material.pool, clean), teacher)
-    chosen = clean[chosen]
-    if kind == 'ddim':
-        return Pairs(chosen, noise, end)
     parts: list[Tensor] = []
-    model = material.one_step if target == 'one_step' else teacher
     with torch.no_grad():
-        for first in range(0, len(chosen), 256):
+        for first in range(0, len(pairs.chosen), 256):
             last = first + 256
-            condition = material.pool.condition[chosen[first:last]]
-            parts.append(estimate(model, noise[first:last], condition))
-    return Pairs(chosen, noise, torch.cat(parts))
-
-
-def chosen_of(pool: EncodedPool, chosen: Tensor) -> EncodedPool:
-    """Keep some windows of a pool."""
-    return replace(
-        pool,
-        state=pool.state[chosen],
-        condition=pool.condition[chosen],
-        padded=pool.padded_of(chosen),
-        clean=pool.clean[chosen],
-    )
+            condition = material.pool.condition[pairs.chosen[first:last]]
+            parts.append(estimate(model, pairs.noise[first:last], condition))
+    return replace(pairs, target=torch.cat(parts))
 
 
 def estimate(model: MotionModel, noise: Tensor, condition: Tensor) -> Tensor:
@@ -358,8 +336,7 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
     """
     changes = {f'swiftdiff.{name}': value for name, value in row.changes.items()}
     chain = shortened(override(base, changes), limits.windows, limits.pool)
-    pairs = replace(chain.one_step, pairs=limits.pairs)
-    return replace(chain, seed=seed, one_step=pairs)
+    return replace(chain, seed=seed, swiftdiff=replace(chain.swiftdiff, pairs=limits.pairs))
 
 
 def rows_for(names: Sequence[str] | None, name: str) -> list[Row]:
@@ -382,7 +359,8 @@ def question(row: Row) -> str:
         return 'prediction'
     if row.name.startswith(('kl', 'mse')):
         return 'distance'
-    return 'stages' if row.target != 'fresh' else 'terms'
+    one_or_two = row.target != 'fresh' or row.name.endswith(('_stage', '_stages'))
+    return 'stages' if one_or_two else 'terms'
 
 
 class Bench:
@@ -428,17 +406,20 @@ class Bench:
             return found
         watches = Stopwatch()
         loss: Any = None
+        material = self.material
+        target = row.target
+        if chain.swiftdiff.match_ddim > 0.0:
+            target = f'ddim_{chain.one_step.teacher_steps}'
+        if target != 'fresh':
+            pairs = pairs_for(target, chain, material, self.teacher, self.run)
+            material = replace(material, pairs=pairs)
         alone = chain.swiftdiff.real == chain.swiftdiff.spread == 0.0
         if alone or row.target != 'fresh' or row.match != 'mse':
-            pairs = None
-            if row.target != 'fresh':
-                teacher = load_weights(self.teacher).model.to(self.material.device)
-                pairs = pairs_for(row.target, chain, self.material, teacher, self.run)
 
             def loss(*given: Any) -> AblatedLoss:
-                return AblatedLoss(*given, match=row.match, pairs=pairs)
+                return AblatedLoss(*given, match=row.match, pairs=material.pairs)
 
-        student = train_student(self.material, chain, folder, loss=loss)
+        student = train_student(material, chain, folder, loss=loss)
         trained_s = watches.seconds()
         scores = self._score(student)
         found = {

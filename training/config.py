@@ -108,6 +108,11 @@ class SwiftDiffConfig:
     """Of these, how many are matched to the one-step teacher's output from the same noise."""
     match: float = 1.0
     """Weight of the mean square distance to that output, in square metres a frame."""
+    match_ddim: float = 0.0
+    """Weight of the same distance to the diffusion teacher's own DDIM end points of
+    ``one_step.teacher_steps``, from noises drawn once: it passes stage 1 by."""
+    pairs: int = 49_152
+    """Noises with such an end point, each with its window, that are made once and kept."""
     real: float = 0.0
     """Weight of the best sample's distance from the real future, in metres; 0 is the paper."""
     spread: float = 0.0
@@ -131,7 +136,8 @@ class SwiftDiffConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.matched <= self.samples:
             raise ConfigError(f'matched={self.matched}: must lie in 1..{self.samples} (samples)')
-        weights = {name: getattr(self, name) for name in ('match', 'real', 'spread', 'root')}
+        names = ('match', 'match_ddim', 'real', 'spread', 'root')
+        weights = {name: getattr(self, name) for name in names}
         if min(weights.values()) < 0.0:
             found = ', '.join(f'{name}={value}' for name, value in weights.items())
             raise ConfigError(f'{found}: must not be negative')
@@ -141,6 +147,8 @@ class SwiftDiffConfig:
             )
         if self.frame_stride < 1:
             raise ConfigError(f'frame_stride={self.frame_stride}: must be at least 1')
+        if self.pairs < 1:
+            raise ConfigError(f'pairs={self.pairs}: must be at least 1')
 
 
 MOE_METHODS = ('vdd', 'em_data', 'em_teacher', 'winner')
@@ -268,6 +276,7 @@ def _debug() -> ChainConfig:
             optim=short,
             samples=4,
             matched=2,
+            pairs=64,
             real=0.5,
         ),
         moe=MoeConfig(
@@ -310,7 +319,8 @@ def _small() -> ChainConfig:
             optim=OptimConfig(steps=20_000, batch=64, learning_rate=2e-3),
             samples=20,
             matched=1,
-            match=0.5,
+            match=0.25,
+            match_ddim=0.25,
             real=1.0,
             spread=0.5,
         ),
@@ -359,6 +369,7 @@ def _full() -> ChainConfig:
             ),
             samples=50,
             matched=8,
+            pairs=1 << 19,
             real=1.0,
         ),
         moe=MoeConfig(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 import sys
 
@@ -42,6 +43,18 @@ StudentLoss = Callable[[SwiftDiffConfig, MotionModel, MotionModel, EncodedPool],
 """``(settings, student, one-step teacher, pool)`` give the loss of stage 2."""
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Fixed noises with what a student shall make of them, whitened as its pool is."""
+
+    chosen: Tensor
+    """Windows of the pool, ``(N,)``."""
+    noise: Tensor
+    """``(N, K, D)``."""
+    target: Tensor
+    """``(N, K, D)``."""
+
+
 def distil_one_step(
     run: Run, chain: ChainConfig, pool: EncodedPool, teacher: MotionModel
 ) -> MotionModel:
@@ -60,7 +73,8 @@ def distil_one_step(
     whitening = pool.state_whitening, pool.condition_whitening
     student = MotionModel(config.model, pool.skeleton, *whitening).to(run.device)
     student.denoiser.load_state_dict(teacher.denoiser.state_dict())
-    chosen, noise, target = make_pairs(run, chain, pool, teacher)
+    pairs = make_pairs(run, chain, pool, teacher, run.folder / 'pairs', config.pairs)
+    chosen, noise, target = pairs.chosen, pairs.noise, pairs.target
     scale = student.state_scale
     weights = coefficient_weights(scale, config.metric_weight)
     alpha_bar = student.alpha_bar[config.model.t_star]
@@ -96,52 +110,76 @@ def distil_one_step(
 
 
 def make_pairs(
-    run: Run, chain: ChainConfig, pool: EncodedPool, teacher: MotionModel
-) -> tuple[Tensor, Tensor, Tensor]:
+    run: Run,
+    chain: ChainConfig,
+    pool: EncodedPool,
+    teacher: MotionModel,
+    folder: Path,
+    count: int,
+    *,
+    among: Tensor | None = None,
+) -> Pairs:
     """
     Run the teacher's DDIM from fresh noises, or read what an earlier call wrote.
 
     Of several processes each makes its share of the files.
 
-    :returns: window numbers ``(N,)``, noises ``(N, K, D)``, end points ``(N, K, D)``.
+    :param chain: ``one_step.teacher_steps`` are taken, the history put back as the teacher's.
+    :param pool: whose windows are asked about, whitened as the teacher's or otherwise.
+    :param folder: of the pairs' files, made for the purpose.
+    :param count: N.
+    :param among: numbers of the windows that may be asked about; None for all.
     """
     config = chain.one_step
-    folder = run.folder / 'pairs'
     folder.mkdir(parents=True, exist_ok=True)
+    among = torch.arange(len(pool)) if among is None else among.cpu()
     fast = run.device == 'cuda' or cpu_has_fast_bf16()
     teacher = copy.deepcopy(teacher)
     if fast and config.optim.bf16:
         teacher.denoiser.to(torch.bfloat16)
-    files = range((config.pairs + PAIRS_A_FILE - 1) // PAIRS_A_FILE)
+    files = range((count + PAIRS_A_FILE - 1) // PAIRS_A_FILE)
     processes = current()
     mine = files[processes.rank :: processes.world]
     for number in tqdm(mine, desc='teacher pairs', unit='file', disable=not processes.is_main):
         path = folder / f'{number:04d}.safetensors'
         if not path.is_file():
-            count = min(PAIRS_A_FILE, config.pairs - number * PAIRS_A_FILE)
+            size = min(PAIRS_A_FILE, count - number * PAIRS_A_FILE)
             generator = torch.Generator().manual_seed(chain.seed * 1_000_003 + number)
-            chosen = torch.randint(len(pool), (count,), generator=generator)
-            shape = (count, *pool.state.shape[1:])
-            noise = torch.randn(shape, generator=generator)
-            ends = [
-                ddim(
+            chosen = among[torch.randint(len(among), (size,), generator=generator)]
+            noise = torch.randn((size, *pool.state.shape[1:]), generator=generator)
+            ends: list[Tensor] = []
+            for first in range(0, size, 256):
+                rows = chosen[first : first + 256].to(run.device)
+                condition, padded = as_seen_by(teacher, pool, rows)
+                end = ddim(
                     teacher,
-                    noise[i : i + 256].to(run.device),
-                    pool.condition[chosen[i : i + 256].to(run.device)],
-                    pool.padded_of(chosen[i : i + 256].to(run.device)),
+                    noise[first : first + 256].to(run.device),
+                    condition,
+                    padded,
                     steps=config.teacher_steps,
                     completion=chain.teacher.completion,
-                ).cpu()
-                for i in range(0, count, 256)
-            ]
+                )
+                ends.append(pool.state_whitening.apply(teacher.state.undo(end)).cpu())
             partial = path.with_suffix('.partial')
             save_file({'chosen': chosen, 'noise': noise, 'end': torch.cat(ends)}, partial)
             partial.replace(path)
     processes.wait()
     parts = [load_file(folder / f'{number:04d}.safetensors') for number in files]
     joined = [torch.cat([part[name] for part in parts]) for name in ('chosen', 'noise', 'end')]
-    chosen, noise, end = (values.to(run.device) for values in joined)
-    return chosen, noise, end
+    return Pairs(*(values.to(run.device) for values in joined))
+
+
+def as_seen_by(model: MotionModel, pool: EncodedPool, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Give windows of a pool whitened as a model's are.
+
+    :param model: of the same encoding.
+    :param chosen: numbers of the windows, ``(B,)``.
+    :returns: condition ``(B, C, D)``; padded states, broadcastable to ``(B, K, D)``.
+    """
+    whitening = Whitening(model.condition_mean, model.condition_scale)
+    condition = whitening.apply(pool.condition_whitening.undo(pool.condition[chosen]))
+    return condition, model.state.apply(pool.state_whitening.undo(pool.padded_of(chosen)))
 
 
 def distil_swiftdiff(
@@ -150,18 +188,20 @@ def distil_swiftdiff(
     pool: EncodedPool,
     one_step: MotionModel,
     *,
+    pairs: Pairs | None = None,
     loss: StudentLoss | None = None,
     watch: Watch | None = None,
 ) -> MotionModel:
     """
-    Stage 2: teach the MLP-only student the one-step teacher's output, and the real future.
+    Stage 2: teach the MLP-only student its teachers' outputs, and the real future.
 
     :param run: folder, device and data of the run.
     :param chain: settings.
     :param pool: encoded training windows.
     :param one_step: the stage-1 model; it is not changed.
+    :param pairs: of the diffusion teacher, where ``swiftdiff.match_ddim`` wants them.
     :param loss: makes the loss from settings, student, one-step teacher and pool; the default is
-        :class:`SwiftDiffLoss`.
+        :class:`SwiftDiffLoss` with the pairs.
     :param watch: as of :func:`training.fitting.fit`.
     :returns: SwiftDiff, also written to ``swiftdiff.safetensors``.
     """
@@ -174,7 +214,10 @@ def distil_swiftdiff(
         begin_from(student, load_weights(config.start).model, config.start)
     student.to(run.device)
     one_step = one_step.to(run.device).eval().requires_grad_(False)
-    losses = (loss or SwiftDiffLoss)(config, student, one_step, pool)
+    if loss is None:
+        losses: LossOfStep = SwiftDiffLoss(config, student, one_step, pool, pairs)
+    else:
+        losses = loss(config, student, one_step, pool)
     student.denoiser = fit(
         student.denoiser,
         losses,
@@ -216,7 +259,7 @@ def begin_from(student: MotionModel, earlier: MotionModel, name: str) -> None:
 
 class SwiftDiffLoss:
     """
-    Match the one-step teacher sample by sample; bring the best sample to the real future.
+    Match the teachers sample by sample; bring the best sample to the real future.
 
     The best of S is found without gradients; only that sample and the matched ones are run a
     second time with them, so a large S costs little.
@@ -228,9 +271,21 @@ class SwiftDiffLoss:
         student: MotionModel,
         one_step: MotionModel,
         pool: EncodedPool,
+        pairs: Pairs | None = None,
     ) -> None:
+        """
+        Keep what the loss looks at.
+
+        :param pairs: of the diffusion teacher, of clean histories.
+        :raises ConfigError: if there are none and ``match_ddim`` wants them.
+        """
+        if config.match_ddim > 0.0 and pairs is None:
+            raise ConfigError(
+                f"match_ddim={config.match_ddim}: needs pairs of the diffusion teacher's DDIM"
+            )
         self.config = config
         self.pool = pool
+        self.pairs = pairs
         self.one_step = one_step
         self.alpha_bar = student.alpha_bar[config.model.t_star]
         stride = config.frame_stride
@@ -263,12 +318,17 @@ class SwiftDiffLoss:
             rows = torch.arange(len(chosen), device=device)
             kept = torch.cat((kept, noise[rows, best][:, None]), dim=1)
         x_0 = self._x_0(network, kept, condition)
-        matched = x_0[:, : config.matched]
-        with torch.no_grad():
-            target = self._teachers(noise[:, : config.matched], condition)
-        clean = pool.clean[chosen] / self.clean_share  # (B,)
-        match = (clean * self._square(matched - target).mean(dim=1)).mean()
-        terms = {'match': match, 'loss': config.match * match}
+        terms: dict[str, Tensor] = {'loss': torch.zeros((), device=device)}
+        if config.match > 0.0:
+            with torch.no_grad():
+                target = self._teachers(noise[:, : config.matched], condition)
+            clean = pool.clean[chosen] / self.clean_share  # (B,)
+            square = self._square(x_0[:, : config.matched] - target)
+            terms['match'] = (clean * square.mean(dim=1)).mean()
+            terms['loss'] = terms['loss'] + config.match * terms['match']
+        if config.match_ddim > 0.0 and self.pairs is not None:
+            terms['match_ddim'] = self.of_pairs(self.pairs, network, generator, shard)
+            terms['loss'] = terms['loss'] + config.match_ddim * terms['match_ddim']
         if config.spread > 0.0:
             drawn = x_0[:, : config.spread_samples]
             features = self._features(drawn)
@@ -281,6 +341,17 @@ class SwiftDiffLoss:
             terms['real'] = closest
             terms['loss'] = terms['loss'] + config.real * closest
         return terms
+
+    def of_pairs(
+        self, pairs: Pairs, network: nn.Module, generator: torch.Generator, shard: Shard
+    ) -> Tensor:
+        """Give the mean square distance from a batch of fixed pairs' targets, m^2 a frame."""
+        size, device = self.config.optim.batch, pairs.chosen.device
+        rows = torch.randint(len(pairs.chosen), (size,), generator=generator, device=device)
+        rows = shard.of(rows)
+        condition = self.pool.condition[pairs.chosen[rows]]
+        found = self._x_0(network, pairs.noise[rows][:, None], condition)
+        return self._square(found - pairs.target[rows][:, None]).mean()
 
     def _x_0(self, network: nn.Module, noise: Tensor, condition: Tensor) -> Tensor:
         flat = noise.flatten(0, 1)
@@ -347,7 +418,14 @@ def _distil(run: Run, chain: ChainConfig) -> None:
         one_step = load_stage(run, 'one_step', 'python -m training.distill --stages one_step')
     if 'swiftdiff' in run.stages:
         pool = pool_of(run, chain, chain.swiftdiff.augmentation)
-        distil_swiftdiff(run, chain, pool, one_step)
+        pairs = None
+        if chain.swiftdiff.match_ddim > 0.0:
+            teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
+            folder = open_stage(run, chain, 'swiftdiff') / 'pairs'
+            clean = pool.clean.nonzero().squeeze(-1)
+            count = chain.swiftdiff.pairs
+            pairs = make_pairs(run, chain, pool, teacher, folder, count, among=clean)
+        distil_swiftdiff(run, chain, pool, one_step, pairs=pairs)
 
 
 if __name__ == '__main__':

@@ -42,6 +42,8 @@ class Budget:
     """That a trial looks at; the steps are this over the batch."""
     pool: int
     """Augmented windows drawn, the same for all trials."""
+    pairs: int
+    """Noises with the diffusion teacher's end points, where the base settings want them."""
     rungs: tuple[float, ...]
     """Shares of a trial after which its error is looked at."""
     keep: float = 0.5
@@ -60,10 +62,12 @@ class Budget:
 def budget(name: str) -> Budget:
     """Give the budget of a preset."""
     if name == 'debug':
-        return Budget(windows=64, pool=64, rungs=(0.5,), limit=4, samples=4, repetitions=3)
+        return Budget(
+            windows=64, pool=64, pairs=8, rungs=(0.5,), limit=4, samples=4, repetitions=3
+        )
     if name == 'full':
-        return Budget(windows=1 << 20, pool=1 << 18, rungs=(0.25, 0.5), limit=400)
-    return Budget(windows=20_480, pool=16_384, rungs=(0.4,), limit=80)
+        return Budget(windows=1 << 20, pool=1 << 18, pairs=1 << 16, rungs=(0.25, 0.5), limit=400)
+    return Budget(windows=128_000, pool=32_768, pairs=16_384, rungs=(0.4,), limit=80)
 
 
 def space(name: str) -> tuple[Dimension, ...]:
@@ -72,9 +76,11 @@ def space(name: str) -> tuple[Dimension, ...]:
 
     Fixed: ``real`` = 1 (the other weights are relative to it: Adam does not see a factor on all
     of them), the number of samples S (it sets the price of a step more than anything else), t*
-    and the prediction (measured by ``training.ablate``), the augmentation (one pool for all).
+    and the prediction (measured by ``training.ablate``), the augmentation (one pool for all),
+    dropout and weight decay (what is trained for so short does not overfit: a trial cannot tell).
     """
     sizes: tuple[Dimension, ...]
+    teachers: tuple[Dimension, ...] = ()
     if name == 'debug':
         sizes = (
             Dimension(name='model.denoiser.width', low=16, high=48, step=16, why='size'),
@@ -88,6 +94,12 @@ def space(name: str) -> tuple[Dimension, ...]:
             Dimension(name='optim.batch', low=64, high=512, step=64, why='noise of the gradient'),
         )
     else:
+        teachers = (
+            Dimension(
+                name='match_ddim', low=0.03, high=3.0, log=True,
+                why="the diffusion teacher's weight beside the data",
+            ),
+        )  # fmt: skip
         sizes = (
             Dimension(
                 name='model.denoiser.width', low=128, high=448, step=64,
@@ -108,16 +120,13 @@ def space(name: str) -> tuple[Dimension, ...]:
         )  # fmt: skip
     return (
         *sizes,
+        *teachers,
         Dimension(
             name='optim.learning_rate', low=3e-4, high=1e-2, log=True, why='matters most, mostly'
         ),
         Dimension(
-            name='optim.weight_decay', low=1e-4, high=0.3, log=True,
-            why='val was better than test: regularisation was never searched',
-        ),
-        Dimension(name='model.denoiser.dropout', low=0.0, high=0.2, why='likewise'),
-        Dimension(
-            name='match', low=0.03, high=3.0, log=True, why="the teacher's weight beside the data"
+            name='match', low=0.03, high=3.0, log=True,
+            why="the one-step teacher's weight beside the data",
         ),
         Dimension(
             name='spread', low=0.0, high=1.0, why='variety against the best sample'

@@ -27,7 +27,7 @@ from motion_predictor.weights import file_digest, load_weights
 from training.benchmark import FEWEST, walking_window, WARM_UP
 from training.config import ChainConfig
 from training.diffusion import Sampler
-from training.distill import distil_swiftdiff, StudentLoss
+from training.distill import distil_swiftdiff, make_pairs, Pairs, StudentLoss
 from training.fitting import Watch
 from training.pool import encode_pool, EncodedPool
 from training.runs import Run, training_windows
@@ -57,8 +57,10 @@ class Material:
     pool: EncodedPool
     one_step: MotionModel
     digest: str
-    """Of the data, the pool's size and the one-step teacher: part of every result's key."""
+    """Of the data, the pool's size and the teachers: part of every result's key."""
     device: str
+    pairs: Pairs | None = None
+    """Of the diffusion teacher, where ``swiftdiff.match_ddim`` wants them."""
 
 
 def gather(
@@ -98,6 +100,38 @@ def gather(
     pool = whitened_as(teacher, raw, device)
     key = [[data_digest(path) for path in data], chain.pool, file_digest(one_step)]
     return Material(tuple(data), pool, teacher.to(device).eval(), digest(key), device)
+
+
+def with_ddim(
+    material: Material, chain: ChainConfig, teacher: Path, run: Path, count: int
+) -> Material:
+    """
+    Add pairs of the diffusion teacher's DDIM, the same for all seeds, made once a run folder.
+
+    :param chain: ``one_step.teacher_steps`` and ``teacher.completion`` are taken.
+    :param teacher: its weights file.
+    :param count: N.
+    :raises WeightsError: if that cannot be read.
+    :raises ConfigError: if it is no diffusion teacher of this window.
+    """
+    model = load_weights(teacher).model.to(material.device)
+    if model.config.role != 'teacher':
+        raise ConfigError(f'{teacher}: role {model.config.role!r}; expected a diffusion teacher')
+    if model.config.window != material.one_step.config.window:
+        raise ConfigError(
+            f'{teacher}: window {model.config.window}; the one-step teacher has '
+            f'{material.one_step.config.window}'
+        )
+    steps, completion = chain.one_step.teacher_steps, chain.teacher.completion
+    key = digest([material.digest, file_digest(teacher), count, steps, completion])
+    made = Run(run, material.data, material.device, ())
+    clean = material.pool.clean.nonzero().squeeze(-1)
+    with Lock(run / 'pairs.lock'):
+        pairs = make_pairs(
+            made, replace(chain, seed=0), material.pool, model, run / f'pairs_{key}', count,
+            among=clean,
+        )  # fmt: skip
+    return replace(material, pairs=pairs, digest=key)
 
 
 def whitened_as(model: MotionModel, raw: EncodedPool, device: str = 'cpu') -> EncodedPool:
@@ -155,7 +189,8 @@ def train_student(
     :param watch: as of :func:`training.fitting.fit`.
     """
     run = Run(folder, material.data, material.device, ('swiftdiff',))
-    return distil_swiftdiff(run, chain, material.pool, material.one_step, loss=loss, watch=watch)
+    pool, one_step, pairs = material.pool, material.one_step, material.pairs
+    return distil_swiftdiff(run, chain, pool, one_step, pairs=pairs, loss=loss, watch=watch)
 
 
 class Scorer:

@@ -66,6 +66,7 @@ from training.trials import (
     Stopwatch,
     times_ms,
     train_student,
+    with_ddim,
 )
 
 if TYPE_CHECKING:
@@ -413,7 +414,7 @@ def limits_of(options: argparse.Namespace) -> Budget:
     limits = budget(options.preset)
     changes = {
         name: getattr(options, name)
-        for name in ('windows', 'pool', 'limit', 'startup', 'repetitions')
+        for name in ('windows', 'pool', 'pairs', 'limit', 'startup', 'repetitions')
         if getattr(options, name) is not None
     }
     return replace(limits, **changes)
@@ -442,6 +443,8 @@ def parser() -> argparse.ArgumentParser:
         help='to train on (default: train.npz of every set, as training.distill)')  # fmt: skip
     add('--val', type=Path, nargs='+', metavar='FILE',
         help='to choose by (default: val.npz beside each of --data)')  # fmt: skip
+    add('--teacher', type=Path, default=Path('resource/weights/teacher.safetensors'),
+        metavar='FILE', help='the diffusion teacher (default %(default)s)')  # fmt: skip
     add('--one-step', type=Path, default=Path('resource/weights/one_step.safetensors'),
         metavar='FILE', help='the one-step teacher (default %(default)s)')  # fmt: skip
     add('--run', type=Path, default=Path('runs/tune'), metavar='DIR',
@@ -452,6 +455,7 @@ def parser() -> argparse.ArgumentParser:
     for name, what in (
         ('windows', 'that a trial looks at'),
         ('pool', 'windows drawn'),
+        ('pairs', "noises with the diffusion teacher's end points"),
         ('limit', 'windows of each file scored in a trial'),
         ('startup', 'trials before the Gaussian process is asked'),
         ('repetitions', 'calls behind a latency'),
@@ -476,8 +480,8 @@ def resolve(options: argparse.Namespace) -> None:
 
     :raises ConfigError: on options that cannot be used.
     """
-    counts = ('trials', 'confirm', 'confirm_limit', 'windows', 'pool', 'limit', 'startup')
-    require_positive(options, (*counts, 'repetitions'))
+    counts = ('trials', 'confirm', 'confirm_limit', 'windows', 'pool', 'pairs', 'limit')
+    require_positive(options, (*counts, 'startup', 'repetitions'))
     if not 0.0 < options.balance <= 1.0:
         raise ConfigError(f'--balance {options.balance}: must lie in 0..1')
     if options.seed < 0:
@@ -531,6 +535,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         material = gather(
             options.data, replace(base, pool=limits.pool), options.one_step, options.device
         )
+        if base.swiftdiff.match_ddim > 0.0:
+            material = with_ddim(material, base, options.teacher, options.run, limits.pairs)
         window = base.swiftdiff.model.window
         common = {'samples': limits.samples, 'device': options.device}
         scorer = Scorer(options.val, window, limit=limits.limit, **common)
