@@ -91,7 +91,7 @@ def save_weights(
     :param calibration: how often people really were how near to the mean.
     :param stored: a smaller model that ``model`` was grown from by
         :func:`motion_predictor.growth.grown_model`: the file holds this one, and loading grows it.
-    :raises WeightsError: if the path's suffix is another.
+    :raises WeightsError: if the path's suffix is another, or nothing can be written there.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -123,11 +123,14 @@ def save_weights(
     if calibration is not None:
         tensors[FACTOR] = torch.from_numpy(np.ascontiguousarray(calibration.factor, np.float32))
         metadata['calibration'] = json.dumps(calibration.facts())
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + '.partial')
-    save_file(tensors, partial, metadata=metadata)
-    partial.chmod(0o644)  # safetensors makes files private; installed ones are for all users
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, metadata=metadata)
+        partial.chmod(0o644)  # safetensors makes files private; installed ones are for all users
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f'{path}: cannot be written ({error}); name another place') from error
 
 
 def quantize_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:

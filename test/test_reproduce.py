@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 import subprocess
+import time
 
 from random_models import save_recording
 
@@ -35,6 +36,24 @@ def test_the_whole_way_from_recordings_to_the_page(tmp_path: Path) -> None:
     headings = ('Accuracy', 'Behind a noisy tracker', 'Temperature', 'Radii that hold', 'Time')
     for heading in (f'## {name}' for name in headings):
         assert heading in page
+
+
+def test_it_stops_whole_when_a_part_fails(tmp_path: Path) -> None:
+    for split, seed in (('train', 0), ('val', 20), ('test', 40)):
+        save_recording(tmp_path / 'data' / 'walks' / f'{split}.npz', (100, 90), seed)
+    (tmp_path / 'weights').write_text('in the way of the folder')
+    run = tmp_path / 'run'
+    words = ['--preset', 'debug', '--run', str(run), '--out', str(tmp_path / 'weights')]
+    done = reproduce(*words, '--docs', str(tmp_path / 'docs'), '--quick', data=tmp_path / 'data')
+    assert done.returncode == 1, done.stderr[-2000:]
+    assert 'teacher.safetensors: cannot be written' in done.stderr
+    assert not (tmp_path / 'docs').exists()
+    for _ in range(100):  # what was told to end takes a moment to do so
+        left = subprocess.run(['pgrep', '-f', str(run)], capture_output=True, check=False)
+        if not left.stdout:
+            break
+        time.sleep(0.1)
+    assert left.stdout == b''
 
 
 def test_missing_recordings_are_named(tmp_path: Path) -> None:

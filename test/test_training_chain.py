@@ -83,7 +83,8 @@ def test_distillation_changes_the_student_and_not_the_teacher(chain_run: Path) -
     model = load_weights(chain_run / 'one_step.safetensors').model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     student = load_weights(chain_run / 'swiftdiff.safetensors').model
-    losses = distill.SwiftDiffLoss(chain.swiftdiff, student, model, pool)
+    config = replace(chain.swiftdiff, match_ddim=0.0)
+    losses = distill.SwiftDiffLoss(config, student, model, pool)
     student.denoiser.requires_grad_(True)
     losses(student.denoiser, torch.Generator().manual_seed(0))['loss'].backward()
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -294,9 +295,10 @@ def test_the_student_is_matched_to_the_teacher_on_clean_histories_alone(tmp_path
     generator = torch.Generator().manual_seed(0)
     for parameter in one_step.parameters():  # fresh networks give the same, zero
         parameter.data.normal_(0.0, 0.1, generator=generator)
+    config = replace(chain.swiftdiff, match_ddim=0.0)
     for clean, matched in ((torch.zeros_like(pool.clean), False), (pool.clean, True)):
         part = replace(pool, clean=clean)
-        losses = distill.SwiftDiffLoss(chain.swiftdiff, student, one_step, part)
+        losses = distill.SwiftDiffLoss(config, student, one_step, part)
         assert (losses(student.denoiser, generator)['match'].item() > 0.0) is matched
 
 
@@ -315,7 +317,8 @@ def test_a_teacher_with_another_whitening_gives_the_same_targets(tmp_path: Path)
     with torch.no_grad():
         history = other.observe(observed)
         wanted = other.coefficients(other.one_step(noise, history.condition), history)
-        losses = distill.SwiftDiffLoss(chain.swiftdiff, student, other, pool)
+        config = replace(chain.swiftdiff, match_ddim=0.0)
+        losses = distill.SwiftDiffLoss(config, student, other, pool)
         mine = student.observe(observed)
         found = student.coefficients(losses._teachers(noise, mine.condition), mine)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
@@ -362,11 +365,10 @@ def test_pairs_that_are_wanted_and_not_there_are_asked_for(tmp_path: Path) -> No
     chain = preset('debug')
     pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)
     models = (MotionModel(c.model, H36M17) for c in (chain.swiftdiff, chain.one_step))
-    config = replace(chain.swiftdiff, match_ddim=1.0)
-    with pytest.raises(ConfigError, match=r'match_ddim=1\.0'):
-        distill.SwiftDiffLoss(config, *models, pool)
+    with pytest.raises(ConfigError, match=r'match_ddim=0\.5'):
+        distill.SwiftDiffLoss(chain.swiftdiff, *models, pool)
     with pytest.raises(ConfigError, match='pairs=0'):
-        replace(config, pairs=0)
+        replace(chain.swiftdiff, pairs=0)
 
 
 def test_a_higher_temperature_spreads_the_samples(chain_run: Path) -> None:

@@ -114,11 +114,11 @@ def test_accumulated_parts_of_a_batch_give_the_gradient_of_the_whole(tmp_path: P
     generator = torch.Generator().manual_seed(2)
     noise, target = torch.randn(2, len(pool), *pool.state.shape[1:], generator=generator)
     pairs = Pairs(torch.arange(len(pool)), noise, target)
-    both = replace(chain.swiftdiff, match_ddim=1.0)
+    alone = replace(chain.swiftdiff, match_ddim=0.0)
     for loss, network in (
         (TeacherLoss(chain.teacher, model, pool), model.denoiser),
-        (SwiftDiffLoss(chain.swiftdiff, student, one_step, pool), student.denoiser),
-        (SwiftDiffLoss(both, student, one_step, pool, pairs), student.denoiser),
+        (SwiftDiffLoss(alone, student, one_step, pool), student.denoiser),
+        (SwiftDiffLoss(chain.swiftdiff, student, one_step, pool, pairs), student.denoiser),
     ):
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.05)

@@ -162,6 +162,14 @@ def test_another_suffix_is_refused(tmp_path: Path) -> None:
         save_weights(tmp_path / 'model.pt', random_model(), {})
 
 
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('in the way')
+    (tmp_path / 'model.safetensors.partial').mkdir()
+    for place in (tmp_path / 'file', tmp_path):
+        with pytest.raises(WeightsError, match=r'model\.safetensors: cannot be written'):
+            save_weights(place / 'model.safetensors', random_model(), {})
+
+
 def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / 'a'
     path.write_bytes(b'abc')

@@ -276,6 +276,7 @@ def _debug() -> ChainConfig:
             optim=short,
             samples=4,
             matched=2,
+            match_ddim=0.5,
             pairs=64,
             real=0.5,
         ),

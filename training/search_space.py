@@ -80,7 +80,12 @@ def space(name: str) -> tuple[Dimension, ...]:
     dropout and weight decay (what is trained for so short does not overfit: a trial cannot tell).
     """
     sizes: tuple[Dimension, ...]
-    teachers: tuple[Dimension, ...] = ()
+    teachers: tuple[Dimension, ...] = (
+        Dimension(
+            name='match_ddim', low=0.03, high=3.0, log=True,
+            why="the diffusion teacher's weight beside the data",
+        ),
+    )  # fmt: skip
     if name == 'debug':
         sizes = (
             Dimension(name='model.denoiser.width', low=16, high=48, step=16, why='size'),
@@ -88,18 +93,13 @@ def space(name: str) -> tuple[Dimension, ...]:
             Dimension(name='optim.batch', low=4, high=8, step=4, why='noise of the gradient'),
         )
     elif name == 'full':
+        teachers = ()  # the paper's: the one-step teacher alone
         sizes = (
             Dimension(name='model.denoiser.width', low=256, high=1024, step=128, why='size'),
             Dimension(name='model.denoiser.depth', low=4, high=16, step=2, why='size'),
             Dimension(name='optim.batch', low=64, high=512, step=64, why='noise of the gradient'),
         )
     else:
-        teachers = (
-            Dimension(
-                name='match_ddim', low=0.03, high=3.0, log=True,
-                why="the diffusion teacher's weight beside the data",
-            ),
-        )  # fmt: skip
         sizes = (
             Dimension(
                 name='model.denoiser.width', low=128, high=448, step=64,

@@ -214,6 +214,7 @@ def draw(studies: Mapping[str, Study], worst: tuple[float, float], folder: Path)
     import matplotlib as mpl
 
     mpl.use('Agg')
+    from matplotlib import pyplot
     import optuna
     from optuna.visualization import matplotlib as figures
 
@@ -252,6 +253,6 @@ def draw(studies: Mapping[str, Study], worst: tuple[float, float], folder: Path)
             figure = np.ravel(axes)[0].figure
             figure.set_size_inches(7.0, 4.5)
             plots.save(figure, folder / f'tuning_{name}.svg')
-            mpl.pyplot.close(figure)
+            pyplot.close(figure)
             drawn.append(f'tuning_{name}.svg')
     return drawn

@@ -142,9 +142,7 @@ class Bench:
             provenance.write_json(path, found)
         return float(found['ms'])
 
-    def train(
-        self, chain: ChainConfig, at_rung: Any = None, *, scorer: Scorer | None = None
-    ) -> dict[str, Any]:
+    def train(self, chain: ChainConfig, at_rung: Any = None) -> dict[str, Any]:
         """
         Train and score a student, or recall what that gave.
 
@@ -152,11 +150,16 @@ class Bench:
         :param at_rung: called with the rung's number and the error there; may raise to stop.
         :returns: ``error``, ``scores``, ``rungs`` (errors), ``cpu_s``.
         """
-        plain = as_plain(chain)
-        key = digest([plain['swiftdiff'], chain.seed, asdict(self.limits), self.material.digest])
+        settings = as_plain(chain)['swiftdiff']
+        key = digest([settings, chain.seed, asdict(self.limits), self.material.digest])
         folder = self.folder / 'trials' / key
+        with Lock(folder / 'lock'):  # two studies may begin with the same settings
+            return self._train(chain, folder, at_rung)
+
+    def _train(self, chain: ChainConfig, folder: Path, at_rung: Any) -> dict[str, Any]:
         path = folder / 'result.json'
-        found = read_json(path) or {'rungs': [], 'cpu_s': 0.0, 'settings': plain['swiftdiff']}
+        settings = as_plain(chain)['swiftdiff']
+        found = read_json(path) or {'rungs': [], 'cpu_s': 0.0, 'settings': settings}
         watches = Stopwatch()
         spent = found['cpu_s']
         steps = chain.swiftdiff.optim.steps
