@@ -155,7 +155,9 @@ class Bench:
         :returns: ``error``, ``scores``, ``rungs`` (errors), ``cpu_s``.
         """
         settings = as_plain(chain)['swiftdiff']
-        key = digest([settings, chain.seed, asdict(self.limits), self.material.digest])
+        names = ('windows', 'pool', 'pairs', 'rungs', 'limit', 'samples')  # not how one searches
+        limits = {name: getattr(self.limits, name) for name in names}
+        key = digest([settings, chain.seed, limits, self.material.digest])
         folder = self.folder / 'trials' / key
         with Lock(folder / 'lock'):  # two studies may begin with the same settings
             return self._train(chain, folder, at_rung)
