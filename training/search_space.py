@@ -55,7 +55,7 @@ class Budget:
     limit: int
     """Windows of each file that are scored, spread evenly."""
     samples: int = 50
-    enough: float = 0.7
+    enough: float = 0.9
     """A trial faster than this share of the default's time is told to the sampler as if it took
     that: else the search goes after speed that nobody needs."""
     repetitions: int = 40
