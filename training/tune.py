@@ -290,9 +290,26 @@ def candidates(options: argparse.Namespace, base: ChainConfig) -> dict[str, dict
         if not rows:
             raise ConfigError(f'--run {options.run}: no completed trial of --sampler {sampler}')
         found[sampler] = pick(rows, options.balance)['swiftdiff']['params']
-        if sampler == 'gp':
-            found['gp_balance'] = pick(rows, options.balance)['swiftdiff_balance']['params']
+    found['balance'] = deployed(options)['swiftdiff_balance']['params']
     return found
+
+
+def deployed(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """
+    Pick what is shipped off the front of all that was tried, whichever sampler drew it.
+
+    :returns: ``swiftdiff`` and ``swiftdiff_balance``: a row each, with its ``study``.
+    :raises ConfigError: if nothing is complete.
+    """
+    dimensions = space(options.preset)
+    rows = [
+        {**row, 'study': sampler}
+        for sampler in SAMPLERS
+        for row in completed(rows_of(study_of(options, sampler), dimensions))
+    ]
+    if not rows:
+        raise ConfigError(f'--run {options.run}: no completed trial')
+    return {role: dict(row) for role, row in pick(rows, options.balance).items()}
 
 
 def confirm(
@@ -391,6 +408,10 @@ def report(options: argparse.Namespace, base: ChainConfig, words: Sequence[str])
         'importance': importance(studies['gp']),
         'summary': summary,
         'default': default['number'],
+        'deployed': {
+            role: {name: row[name] for name in ('study', 'number', 'error', 'latency_ms')}
+            for role, row in deployed(options).items()
+        },
         'gp': rows['gp'],
         'random': rows['random'],
         'confirmed': confirmed['rows'],
@@ -406,11 +427,7 @@ def told(rows: Sequence[dict[str, Any]], enough_ms: float) -> list[dict[str, Any
 
 def export(options: argparse.Namespace, base: ChainConfig) -> None:
     """Print and write what ``training.distill`` takes to train both picks at full budget."""
-    dimensions = space(options.preset)
-    rows = completed(rows_of(study_of(options, 'gp'), dimensions))
-    if not rows:
-        raise ConfigError(f'--run {options.run}: no completed trial of --sampler gp')
-    for role, row in pick(rows, options.balance).items():
+    for role, row in deployed(options).items():
         chain = at_point(base, row['params'], None)
         changes = [
             f'swiftdiff.{name}={setting_of(chain.swiftdiff, name)}'
@@ -418,7 +435,7 @@ def export(options: argparse.Namespace, base: ChainConfig) -> None:
         ]
         path = options.run / f'{role}.settings'
         path.write_text('\n'.join(changes) + '\n', encoding='utf-8')
-        print(f'# {role}: trial {row["number"]}, error {row["error"]:.4f}, '
+        print(f'# {role}: {row["study"]}, trial {row["number"]}, error {row["error"]:.4f}, '
               f'{row["latency_ms"]:.2f} ms; also in {path}')  # fmt: skip
         print(f'python -m training.distill --preset {options.preset} --stages swiftdiff '
               f'--run RUN_WITH_ONE_STEP --set {" ".join(changes)}')  # fmt: skip
