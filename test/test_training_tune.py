@@ -129,6 +129,22 @@ def test_pruning_compares_a_trial_with_those_no_slower_alone() -> None:
     assert not search_space.falls_behind(0.9, 9.0, slow_and_good[:1], limits)
 
 
+def test_a_trial_that_is_given_up_is_estimated_and_counted_as_such(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert search_space.extrapolated(2.0, 0, [[1.0, 0.9], [1.0, 0.7], [2.0, 1.6]]) == 1.6
+    assert search_space.extrapolated(2.0, 1, [[1.0, 0.9]]) == 2.0
+    monkeypatch.setattr(tune, 'falls_behind', lambda *given: len(given[2]) == 2)  # the third
+    given = [*words, '--sampler', 'random', '--trials', '4', '--run', str(tmp_path)]
+    assert tune.main(given) == 0
+    study = tune.study_of(tune.parser().parse_args(given), 'random')
+    rows = studies.rows_of(study, search_space.space('debug'))
+    assert [row['state'] for row in rows] == ['complete', 'complete', 'pruned', 'complete']
+    whole = [(row['rungs'][0], row['error']) for row in rows[:2]]
+    ratio = np.median([last / first for first, last in whole])
+    assert study.trials[2].values[0] == pytest.approx(rows[2]['rungs'][0] * ratio)
+
+
 def test_the_front_and_its_volume() -> None:
     rows = [
         {'number': 0, 'error': 0.8, 'latency_ms': 5.0},

@@ -176,8 +176,9 @@ def tuning_page(result: Mapping[str, Any], command: str) -> str:
         f'**Pruning.** Optuna prunes by one objective alone (`should_prune` refuses two), so it '
         f'is done here: after {" and ".join(f"{one:.0%}" for one in limits["rungs"])} of a trial '
         f'it is given up unless its error is among the best {limits["keep"]:.0%} of the trials '
-        f'that are no slower, once there are {limits["fewest"]}. The Gaussian process learns '
-        'from completed trials alone.',
+        f'that are no slower, once there are {limits["fewest"]}. The Gaussian process is told of '
+        'such a trial what it would have ended with, by the median of how the complete ones went '
+        'on: of what it is not told it asks again.',
         markdown_table(['setting', 'range', 'kind', 'default', 'why'], space),
         'Fixed: `real` = 1, to which the other weights are relative; the samples S; t* and what '
         'the network gives (see [ablations](ablations.md)); augmentation; dropout and weight '

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
+import numpy as np
+
 from motion_predictor.errors import ConfigError
 from training.config import ChainConfig, override
 from training.trials import shortened
@@ -208,3 +210,16 @@ def falls_behind(
         return False
     better = sum(theirs <= error for theirs in rivals)
     return better >= limits.keep * len(rivals)
+
+
+def extrapolated(error: float, number: int, finished: Sequence[Sequence[float]]) -> float:
+    """
+    Estimate what a trial that was given up at a rung would have ended with.
+
+    :param error: at that rung.
+    :param number: of the rung.
+    :param finished: errors of complete trials: at every rung, then the last.
+    :returns: that times the median of their ratios; itself where none is complete.
+    """
+    ratios = [errors[-1] / errors[number] for errors in finished if len(errors) > number + 1]
+    return error * (float(np.median(ratios)) if ratios else 1.0)

@@ -110,7 +110,7 @@ def rows_of(study: Study, dimensions: Sequence[Dimension]) -> list[dict[str, Any
     for trial in trials:
         row: dict[str, Any] = {
             'number': trial.number,
-            'state': trial.state.name.lower(),
+            'state': 'pruned' if trial.user_attrs.get('pruned') else trial.state.name.lower(),
             'default': bool(trial.user_attrs.get('default', False)),
             'params': {one.name: trial.params.get(one.name) for one in dimensions},
             'latency_ms': trial.user_attrs.get('latency_ms'),
@@ -119,7 +119,7 @@ def rows_of(study: Study, dimensions: Sequence[Dimension]) -> list[dict[str, Any
                 if name.startswith('rung_')
             ],
         }  # fmt: skip
-        if trial.state.name == 'COMPLETE':
+        if row['state'] == 'complete':
             row['error'] = trial.values[0]
             row['scores'] = trial.user_attrs['scores']
             row['cpu_s'] = trial.user_attrs['cpu_s']

@@ -31,6 +31,7 @@ from training.search_space import (
     Budget,
     budget,
     default_of,
+    extrapolated,
     falls_behind,
     setting_of,
     space,
@@ -243,7 +244,7 @@ def search(options: argparse.Namespace, sampler: str, base: ChainConfig, bench: 
         try:
             run_trial(study, trial, chain, bench)
         except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
+            tell_pruned(study, trial, bench)
         finally:
             held.release()
     bar.close()
@@ -274,6 +275,25 @@ def run_trial(study: Study, trial: Any, chain: ChainConfig, bench: Bench) -> Non
     trial.set_user_attr('scores', found['scores'])
     trial.set_user_attr('cpu_s', found['cpu_s'])
     study.tell(trial, [found['error'], max(latency_ms, bench.enough_ms())])
+
+
+def tell_pruned(study: Study, trial: Any, bench: Bench) -> None:
+    """
+    Tell what a trial that was given up would have ended with, and mark it as given up.
+
+    A sampler of two objectives learns nothing from Optuna's own state for that, and asks for the
+    same settings again.
+    """
+    rungs = [name for name in sorted(trial.user_attrs) if name.startswith('rung_')]
+    finished = [
+        [*(other.user_attrs[name] for name in rungs), other.values[0]]
+        for other in study.get_trials(deepcopy=False)
+        if other.state.name == 'COMPLETE' and not other.user_attrs.get('pruned')
+        if all(name in other.user_attrs for name in rungs)
+    ]
+    error = extrapolated(trial.user_attrs[rungs[-1]], len(rungs) - 1, finished)
+    trial.set_user_attr('pruned', True)
+    study.tell(trial, [error, max(trial.user_attrs['latency_ms'], bench.enough_ms())])
 
 
 def candidates(options: argparse.Namespace, base: ChainConfig) -> dict[str, dict[str, Any]]:
