@@ -108,8 +108,8 @@ CLAIMS = (
     Claim(text='The teacher helps, beside the real futures', better='base', worse='no_match'),
     Claim(text='Twice the width is better', better='width_double', worse='base'),
     Claim(text='Half the width is worse', better='base', worse='width_half'),
-    Claim(text='Depth 6 is better than 3', better='depth_6', worse='base'),
-    Claim(text='Depth 1 is worse than 3', better='base', worse='depth_1'),
+    Claim(text='Twice the depth is better', better='depth_double', worse='base'),
+    Claim(text='Depth 1 is worse', better='base', worse='depth_1'),
 )
 
 
