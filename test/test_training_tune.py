@@ -102,7 +102,8 @@ def test_a_storage_that_cannot_be_used_is_named(
 
 @pytest.mark.parametrize('name', ['debug', 'small'])
 def test_a_point_of_the_space_becomes_settings(name: str) -> None:
-    base, dimensions, limits = preset(name), search_space.space(name), search_space.budget(name)
+    dimensions, limits = search_space.space(name), search_space.budget(name)
+    base = search_space.untuned(preset(name), dimensions)
     point = search_space.default_of(base, dimensions) | {'match': 0.25, 'optim.batch': 8 * 4}
     if name == 'debug':
         point['optim.batch'] = 4
@@ -114,10 +115,25 @@ def test_a_point_of_the_space_becomes_settings(name: str) -> None:
     assert full.steps * full.batch == pytest.approx(own.steps * own.batch, rel=0.01)
 
 
+@pytest.mark.parametrize('name', ['debug', 'small', 'full'])
+def test_a_study_begins_with_the_preset(name: str) -> None:
+    dimensions = search_space.space(name)
+    base = preset(name)
+    begun = search_space.untuned(base, dimensions)
+    search_space.default_of(begun, dimensions)  # lies in the space
+    weights = begun.swiftdiff.match + begun.swiftdiff.match_ddim
+    assert weights == base.swiftdiff.match + base.swiftdiff.match_ddim
+    shared = replace(begun.swiftdiff, match=base.swiftdiff.match,
+                     match_ddim=base.swiftdiff.match_ddim)  # fmt: skip
+    assert shared == base.swiftdiff
+
+
 def test_a_default_outside_of_the_space_is_named() -> None:
-    base = override(preset('small'), {'swiftdiff.match': '50'})
-    with pytest.raises(ConfigError, match=r'swiftdiff\.match=50\.0'):
-        search_space.default_of(base, search_space.space('small'))
+    dimensions = search_space.space('small')
+    for name, value in (('match', '50'), ('spread', '3')):
+        base = override(preset('small'), {f'swiftdiff.{name}': value})
+        with pytest.raises(ConfigError, match=rf'swiftdiff\.{name}'):
+            search_space.default_of(search_space.untuned(base, dimensions), dimensions)
 
 
 def test_pruning_compares_a_trial_with_those_no_slower_alone() -> None:

@@ -294,12 +294,12 @@ def _small() -> ChainConfig:
     model = ModelConfig(role='teacher', denoiser=size)
     flat = DenoiserConfig(
         architecture='flat',
-        width=192,
-        depth=5,
+        width=256,
+        depth=3,
         hidden_ratio=1.0,
         dropout=0.0,
-        condition_width=256,
-        condition_depth=4,
+        condition_width=384,
+        condition_depth=2,
     )
     return ChainConfig(
         preset='small',
@@ -317,13 +317,12 @@ def _small() -> ChainConfig:
         ),
         swiftdiff=SwiftDiffConfig(
             model=replace(model, role='swiftdiff', denoiser=flat, prediction='x0', join_s=0.3),
-            optim=OptimConfig(steps=20_000, batch=64, learning_rate=4.4005e-3),
+            optim=OptimConfig(steps=20_000, batch=64, learning_rate=2e-3),
             samples=20,
             matched=1,
-            match=0.3266,
-            match_ddim=0.5019,
+            match=0.5,
             real=1.0,
-            spread=0.2968,
+            spread=0.5,
         ),
         moe=MoeConfig(
             model=replace(

@@ -36,6 +36,7 @@ from training.search_space import (
     setting_of,
     space,
     suggest,
+    untuned,
 )
 from training.studies import (
     completed,
@@ -569,7 +570,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(words)
     try:
-        base = preset(options.preset)
+        base = untuned(preset(options.preset), space(options.preset))
         if options.dry_run:
             print(describe(options, base))
             return 0
