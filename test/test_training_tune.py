@@ -210,6 +210,16 @@ def test_a_verdict_needs_seeds_that_do_not_overlap() -> None:
     assert recipe_results.verdict([0.8], [0.82, 0.9]).startswith('undecided')
 
 
+@pytest.mark.parametrize('option, wanted', [('one-step', 'one-step'), ('teacher', 'diffusion')])
+def test_a_teacher_of_another_role_is_named(
+    words: list[str], option: str, wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = save_random(tmp_path / 'student.safetensors')
+    assert tune.main([*words, f'--{option}', str(student)]) == 2
+    said = capsys.readouterr().err
+    assert f"student.safetensors: role 'swiftdiff'; expected a {wanted} teacher" in said
+
+
 def test_test_recordings_choose_nothing(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,14 +79,7 @@ def gather(
     :raises WeightsError: if that cannot be read.
     :raises ConfigError: if it is no one-step teacher of this window.
     """
-    teacher = load_weights(one_step).model
-    if teacher.config.role != 'one_step':
-        raise ConfigError(f'{one_step}: role {teacher.config.role!r}; expected a one-step teacher')
-    if teacher.config.window != chain.swiftdiff.model.window:
-        raise ConfigError(
-            f'{one_step}: window {teacher.config.window}; the preset has '
-            f'{chain.swiftdiff.model.window}'
-        )
+    teacher = load_teacher(one_step, 'one_step', chain)
     run = Run(Path(), tuple(data), device, ())
     windows = training_windows(run, replace(chain, seed=0))
     raw = encode_pool(
@@ -102,6 +95,29 @@ def gather(
     return Material(tuple(data), pool, teacher.to(device).eval(), digest(key), device)
 
 
+TEACHERS = {'one_step': 'one-step', 'teacher': 'diffusion'}
+
+
+def load_teacher(path: Path, role: str, chain: ChainConfig) -> MotionModel:
+    """
+    Load a teacher of the students.
+
+    :param role: 'one_step' or 'teacher'.
+    :param chain: whose students' window it has to have.
+    :raises WeightsError: if the file cannot be read.
+    :raises ConfigError: if it holds another role or window.
+    """
+    model = load_weights(path).model
+    if model.config.role != role:
+        raise ConfigError(
+            f'{path}: role {model.config.role!r}; expected a {TEACHERS[role]} teacher'
+        )
+    window = chain.swiftdiff.model.window
+    if model.config.window != window:
+        raise ConfigError(f'{path}: window {model.config.window}; the preset has {window}')
+    return model
+
+
 def with_ddim(
     material: Material, chain: ChainConfig, teacher: Path, run: Path, count: int
 ) -> Material:
@@ -114,14 +130,7 @@ def with_ddim(
     :raises WeightsError: if that cannot be read.
     :raises ConfigError: if it is no diffusion teacher of this window.
     """
-    model = load_weights(teacher).model.to(material.device)
-    if model.config.role != 'teacher':
-        raise ConfigError(f'{teacher}: role {model.config.role!r}; expected a diffusion teacher')
-    if model.config.window != material.one_step.config.window:
-        raise ConfigError(
-            f'{teacher}: window {model.config.window}; the one-step teacher has '
-            f'{material.one_step.config.window}'
-        )
+    model = load_teacher(teacher, 'teacher', chain).to(material.device)
     steps, completion = chain.one_step.teacher_steps, chain.teacher.completion
     key = digest([material.digest, file_digest(teacher), count, steps, completion])
     made = Run(run, material.data, material.device, ())

@@ -317,7 +317,7 @@ def candidates(options: argparse.Namespace, base: ChainConfig) -> dict[str, dict
 
 def deployed(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """
-    Pick what is shipped off the front of all that was tried, whichever sampler drew it.
+    Pick what is to be trained in full off the front of all that was tried by both samplers.
 
     :returns: ``swiftdiff`` and ``swiftdiff_balance``: a row each, with its ``study``.
     :raises ConfigError: if nothing is complete.
