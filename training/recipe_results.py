@@ -162,6 +162,10 @@ def tuning_page(result: Mapping[str, Any], command: str) -> str:
         'The Gaussian-process sampler of Optuna (expected hypervolume improvement) with two '
         f'objectives, both to be small: the error on val ({", ".join(result["val"])}), and the '
         'time of one `Predictor` call, one person, one thread, on this device. ' + ERROR,
+        '**At equal variety.** The best of many samples gains from their variety, and settings '
+        'differ in it. So every student is scored at the temperature at which its samples differ '
+        "as much as the diffusion teacher's do on the same windows (APD, DDIM of 100 steps), "
+        'which is also what `training.temper` gives the student that is shipped.',
         f'A time is the median of {limits["repetitions"]} calls, in processor time, taking turns '
         "with the default's network; the ratio to it counts, so that a busy hour is no slow "
         'network.' + quick_enough(limits),
@@ -312,6 +316,7 @@ def confirmation(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
         [
             labels[name], str(len(rows)), with_spread(errors[name], 4),
             f'{rows[0]["latency_ms"]:.2f}',
+            with_spread([row['temperature'] for row in rows], 2),
             *(
                 ' / '.join(
                     f'{np.mean([row["scores"][label][measure] for row in rows]):.3f}'
@@ -322,7 +327,7 @@ def confirmation(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
         ]
         for name, rows in by_name.items()
     ]  # fmt: skip
-    head = ['settings', 'seeds', 'error', 'ms']
+    head = ['settings', 'seeds', 'error', 'ms', 'temperature']
     head += [f'{label}: ADE / FDE / MMADE / MMFDE / APD' for label in files]
     against_default = verdict(errors['gp'], errors['default'])
     against_random = verdict(errors['gp'], errors['random'])
@@ -346,7 +351,8 @@ def confirmation(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
         '## Verdict',
         'The lowest of many noisy errors is too low. So the candidates were trained again with '
         'seeds that chose nothing, at the same budget, and scored on '
-        f'{result["confirmed_windows"]} windows of val:',
+        f'{result["confirmed_windows"]} windows of val, their samples brought to the APD of the '
+        f"diffusion teacher's there, {result['confirmed_apd']:.3f} m:",
         markdown_table(head, body),
         ' '.join(lines),
     ]

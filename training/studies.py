@@ -122,6 +122,7 @@ def rows_of(study: Study, dimensions: Sequence[Dimension]) -> list[dict[str, Any
         if row['state'] == 'complete':
             row['error'] = trial.values[0]
             row['scores'] = trial.user_attrs['scores']
+            row['temperature'] = trial.user_attrs['temperature']
             row['cpu_s'] = trial.user_attrs['cpu_s']
         rows.append(row)
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+import copy
 from dataclasses import dataclass, replace
 import fcntl
 import hashlib
@@ -24,6 +25,7 @@ from motion_predictor.normalization import Whitening
 from motion_predictor.predictor import Predictor
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.weights import file_digest, load_weights
+from training import metrics
 from training.benchmark import FEWEST, walking_window, WARM_UP
 from training.config import ChainConfig
 from training.diffusion import Sampler
@@ -32,6 +34,7 @@ from training.fitting import Watch
 from training.pool import encode_pool, EncodedPool
 from training.runs import Run, training_windows
 from training.scoring import (
+    CHUNK,
     DataFile,
     find_alternatives,
     Futures,
@@ -41,6 +44,7 @@ from training.scoring import (
     score_file,
 )
 from training.store import data_digest
+from training.variety import temperature_for
 from training.windows import recordings_folder
 
 ERRORS = ('ade', 'fde', 'mmade', 'mmfde')
@@ -238,10 +242,7 @@ class Scorer:
         :param completion: of a teacher's sampling.
         :returns: see :data:`Scores`.
         """
-        predictor = None
-        if model.config.role != 'teacher':
-            predictor = Predictor(model, {}, device=self.device)
-        sampler = Sampler(model, predictor, {}, ddim_steps, 256, completion)
+        sampler = self._sampler(model, ddim_steps, completion)
         scores = [
             score_file(file, self._futures(sampler, file), sets)
             for file, sets in zip(self.files, self.alternatives)
@@ -253,6 +254,53 @@ class Scorer:
                 name: float(values[f'pose.{name}'].mean()) for name in (*ERRORS, 'apd')
             }
         return found
+
+    def variety(
+        self, model: MotionModel, *, ddim_steps: int = 100, completion: str = 'clean'
+    ) -> float:
+        """
+        Give how much a model's samples differ: APD over all windows scored, metres.
+
+        :param model: of any role; it is not changed.
+        :param ddim_steps: sampling steps of a teacher.
+        :param completion: of a teacher's sampling.
+        """
+        sampler = self._sampler(model, ddim_steps, completion)
+        parts = []
+        for file in self.files:
+            read = self._futures(sampler, file)
+            for first in range(0, len(file.chosen), CHUNK):
+                _, pose = read(first, min(first + CHUNK, len(file.chosen)))
+                parts.append(metrics.apd(torch.from_numpy(pose).flatten(-2)))
+        return float(torch.cat(parts).double().mean())
+
+    def as_varied(
+        self, model: MotionModel, apd: float
+    ) -> tuple[dict[str, dict[str, float]], float]:
+        """
+        Score a model of one step at the temperature at which its samples differ as asked.
+
+        The best of many samples gains from variety, and students differ in it; what one gives
+        the robot is tempered too (``training.temper``), so this compares what would be shipped.
+
+        :param model: its own temperature does not matter; it is not changed.
+        :param apd: see :meth:`variety`, metres.
+        :returns: see :data:`Scores`; the temperature.
+        """
+
+        def tempered(temperature: float) -> MotionModel:
+            same = copy.copy(model)
+            same.config = replace(model.config, temperature=temperature)
+            return same
+
+        found = temperature_for(lambda t: self.variety(tempered(t)), apd)
+        return self(tempered(found)), found
+
+    def _sampler(self, model: MotionModel, ddim_steps: int, completion: str) -> Sampler:
+        predictor = None
+        if model.config.role != 'teacher':
+            predictor = Predictor(model, {}, device=self.device)
+        return Sampler(model, predictor, {}, ddim_steps, 256, completion)
 
     def _futures(self, sampler: Sampler, file: DataFile) -> Futures:
         def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -3,6 +3,8 @@ Tune SwiftDiff by Bayesian optimisation: python -m training.tune.
 
 Optuna's Gaussian-process sampler looks for settings of stage 2 with a small error on val AND a
 short Predictor call on this device: the expected gain in hypervolume says what is tried next.
+Every student is scored at the temperature at which its samples differ as much as the diffusion
+teacher's, as training.temper leaves what is shipped: the best of 50 gains from variety.
 ``--sampler random`` is the control, with the same space, budget and pruning. Several processes and
 machines may work on one study: call the same command again, with the same ``--storage``.
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import platform
 import sys
@@ -24,6 +26,8 @@ from torch import nn
 from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.model import MotionModel
+from motion_predictor.weights import file_digest
 from training import provenance
 from training.config import as_plain, ChainConfig, preset, PRESETS
 from training.search_space import (
@@ -57,6 +61,7 @@ from training.trials import (
     found_recordings,
     fresh_model,
     gather,
+    load_teacher,
     Lock,
     Material,
     read_json,
@@ -75,7 +80,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
 FORMAT = 'motion_predictor tuning'
-VERSION = 1
+VERSION = 2
 
 EXAMPLE = """\
 worked example, from the root of the source tree; every line can be killed and given again:
@@ -97,18 +102,65 @@ def study_of(options: argparse.Namespace, sampler: str) -> Study:
     return open_study(where, f'{sampler}-{options.seed}')
 
 
+@dataclass(frozen=True)
+class Judge:
+    """Scores students where their samples differ as much as the diffusion teacher's do."""
+
+    scorer: Scorer
+    reference: Scores
+    """Of the one-step teacher as it is."""
+    apd: float
+    """Of the diffusion teacher's samples (DDIM, 100 steps), metres."""
+
+    def __call__(self, student: MotionModel) -> dict[str, Any]:
+        """Give ``error``, ``scores`` and the ``temperature`` that they were had with."""
+        scores, temperature = self.scorer.as_varied(student, self.apd)
+        error = round(relative_error(scores, self.reference), 6)
+        return {'error': error, 'scores': scores, 'temperature': temperature}
+
+
 class Bench:
     """Trains and scores settings, and remembers what it found in the run folder."""
 
     def __init__(
-        self, material: Material, scorer: Scorer, base: ChainConfig, limits: Budget, folder: Path
+        self,
+        material: Material,
+        scorer: Scorer,
+        base: ChainConfig,
+        limits: Budget,
+        folder: Path,
+        teacher: Path,
     ) -> None:
+        """
+        Score what the students are compared with.
+
+        :param teacher: weights file of the diffusion teacher, whose variety they are brought to.
+        :raises WeightsError: if it cannot be read.
+        :raises ConfigError: if it is no diffusion teacher of this window.
+        """
         self.material = material
-        self.scorer = scorer
         self.base = base
         self.limits = limits
         self.folder = folder
-        self.reference: Scores = self._scores_of_teacher()
+        self.teacher = teacher
+        self.judge = self.judge_of(scorer)
+
+    def judge_of(self, scorer: Scorer) -> Judge:
+        """Score the teachers on what a scorer scores, or recall what that gave."""
+        files = [(file.sha256, len(file.chosen)) for file in scorer.files]
+        key = [self.material.digest, file_digest(self.teacher), scorer.samples, files]
+        path = self.folder / f'reference_{digest(key)}.json'
+        with Lock(path.with_suffix('.lock')):
+            found = read_json(path)
+            if found is None:
+                model = load_teacher(self.teacher, 'teacher', self.base).to(self.material.device)
+                completion = self.base.teacher.completion
+                found = {
+                    'scores': scorer(self.material.one_step),
+                    'apd': round(scorer.variety(model.eval(), completion=completion), 6),
+                }
+                provenance.write_json(path, found)
+        return Judge(scorer, found['scores'], found['apd'])
 
     def latency_ms(self, chain: ChainConfig) -> float:
         """
@@ -154,12 +206,12 @@ class Bench:
 
         :param chain: settings with a trial's budget.
         :param at_rung: called with the rung's number and the error there; may raise to stop.
-        :returns: ``error``, ``scores``, ``rungs`` (errors), ``cpu_s``.
+        :returns: as :class:`Judge`, with ``rungs`` (errors) and ``cpu_s``.
         """
         settings = as_plain(chain)['swiftdiff']
         names = ('windows', 'pool', 'pairs', 'rungs', 'limit', 'samples')  # not how one searches
         limits = {name: getattr(self.limits, name) for name in names}
-        key = digest([settings, chain.seed, limits, self.material.digest])
+        key = digest([settings, chain.seed, limits, self.material.digest, self.judge.apd])
         folder = self.folder / 'trials' / key
         with Lock(folder / 'lock'):  # two studies may begin with the same settings
             return self._train(chain, folder, at_rung)
@@ -189,8 +241,7 @@ class Bench:
                 if step in rungs and len(found['rungs']) <= rungs.index(step):
                     student = fresh_model(chain.swiftdiff.model, self.material.pool)
                     student.denoiser.load_state_dict(averaged.state_dict())
-                    error = relative_error(self.scorer(student), self.reference)
-                    found['rungs'].append(round(error, 6))
+                    found['rungs'].append(self.judge(student)['error'])
                     note()
                     visit(rungs.index(step))
 
@@ -198,20 +249,9 @@ class Bench:
             optim = replace(chain.swiftdiff.optim, save_every=rungs[0] if rungs else steps)
             whole = replace(chain, swiftdiff=replace(chain.swiftdiff, optim=optim))
             student = train_student(self.material, whole, folder, watch=watch)
-            found['scores'] = self.scorer(student)
-            found['error'] = round(relative_error(found['scores'], self.reference), 6)
+            found |= self.judge(student)
             note()
             (folder / 'swiftdiff' / 'checkpoint.pt').unlink(missing_ok=True)
-        return found
-
-    def _scores_of_teacher(self) -> Scores:
-        key = [self.material.digest, self.limits.limit, self.limits.samples,
-               [file.sha256 for file in self.scorer.files]]  # fmt: skip
-        path = self.folder / f'reference_{digest(key)}.json'
-        found = read_json(path)
-        if found is None:
-            found = self.scorer(self.material.one_step)
-            provenance.write_json(path, found)
         return found
 
 
@@ -274,6 +314,7 @@ def run_trial(study: Study, trial: Any, chain: ChainConfig, bench: Bench) -> Non
 
     found = bench.train(chain, at_rung)
     trial.set_user_attr('scores', found['scores'])
+    trial.set_user_attr('temperature', found['temperature'])
     trial.set_user_attr('cpu_s', found['cpu_s'])
     study.tell(trial, [found['error'], max(latency_ms, bench.enough_ms())])
 
@@ -345,12 +386,8 @@ def confirm(
     :returns: a row for each candidate and seed.
     """
     scored = [len(file.chosen) for file in whole.files]
-    key = digest([bench.material.digest, scored, whole.samples])
-    reference_path = options.run / f'reference_{key}.json'
-    reference = read_json(reference_path)
-    if reference is None:
-        reference = whole(bench.material.one_step)
-        provenance.write_json(reference_path, reference)
+    judge = bench.judge_of(whole)
+    key = digest([bench.material.digest, scored, whole.samples, judge.apd])
     rows: list[dict[str, Any]] = []
     for seed in range(1, options.confirm + 1):
         for name, point in candidates(options, base).items():
@@ -360,12 +397,10 @@ def confirm(
             if found is None:
                 watches = Stopwatch()
                 folder = options.run / 'confirmed' / digest([point, seed])
-                scores = whole(train_student(bench.material, chain, folder))
                 found = {
                     'params': point,
                     'seed': chain.seed,
-                    'error': round(relative_error(scores, reference), 6),
-                    'scores': scores,
+                    **judge(train_student(bench.material, chain, folder)),
                     'latency_ms': bench.latency_ms(chain),
                     'cpu_s': round(watches.seconds(), 2),
                 }
@@ -375,7 +410,7 @@ def confirm(
             tqdm.write(f'{name}, seed {found["seed"]}: error {found["error"]:.4f}')
     provenance.write_json(
         options.run / 'confirm.json',
-        {'rows': rows, 'reference': reference, 'windows': sum(scored)},
+        {'rows': rows, 'reference': judge.reference, 'apd': judge.apd, 'windows': sum(scored)},
     )
     return rows
 
@@ -401,7 +436,7 @@ def report(options: argparse.Namespace, base: ChainConfig, words: Sequence[str])
     enough_ms = limits.enough * default['latency_ms']
     drawn = draw(studies, worst, options.report.parent / 'images')
     confirmed = read_json(options.run / 'confirm.json') or {
-        'rows': [], 'reference': None, 'windows': 0}  # fmt: skip
+        'rows': [], 'reference': None, 'apd': None, 'windows': 0}  # fmt: skip
     summary = {}
     for name, of_study in rows.items():
         done = completed(of_study)
@@ -437,6 +472,7 @@ def report(options: argparse.Namespace, base: ChainConfig, words: Sequence[str])
         'random': rows['random'],
         'confirmed': confirmed['rows'],
         'reference': confirmed['reference'],
+        'confirmed_apd': confirmed['apd'],
         'confirmed_windows': confirmed['windows'],
     }
 
@@ -593,7 +629,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window = base.swiftdiff.model.window
         common = {'samples': limits.samples, 'device': options.device}
         scorer = Scorer(options.val, window, limit=limits.limit, **common)
-        bench = Bench(material, scorer, base, limits, options.run)
+        bench = Bench(material, scorer, base, limits, options.run, options.teacher)
         if options.confirm:
             whole = Scorer(options.val, window, limit=options.confirm_limit, **common)
             confirm(options, base, bench, whole)

@@ -1,0 +1,39 @@
+"""How much a model's samples differ, and the temperature at which they differ as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import math
+
+LOWEST, HIGHEST = 0.2, 5.0
+"""Between these a temperature is looked for."""
+
+
+def temperature_for(
+    apd: Callable[[float], float], wanted: float, low: float = LOWEST, high: float = HIGHEST
+) -> float:
+    """
+    Find the lowest temperature at which samples differ as much as asked, in steps of 0.01.
+
+    :param apd: of a temperature: the mean average pairwise distance, metres; it rises with it.
+    :param wanted: metres.
+    :param low: not below this.
+    :param high: not above this, even if the samples differ too little there.
+    """
+    from scipy.optimize import brentq
+
+    known: dict[float, float] = {}
+
+    def missing(temperature: float) -> float:
+        if temperature not in known:
+            known[temperature] = apd(temperature) - wanted
+        return known[temperature]
+
+    if missing(low) >= 0.0:
+        return low
+    if missing(high) < 0.0:
+        return high
+    found = math.ceil(100.0 * brentq(missing, low, high, xtol=0.002) - 1e-6) / 100.0
+    while missing(found) < 0.0 and found < high:  # what brentq leaves may lie on either side
+        found = round(found + 0.01, 2)
+    return min(found, high)
