@@ -89,9 +89,20 @@ def test_the_lowest_temperature_that_differs_as_much_as_the_teacher_is_taken(
     options = ('--as-varied-as', str(out), '--keep-file', '--temperatures', *temperatures)
     assert run(tmp_path, files[1], val, *options) == 0
     report = json.loads((tmp_path / 'temperature.json').read_text())
-    enough = [r['temperature'] for r in report['rows'] if r['pose.apd'] >= wanted]
-    assert report['chosen'] == (enough[0] if enough else 8.0)
-    assert ('try higher ones' in capsys.readouterr().out) is (not enough)
+    rows = {r['temperature']: r for r in report['rows']}
+    assert set(temperatures) <= {f'{t:g}' for t in rows}
+    apd = [rows[t]['pose.apd'] for t in sorted(rows)]
+    assert apd == sorted(apd)
+    chosen = report['chosen']
+    assert rows[chosen]['pose.apd'] >= wanted > apd[0]
+    assert f'{chosen:g}' not in temperatures  # between two of them, in hundredths
+    assert chosen == pytest.approx(round(chosen, 2))
+    assert rows[chosen]['pose.apd'] == pytest.approx(wanted, rel=0.03)
+    assert 'try higher ones' not in capsys.readouterr().out
+    low = ('--as-varied-as', str(out), '--keep-file', '--temperatures', '0.2', '0.21')
+    assert run(tmp_path, files[1], val, *low) == 0
+    assert json.loads((tmp_path / 'temperature.json').read_text())['chosen'] == 0.21
+    assert 'try higher ones' in capsys.readouterr().out
     other = save_recording(tmp_path / 'two' / 'val.npz', (80,), seed=9)
     assert run(tmp_path, files[1], other, '--as-varied-as', str(out)) == 2
     assert 'other recordings than two/val' in capsys.readouterr().err

@@ -10,7 +10,7 @@ too sure of people that it was not trained on: its temperature widens the expert
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 import json
 from pathlib import Path
@@ -41,6 +41,7 @@ from training.scoring import (
     rounded,
     score_file,
 )
+from training.variety import temperature_for
 
 FORMAT = 'motion_predictor temperature'
 VERSION = 1
@@ -56,11 +57,12 @@ worked example: the lowest temperature at which the samples differ as much as th
   python -m training.temper --weights resource/weights/swiftdiff.safetensors \\
       --fit ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
       --as-varied-as docs/evaluation.json --json docs/temperature.json
-Without --as-varied-as: the temperature of the smallest error, the mean of ADE, FDE, MMADE and
-MMFDE, each over its value at temperature 1. A mixture takes the temperature at which what really
-happened was the least unlikely. A calibration in the file is dropped, as it held for the former
-samples alone, and so is a mixture's threshold of surprise: run training.calibrate, and
-training.evaluate_moe and training.export --surprise, afterwards.
+It is looked for in hundredths between the temperatures given. Without --as-varied-as: the
+temperature of the smallest error, the mean of ADE, FDE, MMADE and MMFDE, each over its value at
+temperature 1. A mixture takes the temperature at which what really happened was the least
+unlikely. A calibration in the file is dropped, as it held for the former samples alone, and so is
+a mixture's threshold of surprise: run training.calibrate, and training.evaluate_moe and
+training.export --surprise, afterwards.
 """
 
 
@@ -122,6 +124,34 @@ def choose(rows: Sequence[Mapping[str, float]], apd: float | None) -> Mapping[st
     return next((row for row in rows if row['pose.apd'] >= apd), rows[-1])
 
 
+def with_exact(
+    rows: Sequence[dict[str, float]],
+    apd: float,
+    row_at: Callable[[float], dict[str, float]],
+) -> list[dict[str, float]]:
+    """
+    Add the row at which the samples differ as asked, where it lies between two of the rows.
+
+    :param rows: temperatures in rising order with their scores.
+    :param apd: asked for, metres.
+    :param row_at: scores a temperature.
+    :returns: in rising order; the new temperature is in hundredths.
+    """
+    after = next((i for i, row in enumerate(rows) if row['pose.apd'] >= apd), 0)
+    if after == 0:
+        return list(rows)
+    known = {row['temperature']: row for row in rows}
+
+    def apd_at(temperature: float) -> float:
+        if temperature not in known:
+            known[temperature] = row_at(temperature)
+        return known[temperature]['pose.apd']
+
+    low, high = (rows[i]['temperature'] for i in (after - 1, after))
+    found = known[temperature_for(apd_at, apd, low, high)]
+    return sorted([*rows, *([] if found in rows else [found])], key=lambda r: r['temperature'])
+
+
 def teacher_apd(evaluation: Path, files: Sequence[DataFile]) -> float:
     """
     Read how much the teacher's samples differ on the same files.
@@ -176,16 +206,20 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
     files = load_data(options.fit, config.window, options.limit, loaded.model.skeleton)
     wanted = teacher_apd(options.as_varied_as, files) if options.as_varied_as else None
     alternatives = [] if mixture else find_alternatives(files, make_groups(files))[0]
-    rows: list[dict[str, float]] = []
-    for temperature in tqdm(sorted(temperatures), unit='run', disable=options.quiet):
+
+    def row_at(temperature: float) -> dict[str, float]:
         loaded.model.config = replace(config, temperature=temperature)
         if mixture:
-            rows.append({'temperature': temperature, 'nll': unlikeliness(loaded.model, files)})
-            continue
+            return {'temperature': temperature, 'nll': unlikeliness(loaded.model, files)}
         predictor = Predictor(loaded.model, loaded.card, device=options.device)
         sampler = Sampler(loaded.model, predictor, loaded.card, 1, BATCH, 'clean')
         scores = score(sampler, files, alternatives, options.samples, options.seed)
-        rows.append({'temperature': temperature, **scores})
+        return {'temperature': temperature, **scores}
+
+    bar = tqdm(sorted(temperatures), unit='run', disable=options.quiet)
+    rows = [row_at(temperature) for temperature in bar]
+    if wanted is not None:
+        rows = with_exact(rows, wanted, row_at)
     chosen = choose(rows, wanted)
     if not options.keep_file:
         model = loaded.model
