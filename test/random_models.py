@@ -17,9 +17,13 @@ ARCHITECTURES = {'teacher': 'transfusion', 'one_step': 'transfusion', 'swiftdiff
 
 
 def random_model(
-    role: str = 'swiftdiff', seed: int = 0, architecture: str = '', **settings: Any
+    role: str = 'swiftdiff',
+    seed: int = 0,
+    architecture: str = '',
+    deviation: float = 0.2,
+    **settings: Any,
 ) -> MotionModel:
-    """Make a model whose output depends on all of its input."""
+    """Make a model whose output depends on all of its input; `deviation` is of its weights."""
     denoiser = DenoiserConfig(
         architecture=architecture or ARCHITECTURES[role],
         width=16,
@@ -32,7 +36,7 @@ def random_model(
         torch.manual_seed(seed)
         model = MotionModel(ModelConfig(role=role, denoiser=denoiser, **settings), H36M17)
         for parameter in model.denoiser.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
+            torch.nn.init.normal_(parameter, std=deviation)
     model.state_scale.fill_(0.1)
     return model.eval().requires_grad_(False)
 

@@ -22,7 +22,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     for split, seed in (('train', 0), ('val', 20)):
         save_recording(folder / 'walks' / f'{split}.npz', (100, 90), seed)
     one_step = save_random(folder / 'one_step.safetensors', 'one_step')
-    teacher = save_random(folder / 'teacher.safetensors', 'teacher')
+    teacher = save_random(folder / 'teacher.safetensors', 'teacher', deviation=0.05)
     return [
         '--preset', 'debug', '--data', str(folder / 'walks' / 'train.npz'),
         '--one-step', str(one_step), '--teacher', str(teacher),

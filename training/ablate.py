@@ -2,8 +2,9 @@
 Measure what each part of the recipe is worth: python -m training.ablate.
 
 Every row is one student trained with the base settings but for what the row changes, with the
-same budget and several seeds, and scored on val and test of every set. Rows that are finished are
-recalled, a killed one goes on where it stopped. Test is reported and chooses nothing.
+same budget and several seeds, and scored on val and test of every set, at the temperature at which
+its samples on val differ as much as the diffusion teacher's. Rows that are finished are recalled,
+a killed one goes on where it stopped. Test is reported and chooses nothing.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from training.trials import (
     found_recordings,
     fresh_model,
     gather,
+    Lock,
     Material,
     of_split,
     read_json,
@@ -48,13 +50,15 @@ from training.trials import (
     Scores,
     shortened,
     Stopwatch,
+    tempered,
     times_ms,
     train_student,
+    variety_of,
     with_ddim,
 )
 
 FORMAT = 'motion_predictor ablations'
-VERSION = 1
+VERSION = 2
 MATCHES = ('mse', 'kl_softmax', 'kl_gaussian')
 BATCHES = (1, 8, 32)
 
@@ -376,9 +380,11 @@ class Bench:
         run: Path,
     ) -> None:
         """
-        Score the one-step teacher, which is the reference.
+        Score the one-step teacher, which is the reference, as it is.
 
-        :param scorers: by split.
+        :param scorers: by split; the first gives the students' temperatures.
+        :raises WeightsError: if the diffusion teacher cannot be read.
+        :raises ConfigError: if that is none of this window.
         """
         self.material = material
         self.scorers = scorers
@@ -387,19 +393,24 @@ class Bench:
         self.teacher = teacher
         self.run = run
         files = [file.sha256 for scorer in scorers.values() for file in scorer.files]
-        self.key = [material.digest, asdict(limits), files]
-        path = run / f'reference_{digest(self.key)}.json'
-        found = read_json(path)
-        if found is None:
-            found = {'scores': self._score(material.one_step)}
-            provenance.write_json(path, found)
+        key = [material.digest, file_digest(teacher), asdict(limits), files]
+        path = run / f'reference_{digest(key)}.json'
+        first = next(iter(scorers.values()))
+        with Lock(path.with_suffix('.lock')):
+            found = read_json(path)
+            if found is None:
+                apd = variety_of(teacher, base, first)
+                found = {'scores': self._score(material.one_step), 'apd': apd}
+                provenance.write_json(path, found)
         self.reference: Scores = found['scores']
+        self.apd: float = found['apd']
+        self.key = [*key, self.apd]
 
     def row(self, row: Row, seed: int) -> dict[str, Any]:
         """Train and score a row with a seed, or recall what that gave."""
         chain = settings_of(row, self.base, self.limits, seed)
         swiftdiff = as_plain(chain)['swiftdiff']
-        key = digest([self.key, swiftdiff, seed, row.match, row.target, file_digest(self.teacher)])
+        key = digest([self.key, swiftdiff, seed, row.match, row.target])
         folder = self.run / 'rows' / f'{row.name}_{seed}_{key}'
         found = read_json(folder / 'result.json')
         if found is not None:
@@ -421,14 +432,12 @@ class Bench:
 
         student = train_student(material, chain, folder, loss=loss)
         trained_s = watches.seconds()
-        scores = self._score(student)
         found = {
             'row': row.name,
             'seed': seed,
             'steps': chain.swiftdiff.optim.steps,
             'parameters': sum(p.numel() for p in student.denoiser.parameters()),
-            'error': self._errors(scores),
-            'scores': scores,
+            **self._judged(student),
             'cpu_s': round(trained_s, 2),
         }
         provenance.write_json(folder / 'result.json', found)
@@ -445,23 +454,27 @@ class Bench:
         kept = self.run / f'shipped_{digest([self.key, file_digest(path)])}.json'
         found = read_json(kept)
         if found is None:
-            scores = self._score(load_weights(path).model.to(self.material.device).eval())
             found = {
                 'weights': provenance.shown_path(path),
                 'sha256': file_digest(path),
-                'error': self._errors(scores),
-                'scores': scores,
+                **self._judged(load_weights(path).model.to(self.material.device).eval()),
             }
             provenance.write_json(kept, found)
         return found
 
-    def _errors(self, scores: Scores) -> dict[str, float]:
-        return {
+    def _judged(self, student: MotionModel) -> dict[str, Any]:
+        """Score a student where, on the first split, it is as varied as the diffusion teacher."""
+        first, *others = self.scorers.values()
+        scores, temperature = first.as_varied(student, self.apd)
+        for scorer in others:
+            scores |= scorer(tempered(student, temperature))
+        error = {
             split: round(
                 relative_error(of_split(scores, split), of_split(self.reference, split)), 6
             )
             for split in self.scorers
         }
+        return {'error': error, 'scores': scores, 'temperature': temperature}
 
     def _score(self, model: MotionModel) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {}
@@ -609,7 +622,7 @@ def ablate(
     )
     window = base.swiftdiff.model.window
     splits: dict[str, list[Path]] = {}
-    for path in options.scored:
+    for path in sorted(options.scored, key=lambda path: path.stem != 'val'):
         splits.setdefault(path.stem, []).append(path)
     scorers = {
         split: Scorer(
@@ -642,6 +655,7 @@ def ablate(
             for row in rows
         ],
         'reference': bench.reference,
+        'apd': bench.apd,
         'shipped': bench.shipped(options.shipped) if options.shipped else None,
         'results': results,
         'latency': [] if options.no_times else latencies(bench, rows),

@@ -34,6 +34,12 @@ ERROR = (
     "the sets, of the ratio to the one-step teacher's on the same windows: below 1 is better than "
     'what the student was distilled from.'
 )
+AT_EQUAL_VARIETY = (
+    '**At equal variety.** The best of many samples gains from their variety, and students differ '
+    'in it. So every student is scored at the temperature at which its samples differ as much as '
+    "the diffusion teacher's do (APD on windows of val, DDIM of 100 steps), which is also what "
+    '`training.temper` gives the student that is shipped.'
+)
 MEASURES = ('ade', 'fde', 'mmade', 'mmfde', 'apd')
 
 
@@ -162,10 +168,7 @@ def tuning_page(result: Mapping[str, Any], command: str) -> str:
         'The Gaussian-process sampler of Optuna (expected hypervolume improvement) with two '
         f'objectives, both to be small: the error on val ({", ".join(result["val"])}), and the '
         'time of one `Predictor` call, one person, one thread, on this device. ' + ERROR,
-        '**At equal variety.** The best of many samples gains from their variety, and settings '
-        'differ in it. So every student is scored at the temperature at which its samples differ '
-        "as much as the diffusion teacher's do on the same windows (APD, DDIM of 100 steps), "
-        'which is also what `training.temper` gives the student that is shipped.',
+        AT_EQUAL_VARIETY,
         f'A time is the median of {limits["repetitions"]} calls, in processor time, taking turns '
         "with the default's network; the ratio to it counts, so that a busy hour is no slow "
         'network.' + quick_enough(limits),
@@ -406,6 +409,7 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
         f'{", ".join(str(seed) for seed in seeds)}; scored with {limits["samples"]} samples on at '
         f'most {limits["limit"]} windows of each file, spread evenly. **This is a small part of a '
         'full training**: a row that learns slowly looks worse than it would end. ' + ERROR,
+        AT_EQUAL_VARIETY + f' Here: {result["apd"]:.3f} m.',
         f'{beaten} of the {len(by_row)} rows are below 1 on val after this budget.'
         + shipped_sentence(result, by_row),
         'In the table: mean over the seeds ± half of their range. Test is reported as it was used '
@@ -415,9 +419,8 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
         f'*Holds*: every seed of the one row is below every seed of the other on val; with '
         f'{len(seeds)} seeds and so short a training that is a hint and no proof.',
         claims(by_row),
-        'Read with care: the error rewards the best of many samples, and a row whose samples all '
-        'lie together can look good in it; APD says how varied they are. KL is not defined in '
-        'what could be read of the paper: `kl_softmax` and `kl_gaussian` are two readings of it.',
+        'KL is not defined in what could be read of the paper: `kl_softmax` and `kl_gaussian` are '
+        'two readings of it.',
     ]
     for label in files:
         parts += [f'### {label.replace("/", ", ")}', measures_table(result, by_row, label)]
@@ -505,6 +508,7 @@ def error_table(
 ) -> str:
     """Write the rows with their changes and errors."""
     splits = list(result['results'][0]['error'])
+    tempered = 'temperature' in result['results'][0]
     body: list[list[str]] = []
     for row in result['rows']:
         found = by_row.get(row['row'])
@@ -514,9 +518,11 @@ def error_table(
         body.append([
             row['what'], f'`{row["row"]}`', changes or '-',
             *(with_spread([one['error'][split] for one in found]) for split in splits),
+            *([with_spread([one['temperature'] for one in found], 2)] if tempered else []),
             f'{np.mean([one["cpu_s"] for one in found]):.0f}', str(len(found)),
         ])  # fmt: skip
     head = [what, 'row', 'changed', *(f'error, {split}' for split in splits)]
+    head += ['temperature'] if tempered else []
     return markdown_table([*head, 'processor s', 'seeds'], body)
 
 

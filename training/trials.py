@@ -122,6 +122,22 @@ def load_teacher(path: Path, role: str, chain: ChainConfig) -> MotionModel:
     return model
 
 
+def variety_of(path: Path, chain: ChainConfig, scorer: Scorer) -> float:
+    """
+    Give how much a diffusion teacher's samples differ (DDIM, 100 steps): APD, metres.
+
+    :param path: its weights file.
+    :param chain: ``teacher.completion`` is taken.
+    :raises WeightsError: if that cannot be read.
+    :raises ConfigError: if it is no diffusion teacher of this window, or its samples are no poses.
+    """
+    model = load_teacher(path, 'teacher', chain).to(scorer.device).eval()
+    apd = scorer.variety(model, completion=chain.teacher.completion)
+    if not np.isfinite(apd):
+        raise ConfigError(f'{path}: its samples are not finite; train it for longer')
+    return round(apd, 6)
+
+
 def with_ddim(
     material: Material, chain: ChainConfig, teacher: Path, run: Path, count: int
 ) -> Material:
@@ -287,14 +303,8 @@ class Scorer:
         :param apd: see :meth:`variety`, metres.
         :returns: see :data:`Scores`; the temperature.
         """
-
-        def tempered(temperature: float) -> MotionModel:
-            same = copy.copy(model)
-            same.config = replace(model.config, temperature=temperature)
-            return same
-
-        found = temperature_for(lambda t: self.variety(tempered(t)), apd)
-        return self(tempered(found)), found
+        found = temperature_for(lambda t: self.variety(tempered(model, t)), apd)
+        return self(tempered(model, found)), found
 
     def _sampler(self, model: MotionModel, ddim_steps: int, completion: str) -> Sampler:
         predictor = None
@@ -311,6 +321,13 @@ class Scorer:
             return shift, futures[..., 1:, :] - root[..., None, :]
 
         return read
+
+
+def tempered(model: MotionModel, temperature: float) -> MotionModel:
+    """Give the same network with another temperature."""
+    same = copy.copy(model)
+    same.config = replace(model.config, temperature=temperature)
+    return same
 
 
 def relative_error(scores: Scores, reference: Scores) -> float:

@@ -61,7 +61,6 @@ from training.trials import (
     found_recordings,
     fresh_model,
     gather,
-    load_teacher,
     Lock,
     Material,
     read_json,
@@ -73,6 +72,7 @@ from training.trials import (
     Stopwatch,
     times_ms,
     train_student,
+    variety_of,
     with_ddim,
 )
 
@@ -153,11 +153,9 @@ class Bench:
         with Lock(path.with_suffix('.lock')):
             found = read_json(path)
             if found is None:
-                model = load_teacher(self.teacher, 'teacher', self.base).to(self.material.device)
-                completion = self.base.teacher.completion
                 found = {
                     'scores': scorer(self.material.one_step),
-                    'apd': round(scorer.variety(model.eval(), completion=completion), 6),
+                    'apd': variety_of(self.teacher, self.base, scorer),
                 }
                 provenance.write_json(path, found)
         return Judge(scorer, found['scores'], found['apd'])

@@ -17,7 +17,7 @@ def temperature_for(
 
     :param apd: of a temperature: the mean average pairwise distance, metres; it rises with it.
     :param wanted: metres.
-    :param low: not below this.
+    :param low: not below this, even if the samples differ more, or without bounds, there.
     :param high: not above this, even if the samples differ too little there.
     """
     from scipy.optimize import brentq
@@ -26,7 +26,8 @@ def temperature_for(
 
     def missing(temperature: float) -> float:
         if temperature not in known:
-            known[temperature] = apd(temperature) - wanted
+            value = apd(temperature)
+            known[temperature] = (value if math.isfinite(value) else 1e9) - wanted
         return known[temperature]
 
     if missing(low) >= 0.0:
