@@ -197,6 +197,17 @@ def vdd_config(config: MoeConfig) -> VddConfig:
     return replace(alone, winner=True, real=max(vdd.real, 0.1))
 
 
+def first_config(config: MoeConfig) -> VddConfig:
+    """Give the settings of the likelihood that comes first, of ``likelihood_first`` steps."""
+    method = 'em_teacher' if config.method == 'em_teacher' else 'em_data'
+    return replace(
+        vdd_config(replace(config, method=method)),
+        steps=config.likelihood_first,
+        learning_rate=config.likelihood_rate,
+        temperature=config.likelihood_temperature,
+    )
+
+
 def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) -> EncodedPool:
     """
     Draw and encode the training windows with the teacher's own whitening, or read them again.
@@ -319,6 +330,17 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         known = int(clean.sum())
         return Batch(pool.condition[chosen], samples, recorded, pool.state[chosen], known)
 
+    if config.likelihood_first:
+        begun = distil(
+            experts.network,
+            None,
+            batches,
+            first_config(config),
+            seed=chain.seed + 3,
+            folder=folder / 'first',
+            title='likelihood first',
+        )
+        experts.network = begun.requires_grad_(True)
     score = MotionTeacher(teacher, experts, pool) if vdd.reverse > 0.0 else None
     with_nearest = config.best > 0.0 and config.method in ('vdd', 'winner')
     experts.network = distil(
