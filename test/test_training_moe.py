@@ -10,12 +10,13 @@ import pytest
 from random_models import save_random, save_recording
 import torch
 
+from motion_predictor.errors import ConfigError
 from motion_predictor.predictor import Predictor
 from training import distill_moe, evaluate_moe, export
 from training.checkpoints import load_checkpoint
-from training.config import preset
+from training.config import override, preset
 from training.moe_results import main as write_page
-from training.vdd import Batch
+from training.vdd import Batch, distil, VddConfig
 
 
 @pytest.fixture(scope='module')
@@ -84,6 +85,46 @@ def test_a_control_is_the_same_network_without_the_score(method: str) -> None:
     assert settings.reverse == 0.0
     assert settings.winner == (method == 'winner')
     assert (settings.real > 0.0) == (method != 'em_teacher')
+
+
+@pytest.mark.parametrize('method', ['vdd', 'em_teacher'])
+def test_likelihood_comes_first_and_the_method_goes_on_from_there(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for role in ('teacher', 'one_step'):
+        save_random(tmp_path / f'{role}.safetensors', role)
+    calls: list[tuple[dict[str, torch.Tensor], Any, VddConfig, Path]] = []
+    begun: list[dict[str, torch.Tensor]] = []
+
+    def watched(network: Any, score: Any, batches: Any, config: VddConfig, **more: Any) -> Any:
+        begun.append({name: value.clone() for name, value in network.state_dict().items()})
+        assert all(parameter.requires_grad for parameter in network.parameters())
+        result = distil(network, score, batches, config, **more)
+        ended = {name: value.clone() for name, value in result.state_dict().items()}
+        calls.append((ended, score, config, more['folder']))
+        return result
+
+    monkeypatch.setattr(distill_moe, 'distil', watched)
+    words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
+    words += ['moe.likelihood_first=7', 'moe.vdd.steps=5', 'moe.vdd.save_every=5']
+    distill_moe.main([*words, 'moe.likelihood_rate=0.003', f'moe.method={method}'])
+    (first, score, config, folder), (_, _, second, _) = calls
+    assert score is None
+    assert (config.steps, config.learning_rate, config.reverse) == (7, 0.003, 0.0)
+    assert (config.real, config.warm) == ((0.0, 1.0) if method == 'em_teacher' else (1.0, 0.0))
+    assert second.steps == 5
+    assert (folder / 'checkpoint.pt').is_file()
+    assert folder.name == 'first'
+    for name, value in first.items():
+        assert torch.equal(begun[1][name], value)
+    learned = [name for name, value in begun[0].items() if not torch.equal(value, begun[1][name])]
+    assert learned
+
+
+def test_settings_of_the_first_likelihood_that_cannot_be_are_named() -> None:
+    for name, value in (('first', '-1'), ('rate', '0'), ('temperature', '0.5')):
+        with pytest.raises(ConfigError, match=f'likelihood_{name}={value}'):
+            override(preset('debug'), {f'moe.likelihood_{name}': value})
 
 
 def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path) -> None:

@@ -43,6 +43,11 @@ ROWS = (
         what="the default: VDD's bound with noised queries in a falling band, likelihood of "
         "recordings and of the one-step teacher's samples, nearest expert",
     ),
+    Row(
+        name='no_first',
+        what='no maximum likelihood first',
+        changes={'moe.likelihood_first': '0'},
+    ),
     Row(name='experts_10', what='10 experts', changes={'moe.model.denoiser.experts': '10'}),
     Row(name='experts_25', what='25 experts', changes={'moe.model.denoiser.experts': '25'}),
     Row(name='experts_100', what='100 experts', changes={'moe.model.denoiser.experts': '100'}),
@@ -91,7 +96,8 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
     """
     chain = override(base, row.changes)
     vdd = replace(chain.moe.vdd, steps=limits.steps)
-    moe = replace(chain.moe, vdd=vdd, batch=limits.batch, drawn=1)
+    first = min(chain.moe.likelihood_first, limits.steps)
+    moe = replace(chain.moe, vdd=vdd, batch=limits.batch, drawn=1, likelihood_first=first)
     return replace(chain, pool=limits.pool, seed=seed, moe=moe)
 
 
