@@ -43,11 +43,6 @@ ROWS = (
         what="the default: VDD's bound with noised queries in a falling band, likelihood of "
         "recordings and of the one-step teacher's samples, nearest expert",
     ),
-    Row(
-        name='no_first',
-        what='no maximum likelihood first',
-        changes={'moe.likelihood_first': '0'},
-    ),
     Row(name='experts_10', what='10 experts', changes={'moe.model.denoiser.experts': '10'}),
     Row(name='experts_25', what='25 experts', changes={'moe.model.denoiser.experts': '25'}),
     Row(name='experts_100', what='100 experts', changes={'moe.model.denoiser.experts': '100'}),

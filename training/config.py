@@ -169,8 +169,8 @@ class MoeConfig:
     teacher's samples ('em_teacher'), or by the nearest expert alone, on recordings ('winner')."""
     likelihood_first: int = 0
     """Steps of maximum likelihood on recordings before the method's own ('em_teacher': on the
-    teacher's samples): experts that have shared out among them all that a density is made of
-    keep that, and a far better likelihood, while the method moves them."""
+    teacher's samples): experts that a likelihood has shared the recordings out among keep that, and
+    a better likelihood, while the method moves them."""
     likelihood_rate: float = 2e-3
     """Adam's in those steps, falling linearly to zero."""
     likelihood_temperature: float = 30.0
@@ -301,7 +301,6 @@ def _debug() -> ChainConfig:
             model=replace(model, role='moe', denoiser=_experts(16, 24, 4, 8, 2), join_s=0.3),
             vdd=_vdd(steps=30, samples=1, experts_a_step=2, conditions_a_step=4, save_every=15),
             batch=8,
-            likelihood_first=20,
             best=1.0,
         ),
     )
@@ -349,9 +348,8 @@ def _small() -> ChainConfig:
             vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
             batch=64,
             drawn=1,
-            likelihood_first=20_000,
             best=1.0,
-            best_end=1.0,
+            best_end=0.5,
         ),
     )
 
@@ -397,7 +395,6 @@ def _full() -> ChainConfig:
             ),
             vdd=_vdd(steps=100_000, samples=2, experts_a_step=0, conditions_a_step=0),
             batch=512,
-            likelihood_first=50_000,
             best=1.0,
         ),
     )
@@ -429,8 +426,8 @@ def _vdd(
 ) -> VddConfig:
     return VddConfig(
         steps=steps, samples=samples, experts_a_step=experts_a_step,
-        conditions_a_step=conditions_a_step, save_every=save_every, learning_rate=1e-3,
-        noised=True, low_begin=0.1, high_begin=0.3, low_end=0.1, high_end=0.3, temperature=1.0,
+        conditions_a_step=conditions_a_step, save_every=save_every, learning_rate=2e-3,
+        noised=True, low_begin=0.3, high_begin=0.6, low_end=0.1, high_end=0.3, temperature=30.0,
         anneal=0.5, warm=0.0, reverse=0.05, forward=0.05, forward_end=0.01, real=real, ema=0.998,
         clip_norm=1.0,
     )  # fmt: skip
