@@ -91,7 +91,7 @@ class Row(rows.Row):
 TEACHER_ALONE = {'real': '0', 'spread': '0', 'match': '1', 'match_ddim': '0'}
 
 ROWS = (
-    Row(name='base', what='the default recipe: match, best of S and energy score'),
+    Row(name='base', what='the default recipe: both teachers, best of S and energy score'),
     Row(name='teacher_alone', what='matching the one-step teacher alone', changes=TEACHER_ALONE),
     Row(name='no_real', what='no best-of-S term on the real future', changes={'real': '0'}),
     Row(name='no_spread', what='no energy score', changes={'spread': '0'}),
@@ -101,14 +101,14 @@ ROWS = (
         changes={'match': '0', 'match_ddim': '0'},
     ),
     Row(
-        name='both_teachers',
-        what='the default recipe, matched to the one-step teacher and to pairs of the DDIM',
-        changes={'match': '0.25', 'match_ddim': '0.25'},
+        name='base_two_stages',
+        what='the default recipe, matched to the one-step teacher alone',
+        changes={'match': '0.75', 'match_ddim': '0'},
     ),
     Row(
         name='base_one_stage',
         what="the default recipe, matched to pairs of the teacher's DDIM alone",
-        changes={'match': '0', 'match_ddim': '0.5'},
+        changes={'match': '0', 'match_ddim': '0.75'},
     ),
     Row(
         name='pairs_one_step',
@@ -171,7 +171,7 @@ ROWS = (
     Row(name='width_half', what='width 128', changes={'model.denoiser.width': '128'}),
     Row(name='width_double', what='width 512', changes={'model.denoiser.width': '512'}),
     Row(name='depth_1', what='depth 1', changes={'model.denoiser.depth': '1'}),
-    Row(name='depth_6', what='depth 6', changes={'model.denoiser.depth': '6'}),
+    Row(name='depth_3', what='depth 3', changes={'model.denoiser.depth': '3'}),
 )
 
 
@@ -363,7 +363,7 @@ def question(row: Row) -> str:
         return 'prediction'
     if row.name.startswith(('kl', 'mse')):
         return 'distance'
-    one_or_two = row.target != 'fresh' or row.name in ('both_teachers', 'base_one_stage')
+    one_or_two = row.target != 'fresh' or row.name in ('base_two_stages', 'base_one_stage')
     return 'stages' if one_or_two else 'terms'
 
 

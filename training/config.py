@@ -312,10 +312,10 @@ def _small() -> ChainConfig:
     flat = DenoiserConfig(
         architecture='flat',
         width=256,
-        depth=3,
+        depth=5,
         hidden_ratio=1.0,
         dropout=0.0,
-        condition_width=384,
+        condition_width=256,
         condition_depth=2,
     )
     return ChainConfig(
@@ -334,12 +334,13 @@ def _small() -> ChainConfig:
         ),
         swiftdiff=SwiftDiffConfig(
             model=replace(model, role='swiftdiff', denoiser=flat, prediction='x0', join_s=0.3),
-            optim=OptimConfig(steps=20_000, batch=64, learning_rate=2e-3),
+            optim=OptimConfig(steps=20_000, batch=64, learning_rate=2.8e-3),
             samples=20,
             matched=1,
-            match=0.5,
+            match=0.3,
+            match_ddim=0.45,
             real=1.0,
-            spread=0.5,
+            spread=0.37,
         ),
         moe=MoeConfig(
             model=replace(
