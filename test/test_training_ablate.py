@@ -37,7 +37,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope='module')
 def ablated(words: list[str]) -> Path:
     out = Path(words[words.index('--run') + 1]).parent / 'docs' / 'ablations.json'
-    shipped = ['--shipped', words[words.index('--one-step') + 1]]
+    shipped = ['--as-varied', '--shipped', words[words.index('--one-step') + 1]]
     assert ablate.main([*words, *shipped, '--rows', *ROWS, '--json', str(out)]) == 0
     return out
 
@@ -93,6 +93,22 @@ def test_the_page_judges_the_claims_whose_rows_were_run(ablated: Path) -> None:
     )
 
 
+def test_students_are_scored_as_they_come_where_nothing_else_is_asked_for(
+    words: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / 'ablations.json'
+    more = ['--shipped', words[words.index('--one-step') + 1], '--rows', 'base', '--no-times']
+    assert ablate.main([*words, *more, '--json', str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert result['apd'] is None
+    assert {found['temperature'] for found in result['results']} == {1.0}
+    assert result['shipped']['scores'] == result['reference']
+    assert result['shipped']['error'] == {'val': 1.0, 'test': 1.0}
+    page = tmp_path / 'page.md'
+    assert recipe_results.main(['--json', str(out), '--out', str(page)]) == 0
+    assert 'Read with care' in page.read_text()
+
+
 def test_another_file_is_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / 'other.json'
     path.write_text('{"format": "something else"}')
@@ -104,7 +120,7 @@ def test_a_finished_row_is_recalled(ablated: Path, words: list[str]) -> None:
     results = sorted((Path(words[words.index('--run') + 1]) / 'rows').glob('*/result.json'))
     before = [path.stat().st_mtime_ns for path in results]
     again = ablated.with_name('again.json')
-    assert ablate.main([*words, '--rows', *ROWS, '--json', str(again)]) == 0
+    assert ablate.main([*words, '--as-varied', '--rows', *ROWS, '--json', str(again)]) == 0
     assert [path.stat().st_mtime_ns for path in results] == before
     first, second = (json.loads(path.read_text()) for path in (ablated, again))
     assert first['results'] == second['results']

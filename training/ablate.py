@@ -2,9 +2,8 @@
 Measure what each part of the recipe is worth: python -m training.ablate.
 
 Every row is one student trained with the base settings but for what the row changes, with the
-same budget and several seeds, and scored on val and test of every set, at the temperature at which
-its samples on val differ as much as the diffusion teacher's. Rows that are finished are recalled,
-a killed one goes on where it stopped. Test is reported and chooses nothing.
+same budget and several seeds, and scored on val and test of every set. Rows that are finished are
+recalled, a killed one goes on where it stopped. Test is reported and chooses nothing.
 """
 
 from __future__ import annotations
@@ -378,11 +377,14 @@ class Bench:
         limits: Budget,
         teacher: Path,
         run: Path,
+        *,
+        as_varied: bool = False,
     ) -> None:
         """
         Score the one-step teacher, which is the reference, as it is.
 
         :param scorers: by split; the first gives the students' temperatures.
+        :param as_varied: score students where, on the first split, they vary as the teacher does.
         :raises WeightsError: if the diffusion teacher cannot be read.
         :raises ConfigError: if that is none of this window.
         """
@@ -399,11 +401,12 @@ class Bench:
         with Lock(path.with_suffix('.lock')):
             found = read_json(path)
             if found is None:
-                apd = variety_of(teacher, base, first)
-                found = {'scores': self._score(material.one_step), 'apd': apd}
-                provenance.write_json(path, found)
+                found = {'scores': self._score(material.one_step)}
+            if as_varied and 'apd' not in found:
+                found['apd'] = variety_of(teacher, base, first)
+            provenance.write_json(path, found)
         self.reference: Scores = found['scores']
-        self.apd: float = found['apd']
+        self.apd: float | None = found['apd'] if as_varied else None
         self.key = [*key, self.apd]
 
     def row(self, row: Row, seed: int) -> dict[str, Any]:
@@ -463,11 +466,14 @@ class Bench:
         return found
 
     def _judged(self, student: MotionModel) -> dict[str, Any]:
-        """Score a student where, on the first split, it is as varied as the diffusion teacher."""
-        first, *others = self.scorers.values()
-        scores, temperature = first.as_varied(student, self.apd)
-        for scorer in others:
-            scores |= scorer(tempered(student, temperature))
+        temperature = student.config.temperature
+        if self.apd is None:
+            scores = self._score(student)
+        else:
+            first, *others = self.scorers.values()
+            scores, temperature = first.as_varied(student, self.apd)
+            for scorer in others:
+                scores |= scorer(tempered(student, temperature))
         error = {
             split: round(
                 relative_error(of_split(scores, split), of_split(self.reference, split)), 6
@@ -563,6 +569,9 @@ def parser() -> argparse.ArgumentParser:
         ('repetitions', 'calls behind a latency'),
     ):
         add(f'--{name}', type=int, metavar='N', help=f'{what} (default: of the preset)')
+    add('--as-varied', action='store_true',
+        help='score students at the temperature at which they vary as the diffusion teacher '
+        'does on val; trainings of a few hundred steps cannot be brought there')  # fmt: skip
     add('--no-times', action='store_true', help='time nothing')
     add('--finished', action='store_true', help='train nothing, take what is finished')
     return made
@@ -630,7 +639,9 @@ def ablate(
         )
         for split, paths in splits.items()
     }
-    bench = Bench(material, scorers, base, limits, options.teacher, options.run)
+    bench = Bench(
+        material, scorers, base, limits, options.teacher, options.run, as_varied=options.as_varied
+    )
     results: list[dict[str, Any]] = []
     todo = [(row, seed) for row in rows for seed in range(options.seeds)]
     for row, seed in tqdm(todo, desc='rows', disable=options.quiet):

@@ -169,8 +169,8 @@ class MoeConfig:
     teacher's samples ('em_teacher'), or by the nearest expert alone, on recordings ('winner')."""
     likelihood_first: int = 0
     """Steps of maximum likelihood on recordings before the method's own ('em_teacher': on the
-    teacher's samples): experts that a likelihood has shared the recordings out among keep that, and
-    a better likelihood, while the method moves them."""
+    teacher's samples): experts that a likelihood has shared the recordings out among keep that,
+    and a better likelihood, while the method moves them."""
     likelihood_rate: float = 2e-3
     """Adam's in those steps, falling linearly to zero."""
     likelihood_temperature: float = 30.0

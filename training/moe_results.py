@@ -52,6 +52,9 @@ temperature: `em_data_no_dropout`; `moe_no_dropout`, which is otherwise trained 
 `no_teacher_no_dropout`, the same without the teacher's score and samples. `consistency` is another
 student: the teacher's own network in one step by consistency distillation (2000 steps of 64).
 `without_jump` was trained as `moe`, for 5000 steps, without recordings whose action has "jump".
+The rows `SwiftDiff` and `weights/swiftdiff` of the tables of accuracy, weights and likelihood are
+of the weights shipped before the present ones, which are more accurate
+([results.md](results.md)).
 [moe_ablations.md](moe_ablations.md) has the number of experts, un-noised queries, a uniform gate
 and each term left out, after a short training.
 

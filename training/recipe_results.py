@@ -414,7 +414,12 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
         f'{", ".join(str(seed) for seed in seeds)}; scored with {limits["samples"]} samples on at '
         f'most {limits["limit"]} windows of each file, spread evenly. **This is a small part of a '
         'full training**: a row that learns slowly looks worse than it would end. ' + ERROR,
-        AT_EQUAL_VARIETY + f' Here: {result["apd"]:.3f} m.',
+        AT_EQUAL_VARIETY + f' Here: {result["apd"]:.3f} m.'
+        if result['apd'] is not None
+        else 'Students are scored at the temperature that they were trained with, 1 (what is '
+        'shipped: its own). Read with care: the error rewards the best of many samples, students '
+        'of so few steps give too little variety to be brought to that of the teacher, and one '
+        'whose samples all lie together can look good; APD says how varied they are.',
         f'{beaten} of the {len(by_row)} rows are below 1 on val after this budget.'
         + shipped_sentence(result, by_row),
         'In the table: mean over the seeds ± half of their range. Test is reported as it was used '
