@@ -259,6 +259,8 @@ def make_online(predictor: Predictor, source: Layout, settings: Settings) -> Onl
         samples=settings.integer('samples'),
         seed=settings.integer('seed'),
         reference_point_m=(x, y, z),
+        coverage=settings.number('moments.coverage'),
+        adapt=settings.text('moments.adapt'),
     )
 
 
@@ -708,6 +710,8 @@ class MotionPredictorNode(LifecycleNode):
         session.online.samples = settings.integer('samples')
         session.online.seed = settings.integer('seed')
         session.online.max_persons = settings.integer('max_persons')
+        session.online.coverage = settings.number('moments.coverage')
+        session.online.adapt = settings.text('moments.adapt')
         snapshot = session.online.snapshot(begun_ns, expire=count == waiting)
         if snapshot is None:
             return
@@ -1063,6 +1067,8 @@ class MotionPredictorNode(LifecycleNode):
                     'device': session.predictor.device,
                     'engine': session.predictor.engine,
                     'persons': ', '.join(session.numbers.table) or 'nobody',
+                    'radius scale': f'{session.online.radius_scale:.3f}',
+                    'radius held': f'{session.online.radius_held:.3f}',
                 }
             )
             threshold = session.predictor.surprise_threshold

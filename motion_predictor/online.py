@@ -11,6 +11,7 @@ from typing import Protocol, TYPE_CHECKING
 
 import numpy as np
 
+from motion_predictor.adaptation import CoverageWatch, MODES
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, SkeletonError
 from motion_predictor.forecast import Forecast
@@ -280,6 +281,8 @@ class OnlinePredictor:
         samples: int = 50,
         seed: int = 0,
         reference_point_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        coverage: float = 0.9,
+        adapt: str = MODES[0],
     ) -> None:
         """
         Begin with nobody.
@@ -291,6 +294,9 @@ class OnlinePredictor:
         :param samples: futures of each person.
         :param seed: of the samples.
         :param reference_point_m: in the frame of the observations.
+        :param coverage: share of real positions that the radius of predictions is to hold.
+        :param adapt: whether the radius follows what people really do: ``both``, ``widen``,
+            ``fixed``; see :class:`motion_predictor.adaptation.RadiusScale`.
         :raises ConfigError: if a setting cannot work.
         :raises SkeletonError: if the layout does not give the model's joints.
         """
@@ -315,8 +321,11 @@ class OnlinePredictor:
         self.max_persons = max_persons
         self.samples = samples
         self.seed = seed
+        self.coverage = coverage
+        self.adapt = adapt
         self._reference = reference
         self._watch: SurpriseWatch | None = None
+        self._radii = CoverageWatch(predictor.window, coverage, adapt)
         self._lock = threading.Lock()
         self._persons: dict[str, _Person] = {}
         self._held: dict[str, list[tuple[Observation, int | None]]] = {}
@@ -477,6 +486,7 @@ class OnlinePredictor:
         if len(windows):
             prediction = self._call_model(np.stack([window.poses for window in windows]))
             forecast = prediction.closed_form
+            prediction = self._with_true_radius(snapshot, prediction)
             if lag.any():
                 futures = prediction.futures.copy()
                 for person in np.flatnonzero(lag):
@@ -521,6 +531,23 @@ class OnlinePredictor:
         """
         watch = self._watch
         return {} if watch is None else watch.latest
+
+    @property
+    def radius_scale(self) -> float:
+        """Give what the radius is multiplied by now, so that it holds the share asked for."""
+        return self._radii.scale
+
+    @property
+    def radius_held(self) -> float:
+        """Give the share of joints that the radius held in the latest checks; NaN before any."""
+        return self._radii.held
+
+    def _with_true_radius(self, snapshot: Snapshot, prediction: Prediction) -> Prediction:
+        with self._lock:
+            coverage, adapt = self.coverage, self.adapt
+        self._radii.ask(coverage, adapt)
+        self._radii.update(snapshot.persons, snapshot.windows, snapshot.reassociated, prediction)
+        return replace(prediction, radius_scale=self._radii.scale)
 
     def _call_model(self, observed: np.ndarray) -> Prediction:
         # Far from the frame's origin float32 is too coarse for the model's differences.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 import math
 
+from motion_predictor.adaptation import MODES
 from motion_predictor.errors import ConfigError
 from motion_predictor.trackers import AUTO, require_pattern, TRACKERS
 
@@ -410,6 +411,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         description=(
             'Share of real positions within the radius that ~/moments states, by the calibration '
             'in the weights file; of the samples where that has no level as high.'
+        ),
+    ),
+    Parameter(
+        name='moments.adapt',
+        default='both',
+        choices=MODES,
+        applies=ALWAYS,
+        description=(
+            'Whether that radius follows what the people who are there really do: wider and '
+            'narrower, never narrower than it was calibrated, or not at all.'
         ),
     ),
     Parameter(

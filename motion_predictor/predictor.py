@@ -44,6 +44,8 @@ class Prediction:
     rate_hz: float
     closed_form: Moments | Forecast | None = None
     calibration: Calibration | None = None
+    radius_scale: float = 1.0
+    """What :meth:`radius` is multiplied by; see :mod:`motion_predictor.adaptation`."""
 
     @property
     def times_s(self) -> np.ndarray:
@@ -91,6 +93,7 @@ class Prediction:
 
         The weights file's calibration where it has a level that is not below the share: of real
         positions so many lay within. Else the ball that holds so many of the weighted samples.
+        Either times ``radius_scale``.
 
         :param coverage: the share, above 0 and at most 1.
         :param moments: from :meth:`moments` of the same frames.
@@ -100,8 +103,9 @@ class Prediction:
         if self.calibration is not None:
             level = self.calibration.level_for(coverage)
             if level is not None:
-                return self.calibration.radius(level, moments, frames)
-        return holding_radius(self.futures[:, :, frames], self.weights, moments.mean, coverage)
+                return self.radius_scale * self.calibration.radius(level, moments, frames)
+        ball = holding_radius(self.futures[:, :, frames], self.weights, moments.mean, coverage)
+        return self.radius_scale * ball
 
 
 def cpu_has_fast_bf16() -> bool:

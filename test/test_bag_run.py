@@ -135,14 +135,15 @@ def test_the_node_says_what_the_model_says_of_the_same_frames(run: BagRun, weigh
     predictor = Predictor.load(weights)
     online = OnlinePredictor(predictor, samples=SAMPLES)
     frames = np.arange(4, 100, 5)
-    compared = 0
+    compared, scales = 0, set[float]()
     for stamp, people in zip(run.stamps_ns, run.observed):
         online.observe(Observation(stamp, 'map', '0', people[0]))
+        result = online.predict()  # of every frame, as the node: the radius follows what happens
         if stamp not in run.asked_ns[::15]:
             continue
-        result = online.predict()
         assert result is not None
         assert result.prediction is not None
+        scales.add(result.prediction.radius_scale)
         moments = result.prediction.moments(frames)
         told = run.moments[stamp]
         np.testing.assert_allclose(told.moments.mean[0], moments.mean[0], atol=2e-3)
@@ -156,6 +157,9 @@ def test_the_node_says_what_the_model_says_of_the_same_frames(run: BagRun, weigh
         np.testing.assert_allclose(likely[0], people[0], atol=1e-4)
         compared += 1
     assert compared >= 10
+    assert len(scales) >= 5, 'it did follow'
+    assert float(run.diagnostics['radius scale']) == pytest.approx(online.radius_scale, rel=0.05)
+    assert 0.5 < float(run.diagnostics['radius held']) <= 1.0
 
 
 def test_the_stated_radius_holds_the_hand_as_often_as_it_says(

@@ -5,14 +5,15 @@ Split conformal prediction: on recordings that the model was not trained on, the
 real joint from the mean of the samples, over a power of the spread of the samples, has quantiles;
 one of them, for each joint and instant, goes into the weights file: the one that, fitted on all
 subjects but one, holds on average the stated share of that one. On other recordings the share
-really held is counted, beside that of the ball which holds the share of the samples.
+really held is counted, beside that of the ball which holds the share of the samples, and that of
+radii which follow, as the node's do, what people really did so far.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 import sys
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from motion_predictor.adaptation import checked_instants, RadiusScale
 from motion_predictor.calibration import Calibration, spread_m
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.summaries import holding_radius
@@ -31,7 +33,7 @@ from training.export import rewrite
 from training.scoring import DataFile, load_data
 
 FORMAT = 'motion_predictor calibration'
-VERSION = 1
+VERSION = 2
 LEVELS = (0.9, 0.99)
 FLOOR_M = 0.02
 """Added to the spread in square: samples that agree to the millimetre are no more certain."""
@@ -119,15 +121,28 @@ def hold_the_left_out(
     return power, tuple(row['quantile'] for row in tried if row['power'] == power), tried
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the samples said of the windows of one file, and what then happened."""
+
+    distance: NDArray[np.float64]
+    """From the mean of the samples, in the world, metres, ``(N, T_fut, J)``."""
+    spread: NDArray[np.float64]
+    """Of the samples, metres, ``(N, T_fut, J)``."""
+    ball: NDArray[np.float64]
+    """Radius that holds each level's share of the samples, metres, ``(levels, N, T_fut, J)``."""
+    subjects: NDArray[np.str_]
+    """``(N,)``."""
+    clip: NDArray[np.int64]
+    """Number of the clip of each window, ``(N,)``."""
+    start: NDArray[np.int64]
+    """First frame of each window in its clip, ``(N,)``."""
+
+
 def measure(
     sampler: Sampler, file: DataFile, levels: Sequence[float], options: argparse.Namespace
-) -> dict[str, NDArray[np.float64]]:
-    """
-    Predict the windows of a file and compare with what then happened, in the world.
-
-    :returns: ``distance`` from the mean and ``spread``, metres, ``(N, T_fut, J)``; ``ball``, the
-        radius that holds each level's share of the samples, ``(levels, N, T_fut, J)``.
-    """
+) -> Measured:
+    """Predict the windows of a file and compare with what then happened, in the world."""
     parts: dict[str, list[NDArray[np.float64]]] = {'distance': [], 'spread': [], 'ball': []}
     observed_frames = file.observed.shape[1]
     assert sampler.predictor is not None
@@ -148,14 +163,55 @@ def measure(
             for level in levels
         ]
         parts['ball'].append(np.stack(balls))
-    return {
-        name: np.concatenate(values, axis=1 if name == 'ball' else 0)
-        for name, values in parts.items()
-    }
+    return Measured(
+        np.concatenate(parts['distance']),
+        np.concatenate(parts['spread']),
+        np.concatenate(parts['ball'], axis=1),
+        np.array(file.windows.subjects)[file.chosen],
+        file.windows.clip[file.chosen],
+        file.windows.start[file.chosen],
+    )
+
+
+def follow(
+    apart: NDArray[np.float64],
+    clip: NDArray[np.int64],
+    start: NDArray[np.int64],
+    share: float,
+    mode: str,
+) -> NDArray[np.float64]:
+    """
+    Scale the radius as a node would that sees the windows one after the other.
+
+    Each instant checked moves the scale when it has come, and not before.
+
+    :param apart: distances over the radii stated without scale, ``(N, T_fut, J)``.
+    :param clip: of each window, ``(N,)``; a change of it ends whatever was going on.
+    :param start: first frame of each window in its clip, rising, ``(N,)``.
+    :param share: to be held.
+    :param mode: of :class:`motion_predictor.adaptation.RadiusScale`.
+    :returns: the scale in force when each window was predicted, ``(N,)``.
+    """
+    frames = checked_instants(apart.shape[1])
+    tracked, scales = RadiusScale(share, mode), np.empty(len(apart))
+    waiting: list[tuple[int, float]] = []
+    for number, checked in enumerate(apart[:, frames]):
+        if number and clip[number] != clip[number - 1]:
+            now = np.iinfo(np.int64).max
+        else:
+            now = start[number]
+        come = sorted(each for each in waiting if each[0] <= now)
+        waiting = [each for each in waiting if each[0] > now]
+        for _, missed in come:
+            tracked.note(missed, 1.0 / len(frames))
+        scales[number] = tracked.value
+        missed_now = (checked > tracked.value).mean(axis=-1)
+        waiting += zip((start[number] + frames + 1).tolist(), missed_now.tolist())
+    return scales
 
 
 def report_row(
-    measured: Sequence[Mapping[str, NDArray[np.float64]]],
+    measured: Sequence[Measured],
     calibration: Calibration,
     rate_hz: float,
     label: str,
@@ -163,17 +219,35 @@ def report_row(
     """
     Count the share of real positions within the radii, over windows, instants and joints.
 
-    :param measured: of one or several files, scored together.
+    :param measured: of one or several files, scored together; radii that follow what happens
+        begin anew with each.
     """
-    distance = np.concatenate([part['distance'] for part in measured])
-    spread = np.concatenate([part['spread'] for part in measured])
-    ball = np.concatenate([part['ball'] for part in measured], axis=1)
+    distance = np.concatenate([part.distance for part in measured])
+    ball = np.concatenate([part.ball for part in measured], axis=1)
+    subjects = np.concatenate([part.subjects for part in measured])
     frames = distance.shape[1]
     seconds = np.unique(np.linspace(0, frames - 1, 9).round().astype(int)[1:])
     found: list[dict[str, Any]] = []
     for index, level in enumerate(calibration.levels):
-        radius = calibration.factor[index] * spread**calibration.power
+        stated = [calibration.factor[index] * part.spread**calibration.power for part in measured]
+        radius = np.concatenate(stated)
         inside, sampled = distance <= radius, distance <= ball[index]
+        by_window = {'fixed': inside.mean(axis=(1, 2))}
+        followed: dict[str, dict[str, float]] = {}
+        for mode in ('both', 'widen'):
+            scale = np.concatenate(
+                [
+                    follow(part.distance / own, part.clip, part.start, level, mode)
+                    for part, own in zip(measured, stated)
+                ]
+            )
+            scaled = radius * scale[:, None, None]
+            by_window[mode] = (distance <= scaled).mean(axis=(1, 2))
+            followed[mode] = {
+                'held': round(float(by_window[mode].mean()), 4),
+                'median_radius_m': round(float(np.median(scaled)), 4),
+                'median_scale': round(float(np.median(scale)), 4),
+            }
         found.append(
             {
                 'level': level,
@@ -181,12 +255,23 @@ def report_row(
                 'held_by_samples_ball': round(float(sampled.mean()), 4),
                 'median_radius_m': round(float(np.median(radius)), 4),
                 'median_radius_of_samples_m': round(float(np.median(ball[index])), 4),
+                'followed': followed,
                 'by_second': {
                     f'{(frame + 1) / rate_hz:g}': round(float(inside[:, frame].mean()), 4)
                     for frame in seconds
                 },
                 'by_joint': [round(float(x), 4) for x in inside.mean(axis=(0, 1))],
                 'by_joint_samples_ball': [round(float(x), 4) for x in sampled.mean(axis=(0, 1))],
+                'by_subject': {
+                    name: {
+                        'windows': int((subjects == name).sum()),
+                        **{
+                            mode: round(float(shares[subjects == name].mean()), 4)
+                            for mode, shares in by_window.items()
+                        },
+                    }
+                    for name in np.unique(subjects).tolist()
+                },
             }
         )
     return {'data': label, 'windows': len(distance), 'levels': found}
@@ -210,10 +295,9 @@ def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
     others = load_data(options.report, window, skeleton=skeleton) if options.report else []
     measured = {f.label: measure(sampler, f, levels, options) for f in [*fit_files, *others]}
     fitting = [measured[file.label] for file in fit_files]
-    distance, spread = (
-        np.concatenate([part[name] for part in fitting]) for name in ('distance', 'spread')
-    )
-    subjects = np.concatenate([np.array(f.windows.subjects)[f.chosen] for f in fit_files])
+    distance = np.concatenate([part.distance for part in fitting])
+    spread = np.concatenate([part.spread for part in fitting])
+    subjects = np.concatenate([part.subjects for part in fitting])
     power, quantiles, tried = hold_the_left_out(distance, spread, subjects, levels)
     calibration = Calibration(
         levels=levels,
@@ -301,7 +385,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for level in row['levels']:
             print(
                 f'{row["data"]:<16} {row["windows"]:>5} windows  asked {level["level"]:.3f}  held '
-                f"{level['held']:.3f} (the samples' own ball {level['held_by_samples_ball']:.3f})"
+                f"{level['held']:.3f} (the samples' own ball {level['held_by_samples_ball']:.3f}; "
+                f'following {level["followed"]["both"]["held"]:.3f})'
                 f'  median radius {level["median_radius_m"]:.3f} m'
             )
     print(f'written: {options.json}')

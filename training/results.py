@@ -158,13 +158,17 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
     """
     settings, rows = result['settings'], result['rows']
     fitted = ', '.join(f'`{name}`' for name in settings['fitted_on'])
-    head = ['data', 'windows', 'asked', 'held', "held by the samples' own ball"]
-    head += ['median radius m', "median radius of the samples' ball m"]
+    head = ['data', 'windows', 'asked', 'held', 'held, following', 'held, widening']
+    head += ["held by the samples' own ball", 'median radius m', 'following m', 'widening m']
+    head += ["of the samples' ball m"]
     body = [
         [
             row['data'].replace('/', ', '), str(row['windows']), f'{level["level"]:.1%}',
-            f'{level["held"]:.1%}', f'{level["held_by_samples_ball"]:.1%}',
-            f'{level["median_radius_m"]:.3f}', f'{level["median_radius_of_samples_m"]:.3f}',
+            f'{level["held"]:.1%}',
+            *(f'{level["followed"][mode]["held"]:.1%}' for mode in ('both', 'widen')),
+            f'{level["held_by_samples_ball"]:.1%}', f'{level["median_radius_m"]:.3f}',
+            *(f'{level["followed"][mode]["median_radius_m"]:.3f}' for mode in ('both', 'widen')),
+            f'{level["median_radius_of_samples_m"]:.3f}',
         ]
         for row in rows
         for level in row['levels']
@@ -180,6 +184,17 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
         for number, joint in enumerate(result['joints'])
     ]
     asked = [f'asked {level["level"]:.1%}' for level in last['levels']]
+    by_subject = [
+        [
+            name, str(counted['windows']),
+            *(
+                f'{level["by_subject"][name][mode]:.1%}'
+                for level in last['levels'] for mode in ('fixed', 'both', 'widen')
+            ),
+        ]
+        for name, counted in last['levels'][0]['by_subject'].items()
+    ]  # fmt: skip
+    ways = [f'{one}, {way}' for one in asked for way in ('fixed', 'following', 'widening')]
     return '\n\n'.join(
         [
             '## Radii that hold',
@@ -193,7 +208,14 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
             'average the stated share of that one. Beside it the ball that holds the same share '
             'of the samples, which is what they say uncalibrated. Windows overlap and subjects '
             'are few: what is held of other people may differ by more than the windows suggest.',
+            'Therefore the node checks its radii against what the people who are there then do, '
+            'and scales them until they hold what was asked (`moments.adapt`, by default `both`: '
+            '*following*; `widen`: never narrower than fitted, *widening*). Here that was done '
+            'over the windows of each file one after the other, a check counting when its instant '
+            'has come, and each file begun anew; `motion_predictor/adaptation.py` does both.',
             markdown_table(head, body),
+            f'By subject, {last["data"].replace("/", ", ")}:',
+            markdown_table(['subject', 'windows', *ways], by_subject),
             f'By instant, seconds ahead, {last["data"].replace("/", ", ")}:',
             markdown_table(['asked', *instants], over_time),
             f'By joint, {last["data"].replace("/", ", ")}:',

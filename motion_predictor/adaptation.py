@@ -1,0 +1,203 @@
+"""Keep the stated radius true of the people who are there: checked against what they then did."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError
+from motion_predictor.history import ObservedWindow
+
+if TYPE_CHECKING:
+    from motion_predictor.predictor import Prediction
+
+_NS = 1e-9
+MODES = ('both', 'widen', 'fixed')
+PACE = 0.2
+"""How fast the scale follows: a person all of whose joints were outside raises it by a fifth."""
+NARROWEST, WIDEST = 0.5, 4.0
+EVERY_S = 0.5
+"""Predictions begun to be checked are so far apart."""
+INSTANTS = 8
+_KEPT = 120 * INSTANTS  # checks that count as the latest: a minute of one person
+
+
+class RadiusScale:
+    """
+    What stated radii have to be multiplied by to hold the share that was asked, of late.
+
+    Quantile tracking (Angelopoulos, Candes and Tibshirani, Conformal PID Control for Time Series
+    Prediction, NeurIPS 2023, eq. 4) of the logarithm of the scale: every check moves it by
+    ``pace (missed - (1 - share))``, so that in the long run the share asked is held, whoever the
+    people are, as long as the scale stays within its bounds.
+    """
+
+    def __init__(self, share: float, mode: str = MODES[0]) -> None:
+        """
+        Begin with the radii as they are stated.
+
+        :param share: of real positions to be held, above 0 and at most 1; at 1 nothing is ever
+            enough, and the scale stays 1.
+        :param mode: ``both`` for wider and narrower, ``widen`` for never narrower than stated,
+            ``fixed`` for as stated.
+        :raises ConfigError: if one of them cannot be.
+        """
+        if not 0.0 < share <= 1.0:
+            raise ConfigError(f'share={share}: must lie above 0 and at most at 1')
+        if mode not in MODES:
+            raise ConfigError(f'mode={mode!r}: must be one of {", ".join(MODES)}')
+        self.share = share
+        self.mode = mode
+        self._lowest = math.log(NARROWEST) if mode == 'both' else 0.0
+        self._highest = 0.0 if mode == 'fixed' or share == 1.0 else math.log(WIDEST)
+        if share == 1.0:
+            self._lowest = 0.0
+        self._log = 0.0
+        self._latest: deque[float] = deque(maxlen=_KEPT)
+
+    @property
+    def value(self) -> float:
+        """What radii are multiplied by now."""
+        return math.exp(self._log)
+
+    @property
+    def held(self) -> float:
+        """Share that was within the scaled radii in the latest checks; NaN before the first."""
+        latest = self._latest.copy()  # of a deque that another thread may append to
+        return 1.0 - sum(latest) / len(latest) if latest else math.nan
+
+    def note(self, missed: float, part: float = 1.0) -> None:
+        """
+        Take in one check.
+
+        :param missed: share of the positions that were outside of the scaled radii, 0 to 1.
+        :param part: of a whole prediction that was checked: one of its instants of eight, 1 / 8.
+        """
+        self._latest.append(missed)
+        moved = self._log + PACE * part * (missed - (1.0 - self.share))
+        self._log = min(max(moved, self._lowest), self._highest)
+
+
+def checked_instants(future_frames: int) -> np.ndarray:
+    """Give the indices of the future frames at which radii are checked, at most 8 of them."""
+    return np.unique(np.linspace(0, future_frames - 1, INSTANTS + 1).round().astype(np.int64)[1:])
+
+
+@dataclass
+class _Pending:
+    """A prediction of one person that waits for what will happen."""
+
+    stamp_ns: int
+    mean: np.ndarray
+    """(instants, J, 3) metres."""
+    radius: np.ndarray
+    """(instants, J) metres, scaled as it was stated."""
+    checked: int = 0
+    """Instants that have come."""
+
+
+class CoverageWatch:
+    """
+    Compares predictions with what people then did, and scales the radius accordingly.
+
+    Twice a second a prediction of everybody is kept, its mean and the radius stated at a few
+    instants. As each of these comes, the joints that were seen are counted within and outside.
+    One scale serves everybody: it is of the place, and lasts when people come and go. Used by one
+    thread; :attr:`scale` and :attr:`held` may be read by others.
+    """
+
+    def __init__(self, window: WindowConfig, share: float, mode: str = MODES[0]) -> None:
+        """
+        Begin with nobody.
+
+        :param window: of the model.
+        :param share: as for :class:`RadiusScale`, as is ``mode``.
+        :raises ConfigError: if share or mode cannot be.
+        """
+        self._window = window
+        self._frames = checked_instants(window.future_frames)
+        self._scale = RadiusScale(share, mode)
+        self._pending: dict[str, list[_Pending]] = {}
+        self._begun_ns: int | None = None
+
+    @property
+    def scale(self) -> float:
+        """What radii are to be multiplied by now."""
+        return self._scale.value
+
+    @property
+    def held(self) -> float:
+        """Share of joints that was within the radii stated, in the latest checks; or NaN."""
+        return self._scale.held
+
+    def ask(self, share: float, mode: str) -> None:
+        """Begin anew where another share, or another mode, is asked for; see :meth:`__init__`."""
+        if (share, mode) != (self._scale.share, self._scale.mode):
+            self._scale = RadiusScale(share, mode)
+            self._pending.clear()
+            self._begun_ns = None
+
+    def update(
+        self,
+        persons: tuple[str, ...],
+        windows: tuple[ObservedWindow, ...],
+        reassociated: Mapping[str, str],
+        prediction: Prediction,
+    ) -> None:
+        """
+        Check the instants that have come, then keep this prediction if it is time for one.
+
+        :param persons: who is predicted now, P of them.
+        :param windows: what was observed of them.
+        :param reassociated: new ids to the former ones whose histories they took over.
+        :param prediction: of these people from these windows, each from their own last frame on.
+        """
+        for new, former in reassociated.items():
+            if former in self._pending:
+                self._pending[new] = self._pending.pop(former)
+        pending = {name: self._pending.get(name, []) for name in persons}
+        for name, window in zip(persons, windows, strict=True):
+            waiting = [each for each in pending[name] if each.stamp_ns <= window.stamp_ns]
+            for each in waiting:
+                self._check(each, window)
+            pending[name] = [each for each in waiting if each.checked < len(self._frames)]
+        self._pending = pending
+        stamp_ns = max(window.stamp_ns for window in windows)
+        every_ns = (EVERY_S - 0.5 * self._window.period_s) / _NS
+        if self._begun_ns is not None and 0 <= stamp_ns - self._begun_ns < every_ns:
+            return
+        self._begun_ns = stamp_ns
+        moments = prediction.moments(self._frames)
+        radius = prediction.radius(self._scale.share, moments, self._frames) * self._scale.value
+        for number, (name, window) in enumerate(zip(persons, windows, strict=True)):
+            pending[name].append(_Pending(window.stamp_ns, moments.mean[number], radius[number]))
+
+    def _check(self, pending: _Pending, window: ObservedWindow) -> None:
+        # Count at every instant that has come since; one that was not observed does not count.
+        rate_hz, last = self._window.rate_hz, len(window.poses) - 1
+        age = (window.stamp_ns - pending.stamp_ns) * _NS * rate_hz  # frames
+        while pending.checked < len(self._frames):
+            ahead = self._frames[pending.checked] + 1
+            if ahead > age + 0.5:  # within half a frame of the newest it has come
+                return
+            at = min(last - age + ahead, float(last))
+            if at >= window.padded_frames:
+                self._count(pending, window, at)
+            pending.checked += 1
+
+    def _count(self, pending: _Pending, window: ObservedWindow, at: float) -> None:
+        before = min(int(at), len(window.poses) - 2)
+        pair, share = window.poses[before : before + 2], at - before
+        seen = ~window.filled[before : before + 2].any(axis=0)
+        if not seen.any():
+            return
+        real = pair[0] + share * (pair[1] - pair[0])
+        apart = np.linalg.norm(real - pending.mean[pending.checked], axis=-1)
+        missed = float((apart > pending.radius[pending.checked])[seen].mean())
+        self._scale.note(missed, 1.0 / len(self._frames))
