@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open, SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 import torch
 from torch import Tensor
 
@@ -126,11 +126,20 @@ def save_weights(
     partial = path.with_name(path.name + '.partial')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata=metadata)
-        partial.chmod(0o644)  # safetensors makes files private; installed ones are for all users
+        partial.write_bytes(_in_order(save(tensors, metadata=metadata)))
+        partial.chmod(0o644)  # installed ones are for all users
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f'{path}: cannot be written ({error}); name another place') from error
+
+
+def _in_order(file: bytes) -> bytes:
+    # safetensors writes metadata in any order: put in one, the same weights are the same bytes.
+    size = int.from_bytes(file[:8], 'little')
+    text = json.dumps(json.loads(file[8 : 8 + size]), sort_keys=True, separators=(',', ':'))
+    header = text.encode()
+    header += b' ' * (-len(header) % 8)
+    return len(header).to_bytes(8, 'little') + header + file[8 + size :]
 
 
 def quantize_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -96,6 +96,24 @@ def test_a_teacher_is_refused_for_deployment(chain_run: Path) -> None:
         Predictor.load(chain_run / 'weights' / 'teacher.safetensors')
 
 
+def test_a_student_may_be_exported_under_another_name(chain_run: Path, tmp_path: Path) -> None:
+    words = ['--run', str(chain_run), '--out', str(tmp_path), '--name', 'lighter']
+    export.main([*words, '--only', 'swiftdiff'])
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        'lighter.md',
+        'lighter.safetensors',
+    ]
+    with pytest.raises(SystemExit):
+        export.main([*words, '--only', 'swiftdiff', 'teacher'])
+
+
+def test_balance_is_small_but_for_its_student() -> None:
+    small, balance = preset('small'), preset('balance')
+    assert replace(balance, preset='small', swiftdiff=small.swiftdiff) == small
+    sizes = [chain.swiftdiff.model.denoiser for chain in (balance, small)]
+    assert sizes[0].width * sizes[0].depth < sizes[1].width * sizes[1].depth
+
+
 def test_exported_weights_replay_their_golden_pair(chain_run: Path) -> None:
     for name in ('one_step', 'swiftdiff'):
         path = chain_run / 'weights' / f'{name}.safetensors'

@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 from hypothesis import given, settings
@@ -168,6 +170,22 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     for place in (tmp_path / 'file', tmp_path):
         with pytest.raises(WeightsError, match=r'model\.safetensors: cannot be written'):
             save_weights(place / 'model.safetensors', random_model(), {})
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    model, card = random_model(), {f'fact {number}': number for number in range(20)}
+    first, again = tmp_path / 'first.safetensors', tmp_path / 'again.safetensors'
+    for path in (first, again):
+        save_weights(path, model, card)
+    command = (
+        'from pathlib import Path; import sys; from motion_predictor.weights import *; '
+        'kept = load_weights(sys.argv[1]); save_weights(sys.argv[2], kept.model, kept.card)'
+    )
+    elsewhere = tmp_path / 'elsewhere.safetensors'  # by another process, whose hashes differ
+    subprocess.run([sys.executable, '-c', command, str(first), str(elsewhere)], check=True)
+    assert first.read_bytes() == again.read_bytes() == elsewhere.read_bytes()
+    header = int.from_bytes(first.read_bytes()[:8], 'little')
+    assert header % 8 == 0, 'tensors begin at a multiple of 8'
 
 
 def test_the_digest_is_that_of_the_bytes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from motion_predictor.errors import ConfigError
 from training.data import Augmentation
 from training.vdd import VddConfig
 
-PRESETS = ('debug', 'small', 'full')
+PRESETS = ('debug', 'small', 'balance', 'full')
 COMPLETIONS = ('none', 'clean', 'noised')
 """How the teacher's DDIM puts the observed history back; see ``training.diffusion.ddim``."""
 
@@ -260,13 +260,14 @@ def preset(name: str) -> ChainConfig:
     """
     Give the settings of a preset.
 
-    :param name: 'debug' (seconds, for the tests), 'small' (two CPU cores, some hours) or 'full'
-        (the paper's sizes, one GPU).
+    :param name: 'debug' (seconds, for the tests), 'small' (two CPU cores, some hours), 'balance'
+        ('small' but for a SwiftDiff that takes less time) or 'full' (the paper's sizes, one GPU).
     :raises ConfigError: if there is none of that name.
     """
     if name not in PRESETS:
         raise ConfigError(f'preset={name!r}: must be one of {PRESETS}')
-    return {'debug': _debug, 'small': _small, 'full': _full}[name]()
+    made = {'debug': _debug, 'small': _small, 'balance': _balance, 'full': _full}
+    return made[name]()
 
 
 def _debug() -> ChainConfig:
@@ -351,6 +352,26 @@ def _small() -> ChainConfig:
             drawn=1,
             best=1.0,
             best_end=0.5,
+        ),
+    )
+
+
+def _balance() -> ChainConfig:
+    small = _small()
+    student = small.swiftdiff
+    size = replace(
+        student.model.denoiser, width=128, depth=3, condition_width=192, condition_depth=2
+    )
+    return replace(
+        small,
+        preset='balance',
+        swiftdiff=replace(
+            student,
+            model=replace(student.model, denoiser=size),
+            optim=replace(student.optim, learning_rate=3.1e-3),
+            match=0.16,
+            match_ddim=0.47,
+            spread=0.91,
         ),
     )
 

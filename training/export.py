@@ -301,6 +301,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', type=Path, help='folder to write to')
     parser.add_argument('--only', nargs='+', choices=(*ROLES, 'moe'), default=list(ROLES))
     parser.add_argument(
+        '--name',
+        metavar='NAME',
+        help='of the file written, where --only names one (default: that)',
+    )
+    parser.add_argument(
         '--dtype',
         choices=DTYPES,
         help='numbers in the files: float32, float16, or int8 with a scale a row; default '
@@ -331,6 +336,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if (options.random is None) == (options.run is None or options.out is None):
         parser.error('give either --run and --out, or --random')
+    if options.name is not None and len(options.only) != 1:
+        parser.error(f'--name {options.name}: --only has to name one of {", ".join(ROLES)}, moe')
     try:
         if options.random is not None:
             if options.dry_run:
@@ -347,7 +354,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         scores = json.loads(options.scores.read_text()) if options.scores else {}
         for role in options.only:
-            source, out = options.run / f'{role}.safetensors', options.out / f'{role}.safetensors'
+            source = options.run / f'{role}.safetensors'
+            out = options.out / f'{options.name or role}.safetensors'
             if options.dry_run:
                 print(f'would write {out} from {source}')
                 continue

@@ -341,7 +341,11 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
             plots.draw_horizons(result, images)
         elif result['format'] == benchmark.FORMAT:
             plots.draw_latencies(result, images)
-        sections.append(SECTIONS[result['format']](result, images, page))
+        section = SECTIONS[result['format']](result, images, page)
+        if sum(other['format'] == result['format'] for other in plain) > 1 and 'model' in result:
+            heading, rest = section.split('\n', 1)
+            section = f'{heading}: {result["model"]}\n{rest}'
+        sections.append(section)
         if result['format'] == evaluate.FORMAT and behind_noise:
             sections.append(noise_section(behind_noise))
     intro = (
