@@ -10,7 +10,7 @@ from random_models import save_random, save_recording
 
 from motion_predictor.errors import ConfigError
 from training import recipe_results, search_space, studies, tune
-from training.config import override, preset
+from training.config import override, preset, PRESETS
 from training.trials import Lock
 
 optuna = pytest.importorskip('optuna')
@@ -103,7 +103,7 @@ def test_a_storage_that_cannot_be_used_is_named(
 @pytest.mark.parametrize('name', ['debug', 'small'])
 def test_a_point_of_the_space_becomes_settings(name: str) -> None:
     dimensions, limits = search_space.space(name), search_space.budget(name)
-    base = search_space.untuned(preset(name), dimensions)
+    base = preset(name)
     point = search_space.default_of(base, dimensions) | {'match': 0.25, 'optim.batch': 8 * 4}
     if name == 'debug':
         point['optim.batch'] = 4
@@ -115,17 +115,12 @@ def test_a_point_of_the_space_becomes_settings(name: str) -> None:
     assert full.steps * full.batch == pytest.approx(own.steps * own.batch, rel=0.01)
 
 
-@pytest.mark.parametrize('name', ['debug', 'small', 'full'])
+@pytest.mark.parametrize('name', PRESETS)
 def test_a_study_begins_with_the_preset(name: str) -> None:
     dimensions = search_space.space(name)
-    base = preset(name)
-    begun = search_space.untuned(base, dimensions)
-    search_space.default_of(begun, dimensions)  # lies in the space
-    weights = begun.swiftdiff.match + begun.swiftdiff.match_ddim
-    assert weights == base.swiftdiff.match + base.swiftdiff.match_ddim
-    shared = replace(begun.swiftdiff, match=base.swiftdiff.match,
-                     match_ddim=base.swiftdiff.match_ddim)  # fmt: skip
-    assert shared == base.swiftdiff
+    point = search_space.default_of(preset(name), dimensions)  # which lies in the space
+    assert {one.name for one in dimensions} == set(point)
+    assert search_space.at_point(preset(name), point, None).swiftdiff == preset(name).swiftdiff
 
 
 def test_a_default_outside_of_the_space_is_named() -> None:
@@ -133,7 +128,7 @@ def test_a_default_outside_of_the_space_is_named() -> None:
     for name, value in (('match', '50'), ('spread', '3')):
         base = override(preset('small'), {f'swiftdiff.{name}': value})
         with pytest.raises(ConfigError, match=rf'swiftdiff\.{name}'):
-            search_space.default_of(search_space.untuned(base, dimensions), dimensions)
+            search_space.default_of(base, dimensions)
 
 
 def test_pruning_compares_a_trial_with_those_no_slower_alone() -> None:

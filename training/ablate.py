@@ -399,12 +399,14 @@ class Bench:
         path = run / f'reference_{digest(key)}.json'
         first = next(iter(scorers.values()))
         with Lock(path.with_suffix('.lock')):
-            found = read_json(path)
-            if found is None:
-                found = {'scores': self._score(material.one_step)}
+            found = read_json(path) or {}
+            known = dict(found)
+            if 'scores' not in found:
+                found['scores'] = self._score(material.one_step)
             if as_varied and 'apd' not in found:
                 found['apd'] = variety_of(teacher, base, first)
-            provenance.write_json(path, found)
+            if found != known:
+                provenance.write_json(path, found)
         self.reference: Scores = found['scores']
         self.apd: float | None = found['apd'] if as_varied else None
         self.key = [*key, self.apd]

@@ -146,19 +146,6 @@ def setting_of(settings: Any, name: str) -> Any:
     return settings
 
 
-def untuned(base: ChainConfig, dimensions: Sequence[Dimension]) -> ChainConfig:
-    """
-    Give the settings that a study begins with and is compared with: the preset's own.
-
-    Where the space has both teachers and the preset one, its weight is shared between them.
-    """
-    both = any(one.name == 'match_ddim' for one in dimensions)
-    if not both or base.swiftdiff.match_ddim > 0.0:
-        return base
-    half = str(0.5 * base.swiftdiff.match)
-    return override(base, {'swiftdiff.match': half, 'swiftdiff.match_ddim': half})
-
-
 def default_of(base: ChainConfig, dimensions: Sequence[Dimension]) -> dict[str, Any]:
     """
     Give the preset's own settings as a point of the space.

@@ -40,7 +40,6 @@ from training.search_space import (
     setting_of,
     space,
     suggest,
-    untuned,
 )
 from training.studies import (
     completed,
@@ -604,7 +603,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(words)
     try:
-        base = untuned(preset(options.preset), space(options.preset))
+        base = preset(options.preset)
         if options.dry_run:
             print(describe(options, base))
             return 0
