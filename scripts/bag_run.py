@@ -421,7 +421,7 @@ def main(arguments: list[str] | None = None) -> int:
         f'{len(run.stamps_ns)} frames, {len(run.asked_ns)} asked, {len(run.predictions)} '
         f'predicted; answered in p50/p99 {p50:.1f}/{p99:.1f} ms'
     )
-    print('RWrist within the radius that ~/moments states (0.9 of the samples):')
+    print('RWrist within the radius that ~/moments states (0.9 asked):')
     for time_s, share, radius in zip(held.times_s, held.share, held.radius_m):
         print(f'  {time_s:.1f} s: radius {radius:.3f} m, held {share:.2f} of {held.frames}')
     return 0
