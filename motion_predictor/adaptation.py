@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 import math
 from typing import TYPE_CHECKING
@@ -123,7 +122,7 @@ class CoverageWatch:
         self._window = window
         self._frames = checked_instants(window.future_frames)
         self._scale = RadiusScale(share, mode)
-        self._pending: dict[str, list[_Pending]] = {}
+        self._pending: dict[int, list[_Pending]] = {}
         self._begun_ns: int | None = None
 
     @property
@@ -145,28 +144,23 @@ class CoverageWatch:
 
     def update(
         self,
-        persons: tuple[str, ...],
+        tracks: tuple[int, ...],
         windows: tuple[ObservedWindow, ...],
-        reassociated: Mapping[str, str],
         prediction: Prediction,
     ) -> None:
         """
         Check the instants that have come, then keep this prediction if it is time for one.
 
-        :param persons: who is predicted now, P of them.
+        :param tracks: who is predicted now, P of them: numbers of their histories, since an id
+            may pass to somebody else, who did not do what is compared here.
         :param windows: what was observed of them.
-        :param reassociated: new ids to the former ones whose histories they took over.
         :param prediction: of these people from these windows, each from their own last frame on.
         """
-        for new, former in reassociated.items():
-            if former in self._pending:
-                self._pending[new] = self._pending.pop(former)
-        pending = {name: self._pending.get(name, []) for name in persons}
-        for name, window in zip(persons, windows, strict=True):
-            waiting = [each for each in pending[name] if each.stamp_ns <= window.stamp_ns]
-            for each in waiting:
+        pending = {track: self._pending.get(track, []) for track in tracks}
+        for track, window in zip(tracks, windows, strict=True):
+            for each in pending[track]:
                 self._check(each, window)
-            pending[name] = [each for each in waiting if each.checked < len(self._frames)]
+            pending[track] = [each for each in pending[track] if each.checked < len(self._frames)]
         self._pending = pending
         stamp_ns = max(window.stamp_ns for window in windows)
         every_ns = (EVERY_S - 0.5 * self._window.period_s) / _NS
@@ -175,8 +169,8 @@ class CoverageWatch:
         self._begun_ns = stamp_ns
         moments = prediction.moments(self._frames)
         radius = prediction.radius(self._scale.share, moments, self._frames) * self._scale.value
-        for number, (name, window) in enumerate(zip(persons, windows, strict=True)):
-            pending[name].append(_Pending(window.stamp_ns, moments.mean[number], radius[number]))
+        for number, (track, window) in enumerate(zip(tracks, windows, strict=True)):
+            pending[track].append(_Pending(window.stamp_ns, moments.mean[number], radius[number]))
 
     def _check(self, pending: _Pending, window: ObservedWindow) -> None:
         # Count at every instant that has come since; one that was not observed does not count.

@@ -148,6 +148,8 @@ class Snapshot:
     """People whose histories were dropped since the last snapshot."""
     reassociated: Mapping[str, str]
     """New id to the former id whose history it took over (the former one has departed)."""
+    tracks: tuple[int, ...] = ()
+    """Of each person: a number that stays while the history goes on, under whatever id."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,8 @@ class _Person:
     """Still to be compared with those who vanished."""
     was_elsewhere: bool = False
     """The latest observation was too far off to be of this person."""
+    track: int = 0
+    """Number of the history, of which no other has the same."""
 
 
 class OnlinePredictor:
@@ -333,6 +337,7 @@ class OnlinePredictor:
         self._left_behind: list[_Person] = []
         """Whose ids went on elsewhere: another id may go on here (two were switched)."""
         self._frame_id = ''
+        self._tracks = 0
         self._newest: dict[str, int] = {}
         """Newest stamp by source, of people and of empty messages."""
         self._news = False
@@ -467,6 +472,7 @@ class OnlinePredictor:
                 unpredicted,
                 tuple(dict.fromkeys(departed)),
                 reassociated,
+                tuple(self._persons[name].track for name in windows),
             )
 
     def run(self, snapshot: Snapshot) -> OnlinePrediction:
@@ -546,7 +552,7 @@ class OnlinePredictor:
         with self._lock:
             coverage, adapt = self.coverage, self.adapt
         self._radii.ask(coverage, adapt)
-        self._radii.update(snapshot.persons, snapshot.windows, snapshot.reassociated, prediction)
+        self._radii.update(snapshot.tracks, snapshot.windows, prediction)
         return replace(prediction, radius_scale=self._radii.scale)
 
     def _call_model(self, observed: np.ndarray) -> Prediction:
@@ -635,7 +641,8 @@ class OnlinePredictor:
                 self.limits.history,
                 self._history_counters,
             )
-            person = _Person(history, observation.source, now_ns)
+            self._tracks += 1
+            person = _Person(history, observation.source, now_ns, track=self._tracks)
         outcome = person.history.add(observation.stamp_ns, xyz, valid)
         if not outcome.accepted:
             return _OUTCOMES[outcome]
@@ -729,6 +736,7 @@ class OnlinePredictor:
                 continue
             taken |= {new, former} - {''}
             self._persons[new].history.absorb(other.history)
+            self._persons[new].track = other.track
             if left_behind:  # the ids stay as the tracker has them now
                 self._left_behind = [each for each in self._left_behind if each is not other]
                 self._counters.persons_switched += 1

@@ -17,7 +17,7 @@ from motion_predictor.adaptation import (
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
 from motion_predictor.history import ObservedWindow
-from motion_predictor.online import Observation, OnlinePredictor
+from motion_predictor.online import Observation, OnlinePrediction, OnlinePredictor
 from motion_predictor.predictor import Prediction
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.calibrate import follow
@@ -161,15 +161,13 @@ def window_at(stamp_ns: int, x: float, filled: np.ndarray | None = None) -> Obse
 
 def watched() -> tuple[CoverageWatch, Uncertain]:
     watch, model = CoverageWatch(WINDOW, 0.9), Uncertain(0.1)
-    window = window_at(SECOND, 0.0)
-    watch.update(('a',), (window,), {}, model.predict(window.poses[None], samples=4, seed=0))
+    tell(watch, model, window_at(SECOND, 0.0))
     return watch, model
 
 
-def tell(watch: CoverageWatch, model: Uncertain, window: ObservedWindow, name: str = 'a') -> float:
-    renamed = {} if name == 'a' else {name: 'a'}
+def tell(watch: CoverageWatch, model: Uncertain, window: ObservedWindow, track: int = 1) -> float:
     prediction = model.predict(window.poses[None], samples=4, seed=0)
-    watch.update((name,), (window,), renamed, prediction)
+    watch.update((track,), (window,), prediction)
     return watch.held
 
 
@@ -186,21 +184,37 @@ def test_what_was_not_observed_does_not_count() -> None:
     watch, model = watched()
     assert math.isnan(tell(watch, model, window_at(SECOND * 12 // 10, 5.0)))  # has not come
     assert math.isnan(tell(watch, model, window_at(4 * SECOND, 5.0)))  # was missed
-    watch, model = watched()
-    assert math.isnan(tell(watch, model, window_at(SECOND // 2, 5.0)))  # time began anew
-    # of what was predicted before, nothing; of what was predicted since, at 5.0, all
-    assert tell(watch, model, window_at(SECOND * 12 // 10, 5.0)) == 1.0
 
 
-def test_who_gets_a_new_id_is_still_watched_and_who_leaves_is_not() -> None:
-    watch, model = watched()
-    assert tell(watch, model, window_at(SECOND * 13 // 10, 0.0), 'b') == 1.0
-    watch, model = watched()
-    watch.update(
-        ('c',), (window_at(SECOND * 13 // 10, 0.0),), {},
-        model.predict(window_at(SECOND, 0.0).poses[None], samples=4, seed=0),
-    )  # fmt: skip
-    assert math.isnan(watch.held)
+def moved(
+    online: OnlinePredictor, person: str, frame: int, x: float, frame_id: str = 'map'
+) -> OnlinePrediction | None:
+    stamp_ns = 100 * SECOND + frame * (SECOND // 50)
+    online.observe(Observation(stamp_ns, frame_id, person, POSE + [x, 0.0, 0.0]))
+    return online.predict()
+
+
+def test_who_gets_a_new_id_is_still_watched() -> None:
+    online = OnlinePredictor(Uncertain(), samples=4)
+    renamed = set[str]()
+    for frame in range(40):
+        result = moved(online, 'a' if frame < 20 else 'b', frame, 0.0)
+        renamed |= set(result.reassociated if result else ())
+    assert renamed == {'b'}
+    assert online.radius_held == 1.0
+
+
+@pytest.mark.parametrize('how', ['another frame', 'an id that goes elsewhere', 'time begins anew'])
+def test_somebody_else_is_not_held_to_what_was_said_of_the_first(how: str) -> None:
+    online = OnlinePredictor(Uncertain(), samples=4)
+    for frame in range(24):  # predicted from a quarter of a second on
+        moved(online, 'a', frame, 0.0)
+    assert math.isnan(online.radius_held)
+    frame_id = 'odom' if how == 'another frame' else 'map'
+    shift = -20 if how == 'time begins anew' else 0
+    for frame in range(24, 60):
+        moved(online, 'a', frame + 50 * shift // 10, 30.0, frame_id)
+    assert online.radius_held == 1.0  # of the second one's own predictions alone
 
 
 def test_the_report_follows_as_the_node_does() -> None:
