@@ -153,6 +153,32 @@ def test_the_verb_fits_on_some_recordings_and_reports_on_others(tmp_path: Path) 
     page = results.SECTIONS[calibrate.FORMAT](result, tmp_path, tmp_path / 'page.md')
     assert '| one, test |' in page
     assert 'python -m training.calibrate' in page
+    for level in result['rows'][-1]['levels']:
+        assert set(level['followed']) == {'both', 'widen'}
+        assert (
+            sum(one['windows'] for one in level['by_subject'].values())
+            == (result['rows'][-1]['windows'])
+        )
+        assert level['followed']['widen']['held'] >= level['held']
+
+
+def test_the_page_tells_several_models_apart_and_wants_one_of_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    val = save_recording(tmp_path / 'one' / 'val.npz', (90,))
+    made = []
+    for name in ('one', 'other'):
+        weights = save_random(tmp_path / f'{name}.safetensors')
+        made.append(str(tmp_path / f'{name}.json'))
+        words = ['--weights', str(weights), '--fit', str(val), '--samples', '4', '--quiet']
+        assert calibrate.main([*words, '--device', 'cpu', '--json', made[-1]]) == 0
+    page = tmp_path / 'page.md'
+    assert results.main(['--json', *made, '--out', str(page)]) == 0
+    text = page.read_text()
+    assert '## Radii that hold: one\n' in text
+    assert '## Radii that hold: other\n' in text
+    assert results.main(['--json', made[0], made[0], '--out', str(page)]) == 2
+    assert "calibration' of one; give one of each" in capsys.readouterr().err
 
 
 def test_a_teacher_and_missing_files_are_refused(

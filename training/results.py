@@ -8,6 +8,7 @@ weights that gave it.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 import json
 import os
@@ -421,9 +422,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(words)
     try:
         results = [read_result(path) for path in options.json]
-        for one in SECTIONS:
-            if sum(result['format'] == one and not is_noisy(result) for result in results) > 1:
-                raise ConfigError(f'--json: two files of format {one!r}; give one of each')
+        counted = Counter(
+            (result['format'], result.get('model')) for result in results if not is_noisy(result)
+        )
+        for (one, model), count in counted.items():
+            if count > 1:
+                of = f' of {model}' if model else ''
+                raise ConfigError(f'--json: {count} files of format {one!r}{of}; give one of each')
         if any(map(is_noisy, results)) and all(
             result['format'] != evaluate.FORMAT or is_noisy(result) for result in results
         ):
