@@ -53,10 +53,9 @@ class RadiusScale:
             raise ConfigError(f'mode={mode!r}: must be one of {", ".join(MODES)}')
         self.share = share
         self.mode = mode
-        self._lowest = math.log(NARROWEST) if mode == 'both' else 0.0
-        self._highest = 0.0 if mode == 'fixed' or share == 1.0 else math.log(WIDEST)
-        if share == 1.0:
-            self._lowest = 0.0
+        moves = mode != 'fixed' and share < 1.0
+        self._lowest = math.log(NARROWEST) if moves and mode == 'both' else 0.0
+        self._highest = math.log(WIDEST) if moves else 0.0
         self._log = 0.0
         self._latest: deque[float] = deque(maxlen=_KEPT)
 
@@ -186,12 +185,9 @@ class CoverageWatch:
             pending.checked += 1
 
     def _count(self, pending: _Pending, window: ObservedWindow, at: float) -> None:
-        before = min(int(at), len(window.poses) - 2)
-        pair, share = window.poses[before : before + 2], at - before
-        seen = ~window.filled[before : before + 2].any(axis=0)
+        real, seen = (values[0] for values in window.between(np.array([at])))
         if not seen.any():
             return
-        real = pair[0] + share * (pair[1] - pair[0])
         apart = np.linalg.norm(real - pending.mean[pending.checked], axis=-1)
         missed = float((apart > pending.radius[pending.checked])[seen].mean())
         self._scale.note(missed, 1.0 / len(self._frames))

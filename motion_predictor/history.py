@@ -138,6 +138,19 @@ class ObservedWindow:
     padded_frames: int
     source_period_s: float
 
+    def between(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Give poses at instants between frames.
+
+        :param frames: instants in frames, 0 for the first to T_obs - 1 for the last, (N,).
+        :returns: poses (N, J, 3), straight between the two frames; and which joints were seen in
+            both of these, bool (N, J).
+        """
+        before = np.minimum(np.floor(frames).astype(np.int64), len(self.poses) - 2)
+        share = (frames - before)[:, None, None]
+        poses = self.poses[before] + share * (self.poses[before + 1] - self.poses[before])
+        return poses, ~(self.filled[before] | self.filled[before + 1])
+
 
 # Bones of a tall adult; what is much longer is a mistake of the tracker.
 _BONES_M = {

@@ -148,7 +148,7 @@ class Snapshot:
     """People whose histories were dropped since the last snapshot."""
     reassociated: Mapping[str, str]
     """New id to the former id whose history it took over (the former one has departed)."""
-    tracks: tuple[int, ...] = ()
+    tracks: tuple[int, ...]
     """Of each person: a number that stays while the history goes on, under whatever id."""
 
 

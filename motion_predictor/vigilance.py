@@ -90,6 +90,4 @@ class SurpriseWatch:
         at = np.minimum(at, last)  # within half a frame of the newest
         if at.min() < window.padded_frames:
             return None
-        before = np.minimum(np.floor(at).astype(np.int64), last - 1)
-        share = (at - before)[:, None, None]
-        return window.poses[before] + share * (window.poses[before + 1] - window.poses[before])
+        return window.between(at)[0]
