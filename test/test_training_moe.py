@@ -12,6 +12,7 @@ import torch
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.predictor import Predictor
+from motion_predictor.weights import load_weights
 from training import distill_moe, evaluate_moe, export
 from training.checkpoints import load_checkpoint
 from training.config import override, preset
@@ -127,6 +128,26 @@ def test_settings_of_the_first_likelihood_that_cannot_be_are_named() -> None:
             override(preset('debug'), {f'moe.likelihood_{name}': value})
 
 
+def test_the_likelihood_of_positions_is_a_density_of_the_pose_at_instants_to_the_end(
+    moe_run: Path,
+) -> None:
+    model = load_weights(moe_run / 'moe.safetensors').model
+    still = np.zeros((17, 3), dtype=np.float32)
+    still[:, 2] = np.linspace(0.0, 1.0, 17)
+    windows = torch.from_numpy(still).expand(1, 125, -1, -1).clone()
+    found = evaluate_moe.likelihoods(model, windows)
+    density = []
+    for frame in (9, 24, 49, 74, 99):  # 0.2, 0.5, 1, 1.5 and 2 s at 50 Hz
+        moved = windows.clone()
+        moved[:, 25 + frame] += 5.0
+        density.append(float(evaluate_moe.likelihoods(model, moved)['position_nll']))
+    assert all(value > float(found['position_nll']) + 1.0 for value in density)
+    elsewhere = windows.clone()
+    elsewhere[:, 25 + 60] += 5.0  # no instant that is looked at
+    same = evaluate_moe.likelihoods(model, elsewhere)['position_nll']
+    assert float(same) == pytest.approx(float(found['position_nll']), abs=1e-5)
+
+
 def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path) -> None:
     val = save_recording(tmp_path / 'made' / 'val.npz', (70, 80))
     test = save_recording(tmp_path / 'made' / 'test.npz', (70, 80), seed=5)
@@ -159,6 +180,9 @@ def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path)
     text = page.read_text()
     assert '## Weights and likelihood' in text
     assert '## Motion that the model never saw' in text
+    result['version'] = 1
+    plain.write_text(json.dumps(result))
+    assert write_page([*words[:1], str(plain), *words[3:]]) == 2  # has no likelihood of positions
     for name in ('reliability_moe.svg', 'moe_roc.svg'):
         assert f']({name})' in text
         assert (tmp_path / name).is_file()

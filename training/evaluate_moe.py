@@ -30,9 +30,11 @@ from training.diffusion import Sampler, sampler_for
 from training.scoring import DataFile, load_data, rounded
 
 FORMAT = 'motion_predictor mixture evaluation'
-VERSION = 1
+VERSION = 2
 RANKS = (1, 3, 5)
 BATCH = 20
+INSTANTS_S = (0.2, 0.5, 1.0, 1.5, 2.0)
+"""Seconds ahead at which the likelihood of the whole pose in the world is taken."""
 QUANTILE = 0.95
 """Of the surprises on the validation split: what exceeds it counts as new."""
 EXAMPLE = """\
@@ -48,11 +50,14 @@ def likelihoods(model: MotionModel, windows: Tensor) -> dict[str, Tensor]:
     Ask a mixture about windows that are known whole.
 
     :param windows: world metres, ``(N, T, J, 3)``.
-    :returns: for each window: 'nll', nats for each of the mixture's coordinates; 'surprise', of
-        its first half second; 'weights' ``(N, E)``; 'nearest', the expert with the nearest mean.
+    :returns: for each window: 'nll', nats for each of the mixture's coordinates; 'position_nll',
+        nats for each coordinate of a joint in the world, of the whole pose at one of INSTANTS_S,
+        mean over these; 'surprise', of its first half second; 'weights' ``(N, E)``; 'nearest',
+        the expert with the nearest mean.
     """
-    past = model.config.window.observed_frames
-    frames = torch.from_numpy(checked_frames(model.config.window.rate_hz))
+    past, rate = model.config.window.observed_frames, model.config.window.rate_hz
+    frames = torch.from_numpy(checked_frames(rate))
+    instants = [round(seconds * rate) - 1 for seconds in INSTANTS_S]
     experts = model.denoiser
     assert isinstance(experts, MotionExperts)
     found: dict[str, list[Tensor]] = {}
@@ -65,11 +70,15 @@ def likelihoods(model: MotionModel, windows: Tensor) -> dict[str, Tensor]:
             means = experts.decode(mixture.means, white.shape[-1])
             futures = model.decode_features(means, history)[..., 3:]  # (B, E, T_fut, D - 3)
             true = model.decode_features(white[:, None], history)[..., 3:]
+            forecast = Forecast(model, mixture, history)
+            at = [
+                forecast.surprises(part[:, [past + frame]], torch.tensor([frame]))
+                for frame in instants
+            ]
             values = {
                 'nll': -mixture.log_prob(coordinates) / mixture.size,
-                'surprise': Forecast(model, mixture, history).surprises(
-                    part[:, past + frames], frames
-                ),
+                'position_nll': torch.stack(at).mean(dim=0),
+                'surprise': forecast.surprises(part[:, past + frames], frames),
                 'weights': mixture.log_weights.exp(),
                 'nearest': (futures - true).norm(dim=-1).mean(dim=-1).argmin(dim=1),
             }
@@ -224,6 +233,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
             'samples': options.samples,
             'limit': options.limit,
             'checked_s': CHECKED_S,
+            'instants_s': INSTANTS_S,
             'quantile': QUANTILE,
             'held_out': options.held_out,
             'multimodal_threshold_m': metrics.MULTIMODAL_THRESHOLD_M,
@@ -252,6 +262,7 @@ def _mixture_row(
     entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(axis=1)
     return {
         'nll_per_coordinate': rounded(float(found['nll'].mean())),
+        'position_nll': rounded(float(found['position_nll'].mean())),
         'coordinates': model.config.denoiser.latent,
         'surprise_median': rounded(np.median(surprise)),
         'experts': weights.shape[1],

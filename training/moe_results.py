@@ -80,6 +80,9 @@ SAYS = """**nats a coordinate**: mean negative log density of what really happen
 the number of the mixture's coordinates. These are products of the whitened state (each DCT
 coefficient over its deviation on the training set) with orthonormal directions, the same for all
 rows; lower is better.
+**of a joint**: the same of where all joints were in the world, in metres, 0.2, 0.5, 1, 1.5 and 2 s
+ahead: negative log density of the whole pose, with 2 cm of noise on it, divided by its 51
+coordinates, mean over the five instants.
 **top k**: ADE of the best of the k heaviest experts, of other models of the first k samples.
 **few k**: where only k futures are asked for, of a mixture those that stand for all others
 (greedy k-medoids by weight). **nearest**: experts that were the nearest of any window; **used**:
@@ -126,7 +129,7 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
     :param images: folder that gets them.
     """
     parts = ['## Weights and likelihood', _origin(result), SAYS]
-    head = ['model', 'nats a coordinate', *(f'top {k}' for k in RANKS)]
+    head = ['model', 'nats a coordinate', 'of a joint', *(f'top {k}' for k in RANKS)]
     head += [*(f'few {k}' for k in RANKS), 'experts', 'nearest', 'used', 'ECE', 'jitter']
     tempered = {entry['model']: entry.get('temperature') for entry in result['models']}
     head.insert(1, 'temperature')
@@ -148,6 +151,7 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
                     model,
                     f'{tempered[model]:g}' if mixture and tempered.get(model) else '',
                     f'{_mean(rows, "nll_per_coordinate"):.3f}' if mixture else '',
+                    f'{_mean(rows, "position_nll"):.3f}' if mixture else '',
                     *(f'{_mean(rows, f"pose.top{k}"):.3f}' for k in RANKS),
                     *(f'{_mean(rows, f"pose.few{k}"):.3f}' for k in RANKS),
                     str(rows[0]['experts']) if mixture else '',
@@ -263,8 +267,13 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
         elif kind == evaluate_moe.FORMAT:
             if result['settings']['held_out']:
                 parts.append(surprise_section(result, page, images))
-            else:
+            elif result['version'] == evaluate_moe.VERSION:
                 parts.append(mixture_section(result, page, images))
+            else:
+                raise ConfigError(
+                    f'{result["command"]}: version {result["version"]}, must be '
+                    f'{evaluate_moe.VERSION}; run it again'
+                )
         elif kind == temper.FORMAT:
             parts.append(temperature_section(result, images, page))
         elif kind == calibrate.FORMAT:
