@@ -211,6 +211,7 @@ def test_the_command_writes_figures_a_picture_and_the_page(tmp_path: Path) -> No
     out, page = tmp_path / 'toy.json', tmp_path / 'vdd.md'
     options = ['--json', str(out), '--runs', str(tmp_path), '--plots', str(tmp_path), '--quiet']
     options += ['--densities', 'grid', '--seeds', '2', '--points', '100', '--steps', '4']
+    options += ['--samples', '80', '--width', '16']
     assert toy_vdd.main([*options, '--teacher-steps', '4']) == 0
     written = out.read_text()
     assert len(json.loads(written)['rows']) == 2 * len(toy_vdd.METHODS)
@@ -218,7 +219,15 @@ def test_the_command_writes_figures_a_picture_and_the_page(tmp_path: Path) -> No
     assert toy_vdd.main([*options, '--teacher-steps', '4']) == 0  # from what was kept
     assert json.loads(out.read_text())['rows'] == json.loads(written)['rows']
     assert vdd_results.main(['--json', str(out), '--out', str(page)]) == 0
-    assert '| grid | VDD | 13 | 2 |' in page.read_text()
+    text = page.read_text()
+    assert '| grid | VDD | 13 | 2 |' in text
+    assert '100 points' in text
+    assert 'width 16' in text
+    assert 'toy_vdd.svg' in text
+    assert vdd_results.main(['--json', str(out), str(out), '--out', str(page)]) == 0
+    assert page.read_text().count('toy_vdd.svg') == 1  # the first one's picture alone
+    out.write_text(written.replace('"version": 2', '"version": 1'))
+    assert vdd_results.main(['--json', str(out), '--out', str(page)]) == 2
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from training.toy_densities import DENSITIES, Density, EXTENT, Quadrature
 from training.vdd import Batch, distil, ScoreTeacher, VddConfig
 
 FORMAT = 'motion_predictor toy densities'
-VERSION = 1
+VERSION = 2
 LEVELS = 100
 METHODS = {
     'vdd': 'VDD',
@@ -52,6 +52,11 @@ class ToyTeacher(nn.Module):
     """A small denoiser in the plane; gives VDD its score."""
 
     def __init__(self, width: int = 128) -> None:
+        """
+        Make one with fresh weights.
+
+        :param width: of its hidden layers.
+        """
         super().__init__()
         self.levels = LEVELS
         self.register_buffer('alpha_bar', cosine_alpha_bar(LEVELS).float())
@@ -289,7 +294,7 @@ class FreeExperts(nn.Module):
 
 def vdd_settings(steps: int, noised: bool) -> VddConfig:
     """Give the toys' settings: the annealed band with noised queries, or the paper's choice."""
-    begin, end = ((0.3, 0.6), (0.01, 0.05)) if noised else ((0.02, 0.1), (0.02, 0.1))
+    begin, end = ((0.3, 0.6), (0.0, 0.02)) if noised else ((0.02, 0.1), (0.02, 0.1))
     return VddConfig(
         steps=steps,
         samples=4,
@@ -349,7 +354,7 @@ def train_teacher(density: Density, options: argparse.Namespace) -> tuple[ToyTea
     """
     points = density.sample(options.points, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    return ToyTeacher().fit(points, options.teacher_steps, 0), points
+    return ToyTeacher(options.width).fit(points, options.teacher_steps, 0), points
 
 
 def run_density(
@@ -365,7 +370,7 @@ def run_density(
     count = density.experts
     drawn = torch.stack(
         [
-            teacher.sample(options.points, torch.Generator().manual_seed(seed + 1))
+            teacher.sample(options.samples, torch.Generator().manual_seed(seed + 1))
             for seed in seeds
         ],
         dim=1,
@@ -373,7 +378,7 @@ def run_density(
     exact = DensityTeacher(density)
     true = torch.stack(
         [
-            density.sample(options.points, torch.Generator().manual_seed(1000 + seed))
+            density.sample(options.samples, torch.Generator().manual_seed(1000 + seed))
             for seed in seeds
         ],
         dim=1,
@@ -428,7 +433,8 @@ def kept_density(
 ) -> tuple[dict[str, GaussianMixture], list[dict[str, Any]], dict[str, Any]]:
     """Read what an earlier call with the same settings found, or run a density and keep it."""
     facts = [
-        density.name, list(seeds), options.points, options.steps, options.teacher_steps,
+        density.name, list(seeds), options.points, options.samples, options.steps,
+        options.teacher_steps, options.width,
         *(str(vdd_settings(options.steps, noised)) for noised in (True, False)),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
@@ -542,9 +548,11 @@ def parser() -> argparse.ArgumentParser:
     add('--seeds', type=int, default=10, help='default %(default)s')
     add('--runs', type=Path, default=Path('runs/toy_vdd'), metavar='DIR',
         help='what each density gave is kept here (default %(default)s)')  # fmt: skip
-    add('--points', type=int, default=2000, help='drawn of each density (default %(default)s)')
-    add('--steps', type=int, default=3000, help='of the distillation (default %(default)s)')
-    add('--teacher-steps', type=int, default=8000, help='default %(default)s')
+    add('--points', type=int, default=50_000, help='drawn of each density (default %(default)s)')
+    add('--samples', type=int, default=20_000, help='of the teacher (default %(default)s)')
+    add('--steps', type=int, default=6000, help='of the distillation (default %(default)s)')
+    add('--teacher-steps', type=int, default=32_000, help='default %(default)s')
+    add('--width', type=int, default=256, help="of the teacher's layers (default %(default)s)")
     add('--plots', type=Path, metavar='DIR', help='draw the first seed into DIR')
     add('--dry-run', action='store_true', help='print the settings and stop')
     add('--quiet', action='store_true', help='no progress bar')
@@ -571,8 +579,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **provenance.origin(FORMAT, VERSION, 'training.toy_vdd', words),
         'settings': {
             'points': options.points,
+            'samples': options.samples,
             'steps': options.steps,
             'teacher_steps': options.teacher_steps,
+            'width': options.width,
         },
         'teachers': teachers,
         'rows': rows,

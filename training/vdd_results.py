@@ -14,7 +14,7 @@ from training.pages import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.vdd_results --json docs/toy_vdd.json --out docs/vdd.md
+  python -m training.vdd_results --json docs/toy_vdd.json docs/toy_vdd_2000.json --out docs/vdd.md
 """
 HEAD = """# Variational Diffusion Distillation
 
@@ -58,31 +58,28 @@ STATUS = """## What is shown and what is not
 """
 
 
-def toy_section(result: Mapping[str, Any], page: Path, image: Path) -> str:
+def toy_section(result: Mapping[str, Any], page: Path, image: Path | None) -> str:
     """
-    Write the section of the toy densities.
+    Write a section of the toy densities.
 
     :param result: of ``training.toy_vdd``.
     :param page: the page's path, from which the figure is linked.
-    :param image: the figure, already drawn.
+    :param image: the figure, already drawn; None for none.
     """
+    settings = result['settings']
     lines = [
-        '## Densities of the plane',
+        f'## Densities of the plane, {settings["points"]} points',
         '',
         f'```\n{result["command"]}\n```',
         '',
         f'Commit `{result["commit"]}`{" with changes" if result["modified"] else ""}, '
-        f'{result["date"]}. {result["settings"]["points"]} points of each density, a diffusion '
-        f'teacher trained on them once ({result["settings"]["teacher_steps"]} steps), '
-        f'{result["settings"]["steps"]} steps of distillation. A mode counts as found with a '
-        'quarter of its mass; divergences by quadrature, in nats. EM and VDD start alike, at the '
-        'best of ten sets of centres by k-means++, of the points or samples that they are given. '
-        'Fits are kept between calls of the command'
-        + (
-            '; those here were made by the working tree shortly before this commit.'
-            if not all('fitted_at' in own for own in result['teachers'])
-            else '.'
-        ),
+        f'{result["date"]}. {settings["points"]} points of each density, a diffusion '
+        f'teacher of width {settings["width"]} trained on them once ({settings["teacher_steps"]} '
+        f'steps), {settings["samples"]} samples of it for each seed, {settings["steps"]} steps of '
+        'distillation. A mode counts as found with a quarter of its mass; divergences by '
+        'quadrature, in nats. EM and VDD start alike, at the best of ten sets of centres by '
+        'k-means++, of the points or samples that they are given. Fits are kept between calls of '
+        'the command.',
         '',
         '| density | method | experts | seeds | all modes found | KL(q, p) median | worst '
         '| KL(p, q) median | worst | KL(q, p) below EM on data |',
@@ -111,8 +108,9 @@ def toy_section(result: Mapping[str, Any], page: Path, image: Path) -> str:
         ]
     if any('kl_teacher_p' in own for own in result['teachers']):
         lines += ['', *teacher_table(result)]
-    link = Path(os.path.relpath(image, page.parent)).as_posix()
-    lines += ['', f'![Experts of the first seed, two deviations]({link})']
+    if image is not None:
+        link = Path(os.path.relpath(image, page.parent)).as_posix()
+        lines += ['', f'![Experts of the first seed, two deviations]({link})']
     return '\n'.join(lines)
 
 
@@ -147,11 +145,14 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
     :raises ConfigError: if a result is of another command.
     """
     parts = [HEAD.format(command=command), STATUS]
-    for result in results:
-        if result.get('format') == toy_vdd.FORMAT:
-            parts.append(toy_section(result, page, images / 'toy_vdd.svg'))
-        else:
-            raise ConfigError(f'format {result.get("format")!r}: not of a command of this page')
+    for number, result in enumerate(results):
+        found = (result.get('format'), result.get('version'))
+        if found != (toy_vdd.FORMAT, toy_vdd.VERSION):
+            raise ConfigError(
+                f'format {found[0]!r}, version {found[1]}: must be {toy_vdd.FORMAT!r}, '
+                f'{toy_vdd.VERSION}'
+            )
+        parts.append(toy_section(result, page, None if number else images / 'toy_vdd.svg'))
     return '\n'.join(part.rstrip('\n') + '\n' for part in parts)
 
 
