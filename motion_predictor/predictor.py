@@ -57,15 +57,14 @@ class Prediction:
         """
         Index of the sample to show as the trajectory of each person, int64 (P,).
 
-        The heaviest one; where weights are equal, the medoid: the sample nearest to all others.
+        The medoid: the one with the least distance to all others, by their weight, which is the
+        least expected error where the samples are what may happen. The heaviest one of many
+        experts is a corner of what may happen, and farther from what does (docs/moe.md, top 1
+        and few 1).
         """
         persons, samples = self.weights.shape
         chosen = np.empty(persons, dtype=np.int64)
         for person in range(persons):
-            weights = self.weights[person]
-            if weights.max() > weights.min():
-                chosen[person] = int(weights.argmax())
-                continue
             flat = self.futures[person].reshape(samples, -1)
             flat = flat - flat.mean(axis=0)
             square = (flat * flat).sum(axis=1)
@@ -73,7 +72,8 @@ class Prediction:
             # and where others need them this small product then takes 100 ms instead of 1
             inner = torch.from_numpy(np.ascontiguousarray(flat))
             gaps = square[:, None] + square[None] - 2.0 * (inner @ inner.T).numpy()
-            chosen[person] = int(np.sqrt(np.maximum(gaps, 0.0)).sum(axis=1).argmin())
+            expected = np.sqrt(np.maximum(gaps, 0.0)) @ self.weights[person]
+            chosen[person] = int(expected.argmin())
         return chosen
 
     def moments(self, frames: np.ndarray | None = None) -> Moments:

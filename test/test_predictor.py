@@ -244,15 +244,19 @@ def test_warming_up_changes_no_prediction(predictor: Predictor) -> None:
     np.testing.assert_array_equal(predictor.predict(observed, samples=2).futures, before)
 
 
-def test_the_sample_to_show_is_the_heaviest_or_the_medoid() -> None:
+def test_the_sample_to_show_has_the_least_expected_distance_to_what_may_happen() -> None:
     futures = np.random.default_rng(0).normal(size=(2, 7, 10, 17, 3)).astype(np.float32)
     weights = np.full((2, 7), 1.0 / 7.0, np.float32)
     flat = futures.reshape(2, 7, -1)
-    gaps = np.linalg.norm(flat[:, :, None] - flat[:, None], axis=-1).sum(axis=-1)
+    gaps = np.linalg.norm(flat[:, :, None] - flat[:, None], axis=-1)
     shown = Prediction(futures, weights, 50.0).most_likely
-    assert shown.tolist() == gaps.argmin(axis=1).tolist()
-    weights[1] = [0.1, 0.1, 0.1, 0.1, 0.1, 0.4, 0.1]
+    assert shown.tolist() == gaps.sum(axis=-1).argmin(axis=1).tolist()
+    weights[1] = [0.0, 0.02, 0.02, 0.02, 0.02, 0.9, 0.02]
     assert Prediction(futures, weights, 50.0).most_likely.tolist() == [shown[0], 5]
+    line = np.zeros((1, 4, 10, 17, 3), np.float32)
+    line[0, :, :, :, 0] = np.array([5.0, 0.0, 0.1, 0.2])[:, None, None]
+    weights = np.array([[0.4, 0.2, 0.2, 0.2]], np.float32)
+    assert Prediction(line, weights, 50.0).most_likely.tolist() == [3]  # not the heaviest, alone
 
 
 def test_far_from_the_origin_the_medoid_is_the_same() -> None:
