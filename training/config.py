@@ -345,7 +345,10 @@ def _small() -> ChainConfig:
         ),
         moe=MoeConfig(
             model=replace(
-                model, role='moe', denoiser=_experts(128, 384, 50, 128, 8, 0.2), join_s=0.3
+                model,
+                role='moe',
+                denoiser=_experts(128, 384, 50, 128, 8, dropout=0.2, depth=3),
+                join_s=0.3,
             ),
             vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
             batch=64,
@@ -413,7 +416,7 @@ def _full() -> ChainConfig:
         ),
         moe=MoeConfig(
             model=replace(
-                model, role='moe', denoiser=_experts(512, 1024, 64, 192, 32), join_s=0.3
+                model, role='moe', denoiser=_experts(512, 1024, 64, 192, 32, depth=3), join_s=0.3
             ),
             vdd=_vdd(steps=100_000, samples=2, experts_a_step=0, conditions_a_step=0),
             batch=512,
@@ -429,11 +432,12 @@ def _experts(
     latent: int,
     rank: int,
     dropout: float = 0.0,
+    depth: int = 1,
 ) -> DenoiserConfig:
     return DenoiserConfig(
-        architecture='experts', width=width, depth=1, heads=1, hidden_ratio=1.0, dropout=dropout,
-        condition_width=condition_width, condition_depth=2, experts=experts, latent=latent,
-        rank=rank,
+        architecture='experts', width=width, depth=depth, heads=1, hidden_ratio=1.0,
+        dropout=dropout, condition_width=condition_width, condition_depth=2, experts=experts,
+        latent=latent, rank=rank,
     )  # fmt: skip
 
 
@@ -451,7 +455,7 @@ def _vdd(
         conditions_a_step=conditions_a_step, save_every=save_every, learning_rate=2e-3,
         noised=True, low_begin=0.3, high_begin=0.6, low_end=0.1, high_end=0.3, temperature=30.0,
         anneal=0.5, warm=0.0, reverse=0.05, forward=0.05, forward_end=0.01, real=real, ema=0.998,
-        clip_norm=1.0,
+        clip_norm=30.0, path_gradient=True,
     )  # fmt: skip
 
 
