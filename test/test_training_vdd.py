@@ -116,6 +116,7 @@ def test_a_teacher_that_predicts_no_velocity_has_the_density_of_its_noise() -> N
     assert torch.allclose(teacher.log_prob(points), wanted, atol=1e-5)
     teacher.network[-1].bias.copy_(torch.tensor([0.3, 0.0]))  # all drift aside, none spread
     assert float((teacher.log_prob(points) - wanted).abs().max()) > 0.1
+    assert float(teacher.log_prob(torch.full((1, 2), torch.inf))) == -1e4  # no density, and no nan
 
 
 def test_updating_some_experts_gives_their_own_part_of_the_bound() -> None:

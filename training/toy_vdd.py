@@ -141,7 +141,7 @@ class ToyTeacher(nn.Module):
         own output; Heun's steps from level to level.
 
         :param points: ``(N, 2)``.
-        :returns: ``(N,)``, nats.
+        :returns: ``(N,)``, nats; -10 000 where the path leaves for infinity, far from all points.
         """
         angle = (1.0 - self.alpha_bar).sqrt().asin()
         x, gained = points, torch.zeros(len(points))
@@ -152,7 +152,8 @@ class ToyTeacher(nn.Module):
             x = x + 0.5 * step * (speed + ahead)
             gained = gained + 0.5 * step * (spread + ahead_spread)
             speed, spread = ahead, ahead_spread
-        return -0.5 * x.square().sum(dim=-1) - math.log(2.0 * math.pi) + gained
+        found = -0.5 * x.square().sum(dim=-1) - math.log(2.0 * math.pi) + gained
+        return torch.where(found.isfinite(), found, -1e4)
 
     @torch.enable_grad()
     def _velocity_and_divergence(self, x: Tensor, level: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from training.pages import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.vdd_results --json docs/toy_vdd.json docs/toy_vdd_2000.json --out docs/vdd.md
+  python -m training.vdd_results --json docs/toy_vdd*.json --out docs/vdd.md
 """
 HEAD = """# Variational Diffusion Distillation
 
@@ -50,7 +50,9 @@ STATUS = """## What is shown and what is not
   span two modes or left one (now a warm start on the teacher's samples). And experts were not
   shared out among the parts as the mass is (now they start at k-means centres, as EM's do).
 - What is left is the teacher's: from the exact score, at the same steps and settings, VDD comes
-  closer than EM on the data. The table below counts the seeds.
+  closer than EM on the data. From a learned one it depends on how near the teacher is, and on how
+  many points EM has: the tables below, of the same recipe at several sizes, count the seeds. The
+  grid is a mixture of EM's own kind, of which EM is the efficient estimate.
 - Motion weights trained by VDD are shipped (`moe`); [moe.md](moe.md) measures them beside
   SwiftDiff and controls of the same length.
 - Its own domain is on [a page of its own](avoiding.md): a planar avoiding task, where VDD keeps
