@@ -47,24 +47,21 @@ Afterwards the experts are widened by a temperature (`python -m training.temper`
 Controls, all with the same network, windows, steps (20 000 of 64) and dropout: `em_data`, maximum
 likelihood on the recordings; `em_teacher`, on the one-step teacher's samples, without noise on
 histories; `winner`, winner-takes-all: likelihood and nearest expert on the recordings, all to the
-expert whose mean is nearest. They have temperatures by the same rule. Without dropout and without
-temperature: `em_data_no_dropout`; `moe_no_dropout`, which is otherwise trained as `moe`; and
-`no_teacher_no_dropout`, the same without the teacher's score and samples. `consistency` is another
+expert whose mean is nearest. They have temperatures by the same rule. `consistency` is another
 student: the teacher's own network in one step by consistency distillation (2000 steps of 64).
-`without_jump` was trained as `moe`, for 5000 steps, without recordings whose action has "jump".
-The rows `SwiftDiff` and `weights/swiftdiff` of the tables of accuracy, weights and likelihood are
-of the weights shipped before the present ones, which are more accurate
-([results.md](results.md)).
-[moe_ablations.md](moe_ablations.md) has the number of experts, un-noised queries, a uniform gate
-and each term left out, after a short training.
+`without_jump` was trained as `moe`, for 5000 steps, without recordings whose action has "jump",
+and has no temperature. [training.md](training.md) has what parts of the training change after
+8000 steps; [moe_ablations.md](moe_ablations.md), of the former preset, the number of experts,
+un-noised queries, a uniform gate and each term left out, after 1000.
 
-What this says: the term of the nearest expert and dropout make the best-of-50 errors. The teacher
-adds nothing to those that could be seen here, where recordings of the same kind are at hand:
-without its score and samples the mixture is as good (`moe_no_dropout` against
-`no_teacher_no_dropout`), and winner-takes-all on recordings as good or better than VDD. What the
-teacher does add is the order: the heaviest futures are better with it than without. Maximum
-likelihood alone has the best likelihood, VDD's comes next, and the worst best-of-50 errors of
-those that learn from recordings.
+What this says: at equal size and steps VDD is ahead of maximum likelihood on recordings and on
+the teacher's samples in all four best-of-50 errors, by the term of the nearest expert. In
+likelihood it is ahead of the teacher's samples by far, and behind the recordings' own on test; on
+val, and where joints really are in metres, the two are near each other. Winner-takes-all on
+recordings is as good or better in the best-of-50 errors, and worse in likelihood and in the
+heaviest futures: where recordings of the same kind are at hand, the teacher adds order and
+likelihood to that, not accuracy. The heaviest future is a poor guess of what happens (top 1), the
+one that stands for all others a good one (few 1); `~/trajectory` shows that.
 
 ```
 python -m training.distill_moe --preset small --run runs/moe --data ...
