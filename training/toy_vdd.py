@@ -549,7 +549,7 @@ def parser() -> argparse.ArgumentParser:
     add('--seeds', type=int, default=10, help='default %(default)s')
     add('--runs', type=Path, default=Path('runs/toy_vdd'), metavar='DIR',
         help='what each density gave is kept here (default %(default)s)')  # fmt: skip
-    add('--points', type=int, default=50_000, help='drawn of each density (default %(default)s)')
+    add('--points', type=int, default=20_000, help='drawn of each density (default %(default)s)')
     add('--samples', type=int, default=20_000, help='of the teacher (default %(default)s)')
     add('--steps', type=int, default=6000, help='of the distillation (default %(default)s)')
     add('--teacher-steps', type=int, default=32_000, help='default %(default)s')
