@@ -58,10 +58,10 @@ What this says: at equal size and steps VDD is ahead of maximum likelihood on re
 the teacher's samples in all four best-of-50 errors, by the term of the nearest expert. In
 likelihood it is ahead of the teacher's samples by far, and behind the recordings' own on test; on
 val, and where joints really are in metres, the two are near each other. Winner-takes-all on
-recordings is as good or better in the best-of-50 errors, and worse in likelihood and in the
-heaviest futures: where recordings of the same kind are at hand, the teacher adds order and
-likelihood to that, not accuracy. The heaviest future is a poor guess of what happens (top 1), the
-one that stands for all others a good one (few 1); `~/trajectory` shows that.
+recordings is as good or better in the best-of-50 errors, and worse in likelihood and in the first
+future alone: where recordings of the same kind are at hand, VDD's gain over it is a likelihood,
+not accuracy. The heaviest future is a poor guess of what happens (top 1), the one that stands for
+all others a good one (few 1); `~/trajectory` shows that.
 
 ```
 python -m training.distill_moe --preset small --run runs/moe --data ...
