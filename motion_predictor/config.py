@@ -157,6 +157,9 @@ class ModelConfig:
     """Deviation of the noise that a one-step model starts from when it predicts; of a mixture,
     what its experts' deviations are multiplied by. Above 1 the samples differ more; chosen after
     training, on people it was not trained on."""
+    spread: float = 1.0
+    """What the distances of a mixture's means from their mean by weight are multiplied by; chosen
+    with the temperature. 1 for other roles."""
 
     def __post_init__(self) -> None:
         _require(self.role in ROLES, 'role', self.role, f'be one of {ROLES}')
@@ -192,6 +195,9 @@ class ModelConfig:
 
         _require(0.1 <= self.temperature <= 10.0, 'temperature', self.temperature, 'lie in .1..10')
         mixture = self.denoiser.architecture == 'experts'
+        low, high = (0.1, 10.0) if mixture else (1.0, 1.0)
+        rule = f'lie in {low:g}..{high:g} with role={self.role!r}'
+        _require(low <= self.spread <= high, 'spread', self.spread, rule)
         _require(
             mixture == (self.role == 'moe'),
             'role',

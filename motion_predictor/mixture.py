@@ -448,6 +448,10 @@ class GaussianMixture:
         """Multiply all experts' deviations; means and weights stay."""
         return replace(self, covariance=self.covariance.widened(factor))
 
+    def spread_out(self, factor: float) -> GaussianMixture:
+        """Multiply the distances of the means from the mixture's mean, which stays."""
+        return replace(self, means=torch.lerp(self.mean().unsqueeze(1), self.means, factor))
+
     def select(self, experts: Tensor) -> GaussianMixture:
         """
         Keep some experts; their weights stay what they are.

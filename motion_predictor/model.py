@@ -160,9 +160,11 @@ class MotionModel(nn.Module):
 
         :param history: of P windows.
         :returns: over N coordinates of the state, see :class:`MotionExperts`; the model's
-            temperature is applied here.
+            temperature and spread are applied here.
         """
         mixture: GaussianMixture = self.denoiser(history.condition)
+        if self.config.spread != 1.0:
+            mixture = mixture.spread_out(self.config.spread)
         if self.config.temperature != 1.0:
             mixture = mixture.widened(self.config.temperature)
         return mixture

@@ -224,7 +224,8 @@ def _load(path: Path) -> LoadedWeights:
 def _grow(path: Path, model: MotionModel, config: ModelConfig) -> MotionModel:
     try:
         small = model.config
-        if replace(small, denoiser=config.denoiser, temperature=config.temperature) != config:
+        same = replace(small, temperature=config.temperature, spread=config.spread)
+        if replace(same, denoiser=config.denoiser) != config:
             raise ConfigError('it differs from the stored one in more than its size')
         with torch.device('meta'):
             numbers = sum(p.numel() for p in MotionModel(config, model.skeleton).parameters())

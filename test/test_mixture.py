@@ -83,6 +83,17 @@ def test_a_widened_mixture_has_larger_deviations_alone(kind: str) -> None:
     assert torch.allclose(wide.covariance.deviate(noise), 1.5 * mixture.covariance.deviate(noise))
 
 
+def test_a_spread_moves_the_means_apart_about_the_mean_by_weight() -> None:
+    mixture = mixture_of('full')
+    apart = mixture.spread_out(1.5)
+    assert torch.allclose(apart.mean(), mixture.mean())
+    assert torch.allclose(
+        apart.means - apart.means[:, :1], 1.5 * (mixture.means - mixture.means[:, :1])
+    )
+    assert apart.covariance is mixture.covariance
+    assert torch.equal(apart.log_weights, mixture.log_weights)
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_noised_mixture_is_the_mixture_of_noised_samples(kind: str) -> None:
     mixture = mixture_of(kind)

@@ -9,9 +9,12 @@ import pytest
 from random_models import observed_people, save_random, save_random_mixture, save_recording
 import torch
 
+from motion_predictor.errors import ConfigError
 from motion_predictor.predictor import Predictor
 from motion_predictor.weights import load_weights
 from training import calibrate, evaluate, results, temper
+from training.evaluate_moe import likelihoods
+from training.scoring import load_data
 
 
 @pytest.fixture
@@ -128,6 +131,10 @@ def test_models_without_a_temperature_are_refused(
     swiftdiff = save_random(tmp_path / 'swiftdiff.safetensors')
     assert run(tmp_path, swiftdiff, val, '--temperatures', '20') == 2
     assert 'temperature=20' in capsys.readouterr().err
+    assert run(tmp_path, swiftdiff, val, '--spreads', '1.1') == 2
+    assert 'no mixture of experts' in capsys.readouterr().err
+    with pytest.raises(ConfigError, match='spread=1'):
+        replace(load_weights(swiftdiff).model.config, spread=1.1)
 
 
 def test_a_mixture_takes_the_temperature_at_which_what_happened_is_least_unlikely(
@@ -141,18 +148,35 @@ def test_a_mixture_takes_the_temperature_at_which_what_happened_is_least_unlikel
     factors = [f'{factor:g}' for factor in np.geomspace(0.1, 10.0, 13)]
     assert run(tmp_path, weights, val, '--temperatures', *factors) == 0
     report = json.loads((tmp_path / 'temperature.json').read_text())
+    assert len(report['rows']) == 13 * len(temper.SPREADS)
     best = min(report['rows'], key=lambda row: row['nll'])
-    assert report['chosen'] == best['temperature']
+    assert (report['chosen'], report['spread']) == (best['temperature'], best['spread'])
     assert report['rows'][0]['nll'] > best['nll'] < report['rows'][-1]['nll']  # within the range
     assert f'{best["nll"]:12.3f}' in capsys.readouterr().out
     after = load_weights(weights)
     assert after.model.config.temperature == best['temperature']
+    assert after.model.config.spread == best['spread']
+    (file,) = load_data([val], after.model.config.window, None)
+    windows = torch.from_numpy(file.windows.poses[file.chosen])
+    scored = float(likelihoods(after.model, windows)['nll'].mean())
+    assert scored == pytest.approx(best['nll'], abs=1e-5)
     assert 'surprise' in before.card
     assert 'surprise' not in after.card  # its threshold was of the narrower experts
     page = results.SECTIONS[temper.FORMAT](report, tmp_path, tmp_path / 'page.md')
-    assert 'nats a coordinate' in page
+    assert f'{best["nll"]:.4f} (taken)' in page
     assert run(tmp_path, weights, val, '--as-varied-as', 'evaluation.json') == 2
     assert 'chosen by its likelihood' in capsys.readouterr().err
+
+
+def test_a_spread_moves_futures_apart(tmp_path: Path) -> None:
+    model = load_weights(save_random_mixture(tmp_path / 'moe.safetensors')).model
+    near = Predictor(model, {}, device='cpu').predict(observed_people(2), samples=4)
+    model.config = replace(model.config, spread=1.5)
+    far = Predictor(model, {}, device='cpu').predict(observed_people(2), samples=4)
+    middle = [np.einsum('ps,ps...->p...', p.weights, p.futures) for p in (near, far)]
+    np.testing.assert_allclose(middle[1], middle[0], atol=1e-4)
+    apart = [p.futures - m[:, None] for p, m in zip((near, far), middle, strict=True)]
+    np.testing.assert_allclose(apart[1], 1.5 * apart[0], atol=1e-4)
 
 
 def test_a_temperature_widens_a_mixture_and_keeps_its_experts(tmp_path: Path) -> None:

@@ -207,6 +207,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
                 'sha256': file_digest(path),
                 'what': loaded.card.get('what'),
                 'temperature': loaded.model.config.temperature,
+                'spread': loaded.model.config.spread,
                 'parameters': sum(p.numel() for p in loaded.model.denoiser.parameters()),
             }
         )

@@ -42,13 +42,15 @@ Beyond the method of the paper the training has the log likelihood of the record
 (`moe.vdd.real`), the distance of the nearest expert's mean from the real future (`moe.best`, and
 at the last instant `moe.best_end`), as SwiftDiff's training has, dropout, and trackers' noise on
 half of the histories (`moe.augmentation`); behind noise the recording stands in for the teachers.
-Afterwards the experts are widened by a temperature (`python -m training.temper`).
+Afterwards the experts are widened by a temperature and their means moved apart by a spread
+(`python -m training.temper`).
 
 Controls, all with the same network, windows, steps (20 000 of 64) and dropout: `em_data`, maximum
 likelihood on the recordings; `em_teacher`, on the one-step teacher's samples, without noise on
 histories; `winner`, winner-takes-all: likelihood and nearest expert on the recordings, all to the
-expert whose mean is nearest. They have temperatures by the same rule. `consistency` is another
-student: the teacher's own network in one step by consistency distillation (2000 steps of 64).
+expert whose mean is nearest. They have temperatures and spreads by the same rule. `consistency` is
+another student: the teacher's own network in one step by consistency distillation (2000 steps of
+64).
 `without_jump` was trained as `moe`, for 5000 steps, without recordings whose action has "jump",
 and has no temperature. [training.md](training.md) has what parts of the training change after
 8000 steps; [moe_ablations.md](moe_ablations.md), of the former preset, the number of experts,
@@ -128,8 +130,11 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
     parts = ['## Weights and likelihood', _origin(result), SAYS]
     head = ['model', 'nats a coordinate', 'of a joint', *(f'top {k}' for k in RANKS)]
     head += [*(f'few {k}' for k in RANKS), 'experts', 'nearest', 'used', 'ECE', 'jitter']
-    tempered = {entry['model']: entry.get('temperature') for entry in result['models']}
-    head.insert(1, 'temperature')
+    tempered = {
+        entry['model']: f'{entry.get("temperature", 1.0):g}, {entry.get("spread", 1.0):g}'
+        for entry in result['models']
+    }
+    head.insert(1, 'temperature, spread')
     scored = [row for row in result['rows'] if row['set'] != 'surprise']
     for split in _splits(scored):
         body: list[list[str]] = []
@@ -146,7 +151,7 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
             body.append(
                 [
                     model,
-                    f'{tempered[model]:g}' if mixture and tempered.get(model) else '',
+                    tempered[model] if mixture else '',
                     f'{_mean(rows, "nll_per_coordinate"):.3f}' if mixture else '',
                     f'{_mean(rows, "position_nll"):.3f}' if mixture else '',
                     *(f'{_mean(rows, f"pose.top{k}"):.3f}' for k in RANKS),

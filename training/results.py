@@ -235,29 +235,21 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
     """
     settings = result['settings']
     fitted = ', '.join(f'`{name}`' for name in settings['fitted_on'])
+    if 'nll' in result['rows'][0]:
+        return _mixture_temperature(result, fitted)
     wanted = settings['teacher_apd']
-    mixture = 'nll' in result['rows'][0]
     rule = (
-        'that at which what really happened was the least unlikely (nats a coordinate)'
-        if mixture
-        else 'that of the smallest error (mean of ADE, FDE, MMADE and MMFDE, each over its value '
+        'that of the smallest error (mean of ADE, FDE, MMADE and MMFDE, each over its value '
         'at the first)'
         if wanted is None
         else f"the lowest at which the samples differ as much as the teacher's ({wanted:.3f} m)"
     )
     head = [*(name.split('.')[1].upper() for name in temper.MEASURES[:5]), 'world ADE']
-    head = ['nats a coordinate'] if mixture else [*head, 'world FDE']
-    head = ['temperature', *head, 'taken']
-    scored = ['nll'] if mixture else temper.MEASURES
-    what = (
-        "what its experts' deviations are multiplied by"
-        if mixture
-        else 'deviation of the noise that its samples start from'
-    )
+    head = ['temperature', *head, 'world FDE', 'taken']
     body = [
         [
             f'{row["temperature"]:g}',
-            *(f'{row[name]:.3f}' for name in scored),
+            *(f'{row[name]:.3f}' for name in temper.MEASURES),
             'yes' if row['temperature'] == result['chosen'] else '',
         ]
         for row in result['rows']
@@ -266,10 +258,34 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
         [
             '## Temperature',
             _origin(result),
-            f'`{result["model"]}`: {what}, chosen on {fitted}'
-            + ('' if mixture else f', {settings["samples"]} samples, seed {settings["seed"]}')
-            + f': {rule}.',
+            f'`{result["model"]}`: deviation of the noise that its samples start from, chosen on '
+            f'{fitted}, {settings["samples"]} samples, seed {settings["seed"]}: {rule}.',
             markdown_table(head, body),
+        ]
+    )
+
+
+def _mixture_temperature(result: Mapping[str, Any], fitted: str) -> str:
+    rows = {(row['temperature'], row['spread']): row['nll'] for row in result['rows']}
+    temperatures = sorted({temperature for temperature, _ in rows})
+    spreads = sorted({spread for _, spread in rows})
+    taken = (result['chosen'], result['spread'])
+    body = [
+        [
+            f'{t:g}',
+            *(f'{rows[t, s]:.4f}' + (' (taken)' if (t, s) == taken else '') for s in spreads),
+        ]
+        for t in temperatures
+    ]
+    return '\n\n'.join(
+        [
+            '## Temperature and spread',
+            _origin(result),
+            f"`{result['model']}`: what its experts' deviations (temperature) and their means' "
+            "distances from the mixture's mean (spread) are multiplied by, chosen on "
+            f'{fitted}: those at which what really happened was the least unlikely (nats a '
+            'coordinate).',
+            markdown_table(['temperature', *(f'spread {s:g}' for s in spreads)], body),
         ]
     )
 

@@ -4,14 +4,17 @@ Choose the temperature of a one-step model's samples: python -m training.temper.
 A student of the best-of-S loss gives samples that differ less than people do. Its noise can be
 made larger when it predicts, at no cost: this verb scores a row of such temperatures on people
 outside of the training, takes one, and writes it into the weights file. A mixture of experts is
-too sure of people that it was not trained on: its temperature widens the experts.
+too sure of people that it was not trained on: its temperature widens the experts, and its spread
+moves their means apart.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+import copy
 from dataclasses import replace
+import itertools
 import json
 from pathlib import Path
 import sys
@@ -19,16 +22,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.experts import MotionExperts
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
 from motion_predictor.weights import file_digest, load_weights
 from training import provenance
 from training.diffusion import Sampler
 from training.evaluate import FORMAT as EVALUATION
-from training.evaluate_moe import likelihoods
 from training.export import golden_pair, rewrite
 from training.scoring import (
     Alternatives,
@@ -48,6 +52,8 @@ VERSION = 1
 TEMPERATURES = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2)
 OF_A_MIXTURE = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6)
 """Temperatures for a mixture of experts."""
+SPREADS = (1.0, 1.05, 1.1, 1.15, 1.2, 1.3)
+"""What the distances of a mixture's means from their mean are multiplied by."""
 ERRORS = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde')
 MEASURES = ('pose.apd', *ERRORS, 'world.ade', 'world.fde')
 BATCH = 20
@@ -59,9 +65,9 @@ worked example: the lowest temperature at which the samples differ as much as th
       --as-varied-as docs/evaluation.json --json docs/temperature.json
 It is looked for in hundredths between the temperatures given. Without --as-varied-as: the
 temperature of the smallest error, the mean of ADE, FDE, MMADE and MMFDE, each over its value at
-temperature 1. A mixture takes the temperature at which what really happened was the least
-unlikely. A calibration in the file is dropped, as it held for the former samples alone, and so is
-a mixture's threshold of surprise: run training.calibrate, and training.evaluate_moe and
+temperature 1. A mixture takes the temperature and the spread at which what really happened was the
+least unlikely. A calibration in the file is dropped, as it held for the former samples alone, and
+so is a mixture's threshold of surprise: run training.calibrate, and training.evaluate_moe and
 training.export --surprise, afterwards.
 """
 
@@ -98,13 +104,43 @@ def _futures(sampler: Sampler, file: DataFile, samples: int, seed: int) -> Futur
     return read
 
 
-def unlikeliness(model: MotionModel, files: Sequence[DataFile]) -> float:
-    """Give the mean negative log density of what really happened, nats a coordinate."""
-    parts = [
-        likelihoods(model, torch.from_numpy(file.windows.poses[file.chosen]))['nll']
-        for file in files
+def unlikeliness(
+    model: MotionModel,
+    files: Sequence[DataFile],
+    temperatures: Sequence[float],
+    spreads: Sequence[float],
+    quiet: bool = True,
+) -> list[dict[str, float]]:
+    """
+    Say how unlikely what really happened was to a mixture, by temperature and spread.
+
+    :param model: of role 'moe'; its own temperature and spread play no part.
+    :returns: a row a pair: 'temperature', 'spread', and 'nll', the mean negative log density over
+        all windows, nats a coordinate.
+    """
+    plain = copy.copy(model)
+    pairs = list(itertools.product(temperatures, spreads))
+    made = [replace(model.config, temperature=t, spread=s) for t, s in pairs]  # checks them
+    plain.config = replace(model.config, temperature=1.0, spread=1.0)
+    experts = model.denoiser
+    assert isinstance(experts, MotionExperts)
+    found: list[Tensor] = []
+    for file in tqdm(files, unit='file', disable=quiet):
+        for part in torch.from_numpy(file.windows.poses[file.chosen]).split(BATCH):
+            with torch.inference_mode():
+                history = plain.observe(part[:, : file.observed_frames])
+                mixture = plain.mixture(history)
+                true = experts.encode(plain.encode(part, history))
+                density = [
+                    mixture.spread_out(c.spread).widened(c.temperature).log_prob(true)
+                    for c in made
+                ]
+            found.append(-torch.stack(density, dim=1) / mixture.size)  # (B, pairs)
+    mean = torch.cat(found).mean(dim=0).tolist()
+    return [
+        {'temperature': t, 'spread': s, 'nll': rounded(nll)}
+        for (t, s), nll in zip(pairs, mean, strict=True)
     ]
-    return rounded(float(torch.cat(parts).mean()))
 
 
 def choose(rows: Sequence[Mapping[str, float]], apd: float | None) -> Mapping[str, float]:
@@ -202,6 +238,8 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
             f'--as-varied-as: the temperature of a mixture ({options.weights}) is chosen by its '
             'likelihood; leave the option out'
         )
+    if options.spreads and not mixture:
+        raise ConfigError(f'--spreads: {options.weights} is no mixture of experts; leave it out')
     temperatures = options.temperatures or (OF_A_MIXTURE if mixture else TEMPERATURES)
     files = load_data(options.fit, config.window, options.limit, loaded.model.skeleton)
     wanted = teacher_apd(options.as_varied_as, files) if options.as_varied_as else None
@@ -209,21 +247,25 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
 
     def row_at(temperature: float) -> dict[str, float]:
         loaded.model.config = replace(config, temperature=temperature)
-        if mixture:
-            return {'temperature': temperature, 'nll': unlikeliness(loaded.model, files)}
         predictor = Predictor(loaded.model, loaded.card, device=options.device)
         sampler = Sampler(loaded.model, predictor, loaded.card, 1, BATCH, 'clean')
         scores = score(sampler, files, alternatives, options.samples, options.seed)
         return {'temperature': temperature, **scores}
 
-    bar = tqdm(sorted(temperatures), unit='run', disable=options.quiet)
-    rows = [row_at(temperature) for temperature in bar]
+    if mixture:
+        spreads = sorted(options.spreads or SPREADS)
+        rows = unlikeliness(loaded.model, files, sorted(temperatures), spreads, options.quiet)
+    else:
+        bar = tqdm(sorted(temperatures), unit='run', disable=options.quiet)
+        rows = [row_at(temperature) for temperature in bar]
     if wanted is not None:
         rows = with_exact(rows, wanted, row_at)
     chosen = choose(rows, wanted)
     if not options.keep_file:
         model = loaded.model
-        model.config = replace(config, temperature=chosen['temperature'])
+        model.config = replace(
+            config, temperature=chosen['temperature'], spread=chosen.get('spread', 1.0)
+        )
         card = {name: fact for name, fact in loaded.card.items() if name != 'surprise'}
         tempered = replace(loaded, card=card, golden=golden_pair(model), calibration=None)
         rewrite(options.weights, tempered)
@@ -238,6 +280,7 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
             'teacher_apd': wanted,
         },
         'chosen': chosen['temperature'],
+        'spread': chosen.get('spread', 1.0),
         'rows': rows,
     }
 
@@ -264,6 +307,8 @@ def parser() -> argparse.ArgumentParser:
         help="evaluation with the teacher's rows of the same recordings")  # fmt: skip
     add('--temperatures', type=float, nargs='+', metavar='FACTOR',
         help=f'default {shown(TEMPERATURES)}, for a mixture {shown(OF_A_MIXTURE)}')  # fmt: skip
+    add('--spreads', type=float, nargs='+', metavar='FACTOR',
+        help=f'of a mixture (default {shown(SPREADS)})')  # fmt: skip
     add('--samples', type=int, default=50, help='default %(default)s')
     add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
     add('--limit', type=int, metavar='N', help='score N windows of each file: rough, soon')
@@ -293,7 +338,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     columns = [name for name in result['rows'][0] if name != 'temperature']
     print(f'{"temperature":>11}' + ''.join(f'{name:>12}' for name in columns))
     for row in result['rows']:
-        mark = '*' if row['temperature'] == result['chosen'] else ' '
+        taken = (row['temperature'], row.get('spread', 1.0)) == (
+            result['chosen'],
+            result['spread'],
+        )
+        mark = '*' if taken else ' '
         print(f'{row["temperature"]:10.2f}{mark}' + ''.join(f'{row[n]:12.3f}' for n in columns))
     wanted, last = result['settings']['teacher_apd'], result['rows'][-1]
     if wanted is not None and last['pose.apd'] < wanted:
