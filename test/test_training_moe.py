@@ -11,11 +11,15 @@ from random_models import save_random, save_recording
 import torch
 
 from motion_predictor.errors import ConfigError
+from motion_predictor.experts import MotionExperts
+from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
+from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import load_weights
 from training import distill_moe, evaluate_moe, export
 from training.checkpoints import load_checkpoint
 from training.config import override, preset
+from training.losses import displacement_errors
 from training.moe_results import main as write_page
 from training.vdd import Batch, distil, VddConfig
 
@@ -120,6 +124,34 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
         assert torch.equal(begun[1][name], value)
     learned = [name for name, value in begun[0].items() if not torch.equal(value, begun[1][name])]
     assert learned
+
+
+def test_the_term_of_the_nearest_expert_is_its_distance_in_metres_and_fades() -> None:
+    base = preset('debug').moe
+    model = MotionModel(base.model, H36M17)
+    experts = model.denoiser
+    assert isinstance(experts, MotionExperts)
+    with torch.no_grad():
+        flat = model.state_scale.numel()
+        encoder = torch.linalg.qr(torch.randn(flat, base.model.denoiser.latent))[0]
+        experts.set_directions(encoder, encoder.T)
+    means = torch.randn(3, base.model.denoiser.experts, base.model.denoiser.latent)
+    mixture = replace(model.denoiser(torch.zeros(3, base.model.condition_rows, 51)), means=means)
+    whole = experts.decode(means[:, 2], 51)  # what happens is what the third expert says
+    batch = Batch(torch.zeros(3, 1), means[None, :, 2], means[None, :, 2], whole)
+    config = replace(base, best=2.0, best_all=0.0, best_end=1.0, best_fade=0.25)
+    term = distill_moe.NearestExpert(config, model)
+    assert float(term(mixture, batch, 0.0)) == pytest.approx(0.0, abs=1e-3)
+    moved = replace(batch, whole=whole + 1.0, real=batch.real)
+    full = term(mixture, moved, 0.0)
+    off = torch.ones(3, *model.state_scale.shape) * model.state_scale
+    far = [displacement_errors(frames @ off) for frames in (term.frames, term.frames[-1:])]
+    overall, at_end = ((pose + config.root * root).mean() for pose, root in far)
+    torch.testing.assert_close(full, 2.0 * overall + 1.0 * at_end)
+    torch.testing.assert_close(term(mixture, moved, 1.0), 0.25 * full)
+    torch.testing.assert_close(term(mixture, moved, 0.5), 0.625 * full)
+    with pytest.raises(ConfigError, match='best_fade=2'):
+        replace(base, best_fade=2.0)
 
 
 def test_settings_of_the_first_likelihood_that_cannot_be_are_named() -> None:

@@ -182,6 +182,9 @@ class MoeConfig:
     """Share of that which all experts get (relaxed winner-takes-all), lest some never win."""
     best_end: float = 0.0
     """As ``best``, at the last instant, by the expert that is the nearest there."""
+    best_fade: float = 1.0
+    """Both fall linearly to this share of themselves at the last step: early the nearest expert's
+    term helps the likelihood of people not seen, late it is in its way."""
     root: float = 0.5
     """Weight of the root's path beside the pose in that term."""
     frame_stride: int = 4
@@ -209,6 +212,8 @@ class MoeConfig:
             raise ConfigError(
                 f'likelihood_temperature={self.likelihood_temperature}: must be at least 1'
             )
+        if not 0.0 <= self.best_fade <= 1.0:
+            raise ConfigError(f'best_fade={self.best_fade}: must lie in 0..1')
         if self.frame_stride < 1 or min(self.best, self.best_all, self.best_end, self.root) < 0.0:
             raise ConfigError(
                 f'frame_stride={self.frame_stride}: must be at least 1; best={self.best}, '

@@ -159,8 +159,13 @@ class NearestExpert:
         self.metric = (vectors * values.clamp_min(0.0).sqrt()).float()  # (N, N)
         self.to_end = (self.frames[-1:] @ unit).flatten(1)  # (N, D), root weighed
 
-    def __call__(self, mixture: GaussianMixture, batch: Batch) -> Tensor:
-        """Give the term; ``batch.whole`` are the real states, ``batch.real`` their coordinates."""
+    def __call__(self, mixture: GaussianMixture, batch: Batch, progress: float) -> Tensor:
+        """
+        Give the term.
+
+        :param batch: ``whole`` are the real states, ``real`` their coordinates.
+        :param progress: 0 at the first step, 1 at the last.
+        """
         assert batch.real is not None
         assert batch.whole is not None
         apart = mixture.means - batch.real[0][:, None]
@@ -171,7 +176,7 @@ class NearestExpert:
             at_end = (apart @ self.to_end).square().sum(dim=-1)
             nearest = self._error(mixture, batch.whole, at_end, self.frames[-1:])
             term = term + self.config.best_end * nearest
-        return term
+        return term * (1.0 - progress * (1.0 - self.config.best_fade))
 
     def _error(
         self, mixture: GaussianMixture, whole: Tensor, distance: Tensor, frames: Tensor

@@ -162,8 +162,8 @@ class Batch:
 
 Batches = Callable[[torch.Generator], Batch]
 """Gives a step's batch."""
-FurtherTerm = Callable[[GaussianMixture, Batch], Tensor]
-"""A term of one's own, minimised with the experts' others."""
+FurtherTerm = Callable[[GaussianMixture, Batch, float], Tensor]
+"""A term of one's own, minimised with the experts' others; given how far the training is, 0..1."""
 
 
 def draw_levels(
@@ -410,7 +410,7 @@ def distil(
         mixture = student(batch.condition)
         terms = step_losses(mixture, teacher, batch, config, progress, generator)
         if further is not None:
-            terms['further'] = further(mixture, batch)
+            terms['further'] = further(mixture, batch, progress)
             terms['experts'] = terms['experts'] + terms['further']
         with_gate = config.gate == 'learned' and step % config.gate_every == 0
         _descend(experts, terms['experts'], config.learning_rate * (1.0 - progress), config)
