@@ -359,7 +359,8 @@ def _small() -> ChainConfig:
             batch=64,
             drawn=1,
             best=1.0,
-            best_end=0.5,
+            best_end=1.5,
+            best_fade=0.0,
         ),
     )
 
