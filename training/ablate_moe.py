@@ -63,6 +63,11 @@ ROWS = (
     Row(name='no_real', what='no likelihood of recordings', changes={'moe.vdd.real': '0'}),
     Row(name='no_best', what='no nearest expert', changes=NO_BEST),
     Row(
+        name='no_fade',
+        what='the term of the nearest expert at full weight to the end',
+        changes={'moe.best_fade': '1'},
+    ),
+    Row(
         name='score_alone',
         what='the bound alone: nothing of the recordings, no samples but for the gate',
         changes=NO_SAMPLES | NO_BEST | {'moe.vdd.real': '0', 'moe.vdd.reverse': '1'},
