@@ -58,12 +58,12 @@ uniform gate and each term left out, after 700.
 What this says: at equal size and steps VDD is ahead of maximum likelihood on recordings and on
 the teacher's samples in all four best-of-50 errors, by the term of the nearest expert; its ADE is
 below SwiftDiff's, its FDE within 4 % of it. In likelihood it is ahead of the teacher's samples by
-far; of the recordings' own on val, and behind on test, where a dancer and gymnast has 275 of CMU's 462
-windows: by .02 nats a coordinate and .001 of joints' positions. Winner-takes-all on recordings is
-as good or better in the best-of-50 errors, and worse in likelihood and in the first future alone:
-where recordings of the same kind are at hand, VDD's gain over it is a likelihood, not accuracy.
-The heaviest future is a poor guess of what happens (top 1), the one that stands for all others a
-good one (few 1); `~/trajectory` shows that.
+far; of the recordings' own on val, and behind on test, where a dancer and gymnast has 275 of
+CMU's 462 windows: by .02 nats a coordinate and .001 of joints' positions. Winner-takes-all on
+recordings is as good or better in the best-of-50 errors, and worse in likelihood and in the first
+future alone: where recordings of the same kind are at hand, VDD's gain over it is a likelihood,
+not accuracy. The heaviest future is a poor guess of what happens (top 1), the one that stands for
+all others a good one (few 1); `~/trajectory` shows that.
 
 ```
 python -m training.distill_moe --preset small --run runs/moe --data ...
