@@ -261,11 +261,10 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
     if wanted is not None:
         rows = with_exact(rows, wanted, row_at)
     chosen = choose(rows, wanted)
+    temperature, spread = chosen['temperature'], chosen.get('spread', 1.0)
     if not options.keep_file:
         model = loaded.model
-        model.config = replace(
-            config, temperature=chosen['temperature'], spread=chosen.get('spread', 1.0)
-        )
+        model.config = replace(config, temperature=temperature, spread=spread)
         card = {name: fact for name, fact in loaded.card.items() if name != 'surprise'}
         tempered = replace(loaded, card=card, golden=golden_pair(model), calibration=None)
         rewrite(options.weights, tempered)
@@ -279,8 +278,8 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
             'fitted_on': {f'{f.set_name}/{f.path.name}': f.sha256 for f in files},
             'teacher_apd': wanted,
         },
-        'chosen': chosen['temperature'],
-        'spread': chosen.get('spread', 1.0),
+        'chosen': temperature,
+        'spread': spread,
         'rows': rows,
     }
 
@@ -338,11 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     columns = [name for name in result['rows'][0] if name != 'temperature']
     print(f'{"temperature":>11}' + ''.join(f'{name:>12}' for name in columns))
     for row in result['rows']:
-        taken = (row['temperature'], row.get('spread', 1.0)) == (
-            result['chosen'],
-            result['spread'],
-        )
-        mark = '*' if taken else ' '
+        pair = row['temperature'], row.get('spread', 1.0)
+        mark = '*' if pair == (result['chosen'], result['spread']) else ' '
         print(f'{row["temperature"]:10.2f}{mark}' + ''.join(f'{row[n]:12.3f}' for n in columns))
     wanted, last = result['settings']['teacher_apd'], result['rows'][-1]
     if wanted is not None and last['pose.apd'] < wanted:
