@@ -94,6 +94,9 @@ class DenoiserConfig:
     """N, main directions of the state that the mixture is over."""
     rank: int = 0
     """R of the covariances, diagonal plus low rank."""
+    loading_width: int = 0
+    """Width of the layer by which their low-rank part follows the history; 0: it is the same under
+    all histories."""
 
     def __post_init__(self) -> None:
         _require(
@@ -123,6 +126,9 @@ class DenoiserConfig:
             low, high = (1, largest) if mixture else (0, 0)
             rule = f'lie in {low}..{high} with architecture={self.architecture!r}'
             _require(low <= value <= high, name, value, rule)
+        largest = 4096 if mixture else 0
+        rule = f'lie in 0..{largest} with architecture={self.architecture!r}'
+        _require(0 <= self.loading_width <= largest, 'loading_width', self.loading_width, rule)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,7 +155,8 @@ class CodedExperts(nn.Module):
     on that vector and the expert's code and gives its mean, as the flat SwiftDiff does for every
     sample on its noise; so rare experts learn from common ones, and many cost little. Covariances
     are ``S (I + l l^T) S``: S is a factor for each value and one for each expert, both following
-    the condition; l is shared. The gate sees the features without passing gradients to them.
+    the condition; l is shared by the experts, and follows the condition where the size has a
+    ``loading_width``. The gate sees the features without passing gradients to them.
     Means and scales are in multiples of ``unit``, (N,), which is not trained.
     """
 
@@ -193,6 +194,13 @@ class CodedExperts(nn.Module):
         self.value_gain = nn.Linear(narrow, values)
         self.expert_gain = nn.Linear(width, 1)
         self.loading = nn.Parameter(0.1 * torch.randn(values, size.rank))
+        self.loading_change: nn.Sequential | None = None
+        if size.loading_width:
+            last = nn.Linear(size.loading_width, values * size.rank)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            first = nn.Linear(narrow, size.loading_width)
+            self.loading_change = nn.Sequential(first, nn.GELU(), last)
         half = max(1, width // 2)
         self.gate_features = nn.Linear(width, half)
         self.gate_condition = nn.Linear(narrow, half)
@@ -225,7 +233,10 @@ class CodedExperts(nn.Module):
         scale = log_scale.clamp(MIN_LOG_SCALE, MAX_LOG_SCALE).exp()[:, None] * gain  # (B, E, N)
         gate = self.gate_features(x.detach()) + self.gate_condition(history.detach())[:, None]
         logits = self.gate(functional.gelu(gate)).squeeze(-1) + self.gate_bias
-        covariance = LowRank(scale, self.loading[None, None])
+        loading = self.loading[None, None]
+        if self.loading_change is not None:  # (B, 1, N, R)
+            loading = loading + self.loading_change(history).unflatten(-1, (1, self.values, -1))
+        covariance = LowRank(scale, loading)
         return GaussianMixture(torch.log_softmax(logits, dim=-1), means, covariance)
 
     def gate_parameters(self) -> list[nn.Parameter]:

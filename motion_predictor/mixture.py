@@ -249,10 +249,10 @@ class LowRank:
         """See :class:`Covariance`."""
         tril = self._capacitance()
         scaled = difference / self.scale  # (..., B, E, N)
-        if self.loading.shape[:2] == (1, 1):
+        if self.loading.shape[1] == 1:  # all experts': one product with each condition's
             eye = torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device)
-            back = torch.linalg.solve_triangular(tril[0, 0], eye, upper=False)
-            solved = scaled @ (self.loading[0, 0] @ back.mT)
+            back = torch.linalg.solve_triangular(tril.squeeze(1), eye, upper=False)  # (B, R, R)
+            solved = scaled @ (self.loading.squeeze(1) @ back.mT)
         else:
             inner = torch.einsum('...nr,...n->...r', self.loading, scaled)
             solved = torch.linalg.solve_triangular(
@@ -269,8 +269,8 @@ class LowRank:
     def deviate(self, noise: Tensor) -> Tensor:
         """See :class:`Covariance`."""
         own, common = noise.split((self.scale.shape[-1], self.loading.shape[-1]), dim=-1)
-        if self.loading.shape[:2] == (1, 1):
-            return self.scale * (own + common @ self.loading[0, 0].mT)
+        if self.loading.shape[1] == 1:
+            return self.scale * (own + common @ self.loading.squeeze(1).mT)
         return self.scale * (own + torch.einsum('...nr,...r->...n', self.loading, common))
 
     def _volume(self, tril: Tensor) -> Tensor:
@@ -287,10 +287,10 @@ class LowRank:
 
     def average(self, weights: Tensor) -> Tensor:
         """See :class:`Covariance`."""
-        if self.loading.shape[:2] != (1, 1):
+        if self.loading.shape[1] != 1:
             return _average(self.matrix(), weights)
-        common = self.loading[0, 0] @ self.loading[0, 0].mT  # the same for all: no (B, E, N, N)
-        common.diagonal().add_(1.0)
+        common = self.loading[:, 0] @ self.loading[:, 0].mT  # all experts': no (B, E, N, N)
+        common.diagonal(dim1=-2, dim2=-1).add_(1.0)
         scale = self.scale.expand(*weights.shape, -1)
         return common * ((weights.unsqueeze(-1) * scale).mT @ scale)
 
@@ -302,7 +302,7 @@ class LowRank:
 
     def gains(self) -> Tensor | None:
         """See :class:`Covariance`."""
-        return _gains(self.scale) if self.loading.shape[:2] == (1, 1) else None
+        return _gains(self.scale) if self.loading.shape[1] == 1 else None
 
     def widened(self, factor: float) -> LowRank:
         """See :class:`Covariance`."""

@@ -1,5 +1,6 @@
 """The mixture of experts as a deployed model: ranks, closed-form moments, surprise."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch.distributions import MultivariateNormal
 
 from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.errors import ConfigError
-from motion_predictor.experts import MotionExperts
+from motion_predictor.experts import CodedExperts, MotionExperts
 from motion_predictor.forecast import _log_densities, checked_frames, FLOOR_M, Forecast
 from motion_predictor.mixture import LowRank
 from motion_predictor.model import MotionModel
@@ -25,8 +26,9 @@ EXPERTS, LATENT = 4, 6
 def predictor() -> Predictor:
     torch.manual_seed(0)
     size = DenoiserConfig(
-        architecture='experts', width=16, depth=1, heads=1, experts=EXPERTS, latent=LATENT, rank=2
-    )
+        architecture='experts', width=16, depth=1, heads=1, experts=EXPERTS, latent=LATENT, rank=2,
+        loading_width=8,
+    )  # fmt: skip
     model = MotionModel(ModelConfig(role='moe', denoiser=size, join_s=0.3), H36M17)
     experts = model.denoiser
     assert isinstance(experts, MotionExperts)
@@ -34,6 +36,9 @@ def predictor() -> Predictor:
         encoder = torch.linalg.qr(torch.randn(20 * 51, LATENT))[0]
         experts.set_directions(encoder, encoder.T)
         experts.network.gate_bias.copy_(torch.tensor([0.0, 1.0, 2.0, -1.0]))
+        change = experts.network.loading_change
+        assert change is not None
+        change[-1].weight.normal_(std=0.3)
     return Predictor(model, {}, device='cpu')
 
 
@@ -163,6 +168,23 @@ def test_a_mixture_network_belongs_to_its_role_alone() -> None:
         ModelConfig(role='swiftdiff', denoiser=size)
     with pytest.raises(ConfigError, match='latent=0'):
         DenoiserConfig(architecture='experts', width=16, depth=1, heads=1, experts=2, rank=1)
+
+
+def test_the_low_rank_part_follows_the_history_where_it_has_a_layer_for_that(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    model = predictor.model
+    mixture = model.mixture(model.observe(torch.from_numpy(walks)))
+    assert isinstance(mixture.covariance, LowRank)
+    one, other = mixture.covariance.loading
+    assert one.shape == (1, LATENT, 2)  # all experts'
+    assert not torch.allclose(one, other, atol=1e-2)
+    size = replace(model.config.denoiser, loading_width=0)
+    fixed = CodedExperts(12, size)(torch.randn(2, 12)).covariance
+    assert isinstance(fixed, LowRank)
+    assert fixed.loading.shape == (1, 1, LATENT, 2)
+    with pytest.raises(ConfigError, match='loading_width=8'):
+        replace(size, architecture='flat', experts=0, latent=0, rank=0, loading_width=8)
 
 
 @pytest.mark.parametrize('alike', [True, False])

@@ -25,6 +25,8 @@ def covariance_of(kind: str) -> Covariance:
         return LowRank(scale, torch.randn(B, E, N, R, generator=drawn, dtype=torch.float64))
     if kind == 'shared':
         return LowRank(scale, torch.randn(1, 1, N, R, generator=drawn, dtype=torch.float64))
+    if kind == 'conditioned':
+        return LowRank(scale, torch.randn(B, 1, N, R, generator=drawn, dtype=torch.float64))
     lower = torch.randn(B, E, N, N, generator=drawn, dtype=torch.float64).tril(-1)
     return Full(lower + torch.diag_embed(scale))
 
@@ -36,7 +38,7 @@ def mixture_of(kind: str) -> GaussianMixture:
     return GaussianMixture(logits.log_softmax(-1), means, covariance_of(kind))
 
 
-KINDS = ('diagonal', 'full', 'low_rank', 'shared')
+KINDS = ('diagonal', 'full', 'low_rank', 'shared', 'conditioned')
 
 
 @pytest.mark.parametrize('kind', KINDS)

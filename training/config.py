@@ -304,7 +304,7 @@ def _debug() -> ChainConfig:
             real=0.5,
         ),
         moe=MoeConfig(
-            model=replace(model, role='moe', denoiser=_experts(16, 24, 4, 8, 2), join_s=0.3),
+            model=replace(model, role='moe', denoiser=_experts(16, 24, 4, 8, 2, 8), join_s=0.3),
             vdd=_vdd(steps=30, samples=1, experts_a_step=2, conditions_a_step=4, save_every=15),
             batch=8,
             best=1.0,
@@ -352,7 +352,7 @@ def _small() -> ChainConfig:
             model=replace(
                 model,
                 role='moe',
-                denoiser=_experts(128, 384, 50, 128, 8, dropout=0.2, depth=3),
+                denoiser=_experts(128, 384, 50, 128, 32, 64, dropout=0.2, depth=3),
                 join_s=0.3,
             ),
             vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
@@ -422,7 +422,10 @@ def _full() -> ChainConfig:
         ),
         moe=MoeConfig(
             model=replace(
-                model, role='moe', denoiser=_experts(512, 1024, 64, 192, 32, depth=3), join_s=0.3
+                model,
+                role='moe',
+                denoiser=_experts(512, 1024, 64, 192, 32, 256, depth=3),
+                join_s=0.3,
             ),
             vdd=_vdd(steps=100_000, samples=2, experts_a_step=0, conditions_a_step=0),
             batch=512,
@@ -437,13 +440,14 @@ def _experts(
     experts: int,
     latent: int,
     rank: int,
+    loading_width: int,
     dropout: float = 0.0,
     depth: int = 1,
 ) -> DenoiserConfig:
     return DenoiserConfig(
         architecture='experts', width=width, depth=depth, heads=1, hidden_ratio=1.0,
         dropout=dropout, condition_width=condition_width, condition_depth=2, experts=experts,
-        latent=latent, rank=rank,
+        latent=latent, rank=rank, loading_width=loading_width,
     )  # fmt: skip
 
 
