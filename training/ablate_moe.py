@@ -75,7 +75,14 @@ ROWS = (
     Row(
         name='no_dropout', what='no dropout', changes={'moe.model.denoiser.dropout': '0'}
     ),
-    Row(name='rank_1', what='covariances of rank 1', changes={'moe.model.denoiser.rank': '1'}),
+    Row(
+        name='one_covariance',
+        what='the same low-rank part of the covariances under all histories',
+        changes={'moe.model.denoiser.loading_width': '0'},
+    ),
+    Row(
+        name='rank_8', what='covariances of rank 8', changes={'moe.model.denoiser.rank': '8'}
+    ),
 )  # fmt: skip
 
 
