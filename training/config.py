@@ -358,9 +358,9 @@ def _small() -> ChainConfig:
             vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
             batch=64,
             drawn=1,
-            best=1.0,
-            best_end=1.5,
-            best_fade=0.0,
+            best=6.0,
+            best_end=5.0,
+            best_fade=0.6,
         ),
     )
 

@@ -36,11 +36,13 @@ This page is written by a command; change the JSON behind it, or `training/moe_r
 over a person's future ([vdd.md](vdd.md)); the weights have role `moe`, and `Predictor` and node
 take them as any others. One branch of the network looks at the history, once; a second, narrow
 one runs for every expert, told apart by a learned code. The mixture is over the main directions
-of the whitened DCT coefficients, its covariances diagonal plus low rank.
+of the whitened DCT coefficients, its covariances diagonal plus low rank: a scale for each expert,
+one for each coordinate, and 32 loadings a coordinate that all experts share. All of that follows
+the history.
 
 Beyond the method of the paper the training has the log likelihood of the recordings
 (`moe.vdd.real`), the distance of the nearest expert's mean from the real future (`moe.best`, and
-at the last instant `moe.best_end`, both fading to nothing), as SwiftDiff's training has, dropout,
+at the last instant `moe.best_end`, both fading to .6 of that), as SwiftDiff's training has, dropout,
 and trackers' noise on half of the histories (`moe.augmentation`); behind noise the recording
 stands in for the teachers. Afterwards the experts are widened by a temperature and their means
 moved apart by a spread (`python -m training.temper`).
