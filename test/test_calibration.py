@@ -214,6 +214,23 @@ def test_the_power_is_that_with_which_errors_grow() -> None:
     assert calibrate.hold_the_left_out(distance, spread, few, (0.9,)) == (1.0, (0.9,), [])
 
 
+def test_a_power_with_which_no_score_holds_a_level_is_not_taken() -> None:
+    rng = np.random.default_rng(5)
+    spread = np.exp(0.1 * rng.normal(size=(400, 5, 2)))
+    subjects = np.array(['calm'] * 200 + ['wild'] * 200)
+    spread[200:] *= 16.0
+    distance = spread * np.abs(rng.normal(size=spread.shape))
+    rare = rng.random(200) < 0.03
+    distance[200:][rare] = 5.0 * spread[200:][rare]  # more than anything the calm one does
+    assert calibrate.hold_the_left_out(distance, spread, subjects, (0.9,))[0] == 1.0
+    power, quantiles, tried = calibrate.hold_the_left_out(distance, spread, subjects, (0.9, 0.99))
+    assert power > 1.0
+    taken = [row for row in tried if row['power'] == power]
+    assert [row['quantile'] for row in taken] == list(quantiles)
+    for row in taken:
+        assert np.mean(list(row['held'].values())) >= row['level']
+
+
 def test_quantiles_are_raised_until_a_new_subject_is_held_as_often_as_asked() -> None:
     rng = np.random.default_rng(4)
     people, windows = 40, 60

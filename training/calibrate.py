@@ -78,7 +78,7 @@ def hold_the_left_out(
     People differ more than the windows of one person, so that quantiles fitted on some hold less
     of another than they say. Taken are those quantiles that, fitted on all subjects but one, held
     on average over the subjects what was asked; and the power with which what was held of single
-    subjects was nearest to the lowest level.
+    subjects was nearest to the lowest level, of those powers whose largest scores hold every level.
 
     :param distance: of real joints from the mean, metres, ``(N, T_fut, J)``.
     :param spread: of the samples, metres, same shape.
@@ -116,8 +116,10 @@ def hold_the_left_out(
             off = float(np.mean([abs(share - level) for share in shares.values()]))
             tried.append({'power': power, 'level': level, 'quantile': round(quantile, 5),
                           'off': round(off, 4), 'held': shares})  # fmt: skip
-    best = min((row for row in tried if row['level'] == levels[0]), key=lambda row: row['off'])
-    power = best['power']
+    short = {row['power'] for row in tried if np.mean(list(row['held'].values())) < row['level']}
+    lowest = [row for row in tried if row['level'] == levels[0]]
+    able = [row for row in lowest if row['power'] not in short] or lowest
+    power = min(able, key=lambda row: row['off'])['power']
     return power, tuple(row['quantile'] for row in tried if row['power'] == power), tried
 
 
