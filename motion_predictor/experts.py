@@ -249,6 +249,12 @@ class CodedExperts(nn.Module):
         gate = {id(parameter) for parameter in self.gate_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in gate]
 
+    def covariance_parameters(self) -> list[nn.Parameter]:
+        """List those of the experts that the covariances alone depend on."""
+        layers = (self.value_gain, self.expert_gain, self.loading_change)
+        own = [p for layer in layers if layer is not None for p in layer.parameters()]
+        return [self.loading, self.log_scale, *own]
+
 
 class MotionExperts(nn.Module):
     """

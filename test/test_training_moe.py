@@ -53,9 +53,10 @@ def test_exported_mixtures_replay_their_golden_pair(moe_run: Path, tmp_path: Pat
 
 
 def test_a_second_call_goes_on_from_the_checkpoint_and_the_kept_samples(moe_run: Path) -> None:
-    saved = load_checkpoint(moe_run / 'moe' / 'checkpoint.pt')
-    assert saved is not None
-    assert saved['step'] == 12
+    for folder, steps in (('moe/means', 12), ('moe', 10)):
+        saved = load_checkpoint(moe_run / folder / 'checkpoint.pt')
+        assert saved is not None
+        assert saved['step'] == steps
     assert len(list((moe_run / 'moe_samples').glob('*.safetensors'))) == 2
 
 
@@ -113,8 +114,9 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
     words += ['moe.likelihood_first=7', 'moe.vdd.steps=5', 'moe.vdd.save_every=5']
     distill_moe.main([*words, 'moe.likelihood_rate=0.003', f'moe.method={method}'])
-    (first, score, config, folder), (_, _, second, _) = calls
+    (first, score, config, folder), (means, _, second, _), (last, scoreless, third, _) = calls
     assert score is None
+    assert scoreless is None
     assert (config.steps, config.learning_rate, config.reverse) == (7, 0.003, 0.0)
     assert (config.real, config.warm) == ((0.0, 1.0) if method == 'em_teacher' else (1.0, 0.0))
     assert second.steps == 5
@@ -124,6 +126,18 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
         assert torch.equal(begun[1][name], value)
     learned = [name for name, value in begun[0].items() if not torch.equal(value, begun[1][name])]
     assert learned
+    # in the end the covariances and the gate alone
+    assert (third.steps, third.real, third.warm) == (10, config.real, config.warm)
+    others = [name for name in last if 'loading' not in name]
+    apart = {name for name in others if not torch.equal(last[name], means[name])}
+    assert apart
+    assert {name.split('.')[0] for name in apart} <= {
+        'value_gain', 'expert_gain', 'log_scale',
+        'gate', 'gate_bias', 'gate_features', 'gate_condition',
+    }  # fmt: skip
+    assert means['loading'].shape[1] == 1
+    assert last['loading'].shape[1] == 2
+    assert last['loading_change.2.weight'].abs().sum() > 0.0
 
 
 def test_the_term_of_the_nearest_expert_is_its_distance_in_metres_and_fades() -> None:

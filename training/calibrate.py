@@ -77,8 +77,8 @@ def hold_the_left_out(
 
     People differ more than the windows of one person, so that quantiles fitted on some hold less
     of another than they say. Taken are those quantiles that, fitted on all subjects but one, held
-    on average over the subjects what was asked; and the power with which what was held of single
-    subjects was nearest to the lowest level, of those powers whose largest scores hold every level.
+    on average over the subjects what was asked; and, of the powers whose largest scores hold every
+    level, that with which what was held of single subjects was nearest to the lowest level.
 
     :param distance: of real joints from the mean, metres, ``(N, T_fut, J)``.
     :param spread: of the samples, metres, same shape.

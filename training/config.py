@@ -175,6 +175,13 @@ class MoeConfig:
     """Adam's in those steps, falling linearly to zero."""
     likelihood_temperature: float = 30.0
     """Of the responsibilities at the start of those steps; falls geometrically to 1."""
+    covariance_last: int = 0
+    """Steps, after all others, in which the covariances and the gate alone learn, by likelihood of
+    recordings ('em_teacher': of the teacher's samples). Covariances that follow the history and
+    learn beside the means take over what the means could tell."""
+    plain_rank: int = 8
+    """Of the covariances before that: their low-rank part is the same under all histories, and is
+    made anew for those steps, with the rank and ``loading_width`` of the model."""
     best: float = 0.0
     """Weight of the nearest expert's distance from the real future, in metres, by its mean: what
     best-of-S errors measure. Not in the paper; 'em_data' and 'em_teacher' go without."""
@@ -207,6 +214,11 @@ class MoeConfig:
             raise ConfigError(
                 f'likelihood_first={self.likelihood_first}, likelihood_rate='
                 f'{self.likelihood_rate}: must not be negative, and positive'
+            )
+        if self.covariance_last < 0 or self.plain_rank < 1:
+            raise ConfigError(
+                f'covariance_last={self.covariance_last}, plain_rank={self.plain_rank}: must not '
+                'be negative, and at least 1'
             )
         if not self.likelihood_temperature >= 1.0:
             raise ConfigError(
@@ -307,6 +319,8 @@ def _debug() -> ChainConfig:
             model=replace(model, role='moe', denoiser=_experts(16, 24, 4, 8, 2, 8), join_s=0.3),
             vdd=_vdd(steps=30, samples=1, experts_a_step=2, conditions_a_step=4, save_every=15),
             batch=8,
+            covariance_last=10,
+            plain_rank=1,
             best=1.0,
         ),
     )
@@ -358,9 +372,10 @@ def _small() -> ChainConfig:
             vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
             batch=64,
             drawn=1,
-            best=6.0,
-            best_end=5.0,
-            best_fade=0.6,
+            covariance_last=4_000,
+            best=1.0,
+            best_end=1.5,
+            best_fade=0.0,
         ),
     )
 
@@ -429,6 +444,8 @@ def _full() -> ChainConfig:
             ),
             vdd=_vdd(steps=100_000, samples=2, experts_a_step=0, conditions_a_step=0),
             batch=512,
+            covariance_last=20_000,
+            plain_rank=32,
             best=1.0,
         ),
     )

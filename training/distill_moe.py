@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from motion_predictor.config import DenoiserConfig
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.experts import MotionExperts
 from motion_predictor.mixture import GaussianMixture
@@ -40,6 +41,8 @@ example, the same network by maximum likelihood on the recordings:
 """
 PASS = 512
 """States that go through the one-step teacher at once."""
+LOW_RANK = 'network.loading'
+"""In the names of the low-rank part's parameters, and in no others."""
 FITTED = 20_000
 """Windows that linear maps are fitted to, at most."""
 
@@ -213,6 +216,25 @@ def first_config(config: MoeConfig) -> VddConfig:
     )
 
 
+def last_config(config: MoeConfig) -> VddConfig:
+    """Give the settings of the covariances' own likelihood, of ``covariance_last`` steps."""
+    method = 'em_teacher' if config.method == 'em_teacher' else 'em_data'
+    return replace(vdd_config(replace(config, method=method)), steps=config.covariance_last)
+
+
+def with_other_covariances(model: MotionModel, denoiser: DenoiserConfig) -> MotionModel:
+    """
+    Make a mixture whose low-rank part is fresh and of another size, all else being as it was.
+
+    :param model: of role 'moe'.
+    :param denoiser: differs in ``rank`` and ``loading_width`` alone.
+    """
+    made = MotionModel(replace(model.config, denoiser=denoiser), model.skeleton)
+    kept = {name: value for name, value in model.state_dict().items() if LOW_RANK not in name}
+    made.load_state_dict(kept, strict=False)
+    return made.to(model.state_mean.device)
+
+
 def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) -> EncodedPool:
     """
     Draw and encode the training windows with the teacher's own whitening, or read them again.
@@ -305,6 +327,10 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         heading=teacher.config.heading,
         window=teacher.config.window,
     )
+    whole = model_config.denoiser
+    if config.covariance_last:
+        plain = replace(whole, rank=config.plain_rank, loading_width=0)
+        model_config = replace(model_config, denoiser=plain)
     student = MotionModel(model_config, H36M17, pool.state_whitening, pool.condition_whitening).to(
         run.device
     )
@@ -354,10 +380,25 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         batches,
         vdd,
         seed=chain.seed + 3,
-        folder=folder,
+        folder=folder / 'means' if config.covariance_last else folder,
         further=NearestExpert(config, student) if with_nearest else None,
         title=config.method,
     )
+    if config.covariance_last:
+        torch.manual_seed(chain.seed + 5)
+        student = with_other_covariances(student, whole)
+        experts = student.denoiser
+        assert isinstance(experts, MotionExperts)
+        experts.network = distil(
+            experts.network,
+            None,
+            batches,
+            last_config(config),
+            seed=chain.seed + 5,
+            folder=folder,
+            trained=experts.network.covariance_parameters(),
+            title='covariances',
+        )
     what = {
         'vdd': 'mixture of experts, distilled from the teacher by VDD',
         'em_data': 'mixture of experts, maximum likelihood on recordings (control)',

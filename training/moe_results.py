@@ -42,7 +42,7 @@ the history.
 
 Beyond the method of the paper the training has the log likelihood of the recordings
 (`moe.vdd.real`), the distance of the nearest expert's mean from the real future (`moe.best`, and
-at the last instant `moe.best_end`, both fading to .6 of that), as SwiftDiff's training has, dropout,
+at the last instant `moe.best_end`, both fading to nothing), as SwiftDiff's training has, dropout,
 and trackers' noise on half of the histories (`moe.augmentation`); behind noise the recording
 stands in for the teachers. Afterwards the experts are widened by a temperature and their means
 moved apart by a spread (`python -m training.temper`).

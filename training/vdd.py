@@ -13,7 +13,7 @@ cross-entropy to the responsibilities of the teacher's samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import copy
 from dataclasses import dataclass
 import math
@@ -364,6 +364,7 @@ def distil(
     seed: int,
     folder: Path | None = None,
     further: FurtherTerm | None = None,
+    trained: Sequence[nn.Parameter] | None = None,
     title: str = 'vdd',
     quiet: bool = False,
 ) -> StudentNetwork:
@@ -378,12 +379,14 @@ def distil(
     :param seed: of the whole run.
     :param folder: gets ``checkpoint.pt``; None keeps nothing.
     :param further: a term beyond the method's own.
+    :param trained: those of the experts' parameters that learn; None: all of them.
     :returns: the average of the weights, or the network itself where ``ema`` is 0.
     """
     network.train()
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
     student = cast(Student, network)
-    experts = torch.optim.Adam(student.expert_parameters(), lr=config.learning_rate, fused=True)
+    learning = student.expert_parameters() if trained is None else list(trained)
+    experts = torch.optim.Adam(learning, lr=config.learning_rate, fused=True)
     gate = torch.optim.Adam(student.gate_parameters(), lr=config.gate_learning_rate)
     begin = 0
     saved = load_checkpoint(folder / 'checkpoint.pt') if folder else None
