@@ -47,7 +47,11 @@ and trackers' noise on half of the histories (`moe.augmentation`); behind noise 
 stands in for the teachers. Afterwards the experts are widened by a temperature and their means
 moved apart by a spread (`python -m training.temper`).
 
-Controls, all with the same network, windows, steps (20 000 of 64) and dropout: `em_data`, maximum
+Covariances that follow the history and learn beside the means take over what the means could tell.
+So they learn last, alone, by the likelihood of the recordings (`moe.covariance_last`); before, their
+low-rank part is the same under all histories.
+
+Controls, all with the same network, windows, steps (20 000 of 64, then 4000) and dropout: `em_data`, maximum
 likelihood on the recordings; `em_teacher`, on the one-step teacher's samples, without noise on
 histories; `winner`, winner-takes-all: likelihood and nearest expert on the recordings, all to the
 expert whose mean is nearest. They have temperatures and spreads by the same rule. `consistency`
