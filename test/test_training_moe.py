@@ -53,7 +53,7 @@ def test_exported_mixtures_replay_their_golden_pair(moe_run: Path, tmp_path: Pat
 
 
 def test_a_second_call_goes_on_from_the_checkpoint_and_the_kept_samples(moe_run: Path) -> None:
-    for folder, steps in (('moe/means', 12), ('moe', 10)):
+    for folder, steps in (('moe/means', 12), ('moe/covariances', 10), ('moe', 4)):
         saved = load_checkpoint(moe_run / folder / 'checkpoint.pt')
         assert saved is not None
         assert saved['step'] == steps
@@ -114,8 +114,12 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
     words += ['moe.likelihood_first=7', 'moe.vdd.steps=5', 'moe.vdd.save_every=5']
     distill_moe.main([*words, 'moe.likelihood_rate=0.003', f'moe.method={method}'])
-    (first, score, config, folder), (means, _, second, _), (last, scoreless, third, _) = calls
+    (first, score, config, folder), (means, _, second, _), (last, scoreless, third, _), fourth = (
+        calls
+    )
     assert score is None
+    assert fourth[2].steps == 4
+    assert not torch.equal(fourth[0]['code'], last['code'])  # everything learns once more
     assert scoreless is None
     assert (config.steps, config.learning_rate, config.reverse) == (7, 0.003, 0.0)
     assert (config.real, config.warm) == ((0.0, 1.0) if method == 'em_teacher' else (1.0, 0.0))

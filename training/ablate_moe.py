@@ -80,12 +80,12 @@ ROWS = (
         name='one_covariance',
         what='the same low-rank part of the covariances under all histories',
         changes={'moe.covariance_last': '0', 'moe.model.denoiser.loading_width': '0',
-                 'moe.model.denoiser.rank': '8'},
+                 'moe.model.denoiser.rank': '8', 'moe.together_last': '0'},
     ),
     Row(
         name='together',
         what='covariances that follow the history, learnt beside the means',
-        changes={'moe.covariance_last': '0'},
+        changes={'moe.covariance_last': '0', 'moe.together_last': '0'},
     ),
     Row(
         name='rank_8', what='covariances of rank 8', changes={'moe.model.denoiser.rank': '8'}
@@ -111,14 +111,15 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
     chain = override(base, row.changes)
     vdd = replace(chain.moe.vdd, steps=limits.steps)
     first = min(chain.moe.likelihood_first, limits.steps)
-    share = chain.moe.covariance_last / chain.moe.vdd.steps  # as much less of it too
+    share = limits.steps / chain.moe.vdd.steps  # as much less of the last parts too
     moe = replace(
         chain.moe,
         vdd=vdd,
         batch=limits.batch,
         drawn=1,
         likelihood_first=first,
-        covariance_last=math.ceil(share * limits.steps),
+        covariance_last=math.ceil(share * chain.moe.covariance_last),
+        together_last=math.ceil(share * chain.moe.together_last),
     )
     return replace(chain, pool=limits.pool, seed=seed, moe=moe)
 

@@ -182,6 +182,17 @@ class MoeConfig:
     plain_rank: int = 8
     """Of the covariances before that: their low-rank part is the same under all histories, and is
     made anew for those steps, with the rank and ``loading_width`` of the model."""
+    together_last: int = 0
+    """Steps, after those, in which everything learns together once more, at a low rate."""
+    together_rate: float = 4e-4
+    """Adam's in those steps, falling linearly to zero."""
+    together_best: float = 6.0
+    """``best`` in those steps: beside covariances that know the history the nearest expert's term
+    needs more weight, lest they take over what the means tell."""
+    together_best_end: float = 5.0
+    """``best_end`` in those steps."""
+    together_fade: float = 0.6
+    """``best_fade`` in those steps."""
     best: float = 0.0
     """Weight of the nearest expert's distance from the real future, in metres, by its mean: what
     best-of-S errors measure. Not in the paper; 'em_data' and 'em_teacher' go without."""
@@ -220,12 +231,23 @@ class MoeConfig:
                 f'covariance_last={self.covariance_last}, plain_rank={self.plain_rank}: must not '
                 'be negative, and at least 1'
             )
+        if self.together_last < 0 or not self.together_rate > 0.0:
+            raise ConfigError(
+                f'together_last={self.together_last}, together_rate={self.together_rate}: must not '
+                'be negative, and positive'
+            )
         if not self.likelihood_temperature >= 1.0:
             raise ConfigError(
                 f'likelihood_temperature={self.likelihood_temperature}: must be at least 1'
             )
-        if not 0.0 <= self.best_fade <= 1.0:
-            raise ConfigError(f'best_fade={self.best_fade}: must lie in 0..1')
+        for name in ('best_fade', 'together_fade'):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f'{name}={getattr(self, name)}: must lie in 0..1')
+        if min(self.together_best, self.together_best_end) < 0.0:
+            raise ConfigError(
+                f'together_best={self.together_best}, together_best_end='
+                f'{self.together_best_end}: must not be negative'
+            )
         if self.frame_stride < 1 or min(self.best, self.best_all, self.best_end, self.root) < 0.0:
             raise ConfigError(
                 f'frame_stride={self.frame_stride}: must be at least 1; best={self.best}, '
@@ -320,6 +342,7 @@ def _debug() -> ChainConfig:
             vdd=_vdd(steps=30, samples=1, experts_a_step=2, conditions_a_step=4, save_every=15),
             batch=8,
             covariance_last=10,
+            together_last=4,
             plain_rank=1,
             best=1.0,
         ),
@@ -373,6 +396,7 @@ def _small() -> ChainConfig:
             batch=64,
             drawn=1,
             covariance_last=4_000,
+            together_last=2_500,
             best=1.0,
             best_end=1.5,
             best_fade=0.0,
@@ -445,6 +469,7 @@ def _full() -> ChainConfig:
             vdd=_vdd(steps=100_000, samples=2, experts_a_step=0, conditions_a_step=0),
             batch=512,
             covariance_last=20_000,
+            together_last=12_500,
             plain_rank=32,
             best=1.0,
         ),

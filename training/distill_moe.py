@@ -222,6 +222,16 @@ def last_config(config: MoeConfig) -> VddConfig:
     return replace(vdd_config(replace(config, method=method)), steps=config.covariance_last)
 
 
+def together_config(config: MoeConfig) -> VddConfig:
+    """Give the settings of the last steps of all, of ``together_last`` steps."""
+    return replace(
+        vdd_config(config),
+        steps=config.together_last,
+        learning_rate=config.together_rate,
+        temperature=1.0,
+    )
+
+
 def with_other_covariances(model: MotionModel, denoiser: DenoiserConfig) -> MotionModel:
     """
     Make a mixture whose low-rank part is fresh and of another size, all else being as it was.
@@ -380,7 +390,7 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         batches,
         vdd,
         seed=chain.seed + 3,
-        folder=folder / 'means' if config.covariance_last else folder,
+        folder=folder / 'means' if config.covariance_last or config.together_last else folder,
         further=NearestExpert(config, student) if with_nearest else None,
         title=config.method,
     )
@@ -395,9 +405,26 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
             batches,
             last_config(config),
             seed=chain.seed + 5,
-            folder=folder,
+            folder=folder / 'covariances' if config.together_last else folder,
             trained=experts.network.covariance_parameters(),
             title='covariances',
+        )
+    if config.together_last:
+        nearest = replace(
+            config,
+            best=config.together_best,
+            best_end=config.together_best_end,
+            best_fade=config.together_fade,
+        )
+        experts.network = distil(
+            experts.network.requires_grad_(True),
+            score,
+            batches,
+            together_config(config),
+            seed=chain.seed + 7,
+            folder=folder,
+            further=NearestExpert(nearest, student) if with_nearest else None,
+            title='together',
         )
     what = {
         'vdd': 'mixture of experts, distilled from the teacher by VDD',
