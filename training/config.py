@@ -233,8 +233,8 @@ class MoeConfig:
             )
         if self.together_last < 0 or not self.together_rate > 0.0:
             raise ConfigError(
-                f'together_last={self.together_last}, together_rate={self.together_rate}: must not '
-                'be negative, and positive'
+                f'together_last={self.together_last}, together_rate={self.together_rate}: must '
+                'not be negative, and positive'
             )
         if not self.likelihood_temperature >= 1.0:
             raise ConfigError(

@@ -47,19 +47,23 @@ and trackers' noise on half of the histories (`moe.augmentation`); behind noise 
 stands in for the teachers. Afterwards the experts are widened by a temperature and their means
 moved apart by a spread (`python -m training.temper`).
 
-Covariances that follow the history and learn beside the means take over what the means could tell.
-So they learn last, alone, by the likelihood of the recordings (`moe.covariance_last`); before, their
-low-rank part is the same under all histories.
+Covariances that follow the history and learn beside the means take over what the means could
+tell. So they learn after them, alone, by the likelihood of the recordings
+(`moe.covariance_last`); before, their low-rank part is the same under all histories. Then
+everything learns together, at a low rate and with more weight on the nearest expert
+(`moe.together_last`).
 
-Controls, all with the same network, windows, steps (20 000 of 64, then 4000) and dropout: `em_data`, maximum
-likelihood on the recordings; `em_teacher`, on the one-step teacher's samples, without noise on
-histories; `winner`, winner-takes-all: likelihood and nearest expert on the recordings, all to the
-expert whose mean is nearest. They have temperatures and spreads by the same rule. `consistency`
+Controls, all with the same network, windows, steps (20 000 of 64, 4000, 2500) and dropout:
+`em_data`, maximum likelihood on the recordings; `em_teacher`, on the one-step teacher's samples,
+without noise on histories; `winner`, winner-takes-all: likelihood and nearest expert on the
+recordings, all to the expert whose mean is nearest (the first part with `moe.best_end=0.5` and
+without fading). They have temperatures and spreads by the same rule. `consistency`
 is another student: the teacher's own network in one step by consistency distillation (2000 steps
-of 64). `without_jump` was trained as `moe`, for 5000 steps, without recordings whose action has
-"jump", and has no temperature. [training.md](training.md) has what parts of the training change
-after 8000 steps; [moe_ablations.md](moe_ablations.md) the number of experts, un-noised queries, a
-uniform gate and each term left out, after 700.
+of 64). `without_jump` was trained as `moe`, for 5000 steps and 4000 of its covariances, without
+recordings whose action has "jump", and has no temperature. [training.md](training.md) has what
+parts of the training change; [moe_ablations.md](moe_ablations.md) the number of experts, un-noised
+queries, a uniform gate and each term left out, after 700 steps of the former network, whose
+covariances had one low-rank part for all histories.
 
 What this says: at equal size and steps VDD is ahead of maximum likelihood on recordings and on
 the teacher's samples in all four best-of-50 errors, by the term of the nearest expert; its ADE is
