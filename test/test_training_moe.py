@@ -3,6 +3,7 @@
 from dataclasses import replace
 import json
 from pathlib import Path
+import shutil
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,20 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
     assert means['loading'].shape[1] == 1
     assert last['loading'].shape[1] == 2
     assert last['loading_change.2.weight'].abs().sum() > 0.0
+
+
+def test_it_begins_from_weights_of_the_same_size_whatever_their_covariances(
+    moe_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for role in ('teacher', 'one_step'):
+        save_random(tmp_path / f'{role}.safetensors', role)
+    words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
+    words += ['moe.vdd.steps=2', f'moe.start={moe_run / "moe.safetensors"}']
+    with pytest.raises(SystemExit, match='its network is'):
+        distill_moe.main([*words, 'moe.model.denoiser.width=32'])
+    shutil.rmtree(tmp_path / 'moe')
+    distill_moe.main(words)
+    assert load_weights(tmp_path / 'moe.safetensors').model.config.denoiser.loading_width == 8
 
 
 def test_the_term_of_the_nearest_expert_is_its_distance_in_metres_and_fades() -> None:

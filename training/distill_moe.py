@@ -9,6 +9,7 @@ import hashlib
 import json
 from pathlib import Path
 import sys
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motion_predictor.config import DenoiserConfig
-from motion_predictor.errors import MotionPredictorError
+from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.experts import MotionExperts
 from motion_predictor.mixture import GaussianMixture
 from motion_predictor.model import MotionModel
@@ -232,6 +233,11 @@ def together_config(config: MoeConfig) -> VddConfig:
     )
 
 
+def covariances_of(size: DenoiserConfig) -> dict[str, Any]:
+    """Give the settings in which a network to begin from may differ, by name."""
+    return {name: getattr(size, name) for name in ('rank', 'loading_width', 'dropout')}
+
+
 def with_other_covariances(model: MotionModel, denoiser: DenoiserConfig) -> MotionModel:
     """
     Make a mixture whose low-rank part is fresh and of another size, all else being as it was.
@@ -347,7 +353,17 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
     experts = student.denoiser
     assert isinstance(experts, MotionExperts)
     if config.start:
-        experts.load_state_dict(load_weights(config.start).model.denoiser.state_dict())
+        begin = load_weights(config.start).model
+        size = model_config.denoiser
+        have = begin.config.denoiser
+        if replace(have, **covariances_of(size)) != size:
+            raise ConfigError(
+                f'moe.start={config.start}: its network is {have}, must be {size} but for rank, '
+                'loading_width and dropout'
+            )
+        if (have.rank, have.loading_width) != (size.rank, size.loading_width):
+            begin = with_other_covariances(begin, size)
+        experts.load_state_dict(begin.denoiser.state_dict())
         digests['start'] = file_digest(config.start)
     else:
         start_from_the_data(experts, pool, student.map_complete)
