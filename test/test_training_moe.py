@@ -146,7 +146,7 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
 
 
 def test_it_begins_from_weights_of_the_same_size_whatever_their_covariances(
-    moe_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    moe_run: Path, tmp_path: Path
 ) -> None:
     for role in ('teacher', 'one_step'):
         save_random(tmp_path / f'{role}.safetensors', role)

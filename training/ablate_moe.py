@@ -37,6 +37,7 @@ worked example, from the root of the source tree; it can be killed and given aga
 NO_SCORE = {'moe.vdd.reverse': '0'}
 NO_SAMPLES = {'moe.vdd.forward': '0', 'moe.vdd.forward_end': '0'}
 NO_BEST = {'moe.best': '0', 'moe.best_end': '0'}
+NO_REAL = {'moe.vdd.real': '0', 'moe.covariance_last': '0'}
 
 ROWS = (
     Row(
@@ -61,17 +62,17 @@ ROWS = (
     Row(name='uniform_gate', what='all experts weigh alike', changes={'moe.vdd.gate': 'uniform'}),
     Row(name='no_score', what="nothing of the teacher's score", changes=NO_SCORE),
     Row(name='no_teacher', what='nothing of any teacher', changes=NO_SCORE | NO_SAMPLES),
-    Row(name='no_real', what='no likelihood of recordings', changes={'moe.vdd.real': '0'}),
+    Row(name='no_real', what='no likelihood of recordings', changes=NO_REAL),
     Row(name='no_best', what='no nearest expert', changes=NO_BEST),
     Row(
         name='no_fade',
         what='the term of the nearest expert at full weight to the end',
-        changes={'moe.best_fade': '1'},
+        changes={'moe.best_fade': '1', 'moe.together_fade': '1'},
     ),
     Row(
         name='score_alone',
         what='the bound alone: nothing of the recordings, no samples but for the gate',
-        changes=NO_SAMPLES | NO_BEST | {'moe.vdd.real': '0', 'moe.vdd.reverse': '1'},
+        changes=NO_SAMPLES | NO_BEST | NO_REAL | {'moe.vdd.reverse': '1'},
     ),
     Row(
         name='no_dropout', what='no dropout', changes={'moe.model.denoiser.dropout': '0'}

@@ -9,7 +9,6 @@ import hashlib
 import json
 from pathlib import Path
 import sys
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 import torch
@@ -206,11 +205,16 @@ def vdd_config(config: MoeConfig) -> VddConfig:
     return replace(alone, winner=True, real=max(vdd.real, 0.1))
 
 
+def likelihood_config(config: MoeConfig) -> VddConfig:
+    """Give the settings of maximum likelihood on the values that a method may see."""
+    method = 'em_teacher' if config.method == 'em_teacher' else 'em_data'
+    return vdd_config(replace(config, method=method))
+
+
 def first_config(config: MoeConfig) -> VddConfig:
     """Give the settings of the likelihood that comes first, of ``likelihood_first`` steps."""
-    method = 'em_teacher' if config.method == 'em_teacher' else 'em_data'
     return replace(
-        vdd_config(replace(config, method=method)),
+        likelihood_config(config),
         steps=config.likelihood_first,
         learning_rate=config.likelihood_rate,
         temperature=config.likelihood_temperature,
@@ -219,8 +223,7 @@ def first_config(config: MoeConfig) -> VddConfig:
 
 def last_config(config: MoeConfig) -> VddConfig:
     """Give the settings of the covariances' own likelihood, of ``covariance_last`` steps."""
-    method = 'em_teacher' if config.method == 'em_teacher' else 'em_data'
-    return replace(vdd_config(replace(config, method=method)), steps=config.covariance_last)
+    return replace(likelihood_config(config), steps=config.covariance_last)
 
 
 def together_config(config: MoeConfig) -> VddConfig:
@@ -231,11 +234,6 @@ def together_config(config: MoeConfig) -> VddConfig:
         learning_rate=config.together_rate,
         temperature=1.0,
     )
-
-
-def covariances_of(size: DenoiserConfig) -> dict[str, Any]:
-    """Give the settings in which a network to begin from may differ, by name."""
-    return {name: getattr(size, name) for name in ('rank', 'loading_width', 'dropout')}
 
 
 def with_other_covariances(model: MotionModel, denoiser: DenoiserConfig) -> MotionModel:
@@ -356,7 +354,10 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         begin = load_weights(config.start).model
         size = model_config.denoiser
         have = begin.config.denoiser
-        if replace(have, **covariances_of(size)) != size:
+        wanted = replace(
+            size, rank=have.rank, loading_width=have.loading_width, dropout=have.dropout
+        )
+        if have != wanted:
             raise ConfigError(
                 f'moe.start={config.start}: its network is {have}, must be {size} but for rank, '
                 'loading_width and dropout'
