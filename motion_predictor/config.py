@@ -166,6 +166,9 @@ class ModelConfig:
     spread: float = 1.0
     """What the distances of a mixture's means from their mean by weight are multiplied by; chosen
     with the temperature. 1 for other roles."""
+    apart: float = 1.0
+    """What those of a mixture's futures that stand for its experts are moved apart by beyond that,
+    the density staying as it is (:meth:`GaussianMixture.ranked`). 1 for other roles."""
 
     def __post_init__(self) -> None:
         _require(self.role in ROLES, 'role', self.role, f'be one of {ROLES}')
@@ -204,6 +207,7 @@ class ModelConfig:
         low, high = (0.1, 10.0) if mixture else (1.0, 1.0)
         rule = f'lie in {low:g}..{high:g} with role={self.role!r}'
         _require(low <= self.spread <= high, 'spread', self.spread, rule)
+        _require(low <= self.apart <= high, 'apart', self.apart, rule)
         _require(
             mixture == (self.role == 'moe'),
             'role',

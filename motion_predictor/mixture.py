@@ -89,8 +89,8 @@ class Covariance(Protocol):
         """Take experts that differ from condition to condition, by their numbers ``(B, S)``."""
         ...
 
-    def condition(self, keep: slice) -> Covariance:
-        """Keep some of the B conditions."""
+    def condition(self, keep: slice | Tensor) -> Covariance:
+        """Keep some of the B conditions, by a slice or by their numbers."""
         ...
 
     def detach(self) -> Covariance:
@@ -150,7 +150,7 @@ class Diagonal:
         """See :class:`Covariance`."""
         return Diagonal(_gather(self.scale, chosen))
 
-    def condition(self, keep: slice) -> Diagonal:
+    def condition(self, keep: slice | Tensor) -> Diagonal:
         """See :class:`Covariance`."""
         return Diagonal(_slice(self.scale, keep))
 
@@ -218,7 +218,7 @@ class Full:
         """See :class:`Covariance`."""
         return Full(_gather(self.tril, chosen))
 
-    def condition(self, keep: slice) -> Full:
+    def condition(self, keep: slice | Tensor) -> Full:
         """See :class:`Covariance`."""
         return Full(_slice(self.tril, keep))
 
@@ -316,7 +316,7 @@ class LowRank:
         """See :class:`Covariance`."""
         return LowRank(_gather(self.scale, chosen), _gather(self.loading, chosen))
 
-    def condition(self, keep: slice) -> LowRank:
+    def condition(self, keep: slice | Tensor) -> LowRank:
         """See :class:`Covariance`."""
         return LowRank(_slice(self.scale, keep), _slice(self.loading, keep))
 
@@ -462,13 +462,15 @@ class GaussianMixture:
             self.log_weights[:, experts], self.means[:, experts], self.covariance.select(experts)
         )
 
-    def condition(self, keep: slice) -> GaussianMixture:
-        """Keep the mixtures of some of the B conditions."""
+    def condition(self, keep: slice | Tensor) -> GaussianMixture:
+        """Keep the mixtures of some of the B conditions, by a slice or by their numbers."""
         return GaussianMixture(
             self.log_weights[keep], self.means[keep], self.covariance.condition(keep)
         )
 
-    def ranked(self, noise: Tensor, places: Tensor | None = None) -> RankedSamples:
+    def ranked(
+        self, noise: Tensor, places: Tensor | None = None, apart: float = 1.0
+    ) -> RankedSamples:
         """
         Give futures in order of weight: the experts' means first, then stratified draws.
 
@@ -478,9 +480,14 @@ class GaussianMixture:
         fewer samples than experts, they are the means that stand for all others best
         (:func:`covering`), each with the weight of all that it stands for, heaviest first.
 
+        Points that stand for a whole density lie farther apart than the means of its experts, as
+        they have the experts' own widths to stand for too (principal points; Flury, 1990).
+
         :param noise: standard normal, ``(B, S, noise_size)``; sample i takes row i.
         :param places: of the means, ``(B, E, F)``: the distance between two of them is what it
             costs if one stands for the other; the means themselves by default.
+        :param apart: what the distances from the mixture's mean of the first E samples are
+            multiplied by; the draws, and fewer samples than experts, stay where they are.
         :returns: S samples of each of the B conditions.
         """
         count = noise.shape[1]
@@ -504,10 +511,13 @@ class GaussianMixture:
             chosen = torch.cat((chosen, order.gather(1, rank)), dim=1)
             of_sample = torch.cat((weights / shared, (weights / shared).gather(1, rank)), dim=1)
         values = self.means.gather(1, chosen.unsqueeze(-1).expand(-1, -1, self.size))
+        points = values[:, :kept]
+        if apart != 1.0:
+            points = torch.lerp(self.mean().unsqueeze(1), points, apart)
         if count > kept:
             drawn = self.covariance.gather(chosen[:, kept:]).deviate(noise[:, kept:])
-            values = torch.cat((values[:, :kept], values[:, kept:] + drawn), dim=1)
-        return RankedSamples(values, of_sample, chosen)
+            points = torch.cat((points, values[:, kept:] + drawn), dim=1)
+        return RankedSamples(points, of_sample, chosen)
 
     def detach(self) -> GaussianMixture:
         """Freeze: the same mixture, from which no gradient flows."""
@@ -582,5 +592,5 @@ def _gather(values: Tensor, chosen: Tensor) -> Tensor:
     )
 
 
-def _slice(values: Tensor, keep: slice) -> Tensor:
+def _slice(values: Tensor, keep: slice | Tensor) -> Tensor:
     return values if len(values) == 1 else values[keep]

@@ -173,7 +173,8 @@ class MotionModel(nn.Module):
         """
         Take samples of a mixture in order of weight; role 'moe' alone.
 
-        Fewer than there are experts: those whose futures are near to most of the others.
+        As many as there are experts stand for all of the density, and are moved apart
+        (``ModelConfig.apart``); fewer: those whose futures are near to most of the others.
 
         :param mixture: from :meth:`mixture`, of P people.
         :param noise: standard normal, ``(P, S, K, D)``.
@@ -185,7 +186,7 @@ class MotionModel(nn.Module):
         if count < mixture.experts:  # how far apart the futures are, in metres
             means = self.denoiser.decode(mixture.means, noise.shape[-1]) * self.state_scale
             places = (self.map_complete[COARSE - 1 :: COARSE] @ means).flatten(2)
-        samples = mixture.ranked(noise.flatten(2)[..., :size], places)
+        samples = mixture.ranked(noise.flatten(2)[..., :size], places, self.config.apart)
         white = self.denoiser.decode(samples.values, noise.shape[-1])
         return white, samples.weights
 

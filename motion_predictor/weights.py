@@ -224,7 +224,8 @@ def _load(path: Path) -> LoadedWeights:
 def _grow(path: Path, model: MotionModel, config: ModelConfig) -> MotionModel:
     try:
         small = model.config
-        same = replace(small, temperature=config.temperature, spread=config.spread)
+        after = {name: getattr(config, name) for name in ('temperature', 'spread', 'apart')}
+        same = replace(small, **after)
         if replace(same, denoiser=config.denoiser) != config:
             raise ConfigError('it differs from the stored one in more than its size')
         with torch.device('meta'):

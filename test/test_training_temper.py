@@ -162,8 +162,16 @@ def test_a_mixture_takes_the_temperature_at_which_what_happened_is_least_unlikel
     assert scored == pytest.approx(best['nll'], abs=1e-5)
     assert 'surprise' in before.card
     assert 'surprise' not in after.card  # its threshold was of the narrower experts
+    factors = report['apart_rows']
+    assert [row['apart'] for row in factors] == list(temper.APART)
+    apd = [row['pose.apd'] for row in factors]
+    assert apd == sorted(apd)
+    errors = [sum(row[name] / factors[0][name] for name in temper.ERRORS) for row in factors]
+    assert report['apart'] == factors[int(np.argmin(errors))]['apart']
+    assert after.model.config.apart == report['apart']
     page = results.SECTIONS[temper.FORMAT](report, tmp_path, tmp_path / 'page.md')
     assert f'{best["nll"]:.4f} (taken)' in page
+    assert f'| {report["apart"]:g} (taken) |' in page
     assert run(tmp_path, weights, val, '--as-varied-as', 'evaluation.json') == 2
     assert 'chosen by its likelihood' in capsys.readouterr().err
 
@@ -177,6 +185,33 @@ def test_a_spread_moves_futures_apart(tmp_path: Path) -> None:
     np.testing.assert_allclose(middle[1], middle[0], atol=1e-4)
     apart = [p.futures - m[:, None] for p, m in zip((near, far), middle, strict=True)]
     np.testing.assert_allclose(apart[1], 1.5 * apart[0], atol=1e-4)
+
+
+def test_futures_that_stand_for_experts_are_moved_apart_and_the_density_stays(
+    tmp_path: Path,
+) -> None:
+    model = load_weights(save_random_mixture(tmp_path / 'moe.safetensors')).model
+    experts = model.config.denoiser.experts
+    plain = replace(model.config, apart=1.0)
+    found = {}
+    for apart in (1.0, 1.4):
+        model.config = replace(plain, apart=apart)
+        predictor = Predictor(model, {}, device='cpu')
+        found[apart] = [
+            predictor.predict(observed_people(2), samples=count)
+            for count in (experts - 1, experts, experts + 5)
+        ]
+    few, all_of_them, more = zip(*found.values(), strict=True)
+    np.testing.assert_allclose(few[1].futures, few[0].futures, atol=1e-5)
+    near, far = (p.futures for p in all_of_them)
+    middle = np.einsum('ps,ps...->p...', all_of_them[0].weights, near)[:, None]
+    np.testing.assert_allclose(far - middle, 1.4 * (near - middle), atol=1e-4)
+    np.testing.assert_allclose(more[1].futures[:, :experts], far, atol=1e-4)
+    drawn = [p.futures[:, experts:] for p in more]
+    np.testing.assert_allclose(drawn[1], drawn[0], atol=1e-4)
+    moments = [p.moments(np.array([20, 99])) for p in all_of_them]
+    np.testing.assert_allclose(moments[1].covariance, moments[0].covariance, atol=1e-6)
+    np.testing.assert_allclose(moments[1].mean, moments[0].mean, atol=1e-5)
 
 
 def test_a_temperature_widens_a_mixture_and_keeps_its_experts(tmp_path: Path) -> None:

@@ -208,6 +208,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
                 'what': loaded.card.get('what'),
                 'temperature': loaded.model.config.temperature,
                 'spread': loaded.model.config.spread,
+                'apart': loaded.model.config.apart,
                 'parameters': sum(p.numel() for p in loaded.model.denoiser.parameters()),
             }
         )

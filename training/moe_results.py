@@ -141,10 +141,12 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
     head = ['model', 'nats a coordinate', 'of a joint', *(f'top {k}' for k in RANKS)]
     head += [*(f'few {k}' for k in RANKS), 'experts', 'nearest', 'used', 'ECE', 'jitter']
     tempered = {
-        entry['model']: f'{entry.get("temperature", 1.0):g}, {entry.get("spread", 1.0):g}'
+        entry['model']: ', '.join(
+            f'{entry.get(name, 1.0):g}' for name in ('temperature', 'spread', 'apart')
+        )
         for entry in result['models']
     }
-    head.insert(1, 'temperature, spread')
+    head.insert(1, 'temperature, spread, apart')
     scored = [row for row in result['rows'] if row['set'] != 'surprise']
     for split in _splits(scored):
         body: list[list[str]] = []

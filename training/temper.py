@@ -5,7 +5,8 @@ A student of the best-of-S loss gives samples that differ less than people do. I
 made larger when it predicts, at no cost: this verb scores a row of such temperatures on people
 outside of the training, takes one, and writes it into the weights file. A mixture of experts is
 too sure of people that it was not trained on: its temperature widens the experts, and its spread
-moves their means apart.
+moves their means apart. Then the futures that stand for the experts are moved apart by a factor of
+their own, which leaves the density as it is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from motion_predictor.config import ModelConfig
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.experts import MotionExperts
 from motion_predictor.model import MotionModel
@@ -54,6 +56,8 @@ OF_A_MIXTURE = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6)
 """Temperatures for a mixture of experts."""
 SPREADS = (1.0, 1.05, 1.1, 1.15, 1.2, 1.3)
 """What the distances of a mixture's means from their mean are multiplied by."""
+APART = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
+"""What the futures that stand for a mixture's experts are moved apart by beyond that."""
 ERRORS = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde')
 MEASURES = ('pose.apd', *ERRORS, 'world.ade', 'world.fde')
 BATCH = 20
@@ -66,9 +70,10 @@ worked example: the lowest temperature at which the samples differ as much as th
 It is looked for in hundredths between the temperatures given. Without --as-varied-as: the
 temperature of the smallest error, the mean of ADE, FDE, MMADE and MMFDE, each over its value at
 temperature 1. A mixture takes the temperature and the spread at which what really happened was the
-least unlikely. A calibration in the file is dropped, as it held for the former samples alone, and
-so is a mixture's threshold of surprise: run training.calibrate, and training.evaluate_moe and
-training.export --surprise, afterwards.
+least unlikely, then moves its futures apart by the factor of the smallest error. A calibration in
+the file is dropped, as it held for the former samples alone, and so is a mixture's threshold of
+surprise: run training.calibrate, and training.evaluate_moe and training.export --surprise,
+afterwards.
 """
 
 
@@ -238,19 +243,27 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
             f'--as-varied-as: the temperature of a mixture ({options.weights}) is chosen by its '
             'likelihood; leave the option out'
         )
-    if options.spreads and not mixture:
-        raise ConfigError(f'--spreads: {options.weights} is no mixture of experts; leave it out')
+    for name in ('spreads', 'apart'):
+        if getattr(options, name) and not mixture:
+            raise ConfigError(
+                f'--{name}: {options.weights} is no mixture of experts; leave it out'
+            )
     temperatures = options.temperatures or (OF_A_MIXTURE if mixture else TEMPERATURES)
     files = load_data(options.fit, config.window, options.limit, loaded.model.skeleton)
     wanted = teacher_apd(options.as_varied_as, files) if options.as_varied_as else None
-    alternatives = [] if mixture else find_alternatives(files, make_groups(files))[0]
+    alternatives = find_alternatives(files, make_groups(files))[0]
 
-    def row_at(temperature: float) -> dict[str, float]:
-        loaded.model.config = replace(config, temperature=temperature)
+    def scores_of(tried: ModelConfig) -> dict[str, float]:
+        loaded.model.config = tried
         predictor = Predictor(loaded.model, loaded.card, device=options.device)
         sampler = Sampler(loaded.model, predictor, loaded.card, 1, BATCH, 'clean')
-        scores = score(sampler, files, alternatives, options.samples, options.seed)
-        return {'temperature': temperature, **scores}
+        return score(sampler, files, alternatives, options.samples, options.seed)
+
+    def row_at(temperature: float) -> dict[str, float]:
+        return {
+            'temperature': temperature,
+            **scores_of(replace(config, temperature=temperature)),
+        }
 
     if mixture:
         spreads = sorted(options.spreads or SPREADS)
@@ -262,9 +275,23 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
         rows = with_exact(rows, wanted, row_at)
     chosen = choose(rows, wanted)
     temperature, spread = chosen['temperature'], chosen.get('spread', 1.0)
+    apart_rows = []
+    if mixture:
+        factors = tqdm(sorted(options.apart or APART), unit='run', disable=options.quiet)
+        taken = replace(config, temperature=temperature, spread=spread)
+        apart_rows = [
+            {
+                'apart': factor,
+                'temperature': temperature,
+                'spread': spread,
+                **scores_of(replace(taken, apart=factor)),
+            }
+            for factor in factors
+        ]
+    apart = choose(apart_rows, None)['apart'] if apart_rows else 1.0
     if not options.keep_file:
         model = loaded.model
-        model.config = replace(config, temperature=temperature, spread=spread)
+        model.config = replace(config, temperature=temperature, spread=spread, apart=apart)
         card = {name: fact for name, fact in loaded.card.items() if name != 'surprise'}
         tempered = replace(loaded, card=card, golden=golden_pair(model), calibration=None)
         rewrite(options.weights, tempered)
@@ -280,8 +307,18 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
         },
         'chosen': temperature,
         'spread': spread,
+        'apart': apart,
         'rows': rows,
+        'apart_rows': apart_rows,
     }
+
+
+def _print(rows: Sequence[Mapping[str, float]], first: str, taken: tuple[float, float]) -> None:
+    others = [name for name in rows[0] if name != first]
+    print(f'{first:>11}' + ''.join(f'{name:>12}' for name in others))
+    for row in rows:
+        mark = '*' if (row[first], row.get('spread', 1.0)) == taken else ' '
+        print(f'{row[first]:10.2f}{mark}' + ''.join(f'{row[name]:12.3f}' for name in others))
 
 
 def shown(numbers: Sequence[float]) -> str:
@@ -308,6 +345,9 @@ def parser() -> argparse.ArgumentParser:
         help=f'default {shown(TEMPERATURES)}, for a mixture {shown(OF_A_MIXTURE)}')  # fmt: skip
     add('--spreads', type=float, nargs='+', metavar='FACTOR',
         help=f'of a mixture (default {shown(SPREADS)})')  # fmt: skip
+    add('--apart', type=float, nargs='+', metavar='FACTOR',
+        help="by which a mixture's futures are moved apart beyond that "
+             f'(default {shown(APART)})')  # fmt: skip
     add('--samples', type=int, default=50, help='default %(default)s')
     add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
     add('--limit', type=int, metavar='N', help='score N windows of each file: rough, soon')
@@ -334,12 +374,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     provenance.write_json(options.json, result)
-    columns = [name for name in result['rows'][0] if name != 'temperature']
-    print(f'{"temperature":>11}' + ''.join(f'{name:>12}' for name in columns))
-    for row in result['rows']:
-        pair = row['temperature'], row.get('spread', 1.0)
-        mark = '*' if pair == (result['chosen'], result['spread']) else ' '
-        print(f'{row["temperature"]:10.2f}{mark}' + ''.join(f'{row[n]:12.3f}' for n in columns))
+    _print(result['rows'], 'temperature', (result['chosen'], result['spread']))
+    if result['apart_rows']:
+        _print(result['apart_rows'], 'apart', (result['apart'], result['spread']))
     wanted, last = result['settings']['teacher_apd'], result['rows'][-1]
     if wanted is not None and last['pose.apd'] < wanted:
         print(
