@@ -43,7 +43,7 @@ def test_the_mixture_predicts_ranked_futures(moe_run: Path) -> None:
     prediction = predictor.predict(observed, samples=3)
     assert np.isfinite(prediction.futures).all()
     assert (np.diff(prediction.weights[0]) <= 0.0).all()
-    assert set(predictor.card['teachers']) == {'teacher', 'one_step'}
+    assert set(predictor.card['teachers']) == {'teacher', 'one_step', 'adapted'}
 
 
 def test_exported_mixtures_replay_their_golden_pair(moe_run: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ worked example, from the root of the source tree; it can be killed and given aga
   python -m training.ablate_moe --seeds 2 --json docs/moe_ablations.json
   python -m training.recipe_results --json docs/moe_ablations.json --out docs/moe_ablations.md
 """
-NO_SCORE = {'moe.vdd.reverse': '0'}
+NO_SCORE = {'moe.vdd.reverse': '0', 'moe.match': '0'}
 NO_SAMPLES = {'moe.vdd.forward': '0', 'moe.vdd.forward_end': '0'}
 NO_BEST = {'moe.best': '0', 'moe.best_end': '0'}
 NO_REAL = {'moe.vdd.real': '0', 'moe.covariance_last': '0'}
@@ -62,6 +62,11 @@ ROWS = (
     Row(name='uniform_gate', what='all experts weigh alike', changes={'moe.vdd.gate': 'uniform'}),
     Row(name='no_score', what="nothing of the teacher's score", changes=NO_SCORE),
     Row(name='no_teacher', what='nothing of any teacher', changes=NO_SCORE | NO_SAMPLES),
+    Row(
+        name='no_match',
+        what="the denoiser not matched with the teacher's in the last part",
+        changes={'moe.match': '0'},
+    ),
     Row(name='no_real', what='no likelihood of recordings', changes=NO_REAL),
     Row(name='no_best', what='no nearest expert', changes=NO_BEST),
     Row(
@@ -121,6 +126,7 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
         likelihood_first=first,
         covariance_last=math.ceil(share * chain.moe.covariance_last),
         together_last=math.ceil(share * chain.moe.together_last),
+        adapt_steps=0,  # longer than a whole row
     )
     return replace(chain, pool=limits.pool, seed=seed, moe=moe)
 

@@ -186,10 +186,10 @@ class MoeConfig:
     """Steps, after those, in which everything learns together once more, at a low rate."""
     together_rate: float = 4e-4
     """Adam's in those steps, falling linearly to zero."""
-    together_best: float = 6.0
+    together_best: float = 2.0
     """``best`` in those steps: beside covariances that know the history the nearest expert's term
     needs more weight, lest they take over what the means tell."""
-    together_best_end: float = 5.0
+    together_best_end: float = 1.7
     """``best_end`` in those steps."""
     together_fade: float = 0.6
     """``best_fade`` in those steps."""
@@ -203,6 +203,21 @@ class MoeConfig:
     best_fade: float = 1.0
     """Both fall linearly to this share of themselves at the last step: early the nearest expert's
     term helps the likelihood of people not seen, late it is in its way."""
+    match: float = 0.0
+    """Weight, in those steps, of the distance of the mixture's denoiser from the teacher's at
+    noised recordings (:class:`training.score_teacher.DenoiserMatch`); 'vdd' alone has it."""
+    match_low: float = 0.3
+    """Lowest signal-to-noise ratio at which they are compared."""
+    match_high: float = 30.0
+    """Highest one."""
+    match_rows: int = 16
+    """Windows of a batch for which they are compared, at most."""
+    adapt_steps: int = 0
+    """Steps in which a copy of the teacher is tuned for that, all whitened coefficients alike and
+    on the mixture's own windows, noise on histories included; 0: the teacher as it is, asked about
+    histories without noise alone."""
+    adapt_rate: float = 1e-3
+    """AdamW's in those steps; everything else as ``teacher.optim`` has it."""
     root: float = 0.5
     """Weight of the root's path beside the pose in that term."""
     frame_stride: int = 4
@@ -247,6 +262,20 @@ class MoeConfig:
             raise ConfigError(
                 f'together_best={self.together_best}, together_best_end='
                 f'{self.together_best_end}: must not be negative'
+            )
+        if not 0.0 < self.match_low < self.match_high:
+            raise ConfigError(
+                f'match_low={self.match_low}, match_high={self.match_high}: must rise, above 0'
+            )
+        if self.match < 0.0 or self.match_rows < 1:
+            raise ConfigError(
+                f'match={self.match}, match_rows={self.match_rows}: must not be negative, and at '
+                'least 1'
+            )
+        if self.adapt_steps < 0 or not self.adapt_rate > 0.0:
+            raise ConfigError(
+                f'adapt_steps={self.adapt_steps}, adapt_rate={self.adapt_rate}: must not be '
+                'negative, and positive'
             )
         if self.frame_stride < 1 or min(self.best, self.best_all, self.best_end, self.root) < 0.0:
             raise ConfigError(
@@ -343,6 +372,9 @@ def _debug() -> ChainConfig:
             batch=8,
             covariance_last=10,
             together_last=4,
+            match=1.0,
+            match_rows=4,
+            adapt_steps=4,
             plain_rank=1,
             best=1.0,
         ),
@@ -396,7 +428,9 @@ def _small() -> ChainConfig:
             batch=64,
             drawn=1,
             covariance_last=4_000,
-            together_last=2_500,
+            together_last=10_000,
+            match=1.5,
+            adapt_steps=22_000,
             best=1.0,
             best_end=1.5,
             best_fade=0.0,
@@ -469,7 +503,9 @@ def _full() -> ChainConfig:
             vdd=_vdd(steps=100_000, samples=2, experts_a_step=0, conditions_a_step=0),
             batch=512,
             covariance_last=20_000,
-            together_last=12_500,
+            together_last=50_000,
+            match=1.5,
+            adapt_steps=50_000,
             plain_rank=32,
             best=1.0,
         ),

@@ -28,8 +28,9 @@ from training.config import as_plain, ChainConfig, MoeConfig
 from training.losses import displacement_errors
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_like, Run, stage_or_shipped
+from training.score_teacher import adapted_teacher, DenoiserMatch
 from training.store import data_digest
-from training.vdd import Batch, distil, VddConfig
+from training.vdd import Batch, distil, FurtherTerm, VddConfig
 
 EXAMPLE = """
 example, from a run that training.train_teacher and training.distill have been through, or, where
@@ -249,6 +250,15 @@ def with_other_covariances(model: MotionModel, denoiser: DenoiserConfig) -> Moti
     return made.to(model.state_mean.device)
 
 
+def sum_of(terms: Sequence[FurtherTerm]) -> FurtherTerm:
+    """Make one further term of several, at least one."""
+
+    def summed(mixture: GaussianMixture, batch: Batch, progress: float) -> Tensor:
+        return torch.stack([term(mixture, batch, progress) for term in terms]).sum()
+
+    return summed
+
+
 def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) -> EncodedPool:
     """
     Draw and encode the training windows with the teacher's own whitening, or read them again.
@@ -433,6 +443,15 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
             best_end=config.together_best_end,
             best_fade=config.together_fade,
         )
+        terms: list[FurtherTerm] = [NearestExpert(nearest, student)] if with_nearest else []
+        if config.method == 'vdd' and config.match > 0.0:
+            knows = teacher
+            if config.adapt_steps:
+                knows, digests['adapted'] = adapted_teacher(
+                    run, chain, teacher, pool, folder / 'teacher'
+                )
+            noisy = config.adapt_steps > 0
+            terms.append(DenoiserMatch(config, knows, experts, noisy=noisy))
         experts.network = distil(
             experts.network.requires_grad_(True),
             score,
@@ -440,7 +459,7 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
             together_config(config),
             seed=chain.seed + 7,
             folder=folder,
-            further=NearestExpert(nearest, student) if with_nearest else None,
+            further=sum_of(terms) if terms else None,
             title='together',
         )
     what = {
