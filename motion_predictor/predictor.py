@@ -271,7 +271,7 @@ class Predictor:
 
         The same seed gives the same noise for every person and call, so that sample i of one
         frame continues as sample i of the next, and nobody's samples depend on who else is there.
-        A mixture of experts gives its experts' means first, in order of weight: there sample i
+        A mixture gives its experts' means, moved apart, first, in order of weight: there sample i
         is the i-th likeliest future. Asked for fewer samples than it has experts, it gives those
         that stand for all of them best, with the weight of those they stand for.
 

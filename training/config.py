@@ -186,10 +186,9 @@ class MoeConfig:
     """Steps, after those, in which everything learns together once more, at a low rate."""
     together_rate: float = 4e-4
     """Adam's in those steps, falling linearly to zero."""
-    together_best: float = 2.0
-    """``best`` in those steps: beside covariances that know the history the nearest expert's term
-    needs more weight, lest they take over what the means tell."""
-    together_best_end: float = 1.7
+    together_best: float = 0.7
+    """``best`` in those steps."""
+    together_best_end: float = 0.6
     """``best_end`` in those steps."""
     together_fade: float = 0.6
     """``best_fade`` in those steps."""
@@ -210,7 +209,7 @@ class MoeConfig:
     """Lowest signal-to-noise ratio at which they are compared."""
     match_high: float = 30.0
     """Highest one."""
-    match_rows: int = 16
+    match_rows: int = 8
     """Windows of a batch for which they are compared, at most."""
     adapt_steps: int = 0
     """Steps in which a copy of the teacher is tuned for that, all whitened coefficients alike and
