@@ -53,32 +53,32 @@ Covariances that follow the history and learn beside the means take over what th
 tell. So they learn after them, alone, by the likelihood of the recordings
 (`moe.covariance_last`); before, their low-rank part is the same under all histories. Then
 everything learns together, at a low rate (`moe.together_last`). In that last part the mixture's
-denoiser is matched with the diffusion teacher's at noised recordings (`moe.match`), which a copy of
-the teacher, tuned to whitened coefficients and noisy histories, tells it (`moe.adapt_steps`).
+denoiser is matched with the diffusion teacher's at noised recordings (`moe.match`), which a copy
+of the teacher, tuned to whitened coefficients and noisy histories, tells it (`moe.adapt_steps`).
 
 Controls, all with the same network, windows, steps (20 000 of 64, 4000, 10 000) and dropout:
 `em_data`, maximum likelihood on the recordings; `em_teacher`, on the one-step teacher's samples,
 without noise on histories; `winner`, winner-takes-all: likelihood and nearest expert on the
 recordings, all to the expert whose mean is nearest (the first part with `moe.best_end=0.5` and
-without fading, the last with `moe.together_best=2` and `moe.together_best_end=1.7`). They have temperatures, spreads and futures moved apart by the same rules.
-`consistency`
-is another student: the teacher's own network in one step by consistency distillation (2000 steps
-of 64). `without_jump` was trained as `moe`, for 5000 steps and 4000 of its covariances, without
+without fading, the last with `moe.together_best=2` and `moe.together_best_end=1.7`). They have
+temperatures, spreads and futures moved apart by the same rules. `consistency` is another
+student: the teacher's own network in one step by consistency distillation (2000 steps of 64).
+`without_jump` was trained as `moe`, for 5000 steps and 4000 of its covariances, without
 recordings whose action has "jump", and has no temperature. [training.md](training.md) has what
-parts of the training change; [moe_ablations.md](moe_ablations.md) the number of experts, un-noised
-queries, a uniform gate and each term left out, after 700 steps of a former network, whose
-covariances had one low-rank part for all histories.
+parts of the training change; [moe_ablations.md](moe_ablations.md) the number of experts,
+un-noised queries, a uniform gate and each term left out, after 700 steps of a former network,
+whose covariances had one low-rank part for all histories.
 
 What this says: at equal size and steps VDD is ahead of maximum likelihood on recordings and on
-the teacher's samples in all four best-of-50 errors, by the term of the nearest expert; its ADE and
-MMADE are below SwiftDiff's, its FDE and MMFDE within 3 % of it. In likelihood it is ahead of the
-teacher's samples and of winner-takes-all by far, and behind the recordings' own, which is what
-`em_data` learns and nothing else: by .024 nats a coordinate and .011 of joints' positions on test,
-.017 and .006 on val ([training.md](training.md) has what brought it nearer). Winner-takes-all on recordings is a little better in ADE and
-MMADE: where recordings of the same kind are at hand, VDD's gain over it is a likelihood and the end
-of the future, not accuracy on the way. The heaviest future is a
-poor guess of what happens (top 1), the one that stands for all others a better one (few 1);
-`~/trajectory` shows that.
+the teacher's samples in all four best-of-50 errors, by the term of the nearest expert; its ADE
+and MMADE are below SwiftDiff's, its FDE and MMFDE within 3 % of it. In likelihood it is ahead of
+the teacher's samples and of winner-takes-all by far, and behind the recordings' own, which is
+what `em_data` learns and nothing else: by .024 nats a coordinate and .011 of joints' positions
+on test, .017 and .006 on val ([training.md](training.md) has what brought it nearer).
+Winner-takes-all on recordings is a little better in ADE and MMADE: where recordings of the same
+kind are at hand, VDD's gain over it is a likelihood and the end of the future, not accuracy on
+the way. The heaviest future is a poor guess of what happens (top 1), the one that stands for all
+others a better one (few 1); `~/trajectory` shows that.
 
 ```
 python -m training.distill_moe --preset small --run runs/moe --data ...
