@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -221,7 +222,17 @@ def test_transitions_in_every_order_and_changes_meanwhile_leave_the_node_working
         return asked.result()
 
     def state() -> State:
-        return ask(get, GetState.Request()).current_state
+        # an answer can be lost where the server has not found the client's reader yet (discovery
+        # has two ends, service_is_ready sees one): what changes nothing is asked again
+        asked = [get.call_async(GetState.Request())]
+        begun = time.monotonic()
+
+        def answered() -> Any:
+            if time.monotonic() - begun > 15.0 * len(asked):
+                asked.append(get.call_async(GetState.Request()))
+            return next((one for one in asked if one.done()), None)
+
+        return wait_until(answered, send, 'an answer of get_state').result().current_state
 
     with process(NODE, {'model.path': weights, 'samples': 3}) as node:
         listener.wait(change.service_is_ready, 'the lifecycle services')
