@@ -15,9 +15,11 @@ from motion_predictor.mixture import Diagonal, GaussianMixture
 from motion_predictor.model import MotionModel
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import file_digest, load_weights
-from training import distill_moe, score_teacher
+from training import distill_moe
 from training.config import override, preset
-from training.score_teacher import DenoiserMatch, LevelsOfRatio
+from training.diffusion import LevelsOfRatio
+from training.score_teacher import DenoiserMatch, score_config
+from training.train_teacher import TeacherLoss
 from training.vdd import Batch
 
 ROWS = 4096
@@ -149,7 +151,7 @@ def test_the_teacher_is_tuned_once_and_the_card_names_it(
     pool = distill_moe.moe_pool(run, chain, before, tmp_path / 'moe_samples')
     losses = [
         float(
-            score_teacher.ScoreLoss(model, pool, 64)(
+            TeacherLoss(score_config(model, chain.teacher.optim), model, pool)(
                 model.denoiser, torch.Generator().manual_seed(1)
             )['loss']
         )
@@ -179,8 +181,14 @@ def test_as_it_is_the_teacher_is_not_asked_about_noise(
 
 @pytest.mark.parametrize(
     'name, value',
-    [('match', '-1'), ('match_rows', '0'), ('match_low', '40'), ('adapt_steps', '-2')],
+    [
+        ('moe.match', '-1'),
+        ('moe.match_rows', '0'),
+        ('moe.match_low', '40'),
+        ('moe.adapt_steps', '-2'),
+        ('teacher.log_ratio', '2'),
+    ],
 )
 def test_settings_that_cannot_be_are_named(name: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f'{name}={value}'):
-        override(preset('debug'), {f'moe.{name}': value})
+    with pytest.raises(ConfigError, match=f'{name.split(".")[1]}={value}'):
+        override(preset('debug'), {name: value})

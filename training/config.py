@@ -61,14 +61,18 @@ class TeacherConfig:
     min_snr: float = 0.0
     """Steps count by the smaller of their signal-to-noise ratio and this, as errors of x0 do in
     Min-SNR weighting (Hang et al., arXiv 2303.09556, gamma); 0: every step alike."""
+    log_ratio: float = 0.0
+    """Share of the steps that are drawn alike over the logarithm of the signal-to-noise ratio, .01
+    to 10 000, instead of alike over the schedule, which hardly ever draws a high ratio."""
     velocity: float = 0.0
     """Weight of the mean square of the joints' velocity error in the future, of the x0 that the
     network's output means (MDM, arXiv 2209.14916, equation 5); that of x0 by its signal."""
     completion: str = 'clean'
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.unconditional <= 1.0:
-            raise ConfigError(f'unconditional={self.unconditional}: must lie in 0..1')
+        for name in ('unconditional', 'log_ratio'):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f'{name}={getattr(self, name)}: must lie in 0..1')
         for name in ('metric_weight', 'min_snr', 'velocity'):
             if not getattr(self, name) >= 0.0:
                 raise ConfigError(f'{name}={getattr(self, name)}: must not be negative')
@@ -235,20 +239,17 @@ class MoeConfig:
             raise ConfigError(f'method={self.method!r}: must be one of {MOE_METHODS}')
         if self.batch < 1 or self.drawn < 1:
             raise ConfigError(f'batch={self.batch}, drawn={self.drawn}: must be at least 1')
-        if self.likelihood_first < 0 or not self.likelihood_rate > 0.0:
-            raise ConfigError(
-                f'likelihood_first={self.likelihood_first}, likelihood_rate='
-                f'{self.likelihood_rate}: must not be negative, and positive'
-            )
+        for part in ('likelihood_first', 'together_last', 'adapt_steps'):
+            name = f'{part.split("_")[0]}_rate'
+            steps, rate = getattr(self, part), getattr(self, name)
+            if steps < 0 or not rate > 0.0:
+                raise ConfigError(
+                    f'{part}={steps}, {name}={rate}: must not be negative, and positive'
+                )
         if self.covariance_last < 0 or self.plain_rank < 1:
             raise ConfigError(
                 f'covariance_last={self.covariance_last}, plain_rank={self.plain_rank}: must not '
                 'be negative, and at least 1'
-            )
-        if self.together_last < 0 or not self.together_rate > 0.0:
-            raise ConfigError(
-                f'together_last={self.together_last}, together_rate={self.together_rate}: must '
-                'not be negative, and positive'
             )
         if not self.likelihood_temperature >= 1.0:
             raise ConfigError(
@@ -270,11 +271,6 @@ class MoeConfig:
             raise ConfigError(
                 f'match={self.match}, match_rows={self.match_rows}: must not be negative, and at '
                 'least 1'
-            )
-        if self.adapt_steps < 0 or not self.adapt_rate > 0.0:
-            raise ConfigError(
-                f'adapt_steps={self.adapt_steps}, adapt_rate={self.adapt_rate}: must not be '
-                'negative, and positive'
             )
         if self.frame_stride < 1 or min(self.best, self.best_all, self.best_end, self.root) < 0.0:
             raise ConfigError(

@@ -14,97 +14,31 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-import math
 from pathlib import Path
 
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 
 from motion_predictor.experts import MotionExperts
 from motion_predictor.mixture import GaussianMixture
 from motion_predictor.model import MotionModel
-from motion_predictor.schedule import target_of, to_x0
+from motion_predictor.schedule import to_x0
 from motion_predictor.weights import file_digest, load_weights, save_weights
-from training.config import ChainConfig, MoeConfig
-from training.diffusion import add_noise
+from training.config import ChainConfig, MoeConfig, OptimConfig, TeacherConfig
+from training.diffusion import add_noise, LevelsOfRatio
 from training.fitting import fit
-from training.parallel import Shard, WHOLE
 from training.pool import EncodedPool
 from training.runs import card_of, Run
+from training.train_teacher import TeacherLoss
 from training.vdd import Batch
 
 ADAPTED = 'moe_teacher.safetensors'
 """In the run folder: the teacher after its tuning."""
-LOWEST, HIGHEST = 0.01, 10_000.0
-"""Signal-to-noise ratios that the tuning draws from besides the schedule's own."""
 
 
-class LevelsOfRatio:
-    """Noise levels by the signal-to-noise ratio, alike on a logarithmic scale."""
-
-    def __init__(self, alpha_bar: Tensor, lowest: float, highest: float) -> None:
-        """
-        Prepare.
-
-        :param alpha_bar: of the schedule's steps, falling, ``(T,)``.
-        :param lowest: ratio, above 0.
-        :param highest: ratio, above the lowest.
-        """
-        self.low, self.high = math.log(lowest), math.log(highest)
-        self.rising = torch.log1p(-alpha_bar) - alpha_bar.log()  # minus the log ratio
-
-    @property
-    def width(self) -> float:
-        """How long the band is, in natural logarithms of the ratio."""
-        return self.high - self.low
-
-    def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """
-        Draw steps, ``(count,)`` whole numbers from 1.
-
-        :param generator: source of randomness; None for the device's own.
-        """
-        device = self.rising.device
-        share = torch.rand(count, generator=generator, device=device)
-        level = torch.searchsorted(self.rising, -(self.low + self.width * share))
-        return level.clamp(1, len(self.rising) - 1)
-
-
-class ScoreLoss:
-    """The teacher's loss with all whitened coefficients alike, half of it by the log ratio."""
-
-    def __init__(self, model: MotionModel, pool: EncodedPool, batch: int) -> None:
-        """
-        Prepare.
-
-        :param model: the teacher.
-        :param pool: the mixture's training windows, noisy histories among them.
-        :param batch: windows a step.
-        """
-        self.model, self.pool, self.batch = model, pool, batch
-        self.levels = LevelsOfRatio(model.alpha_bar, LOWEST, HIGHEST)
-
-    def __call__(
-        self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
-    ) -> dict[str, Tensor]:
-        """Give one step's loss."""
-        config, pool, size = self.model.config, self.pool, self.batch
-        device = pool.state.device
-        chosen = torch.randint(len(pool), (size,), generator=generator, device=device)
-        uniform = torch.randint(
-            1, config.diffusion_steps, (size,), generator=generator, device=device
-        )
-        by_ratio = self.levels.draw(size, generator)
-        half = torch.rand(size, generator=generator, device=device) < 0.5
-        step = torch.where(half, by_ratio, uniform)
-        eps = torch.randn((size, *pool.state.shape[1:]), generator=generator, device=device)
-        chosen, step, eps = shard.of(chosen), shard.of(step), shard.of(eps)
-        x_0 = pool.state[chosen]
-        alpha_bar = self.model.alpha_bar[step][:, None, None]
-        x_t = add_noise(x_0, eps, alpha_bar)
-        output = network(x_t, pool.condition[chosen], step).float()
-        target = target_of(config.prediction, x_0, eps, alpha_bar)
-        return {'loss': (output - target).square().mean()}
+def score_config(teacher: MotionModel, optim: OptimConfig) -> TeacherConfig:
+    """Give the settings of the tuning: coefficients alike, half of the steps by the log ratio."""
+    return TeacherConfig(model=teacher.config, optim=optim, metric_weight=0.0, log_ratio=0.5)
 
 
 def adapted_teacher(
@@ -130,7 +64,7 @@ def adapted_teacher(
         model = copy.deepcopy(teacher).requires_grad_(True)
         model.denoiser = fit(
             model.denoiser,
-            ScoreLoss(model, pool, optim.batch),
+            TeacherLoss(score_config(teacher, optim), model, pool),
             optim,
             folder,
             seed=chain.seed + 9,
