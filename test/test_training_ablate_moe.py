@@ -44,6 +44,28 @@ def test_rows_are_scored_recalled_and_make_a_page(words: list[str], tmp_path: Pa
     text = page.read_text()
     assert '(`no_best`): better than the base **' in text
     assert '| APD | NLL | USED |' in text
+    assert 'former preset' not in text
+
+
+def test_the_page_says_what_the_preset_has_changed_in_since(
+    words: list[str], tmp_path: Path
+) -> None:
+    out, page = tmp_path / 'moe.json', tmp_path / 'moe.md'
+    assert ablate_moe.main([*words, '--json', str(out)]) == 0
+    result = json.loads(out.read_text())
+    result['base']['best'] = 3.5
+    result['base']['vdd']['real'] = 0.7
+    del result['base']['plain_rank']  # as in a file from before there was such a setting
+    del result['base']['match_rows']
+    out.write_text(json.dumps(result))
+    assert recipe_results.main(['--json', str(out), '--out', str(page)]) == 0
+    (said,) = [line for line in page.read_text().splitlines() if 'former preset' in line]
+    assert sorted(said.split(': ')[1].rstrip('.').split(', ')) == [
+        '`best` 3.5 -> 1.0',
+        '`match_rows` 8 -> 4',
+        '`plain_rank` 8 -> 1',
+        '`vdd.real` 0.7 -> 0.1',
+    ]
 
 
 def test_every_row_fits_the_settings() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, MISSING, replace
 import json
 from pathlib import Path
 import sys
@@ -18,7 +18,9 @@ import numpy as np
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training import ablate, ablate_moe, ablate_teacher, provenance, tune
+from training.config import preset
 from training.results import markdown_table
+from training.rows import Study
 from training.studies import completed, hypervolume
 
 EXAMPLE = """\
@@ -481,6 +483,7 @@ def rows_page(result: Mapping[str, Any], command: str) -> str:
         "of the root-relative pose and over the sets, of the ratio to the base's mean over seeds: "
         'below 1 is better than the base. Mean over the seeds ± half of their range.',
         error_table(result, by_row, what),
+        *changes_since(result),
         '## In words',
         '*Holds*: every seed of the one is below every seed of the other. With few seeds and so '
         'short a training that is a hint and no proof.',
@@ -610,6 +613,53 @@ def latency_table(result: Mapping[str, Any]) -> str:
 def shown(value: Any) -> str:
     """Write a setting."""
     return f'{value:.3g}' if isinstance(value, float) else str(value)
+
+
+def changes_since(result: Mapping[str, Any]) -> list[str]:
+    """
+    Say which of the base's settings are no longer the preset's.
+
+    :param result: JSON of an ablation by rows.
+    :returns: one paragraph, or none where all are as they were.
+    """
+    study: Study = {s.form[0]: s for s in (ablate_teacher.STUDY, ablate_moe.STUDY)}[
+        result['format']
+    ]
+    limits = replace(study.budget(result['preset']), **result['budget'])
+    made = study.settings_of(study.rows[0], preset(result['preset']), limits, 0)
+    then = _flat(result['base'])
+    changes = []
+    for name, (now, default) in _with_defaults(getattr(made, study.stage)).items():
+        was = then.get(name, default)
+        if was != now:
+            changes.append(f'`{name}` {was!r} -> {now!r}')
+    if not changes:
+        return []
+    return [
+        '**These rows are of a former preset.** What it has changed in since, scaled to these '
+        f'steps: {", ".join(changes)}.'
+    ]
+
+
+def _flat(settings: Mapping[str, Any], before: str = '') -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = isinstance(value, Mapping)
+        found.update(_flat(value, f'{before}{name}.') if inner else {before + name: value})
+    return found
+
+
+def _with_defaults(config: Any, before: str = '') -> dict[str, tuple[Any, Any]]:
+    """Give every setting with its default; without one, None."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            found.update(_with_defaults(value, f'{before}{field.name}.'))
+        else:
+            default = None if field.default is MISSING else field.default
+            found[before + field.name] = (value, default)
+    return found
 
 
 def origin(result: Mapping[str, Any]) -> str:
