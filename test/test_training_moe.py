@@ -22,6 +22,7 @@ from training.checkpoints import load_checkpoint
 from training.config import override, preset
 from training.losses import displacement_errors
 from training.moe_results import main as write_page
+from training.moe_results import outside_of_the_network
 from training.vdd import Batch, distil, VddConfig
 
 
@@ -251,6 +252,23 @@ def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path)
     for name in ('reliability_moe.svg', 'moe_roc.svg'):
         assert f']({name})' in text
         assert (tmp_path / name).is_file()
+
+
+def test_the_page_says_how_fast_any_network_could_be() -> None:
+    at = {'engine': 'fp32', 'threads': 2, 'persons': 10}
+    rows = [
+        {**at, 'model': 'moe', 'median_ms': 4.0},
+        {**at, 'model': 'swiftdiff', 'median_ms': 9.0},
+        {**at, 'model': 'swiftdiff', 'persons': 1, 'median_ms': 3.0},
+    ]
+    networks = [
+        {**at, 'model': 'moe', 'median_ms': 1.0},
+        {**at, 'model': 'swiftdiff', 'median_ms': 6.0},
+        {**at, 'model': 'swiftdiff', 'persons': 1, 'median_ms': 2.95},  # no more than noise
+    ]
+    said = outside_of_the_network({'rows': rows, 'networks': networks}, ['swiftdiff'])
+    assert said.endswith(': `swiftdiff`, 2 threads, 10 people: 3.00 of 9.00 ms, 3.0 times.')
+    assert outside_of_the_network({'rows': rows}, ['swiftdiff']) == ''
 
 
 def test_an_expert_that_wins_as_often_as_it_says_is_calibrated() -> None:

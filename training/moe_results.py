@@ -268,7 +268,36 @@ def time_section(result: Mapping[str, Any]) -> str:
             'many times faster than those models. The machine was shared: load average before '
             f'{result["machine"]["load_before"]:.1f} on {result["machine"]["cores"]} cores.',
             markdown_table([*head, *(f'x {name}' for name in names)], body),
+            *([said] if (said := outside_of_the_network(result, names)) else []),
         ]
+    )
+
+
+def outside_of_the_network(result: Mapping[str, Any], names: Sequence[str]) -> str:
+    """
+    Say what of a model's call is left if its network takes no time at all.
+
+    :param result: of ``training.benchmark --networks``.
+    :param names: of the models that others are compared with.
+    :returns: a paragraph; empty where no network was timed.
+    """
+    key = ('model', 'engine', 'threads', 'persons')
+    networks = {tuple(r[k] for k in key): r['median_ms'] for r in result.get('networks', [])}
+    found = []
+    for row in result['rows']:
+        at = tuple(row[k] for k in key)
+        if row['model'] in names and at in networks:
+            rest = row['median_ms'] - networks[at]
+            if rest > 0.05 * row['median_ms']:  # below that the difference is noise
+                found.append(
+                    f'`{row["model"]}`, {row["threads"]} threads, {row["persons"]} people: '
+                    f'{rest:.2f} of {row["median_ms"]:.2f} ms, {row["median_ms"] / rest:.1f} times'
+                )
+    if not found:
+        return ''
+    return (
+        'Outside of the network (history, decoding of 50 futures), and how many times faster at '
+        f'most a model with the same of both can be: {"; ".join(found)}.'
     )
 
 
