@@ -65,9 +65,9 @@ temperatures, spreads and futures moved apart by the same rules. `consistency` i
 student: the teacher's own network in one step by consistency distillation (2000 steps of 64).
 `without_jump` was trained as `moe`, for 5000 steps and 4000 of its covariances, without
 recordings whose action has "jump", and has no temperature. [training.md](training.md) has what
-parts of the training change; [moe_ablations.md](moe_ablations.md) the number of experts,
-un-noised queries, a uniform gate and each term left out, after 700 steps of a former network,
-whose covariances had one low-rank part for all histories.
+parts of the training change, and what a second, better teacher does not;
+[moe_ablations.md](moe_ablations.md) the number of experts, un-noised queries, a uniform gate and
+terms left out, after a fortieth of a full training.
 
 What this says: at equal size and steps VDD is ahead of maximum likelihood on recordings and on
 the teacher's samples in all four best-of-50 errors, by the term of the nearest expert; its ADE
