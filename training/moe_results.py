@@ -259,18 +259,17 @@ def time_section(result: Mapping[str, Any]) -> str:
         ]
         for row in [*result['rows'], *result.get('networks', [])]
     ]
-    return '\n\n'.join(
-        [
-            '## Time',
-            _origin(result),
-            '**call**: `Predictor.predict`, 50 futures, NumPy to NumPy; **network**: from the '
-            'embedded history to the states, without history and decoding. The last columns: how '
-            'many times faster than those models. The machine was shared: load average before '
-            f'{result["machine"]["load_before"]:.1f} on {result["machine"]["cores"]} cores.',
-            markdown_table([*head, *(f'x {name}' for name in names)], body),
-            *([said] if (said := outside_of_the_network(result, names)) else []),
-        ]
-    )
+    parts = [
+        '## Time',
+        _origin(result),
+        '**call**: `Predictor.predict`, 50 futures, NumPy to NumPy; **network**: from the '
+        'embedded history to the states, without history and decoding. The last columns: how '
+        'many times faster than those models. The machine was shared: load average before '
+        f'{result["machine"]["load_before"]:.1f} on {result["machine"]["cores"]} cores.',
+        markdown_table([*head, *(f'x {name}' for name in names)], body),
+        outside_of_the_network(result, names),
+    ]
+    return '\n\n'.join(part for part in parts if part)
 
 
 def outside_of_the_network(result: Mapping[str, Any], names: Sequence[str]) -> str:

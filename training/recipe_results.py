@@ -7,7 +7,7 @@ Every number and every verdict on the pages comes out of those files.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, MISSING, replace
 import json
 from pathlib import Path
@@ -627,12 +627,7 @@ def changes_since(result: Mapping[str, Any]) -> list[str]:
     ]
     limits = replace(study.budget(result['preset']), **result['budget'])
     made = study.settings_of(study.rows[0], preset(result['preset']), limits, 0)
-    then = _flat(result['base'])
-    changes = []
-    for name, (now, default) in _with_defaults(getattr(made, study.stage)).items():
-        was = then.get(name, default)
-        if was != now:
-            changes.append(f'`{name}` {was!r} -> {now!r}')
+    changes = list(_changes(getattr(made, study.stage), result['base']))
     if not changes:
         return []
     return [
@@ -641,25 +636,16 @@ def changes_since(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flat(settings: Mapping[str, Any], before: str = '') -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        inner = isinstance(value, Mapping)
-        found.update(_flat(value, f'{before}{name}.') if inner else {before + name: value})
-    return found
-
-
-def _with_defaults(config: Any, before: str = '') -> dict[str, tuple[Any, Any]]:
-    """Give every setting with its default; without one, None."""
-    found: dict[str, tuple[Any, Any]] = {}
+def _changes(config: Any, then: Mapping[str, Any], before: str = '') -> Iterator[str]:
+    """Compare settings with what was written of them; what was not there had its default."""
     for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            found.update(_with_defaults(value, f'{before}{field.name}.'))
-        else:
-            default = None if field.default is MISSING else field.default
-            found[before + field.name] = (value, default)
-    return found
+        now, name = getattr(config, field.name), before + field.name
+        if is_dataclass(now):
+            yield from _changes(now, then.get(field.name, {}), f'{name}.')
+            continue
+        was = then.get(field.name, None if field.default is MISSING else field.default)
+        if was != now:
+            yield f'`{name}` {was!r} -> {now!r}'
 
 
 def origin(result: Mapping[str, Any]) -> str:
