@@ -243,6 +243,29 @@ def test_rows_of_the_same_weights_data_and_settings_are_taken_over(
     assert order[-3:] == ['teacher', 'one_step', 'swiftdiff']
 
 
+def test_rows_of_weights_that_are_not_at_hand_are_taken_over_by_name(
+    tmp_path: Path,
+    weights: list[Path],
+    recordings: list[Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = run(tmp_path, weights, recordings)
+    kept = tmp_path / 'kept.json'
+    kept.write_text(json.dumps(first))
+    words = ['--data', *map(str, recordings), '--json', str(tmp_path / 'x.json')]
+    words += ['--take-over', str(kept), '--samples', '4', '--ddim-steps', '3', '--quiet']
+    words += ['--device', 'cpu', '--engine', 'fp32', '--runs', str(tmp_path / 'runs')]
+    gone = weights[1].rename(tmp_path / 'elsewhere')
+    second = run(tmp_path, weights, recordings, '--take-over', str(kept))
+    assert row_of(second, weights[1].stem, 'both')['taken_over_from'] == first['commit']
+    assert [r['model'] for r in second['rows']] == [r['model'] for r in first['rows']]
+    assert evaluate.main([*words, '--weights', str(weights[1]), '--samples', '5']) == 2
+    assert 'other data or settings' in capsys.readouterr().err
+    assert evaluate.main([*words, '--weights', str(tmp_path / 'never.safetensors')]) == 2
+    assert "has rows of ['one_step', 'swiftdiff', 'teacher']" in capsys.readouterr().err
+    gone.rename(weights[1])
+
+
 def test_nothing_is_taken_over_from_other_settings_data_or_weights(
     tmp_path: Path, weights: list[Path], recordings: list[Path]
 ) -> None:

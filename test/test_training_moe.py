@@ -254,6 +254,31 @@ def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path)
         assert (tmp_path / name).is_file()
 
 
+def test_rows_of_mixtures_that_are_not_at_hand_are_taken_over(
+    moe_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    val = save_recording(tmp_path / 'made' / 'val.npz', (70, 80))
+    old, other = tmp_path / 'old' / 'moe.safetensors', moe_run / 'moe.safetensors'
+    old.parent.mkdir()
+    shutil.copy(other, old)
+    kept, out, page = tmp_path / 'kept.json', tmp_path / 'out.json', tmp_path / 'page.md'
+    words = ['--data', str(val), '--quiet', '--samples', '6']
+    assert evaluate_moe.main([*words, '--weights', str(old), '--json', str(kept)]) == 0
+    old.unlink()
+    take = ['--take-over', str(kept), '--weights', str(old), str(other)]
+    assert evaluate_moe.main([*words, *take, '--json', str(out)]) == 0
+    first, second = (json.loads(path.read_text()) for path in (kept, out))
+    assert [facts['model'] for facts in second['models']] == ['old/moe', 'debug/moe']
+    rows = [dict(row) for row in second['rows'] if row['model'] == 'old/moe']
+    assert {row.pop('taken_over_from') for row in rows} == {first['commit']}
+    assert rows == first['rows']
+    assert write_page(['--json', str(out), '--out', str(page), '--images', str(tmp_path)]) == 0
+    assert 'Taken over from an earlier evaluation: `old/moe`' in page.read_text()
+    again = [*words, *take, '--json', str(out), '--samples', '7']
+    assert evaluate_moe.main(again) == 2
+    assert 'no rows of it with these settings' in capsys.readouterr().err
+
+
 def test_the_page_says_how_fast_any_network_could_be() -> None:
     at = {'engine': 'fp32', 'threads': 2, 'persons': 10}
     rows = [

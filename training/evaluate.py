@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import json
 from pathlib import Path
 import sys
 import time
@@ -104,6 +103,42 @@ def describe_weights(path: Path, ddim_steps: int) -> Model:
     )
 
 
+def given_models(options: argparse.Namespace) -> tuple[list[Model], WindowConfig]:
+    """
+    Describe the weights that were named, and the window that they share.
+
+    Those that are no longer at hand are as the earlier evaluation, of which rows are taken over,
+    describes them; they have no path.
+
+    :raises MotionPredictorError: if one cannot be read or is known to neither.
+    """
+    at_hand = {
+        path: describe_weights(path, options.ddim_steps)
+        for path in options.weights
+        if path.is_file() or not options.take_over
+    }
+    window = common_window(list(at_hand.values()))
+    models = []
+    for path in options.weights:
+        if path in at_hand:
+            models.append(at_hand[path])
+            continue
+        known = provenance.read_result(options.take_over, FORMAT, VERSION)['models']
+        facts = {facts['model']: facts for facts in known if facts.get('sha256')}
+        if path.stem not in facts:
+            raise ConfigError(
+                f'--weights {path}: no such file; {options.take_over} has rows of {sorted(facts)}'
+            )
+        model = Model(path=None, window=window, card={}, **_described(facts[path.stem]))
+        models.append(model)
+    return models, window
+
+
+def _described(facts: Mapping[str, Any]) -> dict[str, Any]:
+    named = {name: facts[name] for name in ('label', 'role', 'sha256', 'parameters')}
+    return {'name': facts['model'], **named}
+
+
 def check_skeletons(models: Sequence[Model], files: Sequence[DataFile]) -> Skeleton:
     """
     Give the joints that models and recordings share.
@@ -116,7 +151,7 @@ def check_skeletons(models: Sequence[Model], files: Sequence[DataFile]) -> Skele
         if found.joints != first.joints:
             raise ConfigError(f'{file.path}: holds {found.name}, {files[0].path} {first.name}')
     for model in models:
-        if model.skeleton.joints != first.joints:
+        if model.path is not None and model.skeleton.joints != first.joints:
             raise ConfigError(
                 f'{model.path}: predicts {model.skeleton.name}; the recordings hold {first.name}'
             )
@@ -153,11 +188,10 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     :returns: the results, JSON-able.
     :raises MotionPredictorError: if a file cannot be used.
     """
-    models = [describe_weights(path, options.ddim_steps) for path in options.weights]
+    models, window = given_models(options)
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise ConfigError(f'--weights: two files of one name among {names}; rename one')
-    window = common_window(models)
     files = load_data(options.data, window, options.limit, given_skeleton(options))
     check_skeletons(models, files)
     groups = make_groups(files)
@@ -214,6 +248,11 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
             taken[model.name] = {'role': model.role, 'rows': found[1]}
             rows.extend(found[1].values())
             continue
+        if model.path is None:
+            raise ConfigError(
+                f'--weights {model.name}: no such file, and the rows in {options.take_over} are '
+                'of other data or settings'
+            )
         futures, facts = _predict(model, files, window, options, origin['commit'])
         scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
         facts_of_models.append(facts)
@@ -259,14 +298,9 @@ def earlier_rows(
         where anything that the figures depend on differs.
     :raises ConfigError: if the file holds no evaluation.
     """
-    try:
-        old = json.loads(path.read_text(encoding='utf-8'))
-        if old['format'] != FORMAT or old['version'] != VERSION:
-            raise ValueError(f'format {old["format"]!r}, version {old["version"]!r}')
-        facts = next((m for m in old['models'] if m.get('sha256') == model.sha256), None)
-        same_data = [d['sha256'] for d in old['data']] == [d['sha256'] for d in result['data']]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f'--take-over {path}: no evaluation of this release: {error}') from None
+    old = provenance.read_result(path, FORMAT, VERSION)
+    facts = next((m for m in old['models'] if m.get('sha256') == model.sha256), None)
+    same_data = [d['sha256'] for d in old['data']] == [d['sha256'] for d in result['data']]
     settings = {'tracker_noise_m': 0.0, **old['settings']}
     if facts is None or not same_data or settings != result['settings']:
         return None
@@ -331,8 +365,8 @@ def parser() -> argparse.ArgumentParser:
     add('--runs', type=Path, default=Path('runs/evaluate'), metavar='DIR',
         help='predicted futures are kept here (default %(default)s)')  # fmt: skip
     add('--take-over', type=Path, metavar='JSON',
-        help='rows of the same weights, data and settings from this earlier evaluation, instead '
-             'of predicting again')  # fmt: skip
+        help='rows of the same weights, data and settings from this earlier evaluation, not '
+             'predicted again; weights that are not at hand are looked for by name')  # fmt: skip
     add('--fresh', action='store_true', help='predict again what the run folder already holds')
     add('--dry-run', action='store_true', help='say what would be done, and how much')
     add('--quiet', action='store_true', help='no progress bars')
@@ -350,8 +384,7 @@ def given_skeleton(options: argparse.Namespace) -> Skeleton | None:
 
 def describe_plan(options: argparse.Namespace) -> str:
     """Say what an evaluation would do, without running a model."""
-    models = [describe_weights(path, options.ddim_steps) for path in options.weights]
-    window = common_window(models)
+    models, window = given_models(options)
     files = load_data(options.data, window, options.limit, given_skeleton(options))
     check_skeletons(models, files)
     lines = [f'window: {window}']

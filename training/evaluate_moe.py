@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+import json
 from pathlib import Path
 import sys
 from typing import Any
@@ -195,14 +196,15 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
     rows: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
     files: list[DataFile] = []
-    for path in [*options.weights, *options.against]:
+    at_hand = [path for path in options.weights if path.is_file() or not options.take_over]
+    for path in [*at_hand, *options.against]:
         loaded = load_weights(path)
         role = loaded.model.config.role
         if not files:
             files = load_data(options.data, loaded.model.config.window, options.limit)
         models.append(
             {
-                'model': str(path.parent.name + '/' + path.stem),
+                'model': name_of(path),
                 'role': role,
                 'sha256': file_digest(path),
                 'what': loaded.card.get('what'),
@@ -229,7 +231,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
             rows.append(row)
         if role == 'moe':
             rows.extend(_surprise_rows(models[-1]['model'], surprises, options.held_out))
-    return {
+    result = {
         **provenance.origin(FORMAT, VERSION, 'training.evaluate_moe', words),
         'settings': {
             'samples': options.samples,
@@ -243,6 +245,47 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
         'models': models,
         'rows': rows,
     }
+    for path in options.weights:
+        if path not in at_hand:
+            add_earlier(result, options.take_over, name_of(path), files)
+    order = [name_of(path) for path in [*options.weights, *options.against]]
+    for entries in (models, rows):  # as given, taken over or not
+        entries.sort(key=lambda entry: order.index(entry['model']))
+    return result
+
+
+def name_of(path: Path) -> str:
+    """Give the name that a weights file has in the tables: with its folder's."""
+    return f'{path.parent.name}/{path.stem}'
+
+
+def add_earlier(
+    result: dict[str, Any], earlier: Path, name: str, files: Sequence[DataFile]
+) -> None:
+    """
+    Add what an earlier evaluation measured of weights that are not at hand.
+
+    :param result: gets their facts and rows, these with the commit of the earlier run.
+    :param earlier: JSON of that evaluation.
+    :param name: as in its tables.
+    :param files: that this evaluation scores.
+    :raises ConfigError: if it has no rows of them with the same settings, on as many windows of
+        the same sets and splits.
+    """
+    old = provenance.read_result(earlier, FORMAT, VERSION)
+    rows = [dict(row) for row in old['rows'] if row['model'] == name]
+    wanted = {(file.set_name, file.split, len(file.chosen)) for file in files}
+    found = {(r['set'], r['split'], r['windows']) for r in rows if r['set'] != 'surprise'}
+    settings = json.loads(json.dumps(result['settings']))  # tuples are lists there
+    if found != wanted or old['settings'] != settings:
+        raise ConfigError(
+            f'--weights {name}: no such file, and {earlier} has no rows of it with these settings '
+            'and recordings'
+        )
+    for row in rows:
+        row['taken_over_from'] = row.get('taken_over_from', old['commit'])
+    result['models'] += [facts for facts in old['models'] if facts['model'] == name]
+    result['rows'] += rows
 
 
 def perplexity(share: NDArray[np.float64]) -> float:
@@ -332,6 +375,9 @@ def parser() -> argparse.ArgumentParser:
     add('--samples', type=int, default=50, help='for the jitter (default %(default)s)')
     add('--held-out', default='', metavar='TEXT',
         help='actions that contain this, in any case, were not trained on: their ROC')  # fmt: skip
+    add('--take-over', type=Path, metavar='JSON',
+        help='rows of weights that are not at hand, looked for by name, from this earlier '
+             'evaluation')  # fmt: skip
     add('--limit', type=int, metavar='N', help='score N windows of each file, spread evenly')
     add('--dry-run', action='store_true', help='say what would be scored')
     add('--quiet', action='store_true', help='no progress bars')
@@ -345,7 +391,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.samples < max(RANKS):
             raise ConfigError(f'--samples {options.samples}: must be at least {max(RANKS)}')
-        for path in options.weights:
+        at_hand = [path for path in options.weights if path.is_file() or not options.take_over]
+        if not at_hand:
+            raise ConfigError('--weights: none of the files is there')
+        for path in at_hand:
             if load_weights(path).model.config.role != 'moe':
                 raise ConfigError(f'--weights {path}: not of role moe; name it with --against')
         if options.dry_run:

@@ -349,11 +349,18 @@ def _link(path: Path, page: Path) -> str:
 
 def _origin(result: Mapping[str, Any]) -> str:
     limit = result['settings'].get('limit')
+    older = {
+        row['model']: str(row['taken_over_from'])[:12]
+        for row in result.get('rows', [])
+        if 'taken_over_from' in row
+    }
+    names = ', '.join(f'`{name}` (commit `{commit}`)' for name, commit in older.items())
     return (
         f'```\n{result["command"]}\n```\n\nCommit `{str(result["commit"])[:12]}`'
         + (' with changes' if result['modified'] else '')
         + f', {result["date"]}.'
         + (f' **At most {limit} windows of each file.**' if limit else '')
+        + (f' Taken over from an earlier evaluation: {names}.' if older else '')
     )
 
 

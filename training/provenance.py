@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from motion_predictor.errors import ConfigError
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -97,6 +99,23 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
     partial = path.with_name(path.name + '.partial')
     partial.write_text('{\n' + ',\n'.join(entries) + '\n}\n')
     partial.replace(path)
+
+
+def read_result(path: Path, kind: str, version: int) -> dict[str, Any]:
+    """
+    Read an earlier result.
+
+    :param kind: the ``format`` it must have.
+    :param version: of that format.
+    :raises ConfigError: if the file cannot be read or is something else.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+        if (found['format'], found['version']) != (kind, version):
+            raise ValueError(f'format {found["format"]!r}, version {found["version"]!r}')
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f'{path}: no {kind} of this release: {error!r}') from None
+    return found
 
 
 def _git(*arguments: str) -> str:
