@@ -97,6 +97,9 @@ class DenoiserConfig:
     loading_width: int = 0
     """Width of the layer by which their low-rank part follows the history; 0: it is the same under
     all histories."""
+    points_width: int = 0
+    """Width of the layers that give each expert a point that stands for it among the futures, its
+    mean being the density's alone; 0: the mean stands for it."""
 
     def __post_init__(self) -> None:
         _require(
@@ -129,6 +132,7 @@ class DenoiserConfig:
         largest = 4096 if mixture else 0
         rule = f'lie in 0..{largest} with architecture={self.architecture!r}'
         _require(0 <= self.loading_width <= largest, 'loading_width', self.loading_width, rule)
+        _require(0 <= self.points_width <= largest, 'points_width', self.points_width, rule)
 
 
 @dataclass(frozen=True, kw_only=True)

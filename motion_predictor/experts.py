@@ -156,7 +156,8 @@ class CodedExperts(nn.Module):
     sample on its noise; so rare experts learn from common ones, and many cost little. Covariances
     are ``S (I + l l^T) S``: S is a factor for each value and one for each expert, both following
     the condition; l is shared by the experts, and follows the condition where the size has a
-    ``loading_width``. The gate sees the features without passing gradients to them.
+    ``loading_width``. Where it has a ``points_width``, a head of its own gives the points that
+    stand for the experts. That head and the gate see the features without passing gradients on.
     Means and scales are in multiples of ``unit``, (N,), which is not trained.
     """
 
@@ -201,6 +202,13 @@ class CodedExperts(nn.Module):
             nn.init.zeros_(last.bias)
             first = nn.Linear(narrow, size.loading_width)
             self.loading_change = nn.Sequential(first, nn.GELU(), last)
+        self.points: nn.Sequential | None = None
+        if size.points_width:
+            shift = nn.Linear(width, values)
+            nn.init.zeros_(shift.weight)
+            nn.init.zeros_(shift.bias)
+            block = FlatBlock(width, size.points_width, size.dropout)
+            self.points = nn.Sequential(block, nn.LayerNorm(width), shift)
         half = max(1, width // 2)
         self.gate_features = nn.Linear(width, half)
         self.gate_condition = nn.Linear(narrow, half)
@@ -237,7 +245,10 @@ class CodedExperts(nn.Module):
         if self.loading_change is not None:  # (B, 1, N, R)
             loading = loading + self.loading_change(history).unflatten(-1, (1, self.values, -1))
         covariance = LowRank(scale, loading)
-        return GaussianMixture(torch.log_softmax(logits, dim=-1), means, covariance)
+        points = None
+        if self.points is not None:  # passes no gradients on: the density does not learn from it
+            points = means.detach() + self.points(x.detach()) * self.unit
+        return GaussianMixture(torch.log_softmax(logits, dim=-1), means, covariance, points)
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """List what the gate's own optimiser trains."""

@@ -343,12 +343,15 @@ class GaussianMixture:
     """
     ``q(a|s) = sum_z q(z|s) N(a; mu_z(s), Sigma_z(s))`` for B conditions s and E experts z.
 
-    ``log_weights`` (B, E), each row's exponentials sum to one; ``means`` (B, E, N).
+    ``log_weights`` (B, E), each row's exponentials sum to one; ``means`` (B, E, N). ``points``
+    (B, E, N) stand for the experts where single values are asked for; None: the means do. They
+    play no part in the density.
     """
 
     log_weights: Tensor
     means: Tensor
     covariance: Covariance
+    points: Tensor | None = None
 
     @property
     def experts(self) -> int:
@@ -359,6 +362,11 @@ class GaussianMixture:
     def size(self) -> int:
         """How many values, N."""
         return self.means.shape[2]
+
+    @property
+    def representatives(self) -> Tensor:
+        """The value that stands for each expert, ``(B, E, N)``."""
+        return self.means if self.points is None else self.points
 
     def expert_log_prob(self, values: Tensor) -> Tensor:
         """
@@ -436,6 +444,8 @@ class GaussianMixture:
         """
         Give the mixture of noised values, ``signal * a + noise * eps``: a mixture again.
 
+        It has no points of its own.
+
         :param signal: for each condition, ``(B,)``.
         :param noise: deviation of the noise, ``(B,)``.
         """
@@ -459,26 +469,33 @@ class GaussianMixture:
         :param experts: their numbers, ``(E',)``.
         """
         return GaussianMixture(
-            self.log_weights[:, experts], self.means[:, experts], self.covariance.select(experts)
+            self.log_weights[:, experts],
+            self.means[:, experts],
+            self.covariance.select(experts),
+            None if self.points is None else self.points[:, experts],
         )
 
     def condition(self, keep: slice | Tensor) -> GaussianMixture:
         """Keep the mixtures of some of the B conditions, by a slice or by their numbers."""
         return GaussianMixture(
-            self.log_weights[keep], self.means[keep], self.covariance.condition(keep)
+            self.log_weights[keep],
+            self.means[keep],
+            self.covariance.condition(keep),
+            None if self.points is None else self.points[keep],
         )
 
     def ranked(
         self, noise: Tensor, places: Tensor | None = None, apart: float = 1.0
     ) -> RankedSamples:
         """
-        Give futures in order of weight: the experts' means first, then stratified draws.
+        Give futures in order of weight: what stands for the experts first, then stratified draws.
 
-        With at least as many samples as experts, the first E samples are the means in order of
-        weight. The others are drawn from the experts in proportion to their weights, with a
-        systematic grid instead of a lottery. All samples of an expert share its weight. With
-        fewer samples than experts, they are the means that stand for all others best
-        (:func:`covering`), each with the weight of all that it stands for, heaviest first.
+        With at least as many samples as experts, the first E samples are the representatives (the
+        means, or points of their own) in order of weight. The others are drawn from the experts in
+        proportion to their weights, with a systematic grid instead of a lottery. All samples of an
+        expert share its weight. With fewer samples than experts, they are the means that stand for
+        all others best (:func:`covering`), each with the weight of all that it stands for,
+        heaviest first: points lie where one of all of them is near, which is farther out.
 
         Points that stand for a whole density lie farther apart than the means of its experts, as
         they have the experts' own widths to stand for too (principal points; Flury, 1990).
@@ -510,13 +527,14 @@ class GaussianMixture:
             shared = shared.scatter_add(1, rank, torch.ones_like(rank, dtype=shared.dtype))
             chosen = torch.cat((chosen, order.gather(1, rank)), dim=1)
             of_sample = torch.cat((weights / shared, (weights / shared).gather(1, rank)), dim=1)
-        values = self.means.gather(1, chosen.unsqueeze(-1).expand(-1, -1, self.size))
-        points = values[:, :kept]
+        index = chosen.unsqueeze(-1).expand(-1, -1, self.size)
+        points = self.representatives.gather(1, index[:, :kept])
         if apart != 1.0:
             points = torch.lerp(self.mean().unsqueeze(1), points, apart)
         if count > kept:
             drawn = self.covariance.gather(chosen[:, kept:]).deviate(noise[:, kept:])
-            points = torch.cat((points, values[:, kept:] + drawn), dim=1)
+            means = self.means.gather(1, index[:, kept:])
+            points = torch.cat((points, means + drawn), dim=1)
         return RankedSamples(points, of_sample, chosen)
 
     def detach(self) -> GaussianMixture:
@@ -526,6 +544,7 @@ class GaussianMixture:
             log_weights=self.log_weights.detach(),
             means=self.means.detach(),
             covariance=self.covariance.detach(),
+            points=None if self.points is None else self.points.detach(),
         )
 
 

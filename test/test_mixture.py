@@ -1,5 +1,7 @@
 """The mixture of Gaussians against torch.distributions and its own samples."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -166,6 +168,28 @@ def test_a_rank_that_means_nothing_is_refused() -> None:
         ExpertNetwork(2, 3, experts=2, width=8, depth=1, covariance='low_rank')
     with pytest.raises(ConfigError, match='covariance='):
         ExpertNetwork(2, 3, experts=2, width=8, depth=1, covariance='banded')
+
+
+def test_points_stand_for_their_experts_and_play_no_part_in_the_density() -> None:
+    mixture = mixture_of('low_rank')
+    points = mixture.means + 1.0 + torch.rand(mixture.means.shape)
+    with_points = replace(mixture, points=points)
+    value = torch.randn(mixture.size, dtype=points.dtype).expand(len(points), -1)
+    torch.testing.assert_close(with_points.log_prob(value), mixture.log_prob(value))
+    size = mixture.covariance.noise_size
+    noise = torch.zeros(len(points), 2 * mixture.experts, size, dtype=points.dtype)
+    ranked = with_points.ranked(noise)
+    heaviest = mixture.log_weights.argmax(dim=1)
+    rows = torch.arange(len(points))
+    torch.testing.assert_close(ranked.values[:, 0], points[rows, heaviest])
+    drawn = slice(mixture.experts, None)  # without noise: the means of what they are drawn from
+    means = mixture.means.gather(1, ranked.experts[:, drawn, None].expand(-1, -1, mixture.size))
+    torch.testing.assert_close(ranked.values[:, drawn], means)
+    few = with_points.ranked(noise[:, :1])
+    torch.testing.assert_close(few.values[:, 0], mixture.means[rows, few.experts[:, 0]])
+    kept = with_points.condition(slice(0, 1)).select(torch.tensor([1]))
+    assert kept.points is not None
+    torch.testing.assert_close(kept.points, points[:1, 1:2])
 
 
 def test_two_that_stand_for_all_are_taken_from_the_two_heaps() -> None:

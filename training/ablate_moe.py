@@ -67,6 +67,18 @@ ROWS = (
         what="the denoiser not matched with the teacher's in the last part",
         changes={'moe.match': '0'},
     ),
+    Row(
+        name='cross_fitted',
+        what='futures of each person from a diffusion model that was trained on the others',
+        changes={'moe.cross_fit.folds': '4', 'moe.vdd.forward': '0.4',
+                 'moe.vdd.forward_end': '0.4'},
+    ),
+    Row(
+        name='points',
+        what='points of their own stand for the experts; the nearest moves them, not the means',
+        changes={'moe.model.denoiser.points_width': '128', 'moe.together_best': '1',
+                 'moe.together_best_end': '1.5', 'moe.together_fade': '1'},
+    ),
     Row(name='no_real', what='no likelihood of recordings', changes=NO_REAL),
     Row(name='no_best', what='no nearest expert', changes=NO_BEST),
     Row(

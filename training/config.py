@@ -155,6 +155,43 @@ class SwiftDiffConfig:
             raise ConfigError(f'pairs={self.pairs}: must be at least 1')
 
 
+@dataclass(frozen=True, kw_only=True)
+class CrossFitConfig:
+    """Diffusion models that draw each person's futures without having seen that person."""
+
+    folds: int = 0
+    """Parts that people are shared out among, each drawn for by a model trained on the others; 0:
+    none of this."""
+    samples: int = 2
+    """Futures drawn for each window of the pool."""
+    steps: int = 30
+    """Levels of noise that each is drawn in, two passes a step (Heun)."""
+    width: int = 512
+    depth: int = 4
+    history_width: int = 384
+    history_depth: int = 3
+    dropout: float = 0.1
+    lowest: float = 0.003
+    """Lowest signal-to-noise ratio, on coordinates of the whitened state."""
+    highest: float = 30_000.0
+    """Highest one."""
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(
+            steps=5_000, batch=512, learning_rate=1e-3, warmup_steps=500, ema=0.9995
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if self.folds < 0 or self.folds == 1:
+            raise ConfigError(f'folds={self.folds}: must be 0, or at least 2')
+        if self.samples < 1 or self.steps < 2:
+            raise ConfigError(
+                f'samples={self.samples}, steps={self.steps}: must be at least 1 and 2'
+            )
+        if not 0.0 < self.lowest < self.highest:
+            raise ConfigError(f'lowest={self.lowest}, highest={self.highest}: must rise, above 0')
+
+
 MOE_METHODS = ('vdd', 'em_data', 'em_teacher', 'winner')
 
 
@@ -166,6 +203,8 @@ class MoeConfig:
     vdd: VddConfig
     batch: int
     """Windows a step."""
+    cross_fit: CrossFitConfig = field(default_factory=CrossFitConfig)
+    """Where it has folds, 'vdd' learns from these futures instead of the one-step teacher's."""
     drawn: int = 2
     """Samples of the one-step teacher for each window of the pool, made once and kept."""
     method: str = 'vdd'
@@ -362,9 +401,24 @@ def _debug() -> ChainConfig:
             real=0.5,
         ),
         moe=MoeConfig(
-            model=replace(model, role='moe', denoiser=_experts(16, 24, 4, 8, 2, 8), join_s=0.3),
+            model=replace(
+                model,
+                role='moe',
+                denoiser=_experts(16, 24, 4, 8, 2, 8, points_width=8),
+                join_s=0.3,
+            ),
             vdd=_vdd(steps=30, samples=1, experts_a_step=2, conditions_a_step=4, save_every=15),
             batch=8,
+            cross_fit=CrossFitConfig(
+                folds=2,
+                samples=1,
+                steps=3,
+                width=16,
+                depth=1,
+                history_width=16,
+                history_depth=1,
+                optim=OptimConfig(steps=4, batch=16),
+            ),
             covariance_last=10,
             together_last=4,
             match=1.0,
@@ -516,11 +570,12 @@ def _experts(
     loading_width: int,
     dropout: float = 0.0,
     depth: int = 1,
+    points_width: int = 0,
 ) -> DenoiserConfig:
     return DenoiserConfig(
         architecture='experts', width=width, depth=depth, heads=1, hidden_ratio=1.0,
         dropout=dropout, condition_width=condition_width, condition_depth=2, experts=experts,
-        latent=latent, rank=rank, loading_width=loading_width,
+        latent=latent, rank=rank, loading_width=loading_width, points_width=points_width,
     )  # fmt: skip
 
 

@@ -142,7 +142,7 @@ class TrainingWindows:
         self, clips: Sequence[np.ndarray], window: WindowConfig, skeleton: Skeleton = H36M17
     ) -> None:
         """
-        Gather clips.
+        Gather clips, each of another person.
 
         :param clips: world positions in metres, z up, each ``(T, J, 3)`` at ``window.rate_hz``.
         :param window: clips shorter than its total are left out.
@@ -154,27 +154,33 @@ class TrainingWindows:
             offsets = _offsets(usable)
             frames = torch.from_numpy(np.concatenate(usable).astype(np.float32))
             parts.append((frames, offsets))
-        self._begin(parts, window, skeleton, len(clips))
+        self._begin(parts, [str(i) for i in range(len(usable))], window, skeleton, len(clips))
 
     def _begin(
         self,
         parts: Sequence[tuple[Tensor, np.ndarray]],
+        people: Sequence[str],
         window: WindowConfig,
         skeleton: Skeleton,
         clips: int,
     ) -> None:
         # Each part: frames (N, J, 3), and where its clips begin and end among them (clips + 1).
+        # People: whose each clip is, over all parts.
+        numbers = {label: number for number, label in enumerate(dict.fromkeys(people))}
+        self.person_of_clip = torch.tensor([numbers[label] for label in people])
         self.window = window
         self.skeleton = skeleton
         self.parts = [frames for frames, _ in parts]
         self.part_ends = torch.tensor([len(frames) for frames, _ in parts]).cumsum(0)
-        starts, rooms, base = [], [], 0
+        starts, rooms, owners, base, clip = [], [], [], 0, 0
         for frames, offsets in parts:
             for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist()):
                 last = end - window.total_frames
                 if last >= begin:
                     starts.append(np.arange(base + begin, base + last + 1))
                     rooms.append(end - begin - np.arange(last - begin + 1))
+                    owners.append(np.full(last - begin + 1, clip))
+                clip += 1
             base += len(frames)
         if not starts:
             raise RecordingError(
@@ -183,6 +189,7 @@ class TrainingWindows:
             )
         self.starts = torch.from_numpy(np.concatenate(starts))  # all parts one after another
         self.room = torch.from_numpy(np.concatenate(rooms))  # frames to the clip's end
+        self.clip = torch.from_numpy(np.concatenate(owners))  # its number
 
     @classmethod
     def load(
@@ -207,6 +214,7 @@ class TrainingWindows:
         first = skeleton_of(paths[0], skeleton)
         parts: list[tuple[Tensor, np.ndarray]] = []
         loose: list[np.ndarray] = []
+        people: list[str] = []
         count = 0
 
         def flush() -> None:
@@ -225,6 +233,7 @@ class TrainingWindows:
                 store = open_store(path)
                 flush()
                 parts.append((torch.from_numpy(np.asarray(store.positions)), store.offsets))
+                people += [f'{path}: {clip.subject}' for clip in store.clips]
                 count += len(store)
                 continue
             for clip in load_clips(path, skeleton):
@@ -234,9 +243,10 @@ class TrainingWindows:
                 even = resample(clip.positions, clip.rate_hz, window.rate_hz)
                 if len(even) >= window.total_frames:
                     loose.append(even)
+                    people.append(f'{path}: {clip.subject}')
         flush()
         made = cls.__new__(cls)
-        made._begin(parts, window, first, count)
+        made._begin(parts, people, window, first, count)
         return made
 
     def _gather(self, index: Tensor) -> Tensor:
@@ -268,11 +278,23 @@ class TrainingWindows:
             :func:`tracker_noise`.
         :returns: world positions in metres, ``(B, T, J, 3)`` float32.
         """
+        return self.draw_known(count, generator, augmentation)[0]
+
+    def draw_known(
+        self, count: int, generator: torch.Generator, augmentation: Augmentation | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Draw windows at random, and say from which clips they are.
+
+        :returns: what :meth:`draw` gives, and the clips' numbers, ``(B,)``; whose clip it is says
+            ``person_of_clip``.
+        """
         chosen = torch.randint(len(self.starts), (count,), generator=generator)
+        clip = self.clip[chosen]
         start, room = self.starts[chosen], self.room[chosen]
         total = self.window.total_frames
         if augmentation is None:
-            return self._gather(start[:, None] + torch.arange(total))
+            return self._gather(start[:, None] + torch.arange(total)), clip
 
         def uniform() -> Tensor:
             return torch.rand(count, generator=generator)
@@ -304,7 +326,7 @@ class TrainingWindows:
             factors = 1.0 + augmentation.bones * (2.0 * factors - 1.0)
             left = [min(j, other) for j, other in enumerate(self.skeleton.mirror)]
             windows = scale_bones(windows, self.skeleton, factors[:, left])
-        return windows
+        return windows, clip
 
 
 def _offsets(clips: Sequence[np.ndarray]) -> np.ndarray:

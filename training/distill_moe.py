@@ -25,6 +25,7 @@ from motion_predictor.schedule import to_eps, to_x0
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import file_digest, load_weights, save_weights
 from training.config import as_plain, ChainConfig, MoeConfig
+from training.cross_fit import cross_fitted_samples, share_out
 from training.losses import displacement_errors
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_like, Run, stage_or_shipped
@@ -44,6 +45,8 @@ PASS = 512
 """States that go through the one-step teacher at once."""
 LOW_RANK = 'network.loading'
 """In the names of the low-rank part's parameters, and in no others."""
+POINTS = 'network.points'
+"""In those of the points that stand for the experts."""
 FITTED = 20_000
 """Windows that linear maps are fitted to, at most."""
 
@@ -172,7 +175,7 @@ class NearestExpert:
         """
         assert batch.real is not None
         assert batch.whole is not None
-        apart = mixture.means - batch.real[0][:, None]
+        apart = mixture.representatives - batch.real[0][:, None]
         distance = ((apart @ self.metric).square().sum(dim=-1) + 1e-6).sqrt()  # rms over time
         nearest = self._error(mixture, batch.whole, distance, self.frames)
         term = self.config.best * (nearest + self.config.best_all * distance.mean())
@@ -187,7 +190,7 @@ class NearestExpert:
     ) -> Tensor:
         """Give the error, at some frames, of the experts that are the nearest, ``(B, E)``."""
         rows = torch.arange(len(distance), device=distance.device)
-        won = mixture.means[rows, distance.argmin(dim=1)] @ self.decoder
+        won = mixture.representatives[rows, distance.argmin(dim=1)] @ self.decoder
         difference = (won.view_as(whole) - whole) * self.scale
         pose, root = displacement_errors(frames @ difference)
         return (pose + self.config.root * root).mean()
@@ -237,15 +240,17 @@ def together_config(config: MoeConfig) -> VddConfig:
     )
 
 
-def with_other_covariances(model: MotionModel, denoiser: DenoiserConfig) -> MotionModel:
+def with_fresh(part: str, model: MotionModel, denoiser: DenoiserConfig) -> MotionModel:
     """
-    Make a mixture whose low-rank part is fresh and of another size, all else being as it was.
+    Make a mixture of which one part is fresh and of another size, all else being as it was.
 
+    :param part: what is in the names of its parameters: LOW_RANK, or POINTS.
     :param model: of role 'moe'.
-    :param denoiser: differs in ``rank`` and ``loading_width`` alone.
+    :param denoiser: differs in that part's sizes alone: ``rank`` and ``loading_width``, or
+        ``points_width``.
     """
     made = MotionModel(replace(model.config, denoiser=denoiser), model.skeleton)
-    kept = {name: value for name, value in model.state_dict().items() if LOW_RANK not in name}
+    kept = {name: value for name, value in model.state_dict().items() if part not in name}
     made.load_state_dict(kept, strict=False)
     return made.to(model.state_mean.device)
 
@@ -277,18 +282,35 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
     )
     facts = f'{settings}{chain.moe.without}{state.scale.sum():.6f}{condition.scale.sum():.6f}'
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
-    path = kept_in / f'pool_{digest}_{chain.pool}_{chain.seed}.safetensors'
+    path = kept_in / f'windows_{digest}_{chain.pool}_{chain.seed}.safetensors'
     if not path.is_file():
         raw = pool_like(run, chain, teacher, chain.moe.augmentation, chain.moe.without)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix('.partial')
-        halves = {'state': raw.state.half(), 'condition': raw.condition.half(), 'clean': raw.clean}
-        save_file({name: value.cpu() for name, value in halves.items()}, partial)
+        assert raw.clip is not None
+        assert raw.person is not None
+        made = {
+            'state': raw.state.half(),
+            'condition': raw.condition.half(),
+            'clean': raw.clean,
+            'clip': raw.clip,
+            'person': raw.person,
+        }
+        save_file({name: value.cpu() for name, value in made.items()}, partial)
         partial.replace(path)
     kept = {name: value.to(run.device) for name, value in load_file(path).items()}
     padded = state.apply(torch.zeros_like(state.mean)[None])  # of no use here
     white, given = kept['state'].float(), kept['condition'].float()
-    return EncodedPool(white, given, padded, state, condition, kept['clean'])
+    return EncodedPool(
+        white,
+        given,
+        padded,
+        state,
+        condition,
+        kept['clean'],
+        clip=kept['clip'],
+        person=kept['person'],
+    )
 
 
 @torch.no_grad()
@@ -337,7 +359,9 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
     """
     config = chain.moe
     folder = open_stage(run, chain, 'moe')
-    paths = {name: stage_or_shipped(run, name) for name in ('teacher', 'one_step')}
+    crossed = config.cross_fit.folds > 0 and config.method == 'vdd'
+    names = ('teacher',) if crossed else ('teacher', 'one_step')
+    paths = {name: stage_or_shipped(run, name) for name in names}
     digests = {name: file_digest(path) for name, path in paths.items()}
     teacher = load_weights(paths['teacher']).model.to(run.device)
     kept = kept or run.folder / 'moe_samples'
@@ -351,9 +375,13 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         heading=teacher.config.heading,
         window=teacher.config.window,
     )
+    with_nearest = config.best > 0.0 and config.method in ('vdd', 'winner')
     whole = model_config.denoiser
+    if not with_nearest:  # nobody would teach the points
+        whole = replace(whole, points_width=0)
+        model_config = replace(model_config, denoiser=whole)
     if config.covariance_last:
-        plain = replace(whole, rank=config.plain_rank, loading_width=0)
+        plain = replace(whole, rank=config.plain_rank, loading_width=0, points_width=0)
         model_config = replace(model_config, denoiser=plain)
     student = MotionModel(model_config, H36M17, pool.state_whitening, pool.condition_whitening).to(
         run.device
@@ -365,15 +393,22 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         size = model_config.denoiser
         have = begin.config.denoiser
         wanted = replace(
-            size, rank=have.rank, loading_width=have.loading_width, dropout=have.dropout
+            size,
+            rank=have.rank,
+            loading_width=have.loading_width,
+            points_width=have.points_width,
+            dropout=have.dropout,
         )
         if have != wanted:
             raise ConfigError(
                 f'moe.start={config.start}: its network is {have}, must be {size} but for rank, '
-                'loading_width and dropout'
+                'loading_width, points_width and dropout'
             )
+        if have.points_width != size.points_width:
+            have = replace(have, points_width=size.points_width)
+            begin = with_fresh(POINTS, begin, have)
         if (have.rank, have.loading_width) != (size.rank, size.loading_width):
-            begin = with_other_covariances(begin, size)
+            begin = with_fresh(LOW_RANK, begin, size)
         experts.load_state_dict(begin.denoiser.state_dict())
         digests['start'] = file_digest(config.start)
     else:
@@ -382,9 +417,22 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
     real = experts.encode(pool.state)
     drawn = torch.zeros(0)
     if vdd.warm > 0.0 or vdd.forward > 0.0 or vdd.reverse > 0.0:
-        one_step = load_weights(paths['one_step']).model.to(run.device)
-        samples = teacher_samples(chain, pool, one_step, digests['one_step'], kept)
-        drawn = torch.stack([of.float().to(run.device) @ experts.encoder for of in samples])
+        if crossed:
+            assert pool.person is not None
+            assert pool.clip is not None
+            drawn = cross_fitted_samples(
+                config.cross_fit,
+                real,
+                pool.condition,
+                share_out(pool.person, pool.clip, config.cross_fit.folds),
+                seed=chain.seed + 20,
+                kept=kept,
+                folder=folder / 'cross_fit',
+            ).float()
+        else:
+            one_step = load_weights(paths['one_step']).model.to(run.device)
+            samples = teacher_samples(chain, pool, one_step, digests['one_step'], kept)
+            drawn = torch.stack([of.float().to(run.device) @ experts.encoder for of in samples])
 
     def batches(generator: torch.Generator) -> Batch:
         device = generator.device
@@ -394,7 +442,9 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         recorded = real[chosen][None]
         samples = recorded
         if len(drawn):
-            samples = torch.where(clean[:, None], drawn[:, chosen], recorded)
+            samples = drawn[:, chosen]
+            if not crossed:  # the one-step teacher knows histories without noise alone
+                samples = torch.where(clean[:, None], samples, recorded)
         known = int(clean.sum())
         return Batch(pool.condition[chosen], samples, recorded, pool.state[chosen], known)
 
@@ -410,7 +460,6 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         )
         experts.network = begun.requires_grad_(True)
     score = MotionTeacher(teacher, experts, pool) if vdd.reverse > 0.0 else None
-    with_nearest = config.best > 0.0 and config.method in ('vdd', 'winner')
     experts.network = distil(
         experts.network,
         score,
@@ -423,7 +472,7 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
     )
     if config.covariance_last:
         torch.manual_seed(chain.seed + 5)
-        student = with_other_covariances(student, whole)
+        student = with_fresh(LOW_RANK, student, replace(whole, points_width=0))
         experts = student.denoiser
         assert isinstance(experts, MotionExperts)
         experts.network = distil(
@@ -437,6 +486,11 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
             title='covariances',
         )
     if config.together_last:
+        if whole.points_width and config.covariance_last:
+            torch.manual_seed(chain.seed + 7)
+            student = with_fresh(POINTS, student, whole)
+            experts = student.denoiser
+            assert isinstance(experts, MotionExperts)
         nearest = replace(
             config,
             best=config.together_best,

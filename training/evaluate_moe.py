@@ -54,7 +54,7 @@ def likelihoods(model: MotionModel, windows: Tensor) -> dict[str, Tensor]:
     :returns: for each window: 'nll', nats for each of the mixture's coordinates; 'position_nll',
         nats for each coordinate of a joint in the world, of the whole pose at one of INSTANTS_S,
         mean over these; 'surprise', of its first half second; 'weights' ``(N, E)``; 'nearest',
-        the expert with the nearest mean.
+        the expert whose representative is the nearest.
     """
     past, rate = model.config.window.observed_frames, model.config.window.rate_hz
     frames = torch.from_numpy(checked_frames(rate))
@@ -68,8 +68,8 @@ def likelihoods(model: MotionModel, windows: Tensor) -> dict[str, Tensor]:
             mixture = model.mixture(history)
             white = model.encode(part, history)
             coordinates = experts.encode(white)
-            means = experts.decode(mixture.means, white.shape[-1])
-            futures = model.decode_features(means, history)[..., 3:]  # (B, E, T_fut, D - 3)
+            standing = experts.decode(mixture.representatives, white.shape[-1])
+            futures = model.decode_features(standing, history)[..., 3:]  # (B, E, T_fut, D - 3)
             true = model.decode_features(white[:, None], history)[..., 3:]
             forecast = Forecast(model, mixture, history)
             at = [

@@ -34,6 +34,10 @@ class EncodedPool:
     condition_whitening: Whitening
     clean: Tensor
     skeleton: Skeleton = H36M17
+    clip: Tensor | None = None
+    """The number of the recording that each window is from, ``(N,)``; None: not known."""
+    person: Tensor | None = None
+    """The number of the person it is of, ``(N,)``."""
 
     def __len__(self) -> int:
         """Count the windows."""
@@ -80,12 +84,13 @@ def encode_pool(
     condition = torch.empty(count, rows, channels)
     padded = torch.zeros(1 if config.residual else count, keep, channels)
     clean = torch.empty(count, dtype=torch.bool)
+    clip = torch.empty(count, dtype=torch.int64)
     past = config.window.observed_frames
     chunks = range(0, count, chunk)
     shown = current().is_main
     for begin in tqdm(chunks, desc='encode windows', unit='chunk', disable=not shown):
         size = min(chunk, count - begin)
-        drawn = windows.draw(size, generator, augmentation)
+        drawn, clip[begin : begin + size] = windows.draw_known(size, generator, augmentation)
         observed, untouched = tracker_noise(drawn[:, :past], augmentation, generator)
         history = model.observe(observed)
         clean[begin : begin + size] = untouched
@@ -103,4 +108,8 @@ def encode_pool(
     state, condition, padded, clean = (
         values.to(device) for values in (state, condition, padded, clean)
     )
-    return EncodedPool(state, condition, padded, *fitted, clean, windows.skeleton)
+    clip = clip.to(device)
+    person = windows.person_of_clip.to(device)[clip]
+    return EncodedPool(
+        state, condition, padded, *fitted, clean, windows.skeleton, clip=clip, person=person
+    )

@@ -1,0 +1,277 @@
+"""
+Futures of each person as a diffusion model draws them that has not seen that person.
+
+A teacher that has learnt a recording by heart tells a student nothing that the recording does
+not: asked about the histories it was trained on, it gives back what happened there. So the people
+are shared out among folds, and the futures of each fold come from a teacher trained on the others:
+they are as uncertain as the teacher is about people it does not know, which is what a mixture will
+meet (cross-fitting; Dao, Kamath, Syrgkanis and Mackey, "Knowledge Distillation as Semiparametric
+Inference", arXiv 2104.09732).
+
+These teachers learn the mixture's own coordinates alone: a multilayer perceptron with the inputs,
+outputs and sampler of EDM (Karras et al., arXiv 2206.00364), all signal-to-noise ratios alike on a
+logarithmic scale, so that the loss is a negative log likelihood up to a constant (Guo, Shamai and
+Verdu, 2005; Kong, Brekelmans and Ver Steeg, arXiv 2302.03792).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.experts import FlatBlock
+from motion_predictor.predictor import cpu_has_fast_bf16
+from training.config import as_plain, CrossFitConfig
+from training.fitting import fit
+from training.parallel import Shard, WHOLE
+
+WAVES = 32
+"""Pairs of sine and cosine that tell the network how much noise there is."""
+TOLD = 128
+"""Numbers that they become."""
+BEND = 7.0
+"""How much closer steps lie where there is little noise (EDM's rho)."""
+PASS = 4096
+"""Windows that are sampled at once."""
+
+
+class CoordinateDenoiser(nn.Module):
+    """
+    Takes the noise off coordinates of a future, given the history.
+
+    What it gives is the linear estimate about a mean that follows the history, with each
+    coordinate's own deviation (``unit``), plus what a residual network adds to that.
+    """
+
+    unit: Tensor
+    waves: Tensor
+
+    def __init__(self, condition: int, unit: Tensor, size: CrossFitConfig) -> None:
+        """
+        Make one with fresh weights.
+
+        :param condition: length C of the flattened condition.
+        :param unit: deviations of the coordinates, ``(N,)``.
+        :param size: of the network.
+        """
+        super().__init__()
+        values, width, narrow = len(unit), size.width, size.history_width
+        self.register_buffer('unit', unit.clone())
+        self.register_buffer('waves', torch.linspace(0.0, 4.0, WAVES).exp() / 8.0)
+        self.condition = nn.Linear(condition, narrow)
+        self.condition_blocks = nn.ModuleList(
+            FlatBlock(narrow, narrow, size.dropout) for _ in range(size.history_depth)
+        )
+        self.condition_norm = nn.LayerNorm(narrow)
+        self.mean = nn.Linear(narrow, values)
+        self.level = nn.Linear(2 * WAVES, TOLD)
+        self.begin = nn.Linear(values, width)
+        self.begin_condition = nn.Linear(narrow, width)
+        self.blocks = nn.ModuleList(_Block(width, size.dropout) for _ in range(size.depth))
+        self.shifts = nn.Linear(narrow + TOLD, width * size.depth)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, values)
+        for layer in (self.mean, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, noisy: Tensor, condition: Tensor, noise: Tensor) -> Tensor:
+        """
+        Give the expected coordinates.
+
+        :param noisy: coordinates with white noise added, ``(B, N)``.
+        :param condition: ``(B, ...)``, C numbers each.
+        :param noise: its deviation, ``(B,)``.
+        :returns: ``(B, N)``.
+        """
+        history = self.condition(condition.flatten(1))
+        for block in self.condition_blocks:
+            history = block(history)
+        history = self.condition_norm(history)
+        phase = noise.log()[:, None] * self.waves
+        level = functional.gelu(self.level(torch.cat((phase.sin(), phase.cos()), dim=1)))
+        shifts = self.shifts(torch.cat((history, level), dim=1)).chunk(len(self.blocks), dim=1)
+        deviation = noise[:, None]
+        whole = (self.unit.square() + deviation.square()).sqrt()
+        mean = self.mean(history) * self.unit
+        x = self.begin((noisy - mean) / whole) + self.begin_condition(history)
+        for block, shift in zip(self.blocks, shifts, strict=True):
+            x = block(x, shift)
+        known = (self.unit / whole).square()
+        return (
+            mean
+            + known * (noisy - mean)
+            + deviation * (self.unit / whole) * self.out(self.norm(x))
+        )
+
+
+class _Block(FlatBlock):
+    """A residual MLP whose hidden values are shifted."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__(width, width, dropout)
+
+    def forward(self, x: Tensor, shift: Tensor) -> Tensor:  # type: ignore[override]
+        """Map ``(B, width)``, shifted by ``(B, width)``, to the same shape."""
+        hidden = functional.gelu(self.expand(self.norm(x)) + shift)
+        return x + self.contract(functional.dropout(hidden, self.dropout, self.training))
+
+
+class DenoisingLoss:
+    """The square error of a denoiser, in nats a coordinate as far as the ratios go."""
+
+    def __init__(self, config: CrossFitConfig, real: Tensor, condition: Tensor) -> None:
+        """
+        Prepare.
+
+        :param config: ratios and batch.
+        :param real: coordinates of the training windows, ``(N, V)``.
+        :param condition: of the same windows.
+        """
+        self.config, self.real, self.condition = config, real, condition
+
+    def __call__(
+        self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
+    ) -> dict[str, Tensor]:
+        """Give one step's loss."""
+        size = self.config.optim.batch
+        device = self.real.device
+        chosen = torch.randint(len(self.real), (size,), generator=generator, device=device)
+        share = torch.rand(size, generator=generator, device=device)
+        eps = torch.randn(size, self.real.shape[1], generator=generator, device=device)
+        chosen, share, eps = shard.of(chosen), shard.of(share), shard.of(eps)
+        width = math.log(self.config.highest / self.config.lowest)
+        noise = (-0.5 * (math.log(self.config.lowest) + width * share)).exp()
+        real = self.real[chosen]
+        found = network(real + noise[:, None] * eps, self.condition[chosen], noise).float()
+        error = ((found - real) / noise[:, None]).square()
+        return {'loss': 0.5 * width * error.mean()}
+
+
+@torch.no_grad()
+def sample(
+    denoiser: CoordinateDenoiser,
+    condition: Tensor,
+    config: CrossFitConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """
+    Draw one future for each history, by Heun's steps along the flow (EDM, algorithm 1).
+
+    :param condition: ``(B, C)``.
+    :param config: ratios and ``steps``.
+    :param generator: source of randomness, on the histories' device.
+    :returns: coordinates, ``(B, N)``.
+    """
+    device = condition.device
+    fast = device.type == 'cuda' or cpu_has_fast_bf16()
+    most, least = (ratio ** (-0.5 / BEND) for ratio in (config.lowest, config.highest))
+    levels = torch.linspace(most, least, config.steps, device=device) ** BEND
+
+    def slope(noisy: Tensor, noise: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
+            clean = denoiser(noisy, condition, noise.expand(len(noisy)))
+        return (noisy - clean.float()) / noise
+
+    shape = (len(condition), len(denoiser.unit))
+    begin = (levels[0].square() + denoiser.unit.square()).sqrt()
+    noisy = begin * torch.randn(shape, generator=generator, device=device)
+    for noise, after in itertools.pairwise(levels):
+        first, way = slope(noisy, noise), after - noise
+        noisy = noisy + way * 0.5 * (first + slope(noisy + way * first, after))
+    return noisy - levels[-1] * slope(noisy, levels[-1])
+
+
+def share_out(person: Tensor, clip: Tensor, folds: int) -> Tensor:
+    """
+    Share windows out among folds, all of one person to one fold, folds about alike in size.
+
+    Where there are fewer people than folds, all of one recording go to one fold.
+
+    :param person: whose each window is, ``(N,)``.
+    :param clip: which recording it is from, ``(N,)``.
+    :param folds: at least 2.
+    :returns: each window's fold, ``(N,)``.
+    :raises ConfigError: if there are fewer recordings than folds.
+    """
+    people, recordings = (len(of.unique()) for of in (person, clip))
+    if recordings < folds:
+        raise ConfigError(
+            f'moe.cross_fit.folds={folds}: only {recordings} recordings with whole windows; '
+            'take fewer folds, or 0 for samples of the one-step teacher'
+        )
+    groups = (person if people >= folds else clip).unique(return_inverse=True)[1]
+    counts = groups.bincount()
+    filled = torch.zeros(folds, dtype=counts.dtype)
+    fold_of = torch.zeros(len(counts), dtype=torch.int64)
+    for group in counts.argsort(descending=True, stable=True).tolist():
+        least = int(filled.argmin())
+        fold_of[group] = least
+        filled[least] += counts[group].cpu()
+    return fold_of.to(groups.device)[groups]
+
+
+def cross_fitted_samples(
+    config: CrossFitConfig,
+    real: Tensor,
+    condition: Tensor,
+    fold: Tensor,
+    *,
+    seed: int,
+    kept: Path,
+    folder: Path,
+) -> Tensor:
+    """
+    Train a diffusion model without each fold and draw that fold's futures, or read them again.
+
+    :param config: sizes, steps and how many samples a window, M.
+    :param real: coordinates of the windows, ``(N, V)``, on the device to train on.
+    :param condition: of the same windows, ``(N, ...)``.
+    :param fold: of each window, ``(N,)``.
+    :param seed: of the whole run.
+    :param kept: folder for the file.
+    :param folder: of this part, for checkpoints.
+    :returns: coordinates, half precision, ``(M, N, V)``.
+    """
+    facts = hashlib.sha256(json.dumps([as_plain(config), seed]).encode())
+    for values in (real.half(), condition[:64].half(), fold):
+        facts.update(values.cpu().numpy().tobytes())
+    path = kept / f'futures_{facts.hexdigest()[:12]}.safetensors'
+    if path.is_file():
+        return load_file(path)['futures'].to(real.device)
+    condition = condition.flatten(1)
+    futures = torch.zeros(config.samples, *real.shape, dtype=torch.float16, device=real.device)
+    for number in range(config.folds):
+        held = (fold == number).nonzero().squeeze(1)
+        known = (fold != number).nonzero().squeeze(1)
+        torch.manual_seed(seed + number)
+        begun = CoordinateDenoiser(condition.shape[1], real[known].std(dim=0), config)
+        averaged = fit(
+            begun,
+            DenoisingLoss(config, real[known], condition[known]),
+            config.optim,
+            folder / f'fold_{number}',
+            seed=seed + number,
+            title=f'diffusion without fold {number + 1} of {config.folds}',
+            device=real.device.type,
+        )
+        assert isinstance(averaged, CoordinateDenoiser)
+        generator = torch.Generator(real.device).manual_seed(seed * 1_000_003 + number)
+        parts = [(m, rows) for m in range(config.samples) for rows in held.split(PASS)]
+        for m, rows in tqdm(parts, desc=f'sample fold {number + 1}', unit='pass'):
+            futures[m, rows] = sample(averaged, condition[rows], config, generator).half()
+    kept.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix('.partial')
+    save_file({'futures': futures.cpu()}, partial)
+    partial.replace(path)
+    return futures
