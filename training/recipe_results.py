@@ -18,7 +18,7 @@ import numpy as np
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training import ablate, ablate_moe, ablate_teacher, provenance, tune
-from training.config import preset
+from training.config import as_plain, preset
 from training.results import markdown_table
 from training.rows import Study
 from training.studies import completed, hypervolume
@@ -640,10 +640,14 @@ def _changes(config: Any, then: Mapping[str, Any], before: str = '') -> Iterator
     """Compare settings with what was written of them; what was not there had its default."""
     for field in fields(config):
         now, name = getattr(config, field.name), before + field.name
+        default = field.default if field.default_factory is MISSING else field.default_factory()
         if is_dataclass(now):
-            yield from _changes(now, then.get(field.name, {}), f'{name}.')
+            plain = (
+                as_plain(default) if is_dataclass(default) else {}
+            )  # a group that was not there
+            yield from _changes(now, plain | then.get(field.name, {}), f'{name}.')
             continue
-        was = then.get(field.name, None if field.default is MISSING else field.default)
+        was = then.get(field.name, None if default is MISSING else default)
         if was != now:
             yield f'`{name}` {was!r} -> {now!r}'
 
