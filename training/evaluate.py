@@ -129,14 +129,9 @@ def given_models(options: argparse.Namespace) -> tuple[list[Model], WindowConfig
             raise ConfigError(
                 f'--weights {path}: no such file; {options.take_over} has rows of {sorted(facts)}'
             )
-        model = Model(path=None, window=window, card={}, **_described(facts[path.stem]))
-        models.append(model)
+        said = {name: facts[path.stem][name] for name in ('label', 'role', 'sha256', 'parameters')}
+        models.append(Model(name=path.stem, path=None, window=window, card={}, **said))
     return models, window
-
-
-def _described(facts: Mapping[str, Any]) -> dict[str, Any]:
-    named = {name: facts[name] for name in ('label', 'role', 'sha256', 'parameters')}
-    return {'name': facts['model'], **named}
 
 
 def check_skeletons(models: Sequence[Model], files: Sequence[DataFile]) -> Skeleton:

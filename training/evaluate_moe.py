@@ -196,7 +196,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
     rows: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
     files: list[DataFile] = []
-    at_hand = [path for path in options.weights if path.is_file() or not options.take_over]
+    at_hand = weights_at_hand(options)
     for path in [*at_hand, *options.against]:
         loaded = load_weights(path)
         role = loaded.model.config.role
@@ -252,6 +252,11 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
     for entries in (models, rows):  # as given, taken over or not
         entries.sort(key=lambda entry: order.index(entry['model']))
     return result
+
+
+def weights_at_hand(options: argparse.Namespace) -> list[Path]:
+    """List the weights to be scored: all, but for those whose rows an earlier run has to give."""
+    return [path for path in options.weights if path.is_file() or not options.take_over]
 
 
 def name_of(path: Path) -> str:
@@ -391,7 +396,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.samples < max(RANKS):
             raise ConfigError(f'--samples {options.samples}: must be at least {max(RANKS)}')
-        at_hand = [path for path in options.weights if path.is_file() or not options.take_over]
+        at_hand = weights_at_hand(options)
         if not at_hand:
             raise ConfigError('--weights: none of the files is there')
         for path in at_hand:

@@ -642,10 +642,8 @@ def _changes(config: Any, then: Mapping[str, Any], before: str = '') -> Iterator
         now, name = getattr(config, field.name), before + field.name
         default = field.default if field.default_factory is MISSING else field.default_factory()
         if is_dataclass(now):
-            plain = (
-                as_plain(default) if is_dataclass(default) else {}
-            )  # a group that was not there
-            yield from _changes(now, plain | then.get(field.name, {}), f'{name}.')
+            missing = as_plain(default) if is_dataclass(default) else {}
+            yield from _changes(now, missing | then.get(field.name, {}), f'{name}.')
             continue
         was = then.get(field.name, None if default is MISSING else default)
         if was != now:
