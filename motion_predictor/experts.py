@@ -260,6 +260,10 @@ class CodedExperts(nn.Module):
         gate = {id(parameter) for parameter in self.gate_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in gate]
 
+    def points_parameters(self) -> list[nn.Parameter]:
+        """List those that the experts' points alone depend on; none where they have none."""
+        return [] if self.points is None else list(self.points.parameters())
+
     def covariance_parameters(self) -> list[nn.Parameter]:
         """List those of the experts that the covariances alone depend on."""
         layers = (self.value_gain, self.expert_gain, self.loading_change)

@@ -56,8 +56,8 @@ def test_what_is_drawn_for_a_person_does_not_depend_on_what_that_person_did(
     fold = (torch.arange(512) >= 200).long()
     config = replace(SMALL, optim=replace(SMALL.optim, steps=5))
 
-    def draw(real: Tensor, where: str) -> Tensor:
-        kept, folder = tmp_path / where, tmp_path / where / 'run'
+    def draw(real: Tensor, where: str, run: str = 'run') -> Tensor:
+        kept, folder = tmp_path / where, tmp_path / where / run
         return cross_fitted_samples(
             config, real, condition, fold, seed=0, kept=kept, folder=folder
         )
@@ -65,6 +65,10 @@ def test_what_is_drawn_for_a_person_does_not_depend_on_what_that_person_did(
     first = draw(real, 'first')
     assert first.shape == (1, 512, 2)
     assert torch.equal(draw(real, 'first'), first)  # read again
+    assert torch.equal(
+        draw(real * (1.0 + 1e-6), 'first', 'new'), first
+    )  # as another machine has them
+    assert not torch.equal(draw(real * 1.2, 'first', 'new'), first)  # other coordinates
     changed = real.clone()
     changed[:200] *= 3.0
     second = draw(changed, 'second')

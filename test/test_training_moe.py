@@ -55,7 +55,12 @@ def test_exported_mixtures_replay_their_golden_pair(moe_run: Path, tmp_path: Pat
 
 
 def test_a_second_call_goes_on_from_the_checkpoint_and_the_kept_samples(moe_run: Path) -> None:
-    for folder, steps in (('moe/means', 12), ('moe/covariances', 10), ('moe', 4)):
+    for folder, steps in (
+        ('moe/means', 12),
+        ('moe/covariances', 10),
+        ('moe/together', 4),
+        ('moe', 3),
+    ):
         saved = load_checkpoint(moe_run / folder / 'checkpoint.pt')
         assert saved is not None
         assert saved['step'] == steps
@@ -108,7 +113,10 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
 
     def watched(network: Any, score: Any, batches: Any, config: VddConfig, **more: Any) -> Any:
         begun.append({name: value.clone() for name, value in network.state_dict().items()})
-        assert all(parameter.requires_grad for parameter in network.parameters())
+        learning = {
+            name.split('.')[0] for name, p in network.named_parameters() if p.requires_grad
+        }
+        assert (learning == {'points'}) == (more['title'] == 'points')
         result = distil(network, score, batches, config, **more)
         ended = {name: value.clone() for name, value in result.state_dict().items()}
         calls.append((ended, score, config, more['folder']))
@@ -118,9 +126,13 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
     words += ['moe.likelihood_first=7', 'moe.vdd.steps=5', 'moe.vdd.save_every=5']
     distill_moe.main([*words, 'moe.likelihood_rate=0.003', f'moe.method={method}'])
-    (first, score, config, folder), (means, _, second, _), (last, scoreless, third, _), fourth = (
-        calls
-    )
+    (first, score, config, folder), (means, _, second, _), (last, scoreless, third, _) = calls[:3]
+    fourth = calls[3]
+    assert len(calls) == (5 if method == 'vdd' else 4)
+    for together, _, ended, _ in calls[4:]:  # the points alone: the density stays as it is
+        assert (ended.steps, ended.learning_rate) == (3, 0.002)
+        apart = {name for name in together if not torch.equal(together[name], fourth[0][name])}
+        assert {name.split('.')[0] for name in apart} == {'points'}
     assert score is None
     assert fourth[2].steps == 4
     assert not torch.equal(fourth[0]['code'], last['code'])  # everything learns once more
@@ -203,6 +215,23 @@ def test_the_term_of_the_nearest_expert_is_its_distance_in_metres_and_fades() ->
     torch.testing.assert_close(term(with_points, moved, 1.0), 0.25 * full)
     with pytest.raises(ConfigError, match='best_fade=2'):
         replace(base, best_fade=2.0)
+
+
+def test_without_steps_of_its_own_the_method_has_the_last_part_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_random(tmp_path / 'teacher.safetensors', 'teacher')
+    parts: list[tuple[str, bool]] = []
+
+    def watched(network: Any, score: Any, *given: Any, **more: Any) -> Any:
+        parts.append((more['title'], score is not None))
+        return distil(network, score, *given, **more)
+
+    monkeypatch.setattr(distill_moe, 'distil', watched)
+    words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
+    distill_moe.main([*words, 'moe.likelihood_first=2', 'moe.vdd.steps=0'])
+    named = ['likelihood first', 'covariances', 'together', 'points']
+    assert parts == [(name, name == 'together') for name in named]
 
 
 def test_settings_of_the_first_likelihood_that_cannot_be_are_named() -> None:

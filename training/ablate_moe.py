@@ -79,6 +79,11 @@ ROWS = (
         changes={'moe.model.denoiser.points_width': '128', 'moe.together_best': '1',
                  'moe.together_best_end': '1.5', 'moe.together_fade': '1'},
     ),
+    Row(
+        name='likelihood_first',
+        what='likelihood alone until the last part: bound and nearest expert in that one only',
+        changes={'moe.likelihood_first': '20000'},
+    ),
     Row(name='no_real', what='no likelihood of recordings', changes=NO_REAL),
     Row(name='no_best', what='no nearest expert', changes=NO_BEST),
     Row(
@@ -127,17 +132,17 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
     :raises ConfigError: if a change does not fit the preset.
     """
     chain = override(base, row.changes)
-    vdd = replace(chain.moe.vdd, steps=limits.steps)
+    share = limits.steps / base.moe.vdd.steps  # as much less of the last parts too
     first = min(chain.moe.likelihood_first, limits.steps)
-    share = limits.steps / chain.moe.vdd.steps  # as much less of the last parts too
     moe = replace(
         chain.moe,
-        vdd=vdd,
+        vdd=replace(chain.moe.vdd, steps=limits.steps - first),
         batch=limits.batch,
         drawn=1,
         likelihood_first=first,
         covariance_last=math.ceil(share * chain.moe.covariance_last),
         together_last=math.ceil(share * chain.moe.together_last),
+        points_last=math.ceil(share * chain.moe.points_last),
         adapt_steps=0,  # longer than a whole row
     )
     return replace(chain, pool=limits.pool, seed=seed, moe=moe)

@@ -213,7 +213,8 @@ class MoeConfig:
     likelihood_first: int = 0
     """Steps of maximum likelihood on recordings before the method's own ('em_teacher': on the
     teacher's samples): experts that a likelihood has shared the recordings out among keep that,
-    and a better likelihood, while the method moves them."""
+    and a better likelihood, while the method moves them. With ``vdd.steps`` of 0 the method has
+    the last steps of all, ``together_last``, alone."""
     likelihood_rate: float = 2e-3
     """Adam's in those steps, falling linearly to zero."""
     likelihood_temperature: float = 30.0
@@ -235,6 +236,11 @@ class MoeConfig:
     """``best_end`` in those steps."""
     together_fade: float = 0.6
     """``best_fade`` in those steps."""
+    points_last: int = 0
+    """Steps, after those, in which the experts' points alone learn, by the nearest one, weighed as
+    before; only where the model has a ``points_width``. The density stays as it is."""
+    points_rate: float = 2e-3
+    """Adam's in those steps, falling linearly to zero."""
     best: float = 0.0
     """Weight of the nearest expert's distance from the real future, in metres, by its mean: what
     best-of-S errors measure. Not in the paper; 'em_data' and 'em_teacher' go without."""
@@ -278,7 +284,7 @@ class MoeConfig:
             raise ConfigError(f'method={self.method!r}: must be one of {MOE_METHODS}')
         if self.batch < 1 or self.drawn < 1:
             raise ConfigError(f'batch={self.batch}, drawn={self.drawn}: must be at least 1')
-        for part in ('likelihood_first', 'together_last', 'adapt_steps'):
+        for part in ('likelihood_first', 'together_last', 'points_last', 'adapt_steps'):
             name = f'{part.split("_")[0]}_rate'
             steps, rate = getattr(self, part), getattr(self, name)
             if steps < 0 or not rate > 0.0:
@@ -421,6 +427,7 @@ def _debug() -> ChainConfig:
             ),
             covariance_last=10,
             together_last=4,
+            points_last=3,
             match=1.0,
             match_rows=4,
             adapt_steps=4,

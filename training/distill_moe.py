@@ -240,6 +240,21 @@ def together_config(config: MoeConfig) -> VddConfig:
     )
 
 
+def points_config(config: MoeConfig) -> VddConfig:
+    """Give the settings of the points' own steps: no term but the nearest expert's."""
+    return replace(
+        config.vdd,
+        steps=config.points_last,
+        learning_rate=config.points_rate,
+        gate='uniform',
+        reverse=0.0,
+        warm=0.0,
+        forward=0.0,
+        forward_end=0.0,
+        real=0.0,
+    )
+
+
 def with_fresh(part: str, model: MotionModel, denoiser: DenoiserConfig) -> MotionModel:
     """
     Make a mixture of which one part is fresh and of another size, all else being as it was.
@@ -460,16 +475,17 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         )
         experts.network = begun.requires_grad_(True)
     score = MotionTeacher(teacher, experts, pool) if vdd.reverse > 0.0 else None
-    experts.network = distil(
-        experts.network,
-        score,
-        batches,
-        vdd,
-        seed=chain.seed + 3,
-        folder=folder / 'means' if config.covariance_last or config.together_last else folder,
-        further=NearestExpert(config, student) if with_nearest else None,
-        title=config.method,
-    )
+    if vdd.steps:
+        experts.network = distil(
+            experts.network,
+            score,
+            batches,
+            vdd,
+            seed=chain.seed + 3,
+            folder=folder / 'means' if config.covariance_last or config.together_last else folder,
+            further=NearestExpert(config, student) if with_nearest else None,
+            title=config.method,
+        )
     if config.covariance_last:
         torch.manual_seed(chain.seed + 5)
         student = with_fresh(LOW_RANK, student, replace(whole, points_width=0))
@@ -485,18 +501,19 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
             trained=experts.network.covariance_parameters(),
             title='covariances',
         )
+    nearest = replace(
+        config,
+        best=config.together_best,
+        best_end=config.together_best_end,
+        best_fade=config.together_fade,
+    )
+    with_points = config.together_last > 0 and config.points_last > 0 and whole.points_width > 0
     if config.together_last:
         if whole.points_width and config.covariance_last:
             torch.manual_seed(chain.seed + 7)
             student = with_fresh(POINTS, student, whole)
             experts = student.denoiser
             assert isinstance(experts, MotionExperts)
-        nearest = replace(
-            config,
-            best=config.together_best,
-            best_end=config.together_best_end,
-            best_fade=config.together_fade,
-        )
         terms: list[FurtherTerm] = [NearestExpert(nearest, student)] if with_nearest else []
         if config.method == 'vdd' and config.match > 0.0:
             knows = teacher
@@ -512,9 +529,25 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
             batches,
             together_config(config),
             seed=chain.seed + 7,
-            folder=folder,
+            folder=folder / 'together' if with_points else folder,
             further=sum_of(terms) if terms else None,
             title='together',
+        )
+    if with_points:
+        network = experts.network.requires_grad_(False)
+        points = network.points_parameters()
+        for parameter in points:
+            parameter.requires_grad_(True)
+        experts.network = distil(
+            network,
+            None,
+            batches,
+            points_config(config),
+            seed=chain.seed + 11,
+            folder=folder,
+            further=NearestExpert(nearest, student),
+            trained=points,
+            title='points',
         )
     what = {
         'vdd': 'mixture of experts, distilled from the teacher by VDD',

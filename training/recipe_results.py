@@ -638,6 +638,8 @@ def changes_since(result: Mapping[str, Any]) -> list[str]:
 
 def _changes(config: Any, then: Mapping[str, Any], before: str = '') -> Iterator[str]:
     """Compare settings with what was written of them; what was not there had its default."""
+    for name in sorted(then.keys() - {field.name for field in fields(config)}):
+        yield f'`{before}{name}` {then[name]!r} -> no such setting'
     for field in fields(config):
         now, name = getattr(config, field.name), before + field.name
         default = field.default if field.default_factory is MISSING else field.default_factory()

@@ -80,6 +80,7 @@ class VddConfig:
     """How a teacher is distilled; the extensions to the paper are the author's and off here."""
 
     steps: int
+    """0: the student stays as it is."""
     samples: int = 2
     """Reparametrised samples of an expert a step."""
     experts_a_step: int = 0
@@ -128,9 +129,9 @@ class VddConfig:
     def __post_init__(self) -> None:
         if self.gate not in GATES:
             raise ConfigError(f'gate={self.gate!r}: must be one of {GATES}')
-        for name in ('steps', 'samples', 'gate_every', 'save_every'):
-            if getattr(self, name) < 1:
-                raise ConfigError(f'{name}={getattr(self, name)}: must be at least 1')
+        for name, least in (('steps', 0), ('samples', 1), ('gate_every', 1), ('save_every', 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f'{name}={getattr(self, name)}: must be at least {least}')
         for low, high in ((self.low_begin, self.high_begin), (self.low_end, self.high_end)):
             if not 0.0 <= low <= high <= 1.0:
                 raise ConfigError(f'noise band {low}..{high}: must rise within 0..1')
