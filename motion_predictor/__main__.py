@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -15,10 +16,9 @@ def main() -> int:
     """
 
     def leave(received: int, frame: FrameType | None) -> None:
-        # `ros2 launch` repeats Ctrl-C: a second one must not kill us while Python winds down.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise SystemExit(0)
+        # At once, as nothing is open yet: an exception would be lost in a callback of the import
+        # machinery, and the node would then run on.
+        os._exit(0)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)

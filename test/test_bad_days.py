@@ -124,6 +124,30 @@ def test_a_signal_at_any_moment_ends_the_node_with_0_and_no_trace(
     assert 'Traceback' not in rest, rest
 
 
+ASKED_IN_A_CALLBACK = """
+import os, runpy, signal, sys, weakref
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'motion_predictor.node':
+            thing = set()
+            kept = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))
+            del thing  # what its callback raises is printed and lost
+            os._exit(3)
+
+sys.meta_path.insert(0, Finder())
+runpy.run_module('motion_predictor', run_name='__main__')
+"""
+
+
+def test_a_signal_in_a_callback_of_an_import_is_not_lost() -> None:
+    words = [sys.executable, '-u', '-c', ASKED_IN_A_CALLBACK]
+    ended = subprocess.run(
+        words, cwd=ROOT, env=ros_environment(), capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, '', '')
+
+
 def test_a_node_that_is_asked_to_end_takes_its_predictions_back(
     weights: Path, listener: Listener
 ) -> None:
