@@ -159,7 +159,10 @@ def test_it_can_publish_the_clock_that_its_stamps_follow(
     stamps = np.array([stamp_ns(message) for message in heard])
     steps = np.diff(stamps) / 40_000_000  # of recording time, at whatever speed
     assert (np.abs(steps - np.round(steps)) < 1e-3).all()
-    assert {m.clock.sec * 10**9 + m.clock.nanosec for m in clock} <= set(stamps.tolist())
+    told = {m.clock.sec * 10**9 + m.clock.nanosec for m in clock}
+    told = {at for at in told if at >= stamps[0]}  # discovery may lose us the first poses
+    assert told
+    assert told <= set(stamps.tolist())
 
 
 @pytest.mark.parametrize(
