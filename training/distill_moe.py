@@ -243,14 +243,10 @@ def together_config(config: MoeConfig) -> VddConfig:
 def points_config(config: MoeConfig) -> VddConfig:
     """Give the settings of the points' own steps: no term but the nearest expert's."""
     return replace(
-        config.vdd,
+        likelihood_config(config),
         steps=config.points_last,
         learning_rate=config.points_rate,
         gate='uniform',
-        reverse=0.0,
-        warm=0.0,
-        forward=0.0,
-        forward_end=0.0,
         real=0.0,
     )
 
