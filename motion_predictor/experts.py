@@ -246,8 +246,8 @@ class CodedExperts(nn.Module):
             loading = loading + self.loading_change(history).unflatten(-1, (1, self.values, -1))
         covariance = LowRank(scale, loading)
         points = None
-        if self.points is not None:  # passes no gradients on: the density does not learn from it
-            points = means.detach() + self.points(x.detach()) * self.unit
+        if self.points is not None:  # they teach the features, not the means themselves
+            points = means.detach() + self.points(x) * self.unit
         return GaussianMixture(torch.log_softmax(logits, dim=-1), means, covariance, points)
 
     def gate_parameters(self) -> list[nn.Parameter]:

@@ -57,8 +57,7 @@ def test_the_page_says_what_the_preset_has_changed_in_since(
     result['base']['vdd']['real'] = 0.7
     del result['base']['plain_rank']  # as in a file from before there was such a setting
     result['base']['cross_fit'].pop('optim')  # nor such a group
-    del result['base']['match_rows']
-    result['base']['gone'] = 1.5  # and one from before such a one was taken away
+    result['base']['match'] = 1.5  # and one from before such a one was taken away
     out.write_text(json.dumps(result))
     assert recipe_results.main(['--json', str(out), '--out', str(page)]) == 0
     (said,) = [line for line in page.read_text().splitlines() if 'former preset' in line]
@@ -68,8 +67,7 @@ def test_the_page_says_what_the_preset_has_changed_in_since(
         '`cross_fit.optim.ema` 0.9995 -> 0.999',
         '`cross_fit.optim.steps` 5000 -> 4',
         '`cross_fit.optim.warmup_steps` 500 -> 200',
-        '`gone` 1.5 -> no such setting',
-        '`match_rows` 8 -> 4',
+        '`match` 1.5 -> no such setting',
         '`plain_rank` 8 -> 1',
         '`vdd.real` 0.7 -> 0.1',
     ]

@@ -34,16 +34,21 @@ worked example, from the root of the source tree; it can be killed and given aga
   python -m training.ablate_moe --seeds 2 --json docs/moe_ablations.json
   python -m training.recipe_results --json docs/moe_ablations.json --out docs/moe_ablations.md
 """
-NO_SCORE = {'moe.vdd.reverse': '0', 'moe.match': '0'}
+NO_SCORE = {'moe.vdd.reverse': '0'}
 NO_SAMPLES = {'moe.vdd.forward': '0', 'moe.vdd.forward_end': '0'}
 NO_BEST = {'moe.best': '0', 'moe.best_end': '0'}
-NO_REAL = {'moe.vdd.real': '0', 'moe.covariance_last': '0'}
+NO_REAL = {
+    'moe.vdd.real': '0',
+    'moe.covariance_last': '0',
+    'moe.likelihood_first': '0',
+}
 
 ROWS = (
     Row(
         name='base',
         what="the default: VDD's bound with noised queries in a falling band, likelihood of "
-        "recordings and of the one-step teacher's samples, nearest expert",
+        "recordings and of futures by diffusion models that have not seen the person, nearest "
+        "expert",
     ),
     Row(name='experts_10', what='10 experts', changes={'moe.model.denoiser.experts': '10'}),
     Row(name='experts_25', what='25 experts', changes={'moe.model.denoiser.experts': '25'}),
@@ -63,34 +68,22 @@ ROWS = (
     Row(name='no_score', what="nothing of the teacher's score", changes=NO_SCORE),
     Row(name='no_teacher', what='nothing of any teacher', changes=NO_SCORE | NO_SAMPLES),
     Row(
-        name='no_match',
-        what="the denoiser not matched with the teacher's in the last part",
-        changes={'moe.match': '0'},
+        name='one_step',
+        what="the one-step teacher's samples, which knows the person, instead of those futures",
+        changes={'moe.cross_fit.folds': '0'},
     ),
     Row(
-        name='cross_fitted',
-        what='futures of each person from a diffusion model that was trained on the others',
-        changes={'moe.cross_fit.folds': '4', 'moe.vdd.forward': '0.4',
-                 'moe.vdd.forward_end': '0.4'},
+        name='no_points',
+        what='no points of their own: the nearest expert moves the means in the last part too',
+        changes={'moe.model.denoiser.points_width': '0'},
     ),
     Row(
-        name='points',
-        what='points of their own stand for the experts; the nearest moves them, not the means',
-        changes={'moe.model.denoiser.points_width': '128', 'moe.together_best': '1',
-                 'moe.together_best_end': '1.5', 'moe.together_fade': '1'},
-    ),
-    Row(
-        name='likelihood_first',
-        what='likelihood alone until the last part: bound and nearest expert in that one only',
-        changes={'moe.likelihood_first': '20000'},
+        name='at_once',
+        what='no likelihood first: bound, futures and nearest expert from the first step on',
+        changes={'moe.likelihood_first': '0'},
     ),
     Row(name='no_real', what='no likelihood of recordings', changes=NO_REAL),
     Row(name='no_best', what='no nearest expert', changes=NO_BEST),
-    Row(
-        name='no_fade',
-        what='the term of the nearest expert at full weight to the end',
-        changes={'moe.best_fade': '1', 'moe.together_fade': '1'},
-    ),
     Row(
         name='score_alone',
         what='the bound alone: nothing of the recordings, no samples but for the gate',
@@ -103,12 +96,12 @@ ROWS = (
         name='one_covariance',
         what='the same low-rank part of the covariances under all histories',
         changes={'moe.covariance_last': '0', 'moe.model.denoiser.loading_width': '0',
-                 'moe.model.denoiser.rank': '8', 'moe.together_last': '0'},
+                 'moe.model.denoiser.rank': '8'},
     ),
     Row(
         name='together',
         what='covariances that follow the history, learnt beside the means',
-        changes={'moe.covariance_last': '0', 'moe.together_last': '0'},
+        changes={'moe.covariance_last': '0'},
     ),
     Row(
         name='rank_8', what='covariances of rank 8', changes={'moe.model.denoiser.rank': '8'}
@@ -132,8 +125,8 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
     :raises ConfigError: if a change does not fit the preset.
     """
     chain = override(base, row.changes)
-    share = limits.steps / base.moe.vdd.steps  # as much less of the last parts too
-    first = min(chain.moe.likelihood_first, limits.steps)
+    share = limits.steps / (base.moe.likelihood_first + base.moe.vdd.steps)  # of all parts
+    first = math.ceil(share * chain.moe.likelihood_first)
     moe = replace(
         chain.moe,
         vdd=replace(chain.moe.vdd, steps=limits.steps - first),
@@ -143,7 +136,6 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
         covariance_last=math.ceil(share * chain.moe.covariance_last),
         together_last=math.ceil(share * chain.moe.together_last),
         points_last=math.ceil(share * chain.moe.points_last),
-        adapt_steps=0,  # longer than a whole row
     )
     return replace(chain, pool=limits.pool, seed=seed, moe=moe)
 

@@ -61,18 +61,14 @@ class TeacherConfig:
     min_snr: float = 0.0
     """Steps count by the smaller of their signal-to-noise ratio and this, as errors of x0 do in
     Min-SNR weighting (Hang et al., arXiv 2303.09556, gamma); 0: every step alike."""
-    log_ratio: float = 0.0
-    """Share of the steps that are drawn alike over the logarithm of the signal-to-noise ratio, .01
-    to 10 000, instead of alike over the schedule, which hardly ever draws a high ratio."""
     velocity: float = 0.0
     """Weight of the mean square of the joints' velocity error in the future, of the x0 that the
     network's output means (MDM, arXiv 2209.14916, equation 5); that of x0 by its signal."""
     completion: str = 'clean'
 
     def __post_init__(self) -> None:
-        for name in ('unconditional', 'log_ratio'):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f'{name}={getattr(self, name)}: must lie in 0..1')
+        if not 0.0 <= self.unconditional <= 1.0:
+            raise ConfigError(f'unconditional={self.unconditional}: must lie in 0..1')
         for name in ('metric_weight', 'min_snr', 'velocity'):
             if not getattr(self, name) >= 0.0:
                 raise ConfigError(f'{name}={getattr(self, name)}: must not be negative')
@@ -230,11 +226,11 @@ class MoeConfig:
     """Steps, after those, in which everything learns together once more, at a low rate."""
     together_rate: float = 4e-4
     """Adam's in those steps, falling linearly to zero."""
-    together_best: float = 0.7
+    together_best: float = 1.0
     """``best`` in those steps."""
-    together_best_end: float = 0.6
+    together_best_end: float = 1.5
     """``best_end`` in those steps."""
-    together_fade: float = 0.6
+    together_fade: float = 1.0
     """``best_fade`` in those steps."""
     points_last: int = 0
     """Steps, after those, in which the experts' points alone learn, by the nearest one, weighed as
@@ -251,21 +247,6 @@ class MoeConfig:
     best_fade: float = 1.0
     """Both fall linearly to this share of themselves at the last step: early the nearest expert's
     term helps the likelihood of people not seen, late it is in its way."""
-    match: float = 0.0
-    """Weight, in those steps, of the distance of the mixture's denoiser from the teacher's at
-    noised recordings (:class:`training.score_teacher.DenoiserMatch`); 'vdd' alone has it."""
-    match_low: float = 0.3
-    """Lowest signal-to-noise ratio at which they are compared."""
-    match_high: float = 30.0
-    """Highest one."""
-    match_rows: int = 8
-    """Windows of a batch for which they are compared, at most."""
-    adapt_steps: int = 0
-    """Steps in which a copy of the teacher is tuned for that, all whitened coefficients alike and
-    on the mixture's own windows, noise on histories included; 0: the teacher as it is, asked about
-    histories without noise alone."""
-    adapt_rate: float = 1e-3
-    """AdamW's in those steps; everything else as ``teacher.optim`` has it."""
     root: float = 0.5
     """Weight of the root's path beside the pose in that term."""
     frame_stride: int = 4
@@ -284,7 +265,7 @@ class MoeConfig:
             raise ConfigError(f'method={self.method!r}: must be one of {MOE_METHODS}')
         if self.batch < 1 or self.drawn < 1:
             raise ConfigError(f'batch={self.batch}, drawn={self.drawn}: must be at least 1')
-        for part in ('likelihood_first', 'together_last', 'points_last', 'adapt_steps'):
+        for part in ('likelihood_first', 'together_last', 'points_last'):
             name = f'{part.split("_")[0]}_rate'
             steps, rate = getattr(self, part), getattr(self, name)
             if steps < 0 or not rate > 0.0:
@@ -307,15 +288,6 @@ class MoeConfig:
             raise ConfigError(
                 f'together_best={self.together_best}, together_best_end='
                 f'{self.together_best_end}: must not be negative'
-            )
-        if not 0.0 < self.match_low < self.match_high:
-            raise ConfigError(
-                f'match_low={self.match_low}, match_high={self.match_high}: must rise, above 0'
-            )
-        if self.match < 0.0 or self.match_rows < 1:
-            raise ConfigError(
-                f'match={self.match}, match_rows={self.match_rows}: must not be negative, and at '
-                'least 1'
             )
         if self.frame_stride < 1 or min(self.best, self.best_all, self.best_end, self.root) < 0.0:
             raise ConfigError(
@@ -428,9 +400,6 @@ def _debug() -> ChainConfig:
             covariance_last=10,
             together_last=4,
             points_last=3,
-            match=1.0,
-            match_rows=4,
-            adapt_steps=4,
             plain_rank=1,
             best=1.0,
         ),
@@ -477,16 +446,27 @@ def _small() -> ChainConfig:
             model=replace(
                 model,
                 role='moe',
-                denoiser=_experts(128, 384, 50, 128, 32, 64, dropout=0.2, depth=3),
+                denoiser=_experts(
+                    128, 384, 50, 128, 32, 64, dropout=0.2, depth=3, points_width=256
+                ),
                 join_s=0.3,
             ),
-            vdd=_vdd(steps=20_000, samples=1, experts_a_step=2, conditions_a_step=8, real=2.0),
+            vdd=_vdd(
+                steps=0,
+                samples=1,
+                experts_a_step=2,
+                conditions_a_step=8,
+                real=2.0,
+                forward=0.4,
+                forward_end=0.4,
+            ),
             batch=64,
             drawn=1,
+            cross_fit=CrossFitConfig(folds=4),
+            likelihood_first=20_000,
             covariance_last=4_000,
-            together_last=10_000,
-            match=1.5,
-            adapt_steps=22_000,
+            together_last=20_000,
+            points_last=15_000,
             best=1.0,
             best_end=1.5,
             best_fade=0.0,
@@ -553,15 +533,31 @@ def _full() -> ChainConfig:
             model=replace(
                 model,
                 role='moe',
-                denoiser=_experts(512, 1024, 64, 192, 32, 256, depth=3),
+                denoiser=_experts(512, 1024, 64, 192, 32, 256, depth=3, points_width=512),
                 join_s=0.3,
             ),
-            vdd=_vdd(steps=100_000, samples=2, experts_a_step=0, conditions_a_step=0),
+            vdd=_vdd(
+                steps=0,
+                samples=2,
+                experts_a_step=0,
+                conditions_a_step=0,
+                real=2.0,
+                forward=0.4,
+                forward_end=0.4,
+            ),
             batch=512,
+            cross_fit=CrossFitConfig(
+                folds=4,
+                width=1024,
+                history_width=768,
+                optim=OptimConfig(
+                    steps=50_000, batch=1024, learning_rate=1e-3, warmup_steps=500, ema=0.9995
+                ),
+            ),
+            likelihood_first=100_000,
             covariance_last=20_000,
             together_last=50_000,
-            match=1.5,
-            adapt_steps=50_000,
+            points_last=50_000,
             plain_rank=32,
             best=1.0,
         ),
@@ -594,13 +590,15 @@ def _vdd(
     conditions_a_step: int,
     save_every: int = 500,
     real: float = 0.1,
+    forward: float = 0.05,
+    forward_end: float = 0.01,
 ) -> VddConfig:
     return VddConfig(
         steps=steps, samples=samples, experts_a_step=experts_a_step,
         conditions_a_step=conditions_a_step, save_every=save_every, learning_rate=2e-3,
         noised=True, low_begin=0.3, high_begin=0.6, low_end=0.1, high_end=0.3, temperature=30.0,
-        anneal=0.5, warm=0.0, reverse=0.05, forward=0.05, forward_end=0.01, real=real, ema=0.998,
-        clip_norm=30.0, path_gradient=True,
+        anneal=0.5, warm=0.0, reverse=0.05, forward=forward, forward_end=forward_end, real=real,
+        ema=0.998, clip_norm=30.0, path_gradient=True,
     )  # fmt: skip
 
 

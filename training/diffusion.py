@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-import math
 from pathlib import Path
 from typing import Any
 
@@ -29,37 +28,6 @@ def add_noise(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
     :param alpha_bar: at each window's step, ``(B, 1, 1)``.
     """
     return alpha_bar.sqrt() * x_0 + (1.0 - alpha_bar).sqrt() * eps
-
-
-class LevelsOfRatio:
-    """Noise levels by the signal-to-noise ratio, alike on a logarithmic scale."""
-
-    def __init__(self, alpha_bar: Tensor, lowest: float, highest: float) -> None:
-        """
-        Prepare.
-
-        :param alpha_bar: of the schedule's steps, falling, ``(T,)``.
-        :param lowest: ratio, above 0.
-        :param highest: ratio, above the lowest.
-        """
-        self.low, self.high = math.log(lowest), math.log(highest)
-        self.rising = torch.log1p(-alpha_bar) - alpha_bar.log()  # minus the log ratio
-
-    @property
-    def width(self) -> float:
-        """How long the band is, in natural logarithms of the ratio."""
-        return self.high - self.low
-
-    def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """
-        Draw steps, ``(count,)`` whole numbers from 1.
-
-        :param generator: source of randomness; None for the device's own.
-        """
-        device = self.rising.device
-        share = torch.rand(count, generator=generator, device=device)
-        level = torch.searchsorted(self.rising, -(self.low + self.width * share))
-        return level.clamp(1, len(self.rising) - 1)
 
 
 def complete_history(model: MotionModel, x_0: Tensor, padded_state: Tensor) -> Tensor:

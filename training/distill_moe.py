@@ -29,9 +29,8 @@ from training.cross_fit import cross_fitted_samples, share_out
 from training.losses import displacement_errors
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_like, Run, stage_or_shipped
-from training.score_teacher import adapted_teacher, DenoiserMatch
 from training.store import data_digest
-from training.vdd import Batch, distil, FurtherTerm, VddConfig
+from training.vdd import Batch, distil, VddConfig
 
 EXAMPLE = """
 example, from a run that training.train_teacher and training.distill have been through, or, where
@@ -264,15 +263,6 @@ def with_fresh(part: str, model: MotionModel, denoiser: DenoiserConfig) -> Motio
     kept = {name: value for name, value in model.state_dict().items() if part not in name}
     made.load_state_dict(kept, strict=False)
     return made.to(model.state_mean.device)
-
-
-def sum_of(terms: Sequence[FurtherTerm]) -> FurtherTerm:
-    """Make one further term of several, at least one."""
-
-    def summed(mixture: GaussianMixture, batch: Batch, progress: float) -> Tensor:
-        return torch.stack([term(mixture, batch, progress) for term in terms]).sum()
-
-    return summed
 
 
 def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) -> EncodedPool:
@@ -510,15 +500,6 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
             student = with_fresh(POINTS, student, whole)
             experts = student.denoiser
             assert isinstance(experts, MotionExperts)
-        terms: list[FurtherTerm] = [NearestExpert(nearest, student)] if with_nearest else []
-        if config.method == 'vdd' and config.match > 0.0:
-            knows = teacher
-            if config.adapt_steps:
-                knows, digests['adapted'] = adapted_teacher(
-                    run, chain, teacher, pool, folder / 'teacher'
-                )
-            noisy = config.adapt_steps > 0
-            terms.append(DenoiserMatch(config, knows, experts, noisy=noisy))
         experts.network = distil(
             experts.network.requires_grad_(True),
             score,
@@ -526,7 +507,7 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
             together_config(config),
             seed=chain.seed + 7,
             folder=folder / 'together' if with_points else folder,
-            further=sum_of(terms) if terms else None,
+            further=NearestExpert(nearest, student) if with_nearest else None,
             title='together',
         )
     if with_points:

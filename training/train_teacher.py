@@ -14,7 +14,7 @@ from motion_predictor.model import MotionModel
 from motion_predictor.schedule import target_of, to_x0
 from motion_predictor.weights import save_weights
 from training.config import ChainConfig, TeacherConfig
-from training.diffusion import add_noise, LevelsOfRatio
+from training.diffusion import add_noise
 from training.fitting import fit
 from training.losses import coefficient_weights
 from training.parallel import current, join, Shard, WHOLE
@@ -31,8 +31,6 @@ example, two processes that share every batch (as many as there are GPUs):
   torchrun --nproc-per-node 2 -m training.train_teacher --preset full --run-folder runs/full \
       --data stores/h36m/train
 """
-RATIOS = (0.01, 10_000.0)
-"""Signal-to-noise ratios between which ``TeacherConfig.log_ratio`` draws."""
 
 
 def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionModel:
@@ -74,7 +72,7 @@ class TeacherLoss:
     """
     Mean square error of the denoiser at random steps (DDPM's simple loss).
 
-    With ``min_snr``, ``log_ratio`` and ``velocity`` as
+    With ``min_snr`` and ``velocity`` as
     :class:`training.config.TeacherConfig` says.
     """
 
@@ -88,7 +86,6 @@ class TeacherLoss:
         future = model.map_full[:, past - 1 :].T  # of coefficients, with the last observed frame
         self.to_velocity = future.diff(dim=0) * config.model.window.rate_hz  # (T_fut, K)
         self.scale = model.state_scale
-        self.by_ratio = LevelsOfRatio(model.alpha_bar, *RATIOS)
 
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
@@ -101,10 +98,6 @@ class TeacherLoss:
         step = torch.randint(
             1, config.model.diffusion_steps, (size,), generator=generator, device=device
         )
-        if config.log_ratio > 0.0:
-            by_ratio = self.by_ratio.draw(size, generator)
-            share = torch.rand(size, generator=generator, device=device)
-            step = torch.where(share < config.log_ratio, by_ratio, step)
         shape = (size, *pool.state.shape[1:])
         eps = torch.randn(shape, generator=generator, device=device)
         chosen, step, eps = shard.of(chosen), shard.of(step), shard.of(eps)
