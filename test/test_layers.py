@@ -57,7 +57,9 @@ def test_modules_of_arithmetic_do_not_import_the_network() -> None:
         'skeleton',
         'layouts',
         'history',
+        'recording',
         'recordings',
+        'bvh',
         'summaries',
     ):
         assert 'torch' not in imported_names(CORE / f'{name}.py'), name

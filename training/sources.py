@@ -17,16 +17,12 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 import torch
 
+from motion_predictor.bvh import MAX_JOINT_SPEED_M_S, read_bvh, read_bvh_joints
 from motion_predictor.errors import RecordingError
 from motion_predictor.layouts import Layout
 from motion_predictor.layouts import layout as layout_of
-from motion_predictor.recordings import (
-    MAX_JOINT_SPEED_M_S,
-    read_bvh,
-    read_bvh_joints,
-    read_rosbag,
-    Recording,
-)
+from motion_predictor.recording import Recording
+from motion_predictor.recordings import read_rosbag
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.archives import read_object_archive
 from training.store import check_positions

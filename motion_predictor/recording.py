@@ -1,0 +1,151 @@
+"""What a recording of people is: positions by person on one clock, cut and resampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from motion_predictor.errors import RecordingError
+
+KERNEL_HALF_WIDTH = 8  # samples on each side of the band-limited interpolation
+
+
+@dataclass(frozen=True)
+class Recording:
+    """
+    Motion of one or several people, on one clock.
+
+    A frame in which somebody is absent, or a joint unseen, holds NaN.
+    """
+
+    name: str
+    layout: str
+    """Name of the joint layout: 'h36m17', or whatever a recorded topic held."""
+    rate_hz: float
+    """Frames per second (their mean, if ``times_s`` says that they are uneven)."""
+    persons: Mapping[str, np.ndarray]
+    """Joint positions by person, each ``(T, J, 3)`` float32, metres, z up unless the source
+    recorded a sensor's own frame."""
+    source: str
+    """Where it comes from, in words."""
+    times_s: np.ndarray | None = None
+    """Instants of the frames from the first, ``(T,)`` seconds; None when evenly spaced."""
+    frame_id: str = ''
+    """The frame of reference as recorded; empty where the format knows none."""
+
+    def __post_init__(self) -> None:
+        if not self.persons:
+            raise RecordingError(f'{self.name}: nobody in it')
+        if not 1.0 <= self.rate_hz <= 1000.0:
+            raise RecordingError(f'{self.name}: rate_hz={self.rate_hz:g}: must lie in 1..1000')
+        shape = next(iter(self.persons.values())).shape
+        for person, poses in self.persons.items():
+            if poses.ndim != 3 or poses.shape[-1] != 3 or poses.shape != shape or not len(poses):
+                raise RecordingError(
+                    f'{self.name}: person {person!r}: expected (T, J, 3) with T >= 1, alike for '
+                    f'everybody, got {poses.shape}'
+                )
+        if self.times_s is not None and (
+            self.times_s.shape != shape[:1] or (np.diff(self.times_s) <= 0).any()
+        ):
+            raise RecordingError(f'{self.name}: times_s must be {shape[0]} increasing instants')
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames, T."""
+        return next(iter(self.persons.values())).shape[0]
+
+    @property
+    def num_joints(self) -> int:
+        """How many joints in the layout, J."""
+        return next(iter(self.persons.values())).shape[1]
+
+    @property
+    def instants_s(self) -> np.ndarray:
+        """Instants of the frames from the first, ``(T,)`` seconds."""
+        if self.times_s is not None:
+            return self.times_s
+        return np.arange(self.num_frames) / self.rate_hz
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the last."""
+        return float(self.instants_s[-1])
+
+    def crop(self, start_s: float = 0.0, duration_s: float | None = None) -> Recording:
+        """
+        Cut a part out.
+
+        :param start_s: seconds after the first frame.
+        :param duration_s: seconds to keep; None keeps the rest.
+        :raises RecordingError: if nothing would be left.
+        """
+        instants = self.instants_s
+        end_s = np.inf if duration_s is None else start_s + duration_s
+        keep = (instants >= start_s - 1e-9) & (instants <= end_s + 1e-9)
+        if not keep.any():
+            raise RecordingError(
+                f'{self.name}: nothing between {start_s:g} s and {end_s:g} s; '
+                f'it lasts {self.duration_s:.2f} s'
+            )
+        persons = {person: poses[keep] for person, poses in self.persons.items()}
+        times = None if self.times_s is None else self.times_s[keep] - self.times_s[keep][0]
+        return replace(self, persons=persons, times_s=times)
+
+    def resample(self, rate_hz: float) -> Recording:
+        """
+        Sample the same motion at another, even rate.
+
+        Evenly recorded, gapless motion is interpolated with a windowed sinc, which keeps given
+        frames exactly; where frames are uneven or joints missing, linearly between neighbours.
+        """
+        if self.times_s is None and abs(rate_hz - self.rate_hz) < 1e-9:
+            return self
+        count = int(np.floor(self.duration_s * rate_hz + 1e-6)) + 1
+        instants = np.arange(count) / rate_hz
+        persons = {}
+        for person, poses in self.persons.items():
+            if self.times_s is None and np.isfinite(poses).all():
+                persons[person] = _interpolate_even(poses, instants * self.rate_hz)
+            else:
+                persons[person] = _interpolate_linear(poses, self.instants_s, instants)
+        return replace(self, rate_hz=float(rate_hz), persons=persons, times_s=None)
+
+
+def _interpolate_even(poses: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """
+    Band-limited interpolation of evenly spaced frames.
+
+    :param poses: ``(T, J, 3)``.
+    :param positions: where to sample, in frames, ``(N,)``, within 0..T-1.
+    :returns: ``(N, J, 3)`` float32.
+    """
+    half = min(KERNEL_HALF_WIDTH, len(poses) - 1)
+    if half < 1:
+        return np.repeat(poses[:1], len(positions), axis=0).astype(np.float32)
+    before = 2 * poses[:1] - poses[half:0:-1]  # mirrored through the end points, so that
+    after = 2 * poses[-1:] - poses[-2 : -half - 2 : -1]  # neither value nor slope jumps there
+    padded = np.concatenate([before, poses, after]).astype(np.float64)
+    first = np.minimum(np.floor(positions).astype(int), len(poses) - 2)
+    taps = np.arange(-half + 1, half + 1)
+    offset = (positions - first)[:, None] - taps  # (N, 2 half)
+    window = np.i0(8.0 * np.sqrt(np.clip(1.0 - (offset / half) ** 2, 0.0, None)))
+    kernel = np.sinc(offset) * window
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    out = np.zeros((len(positions), *poses.shape[1:]))
+    for column, tap in enumerate(taps):
+        out += kernel[:, column, None, None] * padded[first + tap + half]
+    return out.astype(np.float32)
+
+
+def _interpolate_linear(poses: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    if len(poses) == 1:
+        return np.repeat(poses, len(wanted), axis=0)
+    after = np.clip(np.searchsorted(known, wanted, side='right'), 1, len(known) - 1)
+    share = ((wanted - known[after - 1]) / (known[after] - known[after - 1]))[:, None, None]
+    mixed = (1 - share) * poses[after - 1] + share * poses[after]
+    # a frame hit exactly needs no neighbour, which may be missing
+    mixed = np.where(share <= 1e-9, poses[after - 1], mixed)
+    return np.where(share >= 1 - 1e-9, poses[after], mixed).astype(np.float32)
