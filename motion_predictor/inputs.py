@@ -12,7 +12,7 @@ import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from motion_predictor import messages
-from motion_predictor.decoded import DecodedPerson
+from motion_predictor.decoded import DecodedPerson, InputFormat
 from motion_predictor.layouts import IDENTITY, Layout, layout
 from motion_predictor.parameters import Settings
 from motion_predictor.skeleton import H36M17, Skeleton
@@ -71,7 +71,7 @@ class Input:
 class StandardSource:
     """PoseArray, PointCloud2 and MarkerArray: each message says everything by itself."""
 
-    def __init__(self, input_type: str, form: messages.InputFormat) -> None:
+    def __init__(self, input_type: str, form: InputFormat) -> None:
         """
         Choose the decoder.
 
@@ -209,7 +209,7 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
         reader: Source = tracker.source(chosen, tracker.pattern if pattern == AUTO else pattern)
     else:
         chosen = chosen_layout(STANDARD_LAYOUT)
-        form = messages.InputFormat(
+        form = InputFormat(
             joints=chosen.num_joints,
             person_field=settings.text('input.fields.person'),
             joint_field=settings.text('input.fields.joint'),

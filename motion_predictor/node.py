@@ -49,11 +49,18 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor import messages
+from motion_predictor.decoded import (
+    DecodedPerson,
+    message_header,
+    MessageError,
+    require_plausible,
+)
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
+from motion_predictor.geometry import rotation_matrix
 from motion_predictor.history import HistoryLimits
 from motion_predictor.inputs import Input, make_input, profile_of, TreeTransforms
 from motion_predictor.layouts import joints_there, Layout
-from motion_predictor.messages import DecodedPerson, MarkerPerson, MessageError
+from motion_predictor.messages import MarkerPerson
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.online import (
     Observation,
@@ -187,7 +194,7 @@ class FrameTransforms:
         except self._failure:
             return None
         turn, shift = found.rotation, found.translation
-        matrix = messages.rotation_matrix([turn.x, turn.y, turn.z, turn.w])
+        matrix = rotation_matrix([turn.x, turn.y, turn.z, turn.w])
         return matrix, np.array([shift.x, shift.y, shift.z])
 
     def close(self) -> None:
@@ -267,7 +274,7 @@ def make_online(predictor: Predictor, source: Layout, settings: Settings) -> Onl
 def input_turn(settings: Settings) -> np.ndarray | None:
     """Make the matrix (3, 3) that turns the input level; None where it is level."""
     rotation = settings.numbers('input.rotation')
-    return messages.rotation_matrix(rotation) if any(rotation[:3]) else None
+    return rotation_matrix(rotation) if any(rotation[:3]) else None
 
 
 def output_frames(settings: Settings, rate_hz: float, future_frames: int) -> np.ndarray:
@@ -766,7 +773,7 @@ class MotionPredictorNode(LifecycleNode):
                 people = session.input.source.decode(
                     arrival.topic, arrival.message, arrival.received_ns
                 )
-                messages.require_plausible(people or [])
+                require_plausible(people or [])
             except MessageError as error:
                 self._last_received_s = arrival.received_s
                 self._counts.add('messages_malformed')
@@ -789,7 +796,7 @@ class MotionPredictorNode(LifecycleNode):
             there = [person for person in people if joints_there(person.xyz, skeleton).any()]
             if not there:
                 self._counts.add('messages_empty')
-                stamp_ns, frame_id = messages.message_header(arrival.message)
+                stamp_ns, frame_id = message_header(arrival.message)
                 session.online.observe_nobody(
                     stamp_ns if stamp_ns > 0 else arrival.received_ns - session.lag_ns,
                     '' if session.transforms else frame_id,

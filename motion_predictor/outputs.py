@@ -20,15 +20,11 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
-from motion_predictor.messages import (
-    MAX_ROWS,
-    MessageError,
-    ns_to_stamp,
-    read_cloud,
-    stamp_to_ns,
-)
+from motion_predictor.decoded import MessageError, stamp_to_ns
+from motion_predictor.messages import MAX_ROWS, ns_to_stamp
 from motion_predictor.online import OnlinePrediction
 from motion_predictor.parameters import Settings
+from motion_predictor.point_cloud import read_cloud
 from motion_predictor.predictor import Prediction
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.summaries import keyframes, LAST_POSE, Moments, occupancy, poses_at

@@ -32,8 +32,9 @@ from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.messages import KINECT_IDS_PER_PERSON, ns_to_stamp
+from motion_predictor.messages import ns_to_stamp
 from motion_predictor.recordings import open_recording, Recording, with_seam
+from motion_predictor.standard import KINECT_IDS_PER_PERSON
 
 CLOUD_DTYPE = np.dtype(
     [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('person', '<u4'), ('joint', '<u4')]

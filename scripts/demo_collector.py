@@ -19,8 +19,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import PointCloud2
 
-from motion_predictor.messages import decode_pose_array, decode_predictions, InputFormat
+from motion_predictor.decoded import InputFormat
+from motion_predictor.messages import decode_predictions
 from motion_predictor.skeleton import H36M17
+from motion_predictor.standard import decode_pose_array
 
 QUIET_S = 1.0  # after the last pose: how long nothing may come before collecting ends
 REPORT_S = 5.0

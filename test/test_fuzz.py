@@ -20,8 +20,9 @@ from tracker_packages import plain
 from tracker_people import MAKERS
 
 from motion_predictor.config import WindowConfig
+from motion_predictor.decoded import InputFormat, MessageError, require_plausible
 from motion_predictor.layouts import layout
-from motion_predictor.messages import DECODERS, InputFormat, MessageError, require_plausible
+from motion_predictor.messages import DECODERS
 from motion_predictor.online import Observation, OnlinePredictor
 from motion_predictor.predictor import Prediction
 from motion_predictor.skeleton import H36M17

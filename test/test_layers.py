@@ -56,10 +56,14 @@ def test_modules_of_arithmetic_do_not_import_the_network() -> None:
         'config',
         'skeleton',
         'layouts',
+        'geometry',
         'history',
         'recording',
         'recordings',
         'bvh',
+        'point_cloud',
+        'rosbag',
+        'standard',
         'summaries',
     ):
         assert 'torch' not in imported_names(CORE / f'{name}.py'), name

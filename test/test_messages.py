@@ -17,27 +17,27 @@ from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor import replay
-from motion_predictor.messages import (
-    CloudEncoder,
-    decode_marker_array,
-    decode_point_cloud,
-    decode_pose_array,
-    decode_predictions,
+from motion_predictor.decoded import (
     DecodedPerson,
-    encode_model,
     InputFormat,
-    MarkerEncoder,
-    MarkerPerson,
     MessageError,
-    ns_to_stamp,
-    PREDICTION_DTYPE,
-    read_cloud,
     require_plausible,
-    rotation_matrix,
     stamp_to_ns,
 )
+from motion_predictor.geometry import rotation_matrix
+from motion_predictor.messages import (
+    CloudEncoder,
+    decode_predictions,
+    encode_model,
+    MarkerEncoder,
+    MarkerPerson,
+    ns_to_stamp,
+    PREDICTION_DTYPE,
+)
+from motion_predictor.point_cloud import decode_point_cloud, read_cloud
 from motion_predictor.replay import CLOUD_DTYPE, point_cloud
 from motion_predictor.skeleton import H36M17
+from motion_predictor.standard import decode_marker_array, decode_pose_array
 
 FORM = InputFormat(joints=17)
 TWO_PEOPLE = [np.random.default_rng(person).normal(size=(17, 3)) for person in range(2)]

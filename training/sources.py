@@ -22,7 +22,7 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.layouts import Layout
 from motion_predictor.layouts import layout as layout_of
 from motion_predictor.recording import Recording
-from motion_predictor.recordings import read_rosbag
+from motion_predictor.rosbag import read_rosbag
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.archives import read_object_archive
 from training.store import check_positions

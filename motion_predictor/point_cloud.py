@@ -1,0 +1,147 @@
+"""Clouds to people, by the fields of ``PointCloud2`` alone: of rclpy's messages and of a bag's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from motion_predictor.decoded import (
+    DecodedPerson,
+    InputFormat,
+    MAX_PEOPLE,
+    MAX_POINTS,
+    MessageError,
+    require_blocks,
+    stamp_to_ns,
+)
+
+FIELD_TYPES: Mapping[int, str] = {
+    1: 'i1',
+    2: 'u1',
+    3: 'i2',
+    4: 'u2',
+    5: 'i4',
+    6: 'u4',
+    7: 'f4',
+    8: 'f8',
+}
+"""Types of ``PointField``, by its constants INT8 to FLOAT64."""
+
+
+def decode_point_cloud(message: Any, form: InputFormat) -> list[DecodedPerson]:
+    """
+    Read a cloud with x y z and, where it has them, person, joint and confidence.
+
+    Without a joint field the points of a person come in the layout's order; without a person
+    field as well, in consecutive blocks of J. No points at all: nobody.
+
+    :raises MessageError: if fields are missing or sizes do not fit each other.
+    """
+    points = read_cloud(message)
+    missing = {'x', 'y', 'z'} - set(points.dtype.names or ())
+    if missing:
+        raise MessageError(
+            f'fields: expected x, y, z, missing {", ".join(sorted(missing))}; '
+            f'the cloud has {", ".join(points.dtype.names or ("none",))}'
+        )
+    names = points.dtype.names or ()
+    xyz = np.stack([points[axis].astype(np.float64) for axis in 'xyz'], axis=-1)  # (N, 3)
+    confidence = np.full(len(points), np.nan)
+    if form.confidence_field in names:
+        confidence = points[form.confidence_field].astype(np.float64)
+    has_person, has_joint = form.person_field in names, form.joint_field in names
+    if not has_joint and not has_person:
+        require_blocks('points', len(points), form.joints)
+    if has_person:
+        person = points[form.person_field]
+        if person.dtype.kind == 'f' and not np.isfinite(person).all():
+            raise MessageError(f'field {form.person_field}: holds NaN or infinity')
+        person = person.astype(np.int64)
+    elif has_joint:
+        person = np.zeros(len(points), dtype=np.int64)
+    else:
+        person = np.arange(len(points)) // form.joints
+    joint = points[form.joint_field] if has_joint else None
+    stamp_ns, frame = stamp_to_ns(message.header.stamp), message.header.frame_id
+    numbers = dict.fromkeys(person.tolist())
+    if len(numbers) > MAX_PEOPLE:
+        raise MessageError(f'{len(numbers)} people: one message holds {MAX_PEOPLE} at most')
+    people = []
+    for number in numbers:
+        rows = person == number
+        placed = _place_joints(xyz[rows], confidence[rows], _rows(joint, rows), form, number)
+        people.append(DecodedPerson(stamp_ns, frame, str(number), *placed))
+    return people
+
+
+def read_cloud(message: Any, max_points: int = MAX_POINTS) -> np.ndarray:
+    """
+    View the points of a cloud as a structured array, fields by name.
+
+    :param max_points: more are refused; our own clouds hold more than any tracker's.
+    :returns: ``(N,)`` with one named column a field of a single element; no copy of the data
+        where rows are not padded.
+    :raises MessageError: if sizes contradict each other, or there are implausibly many points.
+    """
+    count = int(message.width) * int(message.height)
+    names, formats, offsets = [], [], []
+    order = '>' if message.is_bigendian else '<'
+    for entry in message.fields:
+        kind = FIELD_TYPES.get(entry.datatype)
+        if kind is None or entry.count > 1 or not entry.name or entry.name in names:
+            continue
+        if entry.offset + np.dtype(kind).itemsize > message.point_step:
+            raise MessageError(
+                f'field {entry.name}: at offset {entry.offset} it ends beyond '
+                f'point_step={message.point_step}'
+            )
+        names.append(entry.name)
+        formats.append(order + kind)
+        offsets.append(int(entry.offset))
+    if count == 0:
+        return np.zeros(0, dtype=list(zip(names or ['x', 'y', 'z'], formats or ['<f4'] * 3)))
+    if count > max_points:
+        raise MessageError(f'{count} points: a cloud of joints has {max_points} at most')
+    step, row = int(message.point_step), int(message.row_step)
+    if step < 1 or row < step * message.width or len(message.data) < row * message.height:
+        raise MessageError(
+            f'data: {len(message.data)} bytes and row_step={row} do not hold '
+            f'{message.height} x {message.width} points of {step} bytes'
+        )
+    layout = {'names': names, 'formats': formats, 'offsets': offsets, 'itemsize': step}
+    raw = np.frombuffer(message.data, dtype=np.uint8, count=row * message.height)
+    used = raw.reshape(message.height, row)[:, : step * message.width]
+    rows = np.ascontiguousarray(used).reshape(-1)
+    return rows.view(np.dtype(layout))  # type: ignore[call-overload]
+
+
+def _place_joints(
+    xyz: np.ndarray,
+    confidence: np.ndarray,
+    joint: np.ndarray | None,
+    form: InputFormat,
+    person: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    if joint is None:
+        if len(xyz) != form.joints:
+            raise MessageError(
+                f'person {person}: expected {form.joints} points, one a joint, got {len(xyz)}'
+            )
+        return xyz, confidence
+    valid = np.isfinite(joint) & (joint >= 0) & (joint < form.joints)
+    if not valid.all():
+        raise MessageError(
+            f'person {person}: joint {joint[~valid][0]} is not in the layout, which has '
+            f'0..{form.joints - 1}'
+        )
+    index = joint.astype(np.int64)
+    placed = np.full((form.joints, 3), np.nan)
+    trusted = np.full(form.joints, np.nan)
+    placed[index], trusted[index] = xyz, confidence
+    return placed, trusted
+
+
+def _rows(column: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if column is None else column[rows]

@@ -1,0 +1,102 @@
+"""PoseArray and MarkerArray to people, by their fields alone: of rclpy's messages and a bag's."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from motion_predictor.decoded import (
+    DecodedPerson,
+    InputFormat,
+    MessageError,
+    require_blocks,
+    stamp_to_ns,
+)
+from motion_predictor.geometry import rotation_matrix
+
+KINECT_IDS_PER_PERSON = 100
+ADD = 0
+CUBE, SPHERE, CYLINDER, CUBE_LIST, SPHERE_LIST, POINTS = 1, 2, 3, 6, 7, 8
+JOINT_MARKERS = (SPHERE, CUBE, CYLINDER)
+LIST_MARKERS = (SPHERE_LIST, POINTS, CUBE_LIST)
+"""Constants of ``visualization_msgs/msg/Marker``."""
+
+
+def decode_pose_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
+    """
+    Read consecutive blocks of J poses, one block a person; no poses at all: nobody.
+
+    :raises MessageError: if the number of poses is no multiple of the layout's joints.
+    """
+    require_blocks('poses', len(message.poses), form.joints)
+    positions = (pose.position for pose in message.poses)
+    flat = chain.from_iterable((p.x, p.y, p.z) for p in positions)
+    xyz = np.fromiter(flat, dtype=np.float64).reshape(-1, form.joints, 3)  # (P, J_in, 3)
+    stamp_ns, frame = stamp_to_ns(message.header.stamp), message.header.frame_id
+    unknown = np.full(form.joints, np.nan)
+    return [
+        DecodedPerson(stamp_ns, frame, str(person), pose, unknown)
+        for person, pose in enumerate(xyz)
+    ]
+
+
+def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
+    """
+    Read one marker a joint, ``id = 100 * person + joint``, or one list of points a person.
+
+    Markers of other shapes (bones, labels) and deletions are passed over; an array without any
+    joint: nobody. A namespace becomes part of the person's name.
+
+    :raises MessageError: if an id or a list's length does not fit the layout.
+    """
+    people: dict[str, DecodedPerson] = {}
+    for marker in message.markers:
+        if marker.action != ADD:
+            continue
+        if marker.type in JOINT_MARKERS:
+            person, joint = divmod(marker.id, KINECT_IDS_PER_PERSON)
+            if person < 0 or joint >= form.joints:
+                raise MessageError(
+                    f'marker id {marker.id}: is joint {joint} of person {person}, but the layout '
+                    f'has joints 0..{form.joints - 1} (id = 100 * person + joint)'
+                )
+            name = _marker_person(marker, person)
+            if name not in people:
+                people[name] = _empty_person(marker, name, form.joints)
+            position = marker.pose.position
+            people[name].xyz[joint] = (position.x, position.y, position.z)
+        elif marker.type in LIST_MARKERS:
+            name = _marker_person(marker, marker.id)
+            if len(marker.points) != form.joints:
+                raise MessageError(
+                    f'marker {name!r}: expected {form.joints} points, one a joint, '
+                    f'got {len(marker.points)}'
+                )
+            people[name] = _empty_person(marker, name, form.joints)
+            people[name].xyz[:] = _marker_points(marker)
+    return list(people.values())
+
+
+def _marker_person(marker: Any, number: int) -> str:
+    return f'{marker.ns}/{number}' if marker.ns else str(number)
+
+
+def _empty_person(marker: Any, name: str, joints: int) -> DecodedPerson:
+    return DecodedPerson(
+        stamp_to_ns(marker.header.stamp),
+        marker.header.frame_id,
+        name,
+        np.full((joints, 3), np.nan),
+        np.full(joints, np.nan),
+    )
+
+
+def _marker_points(marker: Any) -> np.ndarray:
+    points = np.array([(p.x, p.y, p.z) for p in marker.points], dtype=np.float64)
+    turn, shift = marker.pose.orientation, marker.pose.position
+    quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
+    if quaternion[:3].any():
+        points = points @ rotation_matrix(quaternion).T
+    return points + (shift.x, shift.y, shift.z)
