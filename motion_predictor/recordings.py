@@ -11,11 +11,13 @@ import numpy as np
 
 from motion_predictor.bvh import read_bvh
 from motion_predictor.errors import RecordingError
+from motion_predictor.npz import check_offsets, read_arrays
 from motion_predictor.recording import Recording
 from motion_predictor.rosbag import read_rosbag
 from motion_predictor.skeleton import H36M17
 
 BONES = H36M17.bones
+CLIP_ARRAYS = ('positions', 'offsets', 'names', 'fps')
 SYNTHETIC = 'synthetic'
 """In place of a path: our own synthetic walker; ``synthetic:3`` for three of them."""
 
@@ -75,22 +77,27 @@ def read_npz(path: Path, clip: str = '') -> Recording:
         to the shortest; empty takes the first.
     :raises RecordingError: if the file or the clip is not there.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in ('positions', 'offsets', 'names', 'fps')}
-    except FileNotFoundError:
-        raise RecordingError(f'{path}: no such file') from None
-    except (KeyError, ValueError, OSError) as error:
-        raise RecordingError(
-            f'{path}: not an archive of clips (positions, offsets, names, fps): {error}'
-        ) from None
-    positions, offsets = arrays['positions'], arrays['offsets']
-    names = [str(name) for name in arrays['names']]
+    arrays = read_arrays(path, CLIP_ARRAYS, 'an archive of clips')
+    positions, offsets, fps = arrays['positions'], arrays['offsets'], arrays['fps']
     if positions.ndim != 3 or positions.shape[1:] != (H36M17.num_joints, 3):
         raise RecordingError(f'{path}: positions: expected (frames, 17, 3), got {positions.shape}')
-    if len(offsets) != len(names) + 1:
-        raise RecordingError(f'{path}: {len(names)} names need {len(names) + 1} offsets')
-    rates = np.broadcast_to(arrays['fps'], (len(names),))
+    if positions.dtype.kind not in 'iuf':
+        raise RecordingError(
+            f'{path}: positions: expected whole millimetres or metres, got {positions.dtype}'
+        )
+    check_offsets(path, offsets, len(positions))
+    if arrays['names'].shape != (len(offsets) - 1,):
+        raise RecordingError(
+            f'{path}: names: expected one for each of {len(offsets) - 1} clips, got shape '
+            f'{arrays["names"].shape}'
+        )
+    names = [str(name) for name in arrays['names']]
+    if fps.dtype.kind not in 'iuf' or fps.shape not in ((), (1,), (len(names),)):
+        raise RecordingError(
+            f'{path}: fps: expected a number, or one for each clip, got shape {fps.shape} of '
+            f'{fps.dtype}'
+        )
+    rates = np.broadcast_to(fps, (len(names),))
     found = []
     for wanted in clip.split('+') if clip else [names[0]]:
         if wanted in names:
@@ -106,8 +113,8 @@ def read_npz(path: Path, clip: str = '') -> Recording:
         poses = positions[offsets[index] : offsets[index + 1]].astype(np.float32)
         if positions.dtype.kind in 'iu':
             poses /= 1000.0
-        if not len(poses):
-            raise RecordingError(f'{path}: clip {names[index]!r} is empty')
+        if np.isinf(poses).any():
+            raise RecordingError(f'{path}: clip {names[index]!r} holds infinite coordinates')
         found.append(
             Recording(
                 name=names[index],

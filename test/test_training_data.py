@@ -179,7 +179,7 @@ def test_an_archive_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_archives_without_the_entry_or_of_other_content_are_refused(tmp_path: Path) -> None:
     path = tmp_path / 'other.npz'
     np.savez(path, positions=np.zeros(3))
-    with pytest.raises(RecordingError, match=r"has no 'positions_3d'; it holds positions\.npy"):
+    with pytest.raises(RecordingError, match=r"has no 'positions_3d'; it holds positions$"):
         read_object_archive(path)
     np.savez(path, positions_3d=np.zeros((3, 32, 3)))
     with pytest.raises(RecordingError, match='expected one pickled dict'):

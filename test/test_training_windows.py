@@ -136,7 +136,7 @@ def test_a_recording_at_another_rate_gives_windows_too(save: Callable[..., Path]
         ({'fps': np.array([25, 25])}, 'one positive number'),
         ({'fps': np.int16(0)}, 'one positive number'),
         ({'fps': np.float32(np.nan)}, 'one positive number'),
-        ({'names': np.array(['a', None], dtype=object)}, 'not a readable npz'),
+        ({'names': np.array(['a', None], dtype=object)}, 'only numbers and text'),
     ],
 )
 def test_a_file_of_another_form_is_refused_with_what_was_expected(

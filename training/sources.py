@@ -10,7 +10,6 @@ from pathlib import Path
 import re
 import types
 from typing import Any
-import zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +20,13 @@ from motion_predictor.bvh import MAX_JOINT_SPEED_M_S, read_bvh, read_bvh_joints
 from motion_predictor.errors import RecordingError
 from motion_predictor.layouts import Layout
 from motion_predictor.layouts import layout as layout_of
+from motion_predictor.npz import Npz
 from motion_predictor.recording import Recording
 from motion_predictor.rosbag import read_rosbag
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.archives import read_object_archive
 from training.store import check_positions
-from training.windows import load_clips, resample, UNREADABLE
+from training.windows import load_clips, resample
 
 Positions = tuple[NDArray[np.float32], float]
 """Metres, z up, ``(T, J, 3)``, and frames per second."""
@@ -160,10 +160,11 @@ def _archive_clips(
                 raise RecordingError(f'{path}: {subject}: expected actions, got {actions!r:.60}')
             for action, values in actions.items():
                 name = f'{subject} {action}'
-                array = np.asarray(values)
+                array = values if isinstance(values, np.ndarray) else np.empty(())
                 if array.ndim != 3 or array.shape[1:] != (joints, 3) or not len(array):
+                    found = array.shape if array is values else f'a {type(values).__name__}'
                     raise RecordingError(
-                        f'{path}: {name}: expected (frames, {joints}, 3), got {array.shape}'
+                        f'{path}: {name}: expected (frames, {joints}, 3), got {found}'
                     )
                 if array.dtype.kind != 'f':
                     raise RecordingError(
@@ -437,19 +438,11 @@ def _load_body_model(where: Path, gender: str) -> _BodyModel:
 
 def _plain_arrays(path: Path) -> dict[str, NDArray]:
     """Read an npz without ever unpickling; entries that are pickled are passed over."""
-    if not zipfile.is_zipfile(path):
-        raise RecordingError(f'{path}: truncated, or no npz archive; fetch it again')
     arrays: dict[str, NDArray] = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for name in file.files:
-                try:
-                    arrays[name] = file[name]
-                except ValueError as error:
-                    if 'allow_pickle' not in str(error):
-                        raise
-    except UNREADABLE as error:
-        raise RecordingError(f'{path}: truncated or damaged ({error}); fetch it again') from None
+    with Npz(path) as archive:
+        for name in archive.names:
+            if archive.header(name).dtype.kind in 'biufSU':
+                arrays[name] = archive.read(name)
     return arrays
 
 

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 import itertools
 import os
 from pathlib import Path
-import zipfile
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
+from motion_predictor.npz import check_offsets, read_arrays
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.store import is_store, MotionStore, open_store
 
@@ -22,16 +21,6 @@ HALF_WIDTH = 16
 """Frames of the recording on each side of an instant that its interpolation looks at."""
 KAISER_BETA = 8.0
 
-UNREADABLE = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What NumPy and zipfile raise on damaged files."""
 REQUIRED_ARRAYS = ('positions', 'offsets', 'names', 'subjects', 'actions', 'fps')
 
 
@@ -114,7 +103,7 @@ def load_clips(path: Path | str, skeleton: Skeleton | None = None) -> tuple[Clip
     skeleton = skeleton_of(path, skeleton)
     if is_store(path):
         return _clips_of(open_store(path))
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path, REQUIRED_ARRAYS, 'in the cmu17 format')
     positions, offsets, fps = arrays['positions'], arrays['offsets'], arrays['fps']
     joints = skeleton.num_joints
     if positions.ndim != 3 or positions.shape[1:] != (joints, 3):
@@ -128,17 +117,7 @@ def load_clips(path: Path | str, skeleton: Skeleton | None = None) -> tuple[Clip
         )
     if fps.ndim != 0 or fps.dtype.kind not in 'iuf' or not np.isfinite(fps) or fps <= 0:
         raise RecordingError(f'{path}: fps: expected one positive number, got {fps!r}')
-    if offsets.ndim != 1 or offsets.dtype.kind not in 'iu' or len(offsets) < 2:
-        raise RecordingError(
-            f'{path}: offsets: expected clips + 1 whole numbers, '
-            f'got shape {offsets.shape} of {offsets.dtype}'
-        )
-    if offsets[0] != 0 or offsets[-1] != len(positions) or np.any(np.diff(offsets) < 1):
-        raise RecordingError(
-            f'{path}: offsets: expected to rise from 0 to the {len(positions)} frames of '
-            f'positions, got {offsets[0]} to {offsets[-1]}, '
-            f'smallest step {int(np.diff(offsets).min())}'
-        )
+    check_offsets(path, offsets, len(positions))
     count = len(offsets) - 1
     for name in ('names', 'subjects', 'actions'):
         if arrays[name].shape != (count,):
@@ -273,27 +252,6 @@ def evaluation_windows(path: Path | str, window: WindowConfig) -> NDArray[np.flo
     :raises RecordingError: if the file is not usable, or no clip is as long as a window.
     """
     return load_window_set(path, window).poses
-
-
-def _read_arrays(path: Path) -> dict[str, NDArray]:
-    """Read the arrays of the format, whatever they hold; nothing pickled is ever run."""
-    if not path.is_file():
-        raise RecordingError(f'{path}: no such file; expected an npz in the cmu17 format')
-    if not zipfile.is_zipfile(path):
-        raise RecordingError(f'{path}: truncated, or no npz; expected one in the cmu17 format')
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in REQUIRED_ARRAYS if name not in file.files]
-            if missing:
-                raise RecordingError(
-                    f'{path}: lacks {", ".join(missing)}; the cmu17 format has '
-                    f'{", ".join(REQUIRED_ARRAYS)}, this file {", ".join(file.files) or "none"}'
-                )
-            return {name: file[name] for name in REQUIRED_ARRAYS}
-    except RecordingError:
-        raise
-    except UNREADABLE as error:
-        raise RecordingError(f'{path}: not a readable npz of plain arrays: {error}') from error
 
 
 def recordings_folder() -> Path | None:

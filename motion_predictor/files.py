@@ -1,0 +1,134 @@
+"""Opening files that somebody names: plain files of bounded size, never a pipe or a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import os
+from pathlib import Path
+import stat
+from typing import BinaryIO
+
+from motion_predictor.errors import MotionPredictorError, RecordingError
+
+_KINDS = (
+    (stat.S_ISDIR, 'a folder'),
+    (stat.S_ISFIFO, 'a pipe'),
+    (stat.S_ISSOCK, 'a socket'),
+    (stat.S_ISCHR, 'a device'),
+    (stat.S_ISBLK, 'a device'),
+)
+MAX_QUOTED = 300
+"""Characters of a name or of somebody else's error that a message repeats."""
+
+
+def brief(said: object) -> str:
+    """Return a text in one line and of bounded length, for a message that quotes a file."""
+    text = ' '.join(str(said).split())
+    return text if len(text) <= MAX_QUOTED else f'{text[:MAX_QUOTED]}... ({len(text)} characters)'
+
+
+def check_file(
+    path: Path,
+    error: type[MotionPredictorError] = RecordingError,
+    max_bytes: int | None = None,
+) -> int:
+    """
+    Check that a path names a plain file, without opening it: a pipe would never end.
+
+    :param path: the file; a link to one will do.
+    :param error: what to raise.
+    :param max_bytes: a larger file is refused.
+    :returns: its size in bytes.
+    :raises MotionPredictorError: of the kind ``error``, naming the file and what it is.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as reason:  # ValueError: a name that holds a NUL
+        raise error(_unreadable(path, reason)) from None
+    return _checked(path, found, error, max_bytes)
+
+
+def open_file(
+    path: Path,
+    error: type[MotionPredictorError] = RecordingError,
+    max_bytes: int | None = None,
+) -> BinaryIO:
+    """
+    Open a plain file to read its bytes; see :func:`check_file`.
+
+    :raises MotionPredictorError: of the kind ``error``, naming the file and what is wrong.
+    """
+    check_file(path, error, max_bytes)
+    try:
+        # whatever has taken the name meanwhile: without O_NONBLOCK a pipe waits for its writer
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), 'rb')
+    except OSError as reason:
+        raise error(_unreadable(path, reason)) from None
+    try:
+        _checked(path, os.fstat(file.fileno()), error, max_bytes)
+    except MotionPredictorError:
+        file.close()
+        raise
+    return file
+
+
+def read_file(
+    path: Path,
+    error: type[MotionPredictorError] = RecordingError,
+    max_bytes: int | None = None,
+) -> bytes:
+    """
+    Read a plain file; see :func:`check_file`.
+
+    :raises MotionPredictorError: of the kind ``error``, naming the file and what is wrong.
+    """
+    with open_file(path, error, max_bytes) as file:
+        try:
+            return file.read()
+        except OSError as reason:
+            raise error(_unreadable(path, reason)) from None
+
+
+def _checked(
+    path: Path,
+    found: os.stat_result,
+    error: type[MotionPredictorError],
+    max_bytes: int | None,
+) -> int:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((words for test, words in _KINDS if test(found.st_mode)), 'no plain file')
+        raise error(f'{brief(path)}: is {kind}; expected a plain file')
+    if max_bytes is not None and found.st_size > max_bytes:
+        raise error(f'{brief(path)}: has {found.st_size} bytes; at most {max_bytes} are read')
+    return found.st_size
+
+
+def _unreadable(path: Path, reason: Exception) -> str:
+    if isinstance(reason, FileNotFoundError | NotADirectoryError):
+        return f'{brief(path)}: no such file'
+    why = reason.strerror if isinstance(reason, OSError) else None
+    return f'{brief(path)!r}: cannot be opened ({why or brief(reason)})'
+
+
+@contextlib.contextmanager
+def refused(
+    path: Path, words: str, error: type[MotionPredictorError] = RecordingError
+) -> Iterator[None]:
+    """
+    Turn whatever a damaged or hostile file makes its reader raise into one kind of error.
+
+    Errors of this package pass as they are: they say more.
+
+    :param path: the file that is read inside the ``with``.
+    :param words: what the message says of it, before the reason in brackets.
+    :param error: what to raise.
+    :raises MotionPredictorError: of the kind ``error``, naming the file.
+    """
+    try:
+        yield
+    except MotionPredictorError:
+        raise
+    except Exception as reason:
+        why = f'{type(reason).__name__}: {brief(reason)}'
+        raise error(f'{brief(path)}: {words} ({why})') from reason

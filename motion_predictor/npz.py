@@ -1,0 +1,193 @@
+"""Arrays in an npz: plain numbers and text alone, their sizes checked before memory is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+import types
+from typing import IO
+import zipfile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motion_predictor.errors import RecordingError
+from motion_predictor.files import brief, open_file, refused
+
+MAX_ENTRY_BYTES = 4 * 2**30
+"""Unpacked, of one array: five hours of a hundred people."""
+_CHUNK_BYTES = 2**20
+_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an array's own header says of it."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    """Whether the first index varies fastest."""
+    dtype: np.dtype
+
+
+class Npz:
+    """An npz that is open for reading; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Open the archive and read its list of entries.
+
+        :raises RecordingError: if it is no plain file, or no archive.
+        """
+        self.path = path
+        self._file = open_file(path)
+        try:
+            if not zipfile.is_zipfile(self._file):
+                raise RecordingError(f'{path}: truncated, or no npz archive; fetch it again')
+            with refused(path, 'truncated or damaged; fetch it again'):
+                self._zip = zipfile.ZipFile(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+        self.names = tuple(name.removesuffix('.npy') for name in self._zip.namelist())
+        """Of the arrays, as they stand in the file."""
+
+    def __enter__(self) -> Npz:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def open(self, name: str) -> IO[bytes]:
+        """
+        Open an entry's own file; call it within :func:`motion_predictor.files.refused`.
+
+        :raises RecordingError: if there is no such entry, or it is too large.
+        """
+        info = next(
+            (info for info in self._zip.infolist() if info.filename in (f'{name}.npy', name)), None
+        )
+        if info is None:
+            listed = brief(', '.join(self.names) or 'nothing')
+            raise RecordingError(f'{self.path}: has no {name!r}; it holds {listed}')
+        if info.file_size > MAX_ENTRY_BYTES:
+            raise RecordingError(
+                f'{self.path}: {name}: {info.file_size} bytes; at most {MAX_ENTRY_BYTES} are read'
+            )
+        return self._zip.open(info)
+
+    def header(self, name: str) -> Header:
+        """
+        Read what an array's header says of it, and nothing of the array.
+
+        :raises RecordingError: if there is no such array, or its header is damaged.
+        """
+        words = f'{brief(name)}: truncated or damaged; fetch it again'
+        with refused(self.path, words), self.open(name) as file:
+            return read_header(file)
+
+    def read(self, name: str) -> NDArray:
+        """
+        Read an array of numbers or text.
+
+        :raises RecordingError: naming the file, the array and what is wrong with it.
+        """
+        words = f'{brief(name)}: truncated or damaged; fetch it again'
+        with refused(self.path, words), self.open(name) as file:
+            header = read_header(file)
+            dtype = header.dtype
+            numbers = dtype.kind in 'biuf' and dtype.itemsize <= 8
+            if not (numbers or (dtype.kind in 'SU' and dtype.itemsize)):
+                raise RecordingError(
+                    f'{self.path}: {name}: holds {brief(dtype)}; only numbers and text are read'
+                )
+            count = 1
+            for length in header.shape:
+                count *= length  # whole numbers of Python: these do not overflow
+            if count * dtype.itemsize > MAX_ENTRY_BYTES:
+                raise ValueError(f'{header.shape} of {dtype} are more than the file can hold')
+            values = np.empty(count, dtype)
+            raw = values.view(np.uint8).data
+            filled = 0
+            while filled < len(raw):
+                got = file.readinto(raw[filled : filled + _CHUNK_BYTES])  # type: ignore[attr-defined]
+                if not got:
+                    break
+                filled += got
+            if filled < len(raw) or file.read(1):
+                raise ValueError(f'{header.shape} of {dtype} are not what the entry holds')
+            if dtype.kind == 'U':
+                _check_text(values)
+            return values.reshape(header.shape, order='F' if header.fortran else 'C')
+
+
+def read_header(file: IO[bytes]) -> Header:
+    """
+    Read the header of an npy file, which ends where its data begin.
+
+    :raises ValueError: if it is none that NumPy writes for plain or object arrays.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in _READERS:
+        raise ValueError(f'npy version {version} is not read')
+    shape, fortran, dtype = _READERS[version](file)
+    if len(shape) > 32 or any(length < 0 for length in shape):
+        raise ValueError(f'shape {shape}')
+    return Header(tuple(int(length) for length in shape), bool(fortran), dtype)
+
+
+def _check_text(values: NDArray) -> None:
+    """Refuse what is no text: Python raises where such a name is read or printed."""
+    codes = values.view(values.dtype.byteorder.replace('|', '=') + 'u4')
+    if (codes > 0x10FFFF).any() or ((codes >= 0xD800) & (codes < 0xE000)).any():
+        raise ValueError('text that is no Unicode')
+
+
+def read_arrays(path: Path, wanted: tuple[str, ...], what: str) -> dict[str, NDArray]:
+    """
+    Read some arrays of an npz, all of which it must hold.
+
+    :param path: the archive.
+    :param wanted: names of the arrays.
+    :param what: what such an archive is called in messages.
+    :raises RecordingError: naming the file and what is missing or wrong.
+    """
+    with Npz(path) as archive:
+        missing = [name for name in wanted if name not in archive.names]
+        if missing:
+            raise RecordingError(
+                f'{path}: not {what}: lacks {", ".join(missing)}; needs {", ".join(wanted)}, this '
+                f'file has {brief(", ".join(archive.names)) or "nothing"}'
+            )
+        return {name: archive.read(name) for name in wanted}
+
+
+def check_offsets(path: Path, offsets: NDArray, frames: int) -> None:
+    """
+    Check that offsets cut positions into clips, none of which is empty.
+
+    :param offsets: clip i is ``positions[offsets[i]:offsets[i + 1]]``.
+    :param frames: of positions.
+    :raises RecordingError: saying what they are instead.
+    """
+    if offsets.ndim != 1 or offsets.dtype.kind not in 'iu' or len(offsets) < 2:
+        raise RecordingError(
+            f'{path}: offsets: expected clips + 1 whole numbers, '
+            f'got shape {offsets.shape} of {offsets.dtype}'
+        )
+    steps = np.diff(offsets.astype(np.float64))  # unsigned ones would wrap round
+    if offsets[0] != 0 or offsets[-1] != frames or steps.min() < 1:
+        raise RecordingError(
+            f'{path}: offsets: expected to rise from 0 to the {frames} frames of '
+            f'positions, got {offsets[0]} to {offsets[-1]}, '
+            f'smallest step {int(steps.min())}'
+        )
