@@ -1,0 +1,340 @@
+"""
+Recordings played as a tracker would have sent them: one clip after another, causally.
+
+A judge of what a node learns on line must not show it the future: the clips of a place are
+observed pose by pose by one :class:`motion_predictor.online.OnlinePredictor`, which is asked for
+predictions on the way. Truth is taken from the clean recording, whatever the tracker adds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.history import ObservedWindow
+from motion_predictor.online import Observation, OnlinePrediction, OnlinePredictor
+from training.kinds import kind_of
+from training.windows import Clip, resample
+
+EVERY_S = 0.48
+"""A prediction is asked for so often: 12 frames of 25 Hz."""
+GAP_S = 3.0
+"""Nobody is there for so long between two clips: whoever was has departed."""
+HORIZONS_S = (0.26, 0.5, 1.0, 2.0)
+"""Frames 13, 25, 50 and 100 of 50 Hz."""
+ORDERS = ('files', 'random')
+FRAME_ID = 'world'
+_NS = 1e-9
+_BEGIN_NS = 1_000_000_000_000
+_EPSILON_S = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedTracker:
+    """What a tracker does to the poses that it sends: its rate, its noise and what it misses."""
+
+    rate_hz: float = 25.0
+    """Poses a second."""
+    noise_m: float = 0.0
+    """Deviation of white noise on every coordinate of every joint."""
+    wander_m: float = 0.0
+    """Deviation of slow noise on every coordinate: AR(1) with the time constant below."""
+    wander_s: float = 1.0
+    """After so long the correlation of the slow noise has fallen to 1 / e."""
+    missing: float = 0.0
+    """Share of the time during which a joint is not seen, each joint on its own."""
+    missing_s: float = 0.1
+    """How long a joint is unseen at a time, on the average."""
+
+    def __post_init__(self) -> None:
+        bounds = {
+            'rate_hz': (4.0, 1000.0),
+            'noise_m': (0.0, 1.0),
+            'wander_m': (0.0, 1.0),
+            'wander_s': (0.01, 1000.0),
+            'missing': (0.0, 0.9),
+            'missing_s': (0.001, 10.0),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # NaN fails too
+                raise ConfigError(f'tracker {name}={value}: must lie in {low}..{high}')
+
+    def see(
+        self, positions: NDArray[np.float32], rate_hz: float, generator: np.random.Generator
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """
+        Return what the tracker sends of a recording.
+
+        :param positions: the clean recording, metres, ``(T, J, 3)``.
+        :param rate_hz: of the recording.
+        :param generator: of the noise and the gaps.
+        :returns: positions in metres ``(T', J, 3)``, pose i at the instant ``i / self.rate_hz``,
+            and which joints were seen, ``(T', J)``.
+        """
+        # A tracker samples, it does not smooth: a slow one is a fast one of which every k-th
+        # pose is kept, or its poses would hold what comes after them.
+        every = max(1, math.ceil(rate_hz / self.rate_hz - 1e-9))
+        poses = resample(positions, rate_hz, every * self.rate_hz)[::every].astype(np.float64)
+        frames, joints = poses.shape[:2]
+        if self.noise_m > 0.0:
+            poses += self.noise_m * generator.standard_normal(poses.shape)
+        if self.wander_m > 0.0:
+            poses += self.wander_m * self._wander(poses.shape, generator)
+        seen = np.ones((frames, joints), dtype=bool)
+        if self.missing > 0.0:
+            seen = self._seen(frames, joints, generator)
+        return poses, seen
+
+    def _wander(
+        self, shape: tuple[int, ...], generator: np.random.Generator
+    ) -> NDArray[np.float64]:
+        kept = math.exp(-1.0 / (self.rate_hz * self.wander_s))
+        wander = generator.standard_normal(shape)
+        wander[1:] *= math.sqrt(1.0 - kept * kept)
+        for frame in range(1, len(wander)):
+            wander[frame] += kept * wander[frame - 1]
+        return wander
+
+    def _seen(self, frames: int, joints: int, generator: np.random.Generator) -> NDArray[np.bool_]:
+        # Two states a joint, seen and unseen, each left with a probability of its own a frame.
+        back = min(1.0, 1.0 / (self.missing_s * self.rate_hz))
+        away = min(1.0, back * self.missing / (1.0 - self.missing))
+        chance = generator.random((frames, joints))
+        seen = np.empty((frames, joints), dtype=bool)
+        seen[0] = chance[0] >= self.missing
+        for frame in range(1, frames):
+            before = seen[frame - 1]
+            seen[frame] = np.where(before, chance[frame] >= away, chance[frame] < back)
+        return seen
+
+
+@dataclass(frozen=True)
+class Take:
+    """
+    One person without a gap, as they are played: a clip, or pieces of several in turn.
+
+    ``positions`` are clean world positions in metres, ``(T, J, 3)`` at ``rate_hz``.
+    """
+
+    clip: int
+    """Its number, by which intervals draw."""
+    subject: str
+    positions: NDArray[np.float32]
+    rate_hz: float
+    begins_s: tuple[float, ...]
+    """When each piece begins, rising from 0."""
+    actions: tuple[str, ...]
+    """What the recording says is done in each piece."""
+    seams_s: tuple[tuple[float, float], ...] = ()
+    """From when to when one piece passes into the next: motion that nobody made."""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first pose to the last."""
+        return (len(self.positions) - 1) / self.rate_hz
+
+    def action_at(self, time_s: float) -> str:
+        """Return what is done at an instant."""
+        return self.actions[int(np.searchsorted(self.begins_s, time_s + _EPSILON_S)) - 1]
+
+    def touches_seam(self, begin_s: float, end_s: float) -> bool:
+        """Tell whether some of the motion between two instants was made up."""
+        return any(begin < end_s and end > begin_s for begin, end in self.seams_s)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One prediction on the way, and what then really happened."""
+
+    clip: int
+    """Number of the take."""
+    subject: str
+    action: str
+    kind: str
+    """Of the true motion; see :mod:`training.kinds`."""
+    time_s: float
+    """Into the take."""
+    minutes: float
+    """Of people that were watched in this place before, gaps not counted."""
+    window: ObservedWindow
+    """What the model was given."""
+    prediction: OnlinePrediction
+    """Of this one person."""
+    truth: NDArray[np.float32]
+    """The clean future, metres, ``(T_fut, J, 3)``; frame i is what frame i of the prediction
+    should be."""
+    on_seam: bool
+    """Whether the observed window or the future holds motion that nobody made."""
+
+
+def takes_of(clips: Sequence[Clip]) -> tuple[Take, ...]:
+    """Return each clip as a take of its own, numbered in their order."""
+    return tuple(
+        Take(number, clip.subject, clip.positions, clip.rate_hz, (0.0,), (clip.action,))
+        for number, clip in enumerate(clips)
+    )
+
+
+class Stream:
+    """
+    The takes of one place, played into one node's memory.
+
+    The person of every take is called by their subject and begins a new track, since whoever
+    was there before has departed in the gap. Noise and gaps of a take depend on the seed and
+    the take alone: in another order, the same poses are seen of it.
+    """
+
+    def __init__(
+        self,
+        online: OnlinePredictor,
+        takes: Sequence[Take],
+        tracker: SimulatedTracker | None = None,
+        *,
+        order: str = ORDERS[0],
+        seed: int = 0,
+        gap_s: float = GAP_S,
+        every_s: float = EVERY_S,
+    ) -> None:
+        """
+        Prepare to play.
+
+        :param online: what predicts; of this place alone.
+        :param takes: what happens, of one set of joints.
+        :param tracker: what it is seen by; exact poses at 25 Hz by default.
+        :param order: 'files' as given, or 'random': a place's tasks mixed.
+        :param seed: of the order, the noise and the gaps.
+        :param gap_s: nobody is there for so long between takes; long enough that they depart.
+        :param every_s: a prediction is asked for so often.
+        :raises ConfigError: if a setting cannot work.
+        """
+        if order not in ORDERS:
+            raise ConfigError(f'order={order!r}: must be one of {", ".join(ORDERS)}')
+        departed_s = online.limits.stale_timeout_s
+        if not gap_s > departed_s:
+            raise ConfigError(
+                f'gap_s={gap_s}: must be longer than {departed_s:g} s, after which people depart'
+            )
+        if not every_s > 0.0:
+            raise ConfigError(f'every_s={every_s}: must be positive')
+        self.online = online
+        self.takes = tuple(takes)
+        self.tracker = tracker or SimulatedTracker()
+        self.seed = seed
+        self.gap_s = gap_s
+        self.every_s = every_s
+        self.not_predicted: Counter[str] = Counter()
+        """Moments without a prediction, by the reason that the node gave."""
+        self.watched_s = 0.0
+        """Of people so far, gaps not counted."""
+        self._played = np.arange(len(self.takes))
+        if order == 'random':
+            self._played = np.random.default_rng((seed, 1)).permutation(len(self.takes))
+        self._now_ns = _BEGIN_NS
+
+    def __iter__(self) -> Iterator[Moment]:
+        """Play everything, once."""
+        for number in self._played:
+            yield from self._play(self.takes[number])
+            self._leave()
+
+    def _play(self, take: Take) -> Iterator[Moment]:
+        window = self.online.predictor.window
+        generator = np.random.default_rng((self.seed, 2, take.clip))
+        poses, seen = self.tracker.see(take.positions, take.rate_hz, generator)
+        truth = _Truth(take, window.rate_hz)
+        begin_ns, before_s = self._now_ns, self.watched_s
+        due_s = self.every_s
+        for frame in range(len(poses)):
+            time_s = frame / self.tracker.rate_hz
+            stamp_ns = begin_ns + round(time_s / _NS)
+            self.online.observe(
+                Observation(stamp_ns, FRAME_ID, take.subject, poses[frame], None, seen[frame]),
+                stamp_ns,
+            )
+            self._now_ns = stamp_ns
+            self.watched_s = before_s + time_s
+            last = frame == len(poses) - 1  # what happened until then must be seen to be learnt
+            if last or time_s + 1.0 / self.tracker.rate_hz > due_s + _EPSILON_S:
+                moment = self._ask(take, truth, time_s)
+                if moment is not None:
+                    yield moment
+                while due_s <= time_s + 1.0 / self.tracker.rate_hz - _EPSILON_S:
+                    due_s += self.every_s
+
+    def _ask(self, take: Take, truth: _Truth, time_s: float) -> Moment | None:
+        window = self.online.predictor.window
+        snapshot = self.online.snapshot(self._now_ns)
+        if snapshot is None:
+            return None
+        prediction = self.online.run(snapshot)
+        if time_s + window.horizon_s > take.duration_s + _EPSILON_S:
+            return None  # asked for what is learnt from it; what would be true is not known
+        if take.subject not in prediction.persons:
+            reason = prediction.unpredicted.get(take.subject)
+            self.not_predicted[reason.value if reason else 'not_there'] += 1
+            return None
+        if snapshot.windows[0].stamp_ns != self._now_ns:  # the newest pose was refused
+            self.not_predicted['newest_pose_refused'] += 1
+            return None
+        around = truth.around(time_s, window.observed_frames, window.future_frames)
+        action = take.action_at(time_s)
+        return Moment(
+            clip=take.clip,
+            subject=take.subject,
+            action=action,
+            kind=kind_of(around, window.observed_frames, window.rate_hz, action),
+            time_s=time_s,
+            minutes=self.watched_s / 60.0,
+            window=snapshot.windows[0],
+            prediction=prediction,
+            truth=around[window.observed_frames :],
+            on_seam=take.touches_seam(time_s - window.observed_s, time_s + window.horizon_s),
+        )
+
+    def _leave(self) -> None:
+        # The tracker goes on sending, and shows nobody.
+        end_ns = self._now_ns + round(self.gap_s / _NS)
+        for stamp_ns in range(self._now_ns, end_ns, round(1.0 / _NS)):
+            self._nobody(stamp_ns)
+        self._nobody(end_ns)
+        self._now_ns = end_ns
+
+    def _nobody(self, stamp_ns: int) -> None:
+        self.online.observe_nobody(stamp_ns, FRAME_ID, stamp_ns)
+        self.online.predict(stamp_ns)
+
+
+class _Truth:
+    """The clean motion of a take at any instant."""
+
+    def __init__(self, take: Take, rate_hz: float) -> None:
+        even = resample(take.positions, take.rate_hz, rate_hz)
+        self._even = even
+        self._rate_hz = rate_hz
+        self._curve: CubicSpline | None = None
+
+    def around(self, time_s: float, observed: int, future: int) -> NDArray[np.float32]:
+        """
+        Return the motion before and after an instant.
+
+        :param time_s: into the take.
+        :param observed: frames that end at the instant; those before the take repeat its first.
+        :param future: frames after it.
+        :returns: metres, ``(observed + future, J, 3)``.
+        """
+        at = time_s * self._rate_hz + np.arange(1 - observed, future + 1)
+        at = np.clip(at, 0.0, len(self._even) - 1.0)
+        nearest = np.rint(at).astype(np.int64)
+        if np.abs(at - nearest).max() < 1e-4:
+            return self._even[nearest]
+        if self._curve is None:
+            self._curve = CubicSpline(np.arange(len(self._even)), self._even, axis=0)
+        return self._curve(at).astype(np.float32)
