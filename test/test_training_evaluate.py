@@ -13,7 +13,12 @@ import torch
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
 from training import evaluate, export, metrics, plots, provenance, results, scoring
-from training.baselines import constant_root_velocity, constant_velocity, zero_velocity
+from training.baselines import (
+    constant_root_velocity,
+    constant_velocity,
+    damped_velocity,
+    zero_velocity,
+)
 from training.diffusion import sampler_for
 from training.predictions import PredictionStore
 
@@ -59,7 +64,7 @@ def test_every_model_gets_a_row_for_each_set_and_for_both(
     tmp_path: Path, weights: list[Path], recordings: list[Path]
 ) -> None:
     result = run(tmp_path, weights, recordings)
-    models = ['zero_velocity', 'constant_velocity', 'constant_root_velocity']
+    models = ['zero_velocity', 'constant_velocity', 'constant_root_velocity', 'damped_velocity']
     models += ['teacher', 'one_step', 'swiftdiff']
     found = [(row['model'], row['set'], row['split'], row['windows']) for row in result['rows']]
     assert found == [
@@ -348,6 +353,18 @@ def test_baselines_do_what_they_say() -> None:
     np.testing.assert_allclose(gliding[0, 0, :, 1, 1], 1.0)
 
 
+@pytest.mark.parametrize('rate_hz', [50.0, 100.0])
+def test_damped_velocity_comes_to_rest_after_a_fifth_of_a_second_of_it(rate_hz: float) -> None:
+    steps = round(0.1 * rate_hz)  # five frames of 50 Hz
+    observed = np.zeros((1, 2 * steps, 17, 3), np.float32)
+    observed[0, -steps - 1 :, 3, 0] = np.linspace(0.0, 0.05, steps + 1) ** 2 * 20  # .05 m in .1 s
+    damped = damped_velocity(observed, round(2.0 * rate_hz), rate_hz)
+    ahead_s = np.arange(1, round(2.0 * rate_hz) + 1) / rate_hz
+    expected = 0.05 + 0.5 * 0.2 * (1.0 - np.exp(-ahead_s / 0.2))
+    np.testing.assert_allclose(damped[0, 0, :, 3, 0], expected, rtol=1e-5)
+    assert not damped[0, 0, :, 4].any()
+
+
 def test_intervals_hold_the_mean_and_shrink_to_a_point_without_spread() -> None:
     values = np.random.default_rng(0).normal(1.0, 0.2, 60)
     clusters = np.repeat(np.arange(12), 5)
@@ -490,3 +507,19 @@ def test_the_page_sets_evaluations_behind_a_noisy_tracker_apart(
     assert '### 10 mm' in text
     assert text.index('## Accuracy') < text.index('### 10 mm')
     assert text.count('## Accuracy') == 1
+
+
+def test_what_followed_in_the_training_set_is_a_row_beside_the_models(
+    tmp_path: Path, weights: list[Path], recordings: list[Path], capsys: pytest.CaptureFixture
+) -> None:
+    train = save_recording(tmp_path / 'one' / 'train.npz', (150, 120), seed=10)
+    result = run(tmp_path, weights[2:], recordings, '--neighbours', str(train))
+    assert [model['model'] for model in result['models']][-2:] == ['neighbours', 'swiftdiff']
+    facts = result['models'][-2]
+    assert (facts['samples'], facts['windows'], len(facts['files'])) == (4, 12, 1)
+    row = row_of(result, 'neighbours', 'both')
+    assert row['windows'] == 6
+    assert row['world']['ade'] < row_of(result, 'zero_velocity', 'both')['world']['ade']
+    words = ['--data', *map(str, recordings), '--neighbours', str(recordings[0])]
+    assert evaluate.main([*words, '--json', str(tmp_path / 'x.json'), '--quiet']) == 2
+    assert 'is judged as well' in capsys.readouterr().err

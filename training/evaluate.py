@@ -16,6 +16,8 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 import torch
 from tqdm import tqdm
 
@@ -26,6 +28,7 @@ from motion_predictor.weights import file_digest, load_weights
 from training import metrics, plots, provenance
 from training.baselines import BASELINES
 from training.diffusion import Sampler, sampler_for
+from training.neighbours import load_neighbours
 from training.predictions import PredictionStore
 from training.scoring import (
     Alternatives,
@@ -45,9 +48,11 @@ from training.scoring import (
     score_file,
     summarise,
 )
+from training.store import data_digest
 
 FORMAT = 'motion_predictor evaluation'
 VERSION = 1
+NEIGHBOURS_NAME = 'neighbours'
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -235,6 +240,10 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
         ]
         scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
         facts_of_models.append({'model': name, 'label': label, 'role': 'baseline', 'samples': 1})
+    if options.neighbours:
+        model, futures, facts = _neighbours(files, window, options)
+        scored.append((model, _score(model, files, futures, alternatives, options.quiet)))
+        facts_of_models.append(facts)
     taken: dict[str, dict[str, Any]] = {}
     for model in models:
         found = earlier_rows(result, options.take_over, model) if options.take_over else None
@@ -274,7 +283,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
                         theirs = earlier['rows'][group.label]
                         row['against'] = ratios_of_means(name, row, theirs)
             rows.append(row)
-    order = [*BASELINES, *names]
+    order = [*BASELINES, NEIGHBOURS_NAME, *names]
     rows.sort(key=lambda row: order.index(row['model']))  # as given, taken over or not
     facts_of_models.sort(key=lambda facts: order.index(facts['model']))
     return result
@@ -341,6 +350,8 @@ def parser() -> argparse.ArgumentParser:
         help='stores, or recordings in the cmu17 format')  # fmt: skip
     add('--skeleton', type=Path, metavar='FILE',
         help='skeleton file of recordings that are no person; stores know their own')  # fmt: skip
+    add('--neighbours', type=Path, nargs='*', default=[], metavar='FILE',
+        help='training recordings: also score what followed their most alike moments')  # fmt: skip
     add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
     add('--samples', type=int, default=50, help='futures a window (default %(default)s)')
     add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
@@ -480,6 +491,39 @@ def _score(
     items = list(zip(files, futures, alternatives, strict=True))
     shown = tqdm(items, desc=f'score {model.name}', unit='file', disable=quiet, leave=False)
     return [score_file(file, read, sets) for file, read, sets in shown]
+
+
+def _neighbours(
+    files: Sequence[DataFile], window: WindowConfig, options: argparse.Namespace
+) -> tuple[Model, list[Futures], dict[str, Any]]:
+    """Predict by what followed in the training set, and say how."""
+    digests = [file.sha256 for file in files]
+    skeleton = given_skeleton(options)
+    bank = load_neighbours(options.neighbours, window, skeleton, digests)
+
+    def predict(
+        observed: NDArray[np.float32], future_frames: int, rate_hz: float = window.rate_hz
+    ) -> NDArray[np.float32]:
+        return bank.futures(observed, count=options.samples)
+
+    label = f'{options.samples} nearest neighbours'
+    model = Model(NEIGHBOURS_NAME, label, 'baseline', None, None, 0, window, {})
+    futures = [
+        baseline_futures(predict, file, window, options.tracker_noise, options.seed)
+        for file in files
+    ]
+    facts = {
+        'model': NEIGHBOURS_NAME,
+        'label': label,
+        'role': 'baseline',
+        'samples': options.samples,
+        'windows': len(bank),
+        'files': [
+            {'file': provenance.shown_path(path), 'sha256': data_digest(path)}
+            for path in options.neighbours
+        ],
+    }
+    return model, futures, facts
 
 
 def _predict(

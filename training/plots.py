@@ -16,6 +16,8 @@ BASELINE_COLOURS = {
     'zero_velocity': '#555555',
     'constant_velocity': '#aaaaaa',
     'constant_root_velocity': '#2ca25f',
+    'damped_velocity': '#8c6d31',
+    'neighbours': '#f768a1',
 }
 SPARE_COLOURS = ('#1b9e77', '#e7298a', '#66a61e', '#e6ab02')
 

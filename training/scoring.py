@@ -216,7 +216,8 @@ def baseline_futures(
 
     def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         observed = file.observed[first:last]
-        futures = baseline(noisy(observed, noise_m, seed, first), window.future_frames)
+        seen = noisy(observed, noise_m, seed, first)
+        futures = baseline(seen, window.future_frames, window.rate_hz)
         root = futures[..., 0, :]
         displacement = root - observed[:, None, None, -1, 0]
         return displacement, futures[..., 1:, :] - root[..., None, :]

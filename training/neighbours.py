@@ -1,0 +1,158 @@
+"""Nearest neighbours of the training set: what a model must beat that only remembers its data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError
+from motion_predictor.normalization import PersonFrame, to_features
+from motion_predictor.skeleton import Skeleton
+from training.store import data_digest
+from training.windows import load_window_set, WindowSet
+
+NEIGHBOURS = 50
+OF_ONE_CLIP = 8
+"""At most so many neighbours are taken of one clip: windows overlap."""
+
+
+@dataclass(frozen=True)
+class TrainingNeighbours:
+    """
+    Windows of the training set, looked up by what was observed.
+
+    Distance is the L2 norm of the difference of all observed features in the person's own
+    frame. A neighbour's future is turned into the person's heading, and moved so that it begins
+    at their last pose, joint by joint.
+    """
+
+    skeleton: Skeleton
+    observed: Tensor
+    """Features in the own frame, metres, ``(N, T_obs * 3J)``."""
+    moves: Tensor
+    """Futures less the last observed pose in the own frame, float16 metres,
+    ``(N, T_fut, J, 3)``."""
+    clip: NDArray[np.int64]
+    """Of each window, over all files, ``(N,)``."""
+    subject: NDArray[np.str_]
+    """Of each window, ``(N,)``."""
+
+    @classmethod
+    def of(cls, sets: Sequence[WindowSet], window: WindowConfig) -> TrainingNeighbours:
+        """
+        Take in the windows of training files.
+
+        :param sets: of one set of joints.
+        :param window: of the windows.
+        :raises ConfigError: if there are no files, or they hold different joints.
+        """
+        if not sets:
+            raise ConfigError('neighbours: name at least one file of training recordings')
+        skeleton = sets[0].skeleton
+        observed, moves, clip, subject = [], [], [], []
+        clips = 0
+        for windows in sets:
+            if windows.skeleton.joints != skeleton.joints:
+                raise ConfigError(
+                    f'neighbours: {windows.skeleton.name} beside {skeleton.name}; '
+                    'give files of one set of joints'
+                )
+            poses = torch.from_numpy(windows.poses)
+            seen = poses[:, : window.observed_frames]
+            frame = PersonFrame.of(seen, skeleton)
+            own = frame.enter(seen)
+            observed.append(to_features(own).flatten(1))
+            ahead = frame.enter(poses[:, window.observed_frames :]) - own[:, -1:]
+            moves.append(ahead.half())
+            clip.append(windows.clip + clips)
+            subject.append(np.array(windows.subjects))
+            clips += len(windows.clips)
+        return cls(
+            skeleton,
+            torch.cat(observed),
+            torch.cat(moves),
+            np.concatenate(clip),
+            np.concatenate(subject),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.clip)
+
+    def futures(
+        self,
+        observed: NDArray[np.float32],
+        *,
+        count: int = NEIGHBOURS,
+        without_subject: str | None = None,
+    ) -> NDArray[np.float32]:
+        """
+        Return what followed the most alike moments of the training set, the nearest first.
+
+        :param observed: metres in the world, ``(N, T_obs, J, 3)``.
+        :param count: neighbours, fewer where there are not so many.
+        :param without_subject: nobody is their own neighbour.
+        :returns: metres in the world, ``(N, count, T_fut, J, 3)``.
+        :raises ConfigError: if there are windows of this subject alone.
+        """
+        poses = torch.from_numpy(np.ascontiguousarray(observed, dtype=np.float32))
+        frame = PersonFrame.of(poses, self.skeleton)
+        own = to_features(frame.enter(poses)).flatten(1)
+        apart = torch.cdist(own, self.observed).numpy()  # (n, N)
+        if without_subject is not None:
+            apart[:, self.subject == without_subject] = np.inf
+        nearest = np.stack([self._nearest(row, count) for row in apart])
+        if not nearest.shape[1]:
+            raise ConfigError(
+                f"neighbours: every window is of {without_subject}, who is nobody's neighbour"
+            )
+        moves = self.moves[torch.from_numpy(nearest)].float()  # (n, count, T_fut, J, 3)
+        back = frame.rotation.transpose(-1, -2)[:, None, None]
+        return (poses[:, -1:][:, None] + moves @ back).numpy()
+
+    def _nearest(self, apart: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        order = np.argsort(apart, kind='stable')
+        order = order[np.isfinite(apart[order])]
+        taken: dict[int, int] = {}
+        chosen: list[int] = []
+        for index in order:
+            clip = int(self.clip[index])
+            if taken.get(clip, 0) < OF_ONE_CLIP:
+                taken[clip] = taken.get(clip, 0) + 1
+                chosen.append(int(index))
+                if len(chosen) == count:
+                    break
+        return np.array(chosen, dtype=np.int64)
+
+
+def load_neighbours(
+    paths: Sequence[Path],
+    window: WindowConfig,
+    skeleton: Skeleton | None = None,
+    judged: Collection[str] = (),
+) -> TrainingNeighbours:
+    """
+    Read the training files whose windows are neighbours.
+
+    :param paths: stores, or files in the cmu17 format.
+    :param window: of the windows.
+    :param skeleton: whose joints files hold.
+    :param judged: digests of the files that are scored: none of them may be remembered.
+    :raises ConfigError: if a file is scored as well.
+    """
+    for path in paths:
+        if data_digest(path) in judged:
+            raise ConfigError(
+                f'--neighbours {path}: is judged as well, and would be its own neighbour; '
+                'name training files that are not in --data'
+            )
+    return TrainingNeighbours.of(
+        [load_window_set(path, window, skeleton) for path in paths], window
+    )
