@@ -12,22 +12,20 @@ import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from motion_predictor import messages
-from motion_predictor.decoded import DecodedPerson, InputFormat
-from motion_predictor.layouts import IDENTITY, Layout, layout
+from motion_predictor.layouts import Layout
 from motion_predictor.parameters import Settings
-from motion_predictor.skeleton import H36M17, Skeleton
+from motion_predictor.registry import layout_of, make_source
+from motion_predictor.skeleton import Skeleton
 from motion_predictor.tf_input import (
     frame_name,
-    HriSource,
     TF_MESSAGE,
     TF_STATIC_TOPIC,
     TF_TOPIC,
-    TfSource,
     TRACKED_MESSAGE,
     TRACKED_TOPIC,
     TransformTree,
 )
-from motion_predictor.trackers import AUTO, message_class, NAME_PATTERN, Source, TRACKERS
+from motion_predictor.trackers import message_class, Source, TRACKERS
 
 TF_PACKAGE = 'tf2_msgs (ros-$ROS_DISTRO-tf2-msgs)'
 HRI_PACKAGE = 'hri_msgs (ros-$ROS_DISTRO-hri-msgs)'
@@ -36,8 +34,6 @@ QUEUE_DEPTH = 30
 where the processor is too slow, and every prediction late by it."""
 TF_DEPTH = 500
 """Messages of TF that may wait for the executor: some drivers send one for each frame."""
-STANDARD_LAYOUT = 'h36m17'
-TF_LAYOUT = 'hri'
 
 
 @dataclass(frozen=True)
@@ -66,25 +62,6 @@ class Input:
     def topics(self) -> str:
         """Name the topics, for people."""
         return ', '.join(subscription.topic for subscription in self.subscriptions)
-
-
-class StandardSource:
-    """PoseArray, PointCloud2 and MarkerArray: each message says everything by itself."""
-
-    def __init__(self, input_type: str, form: InputFormat) -> None:
-        """
-        Choose the decoder.
-
-        :param input_type: a key of :data:`motion_predictor.messages.DECODERS`.
-        :param form: what the decoder must know.
-        """
-        self.counters: dict[str, int] = {}
-        self.message_type, self._decode = messages.DECODERS[input_type]
-        self._form = form
-
-    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
-        """Read the people of one message."""
-        return self._decode(message, self._form)
 
 
 class TreeTransforms:
@@ -179,42 +156,30 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
         each other.
     :raises SkeletonError: if ``input.skeleton`` is not known.
     """
-    kind, joints = settings.text('input.type'), settings.text('input.skeleton')
-    pattern = settings.text('input.pattern')
-
-    def chosen_layout(usual: str) -> Layout:
-        if joints != AUTO:
-            return layout(joints, skeleton)
-        return layout(usual if skeleton.joints == H36M17.joints else IDENTITY, skeleton)
-
+    kind = settings.text('input.type')
+    chosen = layout_of(kind, settings.text('input.skeleton'), skeleton)
+    source = make_source(
+        kind,
+        chosen,
+        pattern=settings.text('input.pattern'),
+        fields=(
+            settings.text('input.fields.person'),
+            settings.text('input.fields.joint'),
+            settings.text('input.fields.confidence'),
+        ),
+        target_frame=settings.text('target_frame'),
+        tf_timeout_s=settings.number('tf_timeout_s'),
+    )
     if kind in ('tf', 'hri'):
-        chosen = chosen_layout(TF_LAYOUT)
         tf_type = message_class(kind, TF_MESSAGE, TF_PACKAGE)
         subscriptions = [*tf_subscriptions(tf_type)]
         if kind == 'hri':
             listed = message_class(kind, TRACKED_MESSAGE, HRI_PACKAGE)
             subscriptions.append(Subscription(TRACKED_TOPIC, listed))
-        source = (TfSource if kind == 'tf' else HriSource)(
-            chosen,
-            NAME_PATTERN if pattern == AUTO else pattern,
-            settings.text('target_frame'),
-            settings.number('tf_timeout_s'),
-        )
         return Input(chosen, source, tuple(subscriptions), in_target_frame=True)
-    topics = settings.texts('input.topics')
     if kind in TRACKERS:
-        tracker = TRACKERS[kind]
-        chosen = chosen_layout(tracker.layout)
-        message_type = message_class(kind, tracker.message, tracker.install)
-        reader: Source = tracker.source(chosen, tracker.pattern if pattern == AUTO else pattern)
+        message_type = message_class(kind, TRACKERS[kind].message, TRACKERS[kind].install)
     else:
-        chosen = chosen_layout(STANDARD_LAYOUT)
-        form = InputFormat(
-            joints=chosen.num_joints,
-            person_field=settings.text('input.fields.person'),
-            joint_field=settings.text('input.fields.joint'),
-            confidence_field=settings.text('input.fields.confidence'),
-        )
-        standard = StandardSource(kind, form)
-        message_type, reader = standard.message_type, standard
-    return Input(chosen, reader, tuple(Subscription(topic, message_type) for topic in topics))
+        message_type = messages.DECODERS[kind][0]
+    topics = settings.texts('input.topics')
+    return Input(chosen, source, tuple(Subscription(topic, message_type) for topic in topics))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 import json
 from typing import Any
@@ -15,10 +15,23 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, String
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.decoded import DecodedPerson, InputFormat, MessageError, stamp_to_ns
-from motion_predictor.point_cloud import decode_point_cloud, FIELD_TYPES, read_cloud
+from motion_predictor.decoded import (  # noqa: F401  (names that lived here, for one release)
+    DecodedPerson,
+    InputFormat,
+    message_header,
+    MessageError,
+    require_plausible,
+    stamp_to_ns,
+)
+from motion_predictor.geometry import rotation_matrix  # noqa: F401
+from motion_predictor.point_cloud import (  # noqa: F401
+    decode_point_cloud,
+    FIELD_TYPES,
+    read_cloud,
+)
+from motion_predictor.registry import Decoder, STANDARD
 from motion_predictor.skeleton import Skeleton
-from motion_predictor.standard import decode_marker_array, decode_pose_array
+from motion_predictor.standard import decode_marker_array, decode_pose_array  # noqa: F401
 
 MAX_ROWS = 2**31
 """Points of a cloud of our own."""
@@ -57,10 +70,13 @@ def ns_to_stamp(stamp_ns: int) -> Time:
     return Time(sec=sec, nanosec=nanosec)
 
 
-DECODERS: Mapping[str, tuple[type, Callable[[Any, InputFormat], list[DecodedPerson]]]] = {
-    'pose_array': (PoseArray, decode_pose_array),
-    'point_cloud': (PointCloud2, decode_point_cloud),
-    'marker_array': (MarkerArray, decode_marker_array),
+DECODERS: Mapping[str, tuple[type, Decoder]] = {
+    kind: (message_type, STANDARD[kind][1])
+    for kind, message_type in (
+        ('pose_array', PoseArray),
+        ('point_cloud', PointCloud2),
+        ('marker_array', MarkerArray),
+    )
 }
 """Message type and decoder by ``input.type``."""
 

@@ -13,7 +13,7 @@ from motion_predictor.bvh import read_bvh
 from motion_predictor.errors import RecordingError
 from motion_predictor.npz import check_offsets, read_arrays
 from motion_predictor.recording import Recording
-from motion_predictor.rosbag import read_rosbag
+from motion_predictor.rosbag import BagInput, read_rosbag
 from motion_predictor.skeleton import H36M17
 
 BONES = H36M17.bones
@@ -23,7 +23,7 @@ SYNTHETIC = 'synthetic'
 
 FORMATS = (
     'a .bvh file, an .npz file of clips (FILE.npz:CLIP), a DeepMimic .txt file, a rosbag2 folder, '
-    f'an .mcap or .db3 file, or {SYNTHETIC!r}'
+    f'an .mcap or .db3 file (also .zstd), or {SYNTHETIC!r}'
 )
 
 
@@ -31,15 +31,22 @@ FORMATS = (
 
 
 def open_recording(
-    path: str | Path, *, topic: str = '', layout: str = 'h36m17', units_scale: float = 0.0
+    path: str | Path,
+    *,
+    topic: str = '',
+    layout: str = 'auto',
+    units_scale: float = 0.0,
+    bag: BagInput | None = None,
 ) -> Recording:
     """
     Read a recording, whatever its format.
 
     :param path: see :data:`FORMATS`.
     :param topic: for a rosbag2: which topic; empty takes the only skeleton topic.
-    :param layout: for a rosbag2: name of the joint layout its messages hold.
+    :param layout: for a rosbag2: name of the joint layout its messages hold; 'auto' takes the
+        usual one of their type.
     :param units_scale: metres per unit of a BVH file; 0 works it out from the length of the legs.
+    :param bag: for a rosbag2, in place of topic and layout: everything that can be chosen.
     :raises RecordingError: if it cannot be read, saying why and what would do.
     """
     text = str(path)
@@ -55,8 +62,8 @@ def open_recording(
     if not path.exists():
         raise RecordingError(f'{path}: no such file or folder; wanted {FORMATS}')
     suffix = path.suffix.lower()
-    if path.is_dir() or suffix in ('.mcap', '.db3'):
-        return read_rosbag(path, topic=topic, layout=layout)
+    if path.is_dir() or suffix in ('.mcap', '.db3', '.zstd', '.bag'):
+        return read_rosbag(path, topic=topic, layout=layout, wanted=bag)
     if suffix == '.bvh':
         return read_bvh(path, units_scale=units_scale)
     if suffix == '.npz':

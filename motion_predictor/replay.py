@@ -34,6 +34,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.messages import ns_to_stamp
 from motion_predictor.recordings import open_recording, Recording, with_seam
+from motion_predictor.rosbag import BagInput, fields_of
 from motion_predictor.standard import KINECT_IDS_PER_PERSON
 
 CLOUD_DTYPE = np.dtype(
@@ -51,8 +52,11 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
     'start_s': (0.0, 'seconds of the recording to leave out at its beginning'),
     'duration_s': (0.0, 'seconds of the recording to play; 0 plays all'),
     'frame_id': ('', "frame of reference; empty takes the recording's, or 'map'"),
-    'layout': ('h36m17', "joint layout of a rosbag2's messages"),
-    'bag_topic': ('', 'which topic of a rosbag2; empty takes the only one'),
+    'layout': ('auto', "joint layout of a rosbag2's messages; auto: the usual one of their type"),
+    'bag_topic': ('', 'which topic of a rosbag2; empty takes the only one, /tf reads TF'),
+    'bag_pattern': ('auto', 'of a rosbag2: as input.pattern (mocap4r2, tf, hri)'),
+    'bag_fields': ('person joint confidence', "of a rosbag2's clouds: their fields for these"),
+    'bag_target_frame': ('', 'of a rosbag2 of tf or hri: the frame to give people in'),
     'units_scale': (0.0, 'metres per unit of a BVH file; 0 judges by the length of the legs'),
     'wait_for_subscribers': (0, 'begin when so many are there'),
     'publish_clock': (False, 'publish /clock, so that speed changes the time and not the motion'),
@@ -157,8 +161,13 @@ class ReplayNode(Node):
                 raise ConfigError('path is empty: give the recording to play, -p path:=FILE')
             recording = open_recording(
                 values['path'],
-                topic=values['bag_topic'],
-                layout=values['layout'],
+                bag=BagInput(
+                    topic=values['bag_topic'],
+                    layout=values['layout'],
+                    pattern=values['bag_pattern'],
+                    fields=fields_of(values['bag_fields']),
+                    target_frame=values['bag_target_frame'],
+                ),
                 units_scale=values['units_scale'],
             )
         recording = recording.crop(values['start_s'], values['duration_s'] or None)

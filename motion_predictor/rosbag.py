@@ -1,185 +1,338 @@
-"""Skeleton topics of rosbag2 recordings, read without ROS."""
+"""
+People in rosbag2 recordings, read without ROS by the same decoders as the node's.
+
+Frames keep their own instants: the messages' stamps, or the times of recording where nothing is
+stamped. What is odd (a stamp, a damaged message) costs itself and is said in ``source``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from motion_predictor import layouts
-from motion_predictor.errors import RecordingError
+from motion_predictor.bag_files import BagFiles
+from motion_predictor.bag_stamps import in_order, Ordered
+from motion_predictor.decoded import (
+    DecodedPerson,
+    message_header,
+    MessageError,
+    require_plausible,
+)
+from motion_predictor.errors import ConfigError, RecordingError
+from motion_predictor.layouts import Layout
 from motion_predictor.recording import Recording
+from motion_predictor.registry import KIND_OF_MESSAGE, layout_of, make_source
+from motion_predictor.skeleton import H36M17, Skeleton
+from motion_predictor.tf_input import TF_MESSAGE, TF_TOPIC, TRACKED_TOPIC
+from motion_predictor.trackers import AUTO, Source
 
-MAX_GAP_S = 10.0  # a longer silence in a bag is cut short to this, and said
+MAX_GAP_S = 10.0
+"""A longer silence in a bag is cut short to this, and said."""
+CLIP_GAP_S = 1.0
+"""Between clips: longer than any history bridges."""
+MAX_BYTES = 4_000_000_000
+STREAM_EACH = ('tf', 'hri', 'hiros')
+"""Inputs whose people are stamped each on their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagInput:
+    """What to read of a bag, and how: the node's ``input`` parameters."""
+
+    topic: str = ''
+    """Empty takes the only skeleton topic; '/tf' and '/humans/bodies/tracked' read TF."""
+    layout: str | Layout = AUTO
+    """Joints of the messages: a name, 'identity' or a mapping file; 'auto' takes the usual ones
+    of the messages' type."""
+    pattern: str = AUTO
+    """Of names that tell person and joint (mocap4r2, tf, hri)."""
+    fields: tuple[str, str, str] = ('person', 'joint', 'confidence')
+    """Of a cloud: its fields for these."""
+    target_frame: str = ''
+    """Of tf and hri: the frame to give people in; '' for the root of the tree."""
+
+
+def fields_of(names: str | Sequence[str]) -> tuple[str, str, str]:
+    """
+    Read the names of a cloud's fields: person, joint, confidence.
+
+    :raises RecordingError: if there are not three.
+    """
+    parts = names.split() if isinstance(names, str) else list(names)
+    if len(parts) != 3:
+        raise RecordingError(
+            f'fields {" ".join(parts)!r}: must be three names: person joint confidence'
+        )
+    return parts[0], parts[1], parts[2]
+
+
+@dataclass
+class _Seen:
+    # What one message, or one person of it, says.
+    received_ns: int
+    stamp_ns: int
+    stream: str
+    people: dict[str, np.ndarray]
+
+
+@dataclass
+class _Reading:
+    # Everything found in the messages of a bag.
+    seen: list[_Seen] = field(default_factory=list)
+    frames: Counter[str] = field(default_factory=Counter)
+    messages: int = 0
+    misfits: int = 0
+    first_misfit: str = ''
 
 
 def read_rosbag(
-    path: Path, *, topic: str = '', layout: str | layouts.Layout = 'h36m17'
-) -> Recording:
-    """
-    Read a skeleton topic from a rosbag2, mcap or sqlite3, without ROS.
-
-    Frames keep their own instants: the messages' stamps, or the times of recording where stamps
-    are zero. Layout, units and frame of reference stay as recorded.
-
-    :param path: the bag's folder, or its .mcap or .db3 file.
-    :param topic: a PoseArray, MarkerArray or PointCloud2 topic; empty takes the only one.
-    :param layout: the joint layout or its name, which is written into the recording.
-    :raises RecordingError: if the bag cannot be read, or has no or several such topics.
-    """
-    try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.typesys import get_typestore, Stores
-    except ImportError:
-        raise RecordingError(
-            f'{path}: reading a rosbag2 needs the Python package rosbags: pip install rosbags'
-        ) from None
-    decoders: dict[str, Callable[[Any, int], dict[str, np.ndarray]]] = {
-        'geometry_msgs/msg/PoseArray': _decode_pose_array,
-        'visualization_msgs/msg/MarkerArray': _decode_marker_array,
-        'sensor_msgs/msg/PointCloud2': _decode_point_cloud,
-    }
-    if isinstance(layout, str):
-        layout = layouts.layout(layout)
-    joints = layout.num_joints
-    frames: list[tuple[int, dict[str, np.ndarray]]] = []
-    frame_id = ''
-    try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
-            usable = [entry for entry in reader.connections if entry.msgtype in decoders]
-            chosen = [entry for entry in usable if not topic or entry.topic == topic]
-            if len({entry.topic for entry in chosen}) != 1:
-                listed = ', '.join(sorted({f'{c.topic} ({c.msgtype})' for c in usable})) or 'none'
-                raise RecordingError(
-                    f'{path}: topic={topic!r} does not name one skeleton topic of this bag; '
-                    f'of the readable types it has {listed}'
-                )
-            for connection, received_ns, raw in reader.messages(connections=chosen):
-                message = reader.deserialize(raw, connection.msgtype)
-                header = _header(message)
-                stamp_ns = received_ns
-                if header is not None:
-                    frame_id = frame_id or header.frame_id
-                    own_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
-                    stamp_ns = own_ns or received_ns
-                frames.append((stamp_ns, decoders[connection.msgtype](message, joints)))
-    except (AnyReaderError, OSError) as error:
-        raise RecordingError(f'{path}: not a readable rosbag2: {error}') from None
-    return _from_frames(path, layout.name, joints, frames, frame_id)
-
-
-def _from_frames(
     path: Path,
-    layout: str,
-    joints: int,
-    frames: list[tuple[int, dict[str, np.ndarray]]],
-    frame_id: str,
+    *,
+    topic: str = '',
+    layout: str | Layout = AUTO,
+    skeleton: Skeleton = H36M17,
+    wanted: BagInput | None = None,
 ) -> Recording:
-    people = sorted({person for _, poses in frames for person in poses})
-    if not people:
-        raise RecordingError(f'{path}: nobody in its {len(frames)} messages')
-    increasing: list[tuple[int, dict[str, np.ndarray]]] = []
-    for stamp_ns, poses in frames:  # what comes late or twice is left out
-        if not increasing or stamp_ns > increasing[-1][0]:
-            increasing.append((stamp_ns, poses))
-    stamps = np.array([stamp_ns for stamp_ns, _ in increasing], np.int64)
-    steps_s = np.diff(stamps) * 1e-9
-    cut = int((steps_s > MAX_GAP_S).sum())
-    times_s = np.concatenate([[0.0], np.cumsum(np.minimum(steps_s, MAX_GAP_S))])
-    absent = np.full((joints, 3), np.nan, np.float32)
-    persons = {
-        person: np.stack([poses.get(person, absent) for _, poses in increasing])
-        for person in people
+    """
+    Read people from a rosbag2, mcap or sqlite3, without ROS.
+
+    Layout, units and frame of reference stay as recorded. Where stamps jump back, a new clip
+    begins, a second after the one before.
+
+    :param path: the bag's folder, or its .mcap or .db3 file, compressed or not.
+    :param topic: see :class:`BagInput`.
+    :param layout: see :class:`BagInput`; its name is written into the recording.
+    :param skeleton: the model's joints, which 'auto' and 'identity' refer to.
+    :param wanted: in place of topic and layout: everything that can be chosen.
+    :raises RecordingError: if the bag cannot be read, has no or several such topics, or messages
+        that the layout does not fit, or more than one frame of reference.
+    :raises SkeletonError: if the layout is not known.
+    """
+    wanted = wanted or BagInput(topic=topic, layout=layout)
+    with BagFiles(path) as bag:
+        try:
+            kind, topics = _choose(path, bag.topics, wanted)
+        except RecordingError as error:
+            raise RecordingError('; '.join([str(error), *bag.remarks])) from None
+        joints = wanted.layout
+        if not isinstance(joints, Layout):
+            joints = layout_of(kind, joints, skeleton)
+        try:
+            source = make_source(
+                kind,
+                joints,
+                pattern=wanted.pattern,
+                fields=wanted.fields,
+                target_frame=wanted.target_frame,
+            )
+        except ConfigError as error:
+            raise RecordingError(f'{path}: {error}') from None
+        reading = _read(bag, topics, source, kind)
+        remarks = list(bag.remarks)
+        if bag.damaged:
+            remarks.append(f'{bag.damaged} damaged messages left out ({bag.first_damage})')
+    if reading.misfits:
+        remarks.append(f'{reading.misfits} messages left out ({reading.first_misfit})')
+    remarks += [f'{name}: {times}' for name, times in source.counters.items() if times]
+    _require_people(path, topics, joints, reading, remarks)
+    _require_one_frame(path, topics, reading.frames)
+    return _recording(path, joints, reading, remarks)
+
+
+def _choose(
+    path: Path, found: dict[str, set[str]], wanted: BagInput
+) -> tuple[str, tuple[str, ...]]:
+    # The kind of input, and the topics that it is read from.
+    kinds = {
+        topic: KIND_OF_MESSAGE[message]
+        for topic, messages in sorted(found.items())
+        for message in messages
+        if message in KIND_OF_MESSAGE
     }
-    rate_hz = 1.0 / float(np.median(steps_s)) if len(steps_s) else 30.0
-    left_out = len(frames) - len(increasing)
-    remarks = [f'{left_out} messages out of order left out'] if left_out else []
-    remarks += [f'{cut} silences cut to {MAX_GAP_S:g} s'] if cut else []
+    tree = tuple(topic for topic, messages in found.items() if TF_MESSAGE in messages)
+    lists = [topic for topic, kind in kinds.items() if kind == 'hri'
+             and topic.endswith(TRACKED_TOPIC.rsplit('/', 2)[1] + '/tracked')]  # fmt: skip
+    people = {t: kind for t, kind in kinds.items() if kind not in ('tf', 'hri')}
+    name = wanted.topic and '/' + wanted.topic.strip('/')
+    if name:
+        chosen = [topic for topic in kinds if topic == name]
+    else:
+        chosen = list(people) or lists[:1] or [topic for topic in tree if topic == TF_TOPIC]
+    if len(chosen) != 1:
+        listed = ', '.join(f'{topic} ({"/".join(sorted(found[topic]))})' for topic in kinds)
+        raise RecordingError(
+            f'{path}: topic={wanted.topic!r} does not name one skeleton topic of this bag; '
+            f'of the readable types it has {listed or "none"}'
+        )
+    kind = kinds[chosen[0]]
+    if kind == 'tf':
+        return kind, (chosen[0], *(t for t in tree if t.endswith('_static')))
+    if kind == 'hri':
+        if not tree:
+            raise RecordingError(
+                f'{path}: {chosen[0]} lists bodies, but the bag has no {TF_TOPIC}'
+            )
+        return kind, (chosen[0], *tree)
+    return kind, (chosen[0],)
+
+
+def _read(bag: BagFiles, topics: Sequence[str], source: Source, kind: str) -> _Reading:
+    reading = _Reading()
+    received_ns = 0
+    for entry in bag.messages(topics):
+        reading.messages += 1
+        received_ns = entry.received_ns
+        try:
+            people = source.decode(entry.topic, entry.message, received_ns)
+            require_plausible(people or [])
+        except MessageError as error:
+            reading.misfits += 1
+            reading.first_misfit = reading.first_misfit or f'{entry.topic}: {error}'
+            continue
+        except Exception as error:  # of a decoder: as the node, this message alone is lost
+            reading.misfits += 1
+            reading.first_misfit = reading.first_misfit or f'{entry.topic}: {error!r}'
+            continue
+        if people is not None:
+            _note(reading, entry.message, received_ns, people, kind in STREAM_EACH)
+    if kind in ('tf', 'hri'):  # the last poses wait for what does not come any more
+        late_ns = received_ns + int(CLIP_GAP_S * 1e9)
+        rest = source.decode(TF_TOPIC, SimpleNamespace(transforms=[]), late_ns) or []
+        _note(reading, None, received_ns, rest, each=True)
+    return reading
+
+
+def _note(
+    reading: _Reading, message: Any, received_ns: int, people: list[DecodedPerson], each: bool
+) -> None:
+    reading.frames.update({p.frame_id.lstrip('/') for p in people if p.frame_id})
+    if each:
+        for person in people:
+            poses = {person.person: person.xyz.astype(np.float32)}
+            reading.seen.append(_Seen(received_ns, person.stamp_ns, person.person, poses))
+        return
+    stamp_ns = people[0].stamp_ns if people else message_header(message)[0]
+    poses = {person.person: person.xyz.astype(np.float32) for person in people}
+    reading.seen.append(_Seen(received_ns, max(stamp_ns, 0), '', poses))
+
+
+def _require_people(
+    path: Path, topics: Sequence[str], layout: Layout, reading: _Reading, remarks: Sequence[str]
+) -> None:
+    told = sum(bool(entry.people) for entry in reading.seen)
+    if reading.misfits > told:
+        raise RecordingError(
+            f'{path}: {reading.misfits} of {reading.messages} messages are not of the layout '
+            f'{layout.name}: {reading.first_misfit}; name the right layout'
+        )
+    if not told:
+        said = f' ({"; ".join(remarks)})' if remarks else ''
+        raise RecordingError(
+            f'{path}: nobody in the {reading.messages} messages of {", ".join(topics)}{said}'
+        )
+
+
+def _require_one_frame(path: Path, topics: Sequence[str], frames: Counter[str]) -> None:
+    if len(frames) > 1:
+        listed = ', '.join(f'{name!r} ({times} messages)' for name, times in frames.most_common(5))
+        raise RecordingError(
+            f'{path}: {topics[0]} is in {len(frames)} frames of reference: {listed}; positions '
+            'of different frames are not one motion: record each camera on a topic of its own'
+            + (', or give the target frame' if topics[0] == TF_TOPIC or len(topics) > 1 else '')
+        )
+
+
+def _recording(path: Path, layout: Layout, reading: _Reading, remarks: list[str]) -> Recording:
+    seen = reading.seen
+    streams, ids = np.unique([entry.stream for entry in seen], return_inverse=True)
+    ordered = in_order(
+        np.array([entry.received_ns for entry in seen], np.int64),
+        np.array([entry.stamp_ns for entry in seen], np.int64),
+        ids,
+    )
+    frames, times_s, cut = _on_one_clock(seen, ordered)
+    people = _those_there(frames)
+    size = len(people) * len(frames) * layout.num_joints * 12
+    if size > MAX_BYTES:
+        raise RecordingError(
+            f'{path}: {len(people)} people in {len(frames)} frames need {size / 1e9:.0f} GB '
+            f'(at most {MAX_BYTES / 1e9:.0f}): does the tracker give new ids in every frame?'
+        )
+    persons = {
+        name: np.full((len(frames), layout.num_joints, 3), np.nan, np.float32) for name in people
+    }
+    for index, poses in enumerate(frames):
+        for name, pose in poses.items():
+            if name in persons:
+                persons[name][index] = pose
+    if ordered.unstamped:
+        remarks.append(f'{ordered.unstamped} messages without a stamp placed by their arrival')
+    if ordered.left_out:
+        remarks.append(
+            f'{ordered.left_out} messages with odd stamps left out (late, stamped twice, or far '
+            'from the others)'
+        )
+    if len(ordered.clips) > 1:
+        remarks.append(f'{len(ordered.clips)} clips, since stamps jump')
+    if cut:
+        remarks.append(f'{cut} silences cut to {MAX_GAP_S:g} s')
     return Recording(
         name=path.stem,
-        layout=layout,
-        rate_hz=float(np.clip(rate_hz, 1.0, 1000.0)),
+        layout=layout.name,
+        rate_hz=_rate_hz(ordered, ids, len(streams)),
         persons=persons,
         source=f'rosbag2 {path.name}' + ''.join(f'; {remark}' for remark in remarks),
         times_s=times_s,
-        frame_id=frame_id,
+        frame_id=next(iter(reading.frames), ''),
     )
 
 
-def _header(message: Any) -> Any | None:
-    """Give the header of a message, or of its first marker."""
-    header = getattr(message, 'header', None)
-    if header is None and len(getattr(message, 'markers', ())):
-        header = message.markers[0].header
-    return header
+def _on_one_clock(
+    seen: Sequence[_Seen], ordered: Ordered
+) -> tuple[list[dict[str, np.ndarray]], np.ndarray, int]:
+    # Frames, their instants from the first, and how many silences were cut.
+    frames: list[dict[str, np.ndarray]] = []
+    steps_s: list[float] = []
+    cut = 0
+    for clip in ordered.clips:
+        last_ns = None
+        for index in clip.tolist():
+            stamp_ns = int(ordered.stamps_ns[index])
+            if stamp_ns == last_ns:
+                frames[-1] = frames[-1] | seen[index].people
+                continue
+            step_s = CLIP_GAP_S if last_ns is None else (stamp_ns - last_ns) * 1e-9
+            cut += step_s > MAX_GAP_S
+            steps_s.append(min(step_s, MAX_GAP_S))
+            frames.append(dict(seen[index].people))
+            last_ns = stamp_ns
+    return frames, np.concatenate([[0.0], np.cumsum(steps_s[1:])]), cut
 
 
-def _decode_pose_array(message: Any, joints: int) -> dict[str, np.ndarray]:
-    places = np.array(
-        [[pose.position.x, pose.position.y, pose.position.z] for pose in message.poses],
-        np.float32,
-    ).reshape(-1, 3)
-    whole = len(places) // joints
-    if whole * joints != len(places):
-        raise RecordingError(
-            f'a PoseArray of {len(places)} poses does not hold whole people of {joints} joints; '
-            f'name the right layout'
-        )
-    return {str(index): block for index, block in enumerate(places.reshape(whole, joints, 3))}
+def _those_there(frames: Iterable[dict[str, np.ndarray]]) -> list[str]:
+    # Names of everybody of whom one joint was ever seen: a block may be kept for nobody.
+    held: dict[str, bool] = {}
+    for poses in frames:
+        for name, pose in poses.items():
+            if not held.get(name):
+                held[name] = bool((np.isfinite(pose) & (pose != 0.0)).any())
+    return sorted(name for name, there in held.items() if there) or sorted(held)
 
 
-def _decode_marker_array(message: Any, joints: int) -> dict[str, np.ndarray]:
-    """One marker a joint, ``id = 100 * person + joint``; or one list of points a person."""
-    people: dict[str, np.ndarray] = {}
-    for marker in message.markers:
-        if marker.action != 0:  # not ADD
-            continue
-        if len(marker.points) == joints:
-            people[str(marker.id)] = np.array(
-                [[point.x, point.y, point.z] for point in marker.points], np.float32
-            )
-            continue
-        person, joint = divmod(int(marker.id), 100)
-        if joint < joints and not len(marker.points):
-            pose = people.setdefault(str(person), np.full((joints, 3), np.nan, np.float32))
-            place = marker.pose.position
-            pose[joint] = place.x, place.y, place.z
-    return people
-
-
-_POINT_FIELD_TYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
-
-
-def _decode_point_cloud(message: Any, joints: int) -> dict[str, np.ndarray]:
-    """Fields x y z and, where there are any, person and joint; otherwise blocks of J rows."""
-    order = '>' if message.is_bigendian else '<'
-    rows = np.frombuffer(
-        np.asarray(message.data, np.uint8).tobytes(),
-        np.dtype(
-            {
-                'names': [entry.name for entry in message.fields],
-                'formats': [
-                    order + _POINT_FIELD_TYPES[entry.datatype] for entry in message.fields
-                ],
-                'offsets': [entry.offset for entry in message.fields],
-                'itemsize': message.point_step,
-            }
-        ),
-        count=int(message.width) * int(message.height),
-    )
-    names = rows.dtype.names or ()
-    if not {'x', 'y', 'z'} <= set(names):
-        raise RecordingError(f'a PointCloud2 without fields x, y, z: it has {", ".join(names)}')
-    places = np.stack([rows['x'], rows['y'], rows['z']], axis=-1).astype(np.float32)
-    blocks = np.arange(len(rows))
-    person = rows['person'].astype(int) if 'person' in names else blocks // joints
-    joint = rows['joint'].astype(int) if 'joint' in names else blocks % joints
-    people: dict[str, np.ndarray] = {}
-    for who in np.unique(person):
-        mine = (person == who) & (joint >= 0) & (joint < joints)
-        pose = np.full((joints, 3), np.nan, np.float32)
-        pose[joint[mine]] = places[mine]
-        people[str(who)] = pose
-    return people
+def _rate_hz(ordered: Ordered, ids: np.ndarray, streams: int) -> float:
+    # Of the usual step from one message of a stream to its next.
+    steps = [
+        np.diff(ordered.stamps_ns[mine])
+        for clip in ordered.clips
+        for stream in range(streams)
+        for mine in [clip[ids[clip] == stream]]
+        if len(mine) > 1
+    ]
+    usual_s = float(np.median(np.concatenate(steps))) * 1e-9 if steps else 1.0 / 30.0
+    return float(np.clip(1.0 / usual_s, 1.0, 1000.0))

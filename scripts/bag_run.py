@@ -36,18 +36,18 @@ from rosbags.typesys import get_typestore, Stores
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 
+from motion_predictor.decoded import InputFormat
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.messages import (
-    decode_pose_array,
     decode_predictions,
     DecodedPredictions,
-    InputFormat,
     ns_to_stamp,
     stamp_to_ns,
 )
 from motion_predictor.outputs import decode_moments, DecodedMoments
 from motion_predictor.recordings import Recording
 from motion_predictor.skeleton import H36M17
+from motion_predictor.standard import decode_pose_array
 from scripts.demo import DemoError, Stage
 from scripts.demo_clips import demo_recording
 

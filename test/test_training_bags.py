@@ -124,7 +124,7 @@ def test_a_robots_topic_is_taken_as_it_is_and_its_base_may_be_at_the_origin(
     'options,message',
     [
         ({'topic': '/other'}, "topic='/other' does not name one"),
-        ({'layout': 'k4a32'}, 'does not hold whole people of 32 joints'),
+        ({'layout': 'k4a32'}, 'expected a multiple of 32, the joints of the layout, got 17'),
         ({'layout': 'nothing'}, "layout 'nothing' is not known"),
     ],
 )

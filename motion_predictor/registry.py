@@ -1,0 +1,104 @@
+"""Every kind of input: which messages it has, and the source that reads them; without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from motion_predictor.decoded import DecodedPerson, InputFormat
+from motion_predictor.layouts import IDENTITY, Layout, layout
+from motion_predictor.point_cloud import decode_point_cloud
+from motion_predictor.skeleton import H36M17, Skeleton
+from motion_predictor.standard import decode_marker_array, decode_pose_array
+from motion_predictor.tf_input import HriSource, TF_MESSAGE, TfSource, TRACKED_MESSAGE
+from motion_predictor.trackers import AUTO, NAME_PATTERN, Source, TRACKERS
+
+Decoder = Callable[[Any, InputFormat], list[DecodedPerson]]
+
+STANDARD: Mapping[str, tuple[str, Decoder]] = {
+    'pose_array': ('geometry_msgs/msg/PoseArray', decode_pose_array),
+    'point_cloud': ('sensor_msgs/msg/PointCloud2', decode_point_cloud),
+    'marker_array': ('visualization_msgs/msg/MarkerArray', decode_marker_array),
+}
+"""Message and decoder of the inputs whose messages every ROS has, by ``input.type``."""
+STANDARD_LAYOUT = 'h36m17'
+TF_LAYOUT = 'hri'
+KIND_OF_MESSAGE: Mapping[str, str] = {
+    **{message: kind for kind, (message, _) in STANDARD.items()},
+    **{tracker.message: kind for kind, tracker in TRACKERS.items()},
+    TF_MESSAGE: 'tf',
+    TRACKED_MESSAGE: 'hri',
+}
+"""``input.type`` by what a topic holds."""
+
+
+class StandardSource:
+    """PoseArray, PointCloud2 and MarkerArray: each message says everything by itself."""
+
+    def __init__(self, input_type: str, form: InputFormat) -> None:
+        """
+        Choose the decoder.
+
+        :param input_type: a key of :data:`STANDARD`.
+        :param form: what the decoder must know.
+        """
+        self.counters: dict[str, int] = {}
+        self._decode = STANDARD[input_type][1]
+        self._form = form
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
+        """Read the people of one message."""
+        return self._decode(message, self._form)
+
+
+def layout_of(input_type: str, name: str, skeleton: Skeleton = H36M17) -> Layout:
+    """
+    Find the joints of an input.
+
+    :param input_type: one of the node's ``input.type``.
+    :param name: of a layout, or a mapping file; 'auto' takes the usual one of the input.
+    :param skeleton: the model's joints.
+    :raises SkeletonError: if there is no such layout.
+    """
+    if name != AUTO:
+        return layout(name, skeleton)
+    usual = STANDARD_LAYOUT
+    if input_type in ('tf', 'hri'):
+        usual = TF_LAYOUT
+    elif input_type in TRACKERS:
+        usual = TRACKERS[input_type].layout
+    return layout(usual if skeleton.joints == H36M17.joints else IDENTITY, skeleton)
+
+
+def make_source(
+    input_type: str,
+    chosen: Layout,
+    *,
+    pattern: str = AUTO,
+    fields: tuple[str, str, str] = ('person', 'joint', 'confidence'),
+    target_frame: str = '',
+    tf_timeout_s: float = 0.05,
+) -> Source:
+    """
+    Make what reads an input's messages.
+
+    :param input_type: one of the node's ``input.type``.
+    :param chosen: its joints, from :func:`layout_of`.
+    :param pattern: of names that tell person and joint; 'auto' takes the usual one.
+    :param fields: of a cloud: names of person, joint and confidence.
+    :param target_frame: of tf and hri: the frame to give people in; '' for the root of the tree.
+    :param tf_timeout_s: of tf and hri: how long a pose may wait for a transform.
+    :raises ConfigError: if the layout or the pattern does not fit the input.
+    """
+    if input_type in ('tf', 'hri'):
+        return (TfSource if input_type == 'tf' else HriSource)(
+            chosen, NAME_PATTERN if pattern == AUTO else pattern, target_frame, tf_timeout_s
+        )
+    if input_type in TRACKERS:
+        tracker = TRACKERS[input_type]
+        return tracker.source(chosen, tracker.pattern if pattern == AUTO else pattern)
+    person, joint, confidence = fields
+    return StandardSource(
+        input_type, InputFormat(joints=chosen.num_joints, person_field=person,
+                                joint_field=joint, confidence_field=confidence)
+    )  # fmt: skip
