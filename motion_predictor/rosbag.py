@@ -114,7 +114,18 @@ def read_rosbag(
         that the layout does not fit, or more than one frame of reference.
     :raises SkeletonError: if the layout is not known.
     """
-    wanted = wanted or BagInput(topic=topic, layout=layout)
+    return read_bag(path, wanted or BagInput(topic=topic, layout=layout), skeleton)[0]
+
+
+def read_bag(
+    path: Path, wanted: BagInput, skeleton: Skeleton = H36M17
+) -> tuple[Recording, Layout]:
+    """
+    Read people from a rosbag2, as :func:`read_rosbag`, and say in which joints they are.
+
+    :raises RecordingError: see :func:`read_rosbag`.
+    :raises SkeletonError: if the layout is not known.
+    """
     with BagFiles(path) as bag:
         try:
             kind, topics = _choose(path, bag.topics, wanted)
@@ -142,7 +153,7 @@ def read_rosbag(
     remarks += [f'{name}: {times}' for name, times in source.counters.items() if times]
     _require_people(path, topics, joints, reading, remarks)
     _require_one_frame(path, topics, reading.frames)
-    return _recording(path, joints, reading, remarks)
+    return _recording(path, joints, reading, remarks), joints
 
 
 def _choose(

@@ -13,30 +13,42 @@ from random_models import save_random, walking
 pytest.importorskip('rosbags')
 
 from rosbags.rosbag2 import StoragePlugin, Writer
+from test_recordings import bvh_text
 from test_rosbags import BEGAN_NS, pose_array, STORE
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import RecordingError
 from motion_predictor.layouts import LAYOUTS
+from motion_predictor.rosbag import BagInput
 from motion_predictor.skeleton import H36M17
-from training import finetune
+from training import evaluate, finetune
+from training.bags import bag_reading, read_bags
 from training.prepare import main
-from training.sources import load_at, read_bags
+from training.scoring import load_data
+from training.sources import load_at
 from training.store import open_store
+from training.windows import resample
 
 STEP_NS = 33_333_333
 
 
-def write_bag(path: Path, frames: np.ndarray, *, rough: bool = False) -> Path:
-    """One person, 30 Hz; rough: the tracker's messages come unevenly."""
+def write_bag(
+    path: Path,
+    frames: np.ndarray,
+    *,
+    rough: bool = False,
+    step_ns: int = STEP_NS,
+    stamps: dict[int, int] | None = None,
+) -> Path:
+    """One person; rough: the tracker's messages come unevenly; odd stamps by frame."""
     generator = np.random.default_rng(0)
     with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
         kind = 'geometry_msgs/msg/PoseArray'
         connection = writer.add_connection('/skeleton', kind, typestore=STORE)
         for number, pose in enumerate(frames):
-            stamp = BEGAN_NS + number * STEP_NS
+            stamp = BEGAN_NS + number * step_ns
             stamp += int(generator.integers(-5_000_000, 5_000_000)) if rough else 0
-            message = pose_array(stamp, {0: pose})
+            message = pose_array((stamps or {}).get(number, stamp), {0: pose})
             writer.write(connection, stamp, STORE.serialize_cdr(message, kind))
     return path
 
@@ -92,7 +104,9 @@ def test_layout_units_and_rotation_are_those_of_the_node(tmp_path: Path) -> None
     np.testing.assert_allclose(store.positions[0], walk[0], atol=1e-3)
     k4a = np.zeros((90, 32, 3)) + np.arange(32)[:, None] * 0.01 + 1.0
     k4a[..., 0] += np.linspace(0.0, 1.0, 90)[:, None]
-    source = read_bags([write_bag(tmp_path / 'k4a', k4a)], layout='k4a32')
+    source = read_bags(
+        [write_bag(tmp_path / 'k4a', k4a)], BagInput(layout='k4a32'), units_scale=1.0
+    )
     expected, _ = LAYOUTS['k4a32'].to_model(k4a[:1])
     np.testing.assert_allclose(source.clips[0].load()[0][:1], expected, atol=1e-5)
 
@@ -133,7 +147,7 @@ def test_bags_that_do_not_hold_what_was_asked_for_are_refused(
 ) -> None:
     bag = write_bag(tmp_path / 'lab', walking(60, rate_hz=30.0))
     with pytest.raises(Exception, match=message):
-        read_bags([bag], **options)
+        read_bags([bag], BagInput(**options))
 
 
 def test_a_bag_with_nobody_whole_or_none_at_all_is_refused(tmp_path: Path, capsys: Any) -> None:
@@ -161,3 +175,63 @@ def test_fine_tuning_reads_a_bag_as_it_was_recorded(tmp_path: Path, capsys: Any)
     options = finetune.parser().parse_args([*words, '--rotation', '-1.5707963', '0', '-1.5707963'])
     clips = finetune.read_recordings([bag], WindowConfig(), H36M17, options)
     np.testing.assert_allclose(clips[0][0], walk[0], atol=1e-3)
+
+
+def test_a_bag_of_15_hz_is_enough_to_fine_tune_on_and_one_of_5_is_not(
+    tmp_path: Path, capsys: Any
+) -> None:
+    weights = save_random(tmp_path / 'tiny.safetensors')
+    words = ['--weights', str(weights), '--out', str(tmp_path / 'mine.safetensors'), '--dry-run']
+    walk = walking(900, rate_hz=30.0)
+    bag = write_bag(tmp_path / 'slow', walk[::2], step_ns=2 * STEP_NS)
+    assert finetune.main([*words, '--recording', str(bag)]) == 0
+    said = capsys.readouterr().out
+    assert 'recorded at 15 Hz; the frames between' in said
+    options = finetune.parser().parse_args([*words, '--recording', str(bag)])
+    (clip,) = finetune.read_recordings([bag], WindowConfig(), H36M17, options)
+    whole = walking(1500)
+    between = clip[100:1300]
+    assert np.linalg.norm(between - whole[100:1300], axis=-1).mean() < 0.02
+    slower = write_bag(tmp_path / 'slower', walk[::6], step_ns=6 * STEP_NS)
+    assert finetune.main([*words, '--recording', str(slower)]) == 2
+    assert 'recorded at 5 Hz, less than 10 Hz; record faster' in capsys.readouterr().err
+
+
+def test_a_bag_is_scored_as_the_clips_it_was_made_of(tmp_path: Path, capsys: Any) -> None:
+    walk = walking(450, rate_hz=30.0).astype(np.float64)
+    optical = np.stack([-walk[..., 1], -walk[..., 2], walk[..., 0]], axis=-1) * 1000.0
+    bag = write_bag(tmp_path / 'lab', optical)
+    words = ['--data', str(bag), '--json', str(tmp_path / 'x.json'), '--units-scale', '0.001']
+    words += ['--rotation', '-1.5707963', '0', '-1.5707963']
+    assert evaluate.main([*words, '--dry-run']) == 0
+    assert f'{tmp_path.name}/lab: 25 windows' in capsys.readouterr().out
+    reading = bag_reading(evaluate.parser().parse_args(words))
+    (file,) = load_data([bag], WindowConfig(), bag=reading)
+    expected = resample(walk.astype(np.float32), 1e9 / STEP_NS, 50.0)
+    start = int(file.windows.start[3])
+    np.testing.assert_allclose(
+        file.windows.poses[3], expected[start : start + WindowConfig().total_frames], atol=5e-3
+    )
+    with pytest.raises(RecordingError, match='must be roll pitch yaw'):
+        bag_reading(evaluate.parser().parse_args([*words[:4], '--rotation', '0', '0', '0', '0']))
+
+
+def test_what_is_odd_about_a_bag_is_printed_and_costs_itself(tmp_path: Path, capsys: Any) -> None:
+    walk = walking(180, rate_hz=30.0)
+    bag = write_bag(tmp_path / 'lab', walk, stamps={60: BEGAN_NS + 3600 * 10**9, 90: 0})
+    assert main(['prepare', 'rosbag', str(bag), '--out', str(tmp_path), '--quiet']) == 0
+    said = capsys.readouterr().out
+    assert '1 messages with odd stamps left out' in said
+    assert '1 messages without a stamp placed by their arrival' in said
+    store = open_store(tmp_path / 'rosbag' / 'train')
+    assert len(store.positions) == 299
+
+
+def test_a_bvh_of_24_hz_is_enough_to_fine_tune_on(tmp_path: Path, capsys: Any) -> None:
+    weights = save_random(tmp_path / 'tiny.safetensors')
+    still = [{0: 0.001 * frame} for frame in range(24 * 24)]
+    text = bvh_text(still).replace('0.00833333', f'{1 / 24:.7f}')
+    (tmp_path / 'walk.bvh').write_text(text)
+    words = ['--weights', str(weights), '--out', str(tmp_path / 'mine.safetensors'), '--dry-run']
+    assert finetune.main([*words, '--recording', str(tmp_path / 'walk.bvh')]) == 0
+    assert 'recorded at 24 Hz; the frames between' in capsys.readouterr().out

@@ -26,6 +26,7 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.weights import file_digest, load_weights
 from training import metrics, plots, provenance
+from training.bags import add_bag_arguments, bag_reading
 from training.baselines import BASELINES
 from training.diffusion import Sampler, sampler_for
 from training.neighbours import load_neighbours
@@ -192,7 +193,9 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         raise ConfigError(f'--weights: two files of one name among {names}; rename one')
-    files = load_data(options.data, window, options.limit, given_skeleton(options))
+    files = load_data(
+        options.data, window, options.limit, given_skeleton(options), bag_reading(options)
+    )
     check_skeletons(models, files)
     groups = make_groups(files)
     times_s = [(frame + 1) / window.rate_hz for frame in range(window.future_frames)]
@@ -347,11 +350,14 @@ def parser() -> argparse.ArgumentParser:
     add('--weights', type=Path, nargs='*', default=[], metavar='FILE',
         help='weights files; none: the baselines alone')  # fmt: skip
     add('--data', type=Path, nargs='+', required=True, metavar='FILE',
-        help='stores, or recordings in the cmu17 format')  # fmt: skip
+        help='stores, recordings in the cmu17 format, or bags (rosbag2)')  # fmt: skip
     add('--skeleton', type=Path, metavar='FILE',
         help='skeleton file of recordings that are no person; stores know their own')  # fmt: skip
     add('--neighbours', type=Path, nargs='*', default=[], metavar='FILE',
         help='training recordings: also score what followed their most alike moments')  # fmt: skip
+    add_bag_arguments(add)
+    add('--units-scale', type=float, default=0.0, metavar='M',
+        help="of a rosbag2: metres in a unit (default: the layout's)")  # fmt: skip
     add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
     add('--samples', type=int, default=50, help='futures a window (default %(default)s)')
     add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
@@ -391,7 +397,9 @@ def given_skeleton(options: argparse.Namespace) -> Skeleton | None:
 def describe_plan(options: argparse.Namespace) -> str:
     """Say what an evaluation would do, without running a model."""
     models, window = given_models(options)
-    files = load_data(options.data, window, options.limit, given_skeleton(options))
+    files = load_data(
+        options.data, window, options.limit, given_skeleton(options), bag_reading(options)
+    )
     check_skeletons(models, files)
     lines = [f'window: {window}']
     for group in make_groups(files):

@@ -31,16 +31,16 @@ from motion_predictor.errors import ConfigError, MotionPredictorError, Recording
 from motion_predictor.model import History, MotionModel
 from motion_predictor.normalization import PersonFrame, to_features
 from motion_predictor.predictor import cpu_has_fast_bf16, Predictor
-from motion_predictor.skeleton import H36M17, Skeleton
+from motion_predictor.skeleton import Skeleton
 from motion_predictor.weights import file_digest, load_weights, save_weights
 from training import metrics, provenance
+from training.bags import add_bag_arguments, bag_input, read_bags, rotation_of
 from training.data import Augmentation, TrainingWindows
 from training.diffusion import window_noise
 from training.export import card_text, golden_pair
 from training.losses import best_of_samples, displacement_errors
-from training.prepare import rotation_of
 from training.scoring import bootstrap_interval
-from training.sources import load_at, read_bags, read_bvh_folder, Source
+from training.sources import load_at, read_bvh_folder, Source
 from training.store import data_digest, is_store
 from training.windows import load_clips, resample
 
@@ -58,6 +58,8 @@ MEASURES = ('pose.ade', 'pose.fde', 'world.ade', 'world.fde', 'pose.apd')
 BLOCK_S = 10.0
 """Windows of one clip within so long count as one when intervals are drawn."""
 TOLERANCE = 1e-9
+LEAST_HZ = 10.0
+"""People hold still between the frames of a slower recording: it shows no motion of limbs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,7 @@ def read_recordings(
     :param paths: each a rosbag2, a .bvh or a folder of them, an npz, or a store.
     :param window: gives the rate.
     :param skeleton: the model's joints.
-    :param options: ``topic``, ``layout``, ``units_scale``, ``rotation``, ``mapping``, ``up``.
+    :param options: as parsed by :func:`parser`.
     :returns: clips, metres, z up, ``(T, J, 3)``.
     :raises MotionPredictorError: if one cannot be read or holds other joints.
     """
@@ -160,24 +162,31 @@ def read_recordings(
         else:
             source = _bags(path, skeleton, options)
         if source is not None:
-            clips += [load_at(clip, window.rate_hz)[0] for clip in source.clips]
+            clips += _at_rate(source, window.rate_hz)
             for remark in source.remarks:
                 print(remark)
     return clips
 
 
 def _bags(path: Path, skeleton: Skeleton, options: argparse.Namespace) -> Source:
-    layout = options.layout
-    if not layout:
-        layout = 'h36m17' if skeleton.joints == H36M17.joints else 'identity'
     return read_bags(
         [path],
-        topic=options.topic,
-        layout=layout,
+        bag_input(options),
         skeleton=skeleton,
-        units_scale=options.units_scale or 1.0,
+        units_scale=options.units_scale,
         rotation=rotation_of(options.rotation),
     )
+
+
+def _at_rate(source: Source, rate_hz: float) -> list[NDArray[np.float32]]:
+    loaded = [load_at(clip, rate_hz, least_hz=LEAST_HZ) for clip in source.clips]
+    slowest = min(found_hz for _, found_hz in loaded)
+    if slowest < rate_hz / 2.0:
+        print(
+            f'{source.root.name}: recorded at {slowest:.3g} Hz; the frames between, up to the '
+            f"model's {rate_hz:g} Hz, are interpolated"
+        )
+    return [positions for positions, _ in loaded]
 
 
 def take_apart(
@@ -670,10 +679,7 @@ def parser() -> argparse.ArgumentParser:
     add('--stay', type=float, default=defaults.stay,
         help='how much it stays near the original (default %(default)g)')  # fmt: skip
     add('--seed', type=int, default=0, help='of windows and noise (default %(default)s)')
-    add('--topic', default='', help='of a rosbag2: skeleton topic; the only one by default')
-    add('--layout', default='', help="of a rosbag2: joint layout, 'identity', or a mapping file")
-    add('--rotation', type=float, nargs='+', metavar='X',
-        help='of a rosbag2: turns the recorded frame level, as input.rotation does')  # fmt: skip
+    add_bag_arguments(add)
     add('--mapping', type=Path, metavar='FILE', help='of BVH: mapping file')
     add('--up', default='y', choices=('y', 'z'), help='of BVH, with --mapping')
     add('--units-scale', type=float, default=0.0, metavar='M', help='metres in a unit')

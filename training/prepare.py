@@ -13,18 +13,17 @@ from contextlib import ExitStack
 from pathlib import Path
 import sys
 
-import numpy as np
 from tqdm import tqdm
 
 from motion_predictor.errors import MotionPredictorError, RecordingError
 from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
 from training import provenance
+from training.bags import add_bag_arguments, bag_input, read_bags, rotation_of
 from training.sources import (
     in_splits,
     load_at,
     MAX_SPEED_M_S,
     read_amass,
-    read_bags,
     read_bvh_folder,
     read_clip_files,
     read_h36m,
@@ -200,10 +199,9 @@ def _bvh(options: argparse.Namespace) -> Source:
 def _rosbag(options: argparse.Namespace) -> Source:
     return read_bags(
         options.source,
-        topic=options.topic,
-        layout=options.layout,
+        bag_input(options),
         skeleton=_joints(options),
-        units_scale=options.units_scale or 1.0,
+        units_scale=options.units_scale,
         rotation=rotation_of(options.rotation),
         val=options.val,
         test=options.test,
@@ -239,24 +237,6 @@ KINDS = {
     'bvh': 'a folder of .bvh files',
     'rosbag': 'rosbag2 recordings of a skeleton topic',
 }
-
-
-def rotation_of(numbers: Sequence[float] | None) -> np.ndarray | None:
-    """
-    Make the matrix that turns a recorded frame level.
-
-    :param numbers: roll, pitch, yaw in radians (about x, then y, then z), or a quaternion x y z w.
-    :raises RecordingError: if they are neither.
-    """
-    from scipy.spatial.transform import Rotation
-
-    if not numbers:
-        return None
-    if len(numbers) == 3:
-        return Rotation.from_euler('xyz', numbers).as_matrix()
-    if len(numbers) == 4 and any(numbers):
-        return Rotation.from_quat(numbers).as_matrix()
-    raise RecordingError(f'--rotation {numbers}: must be roll pitch yaw, or a quaternion x y z w')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -337,10 +317,7 @@ def _add_kind(kinds: argparse._SubParsersAction, kind: str, what: str) -> None: 
         add('--up', default='y', choices=('y', 'z'), help='vertical axis, with --mapping')
         add('--subject', default='', metavar='REGEX', help='its first group is the subject')
     if kind == 'rosbag':
-        add('--topic', default='', help='skeleton topic; the only one by default')
-        add('--layout', default='h36m17', help="joint layout: a name, 'identity', a mapping file")
-        add('--rotation', type=float, nargs='+', metavar='X',
-            help='turns the recorded frame level: roll pitch yaw (rad), or x y z w')  # fmt: skip
+        add_bag_arguments(add, '')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

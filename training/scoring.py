@@ -16,6 +16,7 @@ from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
 from motion_predictor.skeleton import Skeleton
 from training import metrics
+from training.bags import BagReading
 from training.baselines import Baseline
 from training.predictions import Sampler
 from training.store import data_digest
@@ -107,15 +108,17 @@ def load_data(
     window: WindowConfig,
     limit: int | None = None,
     skeleton: Skeleton | None = None,
+    bag: BagReading | None = None,
 ) -> list[DataFile]:
     """
     Load the recordings to be scored.
 
-    :param paths: stores, or files in the cmu17 format; folder and stem name the set and the
+    :param paths: stores, bags, or files in the cmu17 format; folder and stem name the set and the
         split.
     :param window: of the models.
     :param limit: score no more than this many windows of each file, spread evenly.
     :param skeleton: whose joints files hold; Human3.6M's 17 by default.
+    :param bag: how bags are read.
     :raises RecordingError: if a file is not usable.
     :raises ConfigError: if two files have the same set and split, or limit is not positive.
     """
@@ -123,7 +126,7 @@ def load_data(
         raise ConfigError(f'--limit {limit}: must be at least 1')
     files: list[DataFile] = []
     for path in paths:
-        windows = load_window_set(path, window, skeleton)
+        windows = load_window_set(path, window, skeleton, bag)
         count = len(windows) if limit is None else min(limit, len(windows))
         chosen = np.unique(np.linspace(0, len(windows) - 1, count).round().astype(np.int64))
         set_name = path.resolve().parent.name

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 import torch
 
 from motion_predictor.bvh import MAX_JOINT_SPEED_M_S, read_bvh, read_bvh_joints
@@ -21,8 +20,6 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.layouts import Layout
 from motion_predictor.layouts import layout as layout_of
 from motion_predictor.npz import Npz
-from motion_predictor.recording import Recording
-from motion_predictor.rosbag import read_rosbag
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.archives import read_object_archive
 from training.store import check_positions
@@ -33,8 +30,6 @@ Positions = tuple[NDArray[np.float32], float]
 
 MAX_SPEED_M_S = 40.0
 """A joint faster than this is a wrong frame rate, a wrong unit or a jump."""
-MAX_GAP_S = 0.25
-"""Joints unseen for longer end a clip of a recorded topic; the node's ``max_joint_gap_s``."""
 
 
 @dataclass(frozen=True)
@@ -177,13 +172,14 @@ def _archive_clips(
                         # 'Walking 1 chunk0' and 'Walking 2' are both walking
                         re.sub(r'( \d+)?( chunk\d+)?$', '', str(action)),
                         'val' if subject in val else split,
-                        _given(array[:, keep].astype(np.float32), rate_hz),
+                        given(array[:, keep].astype(np.float32), rate_hz),
                     )
                 )
     return tuple(clips)
 
 
-def _given(positions: NDArray[np.float32], rate_hz: float) -> Callable[[], Positions]:
+def given(positions: NDArray[np.float32], rate_hz: float) -> Callable[[], Positions]:
+    """Make the ``load`` of a clip that is in memory."""
     return lambda: (positions, rate_hz)
 
 
@@ -484,7 +480,7 @@ def read_clip_files(
         named = path.stem if path.stem in ('train', 'val', 'test') else None
         for clip in load_clips(path, skeleton):
             split = named or split_of(clip.subject, val, test)
-            load = _given(clip.positions, clip.rate_hz)
+            load = given(clip.positions, clip.rate_hz)
             clips.append(SourceClip(clip.name, clip.subject, clip.action, split, load))
     root = paths[0] if paths[0].is_dir() else paths[0].parent
     return Source(kind, skeleton, tuple(files), root, tuple(clips))
@@ -592,118 +588,31 @@ def _bvh_loader(
     return load
 
 
-# --- rosbag2 -------------------------------------------------------------------------------------
-
-
-def read_bags(
-    paths: Sequence[Path],
-    *,
-    topic: str = '',
-    layout: str = 'h36m17',
-    skeleton: Skeleton = H36M17,
-    units_scale: float = 1.0,
-    rotation: NDArray[np.floating] | None = None,
-    val: Sequence[str] = (),
-    test: Sequence[str] = (),
-) -> Source:
-    """
-    Read a skeleton topic of some rosbag2 recordings.
-
-    A clip is a stretch of one person in which no joint is unseen for more than 0.25 s; shorter
-    gaps are filled, frames brought to an even rate by their stamps.
-
-    :param paths: folders of bags, or .mcap or .db3 files.
-    :param topic: empty takes the only one.
-    :param layout: of the messages: a name, 'identity', or a mapping file.
-    :param skeleton: the model's joints.
-    :param units_scale: metres in a unit of the messages.
-    :param rotation: ``(3, 3)`` that turns the recorded frame level, z up.
-    :param val: patterns of subjects (``BAG/PERSON``) for validation.
-    :param test: patterns of subjects for the test.
-    :raises RecordingError: if a bag cannot be read or nobody in it is seen long enough.
-    """
-    source = layout_of(layout, skeleton)
-    clips: list[SourceClip] = []
-    files: list[Path] = []
-    remarks: list[str] = []
-    for path in paths:
-        if not path.exists():
-            raise RecordingError(f'{path}: no such bag')
-        recording = read_rosbag(path, topic=topic, layout=source)
-        files += [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
-        found, lost_s = _whole_stretches(recording, source, units_scale, rotation)
-        for number, (person, positions, rate_hz) in enumerate(found):
-            subject = f'{recording.name}/{person}'
-            clips.append(
-                SourceClip(
-                    f'{subject}@{number}',
-                    subject,
-                    recording.name,
-                    split_of(subject, val, test),
-                    _given(positions, rate_hz),
-                )
-            )
-        if lost_s > 0.0:
-            remarks.append(f'{path}: {lost_s:.1f} s with joints unseen for too long left out')
-    if not clips:
-        raise RecordingError(f'{paths[0]}: nobody is seen whole for a second in it')
-    parent = paths[0].parent
-    return Source('rosbag', skeleton, tuple(files), parent, tuple(clips), remarks=tuple(remarks))
-
-
-def _whole_stretches(
-    recording: Recording,
-    source: Layout,
-    units_scale: float,
-    rotation: NDArray[np.floating] | None,
-) -> tuple[list[tuple[str, NDArray[np.float32], float]], float]:
-    """Cut a recording where somebody is not seen whole; even frames at its own rate."""
-    rate_hz = recording.rate_hz
-    found = []
-    lost_s = 0.0
-    for person, poses in recording.persons.items():
-        turned = poses.astype(np.float64) * units_scale
-        if rotation is not None:
-            turned = turned @ np.asarray(rotation, dtype=np.float64).T
-        joints, known = source.to_model(turned)
-        instants = recording.instants_s
-        seen = np.flatnonzero(known.all(axis=1))
-        if not len(seen):
-            lost_s += recording.duration_s
-            continue
-        breaks = np.flatnonzero(np.diff(instants[seen]) > MAX_GAP_S + 1.5 / rate_hz) + 1
-        used_s = 0.0
-        for stretch in np.split(seen, breaks):
-            length_s = float(instants[stretch[-1]] - instants[stretch[0]])
-            if length_s < 1.0:
-                continue
-            used_s += length_s
-            at = instants[stretch[0]] + np.arange(int(length_s * rate_hz + 1e-6) + 1) / rate_hz
-            even = PchipInterpolator(instants[stretch], joints[stretch], axis=0)(at)
-            found.append((person, even.astype(np.float32), rate_hz))
-        lost_s += max(0.0, recording.duration_s - used_s)
-    return found, lost_s
-
-
 # --- all of them ---------------------------------------------------------------------------------
 
 
 def load_at(
-    clip: SourceClip, rate_hz: float, max_speed_m_s: float = MAX_SPEED_M_S
+    clip: SourceClip,
+    rate_hz: float,
+    max_speed_m_s: float = MAX_SPEED_M_S,
+    least_hz: float | None = None,
 ) -> tuple[NDArray[np.float32], float]:
     """
     Load a clip, check it, and bring it to a store's rate.
 
     :param rate_hz: of the store.
     :param max_speed_m_s: nothing of it may be faster.
+    :param least_hz: slower recordings are refused; None: half of the rate.
     :returns: metres ``(T, J, 3)`` at ``rate_hz``, and the rate it was recorded at.
     :raises RecordingError: naming the clip and what is wrong with it.
     """
     positions, found_hz = clip.load()
-    if not found_hz >= rate_hz / 2.0 - 1e-6:
+    least = rate_hz / 2.0 if least_hz is None else least_hz
+    if not found_hz >= least - 1e-6:
+        what = f'half of {rate_hz:g} Hz' if least_hz is None else f'{least_hz:g} Hz'
+        advice = f'give --rate {found_hz:g} or ' if least_hz is None else ''
         raise RecordingError(
-            f'{clip.name}: recorded at {found_hz:g} Hz, less than half of {rate_hz:g} Hz; '
-            f'give --rate {found_hz:g} or record faster'
+            f'{clip.name}: recorded at {found_hz:g} Hz, less than {what}; {advice}record faster'
         )
     check_positions(clip.name, positions)
     if len(positions) > 1:

@@ -344,8 +344,14 @@ def open_store(folder: Path | str) -> MotionStore:
 
 
 def data_digest(path: Path | str) -> str:
-    """SHA-256 of a file of recordings, or of a store's manifest."""
-    return file_digest(Path(path) / MANIFEST if is_store(path) else path)
+    """SHA-256 of a file of recordings, of a store's manifest, or of the files of a folder."""
+    path = Path(path)
+    if path.is_dir() and not is_store(path):
+        digest = hashlib.sha256()
+        for file in sorted(entry for entry in path.rglob('*') if entry.is_file()):
+            digest.update(f'{file.relative_to(path).as_posix()} {file_digest(file)}\n'.encode())
+        return digest.hexdigest()
+    return file_digest(path / MANIFEST if is_store(path) else path)
 
 
 def digest_of_files(paths: Sequence[Path], root: Path) -> list[dict[str, Any]]:

@@ -1,18 +1,25 @@
 """Recordings in the cmu17 format, and the windows they are evaluated on."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 import itertools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_predictor.bag_files import is_bag
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.npz import check_offsets, read_arrays
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.store import is_store, MotionStore, open_store
+
+if TYPE_CHECKING:
+    from training.bags import BagReading
 
 MILLIMETRES_PER_METRE = 1000.0
 STRIDE_S = 0.5
@@ -85,17 +92,20 @@ def skeleton_of(path: Path | str, skeleton: Skeleton | None = None) -> Skeleton:
     return found
 
 
-def load_clips(path: Path | str, skeleton: Skeleton | None = None) -> tuple[Clip, ...]:
+def load_clips(
+    path: Path | str, skeleton: Skeleton | None = None, bag: BagReading | None = None
+) -> tuple[Clip, ...]:
     """
-    Read every clip of a store (see :mod:`training.store`), or of a file in the cmu17 format.
+    Read every clip of a store (see :mod:`training.store`), a rosbag2 or a file as cmu17's.
 
     The format is an npz without pickled objects: ``positions`` (frames, 17, 3) in whole
     millimetres, all clips one after another; ``offsets`` (clips + 1), clip i being
     ``positions[offsets[i]:offsets[i + 1]]``; ``names``, ``subjects`` and ``actions`` (clips);
     ``fps``, a number.
 
-    :param path: the npz file, or the store's folder.
+    :param path: the npz file, or the folder of the store or the bag.
     :param skeleton: whose joints a file holds; Human3.6M's 17 by default.
+    :param bag: how a bag is read.
     :returns: the clips at the file's own rate, world positions in metres.
     :raises RecordingError: if the file is missing, damaged or not of this format.
     """
@@ -103,6 +113,10 @@ def load_clips(path: Path | str, skeleton: Skeleton | None = None) -> tuple[Clip
     skeleton = skeleton_of(path, skeleton)
     if is_store(path):
         return _clips_of(open_store(path))
+    if path.exists() and is_bag(path):
+        from training.bags import load_bag  # which reads such files too
+
+        return load_bag(path, skeleton, bag)
     arrays = read_arrays(path, REQUIRED_ARRAYS, 'in the cmu17 format')
     positions, offsets, fps = arrays['positions'], arrays['offsets'], arrays['fps']
     joints = skeleton.num_joints
@@ -195,7 +209,10 @@ def _clips_of(store: MotionStore) -> tuple[Clip, ...]:
 
 
 def load_window_set(
-    path: Path | str, window: WindowConfig, skeleton: Skeleton | None = None
+    path: Path | str,
+    window: WindowConfig,
+    skeleton: Skeleton | None = None,
+    bag: BagReading | None = None,
 ) -> WindowSet:
     """
     Cut recordings into their evaluation windows: one every half second inside a clip.
@@ -205,10 +222,11 @@ def load_window_set(
     :param path: a store, or a file in the cmu17 format; see :func:`load_clips`.
     :param window: rate and lengths of the windows.
     :param skeleton: whose joints a file holds.
+    :param bag: how a bag is read.
     :returns: the windows, in world metres at ``window.rate_hz``.
     :raises RecordingError: if the file is not usable, or no clip is as long as a window.
     """
-    clips = load_clips(path, skeleton)
+    clips = load_clips(path, skeleton, bag)
     length = window.total_frames
     stride_s: float | None = STRIDE_S
     begin_s = 0.0

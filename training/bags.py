@@ -1,0 +1,223 @@
+"""Recorded skeleton topics as clips: read by the node's decoders, level, whole, evenly timed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+
+from motion_predictor.errors import RecordingError
+from motion_predictor.geometry import rotation_matrix
+from motion_predictor.layouts import Layout
+from motion_predictor.recording import Recording
+from motion_predictor.rosbag import BagInput, fields_of, read_bag
+from motion_predictor.skeleton import H36M17, Skeleton
+from training.sources import given, Source, SourceClip, split_of
+from training.store import check_positions
+from training.windows import Clip
+
+MAX_GAP_S = 0.25
+"""Joints unseen for longer end a clip; the node's ``max_joint_gap_s``."""
+LEAST_S = 1.0
+"""Shorter stretches are left out."""
+
+
+def add_bag_arguments(add: Callable[..., Any], what: str = 'of a rosbag2: ') -> None:
+    """
+    Let a command be told how its bags are to be read; :func:`bag_input` takes it from there.
+
+    :param add: ``add_argument`` of the command's parser.
+    :param what: how each help text begins.
+    """
+    add('--topic', default='',
+        help=f'{what}skeleton topic; the only one by default; /tf and /humans/bodies/tracked '
+             'read people of TF')  # fmt: skip
+    add('--layout', default='auto',
+        help=f"{what}joint layout: a name, 'identity', a mapping file; default: the usual one of "
+             "the topic's messages")  # fmt: skip
+    add('--rotation', type=float, nargs='+', metavar='X',
+        help=f'{what}turns the recorded frame level, as input.rotation does: roll pitch yaw '
+             '(rad), or x y z w')  # fmt: skip
+    add('--pattern', default='auto', help=f'{what}as input.pattern (mocap4r2, tf, hri)')
+    add('--fields', nargs=3, default=list(BagInput.fields),
+        metavar=('PERSON', 'JOINT', 'CONFIDENCE'),
+        help=f'{what}fields of a cloud (default %(default)s)')  # fmt: skip
+    add('--target-frame', default='', metavar='FRAME',
+        help=f'{what}tf and hri: the frame to give people in')  # fmt: skip
+
+
+def bag_input(options: argparse.Namespace) -> BagInput:
+    """Read what :func:`add_bag_arguments` added."""
+    return BagInput(
+        topic=options.topic,
+        layout=options.layout or 'auto',
+        pattern=options.pattern,
+        fields=fields_of(options.fields),
+        target_frame=options.target_frame,
+    )
+
+
+def rotation_of(numbers: Sequence[float] | None) -> NDArray[np.float64] | None:
+    """
+    Make the matrix that turns a recorded frame level.
+
+    :param numbers: roll, pitch, yaw in radians (about x, then y, then z), or a quaternion x y z w.
+    :raises RecordingError: if they are neither.
+    """
+    if not numbers:
+        return None
+    if len(numbers) not in (3, 4) or (len(numbers) == 4 and not any(numbers)):
+        raise RecordingError(
+            f'--rotation {numbers}: must be roll pitch yaw, or a quaternion x y z w'
+        )
+    return rotation_matrix(numbers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagReading:
+    """How a bag becomes clips of the model's joints, level, in metres."""
+
+    wanted: BagInput = field(default_factory=BagInput)
+    units_scale: float = 0.0
+    rotation: NDArray[np.floating] | None = None
+
+
+def bag_reading(options: argparse.Namespace) -> BagReading:
+    """Read what :func:`add_bag_arguments` and ``--units-scale`` added."""
+    return BagReading(
+        wanted=bag_input(options),
+        units_scale=options.units_scale,
+        rotation=rotation_of(options.rotation),
+    )
+
+
+def load_bag(
+    path: Path, skeleton: Skeleton, reading: BagReading | None = None
+) -> tuple[Clip, ...]:
+    """
+    Read the clips of a bag, and print what was odd about it.
+
+    :raises RecordingError: see :func:`read_bags`.
+    """
+    reading = reading or BagReading()
+    source = read_bags(
+        [path],
+        reading.wanted,
+        skeleton=skeleton,
+        units_scale=reading.units_scale,
+        rotation=reading.rotation,
+    )
+    for remark in source.remarks:
+        print(remark)
+    clips = []
+    for clip in source.clips:
+        positions, rate_hz = clip.load()
+        check_positions(clip.name, positions)
+        clips.append(Clip(clip.name, clip.subject, clip.action, positions, rate_hz))
+    return tuple(clips)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    # One person, whole and evenly timed.
+    person: str
+    positions: NDArray[np.float32]
+    rate_hz: float
+
+
+def read_bags(
+    paths: Sequence[Path],
+    wanted: BagInput | None = None,
+    *,
+    skeleton: Skeleton = H36M17,
+    units_scale: float = 0.0,
+    rotation: NDArray[np.floating] | None = None,
+    val: Sequence[str] = (),
+    test: Sequence[str] = (),
+) -> Source:
+    """
+    Read a skeleton topic of some rosbag2 recordings.
+
+    A clip is a stretch of one person in which no joint is unseen for more than 0.25 s; shorter
+    gaps are filled, frames brought to an even rate by their stamps.
+
+    :param paths: folders of bags, or .mcap or .db3 files.
+    :param wanted: topic, layout and the like.
+    :param skeleton: the model's joints.
+    :param units_scale: metres in a unit of the messages; 0 takes the layout's unit.
+    :param rotation: ``(3, 3)`` that turns the recorded frame level, z up.
+    :param val: patterns of subjects (``BAG/PERSON``) for validation.
+    :param test: patterns of subjects for the test.
+    :raises RecordingError: if a bag cannot be read or nobody in it is seen long enough.
+    """
+    clips: list[SourceClip] = []
+    files: list[Path] = []
+    remarks: list[str] = []
+    for path in paths:
+        if not path.exists():
+            raise RecordingError(f'{path}: no such bag')
+        recording, layout = read_bag(path, wanted or BagInput(), skeleton)
+        files += [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+        scale = units_scale or (0.001 if layout.units == 'mm' else 1.0)
+        found, lost_s = _whole_stretches(recording, layout, scale, rotation)
+        for number, stretch in enumerate(found):
+            subject = f'{recording.name}/{stretch.person}'
+            clips.append(
+                SourceClip(
+                    f'{subject}@{number}',
+                    subject,
+                    recording.name,
+                    split_of(subject, val, test),
+                    given(stretch.positions, stretch.rate_hz),
+                )
+            )
+        if ';' in recording.source:  # something was odd
+            remarks.append(recording.source)
+        if lost_s > 0.0:
+            remarks.append(f'{path}: {lost_s:.1f} s with joints unseen for too long left out')
+    if not clips:
+        raise RecordingError(
+            '; '.join([f'{paths[0]}: nobody is seen whole for a second in it', *remarks])
+        )
+    parent = paths[0].parent
+    return Source('rosbag', skeleton, tuple(files), parent, tuple(clips), remarks=tuple(remarks))
+
+
+def _whole_stretches(
+    recording: Recording,
+    layout: Layout,
+    units_scale: float,
+    rotation: NDArray[np.floating] | None,
+) -> tuple[list[_Stretch], float]:
+    """Cut a recording where somebody is not seen whole; even frames at its own rate."""
+    rate_hz = recording.rate_hz
+    instants = recording.instants_s
+    found: list[_Stretch] = []
+    lost_s = 0.0
+    for person, poses in recording.persons.items():
+        turned = poses.astype(np.float64) * units_scale
+        if rotation is not None:
+            turned = turned @ np.asarray(rotation, dtype=np.float64).T
+        joints, known = layout.to_model(turned)
+        seen = np.flatnonzero(known.all(axis=1))
+        if not len(seen):
+            lost_s += recording.duration_s
+            continue
+        breaks = np.flatnonzero(np.diff(instants[seen]) > MAX_GAP_S + 1.5 / rate_hz) + 1
+        used_s = 0.0
+        for stretch in np.split(seen, breaks):
+            length_s = float(instants[stretch[-1]] - instants[stretch[0]])
+            if length_s < LEAST_S:
+                continue
+            used_s += length_s
+            at = instants[stretch[0]] + np.arange(int(length_s * rate_hz + 1e-6) + 1) / rate_hz
+            even = PchipInterpolator(instants[stretch], joints[stretch], axis=0)(at)
+            found.append(_Stretch(person, even.astype(np.float32), rate_hz))
+        lost_s += max(0.0, recording.duration_s - used_s)
+    return found, lost_s
