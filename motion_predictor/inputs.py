@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-import threading
-from time import monotonic
-from typing import Any
 
-import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from motion_predictor import messages
@@ -17,13 +12,12 @@ from motion_predictor.parameters import Settings
 from motion_predictor.registry import layout_of, make_source
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.tf_input import (
-    frame_name,
     TF_MESSAGE,
     TF_STATIC_TOPIC,
     TF_TOPIC,
+    TfSource,
     TRACKED_MESSAGE,
     TRACKED_TOPIC,
-    TransformTree,
 )
 from motion_predictor.trackers import message_class, Source, TRACKERS
 
@@ -46,6 +40,8 @@ class Subscription:
     reliable: bool = False
     """Best effort hears publishers of either kind; small messages do not get lost locally."""
     latched: bool = False
+    quiet: bool = False
+    """Publishers of another kind are heard by another subscription: no warning about them."""
 
 
 @dataclass(frozen=True)
@@ -61,71 +57,16 @@ class Input:
     @property
     def topics(self) -> str:
         """Name the topics, for people."""
-        return ', '.join(subscription.topic for subscription in self.subscriptions)
+        topics = dict.fromkeys(subscription.topic for subscription in self.subscriptions)
+        return ', '.join(topics)
 
-
-class TreeTransforms:
-    """Transforms into one frame, of a tree that is composed here: for machines without tf2_ros."""
-
-    def __init__(self, node: Any, target_frame: str) -> None:
+    def complaints(self) -> list[str]:
         """
-        Start to listen to TF.
+        Say what is wrong with the frames that came since this was last called.
 
-        :param node: whose executor hears the transforms.
-        :param target_frame: frame to find transforms into.
-        :raises ConfigError: if tf2_msgs is not installed.
+        Empty where nothing came, nothing is wrong, or the input is not made of frames.
         """
-        tf_type = message_class('tf', TF_MESSAGE, TF_PACKAGE)
-        self.target_frame = target_frame
-        self._node = node
-        self._tree = TransformTree()
-        self._changed = threading.Condition()
-        self._subscriptions = [
-            node.create_subscription(
-                wanted.message_type,
-                wanted.topic,
-                self._take_in(wanted.latched),
-                profile_of(wanted),
-            )
-            for wanted in tf_subscriptions(tf_type)
-        ]
-
-    def _take_in(self, static: bool) -> Callable[[Any], None]:
-        def callback(message: Any) -> None:
-            for transform in message.transforms:
-                self._tree.add(transform, static)
-            with self._changed:
-                self._changed.notify_all()
-
-        return callback
-
-    def lookup(
-        self, frame_id: str, stamp_ns: int, timeout_s: float
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """
-        Find where a frame was.
-
-        :param frame_id: its name.
-        :param stamp_ns: when.
-        :param timeout_s: how long to wait for it.
-        :returns: rotation (3, 3) and translation (3,) in metres that take points of the frame
-            into the target frame; None where TF does not know them (yet).
-        """
-        frame, until_s = frame_name(frame_id), monotonic() + timeout_s
-        with self._changed:
-            while True:
-                found = self._tree.place([frame], stamp_ns, frame_name(self.target_frame))
-                if frame in found and not found[frame].lacking:
-                    return found[frame].rotation, found[frame].translation
-                left_s = until_s - monotonic()
-                if left_s <= 0.0:
-                    return None
-                self._changed.wait(left_s)
-
-    def close(self) -> None:
-        """Stop listening."""
-        while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.pop())
+        return self.source.complaints() if isinstance(self.source, TfSource) else []
 
 
 def tf_subscriptions(tf_type: type) -> tuple[Subscription, Subscription]:
@@ -176,6 +117,8 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
         if kind == 'hri':
             listed = message_class(kind, TRACKED_MESSAGE, HRI_PACKAGE)
             subscriptions.append(Subscription(TRACKED_TOPIC, listed))
+            # One who publishes the list when it changes keeps it for those who come later.
+            subscriptions.append(Subscription(TRACKED_TOPIC, listed, 1, True, True, True))
         return Input(chosen, source, tuple(subscriptions), in_target_frame=True)
     if kind in TRACKERS:
         message_type = message_class(kind, TRACKERS[kind].message, TRACKERS[kind].install)

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 import contextlib
 from dataclasses import dataclass, field
+import math
 from pathlib import Path
 import signal
 from statistics import median
@@ -42,8 +43,7 @@ from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
-from rclpy.subscription import Subscription
-from rclpy.time import Time
+from rclpy.subscription import Subscription, SubscriptionEventCallbacks
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
@@ -58,7 +58,7 @@ from motion_predictor.decoded import (
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
 from motion_predictor.geometry import rotation_matrix
 from motion_predictor.history import HistoryLimits
-from motion_predictor.inputs import Input, make_input, profile_of, TreeTransforms
+from motion_predictor.inputs import Input, make_input, profile_of
 from motion_predictor.layouts import joints_there, Layout
 from motion_predictor.messages import MarkerPerson
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
@@ -80,6 +80,9 @@ from motion_predictor.parameters import (
     unknown_parameter_message,
 )
 from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.tf_queue import Held, Place, Ready, TransformQueue
+from motion_predictor.tf_tree import Pose
+from motion_predictor.transforms import find_transforms, FrameTransforms, TreeTransforms
 from motion_predictor.weights import default_weights
 
 NODE_NAME = 'motion_predictor'
@@ -93,6 +96,9 @@ CATCHES_UP = 0.8
 """A worker that predicting every frame of the input keeps busier than this cannot catch up."""
 RECENT_S = 1.0
 """The input's rate during this time tells whether the worker can catch up."""
+HELD_PERIOD_S = 0.01
+"""How often the worker looks for those who have waited for their transform long enough."""
+EXPLAIN_PERIOD_S = 1.0
 IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
 SIGNAL_PERIOD_S = 0.1
@@ -151,70 +157,6 @@ class PersonNumbers:
         if tail.isascii() and tail.isdigit() and int(tail) < 2**32 and int(tail) not in taken:
             return int(tail)
         return next(n for n in range(len(taken) + 1) if n not in taken)
-
-
-class FrameTransforms:
-    """Transforms into one frame, by tf2_ros, which is imported only when it is needed."""
-
-    def __init__(self, node: Any, target_frame: str) -> None:
-        """
-        Start to listen to TF.
-
-        :raises ConfigError: if tf2_ros is not installed.
-        """
-        try:
-            import tf2_ros
-        except ImportError as error:
-            raise ConfigError(
-                f'target_frame={target_frame!r}: needs tf2_ros, which cannot be imported '
-                f'({error}); install ros-$ROS_DISTRO-tf2-ros-py or ros-$ROS_DISTRO-tf2-msgs, or '
-                'leave target_frame empty and set input.rotation'
-            ) from None
-        self.target_frame = target_frame
-        self._buffer = tf2_ros.Buffer(node=node)
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
-        self._failure = tf2_ros.TransformException
-
-    def lookup(
-        self, frame_id: str, stamp_ns: int, timeout_s: float
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """
-        Find where a frame was.
-
-        :returns: rotation (3, 3) and translation (3,) in metres that take points of the frame
-            into the target frame; None where TF does not know them (yet).
-        """
-        try:
-            found = self._buffer.lookup_transform(
-                self.target_frame,
-                frame_id,
-                Time(nanoseconds=stamp_ns),
-                timeout=Duration(seconds=timeout_s),
-            ).transform
-        except self._failure:
-            return None
-        turn, shift = found.rotation, found.translation
-        matrix = rotation_matrix([turn.x, turn.y, turn.z, turn.w])
-        return matrix, np.array([shift.x, shift.y, shift.z])
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._listener.unregister()
-
-
-def find_transforms(node: Any, target_frame: str) -> FrameTransforms | TreeTransforms:
-    """
-    Listen to TF, by tf2_ros where it is installed.
-
-    :raises ConfigError: if neither tf2_ros nor tf2_msgs is.
-    """
-    try:
-        return FrameTransforms(node, target_frame)
-    except ConfigError as missing:
-        try:
-            return TreeTransforms(node, target_frame)
-        except ConfigError:
-            raise missing from None
 
 
 def ros_descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -314,6 +256,10 @@ class Session:
     cycles_s: deque[float] = field(default_factory=lambda: deque(maxlen=9))
     """What the latest predictions took, with all that belongs to them."""
     behind_since_s: float | None = None  # since when a backlog is predicted frame by frame
+    held: TransformQueue = field(default_factory=lambda: TransformQueue(0.5))
+    """Messages that wait for a transform."""
+    no_transform: str = ''  # why the latest of them got none
+    explained_s: float = -math.inf
     markers_due_s: float = 0.0
     lost_device: str = ''  # what became of the device that the model was loaded to
 
@@ -529,7 +475,10 @@ class MotionPredictorNode(LifecycleNode):
             input=source,
             scale=settings.number('input.units_scale'),
             turn=input_turn(settings),
-            transforms=find_transforms(self, target_frame) if target_frame else None,
+            transforms=find_transforms(self, target_frame, self._on_transform)
+            if target_frame
+            else None,
+            held=TransformQueue(settings.number('jump_back_s')),
             markers=messages.MarkerEncoder(predictor.skeleton),
             cloud=messages.CloudEncoder(),
             numbers=PersonNumbers(),
@@ -572,6 +521,7 @@ class MotionPredictorNode(LifecycleNode):
     def _activate(self) -> None:
         session = self._require_session()
         session.online.reset()
+        session.held.clear()
         self._inbox.clear()
         self._gaps = SequenceGaps()
         self._stopping.clear()
@@ -588,6 +538,9 @@ class MotionPredictorNode(LifecycleNode):
                     self._store(wanted.topic),
                     profile_of(wanted),
                     qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                    event_callbacks=SubscriptionEventCallbacks(
+                        use_default_callbacks=not wanted.quiet
+                    ),
                 )
             )
 
@@ -602,6 +555,7 @@ class MotionPredictorNode(LifecycleNode):
         if session is not None:
             self._counts.add('frames_skipped', session.waiting_frames)
             session.waiting_frames = 0
+            self._refuse_held(session)
             self._publish_nobody(session)
 
     def _discard(self) -> None:
@@ -665,6 +619,10 @@ class MotionPredictorNode(LifecycleNode):
         # Before ROS 2 Iron callbacks are told nothing of a message's number.
         return store_with_info if hasattr(Subscription, 'CallbackType') else store
 
+    def _on_transform(self) -> None:
+        if self._session is not None and len(self._session.held):
+            self._wake.set()
+
     def _on_clock_jump(self, jump: TimeJump) -> None:
         self._counts.add('resets_clock_jump')
         self._reset_wanted.set()
@@ -684,6 +642,8 @@ class MotionPredictorNode(LifecycleNode):
             wait_s = IDLE_PERIOD_S
             if session.fresh:
                 wait_s = min(wait_s, max(0.0, session.due_s - perf_counter()))
+            if len(session.held):
+                wait_s = min(wait_s, HELD_PERIOD_S)
             self._wake.wait(wait_s)
             self._wake.clear()
             if self._stopping.is_set():
@@ -700,6 +660,9 @@ class MotionPredictorNode(LifecycleNode):
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
             session.online.reset()
+            self._refuse_held(session)
+            if session.transforms is not None:
+                session.transforms.restart()
         # People are absent as of now: what arrives while messages are read is not read yet.
         begun_s, begun_ns = perf_counter(), self.get_clock().now().nanoseconds
         waiting = len(self._inbox)
@@ -765,8 +728,7 @@ class MotionPredictorNode(LifecycleNode):
         """Hand the first of those that wait to the histories; tell when the first of them came."""
         oldest_s = perf_counter()
         arrivals = self._timely_arrivals(session, count)
-        newest = len(arrivals) - 1 if count == waiting else None
-        for index, arrival in enumerate(arrivals):
+        for arrival in arrivals:
             oldest_s = min(oldest_s, arrival.received_s)
             self._counts.add('messages')
             try:
@@ -794,30 +756,60 @@ class MotionPredictorNode(LifecycleNode):
             # A block of nothing but NaN or zeros is a place kept for somebody who is not there.
             skeleton = session.predictor.skeleton
             there = [person for person in people if joints_there(person.xyz, skeleton).any()]
-            if not there:
+            if there:
+                self._counts.add('messages_without_stamp', int(there[0].stamp_ns <= 0))
+                self._counts.add('messages_without_frame', int(not there[0].frame_id))
+            else:
                 self._counts.add('messages_empty')
-                stamp_ns, frame_id = message_header(arrival.message)
-                session.online.observe_nobody(
-                    stamp_ns if stamp_ns > 0 else arrival.received_ns - session.lag_ns,
-                    '' if session.transforms else frame_id,
-                    arrival.received_ns,
-                    arrival.topic,
-                )
-                session.fresh = True
+            held = Held(arrival, arrival.topic, arrival.received_s)
+            if session.transforms is None:
+                self._answer(session, settings, Ready(held, None, there, None, True))
                 continue
-            # Only the newest message may wait for its transform: a queue must not pile up.
-            timeout_s = settings.number('tf_timeout_s') if index == newest else 0.0
-            self._counts.add('messages_without_stamp', int(there[0].stamp_ns <= 0))
-            self._counts.add('messages_without_frame', int(not there[0].frame_id))
-            found: dict[tuple[str, int], Any] = {}
-            stored = [
-                self._observe(session, settings, arrival, person, timeout_s, found)
-                for person in there
-            ]
-            self._counts.add('frames_stored' if any(stored) else 'frames_refused')
-            session.waiting_frames += any(stored)
-            session.fresh |= any(stored)
+            for person in there:
+                held.groups.setdefault(self._place(settings, arrival, person), []).append(person)
+            if session.held.put(held):
+                session.transforms.restart()
+        if session.transforms is not None:
+            timeout_s, now_s = settings.number('tf_timeout_s'), perf_counter()
+            for ready in session.held.ready(session.transforms.lookup, now_s, timeout_s):
+                oldest_s = min(oldest_s, ready.held.received_s)
+                self._answer(session, settings, ready)
         return oldest_s
+
+    @staticmethod
+    def _place(settings: Settings, arrival: Arrival, person: DecodedPerson) -> Place:
+        return Place(
+            person.frame_id or settings.text('input.frame_id'),
+            person.stamp_ns if person.stamp_ns > 0 else arrival.received_ns,
+        )
+
+    def _answer(self, session: Session, settings: Settings, ready: Ready) -> None:
+        """Store people of one message, or note that it shows nobody."""
+        arrival, held = ready.held.arrival, ready.held
+        if not ready.people:
+            stamp_ns, frame_id = message_header(arrival.message)
+            session.online.observe_nobody(
+                stamp_ns if stamp_ns > 0 else arrival.received_ns - session.lag_ns,
+                '' if session.transforms else frame_id,
+                arrival.received_ns,
+                arrival.topic,
+            )
+            session.fresh = True
+            return
+        stored = [
+            self._observe(session, settings, arrival, person, ready.found)
+            for person in ready.people
+        ]
+        if any(stored):
+            session.waiting_frames += not held.stored
+            held.stored = session.fresh = True
+        if ready.last:
+            self._counts.add('frames_stored' if held.stored else 'frames_refused')
+
+    def _refuse_held(self, session: Session) -> None:
+        for held in session.held.clear():
+            if held.groups:
+                self._counts.add('frames_stored' if held.stored else 'frames_refused')
 
     def _timely_arrivals(self, session: Session, count: int) -> list[Arrival]:
         # What waits, in order; when the worker has fallen behind, what it can still catch up
@@ -848,31 +840,21 @@ class MotionPredictorNode(LifecycleNode):
         settings: Settings,
         arrival: Arrival,
         person: DecodedPerson,
-        tf_timeout_s: float,
-        transforms: dict[tuple[str, int], Any],  # of this message: looked up, and waited for, once
+        found: Pose | None,
     ) -> bool:
         finite = np.isfinite(person.xyz).all(axis=-1)
         valid = joints_there(person.xyz, session.predictor.skeleton)
         if not valid.all():
             self._counts.add('joints_not_finite', int((~finite).sum()))
             self._counts.add('joints_at_origin', int((finite & ~valid).sum()))
-        stamp_ns = person.stamp_ns if person.stamp_ns > 0 else arrival.received_ns
-        frame_id = person.frame_id or settings.text('input.frame_id')
+        frame_id, stamp_ns = self._place(settings, arrival, person)
         xyz = person.xyz * session.scale
         if session.turn is not None:
             xyz = xyz @ session.turn.T
         if session.transforms is not None:
-            key = (frame_id, stamp_ns)
-            if key not in transforms:
-                transforms[key] = session.transforms.lookup(frame_id, stamp_ns, tf_timeout_s)
-            found = transforms[key]
             if found is None:
                 self._counts.add('messages_without_transform')
-                self._warn(
-                    'transform',
-                    f'{arrival.topic}: TF has no transform from {frame_id!r} to '
-                    f'{session.transforms.target_frame!r} at the input stamp',
-                )
+                self._explain(session, settings, arrival, Place(frame_id, stamp_ns))
                 return False
             rotation, translation = found
             xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
@@ -890,6 +872,18 @@ class MotionPredictorNode(LifecycleNode):
         if outcome is ObserveOutcome.STORED:
             session.lag_ns = arrival.received_ns - stamp_ns
         return outcome is ObserveOutcome.STORED
+
+    def _explain(
+        self, session: Session, settings: Settings, arrival: Arrival, place: Place
+    ) -> None:
+        now_s = perf_counter()
+        if session.transforms is None or now_s - session.explained_s < EXPLAIN_PERIOD_S:
+            return
+        session.explained_s = now_s
+        waited_s = settings.number('tf_timeout_s')
+        missing = session.transforms.explain(*place, waited_s)
+        session.no_transform = missing.text if missing else 'it came too late; set tf_timeout_s'
+        self._warn('transform', f'{arrival.topic}: no transform: {session.no_transform}')
 
     def _number_people(self, session: Session, snapshot: Snapshot) -> None:
         present = [*snapshot.persons, *snapshot.unpredicted]
@@ -1105,10 +1099,14 @@ class MotionPredictorNode(LifecycleNode):
     ) -> list[str]:
         if not active:
             return []
-        complaints = []
+        complaints: list[str] = []
+        frames = self._session.input.complaints() if self._session is not None else []
         if now_s - self._last_received_s > max(1.0, self._settings.number('stale_timeout_s')):
             session = self._session
-            complaints.append(f'no input on {session.input.topics if session else "any topic"}')
+            silent = f'no input on {session.input.topics if session else "any topic"}'
+            complaints += frames or [silent]
+        else:
+            complaints += frames
         slow = [f'{name} {rate:.1f} Hz' for name, rate in rates.items() if rate < SLOW_INPUT_HZ]
         if slow:
             complaints.append(f'input slower than {SLOW_INPUT_HZ:g} Hz: {", ".join(slow)}')
@@ -1128,6 +1126,8 @@ class MotionPredictorNode(LifecycleNode):
         # A new session counts from zero again: what is negative is no news.
         grown = {key: text for key, text in watched.items() if new.get(key, 0) > 0}
         complaints += [f'{new[key]} {text}' for key, text in grown.items()]
+        if 'messages_without_transform' in grown and self._session is not None:
+            complaints.append(self._session.no_transform)
         return complaints
 
 

@@ -230,7 +230,10 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0.0,
         maximum=1.0,
         applies=ALWAYS,
-        description='How long to wait for the transform into target_frame at the input stamp.',
+        description=(
+            'How long a message may wait, once it came, for the transform into target_frame at '
+            'its stamp; raise it where TF comes late or seldom.'
+        ),
     ),
     Parameter(
         name='input.type',

@@ -1,25 +1,23 @@
 """
-People from TF frames: a tree of transforms, and the poses of whose frames it holds.
+People from TF frames: the poses that frames of a name make up, as they arrive.
 
-Frames are read from the messages' fields, and the tree is composed here, so that this needs
-``tf2_msgs`` alone: every transform is seen once as it arrives, which is when a pose may be
-complete. Transforms take points of a child frame into its parent: rotation, then translation in
-metres, as in ``geometry_msgs/msg/TransformStamped``.
+Frames are read from the messages' fields, and the tree is composed here
+(:mod:`motion_predictor.tf_tree`), so that this needs ``tf2_msgs`` alone: every transform is seen
+once as it arrives, which is when a pose may be complete.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-import math
-import threading
 from typing import Any
 
 import numpy as np
 
 from motion_predictor.decoded import DecodedPerson
 from motion_predictor.layouts import Layout
+from motion_predictor.tf_causes import Cause, cut
+from motion_predictor.tf_tree import frame_name, KEEP_S, Placed, RESTART_S, TransformTree
 from motion_predictor.trackers import NamePattern, stamp_of
 
 TF_MESSAGE = 'tf2_msgs/msg/TFMessage'
@@ -28,205 +26,17 @@ TF_STATIC_TOPIC = '/tf_static'
 TRACKED_TOPIC = '/humans/bodies/tracked'
 """Where REP-155 lists the bodies that are there."""
 TRACKED_MESSAGE = 'hri_msgs/msg/IdsList'
-KEEP_S = 3.0
-"""How long transforms are kept: no observation may be so late."""
-RESTART_S = 0.5
-"""A frame whose stamps fall back by more begins anew (a recording's loop)."""
 RECENT_S = 0.5
 """A frame that has not come for longer is not waited for."""
-MAX_KEPT = 1_500
-"""Of each frame: three seconds at 500 Hz."""
-MAX_FRAMES = 5_000
-MAX_M = 1e8
-"""From the middle of the earth (ECEF) it is 6.4e6; further off is no place."""
 MAX_PEOPLE = 256
-MAX_DEPTH = 200
-HOLD_S = 0.05
-"""A transform that has not come yet is taken to be as it was, for so long."""
 SAME_POSE_S = 0.005
 """Frames stamped this near to each other belong to one pose."""
 MAX_WAITING = 8
 """Poses of one person that wait for a transform; the oldest then goes as it is."""
+SAMPLES = 3
+"""Names that a complaint cites."""
 LEAST_SHARE = 0.5
 """Fewer of the joints that the model needs are no person: a robot has a head_link, too."""
-
-Pose = tuple[np.ndarray, np.ndarray]
-"""Rotation (3, 3) and translation (3,) in metres: of a frame's points into another frame."""
-
-
-@dataclass
-class _Edge:
-    """Where one frame was in its parents, by stamp."""
-
-    stamps: list[int] = field(default_factory=list)
-    parents: list[str] = field(default_factory=list)
-    values: list[tuple[float, ...]] = field(default_factory=list)  # quaternion x y z w, x y z
-    static: bool = False
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A frame seen from the root of its tree; ``lacking`` frames had no transform yet."""
-
-    root: str
-    rotation: np.ndarray
-    translation: np.ndarray
-    lacking: frozenset[str]
-
-
-class TransformTree:
-    """The frames of TF over the last seconds; may be fed and asked by different threads."""
-
-    def __init__(self) -> None:
-        """Start without frames."""
-        self._edges: dict[str, _Edge] = {}
-        self._lock = threading.Lock()
-
-    def add(self, transform: Any, static: bool) -> bool:
-        """
-        Take in one ``TransformStamped``.
-
-        :param transform: the message, or something with its fields.
-        :param static: whether it holds for all times.
-        :returns: False if it cannot be used: not finite, no rotation, no name, its own parent.
-        """
-        child, parent = frame_name(transform.child_frame_id), frame_name(transform.header.frame_id)
-        shift, turn = transform.transform.translation, transform.transform.rotation
-        x, y, z, w = turn.x, turn.y, turn.z, turn.w
-        length = math.sqrt(x * x + y * y + z * z + w * w)
-        near = all(-MAX_M < value < MAX_M for value in (shift.x, shift.y, shift.z))  # no NaN
-        if not (near and 1e-3 < length < 1e3 and child and parent and child != parent):
-            return False
-        value = (x / length, y / length, z / length, w / length, shift.x, shift.y, shift.z)
-        stamp_ns = stamp_of(transform.header)
-        with self._lock:
-            if child not in self._edges and len(self._edges) >= MAX_FRAMES:
-                return False
-            edge = self._edges.setdefault(child, _Edge())
-            newest = edge.stamps[-1] if edge.stamps else None
-            if (
-                static
-                or edge.static
-                or (newest is not None and newest - stamp_ns > RESTART_S * 1e9)
-            ):
-                edge.stamps, edge.parents, edge.values, edge.static = [], [], [], static
-            at = bisect_left(edge.stamps, stamp_ns)
-            if at < len(edge.stamps) and edge.stamps[at] == stamp_ns:
-                edge.parents[at], edge.values[at] = parent, value
-                return True
-            edge.stamps.insert(at, stamp_ns)
-            edge.parents.insert(at, parent)
-            edge.values.insert(at, value)
-            old = bisect_left(edge.stamps, edge.stamps[-1] - round(KEEP_S * 1e9))
-            old = max(old, len(edge.stamps) - MAX_KEPT)
-            if old > 64:  # many at once, since the front of a list is dear to remove
-                del edge.stamps[:old], edge.parents[:old], edge.values[:old]
-        return True
-
-    def newest_ns(self, frame: str) -> int:
-        """Stamp of a frame's latest transform; 0 where there is none."""
-        with self._lock:
-            edge = self._edges.get(frame)
-            return edge.stamps[-1] if edge is not None and edge.stamps else 0
-
-    def place(self, frames: Iterable[str], stamp_ns: int, target: str = '') -> dict[str, Placed]:
-        """
-        Find where frames were.
-
-        :param frames: their names.
-        :param stamp_ns: when.
-        :param target: the frame to see them from; '' for the root of each one's tree.
-        :returns: those that can be placed. Between two stamps a transform is interpolated; up to
-            ``HOLD_S`` after the last one it is taken to be the same, and said to be lacking.
-        """
-        with self._lock:
-            known: dict[str, Placed | None] = {}
-            placed = {frame: self._from_root(frame, stamp_ns, known) for frame in frames}
-            if target:
-                base = self._from_root(target, stamp_ns, known)
-                return {
-                    frame: _seen_from(target, base, where)
-                    for frame, where in placed.items()
-                    if where is not None and base is not None and base.root == where.root
-                }
-            return {frame: where for frame, where in placed.items() if where is not None}
-
-    def _from_root(
-        self, frame: str, stamp_ns: int, known: dict[str, Placed | None], depth: int = 0
-    ) -> Placed | None:
-        if frame in known:
-            return known[frame]
-        if depth > MAX_DEPTH:  # a loop
-            return None
-        edge = self._edges.get(frame)
-        if edge is None or not edge.stamps:
-            known[frame] = Placed(frame, np.eye(3), np.zeros(3), frozenset())
-            return known[frame]
-        known[frame] = None
-        there = _at(edge, stamp_ns)
-        above = None if there is None else self._from_root(there[0], stamp_ns, known, depth + 1)
-        if there is None or above is None:
-            return None
-        _, rotation, translation, lacks = there
-        known[frame] = Placed(
-            above.root,
-            above.rotation @ rotation,
-            above.rotation @ translation + above.translation,
-            above.lacking | {frame} if lacks else above.lacking,
-        )
-        return known[frame]
-
-
-def _at(edge: _Edge, stamp_ns: int) -> tuple[str, np.ndarray, np.ndarray, bool] | None:
-    # Parent, rotation, translation, and whether the transform of that time has not come yet.
-    if edge.static:
-        return edge.parents[-1], *_pose(edge.values[-1]), False
-    right = bisect_right(edge.stamps, stamp_ns)
-    if right == 0:
-        held = edge.stamps[0] - stamp_ns <= HOLD_S * 1e9
-        return (edge.parents[0], *_pose(edge.values[0]), False) if held else None
-    left = right - 1
-    if edge.stamps[left] == stamp_ns:
-        return edge.parents[left], *_pose(edge.values[left]), False
-    if right == len(edge.stamps):
-        held = stamp_ns - edge.stamps[left] <= HOLD_S * 1e9
-        return (edge.parents[left], *_pose(edge.values[left]), True) if held else None
-    if edge.parents[left] != edge.parents[right]:
-        return edge.parents[left], *_pose(edge.values[left]), False
-    share = (stamp_ns - edge.stamps[left]) / (edge.stamps[right] - edge.stamps[left])
-    before, after = np.array(edge.values[left]), np.array(edge.values[right])
-    if before[:4] @ after[:4] < 0.0:  # the same rotation, the shorter way
-        after[:4] *= -1.0
-    mean = before + share * (after - before)
-    mean[:4] /= max(float(np.linalg.norm(mean[:4])), 1e-9)
-    return edge.parents[left], *_pose(mean.tolist()), False
-
-
-def _pose(value: Sequence[float]) -> Pose:
-    x, y, z, w = value[:4]
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return rotation, np.array(value[4:])
-
-
-def _seen_from(target: str, base: Placed, where: Placed) -> Placed:
-    back = base.rotation.T
-    return Placed(
-        target,
-        back @ where.rotation,
-        back @ (where.translation - base.translation),
-        base.lacking | where.lacking,
-    )
-
-
-def frame_name(name: str) -> str:
-    """Take off the slash that old publishers begin a frame's name with."""
-    return str(name).lstrip('/')
 
 
 @dataclass
@@ -248,6 +58,26 @@ class _Person:
     waiting: list[_Waiting] = field(default_factory=list)
     newest_ns: int = 0
     given_ns: int = 0
+    heard_ns: int = 0
+    """The node's clock when a frame came last."""
+    whole: bool = False
+    """A pose with enough joints was given."""
+
+
+@dataclass
+class _Report:
+    """What came since somebody last asked, for the words of :meth:`TfSource.complaints`."""
+
+    transforms: int = 0
+    strangers: dict[str, None] = field(default_factory=dict)
+    """Some frames that the pattern does not know."""
+    matched: bool = False
+    unlisted: dict[str, None] = field(default_factory=dict)
+    given: bool = False
+    adrift: dict[str, str] = field(default_factory=dict)
+    """Why frames of people could not be placed."""
+    sparse: dict[str, list[str]] = field(default_factory=dict)
+    """Of people with too few joints those that are missing."""
 
 
 class TfSource:
@@ -263,7 +93,7 @@ class TfSource:
 
     counted: tuple[str, ...] = (
         'tf_unusable', 'tf_too_few_joints', 'tf_not_placed', 'tf_not_complete', 'tf_late',
-        'tf_too_many_people', 'tf_restarts',
+        'tf_too_many_people', 'tf_restarts', 'tf_frames_forgotten',
     )  # fmt: skip
 
     def __init__(
@@ -282,6 +112,8 @@ class TfSource:
         self.tree = TransformTree()
         self.counters: dict[str, int] = dict.fromkeys(self.counted, 0)
         self._pattern = NamePattern(pattern, layout.joints)
+        self._form = pattern
+        self._report = _Report()
         self._target = frame_name(target_frame)
         self._wait_ns = round(wait_s * 1e9)
         self._people: dict[str, _Person] = {}
@@ -301,6 +133,8 @@ class TfSource:
         static = topic.rstrip('/').endswith('_static')
         arrived: set[str] = set()
         touched: set[str] = set()
+        report = self._report
+        report.transforms += len(message.transforms)
         for transform in message.transforms:
             if not self.tree.add(transform, static):
                 self.counters['tf_unusable'] += 1
@@ -309,10 +143,16 @@ class TfSource:
             arrived.add(frame)
             found = self._pattern.read(frame)
             if found is None:
+                if len(report.strangers) < SAMPLES:
+                    report.strangers[frame] = None
                 continue
+            report.matched = True
             if static:
                 self._note_fixed(*found, frame)
-            elif self.may_give(found[0]):
+            elif not self.may_give(found[0]):
+                if len(report.unlisted) < SAMPLES:
+                    report.unlisted[found[0]] = None
+            else:
                 stamp_ns = stamp_of(transform.header)
                 if self._note(*found, frame, stamp_ns, received_ns):
                     touched.add(found[0])
@@ -323,7 +163,36 @@ class TfSource:
                 for pose in person.waiting
             ):
                 given += self._give(name, person, received_ns)
+        report.given |= bool(given)
+        self.counters['tf_frames_forgotten'] = self.tree.forgotten
         return given or None
+
+    def complaints(self) -> list[str]:
+        """
+        Say what is wrong with the frames that came since this was last called.
+
+        :returns: frames that nothing connects; where nobody could be given, also why not: no
+            frame has the pattern's form, or too few joints are there. Empty where no transform
+            came at all, or everything is well.
+        """
+        report, self._report = self._report, _Report()
+        found = [f'{cut(name)!r}: {why}' for name, why in list(report.adrift.items())]
+        if report.given or not report.transforms or found:
+            return found
+        for name, missing in list(report.sparse.items()):
+            found.append(
+                f'{cut(name)!r} lacks too many joints: {", ".join(missing[:8])}'
+                + (', ...' if len(missing) > 8 else '')
+            )
+        if not report.matched:
+            example = self._form.replace('{joint}', self.layout.joints[0])
+            names = ', '.join(repr(cut(name)) for name in report.strangers)
+            found.append(
+                f'{report.transforms} transforms, but no frame is named as input.pattern='
+                f'{self._form!r} and the joints of {self.layout.name} say, such as '
+                f'{example.replace("{person}", "1")!r}; there are {names}'
+            )
+        return found
 
     def _note_fixed(self, name: str, joint: int, frame: str) -> None:
         if name not in self._fixed and len(self._fixed) >= MAX_PEOPLE:
@@ -334,13 +203,14 @@ class TfSource:
         # Puts one frame into the pose that it belongs to.
         person = self._people.get(name)
         if person is None:
-            if len(self._people) >= MAX_PEOPLE and not self._forget(stamp_ns):
+            if len(self._people) >= MAX_PEOPLE and not self._make_room(received_ns):
                 self.counters['tf_too_many_people'] += 1
                 return False
             person = self._people[name] = _Person()
+        person.heard_ns = received_ns
         if person.newest_ns - stamp_ns > RESTART_S * 1e9:
             self.counters['tf_restarts'] += 1
-            person = self._people[name] = _Person()
+            person = self._people[name] = _Person(heard_ns=received_ns)
         person.newest_ns = max(person.newest_ns, stamp_ns)
         again = stamp_ns > person.frames.get(joint, ('', -1))[1]
         if again:
@@ -385,35 +255,67 @@ class TfSource:
             person.given_ns = pose.stamp_ns
             self.counters['tf_not_complete'] += int(not exact)
             found = self._person(name, pose.stamp_ns, frames, placed)
+            self._note_adrift(name, pose.stamp_ns, frames, placed)
+            person.whole |= found is not None
             given += [] if found is None else [found]
         return given
+
+    def _note_adrift(
+        self, name: str, stamp_ns: int, frames: Mapping[int, str], placed: Mapping[str, Placed]
+    ) -> None:
+        # Frames that no transform connects; those that are merely late are no complaint.
+        noted = self._report.adrift
+        if name in noted or len(noted) >= SAMPLES:
+            return
+        hanging = (w.root for w in placed.values() if self._pattern.read(w.root) is not None)
+        below = next(hanging, '')
+        if below:
+            noted[name] = f'frames hang below {cut(below)!r}, which no transform places'
+        absent = next((frame for frame in frames.values() if frame not in placed), '')
+        if self._target and absent:
+            missing = self.tree.explain(absent, stamp_ns, self._target)
+            late = placed and missing and missing.cause is not Cause.NOT_CONNECTED
+            if missing and not late:
+                noted[name] = missing.text
 
     def _person(
         self, name: str, stamp_ns: int, frames: Mapping[int, str], placed: Mapping[str, Placed]
     ) -> DecodedPerson | None:
         roots = [where.root for where in placed.values()]
+        roots = [root for root in roots if self._pattern.read(root) is None]
         root = max(set(roots), key=roots.count) if roots else ''
-        if not root or self._pattern.read(root) is not None:  # hangs in the air
+        if not root:
             self.counters['tf_not_placed'] += 1
             return None
         xyz = np.full((self.layout.num_joints, 3), np.nan)
         for joint, frame in frames.items():
             if frame in placed and placed[frame].root == root:
                 xyz[joint] = placed[frame].translation
-        if np.isfinite(xyz[self._needed, 0]).sum() < LEAST_SHARE * len(self._needed):
+        seen = np.isfinite(xyz[self._needed, 0])
+        if seen.sum() < LEAST_SHARE * len(self._needed):
             self.counters['tf_too_few_joints'] += 1
+            if len(self._report.sparse) < SAMPLES:
+                missing = np.asarray(self._needed)[~seen]
+                self._report.sparse[name] = [self.layout.joints[joint] for joint in missing]
             return None
         return DecodedPerson(stamp_ns, root, name, xyz, np.full(len(xyz), np.nan))
 
-    def _forget(self, stamp_ns: int) -> bool:
+    def _make_room(self, received_ns: int) -> bool:
+        # For one more person: who has gone, else who never had a whole pose (a flood of names).
         old = [
             name
             for name, person in self._people.items()
-            if stamp_ns - person.newest_ns > KEEP_S * 1e9
+            if abs(received_ns - person.heard_ns) > KEEP_S * 1e9
         ]
+        if not old:
+            poseless = [name for name, person in self._people.items() if not person.whole]
+            if not poseless:
+                return False
+            self.counters['tf_too_many_people'] += 1
+            old = [min(poseless, key=lambda name: self._people[name].heard_ns)]
         for name in old:
             del self._people[name]
-        return bool(old)
+        return True
 
 
 class HriSource(TfSource):
@@ -432,6 +334,7 @@ class HriSource(TfSource):
         """Start without bodies."""
         super().__init__(layout, pattern, target_frame, wait_s)
         self._listed: frozenset[str] = frozenset()
+        self._heard = False
 
     def may_give(self, name: str) -> bool:
         """Tell whether the body is listed."""
@@ -441,9 +344,29 @@ class HriSource(TfSource):
         """Take in the list of bodies, or the transforms of one message."""
         if hasattr(message, 'transforms'):
             return super().decode(topic, message, received_ns)
-        listed = frozenset(str(body) for body in message.ids)
+        self._heard = True
+        listed = frozenset(str(body) for body in message.ids[:MAX_PEOPLE])
         for gone in self._listed - listed:
             self.counters['hri_bodies_gone'] += 1
             self._people.pop(gone, None)
         self._listed = listed
         return None if listed else []
+
+    def complaints(self) -> list[str]:
+        """Say what is wrong with the frames and the list of bodies."""
+        report = self._report
+        if self._heard and not self._listed:
+            return []
+        found = super().complaints()
+        if found and report.matched:
+            return found
+        if report.given:
+            return found
+        bodies = ', '.join(repr(cut(body)) for body in report.unlisted)
+        frames = f', though there are frames of {bodies}' if bodies else ''
+        if not self._heard:
+            return [f'nothing came on {TRACKED_TOPIC}{frames}', *found]
+        if bodies:
+            named = ', '.join(repr(cut(body)) for body in sorted(self._listed)[:SAMPLES])
+            found.append(f'{TRACKED_TOPIC} lists {named}{frames}')
+        return found

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import sys
-import threading
 import types
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import PoseArray
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from tracker_packages import plain
-from tracker_people import tf, transform
 
 from motion_predictor.errors import ConfigError, SkeletonError
-from motion_predictor.inputs import Input, make_input, profile_of, TreeTransforms
+from motion_predictor.inputs import Input, make_input, profile_of
 from motion_predictor.parameters import INPUT_TYPES, Settings
 from motion_predictor.skeleton import H36M17, Skeleton
 from motion_predictor.tf_input import TF_MESSAGE, TRACKED_MESSAGE
@@ -112,39 +108,3 @@ def test_every_type_that_the_parameters_allow_is_known(monkeypatch: pytest.Monke
     install(monkeypatch, *(message for messages in MESSAGES.values() for message in messages))
     for kind in INPUT_TYPES:
         assert chosen(**{'input.type': kind}).source.decode is not None
-
-
-# The tree in place of tf2_ros
-
-
-class Hub:
-    """A STAND-IN of a node that keeps what is subscribed to, and hands messages over."""
-
-    def __init__(self) -> None:
-        self.callbacks: dict[str, Any] = {}
-
-    def create_subscription(self, kind: type, topic: str, callback: Any, profile: Any) -> str:
-        self.callbacks[topic] = callback
-        return topic
-
-    def destroy_subscription(self, topic: str) -> None:
-        del self.callbacks[topic]
-
-
-def test_a_transform_that_is_still_to_come_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, TF_MESSAGE)
-    hub = Hub()
-    transforms = TreeTransforms(hub, 'map')
-    hub.callbacks['/tf_static'](tf(plain, [transform(plain, 'map', 'base', (1, 0, 0), 0)]))
-    assert transforms.lookup('camera', 7, 0.0) is None
-    late = tf(plain, [transform(plain, 'base', 'camera', (0, 0, 2), 7)])
-    sender = threading.Timer(0.05, hub.callbacks['/tf'], [late])
-    sender.start()
-    found = transforms.lookup('camera', 7, 30.0)
-    sender.join()
-    assert found is not None
-    np.testing.assert_allclose(found[0], np.eye(3))
-    np.testing.assert_allclose(found[1], [1.0, 0.0, 2.0])
-    assert transforms.lookup('camera', 8, 0.0) is None, 'not before its transform has come'
-    transforms.close()
-    assert not hub.callbacks

@@ -38,7 +38,6 @@ from motion_predictor.messages import decode_predictions, MessageError, ns_to_st
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.node import (
     Arrival,
-    FrameTransforms,
     load_predictor,
     make_online,
     MotionPredictorNode,
@@ -50,6 +49,7 @@ from motion_predictor.parameters import PARAMETERS, Settings
 from motion_predictor.predictor import Predictor
 from motion_predictor.replay import ENCODERS
 from motion_predictor.skeleton import H36M17
+from motion_predictor.transforms import FrameTransforms
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -284,10 +284,8 @@ def test_people_are_predicted_in_the_target_frame(
         def __init__(self, **options: Any) -> None:
             pass
 
-        def lookup_transform(self, target: str, source: str, time: Any, timeout: Any) -> Any:
+        def lookup_transform(self, target: str, source: str, time: Any) -> Any:
             asked.append((target, source, time.nanoseconds))
-            if len(asked) < 3:
-                raise UnknownError
             turn = types.SimpleNamespace(x=0.0, y=0.0, z=np.sqrt(0.5), w=np.sqrt(0.5))
             shift = types.SimpleNamespace(x=100.0, y=0.0, z=0.0)
             return types.SimpleNamespace(

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, TransformStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import Listener, Source, wait_until, write_random_weights
@@ -98,6 +99,10 @@ class TurningCamera:
         self.source = Source(listener.node, PoseArray, '/skeleton', 0.02)
         self.begun_ns = listener.node.get_clock().now().nanoseconds - AGE_NS
         self.told_ns = self.begun_ns - 2 * TF_PERIOD_NS
+        self.late_ns = 0
+        """How late transforms come."""
+        self.age_ns = AGE_NS
+        self.frame_id = 'camera'
         self.walk = next(iter(synthetic_walkers(1).persons.values()))
         self.seen: dict[int, np.ndarray] = {}
         """Where the person really was in the hall, (17, 3), by stamp."""
@@ -107,22 +112,23 @@ class TurningCamera:
     def tell(self) -> None:
         """Publish the camera's transforms up to now, as a driver does."""
         told = []
-        while self.told_ns < self.listener.node.get_clock().now().nanoseconds:
+        now_ns = self.listener.node.get_clock().now().nanoseconds
+        while self.told_ns < now_ns - self.late_ns:
             self.told_ns += TF_PERIOD_NS
             angle = turn_at(self.told_ns, self.begun_ns)
             told.append(transform('mast', 'camera', self.told_ns, angle, np.zeros(3)))
         self.moving.publish(self.tf_message(transforms=told))
 
     def look(self) -> None:
-        """Publish what the camera saw ``AGE_NS`` ago, between two of its transforms."""
+        """Publish what the camera saw ``age_ns`` ago, between two of its transforms."""
         self.tell()
-        stamp_ns = self.listener.node.get_clock().now().nanoseconds - AGE_NS
+        stamp_ns = self.listener.node.get_clock().now().nanoseconds - self.age_ns
         frame = int((stamp_ns - self.begun_ns) * 50e-9) % (len(self.walk) - 1)
         place = self.walk[frame].astype(np.float64)
         self.seen[stamp_ns] = place
         turned = rotation(turn_at(stamp_ns, self.begun_ns))
         message = pose_array([(place - MOUNT) @ turned])  # rows: the inverse of the turn
-        message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'camera'
+        message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), self.frame_id
         self.source.publisher.publish(message)
         for _ in range(5):  # one spin handles one message of one subscription
             self.listener.spin()
@@ -164,3 +170,53 @@ def test_an_observation_newer_than_every_transform_waits_for_it_or_is_counted(
         camera.look,
         'an observation without a transform to be counted',
     )
+
+
+def test_transforms_that_come_late_cost_no_frame_while_they_are_waited_for(
+    listener: Listener, nodes: Nodes, tf_message: type
+) -> None:
+    node = nodes.start(target_frame='hall', tf_timeout_s=1.0)
+    camera = TurningCamera(listener, tf_message)
+    camera.late_ns, camera.age_ns = 150_000_000, 0
+    shown = listener.collect(PoseArray, '/motion_predictor/poses')
+    wait_until(lambda: len(shown) > 30, camera.look, 'people whose transforms come late')
+    counts = node._counts.snapshot()
+    assert counts['messages_without_transform'] == 0
+    assert counts['frames_refused'] == 0
+    stamps = [stamp_to_ns(message.header.stamp) for message in shown]
+    assert stamps == sorted(stamps)
+    answered = [stamp for stamp in camera.seen if stamps[0] <= stamp <= stamps[-1]]
+    assert len(answered) <= len(stamps) + counts['frames_skipped']
+    for message in shown[-10:]:
+        observed = [(p.position.x, p.position.y, p.position.z) for p in message.poses[:17]]
+        expected = camera.seen[stamp_to_ns(message.header.stamp)]
+        np.testing.assert_allclose(observed, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    'target, frame_id, late_ns, age_ns, words',
+    [
+        ('hall', 'camara', 0, 0, "no frame 'camara', which is the frame_id of the input; it has "),
+        ('hill', 'camera', 0, 0, "no frame 'hill', which is target_frame; it has 'hall'"),
+        ('tower', 'camera', 0, 0, "does not connect 'camera' (its tree begins at 'hall')"),
+        ('hall', 'camera', 300_000_000, 0, 'set tf_timeout_s above 0.'),
+        ('hall', 'camera', 0, 5_000_000_000, 'younger than the stamp of the input'),
+    ],
+)  # fmt: skip
+def test_why_there_is_no_transform_is_said_in_the_diagnostics(
+    listener: Listener, nodes: Nodes, tf_message: type, target: str, frame_id: str, late_ns: int,
+    age_ns: int, words: str,
+) -> None:  # fmt: skip
+    nodes.start(target_frame=target, tf_timeout_s=0.05, **{'diagnostics.period_s': 0.2})
+    camera = TurningCamera(listener, tf_message)
+    away = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    other = listener.node.create_publisher(tf_message, '/tf_static', away)
+    bell = transform('tower', 'bell', camera.begun_ns, 0.0, MOUNT)
+    other.publish(tf_message(transforms=[bell]))
+    camera.frame_id, camera.late_ns, camera.age_ns = frame_id, late_ns, age_ns
+    diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
+
+    def said() -> list[str]:
+        return [status.message for each in diagnostics for status in each.status]
+
+    wait_until(lambda: any(words in text for text in said()), camera.look, words)

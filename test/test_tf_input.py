@@ -15,7 +15,8 @@ from tracker_people import source_pose, stamp, tf, transform
 from motion_predictor.decoded import DecodedPerson
 from motion_predictor.layouts import layout
 from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.tf_input import HriSource, MAX_FRAMES, MAX_PEOPLE, TfSource, TransformTree
+from motion_predictor.tf_input import HriSource, MAX_PEOPLE, TfSource
+from motion_predictor.tf_tree import TransformTree
 
 HRI, XSENS = layout('hri'), layout('xsens23')
 PERIOD_NS = 33_000_000
@@ -147,11 +148,6 @@ def test_the_memory_of_a_tree_is_bounded() -> None:
         stamp(moving.header.stamp, index * 10_000_000)
         tree.add(moving, False)
     assert len(tree._edges['hand'].stamps) < 400, 'three seconds at 100 Hz, and a few'
-    fixed = transform(plain, 'map', 'f', (0.0, 0.0, 0.0), 1)
-    for index in range(MAX_FRAMES + 10):
-        fixed.child_frame_id = f'f{index}'
-        tree.add(fixed, True)
-    assert len(tree._edges) == MAX_FRAMES
 
 
 def test_a_frame_whose_stamps_fall_back_begins_anew() -> None:
@@ -380,6 +376,33 @@ def test_there_are_never_more_people_than_fit() -> None:
     assert 'new' in source._people, 'who has been gone for long makes room'
 
 
+def test_somebody_new_is_seen_however_many_were_there_before() -> None:
+    source = TfSource(HRI, '{joint}_{person}')
+    pose = WALKERS[0][0]
+    for person in range(400):  # one after the other: 6800 frames
+        given = []
+        for frame in range(3):
+            stamp_ns = 10**9 + person * 5 * 10**9 + frame * PERIOD_NS
+            sent = frames_of(HRI, pose, stamp_ns, f'id{person}', '{joint}_{person}')
+            given += decode(source, sent, stamp_ns) or []
+        assert len(given) == 3, f'body number {person}'
+
+
+def test_a_flood_of_people_of_one_frame_each_takes_nobody_away() -> None:
+    source = TfSource(HRI, '{joint}_{person}')
+    given = 0
+    for frame in range(20):
+        given += len(feed(source, frame))
+        stamp_ns = 10**9 + frame * PERIOD_NS
+        sent = transform(plain, 'map', 'x', (0.1, 0.0, 0.0), stamp_ns)
+        for index in range(100):
+            sent.child_frame_id = f'head_{frame}_{index}'
+            decode(source, [sent], stamp_ns + 2_000_000)
+    assert given == 40
+    assert len(source._people) <= MAX_PEOPLE
+    assert source.counters['tf_too_many_people'] > 1000
+
+
 NUMBERS = strategies.one_of(
     strategies.floats(width=64), strategies.just(0.0), strategies.floats(-3.0, 3.0)
 )
@@ -414,10 +437,7 @@ def test_whatever_transforms_come_nothing_breaks(data: strategies.DataObject) ->
             assert person.xyz.shape == (HRI.num_joints, 3)
             assert not np.isinf(person.xyz).any()
     assert all(
-        math.isfinite(number)
-        for edge in source.tree._edges.values()
-        for value in edge.values
-        for number in value
+        math.isfinite(number) for edge in source.tree._edges.values() for number in edge.values
     )
 
 
@@ -464,3 +484,72 @@ def test_fixed_frames_that_came_before_the_list_are_not_lost() -> None:
         given += decode(source, sent, stamp_ns) or []
     assert len(given) == 3
     np.testing.assert_allclose(given[0].xyz, pose, atol=1e-9)
+
+
+# What the status says
+
+
+def test_frames_whose_names_do_not_fit_are_named() -> None:
+    source = TfSource(XSENS, '{person}_{joint}')
+    assert source.complaints() == []
+    for frame in range(3):
+        stamp_ns = 10**9 + frame * PERIOD_NS
+        sent = frames_of(XSENS, WALKERS[0][frame], stamp_ns, 'anna', '{person}/{joint}')
+        assert decode(source, sent, stamp_ns) is None
+    (text,) = source.complaints()
+    assert text.startswith('69 transforms, but no frame is named as')
+    assert "'{person}_{joint}'" in text
+    assert "'1_pelvis'" in text
+    assert "'anna/pelvis'" in text
+    assert source.complaints() == [], 'nothing came since'
+
+
+def test_frames_that_nothing_connects_are_named_beside_people_who_are_well() -> None:
+    source = TfSource(HRI, '{joint}_{person}')
+    for frame in range(4):
+        feed(source, frame)
+        stamp_ns = 10**9 + frame * PERIOD_NS
+        sent = frames_of(HRI, WALKERS[0][frame], stamp_ns, 'q', '{joint}_{person}', 'body_q')
+        decode(source, sent[1:], stamp_ns)
+    assert source.complaints() == ["'q': frames hang below 'body_q', which no transform places"]
+
+
+def test_a_target_frame_that_is_not_connected_is_named() -> None:
+    source = TfSource(HRI, '{joint}_{person}', 'map')
+    decode(source, [transform(plain, 'map', 'base', (0.0, 0.0, 0.0), 0)], 0, STATIC)
+    for frame in range(6):
+        feed(source, frame)
+    texts = source.complaints()
+    assert len(texts) == 2
+    assert "TF does not connect 'body_ana' (its tree begins at 'world') with" in texts[0]
+    assert "target_frame 'map'" in texts[0]
+
+
+def test_joints_that_are_missing_are_named() -> None:
+    source = TfSource(HRI, '{joint}_{person}')
+    for frame in range(4):
+        stamp_ns = 10**9 + frame * PERIOD_NS
+        sent = frames_of(HRI, WALKERS[0][frame], stamp_ns, 'q', '{joint}_{person}')
+        decode(source, sent[:4], stamp_ns)
+    (text,) = source.complaints()
+    assert text.startswith("'q' lacks too many joints: ")
+
+
+def test_a_body_that_is_not_listed_is_told_apart_from_one_without_frames() -> None:
+    source = HriSource(HRI, '{joint}_{person}')
+    feed(source, 0)
+    (text,) = source.complaints()
+    assert text == (
+        "nothing came on /humans/bodies/tracked, though there are frames of 'ana', 'bo_2'"
+    )
+    source.decode('/humans/bodies/tracked', ids('eve'), 10**9)
+    feed(source, 1)
+    (text,) = source.complaints()
+    assert text == ("/humans/bodies/tracked lists 'eve', though there are frames of 'ana', 'bo_2'")
+    source.decode('/humans/bodies/tracked', ids('ana'), 10**9)
+    for frame in range(2, 6):
+        feed(source, frame)
+    assert source.complaints() == [], 'who is not listed may have gone'
+    source.decode('/humans/bodies/tracked', ids(), 10**9)
+    feed(source, 6)
+    assert source.complaints() == [], 'nobody is there'
