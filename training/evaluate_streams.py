@@ -1,0 +1,376 @@
+"""
+Judge a predictor that learns on line: python -m training.evaluate_streams.
+
+The clips of each file are played, as a tracker would send them, into one node's memory of that
+place, and its published future is held against the clean truth, beside what the model alone,
+damped velocity and standing still would have said. Nothing is ever shown before it happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+import multiprocessing
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.online import OnlinePredictor
+from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.skeleton import Skeleton
+from motion_predictor.weights import file_digest
+from training import provenance
+from training.neighbours import load_neighbours, TrainingNeighbours
+from training.regimes import regime_takes
+from training.store import data_digest
+from training.stream_scores import CANDIDATES, joined, PUBLISHED, Scores, StreamScorer
+from training.stream_tables import (
+    error_row,
+    groups,
+    joint_row,
+    over_laboratories,
+    radius_row,
+    running,
+)
+from training.streams import HORIZONS_S, ORDERS, SimulatedTracker, Stream, Take, takes_of
+from training.windows import load_clips
+
+FORMAT = 'motion_predictor streams'
+VERSION = 1
+
+EXAMPLE = """\
+worked examples, from the root of the source tree:
+  python -m training.evaluate_streams --weights resource/weights/swiftdiff.safetensors \\
+    --data ../shared/data/*/val.npz --json streams.json
+  python -m training.evaluate_streams --weights resource/weights/swiftdiff.safetensors \\
+    --data ../shared/data/*/val.npz --noise .01 --rate 15 --order random --json noisy.json
+With --held-out SET=FILE the places of a set are judged with weights that were made without it: a
+table that leaves each laboratory out in turn.
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One file to be played, and how; everything that a process of its own needs."""
+
+    path: Path
+    weights: Path
+    laboratory: str
+    split: str
+    tracker: SimulatedTracker
+    order: str
+    regimes: bool
+    memory: bool
+    seed: int
+    samples: int
+    engine: str
+    minutes: float | None
+    neighbours: tuple[Path, ...]
+
+    @property
+    def label(self) -> str:
+        """Set and split, as in ``cmu17/test``."""
+        return f'{self.laboratory}/{self.split}'
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of a place."""
+
+    place: Place
+    scores: Scores
+    joints: tuple[str, ...]
+    facts: Mapping[str, Any]
+
+
+def takes_to_play(place: Place, skeleton: Skeleton) -> tuple[Take, ...]:
+    """
+    Return what happens in a place.
+
+    :raises RecordingError: if its file cannot be used.
+    :raises ConfigError: if its clips are too short for what is asked.
+    """
+    clips = load_clips(place.path, skeleton)
+    if place.regimes:
+        return regime_takes(clips, skeleton, seed=place.seed)
+    return takes_of(clips)
+
+
+def make_online(predictor: Predictor, place: Place) -> OnlinePredictor:
+    """Return a node's memory that has seen nothing yet."""
+    return OnlinePredictor(predictor, max_persons=1, samples=place.samples, seed=place.seed)
+
+
+def play(place: Place, quiet: bool = True) -> Played:
+    """
+    Play one place from its first clip to its last.
+
+    :param place: what, and how.
+    :param quiet: no progress bar.
+    :raises MotionPredictorError: if a file cannot be used.
+    """
+    use_threads(1)
+    begun = time.perf_counter()
+    predictor = Predictor.load(place.weights, device='cpu', engine=place.engine)
+    skeleton = predictor.skeleton
+    bank: TrainingNeighbours | None = None
+    if place.neighbours:
+        judged = [data_digest(place.path)]
+        bank = load_neighbours(place.neighbours, predictor.window, skeleton, judged)
+    takes = takes_to_play(place, skeleton)
+    online = make_online(predictor, place)
+    stream = Stream(online, takes, place.tracker, order=place.order, seed=place.seed)
+    scorer = StreamScorer(skeleton, bank)
+    for moment in tqdm(stream, desc=place.label, unit='prediction', disable=quiet, leave=False):
+        if place.minutes is not None and moment.minutes > place.minutes:
+            break
+        scorer.add(moment)
+    if not len(scorer):
+        raise ConfigError(
+            f'--data {place.path}: nobody could be predicted with two seconds to come; '
+            f'{dict(stream.not_predicted) or "no clip is longer than 2.5 s"}'
+        )
+    scores = scorer.scores()
+    facts = {
+        'set': place.laboratory,
+        'split': place.split,
+        'file': provenance.shown_path(place.path),
+        'sha256': data_digest(place.path),
+        'weights': provenance.shown_path(place.weights),
+        'weights_sha256': file_digest(place.weights),
+        'takes': len(takes),
+        'minutes': round(stream.watched_s / 60.0, 2),
+        'subjects': sorted(set(scores.subject.tolist())),
+        'predictions': len(scores),
+        'on_seams': int(scores.on_seam.sum()),
+        'not_predicted': dict(stream.not_predicted),
+        'neighbours': None if bank is None else len(bank),
+        'wall_s': round(time.perf_counter() - begun, 1),
+    }
+    return Played(place, scores, skeleton.joints, facts)
+
+
+def given_places(options: argparse.Namespace) -> list[Place]:
+    """
+    Return the places that were named.
+
+    :raises ConfigError: if an option cannot be used.
+    """
+    held_out = _held_out(options.held_out)
+    tracker = SimulatedTracker(
+        rate_hz=options.rate,
+        noise_m=options.noise,
+        wander_m=options.wander,
+        missing=options.missing,
+    )
+    places: list[Place] = []
+    for path in options.data:
+        laboratory = path.resolve().parent.name
+        place = Place(
+            path=path,
+            weights=held_out.get(laboratory, options.weights),
+            laboratory=laboratory,
+            split=path.stem,
+            tracker=tracker,
+            order=options.order,
+            regimes=options.regimes,
+            memory=options.memory == 'on',
+            seed=options.seed,
+            samples=options.samples,
+            engine=options.engine,
+            minutes=options.minutes,
+            neighbours=tuple(options.neighbours),
+        )
+        if any(other.label == place.label for other in places):
+            raise ConfigError(f'--data {path}: a second file for {place.label}; give each once')
+        places.append(place)
+    unused = set(held_out) - {place.laboratory for place in places}
+    if unused:
+        raise ConfigError(
+            f'--held-out {", ".join(sorted(unused))}: no file of it among --data, whose sets are '
+            f'{", ".join(sorted({place.laboratory for place in places}))}'
+        )
+    return places
+
+
+def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    Play all places and make the tables.
+
+    :param options: as parsed by :func:`parser`.
+    :param arguments: the words that were parsed, to be recorded.
+    :returns: the results, JSON-able.
+    :raises MotionPredictorError: if a file cannot be used.
+    """
+    places = given_places(options)
+    played = _play_all(places, options.processes, options.quiet)
+    return {
+        **provenance.origin(FORMAT, VERSION, 'training.evaluate_streams', arguments),
+        'settings': {
+            'order': options.order,
+            'regimes': options.regimes,
+            'memory': options.memory,
+            'samples': options.samples,
+            'seed': options.seed,
+            'minutes': options.minutes,
+            'engine': options.engine,
+            'tracker': asdict(places[0].tracker),
+            'horizons_s': list(HORIZONS_S),
+            'candidates': list(CANDIDATES),
+        },
+        'places': [dict(each.facts) for each in played],
+        **tables(played),
+    }
+
+
+def tables(played: Sequence[Played]) -> dict[str, Any]:
+    """
+    Make every table of what was played; motion that nobody made counts in none.
+
+    :param played: of all places.
+    """
+    of_places = [each.scores.select(~each.scores.on_seam) for each in played]
+    laboratories: dict[str, list[Scores]] = {}
+    for each, scores in zip(played, of_places, strict=True):
+        laboratories.setdefault(each.place.laboratory, []).append(scores)
+    grouped = list(groups({name: joined(parts) for name, parts in laboratories.items()}))
+    rows = [{'by': by, 'name': name, **error_row(scores)} for by, name, scores in grouped]
+    return {
+        'rows': rows,
+        'over_laboratories': over_laboratories(rows),
+        'running': [
+            {'name': 'all', **running(of_places)},
+            *(
+                {'name': each.place.label, **running([scores])}
+                for each, scores in zip(played, of_places, strict=True)
+            ),
+        ],
+        'radii': [{'by': by, 'name': name, **radius_row(scores)} for by, name, scores in grouped],
+        'joints': [
+            {'by': by, 'name': name, 'error_cm': joint_row(scores, played[0].joints)}
+            for by, name, scores in grouped
+            if by in ('all', 'laboratory')
+        ],
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.evaluate_streams',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--weights', type=Path, required=True, metavar='FILE', help='a model of one step')
+    add('--held-out', nargs='*', default=[], metavar='SET=FILE',
+        help='weights that were made without a set, for the places of that set')  # fmt: skip
+    add('--data', type=Path, nargs='+', required=True, metavar='FILE',
+        help='recordings; each file is a place, its folder the laboratory')  # fmt: skip
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
+    add('--order', choices=ORDERS, default=ORDERS[0],
+        help='of the clips in a place (default %(default)s)')  # fmt: skip
+    add('--regimes', action='store_true',
+        help='people change from one kind of motion to another every 5 to 20 s')  # fmt: skip
+    add('--memory', choices=('on', 'off'), default='on',
+        help='whether what people did here is remembered (default %(default)s)')  # fmt: skip
+    add('--rate', type=float, default=25.0, metavar='HZ',
+        help='poses a second (default %(default)g)')  # fmt: skip
+    add('--noise', type=float, default=0.0, metavar='M',
+        help='deviation of white noise on every coordinate (default %(default)g)')  # fmt: skip
+    add('--wander', type=float, default=0.0, metavar='M',
+        help='deviation of noise that changes within a second (default %(default)g)')  # fmt: skip
+    add('--missing', type=float, default=0.0, metavar='SHARE',
+        help='of the time during which each joint is unseen (default %(default)g)')  # fmt: skip
+    add('--minutes', type=float, metavar='M', help='watch each place no longer than this')
+    add('--neighbours', type=Path, nargs='*', default=[], metavar='FILE',
+        help='training recordings: also score what followed their most alike moments')  # fmt: skip
+    add('--samples', type=int, default=50, help='of the model (default %(default)s)')
+    add('--seed', type=int, default=0, help='of noise and order (default %(default)s)')
+    add('--engine', default='auto', help='as Predictor.load takes it (default %(default)s)')
+    add('--processes', type=int, default=1,
+        help='places played at once, on one core each (default %(default)s)')  # fmt: skip
+    add('--quiet', action='store_true', help='no progress bars')
+    return made
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """Write the errors of the published future, and their ratios to the best, as plain text."""
+    head = ''.join(f'{"@" + format(h, "g"):>8}' for h in HORIZONS_S)
+    lines = [f'{"centimetres, then ratio to the best":<36}{"n":>7}{head}{head}']
+    for row in result['rows']:
+        errors = row['error_cm'][PUBLISHED]
+        lines.append(
+            f'{row["by"] + ": " + row["name"]:<36}{row["predictions"]:>7}'
+            + ''.join(f'{value:8.2f}' for value in errors)
+            + ''.join(f'{value:8.2f}' for value in row['error_ratio'])
+        )
+    return '\n'.join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param arguments: the words after ``python -m training.evaluate_streams``.
+    :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        _check_options(options)
+        result = evaluate(options, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('stopped; nothing was written', file=sys.stderr)
+        return 130
+    provenance.write_json(options.json, result)
+    print(summary(result))
+    print(f'written: {options.json}')
+    return 0
+
+
+def _play_all(places: Sequence[Place], processes: int, quiet: bool) -> list[Played]:
+    if processes == 1 or len(places) == 1:
+        return [play(place, quiet) for place in places]
+    context = multiprocessing.get_context('spawn')  # torch's threads do not live through a fork
+    with ProcessPoolExecutor(min(processes, len(places)), context) as pool:
+        shown = tqdm(pool.map(play, places), total=len(places), unit='place', disable=quiet)
+        return list(shown)
+
+
+def _held_out(given: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for word in given:
+        name, separator, path = word.partition('=')
+        if not separator or not name or not path:
+            raise ConfigError(
+                f'--held-out {word}: expected SET=FILE, as cmu17=without_cmu17.safetensors'
+            )
+        found[name] = Path(path)
+    return found
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    for name in ('samples', 'processes'):
+        if getattr(options, name) < 1:
+            raise ConfigError(f'--{name} {getattr(options, name)}: must be at least 1')
+    if options.seed < 0:
+        raise ConfigError(f'--seed {options.seed}: must not be negative')
+    if options.minutes is not None and not options.minutes > 0.0:
+        raise ConfigError(f'--minutes {options.minutes}: must be positive')
+    if options.regimes and options.order != ORDERS[0]:
+        raise ConfigError('--regimes: are mixed already; leave --order out')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

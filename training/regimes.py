@@ -1,0 +1,151 @@
+"""People who do something else every few seconds: pieces of clips of different kinds in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.skeleton import Skeleton
+from training.kinds import kind_of
+from training.streams import HORIZONS_S, Take
+from training.windows import Clip, resample
+
+RATE_HZ = 50.0
+SHORTEST_S, LONGEST_S = 5.0, 20.0
+"""How long a piece lasts."""
+SEAM_S = 0.6
+"""In so long one piece passes into the next."""
+LASTS_S = 240.0
+"""One person goes on for about so long."""
+_WINDOW_S = 0.5 + HORIZONS_S[-1]
+
+
+def regime_takes(
+    clips: Sequence[Clip],
+    skeleton: Skeleton,
+    *,
+    seed: int = 0,
+    lasts_s: float = LASTS_S,
+) -> tuple[Take, ...]:
+    """
+    Let the people of a file change from one kind of motion to another every 5 to 20 s.
+
+    Each person's clips are cut into pieces of one kind (the commonest in them), which follow one
+    another so that the kind changes wherever another is left. A piece begins where the person
+    stands and in the direction that they face; over the first 0.6 s the last pose of the piece
+    before fades into it. Every piece is played once. A person of a single kind is played too:
+    nothing changes there but the motion.
+
+    :param clips: of one file.
+    :param skeleton: of the recordings.
+    :param seed: of the cuts and the order.
+    :param lasts_s: a take ends after so long, and the same person goes on in the next.
+    :returns: takes at 50 Hz, numbered.
+    :raises ConfigError: if no clip lasts as long as a piece.
+    """
+    generator = np.random.default_rng((seed, 3))
+    takes: list[Take] = []
+    for subject in dict.fromkeys(clip.subject for clip in clips):
+        pieces = [
+            piece
+            for clip in clips
+            if clip.subject == subject
+            for piece in _pieces(clip, generator)
+        ]
+        ordered = _alternating(pieces, generator)
+        while ordered:
+            taken, length_s = [], 0.0
+            while ordered and length_s < lasts_s:
+                taken.append(ordered.pop(0))
+                length_s += len(taken[-1][1]) / RATE_HZ
+            takes.append(_joined(len(takes), subject, taken, skeleton))
+    if not takes:
+        raise ConfigError(f'regimes: no clip lasts {SHORTEST_S:g} s, as long as a piece')
+    return tuple(takes)
+
+
+_Piece = tuple[str, NDArray[np.float32], str]  # kind, positions (T, J, 3), action
+
+
+def _pieces(clip: Clip, generator: np.random.Generator) -> list[_Piece]:
+    even = resample(clip.positions, clip.rate_hz, RATE_HZ)
+    shortest = round(SHORTEST_S * RATE_HZ)
+    found: list[_Piece] = []
+    begin = 0
+    while len(even) - begin >= shortest:
+        end = begin + round(generator.uniform(SHORTEST_S, LONGEST_S) * RATE_HZ)
+        if len(even) - end < shortest:
+            end = min(len(even), begin + round(LONGEST_S * RATE_HZ))
+        part = even[begin:end]
+        found.append((_common_kind(part, clip.action), part, clip.action))
+        begin = end
+    return found
+
+
+def _common_kind(poses: NDArray[np.float32], action: str) -> str:
+    length, observed = round(_WINDOW_S * RATE_HZ), 25
+    kinds = [
+        kind_of(poses[begin : begin + length], observed, RATE_HZ, action)
+        for begin in range(0, len(poses) - length + 1, observed)
+    ]
+    return max(dict.fromkeys(kinds), key=kinds.count)
+
+
+def _alternating(pieces: Sequence[_Piece], generator: np.random.Generator) -> list[_Piece]:
+    # Always a piece of another kind than the last, of the kind of which most are left.
+    left: dict[str, list[_Piece]] = {}
+    for index in generator.permutation(len(pieces)):
+        left.setdefault(pieces[index][0], []).append(pieces[index])
+    ordered: list[_Piece] = []
+    while left:
+        last = ordered[-1][0] if ordered else ''
+        others = [kind for kind in left if kind != last] or list(left)
+        kind = max(others, key=lambda kind: len(left[kind]))
+        ordered.append(left[kind].pop())
+        if not left[kind]:
+            del left[kind]
+    return ordered
+
+
+def _joined(number: int, subject: str, pieces: Sequence[_Piece], skeleton: Skeleton) -> Take:
+    whole = [pieces[0][1]]
+    begins, seams = [0.0], []
+    length = len(pieces[0][1])
+    for _, poses, _ in pieces[1:]:
+        begin_s = length / RATE_HZ
+        begins.append(begin_s)
+        seams.append((begin_s - 1.0 / RATE_HZ, begin_s + SEAM_S))
+        whole.append(_continued(whole[-1][-1], poses, skeleton))
+        length += len(poses)
+    return Take(
+        number,
+        subject,
+        np.concatenate(whole),
+        RATE_HZ,
+        tuple(begins),
+        tuple(action for _, _, action in pieces),
+        tuple(seams),
+    )
+
+
+def _continued(
+    last: NDArray[np.float32], poses: NDArray[np.float32], skeleton: Skeleton
+) -> NDArray[np.float32]:
+    # Turned and moved over the floor to where the person is; the rest of the difference fades.
+    turn = _heading(last, skeleton) - _heading(poses[0], skeleton)
+    cos, sin = np.cos(turn), np.sin(turn)
+    rotation = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    moved = (poses - poses[0, 0] * np.array([1.0, 1.0, 0.0])) @ rotation
+    moved = moved + last[0] * np.array([1.0, 1.0, 0.0])
+    passed = np.minimum(np.arange(1, len(poses) + 1) / (SEAM_S * RATE_HZ), 1.0)
+    fading = 1.0 - passed**3 * (10.0 - 15.0 * passed + 6.0 * passed**2)  # minimum jerk
+    return (moved + fading[:, None, None] * (last - moved[0])).astype(np.float32)
+
+
+def _heading(pose: NDArray[np.float32], skeleton: Skeleton) -> float:
+    pairs = [pair for pair in (skeleton.hips, skeleton.shoulders) if pair is not None]
+    left = sum((pose[to] - pose[start] for start, to in pairs), np.zeros(3))
+    return float(np.arctan2(-left[0], left[1]))

@@ -1,0 +1,305 @@
+"""How far off one prediction of a stream was: the published future, and each candidate alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+
+from motion_predictor.predictor import Prediction
+from motion_predictor.skeleton import Skeleton
+from training import metrics
+from training.baselines import DAMPED_OVER_S, damped_velocity, zero_velocity
+from training.neighbours import TrainingNeighbours
+from training.streams import HORIZONS_S, Moment
+
+PUBLISHED = 'published'
+MODEL = 'model'
+DAMPED = 'damped velocity'
+STILL = 'standing still'
+MEDOID = 'model, medoid'
+NEIGHBOURS = 'nearest neighbours'
+MEMORY = 'memory'
+CANDIDATES = (MODEL, DAMPED, STILL)
+"""What the published future is held against: the best of them, chosen afterwards."""
+LEVELS = (0.9, 0.99, 0.999)
+"""Shares that stated radii are asked to hold."""
+SPEED_FLOOR_M_S = 0.1
+"""Added to a joint's recent speed, by which the simple radius is scaled."""
+ISO_SPEED_M_S = 1.6
+"""ISO 13855's speed of a person who approaches: its ball grows so fast."""
+BEST_OF = ('pose.ade', 'pose.fde', 'world.ade', 'world.fde')
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    Scores of N predictions, in the order of the stream; horizons F, joints J, levels L.
+
+    Distances are metres. What a stream lacks (nearest neighbours that were not asked for) is not
+    among the names.
+    """
+
+    clip: NDArray[np.int64]
+    subject: NDArray[np.str_]
+    kind: NDArray[np.str_]
+    minutes: NDArray[np.float64]
+    on_seam: NDArray[np.bool_]
+    errors: Mapping[str, NDArray[np.float32]]
+    """By candidate: distance of each joint at each horizon, ``(N, F, J)``."""
+    energy: Mapping[str, NDArray[np.float32]]
+    """By candidate: energy score at each horizon, ``(N, F)``."""
+    best_of: Mapping[str, NDArray[np.float32]]
+    """By candidate: best of its samples, in the order of :data:`BEST_OF`, ``(N, 4)``."""
+    radius: NDArray[np.float32]
+    """As stated for each level, ``(N, L, F, J)``."""
+    apart: NDArray[np.float32]
+    """Distance of the truth from what the radius is about, ``(N, F, J)``."""
+    speed: NDArray[np.float32]
+    """Recent speed of each joint, m/s, ``(N, J)``."""
+
+    def __len__(self) -> int:
+        """Return the number of predictions."""
+        return len(self.clip)
+
+    def select(self, chosen: NDArray) -> Scores:
+        """Return some predictions alone, by a mask or by indices."""
+        fields: dict[str, Any] = {
+            name: {key: array[chosen] for key, array in value.items()}
+            if isinstance(value, Mapping)
+            else value[chosen]
+            for name, value in vars(self).items()
+        }
+        return Scores(**fields)
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """Put the predictions of several streams one after another; clips are told apart anew."""
+    clips, begin = [], 0
+    for part in parts:
+        clips.append(part.clip + begin)
+        begin += int(part.clip.max(initial=-1)) + 1
+    fields: dict[str, Any] = {}
+    for name, value in vars(parts[0]).items():
+        if isinstance(value, Mapping):
+            fields[name] = {
+                key: np.concatenate([vars(part)[name][key] for part in parts]) for key in value
+            }
+        else:
+            fields[name] = np.concatenate([vars(part)[name] for part in parts])
+    return Scores(**{**fields, 'clip': np.concatenate(clips)})
+
+
+def published_future(prediction: Prediction) -> NDArray[np.float32]:
+    """Return the one future of each person that is shown, metres, ``(P, T_fut, J, 3)``."""
+    expected = getattr(prediction, 'expected', None)
+    if expected is not None:
+        return np.asarray(expected)
+    return prediction.futures[np.arange(len(prediction.futures)), prediction.most_likely]
+
+
+def weights_at(prediction: Prediction, frames: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the weight of each sample at some future frames, ``(P, S, F)``."""
+    at = getattr(prediction, 'weights_at', None)
+    if at is not None:
+        return np.asarray(at(frames))
+    return np.repeat(prediction.weights[..., None], len(frames), axis=-1)
+
+
+def model_alone(prediction: Prediction) -> Prediction:
+    """Return the prediction with the model's own samples and nobody else's."""
+    candidate = getattr(prediction, 'candidate', None)
+    if candidate is None or not np.any(candidate):
+        return prediction
+    own = np.flatnonzero(candidate == 0)
+    weights = prediction.weights[:, own]
+    total = weights.sum(axis=1, keepdims=True)
+    weights = np.where(total > 1e-6, weights / np.maximum(total, 1e-6), 1.0 / len(own))
+    return Prediction(prediction.futures[:, own], weights.astype(np.float32), prediction.rate_hz)
+
+
+def keep_bones(
+    poses: NDArray[np.floating], observed: NDArray[np.floating], skeleton: Skeleton
+) -> NDArray[np.floating]:
+    """
+    Give poses the bones that the person was seen to have.
+
+    The mean of futures has short limbs where they differ in where these point.
+
+    :param poses: metres, ``(..., J, 3)``; the root stays.
+    :param observed: of the same person, ``(T_obs, J, 3)``; bones have their mean lengths here.
+    :param skeleton: says what hangs on what.
+    """
+    kept = poses.copy()
+    for joint, parent in sorted(skeleton.bones, key=lambda bone: _depth(skeleton, bone[0])):
+        length = np.linalg.norm(observed[:, joint] - observed[:, parent], axis=-1).mean()
+        bone = poses[..., joint, :] - poses[..., parent, :]
+        norm = np.linalg.norm(bone, axis=-1, keepdims=True)
+        kept[..., joint, :] = kept[..., parent, :] + bone * (length / np.maximum(norm, 1e-6))
+    return kept
+
+
+def energy_score(
+    samples: NDArray[np.floating], weights: NDArray[np.floating], truth: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """
+    Score a weighted sample of poses, each horizon on its own; a proper score, lower is better.
+
+    ``sum_i w_i |X_i - y| - 1/2 sum_ij w_i w_j |X_i - X_j|``, norm of all joints together.
+
+    :param samples: metres, ``(S, F, J, 3)``.
+    :param weights: ``(S, F)``, of every horizon they sum to one.
+    :param truth: ``(F, J, 3)``.
+    :returns: ``(F,)``.
+    """
+    flat = torch.from_numpy(
+        np.ascontiguousarray(np.moveaxis(samples, 0, 1).reshape(len(truth), len(samples), -1))
+    ).double()
+    real = torch.from_numpy(np.ascontiguousarray(truth)).double().flatten(1)[:, None]
+    share = torch.from_numpy(np.ascontiguousarray(weights.T)).double()  # (F, S)
+    off = (flat - real).norm(dim=-1)
+    pairs = torch.cdist(flat, flat, compute_mode='donot_use_mm_for_euclid_dist')
+    between = torch.einsum('fi,fij,fj->f', share, pairs, share)
+    return ((share * off).sum(dim=1) - 0.5 * between).numpy()
+
+
+class StreamScorer:
+    """Scores moments one by one, and keeps what tables are made of."""
+
+    def __init__(self, skeleton: Skeleton, bank: TrainingNeighbours | None = None) -> None:
+        """
+        Begin without scores.
+
+        :param skeleton: of the recordings.
+        :param bank: nearest neighbours to be scored beside the candidates.
+        """
+        self._skeleton = skeleton
+        self._bank = bank
+        self._moments: list[Moment] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def __len__(self) -> int:
+        """Return how many predictions were scored."""
+        return len(self._moments)
+
+    def add(self, moment: Moment) -> None:
+        """Score one prediction."""
+        prediction = moment.prediction.prediction
+        assert prediction is not None
+        frames = horizon_frames(prediction.rate_hz)
+        truth = moment.truth[frames]
+        guesses, samples = self._candidates(moment, prediction, frames)
+        errors = {
+            name: np.linalg.norm(guess - truth, axis=-1).astype(np.float32)
+            for name, guess in guesses.items()
+        }
+        energy = {
+            name: energy_score(of, share, truth).astype(np.float32)
+            for name, (of, share) in samples.items()
+        }
+        best = {PUBLISHED: _best_of(prediction.futures[0], moment.truth)}
+        own = model_alone(prediction)
+        best[MODEL] = (
+            best[PUBLISHED] if own is prediction else _best_of(own.futures[0], moment.truth)
+        )
+        moments = prediction.moments(frames)
+        radii = [prediction.radius(level, moments, frames)[0] for level in LEVELS]
+        steps = round(DAMPED_OVER_S * prediction.rate_hz)
+        poses = moment.window.poses
+        speed = np.linalg.norm(poses[-1] - poses[-1 - steps], axis=-1) / DAMPED_OVER_S
+        self._moments.append(replace(moment, truth=truth))
+        self._rows.append(
+            {
+                'errors': errors,
+                'energy': energy,
+                'best_of': best,
+                'radius': np.stack(radii).astype(np.float32),
+                'apart': np.linalg.norm(moments.mean[0] - truth, axis=-1).astype(np.float32),
+                'speed': speed.astype(np.float32),
+            }
+        )
+
+    def _candidates(
+        self, moment: Moment, prediction: Prediction, frames: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray], dict[str, tuple[NDArray, NDArray]]]:
+        # One future (F, J, 3) of each candidate, and its samples (S, F, J, 3) and weights (S, F).
+        window = moment.window.poses.astype(np.float32)[None]
+        future_frames, rate_hz = prediction.futures.shape[2], prediction.rate_hz
+        damped = damped_velocity(window, future_frames, rate_hz)[0][:, frames]
+        still = zero_velocity(window, future_frames, rate_hz)[0][:, frames]
+        own = model_alone(prediction)
+        futures = own.futures[0][:, frames]
+        weights = np.repeat(own.weights[0][:, None], len(frames), axis=1)
+        mean = np.einsum('sf,sfjk->fjk', weights, futures)
+        one = np.ones((1, len(frames)))
+        guesses = {
+            PUBLISHED: published_future(prediction)[0][frames],
+            MODEL: keep_bones(mean, moment.window.poses, self._skeleton),
+            DAMPED: damped[0],
+            STILL: still[0],
+            MEDOID: futures[int(own.most_likely[0])],
+        }
+        samples = {
+            PUBLISHED: (prediction.futures[0][:, frames], weights_at(prediction, frames)[0]),
+            MODEL: (futures, weights),
+            DAMPED: (damped, one),
+            STILL: (still, one),
+        }
+        if self._bank is not None:
+            near = self._bank.futures(window, without_subject=moment.subject)[0][:, frames]
+            share = np.full((len(near), len(frames)), 1.0 / len(near))
+            guesses[NEIGHBOURS] = keep_bones(
+                near.mean(axis=0), moment.window.poses, self._skeleton
+            )
+            samples[NEIGHBOURS] = (near, share)
+        return guesses, samples
+
+    def scores(self) -> Scores:
+        """Return the scores of all moments so far."""
+        rows, moments = self._rows, self._moments
+
+        def stacked(name: str) -> dict[str, NDArray]:
+            return {key: np.stack([row[name][key] for row in rows]) for key in rows[0][name]}
+
+        return Scores(
+            clip=np.array([moment.clip for moment in moments]),
+            subject=np.array([moment.subject for moment in moments]),
+            kind=np.array([moment.kind for moment in moments]),
+            minutes=np.array([moment.minutes for moment in moments]),
+            on_seam=np.array([moment.on_seam for moment in moments]),
+            errors=stacked('errors'),
+            energy=stacked('energy'),
+            best_of=stacked('best_of'),
+            radius=np.stack([row['radius'] for row in rows]),
+            apart=np.stack([row['apart'] for row in rows]),
+            speed=np.stack([row['speed'] for row in rows]),
+        )
+
+
+def horizon_frames(rate_hz: float) -> NDArray[np.int64]:
+    """Return the indices of the future frames that are judged."""
+    return np.rint(np.array(HORIZONS_S) * rate_hz).astype(np.int64) - 1
+
+
+def _depth(skeleton: Skeleton, joint: int) -> int:
+    depth = 0
+    while skeleton.parents[joint] >= 0:
+        joint, depth = skeleton.parents[joint], depth + 1
+    return depth
+
+
+def _best_of(futures: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float32]:
+    samples, real = torch.from_numpy(futures[None]), torch.from_numpy(truth[None])
+    found = []
+    for parts in (
+        (metrics.root_relative(samples), metrics.root_relative(real)),
+        (samples, real),
+    ):
+        errors = metrics.frame_errors(parts[0].flatten(-2), parts[1].flatten(-2))
+        found.append(float(metrics.ade_of_samples(errors).min()))
+        found.append(float(metrics.fde_of_samples(errors).min()))
+    return np.array(found, dtype=np.float32)
