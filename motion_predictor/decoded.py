@@ -13,6 +13,8 @@ from motion_predictor.errors import MotionPredictorError
 MAX_POINTS = 100_000
 MAX_PEOPLE = 256
 MAX_NAME = 128
+MAX_FRAME_NAME = 256
+"""Characters of a frame_id; a longer one is refused."""
 
 
 class MessageError(MotionPredictorError, ValueError):
@@ -33,6 +35,8 @@ class DecodedPerson:
     person: str
     xyz: np.ndarray
     confidence: np.ndarray
+    flaw: str = ''
+    """Why this person cannot be used, though others of the message can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +55,73 @@ def stamp_to_ns(stamp: Any) -> int:
 
 
 def message_header(message: Any) -> tuple[int, str]:
-    """Get stamp and frame of an input message; 0 and empty where it has none."""
+    """Get stamp and frame of an input message; 0 and empty where it has none that can be used."""
     header = getattr(message, 'header', None)
-    return (0, '') if header is None else (stamp_to_ns(header.stamp), header.frame_id)
+    if header is None:
+        return 0, ''
+    frame_id = str(header.frame_id)
+    return stamp_to_ns(header.stamp), frame_id if len(frame_id) <= MAX_FRAME_NAME else ''
 
 
-def require_plausible(people: Sequence[DecodedPerson]) -> None:
+def plausible(people: Sequence[DecodedPerson]) -> tuple[list[DecodedPerson], list[str]]:
     """
-    Refuse what no tracker sends, and what would only take time and memory.
+    Take out people whom no tracker sends; they cost nobody else a prediction.
 
-    :raises MessageError: if there are too many people in one message, or names are too long.
+    :returns: the others, and why each of those was taken out.
+    :raises MessageError: if there are too many people in one message, or nobody is left.
     """
-    if len(people) > MAX_PEOPLE:
-        raise MessageError(f'{len(people)} people: one message holds {MAX_PEOPLE} at most')
+    require_people(len(people))
+    kept, flaws = [], []
     for person in people:
-        if len(person.person) > MAX_NAME:
-            raise MessageError(
-                f'a person named {person.person[:20]}...: {len(person.person)} characters; at '
-                f'most {MAX_NAME}'
-            )
+        flaw = person.flaw or _implausible(person)
+        if flaw:
+            flaws.append(flaw)
+        else:
+            kept.append(person)
+    if flaws and not kept:
+        raise MessageError(flaws[0])
+    return kept, flaws
+
+
+def _implausible(person: DecodedPerson) -> str:
+    for what, name, longest in (
+        ('a person named', person.person, MAX_NAME),
+        ('a frame_id of', person.frame_id, MAX_FRAME_NAME),
+    ):
+        if len(name) > longest:
+            return f'{what} {name[:20]}...: {len(name)} characters; at most {longest}'
+    return ''
+
+
+def require_people(count: int) -> None:
+    """
+    Check that a message does not hold absurdly many people.
+
+    :raises MessageError: if it does.
+    """
+    if count > MAX_PEOPLE:
+        raise MessageError(f'{count} people: one message holds {MAX_PEOPLE} at most')
+
+
+def require_somebody(people: Sequence[DecodedPerson]) -> None:
+    """
+    Check that somebody is without a flaw, where there is anybody.
+
+    :raises MessageError: with the first flaw.
+    """
+    if people and all(person.flaw for person in people):
+        raise MessageError(people[0].flaw)
+
+
+def require_count(what: str, count: int) -> None:
+    """
+    Check that a message does not hold absurdly many things.
+
+    :param what: what is counted, for the error.
+    :raises MessageError: if it does.
+    """
+    if count > MAX_POINTS:
+        raise MessageError(f'{count} {what}: one message holds {MAX_POINTS} at most')
 
 
 def require_blocks(what: str, count: int, joints: int) -> None:
@@ -81,8 +133,8 @@ def require_blocks(what: str, count: int, joints: int) -> None:
     :param joints: of one person.
     :raises MessageError: if there are too many, or they are no multiple of the joints.
     """
-    if count > MAX_POINTS:
-        raise MessageError(f'{count} {what}: one message holds {MAX_POINTS} at most')
+    require_count(what, count)
+    require_people(count // joints)
     if count % joints:
         raise MessageError(
             f'{what}: expected a multiple of {joints}, the joints of the layout, got {count}'

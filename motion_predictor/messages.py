@@ -20,7 +20,6 @@ from motion_predictor.decoded import (  # noqa: F401  (names that lived here, fo
     InputFormat,
     message_header,
     MessageError,
-    require_plausible,
     stamp_to_ns,
 )
 from motion_predictor.geometry import rotation_matrix  # noqa: F401

@@ -53,7 +53,7 @@ from motion_predictor.decoded import (
     DecodedPerson,
     message_header,
     MessageError,
-    require_plausible,
+    plausible,
 )
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
 from motion_predictor.geometry import rotation_matrix
@@ -99,6 +99,8 @@ RECENT_S = 1.0
 HELD_PERIOD_S = 0.01
 """How often the worker looks for those who have waited for their transform long enough."""
 EXPLAIN_PERIOD_S = 1.0
+MAX_LOGGED = 4_000
+"""Characters of a line of the log."""
 IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
 SIGNAL_PERIOD_S = 0.1
@@ -295,6 +297,7 @@ class MotionPredictorNode(LifecycleNode):
             'messages', 'messages_lost', 'messages_overflowed', 'messages_overdue',
             'messages_unread',
             'messages_empty', 'messages_malformed', 'messages_without_transform',
+            'persons_refused',
             'messages_without_stamp', 'messages_without_frame', 'messages_without_news',
             'joints_not_finite',
             'joints_at_origin', 'frames_refused', 'frames_stored', 'frames_answered',
@@ -735,7 +738,11 @@ class MotionPredictorNode(LifecycleNode):
                 people = session.input.source.decode(
                     arrival.topic, arrival.message, arrival.received_ns
                 )
-                require_plausible(people or [])
+                if people:
+                    people, flaws = plausible(people)
+                    self._counts.add('persons_refused', len(flaws))
+                    if flaws:
+                        self._warn('refused', f'{arrival.topic}: left out: {flaws[0]}')
             except MessageError as error:
                 self._last_received_s = arrival.received_s
                 self._counts.add('messages_malformed')
@@ -1034,7 +1041,7 @@ class MotionPredictorNode(LifecycleNode):
         now_s = perf_counter()
         if now_s - self._last_warnings.get(about, -WARN_PERIOD_S) >= WARN_PERIOD_S:
             self._last_warnings[about] = now_s
-            self.get_logger().warning(text)
+            self.get_logger().warning(text[:MAX_LOGGED])
 
     # Diagnostics -------------------------------------------------------------------------------
 
@@ -1112,6 +1119,7 @@ class MotionPredictorNode(LifecycleNode):
             complaints.append(f'input slower than {SLOW_INPUT_HZ:g} Hz: {", ".join(slow)}')
         watched = {
             'messages_malformed': 'malformed messages',
+            'persons_refused': 'people who do not fit, beside others who do (see the log)',
             'messages_lost': 'messages lost before the node (transport, or a full queue)',
             'messages_overflowed': 'messages lost to a full inbox',
             'messages_overdue': 'messages dropped unread: too slow for this input',

@@ -18,6 +18,8 @@ from motion_predictor.trackers import AUTO, require_pattern, TRACKERS
 Value = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
 """What a parameter can hold; lists are kept as tuples so that a set of values is immutable."""
 
+MAX_TEXT = 4_096
+"""Characters of a text: as long as a path may be."""
 AT_START = 'start'
 AT_CONFIGURE = 'configure'
 ALWAYS = 'now'
@@ -79,6 +81,11 @@ class Parameter:
             checked = self._of_type(value)
         except (TypeError, ValueError):
             raise ConfigError(f'{self.name}: expected {self.type_name}, got {value!r}') from None
+        for text in checked if isinstance(checked, tuple) else (checked,):
+            if isinstance(text, str) and len(text) > MAX_TEXT:
+                raise ConfigError(
+                    f'{self.name}={text[:20]!r}...: has {len(text)} characters; at most {MAX_TEXT}'
+                )
         if self.choices and checked not in self.choices:
             raise ConfigError(f'{self.name}={value!r}: must be {self.allowed}')
         if isinstance(checked, (int, float)) and not isinstance(checked, bool):

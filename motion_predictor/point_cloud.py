@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from motion_predictor.decoded import (
     DecodedPerson,
     InputFormat,
-    MAX_PEOPLE,
     MAX_POINTS,
     MessageError,
     require_blocks,
+    require_people,
+    require_somebody,
     stamp_to_ns,
 )
 
@@ -28,6 +29,7 @@ FIELD_TYPES: Mapping[int, str] = {
     8: 'f8',
 }
 """Types of ``PointField``, by its constants INT8 to FLOAT64."""
+MAX_FIELDS = 1_000
 
 
 def decode_point_cloud(message: Any, form: InputFormat) -> list[DecodedPerson]:
@@ -39,12 +41,14 @@ def decode_point_cloud(message: Any, form: InputFormat) -> list[DecodedPerson]:
 
     :raises MessageError: if fields are missing or sizes do not fit each other.
     """
-    points = read_cloud(message)
+    used = {'x', 'y', 'z', form.person_field, form.joint_field, form.confidence_field}
+    points = read_cloud(message, only=used)
     missing = {'x', 'y', 'z'} - set(points.dtype.names or ())
     if missing:
+        has = [str(entry.name)[:20] for entry in message.fields[:20]]
         raise MessageError(
             f'fields: expected x, y, z, missing {", ".join(sorted(missing))}; '
-            f'the cloud has {", ".join(points.dtype.names or ("none",))}'
+            f'the cloud has {", ".join(has) or "none"}'
         )
     names = points.dtype.names or ()
     xyz = np.stack([points[axis].astype(np.float64) for axis in 'xyz'], axis=-1)  # (N, 3)
@@ -54,44 +58,63 @@ def decode_point_cloud(message: Any, form: InputFormat) -> list[DecodedPerson]:
     has_person, has_joint = form.person_field in names, form.joint_field in names
     if not has_joint and not has_person:
         require_blocks('points', len(points), form.joints)
+    nobody = np.zeros(len(points), dtype=bool)  # whose points these are cannot be told
     if has_person:
         person = points[form.person_field]
-        if person.dtype.kind == 'f' and not np.isfinite(person).all():
-            raise MessageError(f'field {form.person_field}: holds NaN or infinity')
-        person = person.astype(np.int64)
+        if person.dtype.kind == 'f':
+            nobody = ~(np.abs(person) < 2.0**62)  # NaN too
+        person = np.where(nobody, -1, person).astype(np.int64)
     elif has_joint:
         person = np.zeros(len(points), dtype=np.int64)
     else:
         person = np.arange(len(points)) // form.joints
     joint = points[form.joint_field] if has_joint else None
     stamp_ns, frame = stamp_to_ns(message.header.stamp), message.header.frame_id
-    numbers = dict.fromkeys(person.tolist())
-    if len(numbers) > MAX_PEOPLE:
-        raise MessageError(f'{len(numbers)} people: one message holds {MAX_PEOPLE} at most')
+    numbers = dict.fromkeys(person[~nobody].tolist())
+    require_people(len(numbers))
     people = []
+    if nobody.any():
+        flaw = f'field {form.person_field}: holds NaN or infinity'
+        unknown = np.full((form.joints, 3), np.nan)
+        people.append(DecodedPerson(stamp_ns, frame, '', unknown, unknown[:, 0], flaw))
     for number in numbers:
-        rows = person == number
-        placed = _place_joints(xyz[rows], confidence[rows], _rows(joint, rows), form, number)
-        people.append(DecodedPerson(stamp_ns, frame, str(number), *placed))
+        rows = (person == number) & ~nobody
+        flaw, empty = '', np.full((form.joints, 3), np.nan)
+        placed = empty, empty[:, 0]
+        try:
+            placed = _place_joints(xyz[rows], confidence[rows], _rows(joint, rows), form, number)
+        except MessageError as error:  # of this person
+            flaw = str(error)
+        people.append(DecodedPerson(stamp_ns, frame, str(number), *placed, flaw))
+    require_somebody(people)
     return people
 
 
-def read_cloud(message: Any, max_points: int = MAX_POINTS) -> np.ndarray:
+def read_cloud(
+    message: Any, max_points: int = MAX_POINTS, only: Collection[str] = ()
+) -> np.ndarray:
     """
     View the points of a cloud as a structured array, fields by name.
 
     :param max_points: more are refused; our own clouds hold more than any tracker's.
+    :param only: names of the fields to read; all of them where it is empty.
     :returns: ``(N,)`` with one named column a field of a single element; no copy of the data
         where rows are not padded.
     :raises MessageError: if sizes contradict each other, or there are implausibly many points.
     """
     count = int(message.width) * int(message.height)
     names, formats, offsets = [], [], []
+    known: set[str] = set()
+    if not only and len(message.fields) > MAX_FIELDS:
+        raise MessageError(f'{len(message.fields)} fields: a cloud has {MAX_FIELDS} at most')
     order = '>' if message.is_bigendian else '<'
     for entry in message.fields:
         kind = FIELD_TYPES.get(entry.datatype)
-        if kind is None or entry.count > 1 or not entry.name or entry.name in names:
+        if kind is None or entry.count > 1 or not entry.name or entry.name in known:
             continue
+        if only and entry.name not in only:
+            continue
+        known.add(entry.name)
         if entry.offset + np.dtype(kind).itemsize > message.point_step:
             raise MessageError(
                 f'field {entry.name}: at offset {entry.offset} it ends beyond '

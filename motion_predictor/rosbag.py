@@ -22,7 +22,7 @@ from motion_predictor.decoded import (
     DecodedPerson,
     message_header,
     MessageError,
-    require_plausible,
+    plausible,
 )
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.layouts import Layout
@@ -201,7 +201,11 @@ def _read(bag: BagFiles, topics: Sequence[str], source: Source, kind: str) -> _R
         received_ns = entry.received_ns
         try:
             people = source.decode(entry.topic, entry.message, received_ns)
-            require_plausible(people or [])
+            if people:
+                people, flaws = plausible(people)
+                if flaws:
+                    reading.misfits += 1
+                    reading.first_misfit = reading.first_misfit or f'{entry.topic}: {flaws[0]}'
         except MessageError as error:
             reading.misfits += 1
             reading.first_misfit = reading.first_misfit or f'{entry.topic}: {error}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -10,8 +11,12 @@ import numpy as np
 from motion_predictor.decoded import (
     DecodedPerson,
     InputFormat,
+    MAX_NAME,
     MessageError,
     require_blocks,
+    require_count,
+    require_people,
+    require_somebody,
     stamp_to_ns,
 )
 from motion_predictor.geometry import rotation_matrix
@@ -47,36 +52,47 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     Read one marker a joint, ``id = 100 * person + joint``, or one list of points a person.
 
     Markers of other shapes (bones, labels) and deletions are passed over; an array without any
-    joint: nobody. A namespace becomes part of the person's name.
+    joint: nobody. A namespace becomes part of the person's name. Somebody with an id or a list
+    that does not fit the layout has a flaw.
 
-    :raises MessageError: if an id or a list's length does not fit the layout.
+    :raises MessageError: if nobody is without one, or there are too many people or markers.
     """
+    require_count('markers', len(message.markers))
     people: dict[str, DecodedPerson] = {}
+    flaws: dict[str, str] = {}
     for marker in message.markers:
         if marker.action != ADD:
             continue
         if marker.type in JOINT_MARKERS:
             person, joint = divmod(marker.id, KINECT_IDS_PER_PERSON)
-            if person < 0 or joint >= form.joints:
-                raise MessageError(
-                    f'marker id {marker.id}: is joint {joint} of person {person}, but the layout '
-                    f'has joints 0..{form.joints - 1} (id = 100 * person + joint)'
-                )
             name = _marker_person(marker, person)
             if name not in people:
                 people[name] = _empty_person(marker, name, form.joints)
+            if person < 0 or joint >= form.joints:
+                flaws[name] = (
+                    f'marker id {marker.id}: is joint {joint} of person {person}, but the layout '
+                    f'has joints 0..{form.joints - 1} (id = 100 * person + joint)'
+                )
+                continue
             position = marker.pose.position
             people[name].xyz[joint] = (position.x, position.y, position.z)
         elif marker.type in LIST_MARKERS:
             name = _marker_person(marker, marker.id)
+            people[name] = _empty_person(marker, name, form.joints)
             if len(marker.points) != form.joints:
-                raise MessageError(
-                    f'marker {name!r}: expected {form.joints} points, one a joint, '
+                flaws[name] = (
+                    f'marker {name[:MAX_NAME]!r}: expected {form.joints} points, one a joint, '
                     f'got {len(marker.points)}'
                 )
-            people[name] = _empty_person(marker, name, form.joints)
-            people[name].xyz[:] = _marker_points(marker)
-    return list(people.values())
+                continue
+            points, flaw = _marker_points(marker)
+            people[name].xyz[:] = points
+            if flaw:
+                flaws[name] = flaw
+        require_people(len(people))
+    found = [replace(person, flaw=flaws.get(name, '')) for name, person in people.items()]
+    require_somebody(found)
+    return found
 
 
 def _marker_person(marker: Any, number: int) -> str:
@@ -93,10 +109,14 @@ def _empty_person(marker: Any, name: str, joints: int) -> DecodedPerson:
     )
 
 
-def _marker_points(marker: Any) -> np.ndarray:
+def _marker_points(marker: Any) -> tuple[np.ndarray, str]:
+    # In the frame of the marker's header, and why they cannot be placed there.
     points = np.array([(p.x, p.y, p.z) for p in marker.points], dtype=np.float64)
     turn, shift = marker.pose.orientation, marker.pose.position
     quaternion = np.array([turn.x, turn.y, turn.z, turn.w])
     if quaternion[:3].any():
-        points = points @ rotation_matrix(quaternion).T
-    return points + (shift.x, shift.y, shift.z)
+        try:
+            points = points @ rotation_matrix(quaternion).T
+        except MessageError as error:
+            return points, f'marker id {marker.id}: {error}'
+    return points + (shift.x, shift.y, shift.z), ''

@@ -17,7 +17,14 @@ import numpy as np
 from motion_predictor.decoded import DecodedPerson
 from motion_predictor.layouts import Layout
 from motion_predictor.tf_causes import Cause, cut
-from motion_predictor.tf_tree import frame_name, KEEP_S, Placed, RESTART_S, TransformTree
+from motion_predictor.tf_tree import (
+    frame_name,
+    KEEP_S,
+    MAX_AT_ONCE,
+    Placed,
+    RESTART_S,
+    TransformTree,
+)
 from motion_predictor.trackers import NamePattern, stamp_of
 
 TF_MESSAGE = 'tf2_msgs/msg/TFMessage'
@@ -135,7 +142,8 @@ class TfSource:
         touched: set[str] = set()
         report = self._report
         report.transforms += len(message.transforms)
-        for transform in message.transforms:
+        self.counters['tf_unusable'] += max(0, len(message.transforms) - MAX_AT_ONCE)
+        for transform in message.transforms[:MAX_AT_ONCE]:
             if not self.tree.add(transform, static):
                 self.counters['tf_unusable'] += 1
                 continue

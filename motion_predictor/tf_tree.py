@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from motion_predictor.decoded import stamp_to_ns
+from motion_predictor.decoded import MAX_FRAME_NAME, stamp_to_ns
 from motion_predictor.geometry import rotation_matrix
 from motion_predictor.tf_causes import Cause, Missing, no_frame, not_connected, too_new, too_old
 
@@ -36,11 +36,11 @@ MAX_TRANSFORMS = 300_000
 """Of all frames together, some 25 MB; of more, all keep a shorter past."""
 MIN_KEPT = 8
 """Of each frame, however many there are."""
-MAX_FRAME_NAME = 256
-"""Characters; a longer name is no frame."""
 MAX_M = 1e8
 """From the middle of the earth (ECEF) it is 6.4e6; further off is no place."""
 MAX_DEPTH = 200
+MAX_AT_ONCE = 5_000
+"""Transforms of one message that are read."""
 HOLD_S = 0.05
 """A transform that has not come yet is taken to be as it was, for so long."""
 _WIDTH = 7

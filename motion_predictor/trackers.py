@@ -17,7 +17,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from motion_predictor.decoded import DecodedPerson, MessageError
+from motion_predictor.decoded import (
+    DecodedPerson,
+    MAX_FRAME_NAME,
+    MAX_PEOPLE,
+    MessageError,
+    require_people,
+)
 from motion_predictor.errors import ConfigError
 from motion_predictor.layouts import Layout
 
@@ -102,6 +108,8 @@ class NamePattern:
 
     def read(self, name: str) -> tuple[str, int] | None:
         """Tell the person and the joint's index; None when it is no such name."""
+        if len(name) > MAX_FRAME_NAME:
+            return None
         if name not in self._read:
             if len(self._read) >= MAX_NAMES:
                 self._read.clear()
@@ -134,20 +142,24 @@ class NearestNames:
             for number, (seen_ns, place) in self._seen.items()
             if abs(stamp_ns - seen_ns) <= NEAREST_S * 1e9
         }
-        distances = sorted(
-            (float(np.linalg.norm(place - there)), index, number)
-            for index, place in enumerate(places)
-            for number, there in recent.items()
-        )
+        numbers = list(recent)
+        here = np.array(places, dtype=np.float64).reshape(-1, 1, 3)
+        there = np.array([*recent.values()], dtype=np.float64).reshape(1, -1, 3)
+        apart = np.linalg.norm(here - there, axis=-1)  # (people, names)
+        near = np.argwhere(apart <= NEAREST_M)
         chosen: dict[int, int] = {}
-        for apart, index, number in distances:
-            if apart <= NEAREST_M and index not in chosen and number not in chosen.values():
+        taken: set[int] = set()
+        for place in np.lexsort((near[:, 1], near[:, 0], apart[tuple(near.T)])):
+            index, number = int(near[place, 0]), numbers[near[place, 1]]
+            if index not in chosen and number not in taken:
                 chosen[index] = number
+                taken.add(number)
         for index in range(len(places)):
             if index not in chosen:
                 chosen[index] = self._next
                 self._next += 1
-        kept = {number: self._seen[number] for number in recent}
+        latest = sorted(recent, key=lambda number: self._seen[number][0])[-MAX_PEOPLE:]
+        kept = {number: self._seen[number] for number in latest}
         self._seen = kept | {chosen[i]: (stamp_ns, place) for i, place in enumerate(places)}
         return [f'untracked/{chosen[index]}' for index in range(len(places))]
 
@@ -221,6 +233,7 @@ class ZedSource(TrackerSource):
         """Read the bodies that were seen; objects of other kinds are passed over."""
         stamp_ns, frame_id = stamp_of(message.header), str(message.header.frame_id)
         people = []
+        require_people(len(message.objects))
         for body in message.objects:
             if not body.skeleton_available:
                 self._count('zed_without_skeleton')
@@ -270,6 +283,7 @@ class YoloSource(TrackerSource):
         """Read the detections that have key points in space."""
         stamp_ns = stamp_of(message.header)
         people = []
+        require_people(len(message.detections))
         for detection in message.detections:
             if not detection.keypoints3d.data:
                 continue
@@ -326,6 +340,7 @@ class NuitrackSource(TrackerSource):
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
         """Read the skeletons, joints by their type."""
         people = []
+        require_people(len(message.skeletons))
         for skeleton in message.skeletons:
             xyz, confidence = self._empty()
             for entry in skeleton.joints:
@@ -377,7 +392,10 @@ class MocapSource(TrackerSource):
                 self._count('mocap_other_names' if label else 'mocap_unlabelled')
                 continue
             person, joint = found
-            xyz, _ = people.setdefault(person, self._empty())
+            if person not in people:
+                people[person] = self._empty()
+                require_people(len(people))
+            xyz, _ = people[person]
             if found in placed:
                 self._count('mocap_ambiguous_names')
                 xyz[joint] = np.nan
@@ -410,6 +428,7 @@ class HirosSource(TrackerSource):
         """Read the group's skeletons."""
         group_ns, frame_id = stamp_of(message.header), str(message.header.frame_id)
         people = []
+        require_people(len(message.skeletons))
         for skeleton in message.skeletons:
             source = skeleton.src_time
             stamp_ns = int(source.sec) * 1_000_000_000 + int(source.nanosec) or group_ns

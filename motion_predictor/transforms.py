@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rclpy.time import Time
 
+from motion_predictor.decoded import MAX_FRAME_NAME
 from motion_predictor.errors import ConfigError
 from motion_predictor.geometry import rotation_matrix
 from motion_predictor.inputs import profile_of, TF_PACKAGE, tf_subscriptions
@@ -21,7 +22,7 @@ from motion_predictor.tf_causes import (
     too_old,
 )
 from motion_predictor.tf_input import TF_MESSAGE
-from motion_predictor.tf_tree import frame_name, MAX_FRAME_NAME, Pose, TransformTree
+from motion_predictor.tf_tree import frame_name, MAX_AT_ONCE, Pose, TransformTree
 from motion_predictor.trackers import message_class
 
 
@@ -154,7 +155,7 @@ class TreeTransforms:
 
     def _take_in(self, static: bool) -> Callable[[Any], None]:
         def callback(message: Any) -> None:
-            for transform in message.transforms:
+            for transform in message.transforms[:MAX_AT_ONCE]:
                 self._tree.add(transform, static)
             self._changed()
 

@@ -21,7 +21,7 @@ from motion_predictor.decoded import (
     DecodedPerson,
     InputFormat,
     MessageError,
-    require_plausible,
+    plausible,
     stamp_to_ns,
 )
 from motion_predictor.geometry import rotation_matrix
@@ -297,9 +297,9 @@ def test_a_message_of_absurdly_many_people_is_refused_at_once() -> None:
         decode_point_cloud(message, InputFormat(joints=17))
     pose = DecodedPerson(0, '', '0', np.zeros((17, 3)), np.zeros(17))
     with pytest.raises(MessageError, match='300 people'):
-        require_plausible([pose] * 300)
+        plausible([pose] * 300)
     with pytest.raises(MessageError, match='4000 characters'):
-        require_plausible([replace(pose, person='9' * 4000)])
+        plausible([replace(pose, person='9' * 4000)])
     with pytest.raises(MessageError, match='170000 poses'):
         decode_pose_array(PoseArray(poses=[Pose()] * 170_000), InputFormat(joints=17))
 

@@ -95,3 +95,10 @@ def test_the_table_has_a_row_for_every_parameter() -> None:
     rows = markdown_table().splitlines()
     assert len(rows) == len(PARAMETERS) + 2
     assert all(row.count('|') == 8 for row in rows)
+
+
+def test_a_text_of_absurd_length_is_refused_in_few_words() -> None:
+    for name, value in (('target_frame', 'x' * 1_000_000), ('input.topics', ['x' * 5_000])):
+        with pytest.raises(ConfigError, match=f'{name}=.*characters; at most 4096') as refused:
+            Settings.from_values({name: value})
+        assert len(str(refused.value)) < 200
