@@ -1,276 +1,371 @@
-"""BVH files of one person, or of anything: a hierarchy of joints and a table of channels."""
+"""BVH files of one person, or of anything."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-import re
 
 import numpy as np
+from numpy.typing import NDArray
 
+from motion_predictor import layouts
+from motion_predictor.bvh_file import BvhFile, read_bvh_file
+from motion_predictor.bvh_joints import find_joints
 from motion_predictor.errors import RecordingError
-from motion_predictor.recording import Recording
+from motion_predictor.files import brief
+from motion_predictor.recording import Overrides, Recording, upright, UPS
 from motion_predictor.skeleton import H36M17
 
-# Names in use, prefix, case and separators removed; the first that the file has is taken.
-_BVH_NAMES: dict[str, tuple[str, ...]] = {
-    'RHip': ('rightupleg', 'rightthigh', 'righthip', 'rthigh', 'rhip', 'rightupperleg'),
-    'RKnee': ('rightleg', 'rightlowleg', 'rightknee', 'rightshin', 'rshin', 'rightlowerleg'),
-    'RAnkle': ('rightfoot', 'rightankle', 'rfoot'),
-    'LHip': ('leftupleg', 'leftthigh', 'lefthip', 'lthigh', 'lhip', 'leftupperleg'),
-    'LKnee': ('leftleg', 'leftlowleg', 'leftknee', 'leftshin', 'lshin', 'leftlowerleg'),
-    'LAnkle': ('leftfoot', 'leftankle', 'lfoot'),
-    'Thorax': ('neck', 'neck1'),
-    'Nose': ('head',),
-    'LShoulder': ('leftarm', 'leftuparm', 'leftupperarm', 'lshldr', 'leftshoulder'),
-    'LElbow': ('leftforearm', 'leftlowarm', 'leftelbow', 'lforearm', 'leftlowerarm'),
-    'LWrist': ('lefthand', 'leftwrist', 'lhand'),
-    'RShoulder': ('rightarm', 'rightuparm', 'rightupperarm', 'rshldr', 'rightshoulder'),
-    'RElbow': ('rightforearm', 'rightlowarm', 'rightelbow', 'rforearm', 'rightlowerarm'),
-    'RWrist': ('righthand', 'rightwrist', 'rhand'),
-}
-_BVH_UNITS_M = {'m': 1.0, 'cm': 0.01, 'mm': 0.001, 'inch': 0.0254, 'CMU (inch / 0.45)': 0.056444}
-_ADULT_LEG_M = 0.85
 MAX_JOINT_SPEED_M_S = 20.0
-_HEAD_TOP_M = 0.11  # from the top of the neck, where a file has no end of the head
+
+_UNITS_M = {'m': 1.0, 'cm': 0.01, 'mm': 0.001, 'inch': 0.0254, 'CMU (inch / 0.45)': 0.056444}
+_ADULT_LEG_M = 0.85
+_LEGS_M = 0.4, 1.05
+"""Hip to ankle, of a child of three to a very tall man: any other length makes a unit suspect."""
+_LONGEST_LEG_M = 1.3
+_HEAD_TOP_M = 0.11
+"""From the top of the neck, where a file has no end of the head."""
+_NECK_RISE_M = 0.075
+"""From the line of the shoulders to the neck, where a file has no neck."""
+_SPINE_FROM_HIP = 0.3, 0.65
+"""Between hips and neck, as a share: where a joint of the back may stand for the spine."""
+_LEAP_M = 0.25
+_STEPS_OF_A_LEAP = 3.0
+"""A first pose is left out that lies so far from the second, and so many times as far as any other
+pose from the next: the T-pose that exporters put before the motion."""
+_LOOKED_AT = 400
+"""Frames, evenly spread, by which unit, axis and origin are judged."""
+_STANDS, _AHEAD = 0.5, 0.3
+"""Mean cosine of a body with the vertical, and the score by which the vertical axis leads."""
+_ALONG, _ELSEWHERE = 0.8, 0.15
+"""A body lies along an axis above this cosine; the share of frames in which it may along others
+than the vertical."""
+_KNEE_BACK_M = 0.02
+_OFF_THE_FLOOR = 0.25
+"""Of the leg: ankles lower or higher than this do not stand on the floor."""
+
+_J = H36M17.index
+_LIMBS = [
+    _J(side + part)
+    for side in 'RL'
+    for part in ('Hip', 'Knee', 'Ankle', 'Shoulder', 'Elbow', 'Wrist')
+]
 
 
 @dataclass(frozen=True)
-class _Bvh:
-    """A parsed BVH file; joints in file order, end sites among them."""
+class _Judged:
+    """What a file does not say, and the words for how it was found out."""
 
-    joints: list[str]
-    parents: list[int]
-    offsets: np.ndarray  # (N, 3)
-    channels: list[list[str]]
-    frame_time_s: float
-    values: np.ndarray  # (T, channels)
+    value: str
+    words: str
 
 
-def read_bvh(path: Path, units_scale: float = 0.0) -> Recording:
+def read_bvh(path: Path, overrides: Overrides | None = None) -> Recording:
     """
-    Read a BVH file of one person, with the joint names of CMU, Mixamo, LaFAN or Xsens exports.
+    Read a BVH file of one person.
 
-    The T-pose that many files begin with is left out where the motion does not start from it.
+    The joints' names may be those of CMU (bvh, asf), Mixamo, LaFAN, Xsens, Rokoko, Bandai-Namco,
+    Blender, 3ds Max, SMPL, Motive, Unreal and others, behind any prefix. Unit and vertical axis
+    are judged from the motion and written into ``source``. The T-pose that many files begin with
+    is left out where the motion does not start from it.
 
     :param path: the file.
-    :param units_scale: metres per unit; 0 takes the usual unit that gives the likeliest legs.
-    :raises RecordingError: naming what is malformed, or which joints could not be found.
+    :param overrides: what is known of it; with a mapping file its joints are found by that.
+    :raises RecordingError: naming what is malformed, which joints could not be found, or what
+        cannot be judged and has to be given.
+    :raises SkeletonError: if the mapping file cannot be used.
     """
-    try:
-        bvh = _parse_bvh(path.read_text(errors='replace'))
-    except OSError as error:
-        raise RecordingError(f'{path}: {error.strerror}') from None
-    except (ValueError, IndexError) as error:
-        raise RecordingError(f'{path}: not a BVH file that can be read: {error}') from None
-    found = _find_bvh_joints(path, bvh)
-    rest = _bvh_positions(bvh, at_rest=True)[0]
-    leg = float(
-        np.linalg.norm(rest[found['RKnee']] - rest[found['RHip']])
-        + np.linalg.norm(rest[found['RAnkle']] - rest[found['RKnee']])
-    )
-    unit = f'{units_scale:g} m as given'
-    if units_scale <= 0.0:
-        unit, units_scale = min(
-            _BVH_UNITS_M.items(), key=lambda entry: abs(np.log(entry[1] * leg / _ADULT_LEG_M))
-        )
-        if not 0.4 <= units_scale * leg <= 1.3:
-            raise RecordingError(
-                f'{path}: hip to ankle measures {leg:g} units, which is a leg in no usual unit; '
-                f'give units_scale, metres per unit'
-            )
-        unit = f'{unit}, judged by legs of {units_scale * leg:.2f} m'
-    up = rest[found['Thorax']] - rest[found['RAnkle']]
-    axis = int(np.argmax(np.abs(up)))
-    order = [(axis + 1) % 3, (axis + 2) % 3, axis]  # a cyclic change keeps left and right
-    places = _bvh_positions(bvh)[..., order] * units_scale
-    if up[axis] < 0:
-        places = places * np.array([1.0, -1.0, -1.0])
-    poses = np.zeros((len(places), H36M17.num_joints, 3))
-    for joint, index in found.items():
-        poses[:, H36M17.index(joint)] = places[:, index]
-    joint_of = H36M17.index
-    poses[:, joint_of('Hip')] = (poses[:, joint_of('RHip')] + poses[:, joint_of('LHip')]) / 2
-    if 'Spine' not in found:
-        hip, thorax = poses[:, joint_of('Hip')], poses[:, joint_of('Thorax')]
-        poses[:, joint_of('Spine')] = hip + 0.47 * (thorax - hip)
-    if 'Head' not in found:
-        nose, thorax = poses[:, joint_of('Nose')], poses[:, joint_of('Thorax')]
-        upward = (nose - thorax) / np.maximum(
-            np.linalg.norm(nose - thorax, axis=-1, keepdims=True), 1e-9
-        )
-        poses[:, joint_of('Head')] = nose + _HEAD_TOP_M * upward
-    remark = ''
-    if len(poses) > 2:
-        leap_m = float(np.linalg.norm(poses[1] - poses[0], axis=-1).max())
-        if leap_m > MAX_JOINT_SPEED_M_S * bvh.frame_time_s:
-            poses, remark = poses[1:], '; first pose left out, far from the second'
+    given = overrides or Overrides()
+    bvh = read_bvh_file(path, given.rate_hz)
+    remarks = list(bvh.remarks)
+    mapping = None
+    if given.mapping:  # no joint of a file is missing, not even at its origin
+        mapping = layouts.layout(given.mapping, replace(H36M17, zero_is_missing=False))
+
+    def body_of(file: BvhFile) -> NDArray:
+        if mapping is None:
+            return _by_name(path, file)
+        return _by_mapping(_points(path, file, mapping), mapping)
+
+    raw = body_of(bvh)  # (T, 17, 3), in the file's units and axes; NaN what follows from others
+    looked = _looked_at(path, raw)
+    leg = _leg(looked)
+    scale, short, unit = _unit(path, leg, given.units_scale)
+    up = _Judged(given.up, f'{given.up} up as given')
+    if not given.up:
+        up = _up(path, looked, leg, lambda: body_of(bvh.at_rest()))
+    shift = _root_offset(bvh, upright(looked, up.value), leg, up.value)
+    if mapping is None:
+        poses = _completed(upright(raw + shift, up.value) * scale)
+    else:
+        points = _points(path, bvh, mapping) + shift
+        poses, known = mapping.to_model(upright(points, up.value) * scale)
+        poses = np.where(known[..., None], poses, np.nan)
+    poses[np.isnan(poses).any(axis=-1)] = np.nan  # a joint is there, or it is not
+    if not any(name[1:].lower() == 'position' for name in bvh.channels[0]):
+        remarks.append('no position of the root: on the spot')
+    if shift.any():
+        remarks.append("the root's positions are relative to its OFFSET")
+    if _knees_bend_backwards(poses):
+        remarks.append('knees bend backwards: left and right look swapped')
+    first = _first_pose(poses, bvh.rate_hz)
+    if first:
+        remarks.append('first pose left out, far from the second')
     return Recording(
         name=path.stem,
         layout=H36M17.name,
-        rate_hz=1.0 / bvh.frame_time_s,
-        persons={'0': poses.astype(np.float32)},
-        source=f'BVH {path.name} (unit {unit}; {"xyz"[axis]} up{remark})',
+        rate_hz=bvh.rate_hz,
+        persons={'0': poses[first:].astype(np.float32)},
+        source=f'BVH {path.name} ({"; ".join([f"unit {unit}", up.words, *remarks])})',
+        reading='; '.join([f'unit {short}', up.words, *remarks]),
     )
 
 
-def read_bvh_joints(path: Path) -> tuple[list[str], np.ndarray, float]:
+def read_bvh_joints(path: Path, rate_hz: float = 0.0) -> tuple[list[str], NDArray, float]:
     """
     Read the joints of a BVH file of anything, by the file's own names.
 
     :param path: the file.
+    :param rate_hz: frames per second in place of the file's own; 0 takes what it says.
     :returns: names, end sites left out; positions in the file's units and axes, ``(T, N, 3)``;
         frames per second.
     :raises RecordingError: naming what is malformed.
     """
-    try:
-        bvh = _parse_bvh(path.read_text(errors='replace'))
-        places = _bvh_positions(bvh)
-    except OSError as error:
-        raise RecordingError(f'{path}: {error.strerror}') from None
-    except (ValueError, IndexError) as error:
-        raise RecordingError(f'{path}: not a BVH file that can be read: {error}') from None
+    bvh = read_bvh_file(path, rate_hz)
     named = [index for index, name in enumerate(bvh.joints) if name]
-    return [bvh.joints[index] for index in named], places[:, named], 1.0 / bvh.frame_time_s
+    return [bvh.joints[index] for index in named], bvh.positions(named), bvh.rate_hz
 
 
-def _find_bvh_joints(path: Path, bvh: _Bvh) -> dict[str, int]:
-    """Index in the file for each of the 17 joints but Hip; Spine and Head where it has them."""
-    plain = {_plain(name): index for index, name in reversed(list(enumerate(bvh.joints)))}
-    found: dict[str, int] = {}
-    for joint, names in _BVH_NAMES.items():
-        for name in names:
-            if name in plain and plain[name] not in found.values():
-                found[joint] = plain[name]
-                break
-    missing = [joint for joint in _BVH_NAMES if joint not in found]
-    if missing:
-        tried = '; '.join(f'{joint} ({", ".join(_BVH_NAMES[joint])})' for joint in missing)
-        raise RecordingError(
-            f'{path}: no joint found for {tried}; the file has '
-            f'{", ".join(name for name in bvh.joints if name)}'
-        )
-    # the joint nearest the middle of the back, among those between hips and neck
-    between = []
-    index = bvh.parents[found['Thorax']]
+# --- the joints
+
+
+def _by_name(path: Path, bvh: BvhFile) -> NDArray:
+    """Joints of a person by the usual names, ``(T, 17, 3)``; NaN what follows from others."""
+    found = find_joints(path, bvh)
+    back = []  # joints between the neck (or the head) and the hips
+    index = bvh.parents[found.get('Thorax', found['Nose'])]
     while index > 0:
-        between.append(index)
+        back.append(index)
         index = bvh.parents[index]
-    if between:
-        rest = _bvh_positions(bvh, at_rest=True)[0]
-        hip = (rest[found['RHip']] + rest[found['LHip']]) / 2
-        trunk = rest[found['Thorax']] - hip
-        share = {i: float((rest[i] - hip) @ trunk / (trunk @ trunk)) for i in between}
-        middle = min(between, key=lambda i: abs(share[i] - 0.47))
-        if 0.3 <= share[middle] <= 0.65:
-            found['Spine'] = middle
-    for name in ('headtopend', 'headend', 'headnub'):
-        if name in plain:
-            found['Head'] = plain[name]
-            return found
-    ends = [
-        i for i, parent in enumerate(bvh.parents) if parent == found['Nose'] and not bvh.joints[i]
-    ]
-    if ends and np.linalg.norm(bvh.offsets[ends[0]]) > 0:
-        found['Head'] = ends[0]
-    return found
+    wanted = sorted({*found.values(), *back})
+    places = bvh.positions(wanted)
+    raw = np.full((len(places), H36M17.num_joints, 3), np.nan)
+    for joint, index in found.items():
+        raw[:, _J(joint)] = places[:, wanted.index(index)]
+    raw[:, _J('Hip')] = (raw[:, _J('RHip')] + raw[:, _J('LHip')]) / 2
+    rows = _looked_at_rows(raw)
+    if back and len(rows):
+        hip, top = raw[rows, _J('Hip')], raw[rows, _J('Thorax' if 'Thorax' in found else 'Nose')]
+        trunk = top - hip
+        length = np.maximum((trunk * trunk).sum(axis=-1), 1e-12)
+        shares = {
+            index: float(
+                np.median(((places[rows, wanted.index(index)] - hip) * trunk).sum(-1) / length)
+            )
+            for index in back
+        }
+        middle = min(back, key=lambda index: abs(shares[index] - layouts.SPINE_FRACTION))
+        if _SPINE_FROM_HIP[0] <= shares[middle] <= _SPINE_FROM_HIP[1]:
+            raw[:, _J('Spine')] = places[:, wanted.index(middle)]
+    return raw
 
 
-def _plain(name: str) -> str:
-    """Give a joint's name without exporter's prefix, case and separators."""
-    name = re.split(r'[:|]', name)[-1].lower()
-    name = re.sub(r'^(mixamorig|character|bip0?1|skeleton)\d*[_ ]?', '', name)
-    return re.sub(r'[^a-z0-9]', '', name)
+def _points(path: Path, bvh: BvhFile, mapping: layouts.Layout) -> NDArray:
+    """Joints that a mapping file reads, ``(T, J, 3)``."""
+    missing = [joint for joint in mapping.joints if joint not in bvh.joints]
+    if missing:
+        listed = brief(', '.join(name for name in bvh.joints if name))
+        raise RecordingError(f'{path}: has no joint {", ".join(missing)}; it has {listed}')
+    return bvh.positions([bvh.joints.index(joint) for joint in mapping.joints])
 
 
-def _parse_bvh(text: str) -> _Bvh:
-    hierarchy, mark, motion = text.partition('MOTION')
-    words = hierarchy.split()
-    if not mark or not words or words[0] != 'HIERARCHY':
-        raise ValueError('it needs a HIERARCHY and a MOTION part')
-    joints: list[str] = []
-    parents: list[int] = []
-    offsets: list[list[float]] = []
-    channels: list[list[str]] = []
-    stack: list[int] = []
-    position = 1
-    while position < len(words):
-        word = words[position]
-        if word in ('ROOT', 'JOINT', 'End'):
-            if word == 'ROOT' and joints:
-                raise ValueError('more than one ROOT')
-            joints.append('' if word == 'End' else words[position + 1])
-            parents.append(stack[-1] if stack else -1)
-            offsets.append([0.0, 0.0, 0.0])
-            channels.append([])
-            position += 2
-        elif word == '{':
-            stack.append(len(joints) - 1)
-            position += 1
-        elif word == '}':
-            stack.pop()
-            position += 1
-        elif word == 'OFFSET':
-            offsets[stack[-1]] = [float(value) for value in words[position + 1 : position + 4]]
-            position += 4
-        elif word == 'CHANNELS':
-            count = int(words[position + 1])
-            channels[stack[-1]] = words[position + 2 : position + 2 + count]
-            position += 2 + count
-        else:
-            raise ValueError(f'unexpected {word!r} in the HIERARCHY')
-    header = re.match(r'\s*Frames:\s*(\d+)\s*Frame Time:\s*([0-9.eE+-]+)\s*', motion)
-    if header is None:
-        raise ValueError('no "Frames:" and "Frame Time:" after MOTION')
-    count, frame_time_s = int(header.group(1)), float(header.group(2))
-    width = sum(len(names) for names in channels)
-    numbers = np.array(motion[header.end() :].split(), np.float64)
-    if not 0.001 <= frame_time_s <= 1.0:
-        raise ValueError(f'Frame Time {frame_time_s:g} s is not within 0.001..1')
-    if count < 1 or numbers.size != count * width:
-        raise ValueError(
-            f'{count} frames of {width} channels need {count * width} numbers, got {numbers.size}'
+def _by_mapping(points: NDArray, mapping: layouts.Layout) -> NDArray:
+    """Joints that a mapping file names, ``(T, 17, 3)``; NaN what it leaves to be derived."""
+    raw = np.full((len(points), H36M17.num_joints, 3), np.nan)
+    for joint, source in mapping.mapping.items():
+        weights = {source: 1.0} if isinstance(source, str) else source
+        raw[:, _J(joint)] = sum(
+            weight * points[:, mapping.joints.index(name)] for name, weight in weights.items()
         )
-    return _Bvh(
-        joints, parents, np.array(offsets), channels, frame_time_s, numbers.reshape(count, width)
+    return raw
+
+
+def _completed(poses: NDArray) -> NDArray:
+    """Fill in the joints that follow from others, in metres."""
+    if np.isnan(poses[:, _J('Thorax')]).all():
+        poses = _with_neck(poses)
+    hip, thorax = poses[:, _J('Hip')], poses[:, _J('Thorax')]
+    if np.isnan(poses[:, _J('Spine')]).all():
+        poses[:, _J('Spine')] = hip + layouts.SPINE_FRACTION * (thorax - hip)
+    if np.isnan(poses[:, _J('Head')]).all():
+        nose = poses[:, _J('Nose')]
+        poses[:, _J('Head')] = nose + _HEAD_TOP_M * _unit_vectors(nose - thorax)
+    return poses
+
+
+def _with_neck(poses: NDArray) -> NDArray:
+    """Set Thorax where a file has no neck: above the line of the shoulders, up the trunk."""
+    middle = (poses[:, _J('RShoulder')] + poses[:, _J('LShoulder')]) / 2
+    upward = _unit_vectors(middle - poses[:, _J('Hip')])
+    thorax = middle + _NECK_RISE_M * upward
+    head = poses[:, _J('Nose')]
+    if np.nanmedian(np.linalg.norm(head - thorax, axis=-1)) < _NECK_RISE_M:
+        # the file's head turns about the base of the neck: that joint is Thorax
+        thorax = head
+        top = poses[:, _J('Head')]
+        if np.isnan(top).all():
+            top = head + layouts.HEAD_TOP_M * upward
+        poses[:, _J('Nose')] = head + layouts.NOSE_UP_M / layouts.HEAD_TOP_M * (top - head)
+        poses[:, _J('Head')] = top
+    poses[:, _J('Thorax')] = thorax
+    return poses
+
+
+def _unit_vectors(vectors: NDArray) -> NDArray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def _knees_bend_backwards(poses: NDArray) -> bool:
+    """Whether the knees lie behind the line from hip to ankle, as mirrored ones do."""
+    looked = poses[_looked_at_rows(poses)]
+    if not len(looked):
+        return False
+    left = _unit_vectors(looked[:, _J('LHip')] - looked[:, _J('RHip')])
+    ahead = np.cross(left, [0.0, 0.0, 1.0])
+    bends_m = [
+        looked[:, _J(side + 'Knee')]
+        - (looked[:, _J(side + 'Hip')] + looked[:, _J(side + 'Ankle')]) / 2
+        for side in 'RL'
+    ]
+    return bool((np.mean(bends_m, axis=0) * ahead).sum(-1).mean() < -_KNEE_BACK_M)
+
+
+def _first_pose(poses: NDArray, rate_hz: float) -> int:
+    """Return 1 where the first pose is not of the motion, else 0."""
+    if len(poses) < 3:
+        return 0
+    steps_m = np.nan_to_num(np.linalg.norm(np.diff(poses, axis=0), axis=-1)).max(axis=1)
+    leap_m, others_m = float(steps_m[0]), float(steps_m[1:].max())
+    return int(
+        leap_m > MAX_JOINT_SPEED_M_S / rate_hz
+        or (leap_m > _LEAP_M and leap_m > _STEPS_OF_A_LEAP * others_m)
     )
 
 
-def _bvh_positions(bvh: _Bvh, at_rest: bool = False) -> np.ndarray:
-    """Forward kinematics: positions ``(T, N, 3)`` in file units; at rest, of the bare offsets."""
-    count = 1 if at_rest else len(bvh.values)
-    places = np.zeros((count, len(bvh.joints), 3))
-    turns = np.zeros((count, len(bvh.joints), 3, 3))
-    column = 0
-    for index, parent in enumerate(bvh.parents):
-        local = np.repeat(bvh.offsets[index][None], count, axis=0)
-        turn = np.repeat(np.eye(3)[None], count, axis=0)
-        moved = False
-        for channel in [] if at_rest else bvh.channels[index]:
-            values = bvh.values[:, column]
-            column += 1
-            axis = 'XYZ'.find(channel[:1].upper())
-            if axis >= 0 and channel[1:].lower() == 'position':
-                if not moved:  # position channels replace the offset
-                    local, moved = np.zeros_like(local), True
-                local[:, axis] = values
-            elif axis >= 0 and channel[1:].lower() == 'rotation':
-                turn = turn @ _axis_rotations(axis, np.radians(values))
-            else:
-                raise ValueError(f'unknown channel {channel!r}')
-        if parent < 0:
-            places[:, index], turns[:, index] = local, turn
-        else:
-            places[:, index] = places[:, parent] + np.einsum('tij,tj->ti', turns[:, parent], local)
-            turns[:, index] = turns[:, parent] @ turn
-    return places
+# --- unit, axis, origin
 
 
-def _axis_rotations(axis: int, angles: np.ndarray) -> np.ndarray:
-    """Rotations about one axis, ``(T, 3, 3)``."""
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    out = np.repeat(np.eye(3)[None], len(angles), axis=0)
-    out[:, first, first] = out[:, second, second] = np.cos(angles)
-    out[:, second, first] = np.sin(angles)
-    out[:, first, second] = -np.sin(angles)
-    return out
+def _looked_at_rows(raw: NDArray) -> NDArray[np.int64]:
+    whole = np.flatnonzero(np.isfinite(raw[:, _LIMBS]).all(axis=(1, 2)))
+    return whole[:: max(1, len(whole) // _LOOKED_AT)]
+
+
+def _looked_at(path: Path, raw: NDArray) -> NDArray:
+    """Some whole frames, ``(n, 17, 3)``; a missing Thorax is the middle of the shoulders."""
+    rows = _looked_at_rows(raw)
+    if not len(rows):
+        raise RecordingError(f'{path}: no frame of it has numbers for all joints')
+    looked = raw[rows].copy()
+    middle = (looked[:, _J('RShoulder')] + looked[:, _J('LShoulder')]) / 2
+    odd = ~np.isfinite(looked[:, _J('Thorax')]).all(axis=-1)
+    looked[odd, _J('Thorax')] = middle[odd]
+    return looked
+
+
+def _leg(looked: NDArray) -> float:
+    """Hip to ankle along the leg, in the file's units."""
+    bones = [
+        np.linalg.norm(looked[:, _J(side + low)] - looked[:, _J(side + high)], axis=-1)
+        for side in 'RL'
+        for high, low in (('Hip', 'Knee'), ('Knee', 'Ankle'))
+    ]
+    return float(np.median(np.sum(bones, axis=0))) / 2
+
+
+def _unit(path: Path, leg: float, given: float) -> tuple[float, str, str]:
+    """Return metres per unit, and words for it without and with the legs that tell."""
+    if given > 0.0:
+        return given, f'{given:g} m as given', f'{given:g} m as given, legs of {given * leg:.2f} m'
+    lengths = {name: metres * leg for name, metres in _UNITS_M.items()}
+    fitting = [name for name in lengths if _LEGS_M[0] <= lengths[name] <= _LEGS_M[1]]
+    likely = sorted(
+        fitting or [name for name in lengths if _LEGS_M[1] < lengths[name] <= _LONGEST_LEG_M],
+        key=lambda name: abs(np.log(lengths[name] / _ADULT_LEG_M)),
+    )
+    if not likely:
+        raise RecordingError(
+            f'{path}: hip to ankle measures {leg:g} units, which is a leg in no usual unit; '
+            f'give units_scale, metres per unit'
+        )
+    short, words = likely[0], f'{likely[0]}, judged by legs of {lengths[likely[0]]:.2f} m'
+    if not fitting:
+        doubt = 'which are long for anybody: give units_scale if that is wrong'
+        short, words = f'{short}, by legs {doubt}', f'{words}, {doubt}'
+    for name in likely[1:]:
+        short += f', or {name}: give units_scale if it is so'
+        words += (
+            f'; {name} would fit too, with legs of {lengths[name]:.2f} m: give units_scale if '
+            f'it is so'
+        )
+    return _UNITS_M[likely[0]], short, words
+
+
+def _up(path: Path, looked: NDArray, leg: float, at_rest: Callable[[], NDArray]) -> _Judged:
+    """
+    Find the vertical axis: bodies stand along it, and their lowest point keeps its height.
+
+    :param looked: frames in the file's axes, ``(n, 17, 3)``.
+    :param leg: its length in the file's units.
+    :param at_rest: gives the rest pose, ``(1, 17, 3)``, if it is needed.
+    :raises RecordingError: where the motion leaves it open and the rest pose does not help.
+    """
+    along = _along(looked)
+    stands = {up: upright(along, up)[:, 2] for up in UPS}
+    scores = {}
+    for up in UPS:
+        lowest = np.nanmin(upright(looked, up)[..., 2], axis=1)
+        moved = np.subtract(*np.percentile(lowest, [95, 5])) / max(leg, 1e-9)
+        scores[up] = float(stands[up].mean() - min(moved, 1.0))
+    first, second = sorted(UPS, key=lambda up: -scores[up])[:2]
+    elsewhere = max(float((stands[up] > _ALONG).mean()) for up in UPS if up != first)
+    clear = (
+        stands[first].mean() > _STANDS
+        and scores[first] - scores[second] > _AHEAD
+        and elsewhere < _ELSEWHERE
+    )
+    if clear:
+        return _Judged(first, f'{first} up, judged by the motion')
+    rest = _along(_looked_at(path, at_rest()))[0]
+    upmost = max(UPS, key=lambda up: float(upright(rest, up)[2]))
+    if upmost[-1] != 'x' and upright(rest, upmost)[2] > 0.9 and scores[upmost] > -_AHEAD:
+        return _Judged(upmost, f'{upmost} up, judged by the rest pose: give up if that is wrong')
+    shares = ', '.join(
+        f'{axis} in {100 * float((np.abs(along[:, i]) > _ALONG).mean()):.0f} %'
+        for i, axis in enumerate('xyz')
+    )
+    raise RecordingError(
+        f'{path}: which axis points up cannot be judged from its motion (of its frames the body '
+        f'lies along {shares}); give up, one of {", ".join(UPS)}'
+    )
+
+
+def _along(looked: NDArray) -> NDArray:
+    """Directions from the ankles to the neck, ``(n, 3)``."""
+    ankles = (looked[:, _J('RAnkle')] + looked[:, _J('LAnkle')]) / 2
+    return _unit_vectors(looked[:, _J('Thorax')] - ankles)
+
+
+def _root_offset(bvh: BvhFile, looked: NDArray, leg: float, up: str) -> NDArray:
+    """
+    Return what is to be added where the root's positions are relative to its OFFSET.
+
+    :param looked: frames with z up, in the file's units.
+    :returns: ``(3,)`` in the file's axes and units; zeros where people stand on the floor without.
+    """
+    moved = {name[0].upper() for name in bvh.channels[0] if name[1:].lower() == 'position'}
+    offset = np.where([axis in moved for axis in 'XYZ'], bvh.offsets[0], 0.0)
+    ankles = looked[:, [_J('RAnkle'), _J('LAnkle')], 2].min(axis=1)
+    floor, rise = float(np.percentile(ankles, 5)), float(upright(offset, up)[2])
+    allowed = _OFF_THE_FLOOR * leg
+    return offset if abs(floor) > allowed > abs(floor + rise) else np.zeros(3)

@@ -12,6 +12,52 @@ from motion_predictor.errors import RecordingError
 KERNEL_HALF_WIDTH = 8  # samples on each side of the band-limited interpolation
 
 
+UPS = ('x', 'y', 'z', '-x', '-y', '-z')
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a reader is told of a recording, in place of what the file says or lets judge."""
+
+    units_scale: float = 0.0
+    """Metres in a unit of the file; 0 takes the file's own."""
+    up: str = ''
+    """The file's axis that points up, one of :data:`UPS`; empty judges, or takes what the format
+    says."""
+    mapping: str = ''
+    """A mapping file as ``input.skeleton`` takes it: the file's joints to the model's."""
+    rate_hz: float = 0.0
+    """Frames per second; 0 takes the file's own."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.units_scale <= 1000.0:
+            raise RecordingError(
+                f'units_scale={self.units_scale:g}: must be the metres in a unit, at most 1000, '
+                f'or 0'
+            )
+        if self.up and self.up not in UPS:
+            raise RecordingError(f'up={self.up!r}: must be one of {", ".join(UPS)}, or empty')
+        if self.rate_hz and not 1.0 <= self.rate_hz <= 1000.0:
+            raise RecordingError(f'rate_hz={self.rate_hz:g}: must be 0 or lie in 1..1000')
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is overridden."""
+        return self != Overrides()
+
+
+def upright(places: np.ndarray, up: str) -> np.ndarray:
+    """
+    Turn positions so that an axis of theirs becomes z; left and right stay.
+
+    :param places: ``(..., 3)``.
+    :param up: one of :data:`UPS`.
+    """
+    axis = 'xyz'.index(up[-1])
+    turned = places[..., [(axis + 1) % 3, (axis + 2) % 3, axis]]  # a cyclic change mirrors nothing
+    return turned * np.array([1.0, -1.0, -1.0]) if up[0] == '-' else turned
+
+
 @dataclass(frozen=True)
 class Recording:
     """
@@ -34,6 +80,10 @@ class Recording:
     """Instants of the frames from the first, ``(T,)`` seconds; None when evenly spaced."""
     frame_id: str = ''
     """The frame of reference as recorded; empty where the format knows none."""
+    reading: str = ''
+    """How a reader that had to judge read its numbers, in words alike for files of a kind."""
+    unit_m: float = 1.0
+    """Metres in a unit that the file stores, for whoever knows it better."""
 
     def __post_init__(self) -> None:
         if not self.persons:

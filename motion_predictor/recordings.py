@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from motion_predictor import layouts
 from motion_predictor.bvh import read_bvh
 from motion_predictor.errors import RecordingError
+from motion_predictor.files import brief
 from motion_predictor.npz import check_offsets, read_arrays
-from motion_predictor.recording import Recording
+from motion_predictor.recording import Overrides, Recording, upright
 from motion_predictor.rosbag import BagInput, read_rosbag
 from motion_predictor.skeleton import H36M17
 
@@ -20,6 +22,7 @@ BONES = H36M17.bones
 CLIP_ARRAYS = ('positions', 'offsets', 'names', 'fps')
 SYNTHETIC = 'synthetic'
 """In place of a path: our own synthetic walker; ``synthetic:3`` for three of them."""
+MAX_WALKERS = 256
 
 FORMATS = (
     'a .bvh file, an .npz file of clips (FILE.npz:CLIP), a DeepMimic .txt file, a rosbag2 folder, '
@@ -35,8 +38,8 @@ def open_recording(
     *,
     topic: str = '',
     layout: str = 'auto',
-    units_scale: float = 0.0,
     bag: BagInput | None = None,
+    overrides: Overrides | None = None,
 ) -> Recording:
     """
     Read a recording, whatever its format.
@@ -45,32 +48,77 @@ def open_recording(
     :param topic: for a rosbag2: which topic; empty takes the only skeleton topic.
     :param layout: for a rosbag2: name of the joint layout its messages hold; 'auto' takes the
         usual one of their type.
-    :param units_scale: metres per unit of a BVH file; 0 works it out from the length of the legs.
     :param bag: for a rosbag2, in place of topic and layout: everything that can be chosen.
+    :param overrides: what is known of the recording, in place of what it says or lets judge.
     :raises RecordingError: if it cannot be read, saying why and what would do.
+    :raises SkeletonError: if a layout or mapping file cannot be used.
     """
     text = str(path)
+    given = overrides or Overrides()
     kind, _, rest = text.partition(':')
     if kind == SYNTHETIC:
-        if rest and not (rest.isdigit() and int(rest) >= 1):
-            raise RecordingError(f'{text}: after {SYNTHETIC}: comes a number of people')
-        return synthetic_walkers(int(rest or 1))
+        if rest and not (rest.isascii() and rest.isdigit() and 1 <= int(rest) <= MAX_WALKERS):
+            raise RecordingError(
+                f'{text[:60]}: after {SYNTHETIC}: comes a number of people, at most {MAX_WALKERS}'
+            )
+        return _overridden(synthetic_walkers(int(rest or 1)), given)
     archive, mark, clip = text.rpartition('.npz:')
-    if mark:
-        return read_npz(Path(archive + '.npz'), clip)
-    path = Path(path)
-    if not path.exists():
-        raise RecordingError(f'{path}: no such file or folder; wanted {FORMATS}')
+    path = Path(archive + '.npz' if mark else text)
     suffix = path.suffix.lower()
+    try:
+        found = path.exists()
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL
+        raise RecordingError(f'{brief(text)!r}: no name of a file ({brief(error)})') from None
+    if not found:
+        raise RecordingError(f'{brief(path)}: no such file or folder; wanted {FORMATS}')
     if path.is_dir() or suffix in ('.mcap', '.db3', '.zstd', '.bag'):
-        return read_rosbag(path, topic=topic, layout=layout, wanted=bag)
+        wanted = bag or BagInput(topic=topic, layout=layout)
+        if given.mapping:
+            wanted = replace(wanted, layout=given.mapping)
+        return _overridden(read_rosbag(path, wanted=wanted), given)
     if suffix == '.bvh':
-        return read_bvh(path, units_scale=units_scale)
+        return read_bvh(path, given)
     if suffix == '.npz':
-        return read_npz(path)
+        return _overridden(read_npz(path, clip if mark else ''), given)
     if suffix == '.txt':
-        return read_deepmimic(path)
+        return _overridden(read_deepmimic(path), given)
     raise RecordingError(f'{path}: unknown kind of recording {suffix!r}; wanted {FORMATS}')
+
+
+def _overridden(recording: Recording, given: Overrides) -> Recording:
+    """
+    Read a recording as somebody says that it is to be read.
+
+    :param recording: in metres, as far as its format says.
+    :param given: units, vertical axis, joints and rate.
+    """
+    if not given.any:
+        return recording
+    layout, persons = recording.layout, dict(recording.persons)
+    mapping = layouts.layout(given.mapping) if given.mapping else None
+    for person, poses in persons.items():
+        places = poses.astype(np.float64)
+        if given.units_scale:
+            places = places * (given.units_scale / recording.unit_m)
+        if given.up:
+            places = upright(places, given.up)
+        if mapping:
+            places, known = mapping.to_model(places)
+            places = np.where(known[..., None], places, np.nan)
+            layout = mapping.target.name
+        persons[person] = places.astype(np.float32)
+    words = [f'{name}={value:g}' for name, value in (
+        ('units_scale', given.units_scale), ('rate', given.rate_hz)) if value]  # fmt: skip
+    words += [f'{name}={value}' for name, value in (
+        ('up', given.up), ('mapping', given.mapping)) if value]  # fmt: skip
+    return replace(
+        recording,
+        layout=layout,
+        persons=persons,
+        rate_hz=given.rate_hz or recording.rate_hz,
+        times_s=None if given.rate_hz else recording.times_s,
+        source=f'{recording.source}; as given: {", ".join(words)}',
+    )
 
 
 def read_npz(path: Path, clip: str = '') -> Recording:
@@ -129,6 +177,7 @@ def read_npz(path: Path, clip: str = '') -> Recording:
                 rate_hz=float(rates[index]),
                 persons={'0': poses},
                 source=f'clip {names[index]} of {path.name}',
+                unit_m=0.001 if positions.dtype.kind in 'iu' else 1.0,
             )
         )
     return side_by_side(found)
@@ -164,6 +213,7 @@ def side_by_side(recordings: Sequence[Recording], spacing_m: float = 2.0) -> Rec
         rate_hz=rate_hz,
         persons=persons,
         source='side by side: ' + '; '.join(dict.fromkeys(each.source for each in recordings)),
+        unit_m=recordings[0].unit_m,
     )
 
 

@@ -33,7 +33,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.messages import ns_to_stamp
-from motion_predictor.recordings import open_recording, Recording, with_seam
+from motion_predictor.recording import Overrides, Recording
+from motion_predictor.recordings import open_recording, with_seam
 from motion_predictor.rosbag import BagInput, fields_of
 from motion_predictor.standard import KINECT_IDS_PER_PERSON
 
@@ -57,7 +58,10 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
     'bag_pattern': ('auto', 'of a rosbag2: as input.pattern (mocap4r2, tf, hri)'),
     'bag_fields': ('person joint confidence', "of a rosbag2's clouds: their fields for these"),
     'bag_target_frame': ('', 'of a rosbag2 of tf or hri: the frame to give people in'),
-    'units_scale': (0.0, 'metres per unit of a BVH file; 0 judges by the length of the legs'),
+    'units_scale': (0.0, "metres in a unit of the file; 0 takes its own, a BVH's by the legs"),
+    'up': ('', "the file's axis that points up: x, y, z, -x, -y or -z; empty takes its own"),
+    'mapping': ('', "mapping file from the file's joints to h36m17; empty takes the usual names"),
+    'recorded_rate_hz': (0.0, 'frames per second of the recording; 0 takes its own'),
     'wait_for_subscribers': (0, 'begin when so many are there'),
     'publish_clock': (False, 'publish /clock, so that speed changes the time and not the motion'),
     'reliable': (True, 'reliability of the topic; false for best effort'),
@@ -168,7 +172,12 @@ class ReplayNode(Node):
                     fields=fields_of(values['bag_fields']),
                     target_frame=values['bag_target_frame'],
                 ),
-                units_scale=values['units_scale'],
+                overrides=Overrides(
+                    units_scale=values['units_scale'],
+                    up=values['up'],
+                    mapping=values['mapping'],
+                    rate_hz=values['recorded_rate_hz'],
+                ),
             )
         recording = recording.crop(values['start_s'], values['duration_s'] or None)
         if values['rate_hz']:
@@ -213,6 +222,8 @@ class ReplayNode(Node):
         value = self.declare_parameter(name, default, descriptor).value
         if isinstance(default, float) and type(value) is int:
             value = float(value)
+        if name == 'up' and value is True:
+            value = 'y'  # to a parser of YAML 1.1 a bare y is a yes
         if type(value) is not type(default):
             kind = {'str': 'string'}.get(type(default).__name__, type(default).__name__)
             raise ConfigError(f'{name}={value!r}: must be a {kind}')

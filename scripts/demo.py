@@ -24,7 +24,8 @@ import webbrowser
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recordings import Recording, SYNTHETIC
+from motion_predictor.recording import Overrides, Recording
+from motion_predictor.recordings import SYNTHETIC
 from scripts.demo_clips import CLIPS, demo_recording, MEDLEY
 from scripts.demo_page import Facts, write_page, write_still
 from scripts.demo_rerun import import_rerun, open_viewer, write_rerun
@@ -129,6 +130,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         f'for two people), a .bvh file, FILE.npz:CLIP, a rosbag2 folder',
     )
     parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
+    for name, kind, words in (
+        ('--units-scale', float, "of a file: metres in its unit (default: the file's own)"),
+        ('--up', str, 'of a file: its axis that points up, such as y or -z (default: its own)'),
+        ('--mapping', str, 'of a file: mapping file from its joints (default: the usual names)'),
+        ('--recorded-rate', float, 'of a file: its frames a second (default: its own)'),
+    ):
+        parser.add_argument(name, type=kind, default=kind(), help=words)
     parser.add_argument(
         '--weights', default='swiftdiff', help='a shipped model or a file (default: swiftdiff)'
     )
@@ -148,6 +156,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         if not low <= getattr(options, name) <= high:
             parser.error(f'--{name} {getattr(options, name):g}: must lie in {low:g}..{high:g}')
     return options
+
+
+def overrides_of(options: argparse.Namespace) -> Overrides:
+    """
+    Take what is known of a file from the command line.
+
+    :raises RecordingError: if a value cannot be used.
+    """
+    return Overrides(options.units_scale, options.up, options.mapping, options.recorded_rate)
 
 
 def perform(options: argparse.Namespace, recording: Recording, folder: Path) -> Collection:
@@ -262,7 +279,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.view == 'rerun':
             import_rerun()  # before half a minute of demo, not after
         with _terminating_like_ctrl_c(), tempfile.TemporaryDirectory() as scratch:
-            recording = demo_recording(options.clip, options.seconds, options.rate)
+            recording = demo_recording(
+                options.clip, options.seconds, options.rate, overrides_of(options)
+            )
             real = (
                 'real motion capture'
                 if 'not motion capture' not in recording.source

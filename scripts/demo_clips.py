@@ -14,11 +14,11 @@ import zipfile
 import numpy as np
 
 from motion_predictor.errors import RecordingError
+from motion_predictor.recording import Overrides, Recording
 from motion_predictor.recordings import (
     chain,
     open_recording,
     read_deepmimic,
-    Recording,
     SYNTHETIC,
     with_seam,
 )
@@ -43,7 +43,9 @@ CYCLE_BLEND_FRAMES = 2
 DOWNLOAD_LIMIT_S = 600.0
 
 
-def demo_recording(clip: str, seconds: float, rate_hz: float) -> Recording:
+def demo_recording(
+    clip: str, seconds: float, rate_hz: float, overrides: Overrides | None = None
+) -> Recording:
     """
     Get motion that lasts as long as asked, repeated where it is shorter.
 
@@ -51,6 +53,7 @@ def demo_recording(clip: str, seconds: float, rate_hz: float) -> Recording:
         :func:`motion_predictor.recordings.open_recording` takes.
     :param seconds: how long the result lasts.
     :param rate_hz: of the result.
+    :param overrides: what is known of a file, in place of what it says or lets judge.
     :returns: 17 joints in metres, z up; ``source`` says where the motion comes from and what of it
         is made up.
     :raises RecordingError: if there is no such clip.
@@ -69,7 +72,7 @@ def demo_recording(clip: str, seconds: float, rate_hz: float) -> Recording:
             f'no clip or file {clip!r}; clips: {MEDLEY}, {", ".join(CLIPS)}, {SYNTHETIC}; '
             f'or a .bvh, a .npz of clips (FILE.npz:CLIP), a rosbag2'
         )
-    return _repeated(open_recording(clip), seconds, rate_hz)
+    return _repeated(open_recording(clip, overrides=overrides), seconds, rate_hz)
 
 
 def clip_folder() -> Path | str:

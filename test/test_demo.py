@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+from bvh_person import bvh_text, walking
 import numpy as np
 import pytest
 from random_models import save_random
@@ -20,7 +21,7 @@ from scipy.interpolate import CubicSpline
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings import Recording, synthetic_walkers
 from scripts import demo_clips, update_readme
-from scripts.demo import parse_arguments, summary
+from scripts.demo import overrides_of, parse_arguments, summary
 from scripts.demo_clips import demo_recording
 from scripts.demo_page import Facts, page_data, write_page, write_still
 from scripts.demo_scores import Collection, score, timing
@@ -71,6 +72,18 @@ def test_a_short_recording_is_repeated_and_says_so() -> None:
     assert recording.duration_s == pytest.approx(70.0)
     assert 'not motion capture' in recording.source
     assert 'made-up frames' in recording.source
+
+
+def test_a_file_is_played_as_its_overrides_say(tmp_path: Path) -> None:
+    path = tmp_path / 'walk.bvh'
+    walk = walking(40)
+    path.write_text(bvh_text(walk, 10.0))  # decimetres, which is no usual unit
+    words = ['--units-scale', '0.1', '--up', 'y', '--recorded-rate', '60']
+    options = parse_arguments(['--clip', str(path), *words])
+    given = overrides_of(options)
+    recording = demo_recording(str(path), 0.5, 60.0, given)
+    np.testing.assert_allclose(recording.persons['0'], walk.truth()[:31], atol=1e-4)
+    assert 'unit 0.1 m as given' in recording.source
 
 
 def test_an_unknown_clip_lists_the_known_ones() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from motion_predictor.errors import RecordingError
+from motion_predictor.recording import Overrides, Recording
 from motion_predictor.recordings import (
     bone_lengths,
     chain,
@@ -18,7 +19,6 @@ from motion_predictor.recordings import (
     MAX_SEAM_SPEED_M_S,
     open_recording,
     read_bvh,
-    Recording,
     side_by_side,
     synthetic_walkers,
     turned,
@@ -202,7 +202,7 @@ def test_a_t_pose_before_the_motion_is_left_out(tmp_path: Path) -> None:
 def test_units_of_a_bvh_can_be_given(tmp_path: Path) -> None:
     path = tmp_path / 'rest.bvh'
     path.write_text(bvh_text([{1: 17.0}]))
-    pose = one(read_bvh(path, units_scale=0.1))[0]
+    pose = one(read_bvh(path, Overrides(units_scale=0.1)))[0]
     assert pose[JOINT('Hip'), 2] == pytest.approx(1.52, abs=1e-5)
 
 
@@ -213,12 +213,10 @@ def test_a_bvh_with_legs_of_no_usual_unit_asks_for_one(tmp_path: Path) -> None:
         open_recording(path)
 
 
-def test_a_bvh_without_a_neck_names_what_is_missing(tmp_path: Path) -> None:
+def test_a_bvh_without_a_head_names_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / 'odd.bvh'
-    path.write_text(bvh_text([{}], neck='Giraffe'))
-    with pytest.raises(
-        RecordingError, match=r'no joint found for Thorax .*the file has .*Giraffe'
-    ):
+    path.write_text(bvh_text([{}]).replace('Head', 'Giraffe'))
+    with pytest.raises(RecordingError, match=r'no joint found for Nose .*the file has .*Giraffe'):
         open_recording(path)
 
 

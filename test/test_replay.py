@@ -12,6 +12,7 @@ import sys
 import time
 from typing import Any
 
+from bvh_person import along_x, bvh_text, walking
 import numpy as np
 import pytest
 
@@ -121,6 +122,32 @@ def test_two_people_are_published_frame_by_frame(
             np.testing.assert_allclose(person.xyz, scene.persons[str(index)][at], atol=1e-5)
     stamps = [stamp_ns(message) for message in heard[:-1]]
     assert (np.diff(stamps) > 0).all()
+
+
+@pytest.mark.parametrize('given', [{'up': 'y', 'units_scale': 0.01}, {'up': 'judged'}])
+def test_a_bvh_is_played_as_its_overrides_say(
+    given: dict[str, Any],
+    tmp_path: Path,
+    listener: Listener,
+    replay: Callable[..., subprocess.Popen[str]],
+) -> None:
+    walk = walking()
+    path = tmp_path / 'walk.bvh'
+    path.write_text(bvh_text(along_x(walk)))
+    heard = listener.listen(PoseArray, '/people')
+    process = replay(
+        path=path, topic='/people', loop=False, wait_for_subscribers=1, recorded_rate_hz=5.0,
+        **{name: value for name, value in given.items() if value != 'judged'},
+    )  # fmt: skip
+    assert process.wait(timeout=PATIENCE_S) == 0
+    assert process.stdout is not None
+    said = process.stdout.read()
+    assert ('unit 0.01 m as given' if 'units_scale' in given else 'unit cm, judged') in said
+    assert ('y up as given' if 'units_scale' in given else 'y up, judged by the motion') in said
+    assert '12 frames at 5 Hz' in said
+    listener.wait_for(lambda: len(heard) >= 2)
+    pose = DECODERS['pose_array'][1](heard[0], InputFormat(joints=17))[0].xyz
+    assert np.abs(walk.truth() - pose).max(axis=(1, 2)).min() < 1e-4
 
 
 def test_stamps_go_on_increasing_over_the_seam_and_ctrl_c_ends_it(

@@ -12,6 +12,8 @@ import sys
 from typing import Any
 import zipfile
 
+from bvh_person import along_x, bvh_text
+from bvh_person import walking as bvh_walking
 import numpy as np
 import pytest
 from random_models import save_random, save_recording, walking
@@ -649,7 +651,7 @@ def test_a_folder_of_bvh_goes_through_its_mapping_file(arm_bvh: Path, tmp_path: 
     'options,message',
     [
         ({}, 'say how many metres'),
-        ({'units_scale': 0.01, 'up': 'x'}, 'must be y or z'),
+        ({'units_scale': 0.01, 'up': 'w'}, 'must be one of x, y, z'),
         ({'units_scale': 0.01, 'subject_pattern': '('}, '--subject'),
         ({'units_scale': 0.01, 'subject_pattern': 'left'}, r'must have a \(group\)'),
         ({'units_scale': 0.01, 'subject_pattern': '(nobody)'}, 'is not found in it'),
@@ -663,6 +665,35 @@ def test_bvh_options_that_cannot_work_are_refused(
     given = {'mapping': tmp_path / 'arm_bvh.json', 'skeleton': skeleton, **options}
     with pytest.raises(RecordingError, match=message):
         read_bvh_folder(arm_bvh, **given)
+
+
+def test_people_in_a_folder_of_bvh_are_read_as_judged_and_it_is_printed(
+    tmp_path: Path, capsys: Any
+) -> None:
+    walk = bvh_walking(80, 25.0)
+    for name, text in (
+        ('a/one.bvh', bvh_text(walk)),
+        ('a/two.bvh', bvh_text(along_x(walk))),
+        ('b/child.bvh', bvh_text(walk.scaled(0.66), 1 / 0.0254)),
+    ):
+        (tmp_path / 'bvh' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'bvh' / name).write_text(text)
+    words = ['prepare', 'bvh', str(tmp_path / 'bvh'), '--out', str(tmp_path), '--quiet']
+    words += ['--rate', '25']
+    assert main([*words, '--dry-run']) == 0
+    assert 'a/one: 1 files: unit cm; y up, judged by the motion' in capsys.readouterr().out
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert 'bvh: 2 files: unit cm; y up, judged by the motion' in said
+    assert 'bvh: 1 files: unit inch; y up, judged by the motion' in said
+    store = open_store(tmp_path / 'bvh' / 'train')
+    for begin in (0, 80):
+        np.testing.assert_allclose(store.positions[begin : begin + 80], walk.truth(), atol=1e-4)
+    assert main([*words, '--overwrite', '--units-scale', '0.02', '--up=-y']) == 0
+    assert '3 files: unit 0.02 m as given; -y up as given' in capsys.readouterr().out
+    upset = open_store(tmp_path / 'bvh' / 'train').positions[:80]
+    expected = 2.0 * walk.truth() * [1.0, -1.0, -1.0]
+    np.testing.assert_allclose(upset, expected, atol=1e-3)
 
 
 def test_bvh_files_without_a_joint_or_damaged_are_refused(arm_bvh: Path, tmp_path: Path) -> None:

@@ -158,12 +158,13 @@ def read_recordings(
                 skeleton=skeleton,
                 units_scale=options.units_scale,
                 up=options.up,
+                rate_hz=options.recorded_rate,
             )
         else:
             source = _bags(path, skeleton, options)
         if source is not None:
             clips += _at_rate(source, window.rate_hz)
-            for remark in source.remarks:
+            for remark in (*source.remarks, *source.judgements()):
                 print(remark)
     return clips
 
@@ -681,7 +682,19 @@ def parser() -> argparse.ArgumentParser:
     add('--seed', type=int, default=0, help='of windows and noise (default %(default)s)')
     add_bag_arguments(add)
     add('--mapping', type=Path, metavar='FILE', help='of BVH: mapping file')
-    add('--up', default='y', choices=('y', 'z'), help='of BVH, with --mapping')
+    add(
+        '--up',
+        default='',
+        metavar='AXIS',
+        help="of BVH: vertical axis: x, y, z, or --up=-z; judged by people's motion by default",
+    )
+    add(
+        '--recorded-rate',
+        type=float,
+        default=0.0,
+        metavar='HZ',
+        help="of BVH: frames per second in place of the files' own",
+    )
     add('--units-scale', type=float, default=0.0, metavar='M', help='metres in a unit')
     add('--also', type=Path, nargs='+', default=[], metavar='DATA',
         help='score this before and after, too: what is lost elsewhere')  # fmt: skip

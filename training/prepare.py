@@ -147,6 +147,8 @@ def prepare(source: Source, options: argparse.Namespace, command: str) -> list[P
                 writer.source_rates_hz = tuple(sorted(rates))
             if writer is not None:
                 made.append(folder)
+    for line in source.judgements():
+        print(f'{name}: {line}')
     for message in bad:
         print(f'left out: {message}', file=sys.stderr)
     if not made:
@@ -163,6 +165,9 @@ def plan(source: Source, options: argparse.Namespace) -> str:
         f'{source.skeleton.num_joints} joints of {source.skeleton.name}',
         *source.remarks,
     ]
+    if source.kind == 'bvh':
+        source.clips[0].load()
+        lines += [f'{source.clips[0].name}: {line}' for line in source.judgements()]
     for split, clips in in_splits(source):
         subjects = sorted({clip.subject for clip in clips})
         lines.append(
@@ -190,6 +195,7 @@ def _bvh(options: argparse.Namespace) -> Source:
         skeleton=_joints(options),
         units_scale=options.units_scale,
         up=options.up,
+        rate_hz=options.recorded_rate,
         subject_pattern=options.subject,
         val=options.val,
         test=options.test,
@@ -314,7 +320,19 @@ def _add_kind(kinds: argparse._SubParsersAction, kind: str, what: str) -> None: 
         made.set_defaults(val=[])
     if kind == 'bvh':
         add('--mapping', type=Path, metavar='FILE', help='mapping file: BVH joints to the model')
-        add('--up', default='y', choices=('y', 'z'), help='vertical axis, with --mapping')
+        add(
+            '--up',
+            default='',
+            metavar='AXIS',
+            help="vertical axis: x, y, z, or --up=-z; judged by people's motion by default",
+        )
+        add(
+            '--recorded-rate',
+            type=float,
+            default=0.0,
+            metavar='HZ',
+            help="frames per second in place of the files' own",
+        )
         add('--subject', default='', metavar='REGEX', help='its first group is the subject')
     if kind == 'rosbag':
         add_bag_arguments(add, '')

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 import itertools
 from pathlib import Path
@@ -20,6 +21,7 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.layouts import Layout
 from motion_predictor.layouts import layout as layout_of
 from motion_predictor.npz import Npz
+from motion_predictor.recording import Overrides, upright
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.archives import read_object_archive
 from training.store import check_positions
@@ -55,6 +57,12 @@ class Source:
     stride_s: float | None = 0.5
     start_s: float = 0.0
     remarks: tuple[str, ...] = ()
+    judged: Counter[str] = field(default_factory=Counter)
+    """How many of the clips loaded so far were read in which unit and with which axis up."""
+
+    def judgements(self) -> list[str]:
+        """Say in which units and with which axis up the clips loaded so far were read."""
+        return [f'{count} files: {words}' for words, count in self.judged.most_common()]
 
 
 # --- Human3.6M and HumanEva, as VideoPose3D passes them on ---------------------------------------
@@ -503,7 +511,8 @@ def read_bvh_folder(
     mapping: Path | None = None,
     skeleton: Skeleton = H36M17,
     units_scale: float = 0.0,
-    up: str = 'y',
+    up: str = '',
+    rate_hz: float = 0.0,
     subject_pattern: str = '',
     val: Sequence[str] = (),
     test: Sequence[str] = (),
@@ -514,8 +523,10 @@ def read_bvh_folder(
     :param mapping: a mapping file as the node's ``input.skeleton`` takes it, its ``joints`` being
         joints of the BVH files; without one the usual names of people's joints are looked for.
     :param skeleton: what the mapping leads to.
-    :param units_scale: metres in a unit of the files; needed with a mapping.
-    :param up: 'y' or 'z', with a mapping: the files' vertical axis.
+    :param units_scale: metres in a unit of the files; 0 judges by people's legs.
+    :param up: the files' vertical axis, such as 'y' or '-z'; empty judges by people's motion, and
+        is y for other skeletons.
+    :param rate_hz: frames per second in place of the files' own; 0 takes what they say.
     :param subject_pattern: regular expression whose first group, searched in the path below the
         folder, is the subject; without one it is the sub-folder, or else what stands in the
         file's name before the first underscore.
@@ -527,12 +538,12 @@ def read_bvh_folder(
     root = folder.parent if folder.is_file() else folder
     if not files:
         raise RecordingError(f'{folder}: no .bvh file in it')
-    if up not in ('y', 'z'):
-        raise RecordingError(f'--up {up}: must be y or z')
+    given = Overrides(units_scale, up, '' if mapping is None else str(mapping), rate_hz)
+    people = skeleton.joints == H36M17.joints
     source = None if mapping is None else layout_of(mapping, skeleton)
-    if source is None and skeleton.joints != H36M17.joints:
+    if source is None and not people:
         raise RecordingError(f'joints of {skeleton.name} need a --mapping from those of the BVH')
-    if source is not None and not units_scale > 0.0:
+    if not people and not units_scale > 0.0:
         raise RecordingError('--units-scale: say how many metres a unit of the files is')
     try:
         pattern = re.compile(subject_pattern)
@@ -540,6 +551,7 @@ def read_bvh_folder(
         raise RecordingError(f'--subject {subject_pattern!r}: {error}') from None
     if subject_pattern and pattern.groups < 1:
         raise RecordingError(f'--subject {subject_pattern!r}: must have a (group)')
+    judged: Counter[str] = Counter()
     clips = []
     for path in files:
         below = path.relative_to(root)
@@ -550,35 +562,37 @@ def read_bvh_folder(
             subject = match.group(1)
         else:
             subject = below.parts[0] if len(below.parts) > 1 else path.stem.split('_')[0]
-        clips.append(
-            SourceClip(
-                below.with_suffix('').as_posix(),
-                subject,
-                path.stem,
-                split_of(subject, val, test),
-                _bvh_loader(path, source, units_scale, up),
-            )
-        )
-    return Source('bvh', skeleton, tuple(files), root, tuple(clips))
+        load = _person_loader(path, given, judged)
+        if source is not None and not people:
+            load = _bvh_loader(path, source, given, judged)
+        split = split_of(subject, val, test)
+        clips.append(SourceClip(below.with_suffix('').as_posix(), subject, path.stem, split, load))
+    return Source('bvh', skeleton, tuple(files), root, tuple(clips), judged=judged)
+
+
+def _person_loader(path: Path, given: Overrides, judged: Counter[str]) -> Callable[[], Positions]:
+    def load() -> Positions:
+        recording = read_bvh(path, given)
+        judged[recording.reading] += 1
+        return next(iter(recording.persons.values())).astype(np.float32), recording.rate_hz
+
+    return load
 
 
 def _bvh_loader(
-    path: Path, source: Layout | None, units_scale: float, up: str
+    path: Path, source: Layout, given: Overrides, judged: Counter[str]
 ) -> Callable[[], Positions]:
     def load() -> Positions:
-        if source is None:
-            recording = read_bvh(path, units_scale)
-            return next(iter(recording.persons.values())).astype(np.float32), recording.rate_hz
-        names, places, rate_hz = read_bvh_joints(path)
+        names, places, rate_hz = read_bvh_joints(path, given.rate_hz)
         missing = [joint for joint in source.joints if joint not in names]
         if missing:
             raise RecordingError(
                 f'{path}: has no joint {", ".join(missing)}; it has {", ".join(names)}'
             )
-        chosen = places[:, [names.index(joint) for joint in source.joints]] * units_scale
-        if up == 'y':
-            chosen = chosen[..., [2, 0, 1]]  # a cyclic change keeps left and right
-        positions = to_target(str(path), source, chosen)
+        up = given.up or 'y'
+        judged[f'unit {given.units_scale:g} m, {up} up' + ('' if given.up else ' by default')] += 1
+        chosen = places[:, [names.index(joint) for joint in source.joints]]
+        positions = to_target(str(path), source, upright(chosen, up) * given.units_scale)
         if len(positions) > 2:  # a T-pose put first
             leap_m = float(np.linalg.norm(positions[1] - positions[0], axis=-1).max())
             if leap_m > MAX_JOINT_SPEED_M_S / rate_hz:
