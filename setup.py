@@ -18,13 +18,13 @@ setup(
     maintainer_email='maintainers@motion-predictor.dev',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
     python_requires='>=3.10',
-    install_requires=['numpy>=1.22', 'safetensors>=0.4', 'torch>=2.1'],
+    install_requires=['numpy>=1.22', 'safetensors>=0.4', 'scipy>=1.8', 'torch>=2.1'],
     extras_require={
         'amass': ['smplx'],
         'test': ['hypothesis', 'pytest'],
         'replay': ['rosbags'],
         'view': ['rerun-sdk'],
-        'training': ['matplotlib', 'optuna', 'scipy', 'tensorboard', 'tqdm'],
+        'training': ['matplotlib', 'optuna', 'tensorboard', 'tqdm'],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),

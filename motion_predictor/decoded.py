@@ -37,6 +37,8 @@ class DecodedPerson:
     confidence: np.ndarray
     flaw: str = ''
     """Why this person cannot be used, though others of the message can."""
+    identified: bool = True
+    """Whether the sender says who it is; else ``person`` is only a place in the message."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,6 +166,7 @@ _BONE_TOLERANCE = 0.005  # of its length: as near as a filled-in bone comes to i
 _FAR_M = 1e3  # from the rest of the body: no number that could drown the others
 _BEYOND_M = 1e8  # from the frame's origin: no place on Earth, in no frame of reference
 _UNEVEN = 3.0  # steps in time whose lengths differ by more have no slope in common
+_GOES_ON_S = 0.5  # for so long a body is taken to go on as it moved
 _NS = 1e-9
 
 
@@ -297,6 +298,14 @@ class PoseHistory:
         return self._poses.xyz[index].copy(), self._poses.valid[index].copy()
 
     @property
+    def oldest_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the oldest pose stored, as :attr:`newest_pose`."""
+        if not len(self):
+            return self.newest_pose
+        index = self._poses.start
+        return self._poses.xyz[index].copy(), self._poses.valid[index].copy()
+
+    @property
     def newest_root(self) -> np.ndarray | None:
         """Where the person was last: the root joint, or the mean of those seen; metres (3,)."""
         return self._root(self._poses.stop - 1) if len(self) else None
@@ -305,6 +314,34 @@ class PoseHistory:
     def oldest_root(self) -> np.ndarray | None:
         """Where the person was in the oldest pose stored, as :attr:`newest_root`."""
         return self._root(self._poses.start) if len(self) else None
+
+    def expected(self, stamp_ns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """
+        Return where the body was nearest in time to an instant, and where it is expected then.
+
+        :param stamp_ns: the instant. A body goes on as a whole as it moved between the newest two
+            poses; before the newest pose it is expected where it was.
+        :returns: the pose nearest in time, metres (J, 3); the same moved on; which joints of it
+            were seen, bool (J,); its stamp. Without poses, zeros.
+        """
+        count, joints = len(self), self.skeleton.num_joints
+        if not count:
+            return *np.zeros((2, joints, 3)), np.zeros(joints, dtype=bool), 0
+        poses = self._poses
+        stamps = poses.stamps[poses.start : poses.stop]
+        place = min(int(np.searchsorted(stamps, stamp_ns)), count - 1)
+        if place and stamp_ns - stamps[place - 1] < abs(stamps[place] - stamp_ns):
+            place -= 1
+        at = poses.start + place
+        xyz, seen, stamp = poses.xyz[at], poses.valid[at], int(poses.stamps[at])
+        moved = xyz.copy()
+        if place == count - 1 and place and stamp_ns > stamp:
+            step_s = (stamp - int(stamps[place - 1])) * _NS
+            common = seen & poses.valid[at - 1]
+            if step_s <= _GOES_ON_S and common.any():
+                step = (xyz[common] - poses.xyz[at - 1][common]).mean(axis=0)
+                moved += step * min((stamp_ns - stamp) * _NS, _GOES_ON_S) / step_s
+        return xyz.copy(), moved, seen.copy(), stamp
 
     def _root(self, index: int) -> np.ndarray:
         xyz, valid = self._poses.xyz[index], self._poses.valid[index]
@@ -329,14 +366,38 @@ class PoseHistory:
         require_shape('xyz', xyz, (joints, 3))
         seen = np.ones(joints, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
         require_shape('valid', seen, (joints,))
-        stamp_ns = int(stamp_ns)
-        place = self._place(stamp_ns)
-        if isinstance(place, AddOutcome):
-            return place
-        kept = self._joints_of_one_body(xyz, seen)
-        if kept.sum() < min(self.limits.min_joints, joints):
+        kept = self.joints_of_one_body(xyz, seen)
+        if not self.is_body(kept):
             self.counters.poses_without_body += 1
             return AddOutcome.WITHOUT_BODY
+        return self.add_body(stamp_ns, xyz, kept)
+
+    def is_body(self, kept: np.ndarray) -> bool:
+        """
+        Tell whether enough joints are left to be somebody.
+
+        :param kept: joints from :meth:`joints_of_one_body`, bool (J,).
+        """
+        return bool(kept.sum() >= min(self.limits.min_joints, self.skeleton.num_joints))
+
+    def add_body(self, stamp_ns: int, xyz: np.ndarray, kept: np.ndarray) -> AddOutcome:
+        """
+        Store a pose whose joints were looked at already.
+
+        :param stamp_ns: when it was measured, nanoseconds.
+        :param xyz: metres, float64 (J, 3).
+        :param kept: joints from :meth:`joints_of_one_body`, enough to be a body, bool (J,).
+        :returns: whether it was stored, and why not.
+        """
+        stamp_ns = int(stamp_ns)
+        refused = self.refusal(stamp_ns)
+        if refused is not None:
+            late = refused is AddOutcome.TOO_LATE
+            self.counters.poses_too_late += late
+            self.counters.poses_duplicate += not late
+            return refused
+        stamps = self._poses.stamps[self._poses.start : self._poses.stop]
+        place = int(np.searchsorted(stamps, stamp_ns))
         in_order = place == len(self)
         self._poses.insert(place, stamp_ns, np.where(kept[:, None], xyz, 0.0), kept)
         self._forget(int(self._poses.stamps[self._poses.stop - 1]) - self._kept_ns)
@@ -409,30 +470,39 @@ class PoseHistory:
 
     # Storing
 
-    def _place(self, stamp_ns: int) -> int | AddOutcome:
-        # Where a stamp belongs among those stored, or why it does not.
+    def refusal(self, stamp_ns: int) -> AddOutcome | None:
+        """
+        Tell why a pose of this stamp would not be stored.
+
+        :param stamp_ns: nanoseconds.
+        :returns: DUPLICATE or TOO_LATE; None where it would be stored.
+        """
         stamps = self._poses.stamps[self._poses.start : self._poses.stop]
         place = int(np.searchsorted(stamps, stamp_ns))
         near = stamps[max(place - 1, 0) : place + 1]
         if len(near) and int(np.abs(near - stamp_ns).min()) < self._spacing_ns:
-            self.counters.poses_duplicate += 1
             return AddOutcome.DUPLICATE
         if place < len(stamps):
             # Before the period is known, allow for the slowest source.
             period = self.period_s if len(stamps) > 2 else 1.0 / self.limits.min_source_rate_hz
             assert period is not None
             if (int(stamps[-1]) - stamp_ns) * _NS >= self.limits.late_periods * period:
-                self.counters.poses_too_late += 1
                 return AddOutcome.TOO_LATE
-        return place
+        return None
 
     def _forget(self, before_ns: int) -> None:
         poses = self._poses
         stale = int(np.searchsorted(poses.stamps[poses.start : poses.stop], before_ns))
         poses.start += min(stale, len(poses) - 1)
 
-    def _joints_of_one_body(self, xyz: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        # Joints that are there, and near enough to one another to be of one body.
+    def joints_of_one_body(self, xyz: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """
+        Find the joints that are there, and near enough to one another to be of one body.
+
+        :param xyz: metres, float64 (J, 3).
+        :param seen: which of them the tracker saw, bool (J,).
+        :returns: which can be used, bool (J,); the others are counted.
+        """
         finite = np.isfinite(xyz).all(axis=1)
         at_origin = (xyz == 0.0).all(axis=1) & self.skeleton.zero_is_missing
         kept = seen & finite & ~at_origin

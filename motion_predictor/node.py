@@ -867,7 +867,10 @@ class MotionPredictorNode(LifecycleNode):
             xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
         several = len(settings.texts('input.topics')) > 1 and not session.input.in_target_frame
         name = f'{arrival.topic}/{person.person}' if several else person.person
-        seen = Observation(stamp_ns, frame_id, name, xyz, person.confidence, valid, arrival.topic)
+        seen = Observation(
+            stamp_ns, frame_id, name, xyz, person.confidence, valid, arrival.topic,
+            person.identified,
+        )  # fmt: skip
         outcome = session.online.observe(seen, arrival.received_ns).outcome
         if outcome is ObserveOutcome.FAR_FUTURE:
             self._warn(
@@ -1128,6 +1131,8 @@ class MotionPredictorNode(LifecycleNode):
             'resets_frame_change': 'changes of frame_id (set target_frame)',
             'observations_other_frame': "people in another topic's frame (set target_frame)",
             'left_out_source_behind': "people whose topic's clock is behind another's",
+            'persons_sharing_id': 'bodies seen in turn under one id (two trackers on one topic?)',
+            'observations_crowded_out': 'sightings of people farther off than all who are kept',
             'deadline_misses': 'deadline misses',
             'worker_errors': 'worker errors',
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
-import math
 import threading
 from typing import Protocol, TYPE_CHECKING
 
@@ -23,7 +22,9 @@ from motion_predictor.history import (
     ObservedWindow,
     PoseHistory,
 )
-from motion_predictor.layouts import IDENTITY, joints_there, Layout
+from motion_predictor.identity import PeopleRules, Sighting, Track
+from motion_predictor.layouts import IDENTITY, Layout
+from motion_predictor.people import People
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.vigilance import SurpriseWatch
 
@@ -32,11 +33,8 @@ if TYPE_CHECKING:
 
 _NS = 1e-9
 _MAX_HELD = 64
-_MAX_LEFT_BEHIND = 16
 _FAR_FROM_ORIGIN_M = 100.0  # float32 would lose hundredths of a millimetre from here on
-_MAX_SPEED_M_S = 10.0  # of most joints at once; who is further off is somebody else
-_MAX_ERROR_M = 0.3  # a tracker's own, on top of that
-_MIN_COMMON_JOINTS = 4
+_ASKED_AT_ONCE = 16  # people of one message of whom each is told at once what becomes of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +87,8 @@ class Observation:
     valid: np.ndarray | None = None
     source: str = ''
     """Where it came from: the stamps of one source are of one clock, those of others may not."""
+    identified: bool = True
+    """Whether the tracker says who it is; else ``person`` is only a place in the message."""
 
 
 class ObserveOutcome(Enum):
@@ -223,37 +223,20 @@ class OnlineCounters:
     resets_jump_back: int = 0
     resets_frame_change: int = 0
     resets_asked: int = 0
-    persons_appeared: int = 0
-    persons_departed: int = 0
-    persons_evicted: int = 0
-    """Dropped because too many others were seen since."""
-    persons_reassociated: int = 0
-    persons_replaced: int = 0
-    """An id went on elsewhere: it was given to somebody else, who begins anew."""
-    persons_switched: int = 0
-    """Of those replaced: they took over the history that another id had left there."""
-    observations_elsewhere: int = 0
-    """Dropped, since nobody moves so far in the time."""
     snapshots: int = 0
     model_calls: int = 0
 
 
 @dataclass
-class _Person:
-    """What is kept of a person."""
+class _Message:
+    """Those of one message who have come so far."""
 
-    history: PoseHistory
-    source: str
-    arrival_ns: int | None
-    """The caller's clock when the last pose came."""
-    newest_ns: int = 0
-    """The newest stamp of all when it came: what tells time without a clock."""
-    may_be_known: bool = True
-    """Still to be compared with those who vanished."""
-    was_elsewhere: bool = False
-    """The latest observation was too far off to be of this person."""
-    track: int = 0
-    """Number of the history, of which no other has the same."""
+    stamp_ns: int
+    sightings: list[Sighting] = field(default_factory=list)
+    owners: list[Track | None] = field(default_factory=list)
+    """Of each, whoever has the id and is clearly there."""
+    tracks: list[Track | None] | None = None
+    """Whose they are, where that was asked since the last of them came."""
 
 
 class OnlinePredictor:
@@ -270,6 +253,10 @@ class OnlinePredictor:
     shifted by its person's age: see :class:`OnlinePrediction`. A person whose newest pose is
     older than the newest observation of all by more than the longest gap that may be filled is
     left out until seen again.
+
+    Observations of one source and stamp belong to one message: when the next message begins, or
+    a prediction is asked for, they are assigned to the people known so far, all at once (see
+    :class:`motion_predictor.people.People`).
 
     Every source of observations is held to its own clock: one whose stamps jump back begins anew
     alone, and one whose stamps are behind another's is left out rather than reset the other.
@@ -327,22 +314,23 @@ class OnlinePredictor:
         self.seed = seed
         self.coverage = coverage
         self.adapt = adapt
-        self._reference = reference
         self._watch: SurpriseWatch | None = None
         self._radii = CoverageWatch(predictor.window, coverage, adapt)
         self._lock = threading.Lock()
-        self._persons: dict[str, _Person] = {}
         self._held: dict[str, list[tuple[Observation, int | None]]] = {}
-        self._departed: list[str] = []
-        self._left_behind: list[_Person] = []
-        """Whose ids went on elsewhere: another id may go on here (two were switched)."""
+        self._messages: dict[str, _Message] = {}
+        """By source, what has come of the latest message."""
         self._frame_id = ''
-        self._tracks = 0
-        self._newest: dict[str, int] = {}
-        """Newest stamp by source, of people and of empty messages."""
         self._news = False
         self._counters = OnlineCounters()
         self._history_counters = HistoryCounters()
+        self._body = self._make_history()  # tells bodies; never has poses
+        rules = PeopleRules(
+            self.limits.reassociate_within_m,
+            self.limits.reassociate_within_s,
+            self.limits.stale_timeout_s,
+        )
+        self._people = People(self._make_history, predictor.skeleton, rules, reference)
         self._left_out: dict[str, int] = {
             f'left_out_{reason.value}': 0 for kind in (NotReady, Excluded) for reason in kind
         }
@@ -366,6 +354,10 @@ class OnlinePredictor:
                 self._counters.observations_far_future += 1
                 return ObserveResult(ObserveOutcome.FAR_FUTURE)
             source = observation.source
+            if source in self._messages and (
+                self._messages[source].stamp_ns != observation.stamp_ns
+            ):
+                self._close(source)
             if self._is_other_frame(observation.frame_id, source):
                 self._counters.observations_other_frame += 1
                 return ObserveResult(ObserveOutcome.OTHER_FRAME)
@@ -402,8 +394,10 @@ class OnlinePredictor:
                 return
             if frame_id and not self._is_other_frame(frame_id, source):
                 self._enter_frame(frame_id)
-            if stamp_ns > self._newest.get(source, stamp_ns - 1):
-                self._newest[source] = stamp_ns
+            self._close(source)
+            newest = self._people.newest
+            if stamp_ns > newest.get(source, stamp_ns - 1):
+                newest[source] = stamp_ns
                 self._news = True
 
     def reset(self) -> None:
@@ -416,8 +410,10 @@ class OnlinePredictor:
     def counters(self) -> dict[str, int]:
         """Give every counter by its name, summed over all people there were."""
         with self._lock:
+            self._close_all()
             return {
                 **{entry.name: getattr(self._counters, entry.name) for entry in _ENTRIES},
+                **vars(self._people.counters),
                 **self._history_counters.as_dict(),
                 **self._left_out,
             }
@@ -426,7 +422,8 @@ class OnlinePredictor:
     def source_rates_hz(self) -> dict[str, float]:
         """Poses per second of each person who is there, from the stamps' median spacing."""
         with self._lock:
-            periods = {name: person.history.period_s for name, person in self._persons.items()}
+            people = self._people.named.items()
+            periods = {name: track.history.period_s for name, track in people}
         return {name: 1.0 / period for name, period in periods.items() if period}
 
     # Predicting: one worker
@@ -450,29 +447,31 @@ class OnlinePredictor:
         :returns: None when nothing has changed since the last call.
         """
         with self._lock:
+            self._close_all()
+            people = self._people
             if expire:
-                self._drop_stale(now_ns)
-            if not self._news and not self._departed:
+                people.drop_stale(now_ns)
+            if not self._news and not people.departed:
                 return None
             self._counters.snapshots += 1
             self._news = False
-            reassociated = self._reassociate()
+            people.reassociate()
             windows, unpredicted = self._windows()
             for reason in unpredicted.values():
                 self._left_out[f'left_out_{reason.value}'] += 1
-            departed = tuple(name for name in self._departed if name not in self._persons)
-            self._departed = []
+            departed = tuple(name for name in people.departed if name not in people.named)
+            renamed = {new: old for new, old in people.renamed.items() if new in people.named}
+            people.departed, people.renamed = [], {}
             newest = max((window.stamp_ns for window in windows.values()), default=None)
-            stamp_ns = self._newest_ns if newest is None else newest
             return Snapshot(
-                stamp_ns,
+                people.newest_ns if newest is None else newest,
                 self._frame_id,
                 tuple(windows),
                 tuple(windows.values()),
                 unpredicted,
                 tuple(dict.fromkeys(departed)),
-                reassociated,
-                tuple(self._persons[name].track for name in windows),
+                renamed,
+                tuple(people.named[name].number for name in windows),
             )
 
     def run(self, snapshot: Snapshot) -> OnlinePrediction:
@@ -583,18 +582,14 @@ class OnlinePredictor:
             for array in (observation.confidence, observation.valid)
         )
 
-    @property
-    def _newest_ns(self) -> int:
-        return max(self._newest.values(), default=0)
-
     def _is_other_frame(self, frame_id: str, source: str) -> bool:
         # Sources that disagree must not reset each other: who is there first is kept.
-        others = (person.source != source for person in self._persons.values())
-        return frame_id != self._frame_id and any(others)
+        others = {track.source for track in self._people.named.values()} | set(self._messages)
+        return frame_id != self._frame_id and bool(others - {source})
 
     def _enter_frame(self, frame_id: str) -> bool:
         changed = frame_id != self._frame_id
-        reset = changed and bool(self._persons or self._held)
+        reset = changed and bool(self._people.named or self._held or self._messages)
         if reset:
             self._counters.resets_frame_change += 1
             self._forget()
@@ -602,61 +597,76 @@ class OnlinePredictor:
         return reset
 
     def _is_far_back(self, observation: Observation) -> bool:
-        person = self._persons.get(observation.person)
-        newest, longest = self._newest.get(observation.source), self._ns('jump_back_s')
-        if person is not None:
-            newest = person.history.newest_stamp_ns
-        else:
+        track = self._people.named.get(observation.person) if observation.identified else None
+        newest = self._people.newest.get(observation.source)
+        longest = self._ns('jump_back_s')
+        if track is not None:
+            newest = track.history.newest_stamp_ns
+        elif observation.identified:
             longest = max(longest, self._ns('stale_timeout_s'))
         return newest is not None and newest - observation.stamp_ns > longest
 
     def _forget(self, sources: Iterable[str] | None = None) -> None:
         # Everything of these sources, or of all.
-        gone = set(self._newest) | set(self._held) if sources is None else set(sources)
+        known = {*self._people.newest, *self._held, *self._messages}
+        gone = known if sources is None else set(sources)
         for source in gone:
-            self._newest.pop(source, None)
             self._held.pop(source, None)
-        for name in [name for name, person in self._persons.items() if person.source in gone]:
-            self._drop(name)
-        self._left_behind = [each for each in self._left_behind if each.source not in gone]
+            self._messages.pop(source, None)
+        self._people.forget(gone)
         self._news = True
+
+    def _make_history(self) -> PoseHistory:
+        return PoseHistory(
+            self.predictor.window,
+            self.predictor.skeleton,
+            self.limits.history,
+            self._history_counters,
+        )
 
     def _store(self, observation: Observation, now_ns: int | None) -> ObserveOutcome:
         xyz, valid = self._to_model(observation)
-        name = observation.person
-        person = self._persons.get(name)
-        if person is not None and _is_elsewhere(person.history, observation.stamp_ns, xyz, valid):
-            self._counters.observations_elsewhere += 1
-            if not person.was_elsewhere:  # once may be a slip of the tracker
-                person.was_elsewhere = True
+        seen = self._body.joints_of_one_body(xyz, valid)
+        if not self._body.is_body(seen):
+            self._history_counters.poses_without_body += 1
+            return ObserveOutcome.WITHOUT_BODY
+        stamp_ns, source, person = observation.stamp_ns, observation.source, observation.person
+        message = self._messages.get(source)
+        if message is None or person in {each.person for each in message.sightings}:
+            self._close(source)
+            message = self._messages[source] = _Message(stamp_ns)
+        xyz = np.where(seen[:, None], xyz, 0.0)
+        message.sightings.append(
+            Sighting(stamp_ns, source, person, observation.identified, xyz, seen, now_ns)
+        )
+        message.owners.append(self._people.owner(message.sightings[-1]))
+        message.tracks = None
+        outcome = self._outcome(message)
+        self._news |= outcome is ObserveOutcome.STORED
+        return outcome
+
+    def _outcome(self, message: _Message) -> ObserveOutcome:
+        # What will become of the latest of a message, as far as can be told by now.
+        latest, track = message.sightings[-1], message.owners[-1]
+        if track is None and len(message.sightings) <= _ASKED_AT_ONCE:
+            message.tracks = self._people.whose(message.sightings, message.owners)
+            track = message.tracks[-1]
+            if track is None and self._people.is_set_aside(latest, message.tracks):
                 return ObserveOutcome.ELSEWHERE
-            self._counters.persons_replaced += 1
-            self._left_behind = [*self._left_behind[1 - _MAX_LEFT_BEHIND :], person]
-            self._drop(name)
-            person = None
-        if person is None:
-            history = PoseHistory(
-                self.predictor.window,
-                self.predictor.skeleton,
-                self.limits.history,
-                self._history_counters,
-            )
-            self._tracks += 1
-            person = _Person(history, observation.source, now_ns, track=self._tracks)
-        outcome = person.history.add(observation.stamp_ns, xyz, valid)
-        if not outcome.accepted:
-            return _OUTCOMES[outcome]
-        person.source, person.arrival_ns = observation.source, now_ns
-        person.was_elsewhere = False
-        if name not in self._persons:
-            self._counters.persons_appeared += 1
-            self._persons[name] = person
-            self._evict(name)
-        newest = self._newest.get(observation.source, observation.stamp_ns)
-        self._newest[observation.source] = max(newest, observation.stamp_ns)
-        person.newest_ns = self._newest_ns
-        self._news = True
-        return ObserveOutcome.STORED
+        refused = None if track is None else track.history.refusal(latest.stamp_ns)
+        return ObserveOutcome.STORED if refused is None else _OUTCOMES[refused]
+
+    def _close(self, source: str) -> None:
+        # What has come of a message is all of it.
+        message = self._messages.pop(source, None)
+        if message is not None:
+            self._people.max_persons = self.max_persons
+            tracks = message.tracks or self._people.whose(message.sightings, message.owners)
+            self._people.take(message.sightings, tracks)
+
+    def _close_all(self) -> None:
+        for source in list(self._messages):
+            self._close(source)
 
     def _to_model(self, observation: Observation) -> tuple[np.ndarray, np.ndarray]:
         xyz = np.asarray(observation.xyz, dtype=np.float64)
@@ -669,98 +679,17 @@ class OnlinePredictor:
             valid &= ~low
         return (xyz, valid) if self.layout is None else self.layout.to_model(xyz, valid)
 
-    def _evict(self, newcomer: str) -> None:
-        if len(self._persons) <= max(4 * self.max_persons, 16):
-            return
-        name = min(
-            (other for other in self._persons if other != newcomer),
-            key=lambda other: (
-                self._persons[other].history.newest_stamp_ns,
-                -self._distance(self._persons[other]),
-            ),
-        )
-        self._counters.persons_evicted += 1
-        self._drop(name)
-
-    def _drop(self, name: str) -> None:
-        del self._persons[name]
-        self._departed.append(name)
-        self._counters.persons_departed += 1
-
-    def _distance(self, person: _Person) -> float:
-        root = person.history.newest_root
-        return math.inf if root is None else float(np.linalg.norm(root - self._reference))
-
-    def _drop_stale(self, now_ns: int | None) -> None:
-        timeout = self._ns('stale_timeout_s')
-        for name, person in list(self._persons.items()):
-            if now_ns is not None and person.arrival_ns is not None:
-                # By arrival, so that a tracker whose clock is off is not always stale.
-                absent = now_ns - person.arrival_ns
-                if absent < 0:  # the clock was set back: count from now
-                    person.arrival_ns = now_ns
-            else:
-                absent = self._newest_ns - person.newest_ns
-            if absent > timeout:
-                self._drop(name)
-
-    def _reassociate(self) -> dict[str, str]:
-        # New ids that begin where and when others vanished take over their histories.
-        renamed: dict[str, str] = {}
-        within_m, within_ns = self.limits.reassociate_within_m, self._ns('reassociate_within_s')
-        pairs = []
-        for new, person in self._persons.items():
-            begin = person.history.oldest_stamp_ns
-            # The message that brought the newcomer may still be arriving: wait for the next.
-            latest = self._newest.get(person.source, 0)
-            if not person.may_be_known or begin is None or begin >= latest:
-                continue
-            person.may_be_known = False
-            if not within_m:
-                continue
-            others = [*self._persons.items(), *(('', other) for other in self._left_behind)]
-            for former, other in others:
-                vanished = other.history.newest_stamp_ns
-                if former == new or vanished is None or not 0 < begin - vanished <= within_ns:
-                    continue
-                here, there = person.history.oldest_root, other.history.newest_root
-                if here is not None and there is not None:
-                    apart = float(np.linalg.norm(here - there))
-                    if apart <= within_m:
-                        pairs.append((apart, new, former, other))
-        taken: set[str] = set()
-        for _, new, former, other in sorted(pairs, key=lambda pair: pair[:3]):
-            left_behind = any(other is each for each in self._left_behind)
-            known = left_behind or (former in self._persons and former not in taken)
-            if new in taken or not known:
-                continue
-            taken |= {new, former} - {''}
-            self._persons[new].history.absorb(other.history)
-            self._persons[new].track = other.track
-            if left_behind:  # the ids stay as the tracker has them now
-                self._left_behind = [each for each in self._left_behind if each is not other]
-                self._counters.persons_switched += 1
-                continue
-            self._drop(former)
-            renamed[new] = former
-            self._counters.persons_reassociated += 1
-        self._left_behind = [
-            each
-            for each in self._left_behind
-            if self._newest.get(each.source, 0) - (each.history.newest_stamp_ns or 0)
-            <= 2 * within_ns
-        ]
-        return renamed
-
     def _windows(
         self,
     ) -> tuple[dict[str, ObservedWindow], dict[str, NotReady | Excluded]]:
         windows: dict[str, ObservedWindow] = {}
         unpredicted: dict[str, NotReady | Excluded] = {}
-        for name in sorted(self._persons, key=lambda name: self._distance(self._persons[name])):
-            person = self._persons[name]
-            history = person.history
-            age_s = (self._newest.get(person.source, 0) - (history.newest_stamp_ns or 0)) * _NS
+        people = self._people
+        for name, track in sorted(
+            people.named.items(), key=lambda entry: people.distance_m(entry[1])
+        ):
+            history = track.history
+            age_s = (people.newest.get(track.source, 0) - track.newest_stamp_ns) * _NS
             if age_s > self._longest_gap_s(history):
                 unpredicted[name] = Excluded.NOT_SEEN_LATELY
             elif len(windows) == self.max_persons:
@@ -774,7 +703,7 @@ class OnlinePredictor:
         newest = max((window.stamp_ns for window in windows.values()), default=0)
         for name, window in list(windows.items()):
             behind_s = (newest - window.stamp_ns) * _NS
-            if behind_s > self._longest_gap_s(self._persons[name].history):
+            if behind_s > self._longest_gap_s(people.named[name].history):
                 unpredicted[name] = Excluded.SOURCE_BEHIND
                 del windows[name]
         return windows, unpredicted
@@ -787,21 +716,7 @@ _ENTRIES = fields(OnlineCounters)
 _OUTCOMES = {
     AddOutcome.DUPLICATE: ObserveOutcome.DUPLICATE,
     AddOutcome.TOO_LATE: ObserveOutcome.TOO_LATE,
-    AddOutcome.WITHOUT_BODY: ObserveOutcome.WITHOUT_BODY,
 }
-
-
-def _is_elsewhere(history: PoseHistory, stamp_ns: int, xyz: np.ndarray, valid: np.ndarray) -> bool:
-    # Whether most joints are further from where they were last than anybody moves in the time.
-    newest = history.newest_stamp_ns
-    if newest is None or stamp_ns <= newest:
-        return False
-    known, seen = history.newest_pose
-    common = valid & seen & joints_there(xyz, history.skeleton)
-    if common.sum() < _MIN_COMMON_JOINTS:
-        return False
-    apart = np.linalg.norm(xyz[common] - known[common], axis=1)
-    return bool(np.median(apart) > _MAX_ERROR_M + _MAX_SPEED_M_S * (stamp_ns - newest) * _NS)
 
 
 def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:

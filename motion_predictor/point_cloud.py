@@ -85,7 +85,7 @@ def decode_point_cloud(message: Any, form: InputFormat) -> list[DecodedPerson]:
             placed = _place_joints(xyz[rows], confidence[rows], _rows(joint, rows), form, number)
         except MessageError as error:  # of this person
             flaw = str(error)
-        people.append(DecodedPerson(stamp_ns, frame, str(number), *placed, flaw))
+        people.append(DecodedPerson(stamp_ns, frame, str(number), *placed, flaw, has_person))
     require_somebody(people)
     return people
 

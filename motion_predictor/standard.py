@@ -42,7 +42,7 @@ def decode_pose_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     stamp_ns, frame = stamp_to_ns(message.header.stamp), message.header.frame_id
     unknown = np.full(form.joints, np.nan)
     return [
-        DecodedPerson(stamp_ns, frame, str(person), pose, unknown)
+        DecodedPerson(stamp_ns, frame, str(person), pose, unknown, identified=False)
         for person, pose in enumerate(xyz)
     ]
 

@@ -1,0 +1,386 @@
+"""The people who are followed: whose histories a message's poses go to, and under what names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+import math
+
+import numpy as np
+
+from motion_predictor.history import AddOutcome, PoseHistory
+from motion_predictor.identity import (
+    assign,
+    clear_owner,
+    Expected,
+    free_name,
+    pair_up,
+    PeopleRules,
+    second_name,
+    Sighting,
+    Track,
+)
+from motion_predictor.skeleton import Skeleton
+
+_NS = 1e-9
+_MAX_UNNAMED = 32
+_LATELY_S = 0.5
+"""Whoever was not seen for longer makes room for others first."""
+
+
+@dataclass
+class PeopleCounters:
+    """How often each rule about who is who has acted."""
+
+    persons_appeared: int = 0
+    persons_departed: int = 0
+    persons_evicted: int = 0
+    """Dropped to make room: not seen lately, or farther off than the others."""
+    persons_reassociated: int = 0
+    persons_replaced: int = 0
+    """An id went on elsewhere: it was given to somebody else, who begins anew."""
+    persons_switched: int = 0
+    """An id went over to the body that another id had."""
+    persons_sharing_id: int = 0
+    """Two bodies were seen in turn under one id: two trackers on one topic?"""
+    observations_elsewhere: int = 0
+    """Set aside, since nobody moves so far in the time; who is seen there again is somebody."""
+    observations_crowded_out: int = 0
+    """Dropped: as many people as are kept are nearer."""
+
+
+class People:
+    """
+    Everyone who is followed. A body keeps its history whatever the tracker calls it.
+
+    Where the tracker gives ids, the outputs use them, and an id that goes over to another body
+    takes the name along. Where it gives none (``pose_array``), a body keeps the name it began
+    with, in whatever order a message lists people. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        make_history: Callable[[], PoseHistory],
+        skeleton: Skeleton,
+        rules: PeopleRules,
+        reference_m: np.ndarray,
+    ) -> None:
+        """
+        Begin with nobody.
+
+        :param make_history: makes an empty history.
+        :param skeleton: joints of the poses.
+        :param rules: what is allowed.
+        :param reference_m: the nearest to this point matter most, (3,).
+        """
+        self.named: dict[str, Track] = {}
+        """Who is there, by name."""
+        self.unnamed: list[Track] = []
+        """Left behind by their ids, which another id may take over; or seen only once."""
+        self.newest: dict[str, int] = {}
+        """Newest stamp by source, of people and of empty messages."""
+        self.departed: list[str] = []
+        self.renamed: dict[str, str] = {}
+        """New to former name of bodies, since the caller last emptied it."""
+        self.counters = PeopleCounters()
+        self.max_persons = 8
+        self._make_history = make_history
+        self._skeleton = skeleton
+        self._rules = rules
+        self._reference_m = reference_m
+        self._tracks = 0
+
+    @property
+    def newest_ns(self) -> int:
+        """The newest stamp of all sources, 0 before any."""
+        return max(self.newest.values(), default=0)
+
+    def owner(self, sighting: Sighting) -> Track | None:
+        """
+        Return whoever has the sighting's id, if it is clearly where they are expected.
+
+        :param sighting: the sighting.
+        """
+        return clear_owner(sighting, self.named, self._skeleton)
+
+    def whose(
+        self, sightings: Sequence[Sighting], owners: Sequence[Track | None]
+    ) -> list[Track | None]:
+        """
+        Find out whom a message shows; changes nothing.
+
+        :param sightings: everyone of one message.
+        :param owners: of each, from :meth:`owner`.
+        :returns: for each the track it belongs to, None where there is none.
+        """
+        return assign(sightings, owners, self.named, self.unnamed, self._skeleton, self._rules)
+
+    def is_set_aside(self, sighting: Sighting, tracks: Sequence[Track | None]) -> bool:
+        """
+        Tell whether a sighting that belongs to nobody may be a slip of the tracker.
+
+        It may where its id is known elsewhere; without ids, where somebody is missing for it.
+
+        :param sighting: that belongs to nobody.
+        :param tracks: whom its message shows.
+        """
+        if sighting.identified:
+            return sighting.person in self.named
+        shown = {track.number for track in tracks if track is not None}
+        return any(
+            track.number not in shown
+            for track in self.named.values()
+            if track.source == sighting.source
+            and 0 < abs(sighting.stamp_ns - track.newest_stamp_ns) <= _LATELY_S / _NS
+        )
+
+    def take(
+        self, sightings: Sequence[Sighting], tracks: Sequence[Track | None]
+    ) -> list[AddOutcome | None]:
+        """
+        Store everyone of one message.
+
+        :param sightings: of one source and stamp.
+        :param tracks: from :meth:`whose`.
+        :returns: what became of each; None for those set aside or crowded out.
+        """
+        pairs = list(zip(sightings, tracks, strict=True))
+        outcomes: list[AddOutcome | None] = [None] * len(pairs)
+        self._rename(pairs)
+        order = sorted(range(len(pairs)), key=lambda i: self._sighting_distance(sightings[i]))
+        for index in order:  # the nearest first: they must not be crowded out
+            sighting, track = pairs[index]
+            if track is None:
+                outcomes[index] = self._begin(sighting, tracks)
+            else:
+                outcomes[index] = self._add(track, sighting)
+        self._evict()
+        if any(track.may_be_known for track in self.named.values()):
+            self.reassociate()
+        return outcomes
+
+    def _rename(self, pairs: list[tuple[Sighting, Track | None]]) -> None:
+        # Name bodies that ids went over to, or that were not shown so far.
+        moved = [
+            (sighting, track, track.name)
+            for sighting, track in pairs
+            if track is not None
+            and (
+                not track.name
+                or (sighting.identified and sighting.person not in (track.name, track.person))
+            )
+        ]
+        for _, _, former in moved:
+            self.named.pop(former, None)
+        for sighting, track, former in moved:
+            name = sighting.person if former else self._name_for(sighting, track)
+            if name in self.named:
+                self._leave_behind(self.named[name])
+            if not track.tentative:
+                self.counters.persons_switched += 1
+            else:
+                self.counters.persons_appeared += 1
+            self.unnamed = [each for each in self.unnamed if each is not track]
+            track.name, track.tentative = name, False
+            self.named[name] = track
+        for _, track, former in moved:
+            if former and former not in self.named:
+                self.renamed[track.name] = self.renamed.pop(former, former)
+                self._depart(former)
+
+    def _name_for(self, sighting: Sighting, track: Track) -> str:
+        # The name of a body that was not shown so far, or was left behind by its id.
+        holder = self.named.get(sighting.person)
+        if holder is None:
+            return sighting.person
+        if track.tentative:
+            shared = holder.newest_stamp_ns > (track.history.oldest_stamp_ns or 0)
+        else:  # its id went on elsewhere and came back: once may be a slip
+            shared = track.came_back and holder.newest_stamp_ns > track.newest_stamp_ns
+            track.came_back = True
+        if not shared:
+            return sighting.person
+        if not sighting.identified:
+            return free_name(sighting.person, self.named)
+        self.counters.persons_sharing_id += 1
+        return second_name(sighting.person, self.named)
+
+    def _leave_behind(self, track: Track) -> None:
+        # Its id is somebody else's now.
+        self.counters.persons_replaced += 1
+        self.drop(track.name)
+        track.name = ''
+        self.unnamed = [*self.unnamed[1 - _MAX_UNNAMED :], track]
+
+    def _begin(self, sighting: Sighting, tracks: Sequence[Track | None]) -> AddOutcome | None:
+        # Follow somebody who is nobody of those known.
+        set_aside = self.is_set_aside(sighting, tracks)
+        if set_aside:
+            self.counters.observations_elsewhere += 1
+        elif self._is_crowded_out(sighting):
+            self.counters.observations_crowded_out += 1
+            return None
+        self._tracks += 1
+        history, source = self._make_history(), sighting.source
+        track = Track(self._tracks, history, source, sighting.person, tentative=set_aside)
+        outcome = self._add(track, sighting)
+        if not outcome.accepted:
+            return outcome
+        if set_aside:
+            self.unnamed = [*self.unnamed[1 - _MAX_UNNAMED :], track]
+            return None
+        track.name = free_name(sighting.person, self.named)
+        self.counters.persons_appeared += 1
+        self.named[track.name] = track
+        return outcome
+
+    def _add(self, track: Track, sighting: Sighting) -> AddOutcome:
+        outcome = track.history.add_body(sighting.stamp_ns, sighting.xyz, sighting.seen)
+        if not outcome.accepted:
+            return outcome
+        track.source, track.person = sighting.source, sighting.person
+        track.arrival_ns = sighting.arrival_ns
+        newest = self.newest.get(sighting.source, sighting.stamp_ns)
+        self.newest[sighting.source] = max(newest, sighting.stamp_ns)
+        track.newest_ns = self.newest_ns
+        return outcome
+
+    # Leaving
+
+    def drop(self, name: str) -> None:
+        """Let somebody go, who has then departed."""
+        del self.named[name]
+        self._depart(name)
+
+    def _depart(self, name: str) -> None:
+        self.departed.append(name)
+        self.counters.persons_departed += 1
+
+    def forget(self, sources: Iterable[str]) -> None:
+        """
+        Drop everyone of these sources.
+
+        :param sources: their names.
+        """
+        gone = set(sources)
+        for source in gone:
+            self.newest.pop(source, None)
+        for name in [name for name, track in self.named.items() if track.source in gone]:
+            self.drop(name)
+        self.unnamed = [track for track in self.unnamed if track.source not in gone]
+
+    def drop_stale(self, now_ns: int | None) -> None:
+        """
+        Drop whoever was not seen for too long.
+
+        :param now_ns: the caller's clock; None: by stamps alone.
+        """
+        timeout = round(self._rules.stale_s / _NS)
+        for name, track in list(self.named.items()):
+            if now_ns is not None and track.arrival_ns is not None:
+                # By arrival, so that a tracker whose clock is off is not always stale.
+                absent = now_ns - track.arrival_ns
+                if absent < 0:  # the clock was set back: count from now
+                    track.arrival_ns = now_ns
+            else:
+                absent = self.newest_ns - track.newest_ns
+            if absent > timeout:
+                self.drop(name)
+
+    def distance_m(self, track: Track) -> float:
+        """Return how far somebody is from the reference point, infinite where nothing tells."""
+        root = track.history.newest_root
+        return math.inf if root is None else float(np.linalg.norm(root - self._reference_m))
+
+    def _sighting_distance(self, sighting: Sighting) -> float:
+        seen = sighting.seen & np.isfinite(sighting.xyz).all(axis=-1)
+        if not seen.any():
+            return math.inf
+        root = sighting.xyz[0] if seen[0] else sighting.xyz[seen].mean(axis=0)
+        with np.errstate(over='ignore'):
+            return float(np.linalg.norm(root - self._reference_m))
+
+    @property
+    def _room(self) -> int:
+        return max(4 * self.max_persons, 16)
+
+    def _lateness(self, track: Track) -> int:
+        # Nanoseconds since it was seen, 0 for whoever was seen lately.
+        late = self.newest.get(track.source, 0) - track.newest_stamp_ns
+        return late if late > _LATELY_S / _NS else 0
+
+    def _is_crowded_out(self, sighting: Sighting) -> bool:
+        if len(self.named) < self._room or any(map(self._lateness, self.named.values())):
+            return False
+        farthest = max(map(self.distance_m, self.named.values()))
+        return self._sighting_distance(sighting) >= farthest
+
+    def _evict(self) -> None:
+        while len(self.named) > self._room:
+            name = max(
+                self.named,
+                key=lambda other: (
+                    self._lateness(self.named[other]),
+                    self.distance_m(self.named[other]),
+                ),
+            )
+            self.counters.persons_evicted += 1
+            self.drop(name)
+
+    # New ids
+
+    def reassociate(self) -> None:
+        """Let new ids that begin where and when others vanished take over their histories."""
+        rules = self._rules
+        within_ns = round(rules.within_s / _NS)
+        newcomers: list[tuple[int, Track]] = []
+        for track in self.named.values():
+            begin = track.history.oldest_stamp_ns
+            # The message that brought the newcomer may still be arriving: wait for the next.
+            if not track.may_be_known or begin is None:
+                continue
+            if begin < self.newest.get(track.source, 0):
+                track.may_be_known = False
+                newcomers.append((begin, track))
+        newcomers.sort(key=lambda newcomer: newcomer[0])
+        others = [*self.named.values(), *(each for each in self.unnamed if not each.tentative)]
+        if newcomers and others and rules.within_m:
+            costs = np.array([
+                [self._takes_over(new, begin, other, within_ns) for other in others]
+                for begin, new in newcomers
+            ])  # fmt: skip
+            for row, column in pair_up(costs, 1e6):
+                self._take_over(newcomers[row][1], others[column])
+        self.unnamed = [
+            track
+            for track in self.unnamed
+            if self.newest.get(track.source, 0) - track.newest_stamp_ns <= 2 * within_ns
+        ]
+
+    def _takes_over(self, new: Track, begin_ns: int, other: Track, within_ns: int) -> float:
+        # Metres between the first pose of one and where the other is expected then.
+        vanished = other.history.newest_stamp_ns
+        if other is new or vanished is None or not 0 < begin_ns - vanished <= within_ns:
+            return math.inf
+        here, there = new.history.oldest_root, other.history.newest_root
+        if here is None or there is None:
+            return math.inf
+        apart = float(np.linalg.norm(here - there))
+        if apart > self._rules.within_m:
+            return math.inf
+        first = Sighting(begin_ns, new.source, '', True, *new.history.oldest_pose)
+        off = Expected([other], begin_ns, self._skeleton).distances(first).off_m[0]
+        return apart if math.isnan(off) else float(off)
+
+    def _take_over(self, new: Track, other: Track) -> None:
+        if any(each.name and self.named.get(each.name) is not each for each in (new, other)):
+            return  # went on under another new id
+        new.history.absorb(other.history)
+        new.number = other.number
+        if not other.name:  # the ids stay as the tracker has them now
+            self.unnamed = [each for each in self.unnamed if each is not other]
+            self.counters.persons_switched += 1
+            return
+        self.drop(other.name)
+        self.renamed[new.name] = self.renamed.pop(other.name, other.name)
+        self.counters.persons_reassociated += 1
