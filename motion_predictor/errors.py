@@ -23,3 +23,7 @@ class RecordingError(MotionPredictorError, ValueError):
 
 class WeightsError(MotionPredictorError):
     """A weights file is missing, damaged, or not of this format."""
+
+
+class StorageError(MotionPredictorError):
+    """A place cannot be written to, or another process is using it."""

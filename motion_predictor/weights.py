@@ -19,10 +19,11 @@ from torch import Tensor
 
 from motion_predictor.calibration import Calibration
 from motion_predictor.config import from_dict, ModelConfig, to_dict
-from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
+from motion_predictor.errors import ConfigError, MotionPredictorError, StorageError, WeightsError
 from motion_predictor.growth import grown_model
 from motion_predictor.model import MotionModel
 from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
+from motion_predictor.whole_files import written_whole
 
 FORMAT = 'motion_predictor'
 VERSIONS = ('1', '2', '3')
@@ -123,14 +124,13 @@ def save_weights(
     if calibration is not None:
         tensors[FACTOR] = torch.from_numpy(np.ascontiguousarray(calibration.factor, np.float32))
         metadata['calibration'] = json.dumps(calibration.facts())
-    partial = path.with_name(path.name + '.partial')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(_in_order(save(tensors, metadata=metadata)))
-        partial.chmod(0o644)  # installed ones are for all users
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f'{path}: cannot be written ({error}); name another place') from error
+        content = _in_order(save(tensors, metadata=metadata))
+        with written_whole(path) as partial:
+            partial.write_bytes(content)
+            partial.chmod(0o644)  # installed ones are for all users
+    except (StorageError, SafetensorError) as error:
+        raise WeightsError(str(error)) from error
 
 
 def _in_order(file: bytes) -> bytes:

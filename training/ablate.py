@@ -25,6 +25,7 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.schedule import to_x0
 from motion_predictor.weights import file_digest, load_weights
+from motion_predictor.whole_files import require_writable
 from training import provenance, rows
 from training.benchmark import walking_window
 from training.config import as_plain, ChainConfig, override, preset, SwiftDiffConfig
@@ -32,6 +33,7 @@ from training.diffusion import Sampler, sampler_for
 from training.distill import Pairs, SwiftDiffLoss
 from training.parallel import Shard, WHOLE
 from training.pool import EncodedPool
+from training.stopping import run_verb
 from training.trials import (
     beside,
     digest,
@@ -689,12 +691,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(describe(options, rows))
             return 0
         resolve(options)
+        if options.json:
+            require_writable(options.json)
         result = ablate(options, rows, words)
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print('stopped; the same command goes on from here', file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
         return 130
     if options.json:
         provenance.write_json(options.json, result)
@@ -703,4 +707,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))

@@ -24,6 +24,7 @@ from training.distill_moe import distil_moe
 from training.evaluate_moe import likelihoods, perplexity
 from training.rows import Budget, Place, Row
 from training.runs import Run
+from training.stopping import run_verb
 from training.trials import Stopwatch
 
 FORMAT = 'motion_predictor mixture ablations'
@@ -184,4 +185,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))

@@ -19,6 +19,7 @@ from training.config import as_plain, ChainConfig, ENCODING, override
 from training.pool import EncodedPool
 from training.rows import Place, Row
 from training.runs import pool_of, Run
+from training.stopping import run_verb
 from training.train_teacher import train_teacher
 from training.trials import digest, Stopwatch
 
@@ -207,4 +208,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))

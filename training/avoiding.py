@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from motion_predictor.whole_files import require_writable
 from training import plots, provenance
 from training.avoiding_task import (
     CHUNK,
@@ -51,6 +52,7 @@ from training.planar_policies import (
     train_teacher,
     vdd_settings,
 )
+from training.stopping import run_verb
 
 FORMAT = 'motion_predictor avoiding task'
 VERSION = 1
@@ -277,6 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(vars(options))
         print(vdd_settings(options.steps))
         return 0
+    require_writable(options.json)
     torch.set_num_threads(options.threads)
     seeds = [
         kept_seed(seed, options)
@@ -310,4 +313,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))

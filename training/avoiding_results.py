@@ -12,6 +12,7 @@ from motion_predictor.errors import ConfigError
 from training import avoiding
 from training.avoiding_task import GAPS_M, OBSTACLES_M, WAYS
 from training.pages import write_page
+from training.stopping import NOTHING, run_verb
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -168,4 +169,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

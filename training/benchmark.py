@@ -35,9 +35,11 @@ from motion_predictor.model import MotionModel
 from motion_predictor.predictor import cpu_has_fast_bf16, ENGINES, Predictor
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import file_digest, load_weights, weights_folders
+from motion_predictor.whole_files import require_writable
 from training import plots, provenance
 from training.diffusion import sampler_for
 from training.evaluate import engine_of
+from training.stopping import NOTHING, run_verb
 
 FORMAT = 'motion_predictor benchmark'
 VERSION = 1
@@ -396,12 +398,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for path in options.weights:
                 print(f'{path.name}: {load_weights(path).model.config.role}')
             return 0
+        require_writable(options.json)
         result = benchmark(options, words)
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print('stopped; nothing written', file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or 'stopped; nothing written', file=sys.stderr)
         return 130
     provenance.write_json(options.json, result)
     print(table(result))
@@ -490,4 +493,4 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

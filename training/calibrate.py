@@ -27,10 +27,12 @@ from motion_predictor.calibration import Calibration, spread_m
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.summaries import holding_radius
 from motion_predictor.weights import file_digest, load_weights
+from motion_predictor.whole_files import require_writable
 from training import provenance
 from training.diffusion import Sampler, sampler_for
 from training.export import rewrite
 from training.scoring import DataFile, load_data
+from training.stopping import NOTHING, run_verb
 
 FORMAT = 'motion_predictor calibration'
 VERSION = 2
@@ -378,6 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f'{options.weights}: levels {options.levels}, {options.samples} samples; fit on '
                   f'{", ".join(map(str, options.fit))}')  # fmt: skip
             return 0
+        require_writable(options.json)
         result = calibrate(options, words)
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -396,4 +399,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 
 from motion_predictor.errors import ConfigError
+from motion_predictor.whole_files import write_whole, written_whole
+from training import parallel
+from training.locks import hold_folder
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -19,11 +22,10 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
     :param path: the file.
     :param state: tensors and plain values.
+    :raises StorageError: if it cannot be written; what was there stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix('.partial')
-    torch.save(dict(state), partial)
-    partial.replace(path)
+    with written_whole(path) as partial, partial.open('wb') as file:
+        torch.save(dict(state), file)
 
 
 def load_checkpoint(path: Path, device: str = 'cpu') -> dict[str, Any] | None:
@@ -45,17 +47,19 @@ def load_checkpoint(path: Path, device: str = 'cpu') -> dict[str, Any] | None:
 
 def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
     """
-    Make a run folder, or check that it belongs to the same settings.
+    Make a run folder, or check that it belongs to the same settings; hold it for this process.
 
     :param folder: of the run.
     :param settings: JSON-able, written to ``config.json`` with the commit.
     :raises ConfigError: if the folder holds a run with other settings.
+    :raises StorageError: if another process works in it, or it cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if parallel.current().is_main:
+        hold_folder(folder)
     path = folder / 'config.json'
     wanted = json.loads(json.dumps(settings))
     if path.is_file():
-        found = json.loads(path.read_text())['settings']
+        found = _config(path)['settings']
         if found != wanted:
             differs = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
             raise ConfigError(
@@ -63,12 +67,24 @@ def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
                 f'choose another --run folder or delete this one'
             )
         return
-    path.write_text(json.dumps({'settings': wanted, 'commit': git_commit()}, indent=2) + '\n')
+    write_whole(path, json.dumps({'settings': wanted, 'commit': git_commit()}, indent=2) + '\n')
 
 
 def begun_at(folder: Path) -> str:
     """Name the commit of the source tree that a run folder was made with."""
-    return str(json.loads((folder / 'config.json').read_text())['commit'])
+    return str(_config(folder / 'config.json')['commit'])
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+        if {'settings', 'commit'} <= found.keys() and isinstance(found['settings'], dict):
+            return found
+        raise ValueError('it has no settings and commit')
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f'{path}: cannot be read ({error}); choose another --run folder or delete this one'
+        ) from None
 
 
 def git_commit() -> str:

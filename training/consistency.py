@@ -22,6 +22,7 @@ from training.losses import coefficient_weights
 from training.parallel import Shard, WHOLE
 from training.pool import EncodedPool
 from training.runs import card_of, parse_run, pool_like, Run, stage_or_shipped
+from training.stopping import run_verb
 from training.store import data_digest
 
 EXAMPLE = """
@@ -135,4 +136,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_verb(main))

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from motion_predictor.errors import ConfigError
 from motion_predictor.experts import FlatBlock
 from motion_predictor.predictor import cpu_has_fast_bf16
+from motion_predictor.whole_files import written_whole
 from training.config import as_plain, CrossFitConfig
 from training.fitting import fit
 from training.parallel import Shard, WHOLE
@@ -275,8 +276,6 @@ def cross_fitted_samples(
         parts = [(m, rows) for m in range(config.samples) for rows in held.split(PASS)]
         for m, rows in tqdm(parts, desc=f'sample fold {number + 1}', unit='pass'):
             futures[m, rows] = sample(averaged, condition[rows], config, generator).half()
-    kept.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix('.partial')
-    save_file({'futures': futures.cpu(), 'asked': asked}, partial)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        save_file({'futures': futures.cpu(), 'asked': asked}, partial)
     return futures

@@ -393,5 +393,6 @@ if __name__ == '__main__':
     import sys
 
     from training.prepare import main
+    from training.stopping import NOTHING, run_verb
 
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

@@ -20,6 +20,7 @@ from motion_predictor.normalization import Whitening
 from motion_predictor.predictor import cpu_has_fast_bf16
 from motion_predictor.schedule import to_x0
 from motion_predictor.weights import load_weights, save_weights
+from motion_predictor.whole_files import written_whole
 from training.config import ChainConfig, require_same_encoding, SwiftDiffConfig
 from training.diffusion import ddim
 from training.fitting import fit, LossOfStep, Watch
@@ -32,6 +33,7 @@ from training.losses import (
 from training.parallel import current, join, Shard, WHOLE
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_of, Run
+from training.stopping import run_verb
 
 EXAMPLE = """
 example, after training.train_teacher with the same preset and run folder:
@@ -160,9 +162,8 @@ def make_pairs(
                     completion=chain.teacher.completion,
                 )
                 ends.append(pool.state_whitening.apply(teacher.state.undo(end)).cpu())
-            partial = path.with_suffix('.partial')
-            save_file({'chosen': chosen, 'noise': noise, 'end': torch.cat(ends)}, partial)
-            partial.replace(path)
+            with written_whole(path) as partial:
+                save_file({'chosen': chosen, 'noise': noise, 'end': torch.cat(ends)}, partial)
     processes.wait()
     parts = [load_file(folder / f'{number:04d}.safetensors') for number in files]
     joined = [torch.cat([part[name] for part in parts]) for name in ('chosen', 'noise', 'end')]
@@ -429,4 +430,4 @@ def _distil(run: Run, chain: ChainConfig) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_verb(main))

@@ -24,11 +24,13 @@ from motion_predictor.normalization import Whitening
 from motion_predictor.schedule import to_eps, to_x0
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import file_digest, load_weights, save_weights
+from motion_predictor.whole_files import written_whole
 from training.config import as_plain, ChainConfig, MoeConfig
 from training.cross_fit import cross_fitted_samples, share_out
 from training.losses import displacement_errors
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_like, Run, stage_or_shipped
+from training.stopping import run_verb
 from training.store import data_digest
 from training.vdd import Batch, distil, VddConfig
 
@@ -286,8 +288,6 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
     path = kept_in / f'windows_{digest}_{chain.pool}_{chain.seed}.safetensors'
     if not path.is_file():
         raw = pool_like(run, chain, teacher, chain.moe.augmentation, chain.moe.without)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix('.partial')
         assert raw.clip is not None
         assert raw.person is not None
         made = {
@@ -297,8 +297,8 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
             'clip': raw.clip,
             'person': raw.person,
         }
-        save_file({name: value.cpu() for name, value in made.items()}, partial)
-        partial.replace(path)
+        with written_whole(path) as partial:
+            save_file({name: value.cpu() for name, value in made.items()}, partial)
     kept = {name: value.to(run.device) for name, value in load_file(path).items()}
     padded = state.apply(torch.zeros_like(state.mean)[None])  # of no use here
     white, given = kept['state'].float(), kept['condition'].float()
@@ -342,9 +342,8 @@ def teacher_samples(
             noise = torch.randn(len(rows), *shape, generator=generator)
             x_0 = one_step.one_step(noise.to(condition.device), condition)
             samples[number, rows] = x_0.flatten(1).half().cpu()
-    partial = path.with_suffix('.partial')
-    save_file({'samples': samples}, partial)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        save_file({'samples': samples}, partial)
     return samples
 
 
@@ -549,4 +548,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_verb(main))

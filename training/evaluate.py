@@ -25,6 +25,7 @@ from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.weights import file_digest, load_weights
+from motion_predictor.whole_files import require_writable
 from training import metrics, plots, provenance
 from training.bags import add_bag_arguments, bag_reading
 from training.baselines import BASELINES
@@ -49,6 +50,7 @@ from training.scoring import (
     score_file,
     summarise,
 )
+from training.stopping import run_verb
 from training.store import data_digest
 
 FORMAT = 'motion_predictor evaluation'
@@ -450,12 +452,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run:
             print(describe_plan(options))
             return 0
+        require_writable(options.json)
         result = evaluate(options, words)
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print('stopped; the same command goes on from here', file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
         return 130
     provenance.write_json(options.json, result)
     print(table(result))
@@ -634,4 +637,4 @@ def _predict(
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))

@@ -26,9 +26,11 @@ from motion_predictor.experts import MotionExperts
 from motion_predictor.forecast import checked_frames, CHECKED_S, Forecast
 from motion_predictor.model import MotionModel
 from motion_predictor.weights import file_digest, load_weights
+from motion_predictor.whole_files import require_writable
 from training import metrics, provenance
 from training.diffusion import Sampler, sampler_for
 from training.scoring import DataFile, load_data, rounded
+from training.stopping import NOTHING, run_verb
 
 FORMAT = 'motion_predictor mixture evaluation'
 VERSION = 2
@@ -405,6 +407,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.dry_run:
             print(f'{len(options.weights)} mixtures, {len(options.data)} files')
             return 0
+        require_writable(options.json)
         result = evaluate(options, words)
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -417,4 +420,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

@@ -25,8 +25,10 @@ from motion_predictor.weights import (
     quantize_rows,
     save_weights,
 )
+from motion_predictor.whole_files import write_whole
 from training.config import preset, PRESETS
 from training.data import synthetic_walk
+from training.stopping import NOTHING, run_verb
 
 EXAMPLE = """
 example, what a run made, as the package ships it:
@@ -120,7 +122,7 @@ def export(
     if surprise:
         card['surprise'] = surprise
     save_weights(out, model, card, golden_pair(model), kept, stored=stored)
-    out.with_suffix('.md').write_text(card_text(out, model, card))
+    write_whole(out.with_suffix('.md'), card_text(out, model, card))
 
 
 def rewrite(path: Path, loaded: LoadedWeights) -> None:
@@ -141,7 +143,7 @@ def rewrite(path: Path, loaded: LoadedWeights) -> None:
     )
     card = path.with_suffix('.md')
     if card.is_file():
-        card.write_text(card_text(path, loaded.model, loaded.card))
+        write_whole(card, card_text(path, loaded.model, loaded.card))
 
 
 def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
@@ -284,7 +286,7 @@ def write_cards(folder: Path, evaluation: Path) -> list[Path]:
             continue
         loaded = load_weights(path)
         card = {**loaded.card, 'scores': known}
-        path.with_suffix('.md').write_text(card_text(path, loaded.model, card))
+        write_whole(path.with_suffix('.md'), card_text(path, loaded.model, card))
         written.append(path.with_suffix('.md'))
     return written
 
@@ -369,4 +371,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_verb(main, NOTHING))

@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 import copy
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+import hashlib
 import itertools
+import json
 from pathlib import Path
 import sys
 import time
@@ -33,14 +35,17 @@ from motion_predictor.normalization import PersonFrame, to_features
 from motion_predictor.predictor import cpu_has_fast_bf16, Predictor
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.weights import file_digest, load_weights, save_weights
+from motion_predictor.whole_files import require_writable, write_whole
 from training import metrics, provenance
 from training.bags import add_bag_arguments, bag_input, read_bags, rotation_of
+from training.checkpoints import load_checkpoint, save_checkpoint
 from training.data import Augmentation, TrainingWindows
 from training.diffusion import window_noise
 from training.export import card_text, golden_pair
 from training.losses import best_of_samples, displacement_errors
 from training.scoring import bootstrap_interval
 from training.sources import load_at, read_bvh_folder, Source
+from training.stopping import GOES_ON, run_verb, stop_when_whole, stopped_at
 from training.store import data_digest, is_store
 from training.windows import load_clips, resample
 
@@ -333,8 +338,42 @@ class FinetuneLoss:
         return pose + self.config.root * root
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Where an adaptation keeps what it has come to, so that it can be stopped and go on."""
+
+    path: Path
+    key: str
+    """Of what it depends on; a file with another key is of another adaptation."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Read what an earlier call kept; None where there is nothing of this adaptation."""
+        try:
+            found = load_checkpoint(self.path)
+        except ConfigError:  # damaged: from the beginning
+            return None
+        return found if found is not None and found.get('key') == self.key else None
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """
+        Keep a state.
+
+        :raises StorageError: if it cannot be written; what was there stays.
+        """
+        save_checkpoint(self.path, {'key': self.key, **state})
+
+    def forget(self) -> None:
+        """Take the file away: the work is done."""
+        self.path.unlink(missing_ok=True)
+
+
 def adapt(
-    original: MotionModel, parts: Parts, config: FinetuneConfig, *, quiet: bool = False
+    original: MotionModel,
+    parts: Parts,
+    config: FinetuneConfig,
+    *,
+    quiet: bool = False,
+    kept: Kept | None = None,
 ) -> tuple[MotionModel, list[dict[str, float]]]:
     """
     Teach a copy of a student the first part of a recording, until validation gets no better.
@@ -343,6 +382,8 @@ def adapt(
     :param parts: from :func:`take_apart`.
     :param config: settings.
     :param quiet: no progress bar.
+    :param kept: goes on from what is kept there, and keeps what it comes to.
+    :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, once a step is done and kept.
     :returns: the best student by validation (the original itself where none was better), and what
         each validation said: ``{'step', 'val'}``, metres; step 0 is the original.
     """
@@ -373,9 +414,39 @@ def adapt(
     )
     best, best_state = validate(original), copy.deepcopy(original.denoiser.state_dict())
     curve = [{'step': 0.0, 'val': best}]
-    waited = 0
-    with tqdm(total=config.steps, desc='finetune', unit='step', disable=quiet) as bar:
-        for step in range(config.steps):
+    waited = begin = 0
+    saved = kept.load() if kept else None
+    if saved is not None:
+        student.denoiser.load_state_dict(saved['student'])
+        averaged.denoiser.load_state_dict(saved['averaged'])
+        optimizer.load_state_dict(saved['optimizer'])
+        best_state, curve = saved['best'], saved['curve']
+        best = min(entry['val'] for entry in curve)
+        waited, begin = int(saved['waited']), int(saved['step'])
+        generator.set_state(saved['generator'])
+        torch.set_rng_state(saved['dropout'])
+
+    def keep(done: int) -> None:
+        if kept is not None:
+            kept.save(
+                {
+                    'student': student.denoiser.state_dict(),
+                    'averaged': averaged.denoiser.state_dict(),
+                    'optimizer': optimizer.state_dict(),
+                    'best': best_state,
+                    'curve': curve,
+                    'waited': waited,
+                    'step': done,
+                    'generator': generator.get_state(),
+                    'dropout': torch.get_rng_state(),
+                }
+            )
+
+    bar = tqdm(total=config.steps, initial=begin, desc='finetune', unit='step', disable=quiet)
+    with bar, stop_when_whole() as stop:
+        for step in range(begin, config.steps):
+            if waited >= config.patience:
+                break
             for group in optimizer.param_groups:
                 group['lr'] = config.learning_rate * min(1.0, (step + 1) / 20.0)
             rows = torch.randint(len(pool), (config.batch,), generator=generator)
@@ -395,17 +466,18 @@ def adapt(
                 )
             bar.update()
             done = step + 1
-            if done % config.every and done != config.steps:
-                continue
-            now = validate(averaged)
-            curve.append({'step': float(done), 'val': now})
-            bar.set_postfix({'val': f'{now:.4f}', 'before': f'{curve[0]["val"]:.4f}'})
-            waited += 1
-            if now < best:
-                best, waited = now, 0
-                best_state = copy.deepcopy(averaged.denoiser.state_dict())
-            if waited >= config.patience:
-                break
+            if not done % config.every or done == config.steps:
+                now = validate(averaged)
+                curve.append({'step': float(done), 'val': now})
+                bar.set_postfix({'val': f'{now:.4f}', 'before': f'{curve[0]["val"]:.4f}'})
+                waited += 1
+                if now < best:
+                    best, waited = now, 0
+                    best_state = copy.deepcopy(averaged.denoiser.state_dict())
+                keep(done)
+            if stop.asked:
+                keep(done)
+                raise KeyboardInterrupt(stopped_at('finetune', done, config.steps))
     averaged.denoiser.load_state_dict(best_state)
     return averaged.eval(), curve
 
@@ -494,6 +566,9 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
     )  # fmt: skip
     if options.out.suffix != '.safetensors':
         raise ConfigError(f'--out {options.out}: a weights file ends in .safetensors')
+    if not options.dry_run:
+        for place in filter(None, (options.out, options.json, options.report)):
+            require_writable(place)
     loaded = load_weights(options.weights)
     original = loaded.model
     if original.config.role == 'teacher':
@@ -516,7 +591,14 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
         return 0
     code = provenance.commit()  # now: what runs is what was there at the start
     begun, worked = time.perf_counter(), time.process_time()
-    student, curve = adapt(original, parts, config, quiet=options.quiet)
+    digests = [_digest(path) for path in options.recording]
+    clips_seen = [[len(clip) for clip in part] for part in (parts.adapt, parts.val, parts.held)]
+    facts = json.dumps([asdict(config), digests, clips_seen, file_digest(options.weights)])
+    kept = Kept(
+        options.out.with_name(f'{options.out.name}.checkpoint'),
+        hashlib.sha256(facts.encode()).hexdigest(),
+    )
+    student, curve = adapt(original, parts, config, quiet=options.quiet, kept=kept)
     wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - worked
     rows = compare(
         score(original, held, config.scored_samples, config.seed),
@@ -559,15 +641,21 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
         'also': also,
         'validation': curve,
     }
+    worse = got_worse(rows)
+    unchanged = best['step'] == 0
+    refused = (worse or unchanged) and not options.keep_anyway
+    if not refused:  # first: they are what took the time
+        card = finetuned_card(loaded.card, options, result)
+        save_weights(options.out, student, card, golden_pair(student))
+        print(f'wrote {options.out}')
+        write_whole(options.out.with_suffix('.md'), card_text(options.out, student, card))
     if options.json:
         provenance.write_json(options.json, result)
     if options.report:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        options.report.write_text(report_text(result, options.recording), encoding='utf-8')
+        write_whole(options.report, report_text(result, options.recording))
         print(f'wrote {options.report}')
-    worse = got_worse(rows)
-    unchanged = best['step'] == 0
-    if (worse or unchanged) and not options.keep_anyway:
+    kept.forget()
+    if refused:
         why = 'nothing tried was better on validation' if unchanged else (
             f'{" and ".join(worse)} got worse on the held-back part'
         )  # fmt: skip
@@ -576,10 +664,6 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 3
-    card = finetuned_card(loaded.card, options, result)
-    save_weights(options.out, student, card, golden_pair(student))
-    options.out.with_suffix('.md').write_text(card_text(options.out, student, card))
-    print(f'wrote {options.out} and its card')
     return 0
 
 
@@ -721,10 +805,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print('stopped; nothing was written', file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or GOES_ON, file=sys.stderr)
         return 130
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))

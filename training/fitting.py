@@ -14,13 +14,16 @@ from typing import Any
 
 import torch
 from torch import nn, Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from motion_predictor.errors import StorageError
 from motion_predictor.predictor import cpu_has_fast_bf16
+from motion_predictor.whole_files import not_written, write_whole
 from training import parallel
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training.config import OptimConfig
+from training.logs import Logs
+from training.stopping import stop_when_whole, stopped_at
 
 LossOfStep = Callable[..., dict[str, Tensor]]
 """
@@ -65,6 +68,9 @@ def fit(
         the fitting there.
     :returns: the exponential moving average of the network: the one to use.
     :raises ConfigError: if the batch cannot be shared evenly, or the checkpoint cannot be read.
+    :raises StorageError: if the run folder cannot be written to any more.
+    :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, once the step is done and saved; it says how
+        to go on.
     """
     processes = parallel.current()
     shards = processes.shards(optim.accumulate, optim.batch)
@@ -89,7 +95,7 @@ def fit(
         forget_after(curve, begin)
     logs = None
     if processes.is_main:
-        logs = SummaryWriter(str(folder / 'tensorboard'), purge_step=begin or None)
+        logs = Logs(folder / 'tensorboard', begin or None)
     bar = tqdm(
         range(begin, optim.steps),
         initial=begin,
@@ -97,51 +103,62 @@ def fit(
         desc=title,
         disable=not processes.is_main,
     )
+    kept = begin
     try:
-        for step in bar:
-            for group in optimizer.param_groups:
-                group['lr'] = optim.learning_rate * _rate(step, optim)
-            mixed = seed * 1_000_003 + step
-            optimizer.zero_grad(set_to_none=True)
-            terms: dict[str, Tensor] = {}
-            for number, shard in enumerate(shards):
-                generator = torch.Generator(device).manual_seed(mixed)
-                torch.manual_seed(mixed + 1_000_000_007 * shard.index)  # of the dropout
-                shared = {'shard': shard} if shard.count > 1 else {}
-                last = number == len(shards) - 1
-                with _no_sync(wrapped, last):
-                    with torch.autocast(device, torch.bfloat16, enabled=optim.bf16 and fast):
-                        part = losses(wrapped, generator, **shared)
-                    (part['loss'] / len(shards)).backward()
-                for name, value in part.items():
-                    share = value.detach() / len(shards)
-                    terms[name] = terms[name] + share if name in terms else share
-            norm = nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
-            optimizer.step()
-            _average(averaged, network, min(optim.ema, (1.0 + step) / (10.0 + step)))
-            done = step + 1
-            if done % optim.log_every == 0:
-                values = processes.mean(terms)
-                if logs is not None:
-                    for name, mean in values.items():
-                        logs.add_scalar(f'train/{name}', mean, done)
-                    logs.add_scalar('train/gradient_norm', float(norm), done)
-                    logs.add_scalar('train/learning_rate', optimizer.param_groups[0]['lr'], done)
-                    note(curve, {'step': done, **values})
-                bar.set_postfix({name: f'{mean:.4g}' for name, mean in values.items()})
-            save = done % optim.save_every == 0 or done == optim.steps
-            if save and processes.is_main:
-                save_checkpoint(
-                    path,
-                    {
-                        'network': network.state_dict(),
-                        'averaged': averaged.state_dict(),
-                        'optimizer': optimizer.state_dict(),
-                        'step': done,
-                    },
-                )
-            if watch is not None:
-                watch(done, averaged)
+        with stop_when_whole() as stop:
+            for step in bar:
+                for group in optimizer.param_groups:
+                    group['lr'] = optim.learning_rate * _rate(step, optim)
+                mixed = seed * 1_000_003 + step
+                optimizer.zero_grad(set_to_none=True)
+                terms: dict[str, Tensor] = {}
+                for number, shard in enumerate(shards):
+                    generator = torch.Generator(device).manual_seed(mixed)
+                    torch.manual_seed(mixed + 1_000_000_007 * shard.index)  # of the dropout
+                    shared = {'shard': shard} if shard.count > 1 else {}
+                    last = number == len(shards) - 1
+                    with _no_sync(wrapped, last):
+                        with torch.autocast(device, torch.bfloat16, enabled=optim.bf16 and fast):
+                            part = losses(wrapped, generator, **shared)
+                        (part['loss'] / len(shards)).backward()
+                    for name, value in part.items():
+                        share = value.detach() / len(shards)
+                        terms[name] = terms[name] + share if name in terms else share
+                norm = nn.utils.clip_grad_norm_(network.parameters(), optim.clip_norm)
+                optimizer.step()
+                _average(averaged, network, min(optim.ema, (1.0 + step) / (10.0 + step)))
+                done = step + 1
+                if done % optim.log_every == 0:
+                    values = processes.mean(terms)
+                    if logs is not None:
+                        for name, mean in values.items():
+                            logs.add_scalar(f'train/{name}', mean, done)
+                        logs.add_scalar('train/gradient_norm', float(norm), done)
+                        rate = optimizer.param_groups[0]['lr']
+                        logs.add_scalar('train/learning_rate', rate, done)
+                        note(curve, {'step': done, **values})
+                    bar.set_postfix({name: f'{mean:.4g}' for name, mean in values.items()})
+                stopping = processes.any(stop.asked)
+                save = done % optim.save_every == 0 or done == optim.steps or stopping
+                if save and processes.is_main:
+                    save_checkpoint(
+                        path,
+                        {
+                            'network': network.state_dict(),
+                            'averaged': averaged.state_dict(),
+                            'optimizer': optimizer.state_dict(),
+                            'step': done,
+                        },
+                    )
+                    kept = done
+                if watch is not None:
+                    watch(done, averaged)
+                if stopping:
+                    raise KeyboardInterrupt(stopped_at(title, done, optim.steps))
+    except StorageError as error:
+        raise StorageError(
+            f'{error}; {path} holds step {kept}: the same command goes on from there'
+        ) from error
     finally:
         if logs is not None:
             logs.close()
@@ -152,8 +169,11 @@ def fit(
 
 def note(curve: Path, values: Mapping[str, float]) -> None:
     """Append a line to a loss curve."""
-    with curve.open('a', encoding='utf-8') as file:
-        file.write(json.dumps(values) + '\n')
+    try:
+        with curve.open('a', encoding='utf-8') as file:
+            file.write(json.dumps(values) + '\n')
+    except OSError as error:
+        raise StorageError(not_written(curve, error)) from error
 
 
 def read_curve(curve: Path) -> list[dict[str, float]]:
@@ -169,11 +189,8 @@ def read_curve(curve: Path) -> list[dict[str, float]]:
 
 def forget_after(curve: Path, step: int) -> None:
     """Take back what a killed run noted after its last checkpoint."""
-    curve.parent.mkdir(parents=True, exist_ok=True)
     kept = [entry for entry in read_curve(curve) if entry['step'] <= step]
-    partial = curve.with_suffix('.partial')
-    partial.write_text(''.join(json.dumps(entry) + '\n' for entry in kept), encoding='utf-8')
-    partial.replace(curve)
+    write_whole(curve, ''.join(json.dumps(entry) + '\n' for entry in kept))
 
 
 def _no_sync(network: nn.Module, last: bool) -> Any:

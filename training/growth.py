@@ -16,6 +16,7 @@ import sys
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.growth import grown_model
 from motion_predictor.weights import file_digest, load_weights, save_weights
+from training.stopping import NOTHING, run_verb
 
 EXAMPLE = """
 example, the size published for Human3.6M, from a small trained mixer:
@@ -64,4 +65,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_verb(main, NOTHING))

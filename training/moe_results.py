@@ -19,6 +19,7 @@ from training.evaluate_moe import QUANTILE, RANKS
 from training.moe_plots import draw_reliability, draw_roc
 from training.pages import write_page
 from training.results import calibration_section, markdown_table, temperature_section
+from training.stopping import NOTHING, run_verb
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -384,4 +385,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

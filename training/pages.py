@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import MotionPredictorError
+from motion_predictor.whole_files import write_whole
 from training import provenance
 
 PageText = Callable[[Sequence[Mapping[str, Any]], Path, Path, str], str]
@@ -43,7 +44,7 @@ def write_page(
     try:
         results = [json.loads(path.read_text()) for path in options.json]
         command = provenance.command_line(module, words)
-        options.out.write_text(text(results, options.out, options.images, command))
+        write_whole(options.out, text(results, options.out, options.images, command))
     except (MotionPredictorError, OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

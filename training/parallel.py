@@ -73,6 +73,15 @@ class Processes:
         if self.is_main:
             self.wait()
 
+    def any(self, asked: bool) -> bool:
+        """Tell whether it is so in one of the processes at least; all are told the same."""
+        if self.world == 1:
+            return asked
+        device = 'cuda' if distributed.get_backend() == 'nccl' else 'cpu'
+        flag = torch.tensor(float(asked), device=device)
+        distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+        return bool(flag)
+
     def mean(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
         """Average named scalars over the processes."""
         names = sorted(terms)

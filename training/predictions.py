@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motion_predictor.config import WindowConfig
+from motion_predictor.errors import StorageError
+from motion_predictor.whole_files import not_written, write_whole
+from training.locks import hold_folder
 
 
 class Sampler(Protocol):
@@ -68,14 +71,17 @@ class PredictionStore:
         self.key = dict(key)
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
         self.folder = folder / digest[:16]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(not_written(self.folder, error)) from error
         self._progress_file = self.folder / 'progress.json'
         lead = (windows, samples, window.future_frames)
         self._root = self._open('root.npy', np.float32, (*lead, 3), fresh)
         self._pose = self._open('pose.npy', np.float16, (*lead, joints - 1, 3), fresh)
         self.progress: dict[str, Any] = {'done': 0, 'wall_s': 0.0, 'commits': [], 'key': self.key}
         if self._progress_file.is_file() and not fresh:
-            self.progress = json.loads(self._progress_file.read_text())
+            self.progress = _progress(self._progress_file) or self.progress
         self._save_progress()
 
     @property
@@ -109,6 +115,8 @@ class PredictionStore:
         :param advance: called with the number of windows after each batch.
         """
         samples = self._root.shape[1]
+        if not self.complete:
+            hold_folder(self.folder)
         if not self.complete and commit not in self.progress['commits']:
             self.progress['commits'].append(commit)
         while not self.complete:
@@ -151,6 +159,13 @@ class PredictionStore:
         return np.lib.format.open_memmap(path, mode='w+', dtype=dtype, shape=shape)
 
     def _save_progress(self) -> None:
-        partial = self._progress_file.with_suffix('.partial')
-        partial.write_text(json.dumps(self.progress, indent=1))
-        partial.replace(self._progress_file)
+        write_whole(self._progress_file, json.dumps(self.progress, indent=1))
+
+
+def _progress(path: Path) -> dict[str, Any] | None:
+    # What was noted; None where a disk left something else: it is predicted again.
+    try:
+        found = json.loads(path.read_text())
+        return found if {'done', 'wall_s', 'commits', 'key'} <= found.keys() else None
+    except (ValueError, AttributeError):
+        return None

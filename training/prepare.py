@@ -370,6 +370,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('stopped; nothing half-written is left', file=sys.stderr)
+        print(
+            'stopped; nothing half-written is left: give the same command again (with --overwrite '
+            'where a split was finished)',
+            file=sys.stderr,
+        )
         return 130
     return 0

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from motion_predictor.errors import ConfigError
+from motion_predictor.whole_files import write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -86,6 +87,7 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
 
     :param path: the file; its folder is made where it is missing.
     :param result: JSON-able.
+    :raises StorageError: if it cannot be written; what was there stays.
     """
     entries: list[str] = []
     for name, value in result.items():
@@ -95,10 +97,7 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
         else:
             text = json.dumps(value)
         entries.append(f' {json.dumps(name)}: {text}')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + '.partial')
-    partial.write_text('{\n' + ',\n'.join(entries) + '\n}\n')
-    partial.replace(path)
+    write_whole(path, '{\n' + ',\n'.join(entries) + '\n}\n')
 
 
 def read_result(path: Path, kind: str, version: int) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.whole_files import write_whole
 from training import ablate, ablate_moe, ablate_teacher, provenance, tune
 from training.config import as_plain, preset
 from training.results import markdown_table
 from training.rows import Study
+from training.stopping import NOTHING, run_verb
 from training.studies import completed, hypervolume
 
 EXAMPLE = """\
@@ -718,10 +720,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result, provenance.command_line('training.recipe_results', words)
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(page, encoding='utf-8')
+    write_whole(options.out, page)
     print(f'written: {options.out}')
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

@@ -17,8 +17,10 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.whole_files import write_whole
 from training import benchmark, calibrate, evaluate, plots, provenance, temper
 from training.scoring import COMPARED
+from training.stopping import NOTHING, run_verb
 
 SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
 
@@ -392,7 +394,7 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
         f'```\n{command}\n```'
     )
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text('\n\n'.join([intro, *sections]) + '\n')
+    write_whole(page, '\n\n'.join([intro, *sections]) + '\n')
 
 
 def is_noisy(result: Mapping[str, Any]) -> bool:
@@ -613,4 +615,4 @@ def _ordered(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.whole_files import require_writable
 from training import provenance
 from training.config import as_plain, ChainConfig, preset, PRESETS
 from training.store import data_digest
@@ -292,12 +293,14 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
             print(describe(options, rows, limits))
             return 0
         resolve(options)
+        if options.json:
+            require_writable(options.json)
         result = ablate(study, options, rows, limits, words)
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print('stopped; the same command goes on from here', file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
         return 130
     if options.json:
         provenance.write_json(options.json, result)

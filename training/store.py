@@ -181,9 +181,12 @@ class StoreWriter:
             'clips': [[clip.name, clip.subject, clip.action] for clip in self.clips],
         }
         (self._partial / MANIFEST).write_text(_manifest_text(manifest), encoding='utf-8')
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        former = self.folder.with_name(f'.{self.folder.name}.former')
+        shutil.rmtree(former, ignore_errors=True)
+        if self.folder.exists():  # what is replaced is there until the new one is whole
+            self.folder.rename(former)
         self._partial.rename(self.folder)
+        shutil.rmtree(former, ignore_errors=True)
 
     def abandon(self) -> None:
         """Throw away what was written."""

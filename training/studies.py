@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import json
 from pathlib import Path
 import platform
+import sys
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError
+from motion_predictor.whole_files import write_whole
 from training import plots
 from training.search_space import Budget, Dimension
 from training.trials import Lock
@@ -42,6 +45,7 @@ def open_study(where: str, name: str) -> Study:
             storage = optuna.storages.RDBStorage(where)
         else:
             Path(where).parent.mkdir(parents=True, exist_ok=True)
+            mend_journal(Path(where))
             storage = optuna.storages.JournalStorage(JournalFileBackend(where))
         return optuna.create_study(
             storage=storage,
@@ -53,6 +57,55 @@ def open_study(where: str, name: str) -> Study:
         raise ConfigError(f'--storage {where}: {error}') from None
     except Exception as error:  # of whatever database
         raise ConfigError(f'--storage {where}: {type(error).__name__}: {error}') from None
+
+
+def mend_journal(path: Path) -> None:
+    """
+    Put right what a killed process left of a line of a journal.
+
+    A line that is not whole keeps every later one from being read. What of it is whole stays;
+    the journal as it was is kept beside, as ``NAME.torn``.
+
+    :param path: of the journal; nothing is done where there is none.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not path.is_file() or not _torn(path.read_bytes()):
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()  # nobody is in the midst of a line now
+    try:
+        content = path.read_bytes()
+        if not _torn(content):
+            return
+        write_whole(path.with_name(f'{path.name}.torn'), content)
+        whole = [_whole_record(line) for line in content.splitlines()]
+        write_whole(path, b''.join(line + b'\n' for line in whole if line))
+        print(
+            f'{path}: {sum(not line for line in whole) or 1} torn line(s) mended', file=sys.stderr
+        )
+    finally:
+        lock.release()
+
+
+def _torn(content: bytes) -> bool:
+    lines = content.splitlines()
+    return bool(content) and (
+        not content.endswith(b'\n') or any(_whole_record(line) != line for line in lines)
+    )
+
+
+def _whole_record(line: bytes) -> bytes:
+    # The record at the end of a line: a torn one may stand before it. Empty where none is whole.
+    begin = 0
+    while begin >= 0:
+        try:
+            if isinstance(json.loads(line[begin:]), dict):
+                return line[begin:]
+        except ValueError:
+            pass
+        begin = line.find(b'{"op_code"', begin + 1)
+    return b''
 
 
 def sampler_of(name: str, seed: int, limits: Budget) -> Any:

@@ -32,6 +32,7 @@ from motion_predictor.experts import MotionExperts
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
 from motion_predictor.weights import file_digest, load_weights
+from motion_predictor.whole_files import require_writable
 from training import provenance
 from training.diffusion import Sampler
 from training.evaluate import FORMAT as EVALUATION
@@ -47,6 +48,7 @@ from training.scoring import (
     rounded,
     score_file,
 )
+from training.stopping import NOTHING, run_verb
 from training.variety import temperature_for
 
 FORMAT = 'motion_predictor temperature'
@@ -369,6 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.samples < 2:
             raise ConfigError(f'--samples {options.samples}: a spread needs two or more')
+        require_writable(options.json)
         result = temper(options, words)
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -388,4 +391,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

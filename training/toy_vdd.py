@@ -28,7 +28,9 @@ from tqdm import tqdm
 
 from motion_predictor.mixture import Full, GaussianMixture
 from motion_predictor.schedule import cosine_alpha_bar
+from motion_predictor.whole_files import require_writable
 from training import plots, provenance
+from training.stopping import run_verb
 from training.toy_densities import DENSITIES, Density, EXTENT, Quadrature
 from training.vdd import Batch, distil, ScoreTeacher, VddConfig
 
@@ -568,6 +570,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(vars(options))
         print(vdd_settings(options.steps, True))
         return 0
+    require_writable(options.json)
     rows: list[dict[str, Any]] = []
     teachers: list[dict[str, Any]] = []
     pictured: dict[str, Mapping[str, GaussianMixture]] = {}
@@ -599,4 +602,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))

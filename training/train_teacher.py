@@ -20,6 +20,7 @@ from training.losses import coefficient_weights
 from training.parallel import current, join, Shard, WHOLE
 from training.pool import EncodedPool
 from training.runs import card_of, open_stage, parse_run, pool_of, Run
+from training.stopping import run_verb
 
 EXAMPLE = """
 example, the seconds-long preset on synthetic walks:
@@ -149,4 +150,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_verb(main))

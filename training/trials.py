@@ -6,13 +6,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 import copy
 from dataclasses import dataclass, replace
-import fcntl
 import hashlib
 import json
 from pathlib import Path
 import time
-from types import TracebackType
-from typing import Any, IO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +29,7 @@ from training.config import ChainConfig
 from training.diffusion import Sampler
 from training.distill import distil_swiftdiff, make_pairs, Pairs, StudentLoss
 from training.fitting import Watch
+from training.locks import Lock
 from training.pool import encode_pool, EncodedPool
 from training.runs import Run, training_windows
 from training.scoring import (
@@ -468,47 +467,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise ConfigError(f'{path}: no readable JSON ({error}); delete it') from None
-
-
-class Lock:
-    """A lock on a file that ends with the process that holds it; for use as a context."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self._file: IO[str] | None = None
-
-    def try_now(self) -> bool:
-        """Take the lock if nobody holds it, and say whether that worked."""
-        file = self.path.open('w')
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return False
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> Lock:
-        """Wait for the lock."""
-        self._file = self.path.open('w')
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the lock back."""
-        self.release()
 
 
 class Stopwatch:

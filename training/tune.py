@@ -28,6 +28,7 @@ from tqdm import tqdm
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model import MotionModel
 from motion_predictor.weights import file_digest
+from motion_predictor.whole_files import write_whole
 from training import provenance
 from training.config import as_plain, ChainConfig, preset, PRESETS
 from training.search_space import (
@@ -41,6 +42,7 @@ from training.search_space import (
     space,
     suggest,
 )
+from training.stopping import run_verb
 from training.studies import (
     completed,
     draw,
@@ -488,7 +490,7 @@ def export(options: argparse.Namespace, base: ChainConfig) -> None:
             for name in ('optim.steps', *row['params'])
         ]
         path = options.run / f'{role}.settings'
-        path.write_text('\n'.join(changes) + '\n', encoding='utf-8')
+        write_whole(path, '\n'.join(changes) + '\n')
         print(f'# {role}: {row["study"]}, trial {row["number"]}, error {row["error"]:.4f}, '
               f'{row["latency_ms"]:.2f} ms; also in {path}')  # fmt: skip
         print(f'python -m training.distill --preset {options.preset} --stages swiftdiff '
@@ -636,11 +638,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print('stopped; the same command goes on from here', file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
         return 130
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))

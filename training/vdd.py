@@ -27,6 +27,7 @@ from tqdm import tqdm
 from motion_predictor.errors import ConfigError
 from motion_predictor.mixture import GaussianMixture
 from training.checkpoints import load_checkpoint, save_checkpoint
+from training.stopping import stop_when_whole, stopped_at
 
 GATES = ('learned', 'uniform')
 
@@ -406,41 +407,45 @@ def distil(
         disable=quiet,
         mininterval=2.0,
     )
-    for step in bar:
-        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
-        torch.manual_seed(seed * 1_000_003 + step)  # dropout
-        progress = step / max(1, config.steps - 1)
-        batch = batches(generator)
-        mixture = student(batch.condition)
-        terms = step_losses(mixture, teacher, batch, config, progress, generator)
-        if further is not None:
-            terms['further'] = further(mixture, batch, progress)
-            terms['experts'] = terms['experts'] + terms['further']
-        with_gate = config.gate == 'learned' and step % config.gate_every == 0
-        _descend(experts, terms['experts'], config.learning_rate * (1.0 - progress), config)
-        if with_gate:
-            _descend(gate, terms['gate'], config.gate_learning_rate * (1.0 - progress), config)
-        if config.ema:
-            decay = min(config.ema, (1.0 + step) / (10.0 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(
-                    list(averaged.parameters()), list(network.parameters()), 1.0 - decay
+    with stop_when_whole() as stop:
+        for step in bar:
+            generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+            torch.manual_seed(seed * 1_000_003 + step)  # dropout
+            progress = step / max(1, config.steps - 1)
+            batch = batches(generator)
+            mixture = student(batch.condition)
+            terms = step_losses(mixture, teacher, batch, config, progress, generator)
+            if further is not None:
+                terms['further'] = further(mixture, batch, progress)
+                terms['experts'] = terms['experts'] + terms['further']
+            with_gate = config.gate == 'learned' and step % config.gate_every == 0
+            _descend(experts, terms['experts'], config.learning_rate * (1.0 - progress), config)
+            if with_gate:
+                _descend(gate, terms['gate'], config.gate_learning_rate * (1.0 - progress), config)
+            if config.ema:
+                decay = min(config.ema, (1.0 + step) / (10.0 + step))
+                with torch.no_grad():
+                    torch._foreach_lerp_(
+                        list(averaged.parameters()), list(network.parameters()), 1.0 - decay
+                    )
+            if step % 50 == 0:
+                shown = {name: f'{float(value.detach()):.4g}' for name, value in terms.items()}
+                bar.set_postfix(shown)
+            done = step + 1
+            save = done % config.save_every == 0 or done == config.steps or stop.asked
+            if folder and save:
+                save_checkpoint(
+                    folder / 'checkpoint.pt',
+                    {
+                        'network': network.state_dict(),
+                        'averaged': averaged.state_dict(),
+                        'experts': experts.state_dict(),
+                        'gate': gate.state_dict(),
+                        'step': done,
+                    },
                 )
-        if step % 50 == 0:
-            shown = {name: f'{float(value.detach()):.4g}' for name, value in terms.items()}
-            bar.set_postfix(shown)
-        done = step + 1
-        if folder and (done % config.save_every == 0 or done == config.steps):
-            save_checkpoint(
-                folder / 'checkpoint.pt',
-                {
-                    'network': network.state_dict(),
-                    'averaged': averaged.state_dict(),
-                    'experts': experts.state_dict(),
-                    'gate': gate.state_dict(),
-                    'step': done,
-                },
-            )
+            if stop.asked:
+                raise KeyboardInterrupt(stopped_at(title, done, config.steps) if folder else '')
     network.eval()
     return averaged if config.ema else network
 

@@ -11,6 +11,7 @@ from typing import Any
 from motion_predictor.errors import ConfigError
 from training import toy_vdd
 from training.pages import write_page
+from training.stopping import NOTHING, run_verb
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -167,4 +168,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main, NOTHING))

@@ -1,0 +1,103 @@
+"""Locks that end with the process that holds them, and folders that one process works in."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+import platform
+from types import TracebackType
+from typing import IO
+
+from motion_predictor.errors import StorageError
+from motion_predictor.whole_files import not_written
+
+LOCK = '.lock'
+
+
+class Lock:
+    """A lock on a file that ends with the process that holds it; for use as a context."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def try_now(self) -> bool:
+        """Take the lock if nobody holds it, and say whether that worked."""
+        file = self.path.open('a+')
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def sign(self) -> None:
+        """Write into the file who holds the lock."""
+        assert self._file is not None
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(f'process {os.getpid()} on {platform.node()}')
+        self._file.flush()
+
+    def holder(self) -> str:
+        """Tell who signed last."""
+        try:
+            return self.path.read_text()[:200] or 'another process'
+        except OSError:
+            return 'another process'
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Lock:
+        """Wait for the lock."""
+        self._file = self.path.open('a+')
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the lock back."""
+        self.release()
+
+
+_held: dict[Path, Lock] = {}
+
+
+def hold_folder(folder: Path) -> None:
+    """
+    Keep a folder for this process until it ends; it is made where it is missing.
+
+    :raises StorageError: if another process works in it, or it cannot be written to.
+    """
+    key = folder.resolve()
+    if key in _held:
+        return
+    try:
+        lock = Lock(folder / LOCK)
+        if not lock.try_now():
+            raise StorageError(
+                f'{folder}: {lock.holder()} works in it; wait for it to end, or choose another '
+                '--run folder'
+            )
+        lock.sign()
+    except OSError as error:
+        raise StorageError(not_written(folder, error)) from error
+    _held[key] = lock
+
+
+def let_go(folder: Path) -> None:
+    """Give a folder back before the process ends."""
+    lock = _held.pop(folder.resolve(), None)
+    if lock is not None:
+        lock.release()

@@ -1,0 +1,97 @@
+"""Ctrl-C and SIGTERM: work ends where its state is whole, is saved, and says how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import errno
+import signal
+import sys
+import threading
+from types import FrameType
+
+from motion_predictor.errors import MotionPredictorError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GOES_ON = 'stopped; the same command goes on from here'
+NOTHING = 'stopped; nothing was written: give the same command again'
+STOPPED = 130
+"""The exit code of what was stopped."""
+
+
+def stopped_at(title: str, done: int, steps: int) -> str:
+    """Say where a training was stopped, and how it goes on."""
+    return f'{title}: stopped after step {done} of {steps}, saved; {GOES_ON.split("; ")[1]}'
+
+
+class Stop:
+    """Whether somebody asked this process to stop; see :func:`stop_when_whole`."""
+
+    def __init__(self) -> None:
+        """Begin unasked."""
+        self.asked = False
+
+
+@contextmanager
+def stop_when_whole() -> Iterator[Stop]:
+    """
+    Hold a signal back, for a loop that looks at ``asked`` wherever its state is whole.
+
+    The loop then saves and raises KeyboardInterrupt. A second signal ends it at once.
+    """
+    stop = Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+
+    with _handled(ask):
+        yield stop
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+def run_verb(main: Callable[[], int | None], goes_on: str = GOES_ON, program: str = '') -> int:
+    """
+    Run a verb's main so that it ends in one line, whatever ends it.
+
+    :param main: returns the exit code, or None for 0.
+    :param goes_on: what to say to somebody who stopped it.
+    :param program: how the verb is called, to begin a line of an error with.
+    :returns: the exit code: 130 when stopped, 2 where something cannot be used or written.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with _handled(stop):
+            return main() or 0
+    except KeyboardInterrupt as error:
+        print(str(error) or goes_on, file=sys.stderr)
+        return STOPPED
+    except MotionPredictorError as error:
+        print(f'{program or "error"}: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+                               errno.EFBIG, errno.ENOTDIR, errno.EISDIR):  # fmt: skip
+            raise
+        print(
+            f'{program or "error"}: {error.filename or "a file"}: cannot be written or read '
+            f'({error.strerror}); what was written before stays',
+            file=sys.stderr,
+        )
+        return 2
