@@ -324,16 +324,26 @@ def require_same_encoding(chain: ChainConfig) -> None:
 
     :raises ConfigError: if one of them does not.
     """
-    teacher = chain.teacher.model
     for stage in ('one_step', 'swiftdiff'):
-        model = getattr(chain, stage).model
-        for name in ENCODING:
-            found, wanted = getattr(model, name), getattr(teacher, name)
-            if found != wanted:
-                raise ConfigError(
-                    f"{stage}.model.{name}={found!r}: must be the teacher's "
-                    f'(teacher.model.{name}={wanted!r})'
-                )
+        require_encoding_of(stage, getattr(chain, stage).model, chain.teacher.model)
+
+
+def require_encoding_of(
+    stage: str, model: ModelConfig, teacher: ModelConfig, where: str = 'teacher.model.'
+) -> None:
+    """
+    Check that a student sees motion as its teacher does.
+
+    :param stage: of the student, for the error.
+    :param where: of the teacher's settings, for the error: before their names.
+    :raises ConfigError: if it does not, naming the setting.
+    """
+    for name in ENCODING:
+        found, wanted = getattr(model, name), getattr(teacher, name)
+        if found != wanted:
+            raise ConfigError(
+                f"{stage}.model.{name}={found!r}: must be the teacher's ({where}{name}={wanted!r})"
+            )
 
 
 def preset(name: str) -> ChainConfig:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from motion_predictor.config import DenoiserConfig
+from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.experts import MotionExperts
 from motion_predictor.mixture import GaussianMixture
@@ -25,7 +25,7 @@ from motion_predictor.schedule import to_eps, to_x0
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import file_digest, load_weights, save_weights
 from motion_predictor.whole_files import written_whole
-from training.config import as_plain, ChainConfig, MoeConfig
+from training.config import as_plain, ChainConfig, MoeConfig, require_encoding_of
 from training.cross_fit import cross_fitted_samples, share_out
 from training.losses import displacement_errors
 from training.pool import EncodedPool
@@ -33,6 +33,7 @@ from training.runs import card_of, open_stage, parse_run, pool_like, Run, stage_
 from training.stopping import run_verb
 from training.store import data_digest
 from training.vdd import Batch, distil, VddConfig
+from training.windows import skeleton_of
 
 EXAMPLE = """
 example, from a run that training.train_teacher and training.distill have been through, or, where
@@ -283,6 +284,8 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
             [data_digest(p) for p in run.data],
         ]
     )
+    if teacher.skeleton != H36M17:
+        settings += json.dumps(teacher.skeleton.joints)
     facts = f'{settings}{chain.moe.without}{state.scale.sum():.6f}{condition.scale.sum():.6f}'
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
     path = kept_in / f'windows_{digest}_{chain.pool}_{chain.seed}.safetensors'
@@ -309,6 +312,7 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
         state,
         condition,
         kept['clean'],
+        teacher.skeleton,
         clip=kept['clip'],
         person=kept['person'],
     )
@@ -347,6 +351,24 @@ def teacher_samples(
     return samples
 
 
+def require_same_body(run: Run, wanted: ModelConfig, model: MotionModel, path: Path) -> None:
+    """
+    Check that a teacher is of the body that the recordings are of, and sees motion as asked for.
+
+    :param wanted: of the mixture.
+    :param model: of the teacher, or of the weights to begin with.
+    :param path: where it was, for the error.
+    :raises ConfigError: if it is not, naming both.
+    """
+    found = skeleton_of(run.data[0], run.skeleton) if run.data else run.skeleton or H36M17
+    if model.skeleton.joints != found.joints:
+        raise ConfigError(
+            f'{path}: has the joints of {model.skeleton.name}, the recordings those of '
+            f'{found.name}: train its teachers first (training.train_teacher, training.distill)'
+        )
+    require_encoding_of('moe', wanted, model.config, f'{path}: ')
+
+
 def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> MotionModel:
     """
     Train the mixture and write ``moe.safetensors`` to the run folder.
@@ -358,23 +380,21 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
     :returns: the averaged model.
     """
     config = chain.moe
-    folder = open_stage(run, chain, 'moe')
     crossed = config.cross_fit.folds > 0 and config.method == 'vdd'
     names = ('teacher',) if crossed else ('teacher', 'one_step')
     paths = {name: stage_or_shipped(run, name) for name in names}
     digests = {name: file_digest(path) for name, path in paths.items()}
     teacher = load_weights(paths['teacher']).model.to(run.device)
+    model_config = config.model
+    for path in paths.values():
+        require_same_body(run, model_config, load_weights(path).model, path)
+    if config.start:
+        start = load_weights(config.start).model
+        require_same_body(run, model_config, start, Path(config.start))
+    folder = open_stage(run, chain, 'moe')
     kept = kept or run.folder / 'moe_samples'
     pool = moe_pool(run, chain, teacher, kept)
     torch.manual_seed(chain.seed + 3)
-    model_config = replace(
-        config.model,
-        condition=teacher.config.condition,
-        condition_keep=teacher.config.condition_keep,
-        residual=teacher.config.residual,
-        heading=teacher.config.heading,
-        window=teacher.config.window,
-    )
     with_nearest = config.best > 0.0 and config.method in ('vdd', 'winner')
     whole = model_config.denoiser
     if not with_nearest:  # nobody would teach the points
@@ -383,9 +403,9 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
     if config.covariance_last:
         plain = replace(whole, rank=config.plain_rank, loading_width=0, points_width=0)
         model_config = replace(model_config, denoiser=plain)
-    student = MotionModel(model_config, H36M17, pool.state_whitening, pool.condition_whitening).to(
-        run.device
-    )
+    student = MotionModel(
+        model_config, pool.skeleton, pool.state_whitening, pool.condition_whitening
+    ).to(run.device)
     experts = student.denoiser
     assert isinstance(experts, MotionExperts)
     if config.start:
