@@ -540,7 +540,10 @@ class MotionPredictorNode(LifecycleNode):
                     wanted.topic,
                     self._store(wanted.topic),
                     profile_of(wanted),
-                    qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                    # two on one topic would share what is overridden
+                    qos_overriding_options=None
+                    if wanted.quiet
+                    else QoSOverridingOptions.with_default_policies(),
                     event_callbacks=SubscriptionEventCallbacks(
                         use_default_callbacks=not wanted.quiet
                     ),
@@ -781,7 +784,17 @@ class MotionPredictorNode(LifecycleNode):
             for ready in session.held.ready(session.transforms.lookup, now_s, timeout_s):
                 oldest_s = min(oldest_s, ready.held.received_s)
                 self._answer(session, settings, ready)
+                if ready.held.stored and self._can_answer_each(session, settings):
+                    self._wake.set()  # those behind it whose transforms came, too
+                    break
         return oldest_s
+
+    def _can_answer_each(self, session: Session, settings: Settings) -> bool:
+        # Of messages whose transforms came together each is predicted from, if that is quick.
+        waiting = len(session.held)
+        if not waiting or not session.cycles_s or settings.number('rate_limit_hz'):
+            return False
+        return waiting * median(session.cycles_s) <= settings.number('catch_up_s')
 
     @staticmethod
     def _place(settings: Settings, arrival: Arrival, person: DecodedPerson) -> Place:

@@ -232,7 +232,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         name='tf_timeout_s',
-        default=0.05,
+        default=0.2,
         unit='s',
         minimum=0.0,
         maximum=1.0,

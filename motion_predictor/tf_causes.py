@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from enum import Enum
+import math
 from typing import NamedTuple
 
 SAMPLE_NAMES = 3
@@ -68,17 +69,21 @@ def not_connected(frame: str, target: str, root: str = '', other: str = '') -> M
     )
 
 
-def too_new(frame: str, target: str, slow: str, lag_s: float, waited_s: float) -> Missing:
+def too_new(
+    frame: str, target: str, slow: str, lag_s: float, waited_s: float, period_s: float = 0.0
+) -> Missing:
     """
     Say that the newest transform is older than the stamp.
 
     :param slow: the frame on the way whose transform is; '' where that is not known.
     :param lag_s: by how much.
     :param waited_s: how long it was waited for.
+    :param period_s: between transforms; 0 where that is not known.
     """
     of = f' (that of {cut(slow)!r})' if slow else ''
-    if lag_s + waited_s < 1.0:
-        help_ = f'set tf_timeout_s above {lag_s + waited_s:.2f}'
+    needed_s = waited_s + max(lag_s, period_s * math.ceil(lag_s / max(period_s, 1e-3)))
+    if needed_s < 1.0:
+        help_ = f'set tf_timeout_s above {needed_s:.2f}'
     else:
         help_ = (
             'its broadcaster has stopped, or its stamps are of another clock than the input '

@@ -36,6 +36,8 @@ TRACKED_MESSAGE = 'hri_msgs/msg/IdsList'
 RECENT_S = 0.5
 """A frame that has not come for longer is not waited for."""
 MAX_PEOPLE = 256
+JOINT_WAIT_S = 0.05
+"""A frame of the person's own that does not come, as of a hidden joint, is waited for so long."""
 SAME_POSE_S = 0.005
 """Frames stamped this near to each other belong to one pose."""
 MAX_WAITING = 8
@@ -123,6 +125,7 @@ class TfSource:
         self._report = _Report()
         self._target = frame_name(target_frame)
         self._wait_ns = round(wait_s * 1e9)
+        self._joint_wait_ns = round(min(wait_s, JOINT_WAIT_S) * 1e9)
         self._people: dict[str, _Person] = {}
         self._fixed: dict[str, dict[int, str]] = {}  # frames on /tf_static
         self._needed = layout.used
@@ -167,7 +170,7 @@ class TfSource:
         given = []
         for name, person in list(self._people.items()):
             if name in touched or any(
-                pose.lacking & arrived or received_ns - pose.received_ns > self._wait_ns
+                pose.lacking & arrived or received_ns - pose.received_ns > self._joint_wait_ns
                 for pose in person.waiting
             ):
                 given += self._give(name, person, received_ns)
@@ -255,7 +258,9 @@ class TfSource:
                 above for frame in moving - absent for above in placed[frame].lacking - pose.frames
             }
             exact = not absent and not lacking and (pose.closed or person.given_ns)
-            overdue = received_ns - pose.received_ns > self._wait_ns
+            own = {*frames.values()} - pose.frames
+            wait_ns = self._wait_ns if (absent | lacking) - own else self._joint_wait_ns
+            overdue = received_ns - pose.received_ns > wait_ns
             if not exact and not overdue and len(person.waiting) <= MAX_WAITING:
                 pose.lacking = frozenset(lacking | absent | {self._target})
                 break

@@ -229,7 +229,10 @@ class TransformTree:
                 return too_old(frame, target, late, (oldest - stamp_ns) * 1e-9)
             newest, slow = min((edge.stamps[-1], name) for name, edge in moving)
             if stamp_ns > newest:
-                return too_new(frame, target, slow, (stamp_ns - newest) * 1e-9, waited_s)
+                stamps = self._edges[slow].stamps
+                period_s = (stamps[-1] - stamps[0]) * 1e-9 / max(1, len(stamps) - 1)
+                lag_s = (stamp_ns - newest) * 1e-9
+                return too_new(frame, target, slow, lag_s, waited_s, period_s)
             return None
 
     # Under the lock

@@ -178,6 +178,13 @@ def test_transforms_that_come_late_cost_no_frame_while_they_are_waited_for(
     node = nodes.start(target_frame='hall', tf_timeout_s=1.0)
     camera = TurningCamera(listener, tf_message)
     camera.late_ns, camera.age_ns = 150_000_000, 0
+    tree = node._session.transforms._tree  # type: ignore[union-attr]
+
+    def begin() -> None:
+        camera.tell()
+        listener.spin()
+
+    wait_until(lambda: len(tree) == 2, begin, 'transforms to be heard')
     shown = listener.collect(PoseArray, '/motion_predictor/poses')
     wait_until(lambda: len(shown) > 30, camera.look, 'people whose transforms come late')
     counts = node._counts.snapshot()

@@ -553,3 +553,16 @@ def test_a_body_that_is_not_listed_is_told_apart_from_one_without_frames() -> No
     source.decode('/humans/bodies/tracked', ids(), 10**9)
     feed(source, 6)
     assert source.complaints() == [], 'nobody is there'
+
+
+def test_a_hidden_joint_is_not_waited_for_as_long_as_a_late_root() -> None:
+    source = TfSource(HRI, '{joint}_{person}', wait_s=1.0)
+    for frame in range(3):
+        feed(source, frame)
+    given: list[DecodedPerson] = []
+    for frame in range(3, 8):
+        stamp_ns = 10**9 + frame * PERIOD_NS
+        sent = frames_of(HRI, WALKERS[0][frame], stamp_ns, 'ana', '{joint}_{person}')
+        del sent[HRI.index('l_wrist')]
+        given += decode(source, sent, stamp_ns) or []
+    assert [(person.stamp_ns - 10**9) // PERIOD_NS for person in given] == [3, 4, 5, 6]

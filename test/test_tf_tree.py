@@ -120,7 +120,7 @@ def test_each_cause_of_no_transform_has_its_words() -> None:
     cause, text = explained(tree, 'camera_link', late, 'odom', 0.05)
     assert cause is Cause.TOO_NEW
     assert "(that of 'base') is 0.080 s older" in text
-    assert 'set tf_timeout_s above 0.13' in text
+    assert 'set tf_timeout_s above 0.15' in text, 'what was waited for, and three periods'
     cause, text = explained(tree, 'camera_link', late + 4 * SECOND, 'odom')
     assert (cause, 'another clock' in text) == (Cause.TOO_NEW, True)
     cause, text = explained(tree, 'camera_link', 5 * SECOND, 'odom')
