@@ -28,6 +28,7 @@ from motion_predictor.weights import file_digest
 from training import provenance
 from training.neighbours import load_neighbours, TrainingNeighbours
 from training.regimes import regime_takes
+from training.stopping import run_verb
 from training.store import data_digest
 from training.stream_scores import CANDIDATES, joined, PUBLISHED, Scores, StreamScorer
 from training.stream_tables import (
@@ -373,4 +374,4 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_verb(main))
