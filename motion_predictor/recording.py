@@ -84,6 +84,9 @@ class Recording:
     """How a reader that had to judge read its numbers, in words alike for files of a kind."""
     unit_m: float = 1.0
     """Metres in a unit that the file stores, for whoever knows it better."""
+    made_up: np.ndarray | None = None
+    """Which frames nobody ever moved through, ``(T,)`` bool: those between clips that were joined,
+    and at the seam of a loop. None: none of them."""
 
     def __post_init__(self) -> None:
         if not self.persons:
@@ -101,6 +104,8 @@ class Recording:
             self.times_s.shape != shape[:1] or (np.diff(self.times_s) <= 0).any()
         ):
             raise RecordingError(f'{self.name}: times_s must be {shape[0]} increasing instants')
+        if self.made_up is not None and self.made_up.shape != shape[:1]:
+            raise RecordingError(f'{self.name}: made_up must say it of {shape[0]} frames')
 
     @property
     def num_frames(self) -> int:
@@ -118,6 +123,11 @@ class Recording:
         if self.times_s is not None:
             return self.times_s
         return np.arange(self.num_frames) / self.rate_hz
+
+    @property
+    def invented(self) -> np.ndarray:
+        """Which frames are made up, ``(T,)`` bool."""
+        return np.zeros(self.num_frames, bool) if self.made_up is None else self.made_up
 
     @property
     def duration_s(self) -> float:
@@ -142,7 +152,8 @@ class Recording:
             )
         persons = {person: poses[keep] for person, poses in self.persons.items()}
         times = None if self.times_s is None else self.times_s[keep] - self.times_s[keep][0]
-        return replace(self, persons=persons, times_s=times)
+        made_up = None if self.made_up is None else self.made_up[keep]
+        return replace(self, persons=persons, times_s=times, made_up=made_up)
 
     def resample(self, rate_hz: float) -> Recording:
         """
@@ -161,7 +172,15 @@ class Recording:
                 persons[person] = _interpolate_even(poses, instants * self.rate_hz)
             else:
                 persons[person] = _interpolate_linear(poses, self.instants_s, instants)
-        return replace(self, rate_hz=float(rate_hz), persons=persons, times_s=None)
+        made_up = None
+        if self.made_up is not None:  # of a frame on either side
+            after = np.searchsorted(self.instants_s, instants - 1e-9)
+            after = np.minimum(after, self.num_frames - 1)
+            before = np.maximum(after - (self.instants_s[after] > instants + 1e-9), 0)
+            made_up = self.made_up[before] | self.made_up[after]
+        return replace(
+            self, rate_hz=float(rate_hz), persons=persons, times_s=None, made_up=made_up
+        )
 
 
 def _interpolate_even(poses: np.ndarray, positions: np.ndarray) -> np.ndarray:

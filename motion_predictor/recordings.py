@@ -274,17 +274,19 @@ def chain(recordings: Sequence[Recording], blend_s: float = 0.4) -> Recording:
     rate_hz = recordings[0].rate_hz
     blend = max(round(blend_s * rate_hz), 2)
     joined: np.ndarray | None = None
+    made_up = np.zeros(0, bool)
     for recording in recordings:
         if len(recording.persons) != 1 or recording.num_joints != H36M17.num_joints:
             raise RecordingError(f'{recording.name}: only one person of 17 joints can be chained')
-        poses = next(iter(recording.resample(rate_hz).persons.values()))
+        recording = recording.resample(rate_hz)
+        poses = next(iter(recording.persons.values()))
         if len(poses) < 2 * blend:
             raise RecordingError(
                 f'{recording.name}: {len(poses)} frames at {rate_hz:g} Hz are too few for blends '
                 f'of {blend}'
             )
         if joined is None:
-            joined = poses
+            joined, made_up = poses, recording.invented
             continue
         tail, head = joined[-blend:], poses[:blend]
         here, there = tail[blend // 2], head[blend // 2]
@@ -295,6 +297,8 @@ def chain(recordings: Sequence[Recording], blend_s: float = 0.4) -> Recording:
         mixed = (1 - share) * tail + share * poses[:blend]
         mixed = with_bone_lengths(mixed, bone_lengths(joined))
         joined = np.concatenate([joined[:-blend], mixed, poses[blend:]])
+        between = np.ones(blend, bool)
+        made_up = np.concatenate([made_up[:-blend], between, recording.invented[blend:]])
     assert joined is not None
     return Recording(
         name=' > '.join(_counted(recording.name for recording in recordings)),
@@ -302,6 +306,7 @@ def chain(recordings: Sequence[Recording], blend_s: float = 0.4) -> Recording:
         rate_hz=rate_hz,
         persons={'0': joined.astype(np.float32)},
         source=recordings[0].source,
+        made_up=made_up,
     )
 
 
@@ -336,7 +341,8 @@ def with_seam(recording: Recording, blend_s: float = 0.5) -> Recording:
         times_s = np.concatenate(
             [times_s, times_s[-1] + np.arange(1, count + 1) * seconds / count]
         )
-    return replace(recording, persons=persons, times_s=times_s)
+    made_up = np.concatenate([recording.invented, np.ones(count, bool)])
+    return replace(recording, persons=persons, times_s=times_s, made_up=made_up)
 
 
 def _counted(names: Iterable[str]) -> list[str]:

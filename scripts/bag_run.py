@@ -36,6 +36,7 @@ from rosbags.typesys import get_typestore, Stores
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 
+from motion_predictor.config import WindowConfig
 from motion_predictor.decoded import InputFormat
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.messages import (
@@ -51,6 +52,7 @@ from motion_predictor.standard import decode_pose_array
 from scripts.demo import DemoError, Stage
 from scripts.demo_clips import demo_recording
 
+OBSERVED_S = WindowConfig().observed_s
 STORAGE = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 SKELETON, CLOCK = '/skeleton', '/clock'
 TYPES = {SKELETON: PoseArray, CLOCK: Clock}
@@ -363,23 +365,35 @@ class Held:
     frames: int
 
 
-def share_held(run: BagRun, joint: str = 'RWrist', person: int = 0) -> Held:
+def share_held(
+    run: BagRun,
+    joint: str = 'RWrist',
+    person: int = 0,
+    played: Recording | None = None,
+) -> Held:
     """
     Compare the radii stated in ~/moments with where the joint then was.
 
     :param joint: name of the joint.
     :param person: which of the people, by place in the input and by number.
+    :param played: what was recorded into the bag: what of it is made up is not looked at.
     :raises BagRunError: if no frame's whole future is in the bag.
     """
     index = H36M17.index(joint)
     known_s = np.array(run.stamps_ns, dtype=np.int64)
     places = np.stack([people[person, index] for people in run.observed])  # (N, 3)
     inside, radii, times = [], [], np.zeros(0)
+    made_up_s = np.zeros(0) if played is None else played.instants_s[played.invented]
     for stamp_ns, decoded in run.moments.items():
         times = decoded.times_s.astype(np.float64)
         at_ns = stamp_ns + np.rint(times * 1e9)
         row = np.flatnonzero(decoded.persons == person)
         if at_ns[-1] > known_s[-1] or not len(row):
+            continue
+        if made_up_s[
+            (made_up_s >= (stamp_ns - known_s[0]) * 1e-9 - OBSERVED_S)
+            & (made_up_s <= (at_ns[-1] - known_s[0]) * 1e-9)
+        ].size:
             continue
         origin = known_s[0]
         actual = np.stack(
@@ -412,7 +426,7 @@ def main(arguments: list[str] | None = None) -> int:
             written = record(recording, bag, storage=options.storage, speed=2.0)
             print(f'{recording.source}; recorded {written}', flush=True)
             run = play(bag, weights=options.weights)
-        held = share_held(run)
+        held = share_held(run, played=recording)
     except (BagRunError, DemoError, MotionPredictorError) as error:
         print(f'bag_run: {error}', file=sys.stderr)
         return 1

@@ -210,7 +210,7 @@ def perform(options: argparse.Namespace, recording: Recording, folder: Path) -> 
         stage.stop()
     if not found.is_file():
         raise DemoError(f'the collector left nothing:\n{collector.tail()}')
-    collection = Collection.load(found)
+    collection = Collection.load(found).with_made_up(recording.instants_s, recording.invented)
     if not len(collection.poses):
         raise DemoError(f'no pose arrived from the replay node:\n{replay.tail()}')
     if not len(collection.stamps_s):
@@ -256,7 +256,13 @@ def summary(measured: Timing, scores: Scores | None) -> str:
     if scores is None:
         return line + '; no prediction with its whole future known, so no ADE'
     ade = ', '.join(f'{name} {scores.ade[name]:.3f}' for name in METHODS)
-    return f'{line}; ADE in m (whole pose, in the world, n={len(scores.rows)}): {ade}'
+    left = (
+        f', without the {100 * scores.left_out:.0f} % of their instants that are made up or come '
+        'after a splice'
+        if scores.left_out
+        else ''
+    )
+    return f'{line}; ADE in m (whole pose, in the world, n={len(scores.rows)}{left}): {ade}'
 
 
 @contextlib.contextmanager

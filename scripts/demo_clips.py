@@ -143,6 +143,7 @@ def _chained(folder: Path, names: Sequence[str], seconds: float, rate_hz: float)
         persons=joined.persons,
         source=f'{CLIP_CREDIT}; {len(parts)} clips one after another, crossfaded over '
         f'{BLEND_S:g} s ({made_up:.0f}% of the time)',
+        made_up=joined.made_up,
     )
 
 
@@ -167,4 +168,5 @@ def _repeated(recording: Recording, seconds: float, rate_hz: float) -> Recording
             for person, poses in recording.persons.items()
         },
         source=source,
+        made_up=np.tile(recording.invented, repeats)[:wanted],
     )

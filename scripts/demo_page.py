@@ -119,8 +119,11 @@ def page_data(
             'turn': forward - 1.05,
             'far': 5.2 if collection.poses.shape[1] == 1 else min(6.0 + 0.3 * float(extent), 8.0),
         },
-        'curves': {name: [round(float(v), 4) for v in scores.curves[name]] for name in METHODS}
-        if scores is not None
+        'curves': {
+            name: [round(float(v), 4) for v in scores.curves[name][: scores.steps]]
+            for name in METHODS
+        }
+        if scores is not None and scores.steps
         else {},
         'scored': len(scores.rows) if scores is not None else 0,
         'cards': cards,
@@ -188,7 +191,10 @@ def write_still(path: Path, collection: Collection, scores: Scores, facts: Facts
         ),
         axis=-1,
     ).mean(axis=1)
-    chosen = int(best.argsort()[len(best) // 2])
+    real = scores.real.all(axis=1)
+    if real.any():
+        best[~real] = np.inf
+    chosen = int(best.argsort()[np.isfinite(best).sum() // 2])
     row = int(scores.rows[chosen])
     futures, truth = collection.futures[row], scores.truth[chosen]
     stamp_s = float(collection.stamps_s[collection.message[row]])

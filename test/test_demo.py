@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 import json
 import os
 from pathlib import Path
@@ -19,7 +20,7 @@ from random_models import save_random
 from scipy.interpolate import CubicSpline
 
 from motion_predictor.errors import RecordingError
-from motion_predictor.recordings import Recording, synthetic_walkers
+from motion_predictor.recordings import chain, Recording, synthetic_walkers, with_seam
 from scripts import demo_clips, update_readme
 from scripts.demo import overrides_of, parse_arguments, summary
 from scripts.demo_clips import demo_recording
@@ -288,3 +289,75 @@ def test_ctrl_c_stops_everything(tmp_path: Path, weights: Path) -> None:
     assert process.returncode == 130, output
     assert 'everything is stopped' in output
     assert processes_naming(str(tmp_path)) == []
+
+
+# --- what is made up
+
+
+def marked(scene: Recording) -> Recording:
+    """A loop of it twice, and where the made-up frames are."""
+    looped = with_seam(scene)
+    assert looped.invented.sum() == looped.num_frames - scene.num_frames
+    return looped
+
+
+def test_made_up_frames_are_known_through_joining_looping_cutting_and_resampling() -> None:
+    walk = synthetic_walkers(1, 3.0, RATE_HZ)
+    assert not walk.invented.any()
+    joined = chain([walk, walk], 0.4)
+    assert joined.invented.sum() == 12
+    assert np.flatnonzero(joined.invented)[0] == walk.num_frames - 12
+    again = chain([joined, walk], 0.4)
+    assert again.invented.sum() == 24
+    looped = with_seam(joined, 0.5)
+    assert looped.invented[joined.num_frames :].all()
+    assert looped.invented[: joined.num_frames].sum() == 12
+    cut = joined.crop(2.0, 1.0)
+    np.testing.assert_array_equal(cut.invented, joined.invented[60:91])
+    finer = joined.resample(2 * RATE_HZ)
+    np.testing.assert_array_equal(finer.invented[::2], joined.invented)
+    assert finer.invented.sum() == 25, 'those between, too'
+    repeated = demo_recording('synthetic', 70.0, RATE_HZ)
+    assert 0 < repeated.invented.sum() < 0.2 * repeated.num_frames
+
+
+def test_what_is_made_up_is_never_scored_nor_what_comes_after_a_splice(scene: Recording) -> None:
+    twice = marked(scene)
+    twice = replace(
+        twice,
+        persons={name: np.tile(poses, (2, 1, 1)) for name, poses in twice.persons.items()},
+        made_up=np.tile(twice.invented, 2),
+    )
+    collection = collection_of(twice, offset_m=0.1)
+    instants = twice.instants_s
+    made_up_s = instants[twice.invented]
+    wrong = collection.futures.copy()  # far off wherever it is made up, and behind a splice
+    for row, message in enumerate(collection.message):
+        stamp_s = collection.stamps_s[message]
+        at_s = stamp_s + collection.times_s
+        ahead = made_up_s[(made_up_s > stamp_s - 0.5) & (made_up_s < at_s[-1] + 0.05)]
+        if len(ahead):
+            wrong[row, :, at_s >= ahead[0] - 0.04] += 50.0
+    collection = replace(collection, futures=wrong)
+    blind = score(collection)
+    assert blind is not None
+    assert blind.ade['best sample'] > 1.0
+    scores = score(collection.with_made_up(instants, twice.invented))
+    assert scores is not None
+    assert scores.ade['best sample'] == pytest.approx(0.0, abs=1e-5)
+    assert scores.ade['median sample'] < 1.0
+    assert np.nanmax(scores.curves['best sample']) == pytest.approx(0.0, abs=1e-5)
+    assert 0.0 < scores.left_out < 0.9
+    assert 'made up or come after a splice' in summary(timing(collection), scores)
+
+
+def test_the_cycle_of_one_clip_is_no_splice(scene: Recording) -> None:
+    made_up = np.zeros(scene.num_frames, bool)
+    made_up[90:92] = True
+    collection = collection_of(scene).with_made_up(scene.instants_s, made_up)
+    scores = score(collection)
+    assert scores is not None
+    plain = score(collection_of(scene))
+    assert plain is not None
+    assert len(scores.rows) == len(plain.rows)
+    assert 0.0 < scores.left_out < 0.1

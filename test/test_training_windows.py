@@ -8,9 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
+from random_models import save_random
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
+from training import finetune
+from training.config import preset
+from training.data import TrainingWindows
+from training.runs import Run, training_windows
+from training.scoring import load_data
 from training.windows import evaluation_windows, load_clips, load_window_set, resample
 
 WINDOW = WindowConfig()
@@ -177,3 +183,24 @@ def test_clips_shorter_than_a_window_are_left_out_and_none_left_is_an_error(
     assert load_window_set(path, longer).clip.tolist() == [1, 1]
     with pytest.raises(RecordingError, match='longest clip lasts'):
         load_window_set(path, WindowConfig(future_frames=1000))
+
+
+def test_clips_shorter_than_a_window_are_counted_in_one_line(
+    save: Callable[..., Path], tmp_path: Path, capsys: Any
+) -> None:
+    assert load_window_set(save(), WINDOW).short == ''
+    path = save(offsets=np.array([0, 62, 153]))  # one frame short of a window
+    said = f'{path}: 1 of 2 clips (2 of 6 s) are shorter than a window of 2.50 s and are not used'
+    assert load_window_set(path, WINDOW).short == said
+    load_data([path], WINDOW)
+    assert capsys.readouterr().err == f'{said}\n'
+    windows = TrainingWindows.load([path], WINDOW)
+    assert windows.short == said
+    chain = preset('debug')
+    training_windows(Run(tmp_path, (path,), 'cpu', ()), chain)
+    assert capsys.readouterr().err == f'{said}\n'
+    words = ['--recording', str(path), '--weights', str(save_random(tmp_path / 'w.safetensors'))]
+    assert finetune.main([*words, '--out', str(tmp_path / 'x.safetensors'), '--dry-run']) == 2
+    said = capsys.readouterr().err
+    assert '--recording: 1 of 2 clips (2 of 6 s) are shorter than a window' in said
+    assert len(said.splitlines()) == 2

@@ -18,7 +18,7 @@ from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.skeleton import H36M17, Skeleton
 from training.store import is_store, open_store
-from training.windows import load_clips, resample, skeleton_of
+from training.windows import load_clips, resample, short_clips, skeleton_of
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,7 @@ class TrainingWindows:
         :param window: clips shorter than its total are left out.
         :raises RecordingError: if no clip is long enough.
         """
+        self.short = short_clips([len(c) / window.rate_hz for c in clips], window, 'training')
         usable = [clip for clip in clips if len(clip) >= window.total_frames]
         parts = []
         if usable:
@@ -215,7 +216,7 @@ class TrainingWindows:
         parts: list[tuple[Tensor, np.ndarray]] = []
         loose: list[np.ndarray] = []
         people: list[str] = []
-        count = 0
+        lengths_s: list[float] = []
 
         def flush() -> None:
             if loose:
@@ -234,19 +235,21 @@ class TrainingWindows:
                 flush()
                 parts.append((torch.from_numpy(np.asarray(store.positions)), store.offsets))
                 people += [f'{path}: {clip.subject}' for clip in store.clips]
-                count += len(store)
+                lengths_s += (np.diff(store.offsets) / window.rate_hz).tolist()
                 continue
             for clip in load_clips(path, skeleton):
                 if without and without.lower() in clip.action.lower():
                     continue
-                count += 1
                 even = resample(clip.positions, clip.rate_hz, window.rate_hz)
+                lengths_s.append(len(even) / window.rate_hz)
                 if len(even) >= window.total_frames:
                     loose.append(even)
                     people.append(f'{path}: {clip.subject}')
         flush()
         made = cls.__new__(cls)
-        made._begin(parts, people, window, first, count)
+        where = ', '.join(map(str, paths[:3])) + (', ...' if len(paths) > 3 else '')
+        made.short = short_clips(lengths_s, window, where)
+        made._begin(parts, people, window, first, len(lengths_s))
         return made
 
     def _gather(self, index: Tensor) -> Tensor:

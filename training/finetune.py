@@ -47,7 +47,7 @@ from training.scoring import bootstrap_interval
 from training.sources import load_at, read_bvh_folder, Source
 from training.stopping import GOES_ON, run_verb, stop_when_whole, stopped_at
 from training.store import data_digest, is_store
-from training.windows import load_clips, resample
+from training.windows import load_clips, resample, short_clips
 
 EXAMPLE = """\
 worked example, a rosbag2 of a tracker (Azure Kinect's joints, camera looking ahead):
@@ -575,6 +575,9 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
         raise ConfigError(f'{options.weights}: a many-step teacher; give a one-step student')
     window = original.config.window
     clips = read_recordings(options.recording, window, original.skeleton, options)
+    short = short_clips([len(c) / window.rate_hz for c in clips], window, '--recording')
+    if short:
+        print(short, file=sys.stderr)
     parts = take_apart(clips, window, config)
     held, blocks = cut_windows(parts.held, window)
     lengths = {

@@ -186,7 +186,10 @@ def training_windows(run: Run, chain: ChainConfig, without: str = '') -> Trainin
     """
     window = chain.teacher.model.window
     if run.data:
-        return TrainingWindows.load(run.data, window, run.skeleton, without)
+        windows = TrainingWindows.load(run.data, window, run.skeleton, without)
+        if windows.short and current().is_main:
+            print(windows.short, file=sys.stderr)
+        return windows
     generator = np.random.default_rng(chain.seed)
     clips = [synthetic_walk(4.0, window.rate_hz, generator) for _ in range(12)]
     return TrainingWindows(clips, window)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+import sys
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,8 @@ def load_data(
     files: list[DataFile] = []
     for path in paths:
         windows = load_window_set(path, window, skeleton, bag)
+        if windows.short:
+            print(windows.short, file=sys.stderr)
         count = len(windows) if limit is None else min(limit, len(windows))
         chosen = np.unique(np.linspace(0, len(windows) - 1, count).round().astype(np.int64))
         set_name = path.resolve().parent.name

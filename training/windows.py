@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 import itertools
 import os
@@ -61,6 +62,8 @@ class WindowSet:
     start: NDArray[np.int64]
     clips: tuple[Clip, ...]
     skeleton: Skeleton = H36M17
+    short: str = ''
+    """How many clips are too short for a window, in a line; '' where none is."""
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -238,8 +241,10 @@ def load_window_set(
     poses: list[NDArray[np.float32]] = []
     owners: list[int] = []
     starts: list[int] = []
+    lengths_s: list[float] = []
     for index, clip in enumerate(clips):
         even = resample(clip.positions, clip.rate_hz, window.rate_hz)
+        lengths_s.append(len(even) / window.rate_hz)
         for start in range(first, len(even) - length + 1, stride):
             end = start + length
             poses.append(even[start:end])
@@ -257,6 +262,24 @@ def load_window_set(
         start=np.array(starts, dtype=np.int64),
         clips=clips,
         skeleton=skeleton_of(path, skeleton),
+        short=short_clips(lengths_s, window, str(path)),
+    )
+
+
+def short_clips(lengths_s: Sequence[float], window: WindowConfig, where: str) -> str:
+    """
+    Say in one line how many clips are too short for a window; '' where none is.
+
+    :param lengths_s: of every clip, seconds.
+    :param where: they are from, or what they are for.
+    """
+    window_s = window.total_frames / window.rate_hz
+    short = [length_s for length_s in lengths_s if length_s < window_s - 1e-6]
+    if not short:
+        return ''
+    return (
+        f'{where}: {len(short)} of {len(lengths_s)} clips ({sum(short):.0f} of '
+        f'{sum(lengths_s):.0f} s) are shorter than a window of {window_s:.2f} s and are not used'
     )
 
 
