@@ -229,12 +229,20 @@ def _note(
     reading.frames.update({p.frame_id.lstrip('/') for p in people if p.frame_id})
     if each:
         for person in people:
-            poses = {person.person: person.xyz.astype(np.float32)}
+            poses = {person.person: _single(person.xyz)}
             reading.seen.append(_Seen(received_ns, person.stamp_ns, person.person, poses))
         return
     stamp_ns = people[0].stamp_ns if people else message_header(message)[0]
-    poses = {person.person: person.xyz.astype(np.float32) for person in people}
+    poses = {person.person: _single(person.xyz) for person in people}
     reading.seen.append(_Seen(received_ns, max(stamp_ns, 0), '', poses))
+
+
+def _single(xyz: np.ndarray) -> np.ndarray:
+    # What single precision cannot hold is no place.
+    with np.errstate(all='ignore'):
+        single = xyz.astype(np.float32)
+    single[~np.isfinite(single)] = np.nan
+    return single
 
 
 def _require_people(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 import shutil
 import sqlite3
 
+from hypothesis import given, HealthCheck, settings, strategies
 import numpy as np
 import pytest
 
@@ -246,3 +248,47 @@ def test_a_namespace_is_part_of_a_name_and_bones_are_no_joints(tmp_path: Path) -
     recording = open_recording(tmp_path / 'bag')
     np.testing.assert_allclose(recording.persons['left_camera/0'], WALK[:20], atol=1e-6)
     assert list(recording.persons) == ['left_camera/0']
+
+
+@pytest.fixture(scope='module')
+def some_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A file of every kind of storage and compression."""
+    folder = tmp_path_factory.mktemp('bags')
+    made = []
+    for storage, mode in (
+        (StoragePlugin.MCAP, None),
+        (StoragePlugin.SQLITE3, None),
+        (StoragePlugin.MCAP, CompressionMode.STORAGE),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+        (StoragePlugin.MCAP, CompressionMode.FILE),
+    ):
+        bag = write(folder / f'{storage.name}{mode}', plain(20), storage=storage, mode=mode)
+        made += [path for path in bag.iterdir() if path.name != 'metadata.yaml']
+    return made
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=strategies.data())
+def test_whatever_happens_to_a_file_it_is_read_or_refused_by_name(
+    some_files: list[Path], tmp_path: Path, data: strategies.DataObject
+) -> None:
+    file = data.draw(strategies.sampled_from(some_files))
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(strategies.integers(1, 8))):
+        place = data.draw(strategies.integers(0, max(0, len(content) - 1)))
+        kind = data.draw(strategies.sampled_from(('flip', 'zeros', 'cut', 'put in', 'end')))
+        size = data.draw(strategies.integers(1, 64))
+        if kind == 'flip':
+            content[place : place + 1] = bytes([content[place] ^ size]) if content else b''
+        elif kind == 'zeros':
+            content[place : place + size] = bytes(size)
+        elif kind == 'cut':
+            del content[place : place + size]
+        elif kind == 'put in':
+            content[place:place] = data.draw(strategies.binary(max_size=30))
+        else:
+            del content[place:]
+    damaged = tmp_path / f'x{"".join(file.suffixes)}'
+    damaged.write_bytes(content)
+    with suppress(RecordingError):
+        assert open_recording(damaged).num_frames <= 20

@@ -207,17 +207,17 @@ def _whole_stretches(
         joints, known = layout.to_model(turned)
         seen = np.flatnonzero(known.all(axis=1))
         if not len(seen):
-            lost_s += recording.duration_s
+            lost_s += len(instants) / rate_hz
             continue
         breaks = np.flatnonzero(np.diff(instants[seen]) > MAX_GAP_S + 1.5 / rate_hz) + 1
-        used_s = 0.0
+        used = 0
         for stretch in np.split(seen, breaks):
             length_s = float(instants[stretch[-1]] - instants[stretch[0]])
             if length_s < LEAST_S:
                 continue
-            used_s += length_s
+            used += len(stretch)
             at = instants[stretch[0]] + np.arange(int(length_s * rate_hz + 1e-6) + 1) / rate_hz
             even = PchipInterpolator(instants[stretch], joints[stretch], axis=0)(at)
             found.append(_Stretch(person, even.astype(np.float32), rate_hz))
-        lost_s += max(0.0, recording.duration_s - used_s)
+        lost_s += (len(instants) - used) / rate_hz
     return found, lost_s
