@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ShapeError, SkeletonError
+from motion_predictor.files import brief, read_file, refused
 from motion_predictor.skeleton import H36M17, Skeleton
 
 Source = str | Mapping[str, float]
@@ -103,9 +104,9 @@ class Layout:
         for joint, source in self.mapping.items():
             row = target.index(joint)
             parts = {source: 1.0} if isinstance(source, str) else dict(source)
-            if not parts or abs(sum(parts.values()) - 1.0) > 1e-6:
+            if not parts or not abs(sum(parts.values()) - 1.0) <= 1e-6:  # nor NaN
                 raise SkeletonError(
-                    f'{self.name}: the weights of {joint} are {parts}; they must sum to 1'
+                    f'{self.name}: the weights of {joint} are {brief(parts)}; they must sum to 1'
                 )
             columns = [self._column(part, joint) for part in parts]
             weights[row, columns] = list(parts.values())
@@ -479,6 +480,8 @@ def layout(name_or_path: str | Path, target: Skeleton = H36M17) -> Layout:
 
 
 MAX_FILE_BYTES = 256 * 1024
+MAX_YAML_DEPTH = 16
+MAX_NAME = 128
 _FILE_KEYS = (
     'name', 'joints', 'mapping', 'units', 'thorax_rise_m', 'nose_ahead_m', 'head_towards',
 )  # fmt: skip
@@ -503,25 +506,19 @@ def read_layout(path: str | Path, target: Skeleton = H36M17) -> Layout:
     :raises SkeletonError: if it cannot be read or does not describe a skeleton.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size if path.is_file() else -1  # no pipe or device
-        text = path.read_text(encoding='utf-8') if 0 <= size <= MAX_FILE_BYTES else ''
-    except (OSError, ValueError) as error:
-        raise SkeletonError(f'mapping file {path}: cannot be read ({error})') from None
-    if not 0 <= size <= MAX_FILE_BYTES:
-        what = (
-            'cannot be read (no such file)'
-            if size < 0
-            else f'{size} bytes, at most {MAX_FILE_BYTES} are read'
-        )
-        raise SkeletonError(f'mapping file {path}: {what}')
-    content = _parse(path, text)
+    raw = read_file(path, SkeletonError, MAX_FILE_BYTES)
+    with refused(path, 'is no mapping file that can be used', SkeletonError):
+        return _layout_of(path, _parse(path, raw.decode('utf-8-sig')), target)
+
+
+def _layout_of(path: Path, content: Any, target: Skeleton) -> Layout:
     if not isinstance(content, dict):
         raise SkeletonError(f'mapping file {path}: expected named values at the top, see README')
     unknown = sorted(str(key) for key in content if key not in _FILE_KEYS)
     if unknown:
         raise SkeletonError(
-            f'mapping file {path}: unknown key {unknown[0]!r}{_suggest(unknown[0], _FILE_KEYS)}; '
+            f'mapping file {path}: unknown key {brief(unknown[0])!r}'
+            f'{_suggest(unknown[0][:100], _FILE_KEYS)}; '
             f'known are {", ".join(_FILE_KEYS)}'
         )
     for key in ('joints', 'mapping'):
@@ -534,9 +531,14 @@ def read_layout(path: str | Path, target: Skeleton = H36M17) -> Layout:
     numbers = {key: content.get(key, 0.0) for key in ('thorax_rise_m', 'nose_ahead_m')}
     for key, value in numbers.items():
         if not _is_number(value):
-            raise SkeletonError(f'mapping file {path}: {key}={value!r}: must be a number')
+            raise SkeletonError(
+                f'mapping file {path}: {key}={brief(repr(value))}: must be a number'
+            )
+    name = str(content.get('name', path.stem))
+    if max(map(len, (name, *names['joints']))) > MAX_NAME:
+        raise SkeletonError(f'mapping file {path}: a name of more than {MAX_NAME} characters')
     return Layout(
-        name=str(content.get('name', path.stem)),
+        name=name,
         joints=tuple(names['joints']),
         mapping=_read_mapping(path, content['mapping']),
         units=str(content.get('units', 'm')),
@@ -551,7 +553,7 @@ def _parse(path: Path, text: str) -> Any:
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise SkeletonError(f'mapping file {path}: not valid JSON ({error})') from None
+            raise SkeletonError(f'mapping file {path}: not valid JSON ({brief(error)})') from None
     try:
         import yaml
     except ImportError:
@@ -560,11 +562,29 @@ def _parse(path: Path, text: str) -> Any:
             f'install it or write the file as JSON'
         ) from None
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise SkeletonError(f'mapping file {path}: aliases (*name) are not read')
+        _check_yaml(path, yaml, text)
         return yaml.safe_load(text)
+    except SkeletonError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SkeletonError(f'mapping file {path}: not valid YAML ({error})') from None
+        raise SkeletonError(f'mapping file {path}: not valid YAML ({brief(error)})') from None
+
+
+def _check_yaml(path: Path, yaml: Any, text: str) -> None:
+    """Refuse what swells when it is read: aliases, and nesting, whose cost grows by its square."""
+    depth = 0
+    for event in yaml.parse(text):
+        if isinstance(event, yaml.AliasEvent):
+            raise SkeletonError(f'mapping file {path}: aliases (*name) are not read')
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_YAML_DEPTH:
+                raise SkeletonError(
+                    f'mapping file {path}: nested more than {MAX_YAML_DEPTH} deep; a mapping '
+                    f'needs 3'
+                )
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _read_mapping(path: Path, mapping: Any) -> dict[str, Source]:
@@ -576,8 +596,8 @@ def _read_mapping(path: Path, mapping: Any) -> dict[str, Source]:
         )
         if not isinstance(joint, str) or not (isinstance(source, str) or weighted):
             raise SkeletonError(
-                f'mapping file {path}: mapping of {joint!r} is {source!r}; it must be a joint '
-                f'name or {{name: weight, ...}}'
+                f'mapping file {path}: mapping of {brief(repr(joint))} is {brief(repr(source))}; '
+                f'it must be a joint name or {{name: weight, ...}}'
             )
     return mapping
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 import json
 from pathlib import Path
+import re
 
 import numpy as np
 
 from motion_predictor import layouts
 from motion_predictor.bvh import read_bvh
 from motion_predictor.errors import RecordingError
-from motion_predictor.files import brief
+from motion_predictor.files import brief, read_file, refused
 from motion_predictor.npz import check_offsets, read_arrays
 from motion_predictor.recording import Overrides, Recording, upright
 from motion_predictor.rosbag import BagInput, read_rosbag
@@ -157,13 +158,13 @@ def read_npz(path: Path, clip: str = '') -> Recording:
     for wanted in clip.split('+') if clip else [names[0]]:
         if wanted in names:
             index = names.index(wanted)
-        elif wanted.isdigit() and int(wanted) < len(names):
+        elif re.fullmatch(r'[0-9]{1,9}', wanted) and int(wanted) < len(names):
             index = int(wanted)
         else:
             close = [name for name in names if name.startswith(wanted.split('_')[0])][:8]
             raise RecordingError(
-                f'{path}: no clip {wanted!r}; a number in 0..{len(names) - 1} or a name such as '
-                f'{", ".join(close or names[:8])}'
+                f'{path}: no clip {brief(wanted)!r}; a number in 0..{len(names) - 1} or a name '
+                f'such as {brief(", ".join(close or names[:8]))}'
             )
         poses = positions[offsets[index] : offsets[index + 1]].astype(np.float32)
         if positions.dtype.kind in 'iu':
@@ -489,6 +490,10 @@ _HUMANOID_JOINTS = {
 }  # fmt: skip
 
 
+MAX_DEEPMIMIC_BYTES = 64 * 2**20
+MAX_DEEPMIMIC_S = 3600.0
+
+
 def read_deepmimic(path: Path, rate_hz: float = 60.0) -> Recording:
     """
     Read a DeepMimic humanoid motion: motion capture retargeted to one 15-joint humanoid.
@@ -499,15 +504,19 @@ def read_deepmimic(path: Path, rate_hz: float = 60.0) -> Recording:
     :param rate_hz: rate of the result; the files' keyframes lie 1/60 to 1/16 s apart.
     :raises RecordingError: if it is no such file.
     """
-    try:
-        frames = np.array(json.loads(path.read_text())['Frames'], np.float64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordingError(f'{path}: not a DeepMimic motion file: {error}') from None
+    raw = read_file(path, max_bytes=MAX_DEEPMIMIC_BYTES)
+    with refused(path, 'not a DeepMimic motion file'):
+        frames = np.array(json.loads(raw.decode())['Frames'], np.float64)
     if frames.ndim != 2 or frames.shape[1] != 44 or len(frames) < 2:
         raise RecordingError(f'{path}: expected frames of 44 numbers, got {frames.shape}')
+    if not np.isfinite(frames).all():
+        raise RecordingError(f'{path}: frames hold NaN or infinity')
     durations = frames[:-1, 0]
-    if (durations <= 0).any():
-        raise RecordingError(f'{path}: a frame other than the last lasts {durations.min():g} s')
+    if durations.min() <= 0 or durations.sum() > MAX_DEEPMIMIC_S:
+        raise RecordingError(
+            f'{path}: a frame other than the last lasts {durations.min():g} s, all of them '
+            f'{durations.sum():g} s; they must last, together at most {MAX_DEEPMIMIC_S:g} s'
+        )
     place = {'root': frames[:, 1:4]}
     turn: dict[str, np.ndarray] = {}
     column = 4
@@ -519,6 +528,8 @@ def read_deepmimic(path: Path, rate_hz: float = 60.0) -> Recording:
             half = values[:, 0] / 2
             zero = np.zeros_like(half)
             values = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=-1)
+        if not (np.linalg.norm(values, axis=-1) > 1e-6).all():
+            raise RecordingError(f'{path}: a rotation of {joint} holds four zeros')
         own[joint] = _rotation_matrices(values)
     turn['root'] = own['root']
     for joint, (parent, offset) in _HUMANOID_OFFSETS.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from motion_predictor.errors import SkeletonError
+from motion_predictor.files import brief, read_file, refused
 
 
 @dataclass(frozen=True)
@@ -141,15 +142,16 @@ def skeleton_from_dict(values: Mapping[str, Any]) -> Skeleton:
 
     :raises SkeletonError: if it does not describe one.
     """
-    lists: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
-    }
     try:
+        lists: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+        }
         return Skeleton(**lists)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise SkeletonError(f'skeleton: {error}') from None
 
 
+MAX_FILE_BYTES = 256 * 1024
 _FILE_KEYS = (
     'name', 'joints', 'parents', 'root', 'mirror', 'heading', 'zero_is_missing', 'bones_m',
 )  # fmt: skip
@@ -174,14 +176,14 @@ def read_skeleton(path: Path | str) -> Skeleton:
     :raises SkeletonError: naming the file, what is wrong and what would do.
     """
     path = Path(path)
+    raw = read_file(path, SkeletonError, MAX_FILE_BYTES)
+    with refused(path, 'skeleton file: cannot be read as JSON', SkeletonError):
+        content = json.loads(raw.decode('utf-8-sig'))
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise SkeletonError(f'skeleton file {path}: cannot be read as JSON ({error})') from None
-    try:
-        return _parse_skeleton(content, path.stem)
+        with refused(path, 'does not describe a skeleton', SkeletonError):
+            return _parse_skeleton(content, path.stem)
     except SkeletonError as error:
-        raise SkeletonError(f'skeleton file {path}: {error}') from None
+        raise SkeletonError(f'skeleton file {path}: {brief(error)}') from None
 
 
 def _parse_skeleton(content: Any, stem: str) -> Skeleton:
@@ -211,8 +213,10 @@ def _parse_skeleton(content: Any, stem: str) -> Skeleton:
     orphans = [joint for joint in joints[1:] if joint not in parents]
     if orphans or root in parents:
         raise SkeletonError(f'parents must name every joint but {root!r}; it lacks {orphans}')
-    mirror = list(range(len(joints)))
-    for pair in content.get('mirror', []):
+    mirror, pairs = list(range(len(joints))), content.get('mirror', [])
+    if not isinstance(pairs, list):
+        raise SkeletonError(f'mirror={pairs!r}: must be a list of [right, left] pairs')
+    for pair in pairs:
         first, second = _pair(pair, 'mirror', index)
         if mirror[first] != first or mirror[second] != second:
             raise SkeletonError(f'mirror: {pair} is not the only pair of its joints')

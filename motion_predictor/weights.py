@@ -20,6 +20,7 @@ from torch import Tensor
 from motion_predictor.calibration import Calibration
 from motion_predictor.config import from_dict, ModelConfig, to_dict
 from motion_predictor.errors import ConfigError, MotionPredictorError, StorageError, WeightsError
+from motion_predictor.files import brief, open_file
 from motion_predictor.growth import grown_model
 from motion_predictor.model import MotionModel
 from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
@@ -37,7 +38,6 @@ MAX_HEADER_BYTES = 4 * 1024 * 1024
 SUFFIX = '.safetensors'
 FACTOR = 'calibration.factor'
 MAX_LEVELS = 16
-MAX_QUOTED = 400
 _FLOATS = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
 _STORED = {**_FLOATS, 'I8': torch.int8}
 
@@ -234,14 +234,14 @@ def _grow(path: Path, model: MotionModel, config: ModelConfig) -> MotionModel:
             raise ConfigError(f'{numbers} numbers; at most {MAX_GROWN} are made')
         return grown_model(model, config)
     except ConfigError as error:
-        raise WeightsError(f'{path}: its network cannot be grown: {_brief(error)}') from None
+        raise WeightsError(f'{path}: its network cannot be grown: {brief(error)}') from None
 
 
 def _check_size(path: Path) -> None:
     try:
         found = path.is_file()  # no folder, pipe or device
     except (OSError, ValueError) as error:
-        raise WeightsError(f'{str(path)[:200]!r}: no name of a file ({error})') from None
+        raise WeightsError(f'{str(path)[:200]!r}: no name of a file ({brief(error)})') from None
     if not found:
         raise WeightsError(f'{path}: no such weights file; shipped ones: {_shipped_names()}')
     if not os.access(path, os.R_OK):
@@ -249,7 +249,7 @@ def _check_size(path: Path) -> None:
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise WeightsError(f'{path}: {size} bytes; more than {MAX_FILE_BYTES} are refused')
-    with path.open('rb') as file:
+    with open_file(path, WeightsError) as file:
         header = int.from_bytes(file.read(8), 'little')
     if size < 10 or header > min(size - 8, MAX_HEADER_BYTES):
         raise WeightsError(
@@ -258,23 +258,17 @@ def _check_size(path: Path) -> None:
         )
 
 
-def _brief(said: object) -> str:
-    """Shorten what quotes a file: its values may be as long as they like, a message may not."""
-    text = str(said)
-    return text if len(text) <= MAX_QUOTED else f'{text[:MAX_QUOTED]}... ({len(text)} characters)'
-
-
 def _read_metadata(
     path: Path, metadata: Mapping[str, str]
 ) -> tuple[ModelConfig, ModelConfig | None, Skeleton, dict[str, Any]]:
     if metadata.get('format') != FORMAT:
         found = metadata.get('format')
         raise WeightsError(
-            f'{path}: format {_brief(repr(found))}; needs a file written by {FORMAT}'
+            f'{path}: format {brief(repr(found))}; needs a file written by {FORMAT}'
         )
     if metadata.get('version') not in VERSIONS:
         raise WeightsError(
-            f'{path}: format version {_brief(repr(metadata.get("version")))}; this release reads '
+            f'{path}: format version {brief(repr(metadata.get("version")))}; this release reads '
             f'{" and ".join(VERSIONS)}: export the weights again, or update motion_predictor'
         )
     try:
@@ -287,7 +281,7 @@ def _read_metadata(
     except KeyError as error:
         raise WeightsError(f'{path}: metadata entry {error} is missing; export it again') from None
     except (ConfigError, MotionPredictorError, TypeError, ValueError, RecursionError) as error:
-        raise WeightsError(f'{path}: bad metadata ({_brief(error)}); export it again') from None
+        raise WeightsError(f'{path}: bad metadata ({brief(error)}); export it again') from None
     if not isinstance(card, dict):
         raise WeightsError(f'{path}: the model card is no JSON object; export it again')
     if skeleton.num_joints > 128:
@@ -371,7 +365,7 @@ def _read_calibration(
         )
     except (MotionPredictorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f'{path}: bad calibration ({_brief(repr(error))}); calibrate it again'
+            f'{path}: bad calibration ({brief(repr(error))}); calibrate it again'
         ) from None
     except RecursionError:
         raise WeightsError(f'{path}: bad calibration; calibrate it again') from None
@@ -381,15 +375,19 @@ def _golden_seed(path: Path, metadata: Mapping[str, str]) -> int:
     text = metadata.get('golden_seed', '0')
     if not (text.isascii() and text.isdigit()):
         raise WeightsError(
-            f'{path}: golden_seed {_brief(repr(text))}: expected a whole number, not negative'
+            f'{path}: golden_seed {brief(repr(text))}: expected a whole number, not negative'
         )
     return int(text)
 
 
 def file_digest(path: Path | str) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """
+    Compute the SHA-256 of a file, in hexadecimal.
+
+    :raises WeightsError: if it is no plain file that can be read.
+    """
     digest = hashlib.sha256()
-    with Path(path).open('rb') as file:
+    with open_file(Path(path), WeightsError) as file:
         for block in iter(lambda: file.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()

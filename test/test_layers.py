@@ -16,7 +16,7 @@ ROS = {
 }  # fmt: skip
 ROS_MODULES = {
     '__main__.py', 'inputs.py', 'messages.py', 'monitoring.py', 'node.py', 'outputs.py',
-    'replay.py', 'transforms.py',
+    'replay.py', 'seen.py', 'transforms.py',
 }  # fmt: skip
 NEED_ROS = {f'motion_predictor.{name[:-3]}' for name in ROS_MODULES}
 

@@ -334,5 +334,5 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text: str) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path) -> None:
-    with pytest.raises(SkeletonError, match=r'absent\.yaml: cannot be read'):
+    with pytest.raises(SkeletonError, match=r'absent\.yaml: no such file'):
         layout(tmp_path / 'absent.yaml')
