@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,24 @@ def plausible(people: Sequence[DecodedPerson]) -> tuple[list[DecodedPerson], lis
     if flaws and not kept:
         raise MessageError(flaws[0])
     return kept, flaws
+
+
+def flawed_people(people: Sequence[DecodedPerson]) -> list[DecodedPerson]:
+    """
+    Find those whom :func:`plausible` takes out: they are there all the same.
+
+    :returns: each with their flaw, and with names that are not too long.
+    """
+    return [
+        replace(
+            person,
+            person=person.person[:MAX_NAME],
+            frame_id=person.frame_id[:MAX_FRAME_NAME],
+            flaw=flaw,
+        )
+        for person in people
+        if (flaw := person.flaw or _implausible(person))
+    ]
 
 
 def _implausible(person: DecodedPerson) -> str:

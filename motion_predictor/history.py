@@ -259,6 +259,7 @@ class PoseHistory:
         if skeleton.bones_m is not None:  # of a robot smaller than people
             self._min_extent_m = min(self._min_extent_m, 0.3 * max(skeleton.bones_m))
         self._following = _following(skeleton)
+        self._joints_seen_ns = np.full(skeleton.num_joints, -1, dtype=np.int64)
         self._above = [_above(skeleton, joint) for joint in range(skeleton.num_joints)]
         self._grid_s = (
             np.arange(1 - self.window_config.observed_frames, 1) / self.window_config.rate_hz
@@ -306,6 +307,16 @@ class PoseHistory:
         return self._poses.xyz[index].copy(), self._poses.valid[index].copy()
 
     @property
+    def joints_seen_ns(self) -> np.ndarray:
+        """Stamp at which each joint was seen last, -1 for never, int64 (J,)."""
+        return self._joints_seen_ns.copy()
+
+    @property
+    def following_joints(self) -> frozenset[int]:
+        """Joints that follow the torso, so that they need not be seen."""
+        return frozenset(self._following)
+
+    @property
     def newest_root(self) -> np.ndarray | None:
         """Where the person was last: the root joint, or the mean of those seen; metres (3,)."""
         return self._root(self._poses.stop - 1) if len(self) else None
@@ -350,6 +361,7 @@ class PoseHistory:
     def clear(self) -> None:
         """Forget every pose; counters stay."""
         self._poses = _Poses(self.skeleton.num_joints, self._poses.limit)
+        self._joints_seen_ns[:] = -1
 
     def add(self, stamp_ns: int, xyz: np.ndarray, valid: np.ndarray | None = None) -> AddOutcome:
         """
@@ -400,6 +412,7 @@ class PoseHistory:
         place = int(np.searchsorted(stamps, stamp_ns))
         in_order = place == len(self)
         self._poses.insert(place, stamp_ns, np.where(kept[:, None], xyz, 0.0), kept)
+        self._joints_seen_ns[kept] = np.maximum(self._joints_seen_ns[kept], stamp_ns)
         self._forget(int(self._poses.stamps[self._poses.stop - 1]) - self._kept_ns)
         self.counters.poses_accepted += 1
         if in_order:
@@ -414,6 +427,7 @@ class PoseHistory:
         :param earlier: its poses not older than this one's first are left out.
         """
         first = self.oldest_stamp_ns
+        np.maximum(self._joints_seen_ns, earlier._joints_seen_ns, out=self._joints_seen_ns)
         old = earlier._poses
         for index in range(old.stop - 1, old.start - 1, -1):
             stamp = int(old.stamps[index])

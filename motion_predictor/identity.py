@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -25,6 +26,7 @@ _TRUST = 0.5  # distances from the owner of an id count this much,
 _TRUST_M = 0.1  # less this much: ids are believed until joints clearly say otherwise
 _FAR_JOINT_M = 1.0  # one joint far off must not decide
 _NOBODY_M = 1.5  # to begin somebody new costs as much as this distance
+_LATEST_LEADS = 30
 _NS = 1e-9
 
 
@@ -76,6 +78,8 @@ class Track:
     """The newest stamp of all when its last pose came: what tells time without a clock."""
     may_be_known: bool = True
     """Still to be compared with those who vanished."""
+    leads_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_LATEST_LEADS))
+    """By how much the latest stamps were ahead of the clock at their arrival."""
     came_back: bool = False
     """Its id went on elsewhere once, and came back."""
 

@@ -51,6 +51,7 @@ from visualization_msgs.msg import MarkerArray
 from motion_predictor import messages
 from motion_predictor.decoded import (
     DecodedPerson,
+    flawed_people,
     message_header,
     MessageError,
     plausible,
@@ -69,6 +70,7 @@ from motion_predictor.online import (
     OnlinePrediction,
     OnlinePredictor,
     Snapshot,
+    unpredicted_of,
 )
 from motion_predictor.outputs import Outlook, SUMMARIES, SummaryPublishers
 from motion_predictor.parameters import (
@@ -80,6 +82,8 @@ from motion_predictor.parameters import (
     unknown_parameter_message,
 )
 from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.seen import PeoplePublisher, PeopleReport, places
+from motion_predictor.states import Excluded, Refusal, short
 from motion_predictor.tf_queue import Held, Place, Ready, TransformQueue
 from motion_predictor.tf_tree import Pose
 from motion_predictor.transforms import find_transforms, FrameTransforms, TreeTransforms
@@ -264,6 +268,18 @@ class Session:
     explained_s: float = -math.inf
     markers_due_s: float = 0.0
     lost_device: str = ''  # what became of the device that the model was loaded to
+    empty_ns: int = 0  # stamp of the tracker's latest word that nobody is there, told in ~/poses
+    report: PeopleReport = field(default_factory=PeopleReport)
+    people: PeoplePublisher | None = None
+
+    def source_of(self, topic: str) -> str:
+        """Name what a topic's stamps and words are of: frames of TF and their list are one."""
+        return self.input.topics if self.input.in_target_frame else topic
+
+    def name_of(self, topic: str, person: DecodedPerson) -> str:
+        """Name a person, by the topic too where several topics show people."""
+        several = len(self.input.subscriptions) > 1 and not self.input.in_target_frame
+        return f'{topic}/{person.person}' if several else person.person
 
 
 class MotionPredictorNode(LifecycleNode):
@@ -302,7 +318,7 @@ class MotionPredictorNode(LifecycleNode):
             'joints_not_finite',
             'joints_at_origin', 'frames_refused', 'frames_stored', 'frames_answered',
             'frames_skipped', 'frames_unpredicted', 'predictions', 'deadline_misses',
-            'worker_errors', 'resets_clock_jump', 'device_losses',
+            'worker_errors', 'resets_clock_jump', 'device_losses', 'outputs_not_finite',
         )  # fmt: skip
         self._latencies = LatencyLog((*STAGES, *SUMMARIES))
         self._gaps = SequenceGaps()
@@ -487,6 +503,7 @@ class MotionPredictorNode(LifecycleNode):
             numbers=PersonNumbers(),
             summaries=SummaryPublishers(self._outputs),
             lost_device=lost_device,
+            people=PeoplePublisher(self._outputs['people']),
         )
         if source.layout.units == 'mm' and session.scale == 1.0:
             self.get_logger().warning(
@@ -513,6 +530,7 @@ class MotionPredictorNode(LifecycleNode):
             )
 
         output(String, 'model', durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        output(String, 'people', durability=DurabilityPolicy.TRANSIENT_LOCAL)
         if settings.flag('publish.predictions'):
             output(PointCloud2, 'predictions')
         if settings.flag('publish.markers'):
@@ -562,7 +580,10 @@ class MotionPredictorNode(LifecycleNode):
             self._counts.add('frames_skipped', session.waiting_frames)
             session.waiting_frames = 0
             self._refuse_held(session)
+            session.report = PeopleReport()
             self._publish_nobody(session)
+            if session.people is not None:
+                session.people.publish(session.report)
 
     def _discard(self) -> None:
         self._stop_worker()
@@ -696,19 +717,25 @@ class MotionPredictorNode(LifecycleNode):
         if not snapshot.persons:
             self._counts.add('frames_unpredicted', session.waiting_frames)
             session.waiting_frames = 0
-            self._publish_nobody(session, snapshot)
+            self._report(session, snapshot)
+            self._publish_nobody(session)
             return
-        using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows))
+        seen = tuple((name, other.stamp_ns) for name, other in snapshot.others.items())
+        using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows), seen)
         if using == session.used:
-            return  # nothing new of anybody who is predicted
+            return  # nothing new of anybody who is seen
         session.used = using
         frames, session.waiting_frames = session.waiting_frames, 0
         try:
-            self._predict(session, settings, snapshot, stages)
+            answered = self._predict(session, settings, snapshot, stages)
         except Exception:
             self._counts.add('frames_unpredicted', frames)
+            everybody = np.ones(len(snapshot.persons), dtype=bool)
+            failed = unpredicted_of(snapshot, everybody, Excluded.PREDICTION_FAILED)
+            self._report(session, failed)
+            self._publish_nobody(session)
             raise
-        self._counts.add('frames_answered', min(frames, 1))
+        self._counts.add('frames_answered' if answered else 'frames_unpredicted', min(frames, 1))
         self._counts.add('frames_skipped', max(frames - 1, 0))
         session.cycles_s.append(perf_counter() - begun_s)
 
@@ -741,6 +768,7 @@ class MotionPredictorNode(LifecycleNode):
                 people = session.input.source.decode(
                     arrival.topic, arrival.message, arrival.received_ns
                 )
+                flawed = flawed_people(people or [])
                 if people:
                     people, flaws = plausible(people)
                     self._counts.add('persons_refused', len(flaws))
@@ -763,19 +791,18 @@ class MotionPredictorNode(LifecycleNode):
             self._last_received_s = arrival.received_s
             self._input_rate.note(arrival.received_s)
             self._recent_rate.note(arrival.received_s)
-            # A block of nothing but NaN or zeros is a place kept for somebody who is not there.
-            skeleton = session.predictor.skeleton
-            there = [person for person in people if joints_there(person.xyz, skeleton).any()]
-            if there:
-                self._counts.add('messages_without_stamp', int(there[0].stamp_ns <= 0))
-                self._counts.add('messages_without_frame', int(not there[0].frame_id))
+            for person in flawed:
+                self._refuse(session, settings, arrival, person, Refusal.MALFORMED, person.flaw)
+            if people:
+                self._counts.add('messages_without_stamp', int(people[0].stamp_ns <= 0))
+                self._counts.add('messages_without_frame', int(not people[0].frame_id))
             else:
                 self._counts.add('messages_empty')
             held = Held(arrival, arrival.topic, arrival.received_s)
             if session.transforms is None:
-                self._answer(session, settings, Ready(held, None, there, None, True))
+                self._answer(session, settings, Ready(held, None, people, None, True))
                 continue
-            for person in there:
+            for person in people:
                 held.groups.setdefault(self._place(settings, arrival, person), []).append(person)
             if session.held.put(held):
                 session.transforms.restart()
@@ -812,7 +839,7 @@ class MotionPredictorNode(LifecycleNode):
                 stamp_ns if stamp_ns > 0 else arrival.received_ns - session.lag_ns,
                 '' if session.transforms else frame_id,
                 arrival.received_ns,
-                arrival.topic,
+                session.source_of(arrival.topic),
             )
             session.fresh = True
             return
@@ -820,9 +847,10 @@ class MotionPredictorNode(LifecycleNode):
             self._observe(session, settings, arrival, person, ready.found)
             for person in ready.people
         ]
+        session.fresh = True  # who is refused is seen too
         if any(stored):
             session.waiting_frames += not held.stored
-            held.stored = session.fresh = True
+            held.stored = True
         if ready.last:
             self._counts.add('frames_stored' if held.stored else 'frames_refused')
 
@@ -878,13 +906,17 @@ class MotionPredictorNode(LifecycleNode):
                 return False
             rotation, translation = found
             xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
-        several = len(settings.texts('input.topics')) > 1 and not session.input.in_target_frame
-        name = f'{arrival.topic}/{person.person}' if several else person.person
+        name, source = session.name_of(arrival.topic, person), session.source_of(arrival.topic)
         seen = Observation(
-            stamp_ns, frame_id, name, xyz, person.confidence, valid, arrival.topic,
-            person.identified,
-        )  # fmt: skip
-        outcome = session.online.observe(seen, arrival.received_ns).outcome
+            stamp_ns, frame_id, name, xyz, person.confidence, valid, source, person.identified
+        )
+        try:
+            outcome = session.online.observe(seen, arrival.received_ns).outcome
+        except Exception:  # this person is lost, those beside them are not
+            self._counts.add('worker_errors')
+            self._warn('person', f'{arrival.topic}: {short(name)}:\n{traceback.format_exc()}')
+            self._refuse(session, settings, arrival, person, Refusal.FAILED)
+            return False
         if outcome is ObserveOutcome.FAR_FUTURE:
             self._warn(
                 'far future',
@@ -895,6 +927,25 @@ class MotionPredictorNode(LifecycleNode):
         if outcome is ObserveOutcome.STORED:
             session.lag_ns = arrival.received_ns - stamp_ns
         return outcome is ObserveOutcome.STORED
+
+    def _refuse(
+        self,
+        session: Session,
+        settings: Settings,
+        arrival: Arrival,
+        person: DecodedPerson,
+        refusal: Refusal,
+        why: str = '',
+    ) -> None:
+        """Note somebody who is seen and cannot be observed."""
+        frame_id, stamp_ns = self._place(settings, arrival, person)
+        name, source = session.name_of(arrival.topic, person), session.source_of(arrival.topic)
+        nowhere = np.full_like(person.xyz, np.nan)
+        seen = Observation(
+            stamp_ns, frame_id, name, nowhere, source=source, identified=person.identified
+        )
+        session.online.refuse(seen, refusal, arrival.received_ns, why)
+        session.fresh = True
 
     def _explain(
         self, session: Session, settings: Settings, arrival: Arrival, place: Place
@@ -909,13 +960,13 @@ class MotionPredictorNode(LifecycleNode):
         self._warn('transform', f'{arrival.topic}: no transform: {session.no_transform}')
 
     def _number_people(self, session: Session, snapshot: Snapshot) -> None:
-        present = [*snapshot.persons, *snapshot.unpredicted]
+        present = [*snapshot.persons, *snapshot.others]
         if session.numbers.update(present, snapshot.reassociated):
             self._publish_model(session)
 
     def _predict(
         self, session: Session, settings: Settings, snapshot: Snapshot, stages: dict[str, float]
-    ) -> None:
+    ) -> bool:
         begun_s = perf_counter()
         try:
             result = session.online.run(snapshot)
@@ -924,7 +975,10 @@ class MotionPredictorNode(LifecycleNode):
                 raise
             self._fall_back_to_cpu(session, error)
             result = session.online.run(snapshot)
-        assert result.prediction is not None
+        self._report(session, result)
+        if result.prediction is None:
+            self._publish_nobody(session)
+            return False
         modelled_s = perf_counter()
         rate_hz = session.predictor.window.rate_hz
         frames = output_frames(settings, rate_hz, session.predictor.window.future_frames)
@@ -962,6 +1016,7 @@ class MotionPredictorNode(LifecycleNode):
         )
         self._publish_summaries(session, settings, result, numbers, frames)
         self._publish_markers(session, settings, result, numbers, futures)
+        return True
 
     def _publish_summaries(
         self,
@@ -978,7 +1033,11 @@ class MotionPredictorNode(LifecycleNode):
         outlook = Outlook.of(result, numbers, frames, skeleton, session.turn)
         for name in wanted:
             begun_s = perf_counter()
-            session.summaries.publish(name, outlook, settings)
+            try:
+                session.summaries.publish(name, outlook, settings)
+            except MessageError as error:  # NaN: what listens gets nothing rather than that
+                self._counts.add('outputs_not_finite')
+                self._warn('finite', str(error))
             self._latencies.add({name: perf_counter() - begun_s})
 
     def _fall_back_to_cpu(self, session: Session, error: RuntimeError) -> None:
@@ -1021,14 +1080,38 @@ class MotionPredictorNode(LifecycleNode):
         ]
         publisher.publish(session.markers.encode(result.stamp_ns, result.frame_id, people))
 
-    def _publish_nobody(self, session: Session, snapshot: Snapshot | None = None) -> None:
-        """Take back what was published last: one empty cloud, every marker deleted."""
+    def _report(self, session: Session, found: Snapshot | OnlinePrediction) -> None:
+        """Say who is predicted, who is only seen, and who is lost."""
+        nobody = isinstance(found, Snapshot) and found.nobody and not found.persons
+        session.report = PeopleReport(
+            found.stamp_ns,
+            found.frame_id,
+            found.persons,
+            found.others,
+            session.numbers.table,
+            nobody,
+        )
+        if session.people is not None:
+            session.people.publish(session.report)
+
+    def _publish_nobody(self, session: Session) -> None:
+        """
+        Take back what was published last: one empty cloud, every marker deleted.
+
+        ~/poses shows who is seen all the same, and is empty on the tracker's own word alone.
+        """
         stamp_ns, frame_id = session.last_stamp_ns, session.last_frame_id
-        alone = snapshot is not None and snapshot.stamp_ns and not snapshot.unpredicted
-        if snapshot is not None and alone and snapshot.stamp_ns >= stamp_ns:
-            session.summaries.publish_nobody(snapshot.stamp_ns, snapshot.frame_id, asked=True)
-        else:
-            session.summaries.publish_nobody(stamp_ns, frame_id, asked=False)
+        report, others = session.report, places(session.report.others, session.turn)
+        if report.stamp_ns >= stamp_ns and (report.nobody or others):
+            stamp_ns, frame_id = report.stamp_ns, report.frame_id
+        session.summaries.publish_nobody(
+            stamp_ns,
+            frame_id,
+            asked=report.nobody and stamp_ns not in (0, session.empty_ns),
+            others=others,
+            horizons=len(self._settings.numbers('poses.horizons_s')),
+        )
+        session.empty_ns = stamp_ns if report.nobody else 0
         session.used = ()
         if session.shows_people and 'predictions' in self._outputs:
             self._outputs['predictions'].publish(session.cloud.nobody(stamp_ns, frame_id))
@@ -1091,6 +1174,7 @@ class MotionPredictorNode(LifecycleNode):
                     'device': session.predictor.device,
                     'engine': session.predictor.engine,
                     'persons': ', '.join(session.numbers.table) or 'nobody',
+                    **session.report.values,
                     'radius scale': f'{session.online.radius_scale:.3f}',
                     'radius held': f'{session.online.radius_held:.3f}',
                 }
@@ -1109,6 +1193,8 @@ class MotionPredictorNode(LifecycleNode):
             complaints.append(f'motion unlike the training data: {", ".join(strangers)}')
         if session is not None and session.lost_device:
             complaints.insert(0, session.lost_device)
+        if active and session is not None:
+            complaints += self._unseen(session.report, input_hz, output_hz)
         status.level = DiagnosticStatus.WARN if complaints else DiagnosticStatus.OK
         status.message = '; '.join(complaints) or (state if not active else 'predicting')
         status.hardware_id = session.predictor.device if session is not None else ''
@@ -1116,6 +1202,13 @@ class MotionPredictorNode(LifecycleNode):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    @staticmethod
+    def _unseen(report: PeopleReport, input_hz: float, output_hz: float) -> list[str]:
+        complaint = report.complaint
+        if not complaint and input_hz > 0.0 and output_hz <= 0.0 and not report.nobody:
+            complaint = f'input at {input_hz:.1f} Hz, and nobody is predicted'
+        return [complaint] if complaint else []
 
     def _complaints(
         self, active: bool, new: Mapping[str, int], rates: Mapping[str, float], now_s: float
@@ -1135,6 +1228,8 @@ class MotionPredictorNode(LifecycleNode):
             complaints.append(f'input slower than {SLOW_INPUT_HZ:g} Hz: {", ".join(slow)}')
         watched = {
             'messages_malformed': 'malformed messages',
+            'predictions_not_finite': 'predictions of NaN (check the weights and the device)',
+            'outputs_not_finite': 'outputs of NaN held back (check the weights and the device)',
             'persons_refused': 'people who do not fit, beside others who do (see the log)',
             'messages_lost': 'messages lost before the node (transport, or a full queue)',
             'messages_overflowed': 'messages lost to a full inbox',

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+import math
 import threading
 from typing import Protocol, TYPE_CHECKING
 
@@ -26,6 +28,19 @@ from motion_predictor.identity import PeopleRules, Sighting, Track
 from motion_predictor.layouts import IDENTITY, Layout
 from motion_predictor.people import People
 from motion_predictor.skeleton import Skeleton
+from motion_predictor.states import (
+    Excluded,
+    measured_pose,
+    other_person,
+    OtherPerson,
+    PersonState,
+    points_as_pose,
+    Refusal,
+    Refused,
+    RefusedPeople,
+    stamped_ahead,
+    Timing,
+)
 from motion_predictor.vigilance import SurpriseWatch
 
 if TYPE_CHECKING:
@@ -122,18 +137,6 @@ class ObserveResult:
         return self.outcome is ObserveOutcome.STORED
 
 
-class Excluded(Enum):
-    """Why a person with a history was left out, beside :class:`NotReady`."""
-
-    NOT_SEEN_LATELY = 'not_seen_lately'
-    """Others were seen since, for longer than a gap may last."""
-    TOO_MANY_PERSONS = 'too_many_persons'
-    """max_persons others are nearer to the reference point."""
-    SOURCE_BEHIND = 'source_behind'
-    """Another source's stamps are ahead by longer than a gap may last: its clock, or this one's
-    source's, is off."""
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """Everything one prediction needs, taken at one instant; immutable by convention."""
@@ -150,6 +153,11 @@ class Snapshot:
     """New id to the former id whose history it took over (the former one has departed)."""
     tracks: tuple[int, ...]
     """Of each person: a number that stays while the history goes on, under whatever id."""
+    others: Mapping[str, OtherPerson] = field(default_factory=dict)
+    """Everybody else who is seen, or was until lately: those of ``unpredicted``, and those of whom
+    the latest word was refused."""
+    nobody: bool = False
+    """The latest word of every source is that nobody is there."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +192,8 @@ class OnlinePrediction:
     surprises: np.ndarray | None = None
     """How unlikely what each person lately did was, nats a coordinate, NaN where that is not
     known, (P,); see :class:`motion_predictor.vigilance.SurpriseWatch`."""
+    others: Mapping[str, OtherPerson] = field(default_factory=dict)
+    """As in :class:`Snapshot`, and those for whom the model gave no numbers."""
 
     @property
     def ages_s(self) -> np.ndarray:
@@ -225,6 +235,8 @@ class OnlineCounters:
     resets_asked: int = 0
     snapshots: int = 0
     model_calls: int = 0
+    predictions_not_finite: int = 0
+    """People for whom the model gave NaN or infinity: not predicted then."""
 
 
 @dataclass
@@ -322,6 +334,9 @@ class OnlinePredictor:
         """By source, what has come of the latest message."""
         self._frame_id = ''
         self._news = False
+        self._refused = RefusedPeople()
+        self._shows_people: dict[str, bool] = {}
+        """By source: whether its latest word is that somebody is there."""
         self._counters = OnlineCounters()
         self._history_counters = HistoryCounters()
         self._body = self._make_history()  # tells bodies; never has poses
@@ -332,7 +347,9 @@ class OnlinePredictor:
         )
         self._people = People(self._make_history, predictor.skeleton, rules, reference)
         self._left_out: dict[str, int] = {
-            f'left_out_{reason.value}': 0 for kind in (NotReady, Excluded) for reason in kind
+            f'left_out_{reason.value}': 0
+            for kind in (NotReady, Excluded, Refusal)
+            for reason in kind
         }
 
     # Storing: any thread
@@ -347,35 +364,108 @@ class OnlinePredictor:
         """
         with self._lock:
             self._counters.observations += 1
-            if not self._well_formed(observation):
-                self._counters.observations_malformed += 1
-                return ObserveResult(ObserveOutcome.MALFORMED)
-            if now_ns is not None and observation.stamp_ns - now_ns > self._ns('max_future_s'):
-                self._counters.observations_far_future += 1
-                return ObserveResult(ObserveOutcome.FAR_FUTURE)
-            source = observation.source
-            if source in self._messages and (
-                self._messages[source].stamp_ns != observation.stamp_ns
-            ):
-                self._close(source)
-            if self._is_other_frame(observation.frame_id, source):
-                self._counters.observations_other_frame += 1
-                return ObserveResult(ObserveOutcome.OTHER_FRAME)
-            reset = self._enter_frame(observation.frame_id)
-            held = self._held.get(source, [])
-            if self._is_far_back(observation):
-                self._counters.observations_held += 1
-                held = [*held[1 - _MAX_HELD :], (observation, now_ns)]
-                self._held[source] = held
-                if len({each.stamp_ns for each, _ in held}) < 2:
-                    return ObserveResult(ObserveOutcome.HELD, reset)
-                # Nothing newer came of this source in between: its time has begun anew.
-                self._counters.resets_jump_back += 1
-                self._forget([source])
-                return [ObserveResult(self._store(*each), True) for each in held][-1]
-            self._counters.observations_too_late += len(held)
-            self._held.pop(source, None)
-            return ObserveResult(self._store(observation, now_ns), reset)
+            self._shows_people[observation.source] = True
+            result = self._take(observation, now_ns)
+            if result.stored:
+                self._refused.taken(observation.person)
+                if not observation.identified:
+                    self._refused.begin(observation.source, observation.stamp_ns)
+            else:
+                self._note_refused(observation, _REFUSALS[result.outcome], now_ns)
+            return result
+
+    def refuse(
+        self,
+        observation: Observation,
+        refusal: Refusal,
+        now_ns: int | None = None,
+        detail: str = '',
+    ) -> None:
+        """
+        Note somebody whom a message shows and who cannot be observed: seen, and not predicted.
+
+        :param observation: what is known of them; its frame may be another one.
+        :param refusal: why.
+        :param now_ns: as for :meth:`observe`.
+        :param detail: why, in words, where the refusal's own do not say enough.
+        """
+        with self._lock:
+            self._shows_people[observation.source] = True
+            self._note_refused(observation, refusal, now_ns, detail)
+
+    def _take(self, observation: Observation, now_ns: int | None) -> ObserveResult:
+        if not self._well_formed(observation):
+            self._counters.observations_malformed += 1
+            return ObserveResult(ObserveOutcome.MALFORMED)
+        if now_ns is not None and observation.stamp_ns - now_ns > self._ns('max_future_s'):
+            self._counters.observations_far_future += 1
+            return ObserveResult(ObserveOutcome.FAR_FUTURE)
+        source = observation.source
+        if source in self._messages and (self._messages[source].stamp_ns != observation.stamp_ns):
+            self._close(source)
+        if self._is_other_frame(observation.frame_id, source):
+            self._counters.observations_other_frame += 1
+            return ObserveResult(ObserveOutcome.OTHER_FRAME)
+        reset = self._enter_frame(observation.frame_id)
+        held = self._held.get(source, [])
+        if self._is_far_back(observation):
+            self._counters.observations_held += 1
+            held = [*held[1 - _MAX_HELD :], (observation, now_ns)]
+            self._held[source] = held
+            if len({each.stamp_ns for each, _ in held}) < 2:
+                return ObserveResult(ObserveOutcome.HELD, reset)
+            # Nothing newer came of this source in between: its time has begun anew.
+            self._counters.resets_jump_back += 1
+            self._forget([source])
+            return [ObserveResult(self._store(*each), True) for each in held][-1]
+        self._counters.observations_too_late += len(held)
+        self._held.pop(source, None)
+        return ObserveResult(self._store(observation, now_ns), reset)
+
+    def _note_refused(
+        self,
+        observation: Observation,
+        refusal: Refusal,
+        now_ns: int | None,
+        detail: str = '',
+        pose: np.ndarray | None = None,
+    ) -> None:
+        people, name, source = self._people, observation.person, observation.source
+        if refusal is Refusal.TOO_LATE and name in people.named:
+            return  # no news of somebody who is known
+        stamp_ns = observation.stamp_ns if now_ns is None else min(observation.stamp_ns, now_ns)
+        if not observation.identified:
+            self._refused.begin(source, observation.stamp_ns)
+        if pose is None and refusal is not Refusal.NO_TRANSFORM:
+            if not (people.named or self._messages or len(self._refused)):
+                self._frame_id = observation.frame_id
+            if observation.frame_id == self._frame_id:
+                pose = self._measured(observation)
+        if pose is None and refusal is Refusal.NO_BODY:
+            refusal = Refusal.NO_JOINTS
+        if refusal in (Refusal.NO_JOINTS, Refusal.NO_BODY):  # time goes on all the same
+            people.newest[source] = max(people.newest.get(source, stamp_ns), stamp_ns)
+        self._refused.note(
+            name,
+            Refused(
+                refusal, source, stamp_ns, now_ns, pose, detail, people.newest_ns,
+                observation.identified, observation.stamp_ns,
+            ),
+        )  # fmt: skip
+        self._news = True
+
+    def _measured(self, observation: Observation) -> np.ndarray | None:
+        # Where somebody is, by whatever points there are; None where there are none.
+        skeleton = self.predictor.skeleton
+        xyz = np.asarray(observation.xyz, dtype=np.float64)
+        if xyz.ndim != 2 or xyz.shape[1:] != (3,):
+            return None
+        if self._well_formed(observation):
+            for trusted in (observation, replace(observation, confidence=None)):
+                pose = measured_pose(*self._to_model(trusted, count=False), skeleton)
+                if pose is not None:
+                    return pose
+        return points_as_pose(xyz, skeleton)
 
     def observe_nobody(
         self, stamp_ns: int, frame_id: str, now_ns: int | None = None, source: str = ''
@@ -395,6 +485,8 @@ class OnlinePredictor:
             if frame_id and not self._is_other_frame(frame_id, source):
                 self._enter_frame(frame_id)
             self._close(source)
+            self._shows_people[source] = False
+            self._refused.forget([source])
             newest = self._people.newest
             if stamp_ns > newest.get(source, stamp_ns - 1):
                 newest[source] = stamp_ns
@@ -451,6 +543,8 @@ class OnlinePredictor:
             people = self._people
             if expire:
                 people.drop_stale(now_ns)
+                timeout_ns = self._ns('stale_timeout_s')
+                self._news |= self._refused.drop_stale(now_ns, people.newest_ns, timeout_ns)
             if not self._news and not people.departed:
                 return None
             self._counters.snapshots += 1
@@ -462,9 +556,13 @@ class OnlinePredictor:
             departed = tuple(name for name in people.departed if name not in people.named)
             renamed = {new: old for new, old in people.renamed.items() if new in people.named}
             people.departed, people.renamed = [], {}
+            others = self._others(windows, unpredicted)
             newest = max((window.stamp_ns for window in windows.values()), default=None)
+            if newest is None:
+                seen = [o.stamp_ns for o in others.values() if o.state is PersonState.SEEN]
+                newest = max(seen, default=people.newest_ns)
             return Snapshot(
-                people.newest_ns if newest is None else newest,
+                newest,
                 self._frame_id,
                 tuple(windows),
                 tuple(windows.values()),
@@ -472,6 +570,8 @@ class OnlinePredictor:
                 tuple(dict.fromkeys(departed)),
                 renamed,
                 tuple(people.named[name].number for name in windows),
+                others,
+                bool(self._shows_people) and not any(self._shows_people.values()),
             )
 
     def run(self, snapshot: Snapshot) -> OnlinePrediction:
@@ -490,6 +590,10 @@ class OnlinePredictor:
         lag = (snapshot.stamp_ns - stamps) * _NS * self.predictor.window.rate_hz  # frames
         if len(windows):
             prediction = self._call_model(np.stack([window.poses for window in windows]))
+            finite = np.isfinite(prediction.futures).all(axis=(1, 2, 3, 4))
+            finite &= np.isfinite(prediction.weights).all(axis=1)
+            if not finite.all():
+                return self.run(self._without(snapshot, ~finite))
             forecast = prediction.closed_form
             prediction = self._with_true_radius(snapshot, prediction)
             if lag.any():
@@ -524,7 +628,14 @@ class OnlinePredictor:
             snapshot.departed,
             snapshot.reassociated,
             surprises,
+            snapshot.others,
         )
+
+    def _without(self, snapshot: Snapshot, broken: np.ndarray) -> Snapshot:
+        # The same without those of whom the model knows nothing, bool (P,): seen, not predicted.
+        with self._lock:
+            self._counters.predictions_not_finite += int(broken.sum())
+        return unpredicted_of(snapshot, broken, Excluded.NOT_FINITE)
 
     @property
     def surprises(self) -> Mapping[str, float]:
@@ -613,6 +724,10 @@ class OnlinePredictor:
         for source in gone:
             self._held.pop(source, None)
             self._messages.pop(source, None)
+            self._shows_people.pop(source, None)
+        self._refused.forget(sources)
+        if sources is None:
+            self._shows_people.clear()
         self._people.forget(gone)
         self._news = True
 
@@ -663,19 +778,29 @@ class OnlinePredictor:
             self._people.max_persons = self.max_persons
             tracks = message.tracks or self._people.whose(message.sightings, message.owners)
             self._people.take(message.sightings, tracks)
+        refused, self._people.refused = self._people.refused, []
+        for each, refusal in refused:
+            pose = measured_pose(each.xyz, each.seen, self.predictor.skeleton)
+            seen = Observation(
+                each.stamp_ns, self._frame_id, each.person, each.xyz,
+                source=source, identified=each.identified,
+            )  # fmt: skip
+            self._note_refused(seen, refusal, each.arrival_ns, pose=pose)
 
     def _close_all(self) -> None:
         for source in list(self._messages):
             self._close(source)
 
-    def _to_model(self, observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+    def _to_model(
+        self, observation: Observation, count: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         xyz = np.asarray(observation.xyz, dtype=np.float64)
         valid = np.ones(len(xyz), dtype=bool)
         if observation.valid is not None:
             valid &= np.asarray(observation.valid, dtype=bool)
         if observation.confidence is not None:
             low = np.asarray(observation.confidence) < self.limits.min_confidence  # not for NaN
-            self._counters.joints_low_confidence += int((low & valid).sum())
+            self._counters.joints_low_confidence += int((low & valid).sum()) if count else 0
             valid &= ~low
         return (xyz, valid) if self.layout is None else self.layout.to_model(xyz, valid)
 
@@ -684,22 +809,25 @@ class OnlinePredictor:
     ) -> tuple[dict[str, ObservedWindow], dict[str, NotReady | Excluded]]:
         windows: dict[str, ObservedWindow] = {}
         unpredicted: dict[str, NotReady | Excluded] = {}
-        people = self._people
+        people, ahead = self._people, self._stamped_ahead()
+        newest_of = self._newest_without(ahead)
         for name, track in sorted(
             people.named.items(), key=lambda entry: people.distance_m(entry[1])
         ):
             history = track.history
-            age_s = (people.newest.get(track.source, 0) - track.newest_stamp_ns) * _NS
-            if age_s > self._longest_gap_s(history):
+            age_s = (newest_of.get(track.source, 0) - track.newest_stamp_ns) * _NS
+            if name in ahead:
+                unpredicted[name] = Excluded.STAMPED_AHEAD
+            elif age_s > self._longest_gap_s(history):
                 unpredicted[name] = Excluded.NOT_SEEN_LATELY
             elif len(windows) == self.max_persons:
                 unpredicted[name] = Excluded.TOO_MANY_PERSONS
             else:
-                window = history.window()
-                if isinstance(window, NotReady):
-                    unpredicted[name] = window
-                else:
+                window = self._window(history)
+                if isinstance(window, ObservedWindow):
                     windows[name] = window
+                else:
+                    unpredicted[name] = window
         newest = max((window.stamp_ns for window in windows.values()), default=0)
         for name, window in list(windows.items()):
             behind_s = (newest - window.stamp_ns) * _NS
@@ -707,6 +835,67 @@ class OnlinePredictor:
                 unpredicted[name] = Excluded.SOURCE_BEHIND
                 del windows[name]
         return windows, unpredicted
+
+    @staticmethod
+    def _window(history: PoseHistory) -> ObservedWindow | NotReady | Excluded:
+        try:
+            return history.window()
+        except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+            return Excluded.WINDOW_FAILED  # of this person alone: the others are predicted
+
+    def _stamped_ahead(self) -> dict[str, float]:
+        people = self._people.named
+        times = {
+            name: Timing(
+                track.source,
+                track.newest_stamp_ns,
+                max(track.leads_ns, default=math.nan) * _NS,
+            )
+            for name, track in people.items()
+        }
+        gaps = (self._longest_gap_s(track.history) for track in people.values())
+        return stamped_ahead(times, min(gaps, default=0.0))
+
+    def _newest_without(self, ahead: Mapping[str, float]) -> dict[str, int]:
+        # The newest stamp by source, not counting those of people who are stamped ahead.
+        people = self._people
+        newest = dict(people.newest)
+        for source in {people.named[name].source for name in ahead}:
+            stamps = [
+                track.newest_stamp_ns
+                for name, track in people.named.items()
+                if track.source == source and name not in ahead
+            ]
+            newest[source] = max(stamps, default=0)
+        return newest
+
+    def _others(
+        self,
+        windows: Mapping[str, ObservedWindow],
+        unpredicted: Mapping[str, NotReady | Excluded],
+    ) -> dict[str, OtherPerson]:
+        # Everybody but those who are predicted, with their state and where they were last.
+        people = self._people
+        ahead = self._stamped_ahead() if Excluded.STAMPED_AHEAD in unpredicted.values() else {}
+        others: dict[str, OtherPerson] = {}
+        for name, reason in unpredicted.items():
+            track = people.named[name]
+            others[name] = other_person(
+                track.history,
+                reason,
+                longest_s=self._longest_gap_s(track.history),
+                arrival_ns=track.arrival_ns,
+                ahead_s=ahead.get(name),
+                denied=not self._shows_people.get(track.source, True),
+            )
+        unseen = Counter(
+            people.named[name].source
+            for name, window in windows.items()
+            if window.stamp_ns < people.newest.get(people.named[name].source, 0)
+        )
+        for refused in self._refused.add_to(others, windows, unseen):
+            self._left_out[f'left_out_{refused.value}'] += 1
+        return others
 
     def _longest_gap_s(self, history: PoseHistory) -> float:
         return self.limits.history.max_joint_gap_s + 1.5 * (history.period_s or 0.0)
@@ -717,6 +906,39 @@ _OUTCOMES = {
     AddOutcome.DUPLICATE: ObserveOutcome.DUPLICATE,
     AddOutcome.TOO_LATE: ObserveOutcome.TOO_LATE,
 }
+_REFUSALS = {
+    ObserveOutcome.MALFORMED: Refusal.MALFORMED,
+    ObserveOutcome.FAR_FUTURE: Refusal.FAR_FUTURE,
+    ObserveOutcome.DUPLICATE: Refusal.TOO_LATE,
+    ObserveOutcome.TOO_LATE: Refusal.TOO_LATE,
+    ObserveOutcome.WITHOUT_BODY: Refusal.NO_BODY,
+    ObserveOutcome.HELD: Refusal.TOO_LATE,
+    ObserveOutcome.ELSEWHERE: Refusal.ELSEWHERE,
+    ObserveOutcome.OTHER_FRAME: Refusal.OTHER_FRAME,
+}
+
+
+def unpredicted_of(snapshot: Snapshot, which: np.ndarray, reason: Excluded) -> Snapshot:
+    """
+    Take people out of those who are predicted, and leave them among those who are seen.
+
+    :param which: bool (P,).
+    :param reason: why they are not predicted.
+    """
+    kept = np.flatnonzero(~which)
+    gone = [(snapshot.persons[i], snapshot.windows[i]) for i in np.flatnonzero(which)]
+    others = {
+        name: OtherPerson(PersonState.SEEN, reason, window.stamp_ns, window.poses[-1])
+        for name, window in gone
+    }
+    return replace(
+        snapshot,
+        persons=tuple(snapshot.persons[i] for i in kept),
+        windows=tuple(snapshot.windows[i] for i in kept),
+        tracks=tuple(snapshot.tracks[i] for i in kept),
+        unpredicted={**snapshot.unpredicted, **dict.fromkeys(others, reason)},
+        others={**others, **snapshot.others},
+    )
 
 
 def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:

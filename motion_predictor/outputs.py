@@ -26,6 +26,7 @@ from motion_predictor.online import OnlinePrediction
 from motion_predictor.parameters import Settings
 from motion_predictor.point_cloud import read_cloud
 from motion_predictor.predictor import Prediction
+from motion_predictor.seen import places, seen_poses
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.summaries import keyframes, LAST_POSE, Moments, occupancy, poses_at
 
@@ -79,6 +80,8 @@ class Outlook:
     last_poses: np.ndarray
     frames: np.ndarray
     skeleton: Skeleton
+    others: Sequence[np.ndarray] = ()
+    """Last poses (J, 3) of everybody who is seen and not predicted."""
 
     @classmethod
     def of(
@@ -100,7 +103,14 @@ class Outlook:
         if turn is not None:
             prediction, poses = turned(prediction, turn.T), poses @ turn
         return cls(
-            result.stamp_ns, result.frame_id, tuple(numbers), prediction, poses, frames, skeleton
+            result.stamp_ns,
+            result.frame_id,
+            tuple(numbers),
+            prediction,
+            poses,
+            frames,
+            skeleton,
+            places(result.others, turn),
         )
 
     @property
@@ -151,6 +161,7 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     prediction, frames = outlook.prediction, outlook.frames
     moments = prediction.moments(frames)
     radius = prediction.radius(settings.number('moments.coverage'), moments, frames)
+    require_finite('~/moments', moments.mean, moments.covariance, radius)
     persons, steps, joints = radius.shape
     rows = np.zeros((persons, steps, joints), dtype=MOMENTS_DTYPE)
     rows['person'] = np.asarray(outlook.numbers, dtype=np.uint32)[:, None, None]
@@ -173,6 +184,7 @@ def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTraj
     joint positions know no orientations: they are the identity.
     """
     times_s, poses = outlook.likely_poses(settings.numbers('trajectory.horizons_s'))
+    require_finite('~/trajectory', poses)
     message = MultiDOFJointTrajectory()
     message.header.stamp = ns_to_stamp(outlook.stamp_ns)
     message.header.frame_id = outlook.frame_id
@@ -198,18 +210,21 @@ def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
     Make the message of ~/poses: points ordered (person, horizon, joint), always finite.
 
     For monitors that keep a distance from points. With horizon 0, the default's first, the
-    observed joints are among them, so that nobody is farther away here than where they are.
+    observed joints are among them, so that nobody is farther away here than where they are. After
+    those who are predicted come those who are only seen, where they were last at every horizon.
+
+    :raises MessageError: if a point is not finite.
     """
-    _, poses = outlook.likely_poses(settings.numbers('poses.horizons_s'))
-    points = poses.reshape(-1, 3)
-    points = points[np.isfinite(points).all(axis=1)]
+    times_s, poses = outlook.likely_poses(settings.numbers('poses.horizons_s'))
+    require_finite('~/poses', poses)
     message = PoseArray()
     message.header.stamp = ns_to_stamp(outlook.stamp_ns)
     message.header.frame_id = outlook.frame_id
     level = Quaternion(w=1.0)
     message.poses = [
-        Pose(position=Point(x=x, y=y, z=z), orientation=level) for x, y, z in points.tolist()
-    ]
+        Pose(position=Point(x=x, y=y, z=z), orientation=level)
+        for x, y, z in poses.reshape(-1, 3).tolist()
+    ] + seen_poses(outlook.others, len(times_s))
     return message
 
 
@@ -241,6 +256,17 @@ def encode_occupancy(outlook: Outlook, settings: Settings) -> PointCloud2:
     rows['t'], rows['t_end'] = found.bin * found.bin_s, (found.bin + 1) * found.bin_s
     rows['bin'] = np.minimum(found.bin, 2**16 - 1)
     return _cloud(outlook.stamp_ns, outlook.frame_id, rows)
+
+
+def require_finite(output: str, *arrays: np.ndarray) -> None:
+    """
+    Check what is about to be published.
+
+    :param output: its topic, for the error.
+    :raises MessageError: if a number is NaN or infinite.
+    """
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise MessageError(f'{output}: holds NaN or infinity; check the weights and the device')
 
 
 def no_moments(stamp_ns: int, frame_id: str) -> PointCloud2:
@@ -334,17 +360,32 @@ class SummaryPublishers:
             end_s = perf_counter()
             self._due_s[name] = max(self._due_s[name], end_s + 3.0 * (end_s - begun_s))
 
-    def publish_nobody(self, stamp_ns: int, frame_id: str, *, asked: bool) -> None:
+    def publish_nobody(
+        self,
+        stamp_ns: int,
+        frame_id: str,
+        *,
+        asked: bool,
+        others: Sequence[np.ndarray] = (),
+        horizons: int = 1,
+    ) -> None:
         """
-        Take back what was shown, once; ~/poses says so every time it is asked.
+        Take back what was shown, once; ~/poses goes on with whoever is seen.
 
-        :param asked: whether the tracker has just said that nobody is there, and a monitor may
-            wait for a sign of life.
+        :param asked: whether the tracker has just said that nobody is there: then ~/poses says so
+            each time, since a monitor may wait for a sign of life, and at no other time, since it
+            would take that for an empty room.
+        :param others: last poses (J, 3) of everybody who is seen and not predicted.
+        :param horizons: how many keyframes ~/poses has.
         """
         for name, publisher in self._publishers.items():
-            shown = name in self._shown
-            if shown or (asked and name == 'poses' and publisher.get_subscription_count()):
-                publisher.publish(SUMMARIES[name].nobody(stamp_ns, frame_id))
+            if name != 'poses':
+                if name in self._shown:
+                    publisher.publish(SUMMARIES[name].nobody(stamp_ns, frame_id))
+            elif publisher.get_subscription_count() and (asked or others):
+                message = no_poses(stamp_ns, frame_id)
+                message.poses = seen_poses(others, horizons)
+                publisher.publish(message)
         self._shown.clear()
 
 

@@ -339,7 +339,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         unit='s',
         minimum=0.05,
         maximum=60.0,
-        description='A person not observed for this long is forgotten, with one empty output.',
+        description='A person not shown for this long is forgotten, with one empty output.',
     ),
     Parameter(
         name='max_future_s',

@@ -21,6 +21,7 @@ from motion_predictor.identity import (
     Track,
 )
 from motion_predictor.skeleton import Skeleton
+from motion_predictor.states import Refusal
 
 _NS = 1e-9
 _MAX_UNNAMED = 32
@@ -82,6 +83,8 @@ class People:
         self.departed: list[str] = []
         self.renamed: dict[str, str] = {}
         """New to former name of bodies, since the caller last emptied it."""
+        self.refused: list[tuple[Sighting, Refusal]] = []
+        """Whoever was seen and is not followed, since the caller last emptied it."""
         self.counters = PeopleCounters()
         self.max_persons = 8
         self._make_history = make_history
@@ -219,6 +222,7 @@ class People:
             self.counters.observations_elsewhere += 1
         elif self._is_crowded_out(sighting):
             self.counters.observations_crowded_out += 1
+            self.refused.append((sighting, Refusal.CROWDED_OUT))
             return None
         self._tracks += 1
         history, source = self._make_history(), sighting.source
@@ -228,6 +232,7 @@ class People:
             return outcome
         if set_aside:
             self.unnamed = [*self.unnamed[1 - _MAX_UNNAMED :], track]
+            self.refused.append((sighting, Refusal.ELSEWHERE))
             return None
         track.name = free_name(sighting.person, self.named)
         self.counters.persons_appeared += 1
@@ -240,6 +245,8 @@ class People:
             return outcome
         track.source, track.person = sighting.source, sighting.person
         track.arrival_ns = sighting.arrival_ns
+        if sighting.arrival_ns is not None:
+            track.leads_ns.append(sighting.stamp_ns - sighting.arrival_ns)
         newest = self.newest.get(sighting.source, sighting.stamp_ns)
         self.newest[sighting.source] = max(newest, sighting.stamp_ns)
         track.newest_ns = self.newest_ns

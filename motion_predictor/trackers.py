@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 import importlib
+from itertools import count
 import re
 from typing import Any, Protocol
 
@@ -35,6 +36,8 @@ ZED_JOINTS = (18, 34, 38)
 """Joints of ``body_format`` 0, 1 and 2."""
 ZED_OK = 1
 ZED_SEARCHING = 2
+ZED_PERSON = 'Person'
+"""Label of somebody whom the ZED's object detection finds, without a skeleton."""
 MOCAP_BY_INDEX = 1
 SAME_POINT_M = 1e-4
 """Joints of one person nearer to each other than this are one point, and so no joints."""
@@ -196,15 +199,24 @@ class TrackerSource:
     def _named(
         self, topic: str, stamp_ns: int, people: list[tuple[str, str, np.ndarray, np.ndarray]]
     ) -> list[DecodedPerson]:
-        # Names those whose name is empty.
+        # Names those whose name is empty; by their number in the message where no joint is there.
         nameless = [entry for entry in people if not entry[0]]
+        middles = [_middle(xyz) for _, _, xyz, _ in nameless]
+        placed = [middle for middle in middles if np.isfinite(middle).all()]
         names: list[str] = []
-        if nameless:
+        if placed:
             nearest = self._nearest.setdefault(topic, NearestNames())
-            names = nearest.name(stamp_ns, [_middle(xyz) for _, _, xyz, _ in nameless])
+            names = nearest.name(stamp_ns, placed)
         given = iter(names)
+        unplaced = (f'unplaced/{number}' for number in count())
         return [
-            DecodedPerson(stamp_ns, frame_id, name or next(given), xyz, confidence)
+            DecodedPerson(
+                stamp_ns,
+                frame_id,
+                name or next(given if np.isfinite(_middle(xyz)).all() else unplaced),
+                xyz,
+                confidence,
+            )
             for name, frame_id, xyz, confidence in people
         ]
 
@@ -213,8 +225,9 @@ class ZedSource(TrackerSource):
     """
     ``zed_msgs/msg/ObjectsStamped`` of the ZED wrapper's body tracking.
 
-    People are told apart by ``label_id``. What the SDK made up itself (tracking state SEARCHING,
-    TERMINATE, OFF) is left out: filling gaps is done here, and marked. The confidence of a body,
+    People are told apart by ``label_id``. What the SDK made up itself is left out: filling gaps is
+    done here, and marked. Somebody whom it still searches for (SEARCHING) is there without a
+    joint; a body of another state (TERMINATE, OFF) is not. The confidence of a body,
     1 to 99, becomes that of its joints, which have none of their own.
     """
 
@@ -235,19 +248,24 @@ class ZedSource(TrackerSource):
         people = []
         require_people(len(message.objects))
         for body in message.objects:
+            xyz, confidence = self._empty()
             if not body.skeleton_available:
                 self._count('zed_without_skeleton')
-                continue
-            self._require_format(int(body.body_format))
-            if body.tracking_available and body.tracking_state != ZED_OK:
+                if body.label != ZED_PERSON:
+                    continue
+                xyz[:] = body.position  # as near as is known: too small for a body
+            elif body.tracking_available and body.tracking_state != ZED_OK:
                 searching = body.tracking_state == ZED_SEARCHING
                 self._count('zed_searching' if searching else 'zed_not_tracked')
-                continue
-            joints = self.layout.num_joints
-            xyz = np.array(
-                [point.kp for point in body.skeleton_3d.keypoints[:joints]], dtype=np.float64
-            )
-            confidence = np.full(joints, float(body.confidence) / 100.0)
+                if not searching:
+                    continue
+            else:
+                self._require_format(int(body.body_format))
+                joints = self.layout.num_joints
+                xyz = np.array(
+                    [point.kp for point in body.skeleton_3d.keypoints[:joints]], dtype=np.float64
+                )
+                confidence[:] = float(body.confidence) / 100.0
             name = str(int(body.label_id)) if body.label_id >= 0 else ''
             people.append((name, frame_id, xyz, confidence))
         return self._named(topic, stamp_ns, people)
@@ -272,7 +290,10 @@ class YoloSource(TrackerSource):
     others, are none. The frame is that of the key points, not of the header.
     """
 
-    counted = ('yolo_joints_without_depth', 'yolo_joints_unknown', 'yolo_joints_repeated')
+    counted = (
+        'yolo_joints_without_depth', 'yolo_joints_unknown', 'yolo_joints_repeated',
+        'yolo_people_without_points',
+    )  # fmt: skip
 
     def __init__(self, layout: Layout, pattern: str) -> None:
         """Begin without knowing where the camera is."""
@@ -280,18 +301,32 @@ class YoloSource(TrackerSource):
         self._cameras: dict[str, np.ndarray] = {}
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
-        """Read the detections that have key points in space."""
+        """
+        Read the detections of people.
+
+        Somebody who has no key points in space is there without a joint.
+        """
         stamp_ns = stamp_of(message.header)
         people = []
         require_people(len(message.detections))
         for detection in message.detections:
-            if not detection.keypoints3d.data:
-                continue
             frame_id = str(detection.keypoints3d.frame_id or message.header.frame_id)
-            xyz, confidence = self._joints(detection.keypoints3d.data)
-            self._drop_without_depth(topic, xyz)
+            xyz, confidence = self._empty()
+            if detection.keypoints3d.data:
+                xyz, confidence = self._joints(detection.keypoints3d.data)
+                self._drop_without_depth(topic, xyz)
+            elif self._is_person(detection):
+                self._count('yolo_people_without_points')
+            else:
+                continue
             people.append((str(detection.id), frame_id, xyz, confidence))
         return self._named(topic, stamp_ns, people)
+
+    @staticmethod
+    def _is_person(detection: Any) -> bool:
+        # A detection of a model that finds people: one of poses, or one that names what it finds.
+        points = getattr(getattr(detection, 'keypoints', None), 'data', None)
+        return bool(points) or getattr(detection, 'class_name', '') == 'person'
 
     def _joints(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
         xyz, confidence = self._empty()

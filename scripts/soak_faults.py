@@ -282,7 +282,7 @@ FAULTS = (
           ('messages_empty',)),
     Fault('all NaN', 'nothing but NaN for 0.5 s',
           lambda stage: stage.stream(0.5, lambda pose: [np.full((17, 3), np.nan)]),
-          ('messages_empty',)),
+          ('left_out_no_joints',)),
     Fault('all in one point', 'every joint at the same place for 0.3 s',
           lambda stage: stage.stream(0.3, lambda pose: [np.ones((17, 3))]),
           ('poses_without_body',)),

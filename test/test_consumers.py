@@ -62,7 +62,7 @@ def test_what_is_named_of_our_interface_exists() -> None:
     outputs = pytest.importorskip('motion_predictor.outputs')
     from motion_predictor.parameters import BY_NAME
 
-    topics = {*outputs.SUMMARIES, 'predictions', 'markers', 'model'}
+    topics = {*outputs.SUMMARIES, 'predictions', 'markers', 'model', 'people'}
     for page in [*PAGES, ROOT / 'docs' / 'outputs.md']:
         text = page.read_text()
         for topic in re.findall(r'/motion_predictor/(\w+)|`~/(\w+)`', text):

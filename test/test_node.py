@@ -380,25 +380,29 @@ def test_message_errors_are_errors_of_values() -> None:
     assert issubclass(MessageError, ValueError)
 
 
-def test_joints_that_are_all_nan_take_the_prediction_back_like_an_empty_message(
+def test_joints_that_are_all_nan_take_the_prediction_back_and_are_not_nobody(
     listener: Listener, nodes: Nodes
 ) -> None:
     node = nodes.start(stale_timeout_s=60.0)
     poses = walker_poses()
     predictions_of(listener, 'pose_array', poses)
     clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    points = listener.collect(PoseArray, '/motion_predictor/poses')
     source = Source(listener.node, PoseArray, '/skeleton')
     message = ENCODERS['pose_array'][1]([poses[0][0]])
     for pose in message.poses:
         pose.position.x = float('nan')
 
-    def nobody() -> bool:
+    def taken_back() -> bool:
         source.send(message)
         listener.spin()
-        return bool(clouds) and not clouds[-1].width
+        return bool(clouds) and not clouds[-1].width and len(points) > 5
 
-    wait_until(nobody, lambda: None, 'the futures to be taken back')
-    assert node._counts.snapshot()['messages_empty'] > 0
+    wait_until(taken_back, lambda: None, 'the futures to be taken back')
+    counts = node._counts.snapshot()
+    assert counts['messages_empty'] == 0
+    assert counts['frames_refused'] > 0
+    assert all(len(array.poses) == 4 * 17 for array in points), 'where they were last'
 
 
 def test_messages_without_a_stamp_are_counted_and_predicted_at_their_arrival(

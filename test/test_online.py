@@ -25,6 +25,7 @@ from motion_predictor.online import (
 )
 from motion_predictor.predictor import Prediction, Predictor
 from motion_predictor.skeleton import H36M17
+from motion_predictor.states import Refusal
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -537,13 +538,18 @@ def test_a_malformed_observation_is_counted_and_dropped(broken: dict) -> None:
     result = online.observe(Observation(START, 'map', 'ada', **broken))
     assert result.outcome is ObserveOutcome.MALFORMED
     assert online.counters['observations_malformed'] == 1
-    assert online.predict() is None
+    result = predicted(online)
+    assert (result.persons, result.prediction, result.unpredicted) == ((), None, {})
+    assert result.others['ada'].reason is Refusal.MALFORMED
 
 
-def test_a_person_without_a_body_is_not_there() -> None:
+def test_a_person_without_a_body_is_seen_and_has_no_history() -> None:
     online = online_with()
     nothing = Observation(START, 'map', 'ada', np.full((17, 3), np.nan))
     assert online.observe(nothing).outcome is ObserveOutcome.WITHOUT_BODY
+    result = predicted(online)
+    assert (result.persons, result.unpredicted) == ((), {})
+    assert result.others['ada'].reason is Refusal.NO_JOINTS
     assert online.predict() is None
     assert online.counters['poses_without_body'] == 1
     assert online.counters['persons_appeared'] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,22 @@ def test_poses_are_finite_points_ordered_by_person_horizon_and_joint() -> None:
     grid = points.reshape(2, 4, 17, 3)
     np.testing.assert_allclose(grid[:, 0], view.last_poses, atol=1e-6)
     np.testing.assert_allclose(grid[:, 3], view.most_likely[:, 49], atol=1e-6)
-    view.last_poses[0, 3] = np.nan
-    assert len(encoded('poses', view).poses) == 2 * 4 * 17 - 1
+    seen = replace(view, others=[np.full((17, 3), 9.0), view.last_poses[1]])
+    points = np.array([
+        (p.position.x, p.position.y, p.position.z) for p in encoded('poses', seen).poses
+    ])  # fmt: skip
+    both = points.reshape(4, 4, 17, 3)
+    np.testing.assert_allclose(both[:2], grid)
+    np.testing.assert_allclose(both[2], 9.0)
+    np.testing.assert_allclose(both[3], np.tile(view.last_poses[1], (4, 1, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['poses', 'trajectory', 'moments'])
+def test_an_output_that_holds_nan_is_not_made(name: str) -> None:
+    view = outlook()
+    view.prediction.futures[1, :, 24, 3] = np.nan
+    with pytest.raises(MessageError, match=f'~/{name}: holds NaN'):
+        encoded(name, view)
 
 
 def test_horizons_end_with_what_is_published() -> None:

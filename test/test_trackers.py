@@ -120,8 +120,13 @@ def test_another_body_format_is_refused_with_the_skeleton_to_set() -> None:
 def test_what_a_zed_made_up_itself_is_not_an_observation(state: int, counter: str) -> None:
     source, message = make('zed'), sent('zed')
     message.objects[0].tracking_state = state
-    assert [person.person for person in read('zed', message, source)] == ['4']
+    people = read('zed', message, source)
+    assert people[-1].person == '4'
     assert source.counters[counter] == 1
+    if counter == 'zed_searching':  # still there, but nobody knows where
+        assert people[0].person == '3'
+        assert np.isnan(people[0].xyz).all()
+    assert len(people) == 1 + (counter == 'zed_searching')
 
 
 def test_without_tracking_a_zed_still_shows_people_whom_we_name() -> None:
@@ -148,6 +153,10 @@ def test_other_objects_of_a_zed_are_passed_over() -> None:
     message.objects[1].skeleton_available = False
     assert [person.person for person in read('zed', message, source)] == ['3']
     assert source.counters['zed_without_skeleton'] == 1
+    message.objects[1].label, message.objects[1].position = 'Person', [1.0, 2.0, 0.9]
+    people = read('zed', message, source)
+    assert [person.person for person in people] == ['3', '4'], 'a person all the same'
+    np.testing.assert_allclose(people[1].xyz, np.tile([1.0, 2.0, 0.9], (38, 1)))
 
 
 # YOLO
@@ -166,6 +175,16 @@ def test_a_sparse_list_of_yolo_joints_goes_where_its_ids_say() -> None:
     np.testing.assert_allclose(person.xyz[6:], expected[6:])
     assert source.counters['yolo_joints_unknown'] == 2
     assert source.counters['yolo_joints_repeated'] == 1
+
+
+@pytest.mark.parametrize('name', ['3', ''])
+def test_people_of_yolo_without_points_in_space_are_there_and_a_chair_is_not(name: str) -> None:
+    source, message = make('yolo'), sent('yolo')
+    message.detections[1].keypoints3d.data, message.detections[1].id = [], name
+    people = read('yolo', message, source)
+    assert [person.person for person in people] == [name or 'unplaced/0', '4']
+    assert np.isnan(people[0].xyz).all()
+    assert source.counters['yolo_people_without_points'] == 1
 
 
 def test_joints_without_depth_are_at_the_camera_and_are_no_joints() -> None:

@@ -1,0 +1,113 @@
+"""What is published of everybody who is seen: ~/people, and the points of who is not predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+import json
+from typing import Any
+
+from geometry_msgs.msg import Point, Pose, Quaternion
+import numpy as np
+from std_msgs.msg import String
+
+from motion_predictor.states import OtherPerson, PersonState, sentence, short
+
+MOST_NAMED = 32
+"""People whom the diagnostics list one by one."""
+
+
+@dataclass(frozen=True)
+class PeopleReport:
+    """Everybody whom the node knows of, as of one instant; replaced, never changed."""
+
+    stamp_ns: int = 0
+    frame_id: str = ''
+    predicted: tuple[str, ...] = ()
+    others: Mapping[str, OtherPerson] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """By name, of everybody."""
+    nobody: bool = False
+    """Nobody is there, by the word of every source."""
+
+    @property
+    def people(self) -> list[dict[str, Any]]:
+        """Describe everybody, those who are predicted first: what ~/people lists."""
+        predicted = [
+            {'number': self.numbers[name], 'name': name, 'state': PersonState.PREDICTED.value}
+            for name in self.predicted
+        ]
+        return predicted + [
+            {
+                'number': self.numbers[name],
+                'name': name,
+                'state': other.state.value,
+                'reason': other.reason.value,
+                'joints': list(other.joints),
+                'placed': other.pose is not None,
+            }
+            for name, other in self.others.items()
+        ]
+
+    @property
+    def complaint(self) -> str:
+        """Say who is seen and not predicted, and why; '' when nobody is."""
+        return sentence(self.others)
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Give what the diagnostics say of each person."""
+        said = {f'person {short(name)}': PersonState.PREDICTED.value for name in self.predicted}
+        for name, other in self.others.items():
+            said[f'person {short(name)}'] = f'{other.state.value}: {other.words}'
+        return dict(list(said.items())[:MOST_NAMED])
+
+
+class PeoplePublisher:
+    """Publishes ~/people whenever somebody's state changes."""
+
+    def __init__(self, publisher: Any) -> None:
+        """
+        Begin without a word.
+
+        :param publisher: of ``std_msgs/msg/String``, which keeps the last one for late listeners.
+        """
+        self._publisher = publisher
+        self._said: list[dict[str, Any]] | None = None
+
+    def publish(self, report: PeopleReport) -> None:
+        """Publish who is there, if it is not what was said last."""
+        people = report.people
+        if people == self._said:
+            return
+        self._said = people
+        content = {'stamp_ns': report.stamp_ns, 'frame_id': report.frame_id, 'people': people}
+        self._publisher.publish(String(data=json.dumps(content)))
+
+
+def places(others: Mapping[str, OtherPerson], turn: np.ndarray | None) -> list[np.ndarray]:
+    """
+    Give the pose of everybody who is not predicted and whose place is known.
+
+    :param turn: matrix (3, 3) that turned the input level, to be undone; None for none.
+    :returns: poses (J, 3), metres, in the output frame.
+    """
+    known = [other.pose for other in others.values() if other.pose is not None]
+    return known if turn is None else [pose @ turn for pose in known]
+
+
+def seen_poses(poses: Sequence[np.ndarray], horizons: int) -> list[Pose]:
+    """
+    Make the points of people who are not predicted: where they were last, at every horizon.
+
+    :param poses: (J, 3) metres, one a person.
+    :param horizons: how many keyframes ~/poses has.
+    :returns: ordered (person, horizon, joint).
+    """
+    level = Quaternion(w=1.0)
+    made: list[Pose] = []
+    for pose in poses:
+        joints = [Pose(position=Point(x=x, y=y, z=z), orientation=level) for x, y, z in
+                  np.asarray(pose, dtype=np.float64).tolist()]  # fmt: skip
+        made += joints * horizons  # the same objects: they are only read
+    return made
