@@ -63,7 +63,7 @@ def find_joints(path: Path, bvh: BvhFile) -> dict[str, int]:
         found |= {side + part: index for part, index in zip(limb, chosen) if index is not None}
     missing = [joint for joint in wanted if joint not in found and joint != 'Thorax']
     if missing:
-        tried = '; '.join(f'{joint} ({", ".join(wanted[joint])})' for joint in missing)
+        tried = '; '.join(f'{joint} ({", ".join(wanted[joint][:6])}, ...)' for joint in missing)
         raise RecordingError(
             f'{path}: no joint found for {tried}; the file has '
             f'{brief(", ".join(name for name in bvh.joints if name))}; name them in a mapping file'

@@ -401,3 +401,66 @@ def test_weights_cut_off_anywhere_are_refused(tmp_path: Path) -> None:
         path.write_bytes(whole.getvalue()[:size])
         with pytest.raises(WeightsError, match=r'model\.safetensors'):
             load_weights(path)
+
+
+def bag(folder: Path, kind: str) -> Path:
+    """Write a bag of one walker; return its data file."""
+    pytest.importorskip('rosbags')
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from test_rosbags import BEGAN_NS, pose_array, STEP_NS, STORE
+
+    plugin = {'db3': StoragePlugin.SQLITE3, 'mcap': StoragePlugin.MCAP}[kind]
+    with Writer(folder, version=9, storage_plugin=plugin) as writer:
+        topic = writer.add_connection('/s', 'geometry_msgs/msg/PoseArray', typestore=STORE)
+        for index in range(6):
+            now_ns = BEGAN_NS + index * STEP_NS
+            message = pose_array(now_ns, {0: POSES[index]})
+            writer.write(topic, now_ns, STORE.serialize_cdr(message, topic.msgtype))
+    return next(folder.glob(f'*.{kind}'))
+
+
+@pytest.mark.parametrize('kind', ['db3', 'mcap'])
+def test_damaged_bags_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+    file = bag(tmp_path / 'bag', kind)
+    metadata = file.parent / 'metadata.yaml'
+    whole = {path: path.read_bytes() for path in (file, metadata)}
+    random = np.random.default_rng(3)
+    for turn in range(60):
+        path = metadata if turn % 5 == 0 else file
+        raw = bytearray(whole[path])
+        for at in random.integers(0, len(raw), random.choice([1, 3, 30])):
+            raw[at : at + random.integers(1, 9)] = random.bytes(random.integers(0, 9))
+        if turn % 3 == 0:
+            del raw[random.integers(0, len(raw)) :]
+        path.write_bytes(raw)
+        with contextlib.suppress(RecordingError):
+            open_recording(file.parent if turn % 2 else file)
+        path.write_bytes(whole[path])
+    assert open_recording(file.parent).num_frames == 6
+
+
+TABLES = {
+    'no tables': 'DROP TABLE messages; DROP TABLE topics',
+    'no messages': 'DELETE FROM messages',
+    'no topics': 'DELETE FROM topics',
+    'other columns': 'ALTER TABLE messages RENAME COLUMN data TO other',
+    'data text': "UPDATE messages SET data = 'text'",
+    'data a number': 'UPDATE messages SET data = 5',
+    'data empty': "UPDATE messages SET data = x''",
+    'data cut off': 'UPDATE messages SET data = substr(data, 1, 50)',
+    'stamps text': "UPDATE messages SET timestamp = 'noon'",
+    'topics of a strange type': "UPDATE topics SET type = '../../msg/x'",
+    'messages of no topic': 'UPDATE messages SET topic_id = 99',
+}
+
+
+@pytest.mark.parametrize('change', TABLES.values(), ids=TABLES)
+def test_databases_that_are_no_bags_are_refused(tmp_path: Path, change: str) -> None:
+    import sqlite3
+
+    file = bag(tmp_path / 'bag', 'db3')
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.executescript(change)
+    for path in (file, file.parent):
+        with pytest.raises(RecordingError, match='bag'):
+            open_recording(path)
