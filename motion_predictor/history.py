@@ -358,6 +358,18 @@ class PoseHistory:
         xyz, valid = self._poses.xyz[index], self._poses.valid[index]
         return xyz[0].copy() if valid[0] else xyz[valid].mean(axis=0)
 
+    def swap(self, mirror: np.ndarray) -> None:
+        """
+        Exchange joints of every pose: left and right were taken for one another so far.
+
+        :param mirror: the joint whose place each takes, (J,).
+        """
+        poses = self._poses
+        kept = slice(poses.start, poses.stop)
+        poses.xyz[kept] = poses.xyz[kept][:, mirror]
+        poses.valid[kept] = poses.valid[kept][:, mirror]
+        self._joints_seen_ns = self._joints_seen_ns[mirror]
+
     def clear(self) -> None:
         """Forget every pose; counters stay."""
         self._poses = _Poses(self.skeleton.num_joints, self._poses.limit)

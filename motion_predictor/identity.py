@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from motion_predictor.body_watch import BodyWatch
 from motion_predictor.history import PoseHistory
 from motion_predictor.layouts import joints_there
 from motion_predictor.skeleton import Skeleton
@@ -68,6 +69,8 @@ class Track:
     source: str
     person: str
     """The tracker's latest id of it."""
+    watch: BodyWatch | None = None
+    """What tells slips of the tracker from motion; None for bodies other than people's."""
     name: str = ''
     """What it is called in the outputs; '' for one that is not shown (any more)."""
     tentative: bool = False

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from motion_predictor.body_watch import BodyWatch
 from motion_predictor.history import AddOutcome, PoseHistory
 from motion_predictor.identity import (
     assign,
@@ -20,7 +21,7 @@ from motion_predictor.identity import (
     Sighting,
     Track,
 )
-from motion_predictor.skeleton import Skeleton
+from motion_predictor.skeleton import H36M17, Skeleton
 from motion_predictor.states import Refusal
 
 _NS = 1e-9
@@ -44,6 +45,12 @@ class PeopleCounters:
     """An id went over to the body that another id had."""
     persons_sharing_id: int = 0
     """Two bodies were seen in turn under one id: two trackers on one topic?"""
+    poses_exchanged: int = 0
+    """Left and right had changed places, and were put right."""
+    sides_believed: int = 0
+    """They stayed so for over a second: the poses before were exchanged instead."""
+    joints_leapt: int = 0
+    """Away from the body for a moment: a slip of the tracker, not seen."""
     observations_elsewhere: int = 0
     """Set aside, since nobody moves so far in the time; who is seen there again is somebody."""
     observations_crowded_out: int = 0
@@ -226,7 +233,10 @@ class People:
             return None
         self._tracks += 1
         history, source = self._make_history(), sighting.source
-        track = Track(self._tracks, history, source, sighting.person, tentative=set_aside)
+        watch = BodyWatch(self._skeleton) if self._skeleton.joints == H36M17.joints else None
+        track = Track(
+            self._tracks, history, source, sighting.person, watch=watch, tentative=set_aside
+        )
         outcome = self._add(track, sighting)
         if not outcome.accepted:
             return outcome
@@ -240,9 +250,12 @@ class People:
         return outcome
 
     def _add(self, track: Track, sighting: Sighting) -> AddOutcome:
-        outcome = track.history.add_body(sighting.stamp_ns, sighting.xyz, sighting.seen)
+        xyz, seen = self._mended(track, sighting)
+        outcome = track.history.add_body(sighting.stamp_ns, xyz, seen)
         if not outcome.accepted:
             return outcome
+        if track.watch is not None:
+            track.watch.note(sighting.stamp_ns, xyz, seen)
         track.source, track.person = sighting.source, sighting.person
         track.arrival_ns = sighting.arrival_ns
         if sighting.arrival_ns is not None:
@@ -251,6 +264,21 @@ class People:
         self.newest[sighting.source] = max(newest, sighting.stamp_ns)
         track.newest_ns = self.newest_ns
         return outcome
+
+    def _mended(self, track: Track, sighting: Sighting) -> tuple[np.ndarray, np.ndarray]:
+        # The pose with its sides where they belong and without joints that leapt away.
+        if track.watch is None:
+            return sighting.xyz, sighting.seen
+        found = track.watch.mend(sighting.stamp_ns, sighting.xyz, sighting.seen)
+        counters = self.counters
+        counters.poses_exchanged += found.exchanged
+        if found.believed:
+            counters.sides_believed += 1
+            track.history.swap(np.array(self._skeleton.mirror))
+        if not track.history.is_body(found.seen):
+            return found.xyz, found.seen | found.leapt
+        counters.joints_leapt += int(found.leapt.sum())
+        return found.xyz, found.seen
 
     # Leaving
 

@@ -1,0 +1,75 @@
+"""Slips of a tracker within one body: sides that change places, joints that leap away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from motion_predictor.body_motion import BodyMotion
+from motion_predictor.joint_gate import JointGate
+from motion_predictor.sides import SideWatch
+from motion_predictor.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A pose as it is believed."""
+
+    xyz: np.ndarray
+    """Metres (J, 3)."""
+    seen: np.ndarray
+    """Which joints, bool (J,)."""
+    leapt: np.ndarray
+    """Joints that were seen and are not believed, bool (J,)."""
+    exchanged: bool = False
+    """Left and right had changed places."""
+    believed: bool = False
+    """They have stayed so: the poses before this one must be exchanged."""
+
+
+class BodyWatch:
+    """Looks at every new pose of one body. A pose without a slip passes as it is."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        """
+        Begin without a pose.
+
+        :param skeleton: a person's joints.
+        """
+        self._motion = BodyMotion(skeleton.num_joints)
+        self._sides = SideWatch(skeleton)
+        self._gate = JointGate(skeleton)
+
+    def mend(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray) -> Mended:
+        """
+        Look at a pose; late ones, and those after a gap, pass as they are.
+
+        :param stamp_ns: when.
+        :param xyz: metres (J, 3).
+        :param seen: which joints were seen, bool (J,).
+        """
+        expected = self._motion.expect(stamp_ns)
+        nothing = np.zeros_like(seen)
+        if expected is None:
+            return Mended(xyz, seen, nothing)
+        exchanged = self._sides.are_exchanged(xyz, seen, expected)
+        if exchanged and self._sides.persists:
+            self._sides.believe()
+            self._motion.swap(self._sides.mirror)
+            return Mended(xyz, seen, nothing, believed=True)
+        if exchanged:
+            xyz, seen = self._sides.put_right(xyz, seen, expected)
+        leapt = self._gate.leapt(xyz, seen, expected)
+        return Mended(xyz, seen & ~leapt, leapt, exchanged=exchanged)
+
+    def note(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray) -> None:
+        """
+        Take in a pose that was stored.
+
+        :param stamp_ns: when.
+        :param xyz: metres (J, 3).
+        :param seen: which joints are believed, bool (J,).
+        """
+        self._motion.note(stamp_ns, xyz, seen)
+        self._gate.learn(xyz, seen)
