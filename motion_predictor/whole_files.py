@@ -72,6 +72,8 @@ def require_writable(path: Path) -> None:
 def not_written(path: Path, error: BaseException) -> str:
     """Say in one line that a place cannot be written to, why, and what would do."""
     why = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+    if 'inline_container' in why:  # what PyTorch says of any disk that takes no more
+        why = 'No space left on device, or it is broken'
     return f'{path}: cannot be written ({why}); make room there or name another place'
 
 

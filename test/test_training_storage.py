@@ -140,6 +140,48 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_good_state(tmp_path: Path) -
     assert not list(tmp_path.glob('*.partial'))
 
 
+NO_ROOM = """
+import sys
+from pathlib import Path
+import numpy as np
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import StorageError
+from motion_predictor.skeleton import H36M17
+from training.predictions import PredictionStore
+from training.store import StoredClip, StoreFacts, StoreWriter
+folder = Path(sys.argv[1])
+facts = StoreFacts(
+    kind='npz', sources=(), skeleton=H36M17, rate_hz=50.0, source_rate_hz=(50.0,), split='train',
+    stride_s=0.5, start_s=0.0, command='', commit=None,
+)
+def store():
+    with StoreWriter(folder / 'train', facts) as writer:
+        for number in range(40):
+            clip = StoredClip(str(number), 's', 'a')
+            writer.add(clip, np.ones((50, 17, 3), np.float32))
+for act in (lambda: PredictionStore(folder, {}, 100, 10, WindowConfig(), 17), store):
+    try:
+        act()
+        print('written?')
+    except StorageError as error:
+        print(error)
+"""
+
+
+def test_what_needs_room_for_much_says_so_and_leaves_nothing_half(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', NO_ROOM, str(tmp_path)], cwd=ROOT, env=ENVIRONMENT,
+        capture_output=True, text=True, timeout=LONG_S, preexec_fn=with_little_room(100_000),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr  # a file with holes in it would end by SIGBUS
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert 'root.npy: cannot be written' in lines[0]
+    assert 'train: cannot be written' in lines[1]
+    assert not (tmp_path / 'train').exists()
+    assert not (tmp_path / '.train.partial').exists()
+
+
 def test_a_torn_config_and_a_torn_progress_say_or_mend(tmp_path: Path) -> None:
     open_run(tmp_path / 'run', {'a': 1})
     for torn in ('{"settings": {"a"', '[]', ''):

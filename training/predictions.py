@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import hashlib
 import json
+import os
 from pathlib import Path
 import time
 from typing import Any, Protocol
@@ -67,6 +68,7 @@ class PredictionStore:
         :param window: gives T_fut.
         :param joints: J.
         :param fresh: forget what was stored under this key.
+        :raises StorageError: if there is no room for all of it.
         """
         self.key = dict(key)
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
@@ -155,8 +157,15 @@ class PredictionStore:
             stored = np.lib.format.open_memmap(path, mode='r+')
             if stored.shape == shape and stored.dtype == dtype:
                 return stored
-        self._progress_file.unlink(missing_ok=True)
-        return np.lib.format.open_memmap(path, mode='w+', dtype=dtype, shape=shape)
+        try:
+            self._progress_file.unlink(missing_ok=True)
+            made = np.lib.format.open_memmap(path, mode='w+', dtype=dtype, shape=shape)
+            with path.open('r+b') as file:  # a page that no disk takes later would be SIGBUS
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise StorageError(not_written(path, error)) from error
+        return made
 
     def _save_progress(self) -> None:
         write_whole(self._progress_file, json.dumps(self.progress, indent=1))

@@ -17,6 +17,7 @@ set, as ``h36m/train``, so that results name both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 import hashlib
 import itertools
@@ -29,9 +30,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_predictor.errors import RecordingError, SkeletonError
+from motion_predictor.errors import RecordingError, SkeletonError, StorageError
 from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
 from motion_predictor.weights import file_digest
+from motion_predictor.whole_files import not_written
 
 FORMAT = 'motion_predictor motion store'
 VERSION = 1
@@ -95,6 +97,7 @@ class StoreWriter:
         :param facts: written into the manifest.
         :param overwrite: replace a store that is there.
         :raises RecordingError: if something is there that may not be replaced.
+        :raises StorageError: if nothing can be written there.
         """
         self.folder = folder
         self.facts = facts
@@ -105,9 +108,10 @@ class StoreWriter:
             raise RecordingError(f'{folder}: is there already; --overwrite replaces a store')
         self._partial = folder.with_name(f'.{folder.name}.partial')
         shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        self._file = (self._partial / POSITIONS).open('wb')
-        self._header_bytes = self._write_header(0)
+        with self._writing():
+            self._partial.mkdir(parents=True)
+            self._file = (self._partial / POSITIONS).open('wb')
+            self._header_bytes = self._write_header(0)
         self._offsets = [0]
 
     def _write_header(self, frames: int) -> int:
@@ -133,7 +137,8 @@ class StoreWriter:
                 f'got {positions.shape}'
             )
         check_positions(clip.name, positions)
-        self._file.write(np.ascontiguousarray(positions, dtype='<f4').tobytes())
+        with self._writing():
+            self._file.write(np.ascontiguousarray(positions, dtype='<f4').tobytes())
         self.frames += len(positions)
         self.clips.append(clip)
         self._offsets.append(self.frames)
@@ -147,6 +152,19 @@ class StoreWriter:
         if not self.clips:
             self.abandon()
             raise RecordingError(f'{self.folder}: no clip of split {self.facts.split} to store')
+        with self._writing():
+            self._finish()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        # Says of what a disk does not take where that was; nothing half-written stays.
+        try:
+            yield
+        except OSError as error:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            raise StorageError(not_written(self.folder, error)) from error
+
+    def _finish(self) -> None:
         self._file.seek(0)
         if self._write_header(self.frames) != self._header_bytes:  # numpy leaves room to grow
             raise AssertionError('the header of positions.npy has grown')
@@ -190,7 +208,8 @@ class StoreWriter:
 
     def abandon(self) -> None:
         """Throw away what was written."""
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take before
+            self._file.close()
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def __enter__(self) -> StoreWriter:
