@@ -404,7 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(str(error) or 'stopped; nothing written', file=sys.stderr)
+        print(str(error) or NOTHING, file=sys.stderr)
         return 130
     provenance.write_json(options.json, result)
     print(table(result))

@@ -28,7 +28,7 @@ from motion_predictor.weights import file_digest
 from training import provenance
 from training.neighbours import load_neighbours, TrainingNeighbours
 from training.regimes import regime_takes
-from training.stopping import run_verb
+from training.stopping import NOTHING, run_verb
 from training.store import data_digest
 from training.stream_scores import CANDIDATES, joined, PUBLISHED, Scores, StreamScorer
 from training.stream_tables import (
@@ -332,7 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('stopped; nothing was written', file=sys.stderr)
+        print(NOTHING, file=sys.stderr)
         return 130
     provenance.write_json(options.json, result)
     print(summary(result))
