@@ -45,6 +45,7 @@ NAVIGATION = (
     ('Training', 'training.md'),
     ('Data', 'data.md'),
     ('Results', 'results.md'),
+    ('Streams', 'streams.md'),
     ('Ablations', 'ablations.md'),
     ("The teacher's switches", 'teacher_ablations.md'),
     ('Mixture of experts', 'moe.md'),

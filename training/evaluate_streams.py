@@ -39,7 +39,7 @@ from training.stream_tables import (
     radius_row,
     running,
 )
-from training.streams import HORIZONS_S, ORDERS, SimulatedTracker, Stream, Take, takes_of
+from training.streams import GAP_S, HORIZONS_S, ORDERS, SimulatedTracker, Stream, Take, takes_of
 from training.windows import load_clips
 
 FORMAT = 'motion_predictor streams'
@@ -222,6 +222,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
             'minutes': options.minutes,
             'engine': options.engine,
             'tracker': asdict(places[0].tracker),
+            'gap_s': GAP_S,
             'horizons_s': list(HORIZONS_S),
             'candidates': list(CANDIDATES),
         },
@@ -321,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training.evaluate_streams``.
-    :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
+    :returns: the exit code: 0, or 2 when something given cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(words)
@@ -374,4 +375,4 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_verb(main))
+    sys.exit(run_verb(main, NOTHING))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -179,12 +179,11 @@ class StreamScorer:
         """
         self._skeleton = skeleton
         self._bank = bank
-        self._moments: list[Moment] = []
         self._rows: list[dict[str, Any]] = []
 
     def __len__(self) -> int:
         """Return how many predictions were scored."""
-        return len(self._moments)
+        return len(self._rows)
 
     def add(self, moment: Moment) -> None:
         """Score one prediction."""
@@ -211,9 +210,13 @@ class StreamScorer:
         steps = round(DAMPED_OVER_S * prediction.rate_hz)
         poses = moment.window.poses
         speed = np.linalg.norm(poses[-1] - poses[-1 - steps], axis=-1) / DAMPED_OVER_S
-        self._moments.append(replace(moment, truth=truth))
         self._rows.append(
-            {
+            {  # and not the prediction itself, which is a megabyte
+                'clip': moment.clip,
+                'subject': moment.subject,
+                'kind': moment.kind,
+                'minutes': moment.minutes,
+                'on_seam': moment.on_seam,
                 'errors': errors,
                 'energy': energy,
                 'best_of': best,
@@ -260,24 +263,14 @@ class StreamScorer:
 
     def scores(self) -> Scores:
         """Return the scores of all moments so far."""
-        rows, moments = self._rows, self._moments
-
-        def stacked(name: str) -> dict[str, NDArray]:
-            return {key: np.stack([row[name][key] for row in rows]) for key in rows[0][name]}
-
-        return Scores(
-            clip=np.array([moment.clip for moment in moments]),
-            subject=np.array([moment.subject for moment in moments]),
-            kind=np.array([moment.kind for moment in moments]),
-            minutes=np.array([moment.minutes for moment in moments]),
-            on_seam=np.array([moment.on_seam for moment in moments]),
-            errors=stacked('errors'),
-            energy=stacked('energy'),
-            best_of=stacked('best_of'),
-            radius=np.stack([row['radius'] for row in rows]),
-            apart=np.stack([row['apart'] for row in rows]),
-            speed=np.stack([row['speed'] for row in rows]),
-        )
+        rows = self._rows
+        fields: dict[str, Any] = {}
+        for name, value in rows[0].items():
+            if isinstance(value, Mapping):
+                fields[name] = {key: np.stack([row[name][key] for row in rows]) for key in value}
+            else:
+                fields[name] = np.array([row[name] for row in rows])
+        return Scores(**fields)
 
 
 def horizon_frames(rate_hz: float) -> NDArray[np.int64]:

@@ -1,0 +1,309 @@
+"""Write docs/streams.md from the JSON of training.evaluate_streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+import sys
+from typing import Any
+
+from motion_predictor.errors import ConfigError
+from training import evaluate_streams
+from training.pages import write_page
+from training.results import markdown_table
+from training.stopping import NOTHING, run_verb
+from training.stream_scores import BEST_OF, LEVELS, MODEL, PUBLISHED
+from training.streams import HORIZONS_S
+
+EXAMPLE = """\
+worked example, from the root of the source tree:
+  python -m training.stream_results --json docs/streams*.json --out docs/streams.md
+The first file is shown in full, of the others the ratios, radii and running errors.
+"""
+HEAD = """# Streams: what the node learns on line
+
+This page is written by a command; change the JSON behind it, or `training/stream_results.py`:
+
+```
+{command}
+```
+
+The node changes with what it sees, so it is judged as it runs: the clips of each file are played
+pose by pose, as a tracker would send them, into one node's memory of that place. Between two clips
+nobody is there for {gap}, so that whoever comes next is a new person to the tracker. Every 0.48 s
+a prediction is asked for, and scored against the clean recording, whatever noise the tracker adds.
+Nothing is shown before it happens.
+
+- **Error**: of the one future that `~/trajectory` shows: the mean over the joints of their
+  distance from where they really were, in the world, centimetres. The horizons are .25 (exactly
+  .26, frame 13 of 50 Hz), .5, 1 and 2 s.
+- **Candidates**: the *model* alone (the mean of its samples, on the person's own bones), *damped
+  velocity* (`last + v tau (1 - exp(-t / tau))`, tau 0.2 s, v over the last 0.1 s) and *standing
+  still*; beside them, where they were asked for, the *nearest neighbours* of the training set.
+- **Ratio**: of the published future's error to that of the best of the three candidates, chosen
+  afterwards, for each group and horizon on its own: 1 is as good as the one that proved best.
+- **Energy score** of all samples with their weights, in metres over the 17 joints together:
+  `sum w_i |X_i - y| - 1/2 sum w_i w_j |X_i - X_j|`. It is proper: too much spread costs, and too
+  little.
+- **Kinds** are told from the true motion around each prediction (`training/kinds.py`): *onset* is
+  standing still and then moving within the next second. **Minutes** are those that people were
+  watched in this place before.
+- In brackets: 95 % interval, drawing whole clips with replacement. Clips of one person are alike,
+  and the interval does not speak for other people.
+"""
+GROUPS = {'all': '', 'kind': 'kind: ', 'laboratory': 'laboratory: ', 'minutes': 'minutes: '}
+
+
+def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
+    """
+    Write the page.
+
+    :param results: of ``training.evaluate_streams``; the first is shown in full.
+    :param page: not looked at, as ``images``: there are no figures.
+    :param images: see above.
+    :param command: what made the page.
+    :raises ConfigError: if a result is of something else.
+    """
+    if not results:
+        raise ConfigError('--json: name at least one file of training.evaluate_streams')
+    for result in results:
+        known = (evaluate_streams.FORMAT, evaluate_streams.VERSION)
+        if (result.get('format'), result.get('version')) != known:
+            raise ConfigError(
+                f'--json: {result.get("format")!r}, version {result.get("version")}: this page is '
+                f'made of {known[0]!r}, version {known[1]}; run training.evaluate_streams again'
+            )
+    gap = f'{results[0]["settings"]["gap_s"]:g} s'
+    parts = [HEAD.format(command=command, gap=gap)]
+    if len(results) > 1:
+        parts.append(overview(results))
+    for number, result in enumerate(results):
+        parts.append(section(result, in_full=number == 0))
+    return '\n'.join(parts)
+
+
+def conditions(result: Mapping[str, Any]) -> str:
+    """Say in words how a stream was played."""
+    settings = result['settings']
+    tracker = settings['tracker']
+    words = [f'{tracker["rate_hz"]:g} Hz']
+    if tracker['noise_m']:
+        words.append(f'{1000 * tracker["noise_m"]:g} mm of white noise')
+    if tracker['wander_m']:
+        words.append(f'{1000 * tracker["wander_m"]:g} mm of slow noise')
+    if tracker['missing']:
+        words.append(f'joints unseen for {100 * tracker["missing"]:g} % of the time')
+    if len(words) == 1:
+        words.append('no noise')
+    if settings['regimes']:
+        words.append('another kind of motion every 5 to 20 s')
+    else:
+        words.append({'files': "the files' order", 'random': 'tasks mixed'}[settings['order']])
+    if settings['memory'] == 'off':
+        words.append('memory off')
+    return ', '.join(words)
+
+
+def overview(results: Sequence[Mapping[str, Any]]) -> str:
+    """Set the ratios of all results beside each other, each laboratory weighing the same."""
+    rows = []
+    for result in results:
+        over = result['over_laboratories']
+        for what in ('error', 'energy'):
+            worst = zip(over[f'{what}_ratio_max'], over[f'{what}_ratio_max_of'], strict=True)
+            rows.append(
+                [
+                    f'{conditions(result)}: {what}',
+                    *(f'{value:.2f}' for value in over[f'{what}_ratio_mean']),
+                    *(f'{value:.2f} {name}' for value, name in worst),
+                ]
+            )
+    head = ['ratio to the best candidate']
+    head += [f'mean, {h}' for h in _horizons()] + [f'worst, {h}' for h in _horizons()]
+    return '\n'.join(['## At a glance', '', markdown_table(head, rows), ''])
+
+
+def section(result: Mapping[str, Any], *, in_full: bool) -> str:
+    """
+    Write the section of one result.
+
+    :param result: of ``training.evaluate_streams``.
+    :param in_full: with every table; else ratios, radii and running errors alone.
+    """
+    lines = [
+        f'## Played at {conditions(result)}',
+        '',
+        f'```\n{result["command"]}\n```',
+        '',
+        f'Commit `{result["commit"]}`{", with changes" if result["modified"] else ""}, '
+        f'{result["date"]}; {result["machine"]["processor"]}; {result["settings"]["samples"]} '
+        f'samples of the model, seed {result["settings"]["seed"]}.',
+        '',
+        _places(result),
+    ]
+    if in_full:
+        lines += ['', '### The published future, cm', '', _errors(result)]
+    lines += ['', '### Ratio to the best candidate', '', _ratios(result, 'error')]
+    if in_full:
+        lines += ['', '### Each candidate on its own, cm', '', _candidates(result, 'error_cm')]
+        lines += ['', '### Joints, cm', '', _joints(result)]
+        lines += ['', '### Energy score, m', '', _candidates(result, 'energy')]
+    lines += ['', '### Energy score: ratio to the best candidate', '', _ratios(result, 'energy')]
+    if in_full:
+        lines += ['', '### Best of the samples, m', '', _best_of(result)]
+    lines += ['', '### Any minute of any person', '', _running(result)]
+    lines += ['', '### Radii', '', _radii(result), '']
+    return '\n'.join(lines)
+
+
+def _horizons() -> list[str]:
+    return [f'{h:g} s' if h != HORIZONS_S[0] else '.25 s' for h in HORIZONS_S]
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f'**{row["name"]}**' if row['by'] == 'all' else GROUPS[row['by']] + row['name']
+
+
+def _places(result: Mapping[str, Any]) -> str:
+    rows = []
+    for place in result['places']:
+        missed = ', '.join(f'{count} {why}' for why, count in place['not_predicted'].items())
+        rows.append(
+            [
+                f'`{place["file"]}`',
+                str(place['takes']),
+                str(len(place['subjects'])),
+                f'{place["minutes"]:.1f}',
+                str(place['predictions']),
+                missed.replace('_', ' ') or '0',
+                f'`{place["weights"]}` `{place["weights_sha256"][:12]}`',
+                f'`{place["sha256"][:12]}`',
+            ]
+        )
+    head = ['place', 'clips', 'people', 'minutes', 'predictions', 'not predicted', 'weights']
+    return markdown_table([*head, 'SHA-256'], rows)
+
+
+def _errors(result: Mapping[str, Any]) -> str:
+    rows = []
+    for row in result['rows']:
+        cells = [
+            f'{value:.1f} ({low:.1f} to {high:.1f})'
+            for value, (low, high) in zip(
+                row['error_cm'][PUBLISHED], row['error_interval95_cm'], strict=True
+            )
+        ]
+        rows.append([_named(row), str(row['predictions']), str(row['clips']), *cells])
+    return markdown_table(['', 'predictions', 'clips', *_horizons()], rows)
+
+
+def _ratios(result: Mapping[str, Any], what: str) -> str:
+    rows = []
+    for row in result['rows']:
+        cells = [
+            f'{ratio:.2f} ({low:.2f} to {high:.2f}) {best}'
+            for ratio, (low, high), best in zip(
+                row[f'{what}_ratio'],
+                row[f'{what}_ratio_interval95'],
+                row[f'{what}_best'],
+                strict=True,
+            )
+        ]
+        rows.append([_named(row), *cells])
+    return markdown_table(['with the best one', *_horizons()], rows)
+
+
+def _candidates(result: Mapping[str, Any], what: str) -> str:
+    names = list(result['rows'][0][what])
+    digits = 1 if what == 'error_cm' else 3
+    rows = []
+    for row in result['rows']:
+        cells = (_four(row[what].get(name), digits) for name in names)
+        rows.append([_named(row), *cells])
+    return markdown_table(['at .25, .5, 1 and 2 s', *names], rows)
+
+
+def _joints(result: Mapping[str, Any]) -> str:
+    joints = result['joints']
+    rows = [
+        [joint, *(_four(group['error_cm'][joint], 1) for group in joints)]
+        for joint in joints[0]['error_cm']
+    ]
+    return markdown_table(['at .25, .5, 1 and 2 s', *(group['name'] for group in joints)], rows)
+
+
+def _best_of(result: Mapping[str, Any]) -> str:
+    rows = []
+    for row in result['rows']:
+        cells: list[str] = []
+        for name in (PUBLISHED, MODEL):
+            cells += [f'{row["best_of"][name][measure]:.3f}' for measure in BEST_OF]
+        rows.append([_named(row), *cells])
+    shown = [f'{part} {measure.upper()}' for part, measure in (of.split('.') for of in BEST_OF)]
+    head = [f'{name}: {measure}' for name in (PUBLISHED, MODEL) for measure in shown]
+    return markdown_table(['', *head], rows)
+
+
+def _running(result: Mapping[str, Any]) -> str:
+    rows = []
+    for row in result['running']:
+        counts = [str(row['persons']), str(row['minutes'])]
+        if row['max'] is None:
+            rows.append([row['name'], *counts, *['-'] * len(HORIZONS_S)])
+            continue
+        cells = [f'{top:.2f} ({most:.2f})' for top, most in zip(row['max'], row['q99'])]
+        rows.append([row['name'], *counts, *cells])
+    text = (
+        'The mean error of the published future over every minute of every person who was watched '
+        'for a minute, as a ratio to the least mean error of any candidate over that same minute '
+        '(the memory too, where it had an answer throughout): the greatest, and in brackets that '
+        'which 99 % of the minutes keep to.'
+    )
+    return f'{text}\n\n' + markdown_table(['', 'people', 'minutes', *_horizons()], rows)
+
+
+def _radii(result: Mapping[str, Any]) -> str:
+    rows = []
+    for row in result['radii']:
+        cells = [str(row['predictions'])]
+        cells += [f'{100 * held:.1f} ({100 * of[2]:.1f})' for held, of in _held(row)]
+        cells += [_several([of[2] for of in row['radius_m']], 2)]
+        cells += [_several(row['ratio_1s'], 2)]
+        cells += [_several([100.0 * of[2] for of in row['volume_of_iso']], 2)]
+        rows.append([_named(row), *cells])
+    levels = [f'held of {100 * level:g} %' for level in LEVELS]
+    head = ['', 'predictions', *levels, 'radius at 1 s, m', 'against the simple one', '% of ISO']
+    text = (
+        'How many joints were within the radius that was stated, per cent, over all horizons and '
+        'in brackets at 1 s. The simple radius is `q (speed of the joint + 0.1 m/s)` about damped '
+        'velocity, with the q that holds as many on these very predictions; the last column is '
+        "the mean volume at 1 s as a share of that of ISO 13855's ball of 1.6 m/s. Three figures "
+        'are those of the three levels.'
+    )
+    return f'{text}\n\n' + markdown_table(head, rows)
+
+
+def _held(row: Mapping[str, Any]) -> Iterator[tuple[float, Sequence[float]]]:
+    yield from zip(row['held_of_all_horizons'], row['held'], strict=True)
+
+
+def _four(values: Sequence[float] | None, digits: int) -> str:
+    return '-' if values is None else _several(values, digits)
+
+
+def _several(values: Sequence[float], digits: int) -> str:
+    return ' '.join(f'{value:.{digits}f}' for value in values)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param arguments: the words after ``python -m training.stream_results``.
+    :returns: the exit code: 0, or 2 when a file cannot be used.
+    """
+    return write_page('training.stream_results', __doc__ or '', EXAMPLE, page_text, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(run_verb(main, NOTHING))
