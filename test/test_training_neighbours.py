@@ -8,6 +8,7 @@ from random_models import save_recording
 
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
+from training import neighbours
 from training.baselines import zero_velocity
 from training.neighbours import load_neighbours, OF_ONE_CLIP, TrainingNeighbours
 from training.store import data_digest
@@ -53,6 +54,16 @@ def test_neighbours_begin_where_the_person_is_and_of_no_clip_come_more_than_eigh
     assert futures.shape[1] <= clips * OF_ONE_CLIP
     gap = np.linalg.norm(futures[:, :, 0] - observed[:, None, -1], axis=-1)
     assert gap.max() < 0.2  # a frame's motion
+
+
+def test_the_search_by_main_directions_finds_the_very_nearest(
+    bank: TrainingNeighbours, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed = load_window_set(files[0], WINDOW).poses[::5, :25]
+    whole = bank.futures(observed, count=6)
+    for short in (2, 8, 12):  # the first two may miss some, and are then followed by a whole one
+        monkeypatch.setattr(neighbours, 'SHORTLIST', short)
+        np.testing.assert_array_equal(bank.futures(observed, count=6), whole)
 
 
 def test_walking_on_is_better_guessed_by_other_walks_than_by_standing_still(

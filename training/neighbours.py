@@ -21,6 +21,10 @@ from training.windows import load_window_set, WindowSet
 NEIGHBOURS = 50
 OF_ONE_CLIP = 8
 """At most so many neighbours are taken of one clip: windows overlap."""
+DIRECTIONS = 96
+"""Main directions of what is observed, by which the search narrows down before it measures."""
+SHORTLIST = 1024
+"""Windows that are measured whole; all of them where that could miss a neighbour."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,10 @@ class TrainingNeighbours:
     """Of each window, over all files, ``(N,)``."""
     subject: NDArray[np.str_]
     """Of each window, ``(N,)``."""
+    directions: Tensor
+    """Orthonormal, ``(T_obs * 3J, D)``: a distance along them is never above the whole one."""
+    along: Tensor
+    """``observed`` along these, ``(N, D)``."""
 
     @classmethod
     def of(cls, sets: Sequence[WindowSet], window: WindowConfig) -> TrainingNeighbours:
@@ -74,12 +82,16 @@ class TrainingNeighbours:
             clip.append(windows.clip + clips)
             subject.append(np.array(windows.subjects))
             clips += len(windows.clips)
+        features = torch.cat(observed)
+        directions = _main_directions(features)
         return cls(
             skeleton,
-            torch.cat(observed),
+            features,
             torch.cat(moves),
             np.concatenate(clip),
             np.concatenate(subject),
+            directions,
+            features @ directions,
         )
 
     def __len__(self) -> int:
@@ -105,10 +117,10 @@ class TrainingNeighbours:
         poses = torch.from_numpy(np.ascontiguousarray(observed, dtype=np.float32))
         frame = PersonFrame.of(poses, self.skeleton)
         own = to_features(frame.enter(poses)).flatten(1)
-        apart = torch.cdist(own, self.observed).numpy()  # (n, N)
+        others = np.ones(len(self), dtype=bool)
         if without_subject is not None:
-            apart[:, self.subject == without_subject] = np.inf
-        nearest = np.stack([self._nearest(row, count) for row in apart])
+            others &= self.subject != without_subject
+        nearest = np.stack([self._nearest(one, others, count) for one in own])
         if not nearest.shape[1]:
             raise ConfigError(
                 f"neighbours: every window is of {without_subject}, who is nobody's neighbour"
@@ -117,19 +129,40 @@ class TrainingNeighbours:
         back = frame.rotation.transpose(-1, -2)[:, None, None]
         return (poses[:, -1:][:, None] + moves @ back).numpy()
 
-    def _nearest(self, apart: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        order = np.argsort(apart, kind='stable')
-        order = order[np.isfinite(apart[order])]
+    def _nearest(self, own: Tensor, others: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+        bounds = (self.along - own @ self.directions).norm(dim=-1).numpy()
+        bounds[~others] = np.inf
+        if len(bounds) > SHORTLIST:
+            short = np.argpartition(bounds, SHORTLIST)
+            chosen, farthest = self._measured(own, short[:SHORTLIST], others, count)
+            if len(chosen) == count and farthest <= bounds[short[SHORTLIST]]:
+                return chosen
+        return self._measured(own, np.arange(len(bounds)), others, count)[0]
+
+    def _measured(
+        self, own: Tensor, among: NDArray[np.int64], others: NDArray[np.bool_], count: int
+    ) -> tuple[NDArray[np.int64], float]:
+        # The nearest of some windows, a few of each clip, and how far the last of them is.
+        among = np.sort(among[others[among]])
+        apart = (self.observed[torch.from_numpy(among)] - own).norm(dim=-1).numpy()
         taken: dict[int, int] = {}
         chosen: list[int] = []
-        for index in order:
-            clip = int(self.clip[index])
+        farthest = 0.0
+        for place in np.argsort(apart, kind='stable'):
+            clip = int(self.clip[among[place]])
             if taken.get(clip, 0) < OF_ONE_CLIP:
                 taken[clip] = taken.get(clip, 0) + 1
-                chosen.append(int(index))
+                chosen.append(int(among[place]))
+                farthest = float(apart[place])
                 if len(chosen) == count:
                     break
-        return np.array(chosen, dtype=np.int64)
+        return np.array(chosen, dtype=np.int64), farthest
+
+
+def _main_directions(features: Tensor) -> Tensor:
+    away = (features - features.mean(dim=0)).double()
+    axes = torch.linalg.eigh(away.T @ away / len(away)).eigenvectors
+    return axes[:, -DIRECTIONS:].float().contiguous()
 
 
 def load_neighbours(
