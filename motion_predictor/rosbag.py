@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.bag_files import BagFiles
+from motion_predictor.bag_people import followed
 from motion_predictor.bag_stamps import in_order, Ordered
 from motion_predictor.decoded import (
     DecodedPerson,
@@ -88,7 +89,12 @@ class _Reading:
     frames: Counter[str] = field(default_factory=Counter)
     messages: int = 0
     misfits: int = 0
+    """Messages that do not fit the layout, or not all of them."""
+    refused: int = 0
+    """People of messages whose others could be used."""
     first_misfit: str = ''
+    identified: bool = True
+    """Whether the messages say who is who."""
 
 
 def read_rosbag(
@@ -148,8 +154,11 @@ def read_bag(
         remarks = list(bag.remarks)
         if bag.damaged:
             remarks.append(f'{bag.damaged} damaged messages left out ({bag.first_damage})')
-    if reading.misfits:
-        remarks.append(f'{reading.misfits} messages left out ({reading.first_misfit})')
+    if reading.misfits or reading.refused:
+        remarks.append(
+            f'{reading.misfits} messages and {reading.refused} people of others left out '
+            f'({reading.first_misfit})'
+        )
     remarks += [f'{name}: {times}' for name, times in source.counters.items() if times]
     _require_people(path, topics, joints, reading, remarks)
     _require_one_frame(path, topics, reading.frames)
@@ -204,7 +213,7 @@ def _read(bag: BagFiles, topics: Sequence[str], source: Source, kind: str) -> _R
             if people:
                 people, flaws = plausible(people)
                 if flaws:
-                    reading.misfits += 1
+                    reading.refused += len(flaws)
                     reading.first_misfit = reading.first_misfit or f'{entry.topic}: {flaws[0]}'
         except MessageError as error:
             reading.misfits += 1
@@ -219,6 +228,7 @@ def _read(bag: BagFiles, topics: Sequence[str], source: Source, kind: str) -> _R
     if kind in ('tf', 'hri'):  # the last poses wait for what does not come any more
         late_ns = received_ns + int(CLIP_GAP_S * 1e9)
         rest = source.decode(TF_TOPIC, SimpleNamespace(transforms=[]), late_ns) or []
+        rest = plausible(rest)[0] if rest else []
         _note(reading, None, received_ns, rest, each=True)
     return reading
 
@@ -226,6 +236,7 @@ def _read(bag: BagFiles, topics: Sequence[str], source: Source, kind: str) -> _R
 def _note(
     reading: _Reading, message: Any, received_ns: int, people: list[DecodedPerson], each: bool
 ) -> None:
+    reading.identified &= all(person.identified for person in people)
     reading.frames.update({p.frame_id.lstrip('/') for p in people if p.frame_id})
     if each:
         for person in people:
@@ -280,6 +291,10 @@ def _recording(path: Path, layout: Layout, reading: _Reading, remarks: list[str]
         ids,
     )
     frames, times_s, cut = _on_one_clock(seen, ordered)
+    if not reading.identified:
+        frames, renamed = followed(frames, times_s)
+        if renamed:
+            remarks.append(f'{renamed} poses named by where the body was, not by their place')
     people = _those_there(frames)
     size = len(people) * len(frames) * layout.num_joints * 12
     if size > MAX_BYTES:

@@ -209,3 +209,29 @@ def test_the_wrong_layout_and_the_wrong_topic_are_named(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_bag_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match='not a readable rosbag2'):
         open_recording(tmp_path)
+
+
+def test_people_without_ids_keep_their_names_whatever_their_order(tmp_path: Path) -> None:
+    scene = synthetic_walkers(3, 2.0, 30.0)
+    generator = np.random.default_rng(0)
+    messages = []
+    for frame in range(scene.num_frames):
+        people = [poses[frame] for poses in scene.persons.values()]
+        if frame >= 30:
+            del people[0]  # who comes after takes this place
+        order = generator.permutation(len(people))
+        stamp_ns = BEGAN_NS + frame * STEP_NS
+        shuffled = {number: people[index] for number, index in enumerate(order)}
+        messages.append((stamp_ns, pose_array(stamp_ns, shuffled)))
+    kind = MESSAGES['pose_array'][0]
+    bag = write_bag(tmp_path / 'bag', messages, kind, StoragePlugin.MCAP, '/s')
+    recording = open_recording(bag)
+    assert 'poses named by where the body was' in recording.source
+    assert len(recording.persons) == 3
+    for poses in scene.persons.values():
+        nearest = min(
+            recording.persons.values(), key=lambda found: np.linalg.norm(found[0] - poses[0])
+        )
+        there = np.isfinite(nearest).all(axis=(1, 2))
+        assert there.sum() in (30, scene.num_frames)
+        np.testing.assert_allclose(nearest[there], poses[there], atol=1e-6)
