@@ -8,8 +8,8 @@ import numpy as np
 
 from motion_predictor.identity import free_name, pair_up
 
-KNOWN_S = 1.0
-"""Whoever was not seen for longer is not looked for any more."""
+KNOWN_S = 0.9
+"""Whoever was not seen for longer is not looked for any more: a new clip begins anew."""
 REACH = 3.0
 """From one message to the next, in sizes of a body; farther off is somebody else."""
 

@@ -185,6 +185,7 @@ def test_a_recorded_loop_is_two_clips_and_a_glitch_costs_itself(tmp_path: Path) 
     assert recording.num_frames == 110
     steps_s = np.diff(recording.instants_s)
     assert steps_s[59] == pytest.approx(1.0), 'no history goes on over it'
+    assert list(recording.persons) == ['0'], 'whoever was elsewhere before'
     assert '2 clips, since stamps jump' in recording.source
     stamps = plain()
     stamps[3] += 3600 * 10**9
