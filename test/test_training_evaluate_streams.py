@@ -80,6 +80,16 @@ def test_a_laboratory_can_be_judged_with_weights_that_have_not_seen_it(folder: P
     assert rows['laboratory', 'two'] != before['laboratory', 'two']
 
 
+def test_everybody_can_have_a_place_of_their_own(folder: Path) -> None:
+    result = run(folder, '--places', 'subject', sets=('one',))
+    places = [(place['place_of'], place['takes']) for place in result['places']]
+    assert places == [('w0', 1), ('w1', 1), ('w2', 1)]
+    assert [row['name'] for row in result['running']][1:] == [
+        'one/val w0', 'one/val w1', 'one/val w2',
+    ]  # fmt: skip
+    assert [row['name'] for row in result['rows'] if row['by'] == 'laboratory'] == ['one']
+
+
 def test_neighbours_regimes_and_a_short_watch(folder: Path) -> None:
     near = run(folder, '--neighbours', str(folder / 'two' / 'train.npz'), sets=('one',))
     assert near['places'][0]['neighbours'] == 12

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 import multiprocessing
 from pathlib import Path
 import sys
@@ -44,6 +44,7 @@ from training.windows import load_clips
 
 FORMAT = 'motion_predictor streams'
 VERSION = 1
+PLACES = ('file', 'subject')
 
 EXAMPLE = """\
 worked examples, from the root of the source tree:
@@ -73,11 +74,13 @@ class Place:
     engine: str
     minutes: float | None
     neighbours: tuple[Path, ...]
+    subject: str | None = None
+    """Whose place it is alone; None: everybody's in the file."""
 
     @property
     def label(self) -> str:
-        """Set and split, as in ``cmu17/test``."""
-        return f'{self.laboratory}/{self.split}'
+        """Set and split, as in ``cmu17/test``, and whose place it is."""
+        return f'{self.laboratory}/{self.split}{f" {self.subject}" if self.subject else ""}'
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def takes_to_play(place: Place, skeleton: Skeleton) -> tuple[Take, ...]:
     :raises ConfigError: if its clips are too short for what is asked.
     """
     clips = load_clips(place.path, skeleton)
+    if place.subject is not None:
+        clips = tuple(clip for clip in clips if clip.subject == place.subject)
     if place.regimes:
         return regime_takes(clips, skeleton, seed=place.seed)
     return takes_of(clips)
@@ -141,6 +146,7 @@ def play(place: Place, quiet: bool = True) -> Played:
     facts = {
         'set': place.laboratory,
         'split': place.split,
+        'place_of': place.subject,
         'file': provenance.shown_path(place.path),
         'sha256': data_digest(place.path),
         'weights': provenance.shown_path(place.weights),
@@ -188,9 +194,15 @@ def given_places(options: argparse.Namespace) -> list[Place]:
             minutes=options.minutes,
             neighbours=tuple(options.neighbours),
         )
-        if any(other.label == place.label for other in places):
+        if any(
+            other.path.stem == path.stem and other.laboratory == laboratory for other in places
+        ):
             raise ConfigError(f'--data {path}: a second file for {place.label}; give each once')
-        places.append(place)
+        if options.places == 'subject':
+            subjects = dict.fromkeys(clip.subject for clip in load_clips(path))
+            places += [replace(place, subject=subject) for subject in subjects]
+        else:
+            places.append(place)
     unused = set(held_out) - {place.laboratory for place in places}
     if unused:
         raise ConfigError(
@@ -215,6 +227,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
         **provenance.origin(FORMAT, VERSION, 'training.evaluate_streams', arguments),
         'settings': {
             'order': options.order,
+            'places': options.places,
             'regimes': options.regimes,
             'memory': options.memory,
             'samples': options.samples,
@@ -277,6 +290,8 @@ def parser() -> argparse.ArgumentParser:
     add('--data', type=Path, nargs='+', required=True, metavar='FILE',
         help='recordings; each file is a place, its folder the laboratory')  # fmt: skip
     add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
+    add('--places', choices=PLACES, default=PLACES[0],
+        help='who shares one: all of a file, or nobody (default %(default)s)')  # fmt: skip
     add('--order', choices=ORDERS, default=ORDERS[0],
         help='of the clips in a place (default %(default)s)')  # fmt: skip
     add('--regimes', action='store_true',

@@ -99,6 +99,8 @@ def conditions(result: Mapping[str, Any]) -> str:
         words.append('another kind of motion every 5 to 20 s')
     else:
         words.append({'files': "the files' order", 'random': 'tasks mixed'}[settings['order']])
+    if settings.get('places') == 'subject':
+        words.append('each person in a place of their own')
     if settings['memory'] == 'off':
         words.append('memory off')
     return ', '.join(words)
@@ -170,7 +172,7 @@ def _places(result: Mapping[str, Any]) -> str:
         missed = ', '.join(f'{count} {why}' for why, count in place['not_predicted'].items())
         rows.append(
             [
-                f'`{place["file"]}`',
+                f'`{place["file"]}`{" " + place["place_of"] if place.get("place_of") else ""}',
                 str(place['takes']),
                 str(len(place['subjects'])),
                 f'{place["minutes"]:.1f}',
