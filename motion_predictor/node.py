@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import contextlib
 from dataclasses import dataclass, field
 import math
+import os
 from pathlib import Path
 import signal
 from statistics import median
@@ -42,6 +43,7 @@ from rclpy.lifecycle import (
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription, SubscriptionEventCallbacks
 from sensor_msgs.msg import PointCloud2
@@ -49,6 +51,8 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor import messages
+from motion_predictor.background import CancelledError
+from motion_predictor.budget import require_budget
 from motion_predictor.decoded import (
     DecodedPerson,
     flawed_people,
@@ -105,6 +109,15 @@ HELD_PERIOD_S = 0.01
 EXPLAIN_PERIOD_S = 1.0
 MAX_LOGGED = 4_000
 """Characters of a line of the log."""
+MAX_MESSAGE_BYTES = 8 * 2**20
+"""A message of 100 000 points has less; more is no tracker's, and is not even read."""
+MAX_INBOX_BYTES = 64 * 2**20
+MAX_DRAWN = 2_000
+"""Sampled futures that are drawn, of all people together."""
+PATIENCE_S = 10.0
+"""How long a transition waits for a prediction under way; its result is dropped then."""
+HASTE_S = 0.4
+"""How long a process that was asked to end waits for it."""
 IDLE_PERIOD_S = 0.05
 """How often the worker looks for people who have gone while nothing arrives."""
 SIGNAL_PERIOD_S = 0.1
@@ -298,13 +311,17 @@ class MotionPredictorNode(LifecycleNode):
         :raises ConfigError: if a parameter was given a value that cannot work.
         """
         # Before anything can fail: a node that is refused is destroyed too.
+        self._session: Session | None = None
         self._worker: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._called_off = threading.local()  # of a worker's thread: its own _stopping
+        self._patience_s = PATIENCE_S
+        self.left_behind = False
+        """A prediction under way was not waited for: its thread goes on, and publishes nothing."""
         self._wake = threading.Event()
         super().__init__(node_name, **node_arguments)
         self.startup_failed = False
         self._settings = self._declare_parameters()
-        self._session: Session | None = None
         self._reset_wanted = threading.Event()
         self._inbox: deque[Arrival] = deque()
         self._inputs: list[Any] = []
@@ -389,6 +406,8 @@ class MotionPredictorNode(LifecycleNode):
             values[change.name] = change.value
         try:
             settings = Settings.from_values(values)
+            if self._session is not None:
+                _require_budget(settings, self._session.predictor)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if not hasattr(self, 'add_post_set_parameters_callback'):  # Humble
@@ -462,7 +481,8 @@ class MotionPredictorNode(LifecycleNode):
         return self._guarded('error processing', self._stop_everything)
 
     def stop(self) -> None:
-        """Take back what was published last and stop, whatever the state; before destroying."""
+        """Take back what was published last and stop at once, whatever the state."""
+        self._patience_s = HASTE_S
         self._guarded('stop', self._stop_everything)
 
     def destroy_node(self) -> None:
@@ -480,6 +500,7 @@ class MotionPredictorNode(LifecycleNode):
         if lost_device:
             self._counts.add('device_losses')
             self.get_logger().error(lost_device)
+        _require_budget(settings, predictor)
         source = make_input(settings, predictor.skeleton)
         target_frame = '' if source.in_target_frame else settings.text('target_frame')
         if settings.number('horizon_s') > predictor.window.horizon_s + 1e-9:
@@ -501,7 +522,11 @@ class MotionPredictorNode(LifecycleNode):
             markers=messages.MarkerEncoder(predictor.skeleton),
             cloud=messages.CloudEncoder(),
             numbers=PersonNumbers(),
-            summaries=SummaryPublishers(self._outputs),
+            summaries=SummaryPublishers(
+                self._outputs,
+                lambda name, seconds: self._latencies.add({name: seconds}),
+                self._on_summary_failed,
+            ),
             lost_device=lost_device,
             people=PeoplePublisher(self._outputs['people']),
         )
@@ -545,10 +570,13 @@ class MotionPredictorNode(LifecycleNode):
         session.held.clear()
         self._inbox.clear()
         self._gaps = SequenceGaps()
-        self._stopping.clear()
+        self._stopping = threading.Event()
         self._publish_model(session)
         self._worker = threading.Thread(
-            target=self._work, args=(session,), name='prediction worker', daemon=True
+            target=self._work,
+            args=(session, self._stopping),
+            name='prediction worker',
+            daemon=True,
         )
         self._worker.start()
         for wanted in session.input.subscriptions:
@@ -558,6 +586,7 @@ class MotionPredictorNode(LifecycleNode):
                     wanted.topic,
                     self._store(wanted.topic),
                     profile_of(wanted),
+                    raw=True,  # read by the worker, in its own time
                     # two on one topic would share what is overridden
                     qos_overriding_options=None
                     if wanted.quiet
@@ -603,7 +632,7 @@ class MotionPredictorNode(LifecycleNode):
 
     def _wait_for_delivery(self) -> None:
         """Let what was published last arrive: a writer that is gone sends nothing again."""
-        end = perf_counter() + DELIVERY_S
+        end = perf_counter() + min(DELIVERY_S, self._patience_s)
         for publisher in self._outputs.values():
             left = max(0.0, end - perf_counter())
             try:
@@ -619,8 +648,26 @@ class MotionPredictorNode(LifecycleNode):
         if self._worker is not None:
             self._stopping.set()
             self._wake.set()
-            self._worker.join()
+            self._worker.join(self._patience_s)
+            if self._worker.is_alive():
+                self.left_behind = True
+                self.get_logger().warning('a prediction under way is given up')
             self._worker = None
+        if self._session is not None:
+            self._session.summaries.close(0.1 * self._patience_s)
+
+    def _require_wanted(self) -> None:
+        """
+        Go on only while the worker's thread is wanted.
+
+        :raises CancelledError: if it was asked to stop.
+        """
+        if self._is_called_off():
+            raise CancelledError
+
+    def _is_called_off(self) -> bool:
+        stopping = getattr(self._called_off, 'stopping', None)
+        return stopping is not None and stopping.is_set()
 
     def _require_session(self) -> Session:
         if self._session is None:
@@ -633,9 +680,15 @@ class MotionPredictorNode(LifecycleNode):
         def store(message: Any, lost: int = 0) -> None:
             if lost:
                 self._counts.add('messages_lost', lost)
-            while len(self._inbox) >= INBOX_SIZE:  # the newest matter most
-                self._inbox.popleft()
-                self._counts.add('messages_overflowed')
+            if _size(message) > MAX_MESSAGE_BYTES:
+                self._counts.add('messages')
+                self._counts.add('messages_malformed')
+                self._warn('size', f'{topic}: a message of {_size(message)} bytes is not read')
+                return
+            while self._is_full(message):  # the newest matter most
+                with contextlib.suppress(IndexError):  # the worker has taken all
+                    self._inbox.popleft()
+                    self._counts.add('messages_overflowed')
             received_ns = self.get_clock().now().nanoseconds
             self._inbox.append(Arrival(topic, message, received_ns, perf_counter()))
             self._wake.set()
@@ -645,6 +698,14 @@ class MotionPredictorNode(LifecycleNode):
 
         # Before ROS 2 Iron callbacks are told nothing of a message's number.
         return store_with_info if hasattr(Subscription, 'CallbackType') else store
+
+    def _is_full(self, message: Any) -> bool:
+        if len(self._inbox) >= INBOX_SIZE:
+            return True
+        if _size(message) * INBOX_SIZE < MAX_INBOX_BYTES or not self._inbox:
+            return False
+        held = sum(_size(arrival.message) for arrival in list(self._inbox))
+        return held + _size(message) > MAX_INBOX_BYTES
 
     def _on_transform(self) -> None:
         if self._session is not None and len(self._session.held):
@@ -657,7 +718,8 @@ class MotionPredictorNode(LifecycleNode):
 
     # Worker ------------------------------------------------------------------------------------
 
-    def _work(self, session: Session) -> None:
+    def _work(self, session: Session, stopping: threading.Event) -> None:
+        self._called_off.stopping = stopping
         try:
             # Torch keeps thread pools and handles by thread: those of configure are not ours.
             use_threads(self._settings.integer('model.threads'))
@@ -665,7 +727,7 @@ class MotionPredictorNode(LifecycleNode):
         except Exception:  # a device that has failed is dealt with by the first prediction
             self._counts.add('worker_errors')
             self._warn('worker', 'the warm-up failed:\n' + traceback.format_exc())
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             wait_s = IDLE_PERIOD_S
             if session.fresh:
                 wait_s = min(wait_s, max(0.0, session.due_s - perf_counter()))
@@ -673,12 +735,12 @@ class MotionPredictorNode(LifecycleNode):
                 wait_s = min(wait_s, HELD_PERIOD_S)
             self._wake.wait(wait_s)
             self._wake.clear()
-            if self._stopping.is_set():
+            if stopping.is_set():
                 return
             try:
                 self._cycle(session, self._settings)
             except Exception:
-                if self._stopping.is_set() or not self.context.ok():
+                if stopping.is_set() or not self.context.ok():
                     return
                 self._counts.add('worker_errors')
                 self._warn('worker', 'a prediction failed:\n' + traceback.format_exc())
@@ -761,10 +823,14 @@ class MotionPredictorNode(LifecycleNode):
         """Hand the first of those that wait to the histories; tell when the first of them came."""
         oldest_s = perf_counter()
         arrivals = self._timely_arrivals(session, count)
-        for arrival in arrivals:
+        for index, arrival in enumerate(arrivals):
+            if self._is_called_off():
+                self._counts.add('messages_unread', len(arrivals) - index)
+                raise CancelledError
             oldest_s = min(oldest_s, arrival.received_s)
             self._counts.add('messages')
             try:
+                arrival = _opened(session, arrival)
                 people = session.input.source.decode(
                     arrival.topic, arrival.message, arrival.received_ns
                 )
@@ -975,6 +1041,7 @@ class MotionPredictorNode(LifecycleNode):
                 raise
             self._fall_back_to_cpu(session, error)
             result = session.online.run(snapshot)
+        self._require_wanted()
         self._report(session, result)
         if result.prediction is None:
             self._publish_nobody(session)
@@ -995,6 +1062,7 @@ class MotionPredictorNode(LifecycleNode):
             result.prediction.times_s[frames],
         )
         encoded_s = perf_counter()
+        self._require_wanted()
         if 'predictions' in self._outputs:
             self._outputs['predictions'].publish(message)
         published_s = perf_counter()
@@ -1032,13 +1100,20 @@ class MotionPredictorNode(LifecycleNode):
         skeleton = session.predictor.skeleton
         outlook = Outlook.of(result, numbers, frames, skeleton, session.turn)
         for name in wanted:
-            begun_s = perf_counter()
+            self._require_wanted()
             try:
                 session.summaries.publish(name, outlook, settings)
             except MessageError as error:  # NaN: what listens gets nothing rather than that
-                self._counts.add('outputs_not_finite')
-                self._warn('finite', str(error))
-            self._latencies.add({name: perf_counter() - begun_s})
+                self._on_summary_failed(name, error)
+
+    def _on_summary_failed(self, name: str, error: Exception) -> None:
+        about: dict[type[Exception], str] = {
+            MessageError: 'outputs_not_finite',
+            ConfigError: 'summaries_refused',
+        }
+        known = about.get(type(error))
+        self._counts.add(known or 'worker_errors')
+        self._warn(name, str(error) if known else ''.join(traceback.format_exception(error)))
 
     def _fall_back_to_cpu(self, session: Session, error: RuntimeError) -> None:
         # After a failure of the device every later call on it may fail: nothing is copied off it.
@@ -1073,7 +1148,7 @@ class MotionPredictorNode(LifecycleNode):
         poses = result.last_poses
         if session.turn is not None:
             poses = poses @ session.turn
-        drawn = settings.integer('markers.samples')
+        drawn = min(settings.integer('markers.samples'), MAX_DRAWN // max(1, len(numbers)))
         people = [
             MarkerPerson(number, poses[index], futures[index, likely], futures[index, :drawn])
             for index, (number, likely) in enumerate(zip(numbers, result.prediction.most_likely))
@@ -1252,6 +1327,33 @@ class MotionPredictorNode(LifecycleNode):
         return complaints
 
 
+def _require_budget(settings: Settings, predictor: Predictor) -> None:
+    window = predictor.window
+    require_budget(
+        settings,
+        rate_hz=window.rate_hz,
+        future_frames=window.future_frames,
+        joints=predictor.skeleton.num_joints,
+    )
+
+
+def _size(message: Any) -> int:
+    # Of a message as it came over DDS; one that was made in this process costs nothing more.
+    return len(message) if isinstance(message, bytes) else 0
+
+
+def _opened(session: Session, arrival: Arrival) -> Arrival:
+    # With the message read from its bytes.
+    if not isinstance(arrival.message, bytes):
+        return arrival
+    kinds = {wanted.topic: wanted.message_type for wanted in session.input.subscriptions}
+    try:
+        message = deserialize_message(arrival.message, kinds[arrival.topic])
+    except Exception as error:  # RMWError and others, by the middleware
+        raise MessageError(f'cannot be read: {str(error).partition(chr(10))[0]}') from None
+    return arrival._replace(message=message)
+
+
 def load_predictor(settings: Settings) -> tuple[Predictor, str]:
     """
     Load and warm up the model that the parameters name.
@@ -1357,7 +1459,12 @@ def main(args: list[str] | None = None) -> int:
         # `ros2 launch` repeats Ctrl-C: a second one must not kill us while Python winds down.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-    return 1 if node is not None and node.startup_failed else 0
+    code = 1 if node is not None and node.startup_failed else 0
+    if node is not None and node.left_behind:  # its thread is in the model, and cannot be ended
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == '__main__':

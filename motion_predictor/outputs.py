@@ -20,6 +20,7 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
+from motion_predictor.background import Background, CancelledError, Stopped
 from motion_predictor.decoded import MessageError, stamp_to_ns
 from motion_predictor.messages import MAX_ROWS, ns_to_stamp
 from motion_predictor.online import OnlinePrediction
@@ -228,12 +229,18 @@ def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
     return message
 
 
-def encode_occupancy(outlook: Outlook, settings: Settings) -> PointCloud2:
+def encode_occupancy(
+    outlook: Outlook, settings: Settings, stopped: Stopped = lambda: False
+) -> PointCloud2:
     """
     Make the cloud of ~/occupancy: voxel centres with probability, in order of time bin.
 
     See :func:`motion_predictor.summaries.occupancy` for what occupied means. ``t`` and ``t_end``
     are the bin's limits in seconds after the stamp.
+
+    :param stopped: whether the cloud is no longer wanted.
+    :raises CancelledError: if it is not.
+    :raises ConfigError: if there are too many voxels.
     """
     prediction = outlook.prediction
     stride = max(1, int(OCCUPANCY_STEP_S * prediction.rate_hz + 1e-6))
@@ -249,6 +256,7 @@ def encode_occupancy(outlook: Outlook, settings: Settings) -> PointCloud2:
         bin_s=settings.number('occupancy.bin_s'),
         body_radius_m=settings.number('occupancy.body_radius_m'),
         min_probability=settings.number('occupancy.min_probability'),
+        stopped=stopped,
     )
     rows = np.zeros(len(found.bin), dtype=OCCUPANCY_DTYPE)
     rows['x'], rows['y'], rows['z'] = found.centres.T
@@ -298,7 +306,9 @@ class Summary:
     """One output beside ~/predictions: its message type and how it is made."""
 
     message_type: type
-    encode: Callable[[Outlook, Settings], Any]
+    encode: Callable[..., Any]
+    """Makes the message of an outlook and the settings; with a rate of its own it is also given
+    whether to stop."""
     nobody: Callable[[int, str], Any]
     rate_parameter: str = ''
     """The parameter that limits its rate; '' for one message a prediction."""
@@ -316,12 +326,21 @@ SUMMARIES: Mapping[str, Summary] = {
 class SummaryPublishers:
     """Builds and publishes the summaries that somebody listens to, and takes them back."""
 
-    def __init__(self, publishers: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        publishers: Mapping[str, Any],
+        note: Callable[[str, float], None] = lambda name, seconds: None,
+        failed: Callable[[str, Exception], None] = lambda name, error: None,
+    ) -> None:
         """
         Begin with nobody shown.
 
         :param publishers: by name, of those among :data:`SUMMARIES` that are to be published.
+        :param note: told how long each took.
+        :param failed: told what went wrong with one that is made in the background.
         """
+        self._note, self._failed = note, failed
+        self._background = Background('occupancy')
         self._publishers = {name: publishers[name] for name in SUMMARIES if name in publishers}
         self._due_s = dict.fromkeys(SUMMARIES, 0.0)
         self._shown: set[str] = set()
@@ -338,6 +357,8 @@ class SummaryPublishers:
                 self._shown.discard(name)
                 continue
             limit = SUMMARIES[name].rate_parameter
+            if limit and self._background.busy:
+                continue
             if limit:
                 period_s = 1.0 / settings.number(limit)
                 if now_s < self._due_s[name] - 0.1 * period_s:
@@ -350,15 +371,46 @@ class SummaryPublishers:
         """
         Build one output and publish it.
 
-        One with a rate of its own takes a quarter of the caller's time at most, however many
-        people there are: its next turn is put off.
+        One with a rate of its own is built in a thread of its own, since it may take long, and
+        that takes a quarter of the time at most, however many people there are: its next turn is
+        put off.
         """
-        begun_s = perf_counter()
-        self._publishers[name].publish(SUMMARIES[name].encode(outlook, settings))
+        begun_s, summary = perf_counter(), SUMMARIES[name]
+        if not summary.rate_parameter:
+            self._hand_over(name, summary.encode(outlook, settings), begun_s)
+            return
+
+        def make(stopped: Stopped) -> Any:
+            try:
+                return summary.encode(outlook, settings, stopped)
+            except CancelledError:
+                raise
+            except Exception as error:
+                self._failed(name, error)
+                raise CancelledError from None
+            finally:
+                end_s = perf_counter()
+                self._due_s[name] = max(self._due_s[name], end_s + 3.0 * (end_s - begun_s))
+
+        self._background.ask(make, lambda made: self._hand_over(name, made, begun_s))
+
+    def _hand_over(self, name: str, message: Any, begun_s: float) -> None:
+        self._publishers[name].publish(message)
         self._shown.add(name)
-        if SUMMARIES[name].rate_parameter:
-            end_s = perf_counter()
-            self._due_s[name] = max(self._due_s[name], end_s + 3.0 * (end_s - begun_s))
+        self._note(name, perf_counter() - begun_s)
+
+    def close(self, within_s: float) -> None:
+        """
+        Call off what is being built.
+
+        :param within_s: how long to wait for the thread that builds it.
+        """
+        self._background.close(within_s)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being built in the background."""
+        return self._background.busy
 
     def publish_nobody(
         self,
@@ -378,6 +430,7 @@ class SummaryPublishers:
         :param others: last poses (J, 3) of everybody who is seen and not predicted.
         :param horizons: how many keyframes ~/poses has.
         """
+        self._background.call_off()
         for name, publisher in self._publishers.items():
             if name != 'poses':
                 if name in self._shown:

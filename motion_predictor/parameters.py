@@ -163,7 +163,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=1,
         maximum=1000,
         applies=ALWAYS,
-        description='Futures sampled for each person.',
+        description='Futures sampled for each person; with max_persons and steps 2 GiB at most.',
     ),
     Parameter(
         name='horizon_s',

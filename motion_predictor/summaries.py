@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 
+from motion_predictor.background import CancelledError
 from motion_predictor.errors import ConfigError
 from motion_predictor.shapes import require_shape
 
+MAX_VOXELS = 5_000_000
+"""Of one cloud of ~/occupancy: 140 MB."""
+_MAX_LISTED = 4_000_000
 _DENSE_HALVES = 8_000_000  # half voxels held in one array of 64-bit words, 64 MB
 _KEY_BITS = 21  # of a voxel's index along one axis, in a key of 63 bits
 _KEY_LIMIT = 2 ** (_KEY_BITS - 1)
@@ -156,6 +160,7 @@ def occupancy(
     bin_s: float,
     body_radius_m: float,
     min_probability: float = 0.0,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Occupancy:
     """
     Tell how probably each voxel is touched in each time bin.
@@ -177,7 +182,9 @@ def occupancy(
     :param bin_s: length of a time bin; an instant on the border belongs to the earlier bin.
     :param body_radius_m: metres.
     :param min_probability: voxels less probable are left out.
-    :raises ConfigError: if a size is not positive.
+    :param stopped: whether the result is no longer wanted.
+    :raises CancelledError: if it is not.
+    :raises ConfigError: if a size is not positive, or there are more than ``MAX_VOXELS``.
     :raises ShapeError: if the arrays do not fit each other.
     """
     if not (voxel_m > 0.0 and bin_s > 0.0 and body_radius_m >= 0.0):
@@ -191,12 +198,15 @@ def occupancy(
     shares = _bone_shares(futures, bones, 0.5 * voxel_m)
     radius = float(np.hypot(body_radius_m, 0.25 * voxel_m))  # half a step to each side
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # keys, bins, probabilities
+    count = 0
     for person in range(len(futures)):
         for number in np.unique(bins):
             frames = futures[person][:, bins == number] / np.float64(voxel_m)  # (S, F, J, 3)
             keys, probability = _touched(
-                frames, weights[person], radius / voxel_m, list(zip(bones, shares))
+                frames, weights[person], radius / voxel_m, list(zip(bones, shares)), stopped
             )
+            count += len(keys)
+            require_voxels(count)
             found.append((keys, np.full(len(keys), number), probability))
     keys = np.concatenate([each[0] for each in found]) if found else np.zeros(0, np.int64)
     bin_of = np.concatenate([each[1] for each in found]) if found else np.zeros(0, np.int64)
@@ -211,6 +221,19 @@ def occupancy(
     probability = 1.0 - free
     kept = probability >= max(min_probability - 1e-6, 1e-9)
     return Occupancy(_from_keys(keys[kept]), bin_of[kept], probability[kept], voxel_m, bin_s)
+
+
+def require_voxels(count: int) -> None:
+    """
+    Check that a cloud does not become larger than any consumer can take.
+
+    :raises ConfigError: if it does.
+    """
+    if count > MAX_VOXELS:
+        raise ConfigError(
+            f'~/occupancy: more than {MAX_VOXELS} voxels; raise occupancy.voxel_m or '
+            'occupancy.bin_s, or lower max_persons'
+        )
 
 
 def _bone_shares(
@@ -248,6 +271,7 @@ def _touched(
     weights: np.ndarray,
     radius: float,
     bones: list[tuple[tuple[int, int], np.ndarray]],
+    stopped: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     # Joints (S, F, J, 3) and radius in voxels to keys of the voxels touched, their probability.
     # Each sample is one bit of a word, so that one operation serves up to 64 of them; points
@@ -261,14 +285,14 @@ def _touched(
     if samples > 1 and (samples > 64 or too_many):
         half = samples // 2
         parts = [
-            _touched(frames[part], weights[part], radius, bones)
+            _touched(frames[part], weights[part], radius, bones, stopped)
             for part in (slice(None, half), slice(half, None))
         ]
         keys, inverse = np.unique(np.concatenate([p[0] for p in parts]), return_inverse=True)
         return keys, np.bincount(inverse, np.concatenate([p[1] for p in parts]), len(keys))
     if too_many:  # one sample spread over a whole hall: list what it touches
         halves = np.floor(2.0 * _body_points(frames, bones)[0]).astype(np.int64)
-        keys = _touched_by_one(np.unique(halves, axis=0), radius, reach)
+        keys = _touched_by_one(np.unique(halves, axis=0), radius, reach, stopped)
         return keys, np.full(len(keys), float(weights[0]))
     near = (2.0 * (frames - low)).astype(np.float32)  # from the box's corner: small numbers
     halves = _body_points(near, bones).astype(np.int32)  # (S, N, 3)
@@ -283,6 +307,7 @@ def _touched(
         part = np.ascontiguousarray(filled[corner[0] :: 2, corner[1] :: 2, corner[2] :: 2])
         inner = part[reach:-reach, reach:-reach, reach:-reach]  # outside is only margin
         for i, j, k in offsets + reach:
+            _require_wanted(stopped)
             block = touched[i : i + inner.shape[0], j : j + inner.shape[1], k : k + inner.shape[2]]
             np.bitwise_or(block, inner, out=block)
     index = np.argwhere(touched)
@@ -305,12 +330,25 @@ def _stencils(radius: float, reach: int) -> list[tuple[tuple[int, ...], np.ndarr
     return stencils
 
 
-def _touched_by_one(halves: np.ndarray, radius: float, reach: int) -> np.ndarray:
+def _require_wanted(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise CancelledError
+
+
+def _touched_by_one(
+    halves: np.ndarray, radius: float, reach: int, stopped: Callable[[], bool]
+) -> np.ndarray:
     # Half voxels (N, 3) of one sample to the keys of the voxels within the radius of them.
-    found = [np.zeros(0, dtype=np.int64)]
+    found, listed = [np.zeros(0, dtype=np.int64)], 0
     for corner, offsets in _stencils(radius, reach):
         base = halves[((halves & 1) == corner).all(axis=1)] >> 1
-        found += [_keys(base + offset) for offset in offsets]
+        for offset in offsets:
+            _require_wanted(stopped)
+            found.append(_keys(base + offset))
+            listed += len(base)
+            if listed > _MAX_LISTED:
+                found, listed = [np.unique(np.concatenate(found))], 0
+                require_voxels(len(found[0]))
     return np.unique(np.concatenate(found))
 
 

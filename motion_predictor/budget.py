@@ -1,0 +1,85 @@
+"""What a product of parameters costs, refused before it is tried; no ROS."""
+
+from __future__ import annotations
+
+import math
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.parameters import Settings
+from motion_predictor.summaries import MAX_VOXELS
+
+MAX_BYTES = 2**31
+"""Memory that the futures of everybody may take, with all that is made of them."""
+MAX_LOOKS = 5e10
+"""Looks at a voxel that one cloud of ~/occupancy may take: most of a minute of one core."""
+WORD_SAMPLES = 64
+BODY_M = (0.8, 0.8, 2.0)
+"""The box that somebody is in during a time bin."""
+FUTURE_BYTES = 36
+"""For each coordinate triple of a future: three copies of it in float32."""
+ROW_BYTES = 200
+"""For each published row: of ~/predictions with its copies on the way to DDS, and of ~/moments."""
+
+
+def prediction_bytes(
+    settings: Settings, *, rate_hz: float, future_frames: int, joints: int
+) -> float:
+    """
+    Estimate the memory that predicting ``max_persons`` people takes.
+
+    :param rate_hz: frames a second of the model's futures.
+    :param future_frames: of the model.
+    :param joints: of the model.
+    """
+    stride = max(1, round(settings.number('output.step_s') * rate_hz))
+    last = min(future_frames, int(settings.number('horizon_s') * rate_hz + 1e-6))
+    triples = settings.integer('max_persons') * settings.integer('samples') * joints
+    published = settings.flag('publish.predictions') * ROW_BYTES
+    return float(triples * (FUTURE_BYTES * future_frames + published * (last // stride)))
+
+
+def require_budget(
+    settings: Settings, *, rate_hz: float = 50.0, future_frames: int = 100, joints: int = 17
+) -> None:
+    """
+    Refuse parameters whose product takes more memory or time than a robot has.
+
+    :param rate_hz: frames a second of the model's futures.
+    :param future_frames: of the model.
+    :param joints: of the model.
+    :raises ConfigError: naming them, what they come to, and the limit.
+    """
+    needed = prediction_bytes(
+        settings, rate_hz=rate_hz, future_frames=future_frames, joints=joints
+    )
+    if needed > MAX_BYTES:
+        raise ConfigError(
+            f'samples={settings.integer("samples")}, max_persons='
+            f'{settings.integer("max_persons")}, horizon_s={settings.number("horizon_s"):g} and '
+            f'output.step_s={settings.number("output.step_s"):g}: together take '
+            f'{needed / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:g} GiB. Lower one of them'
+        )
+    if settings.flag('publish.occupancy'):
+        _require_occupancy(settings, future_frames / rate_hz)
+
+
+def _require_occupancy(settings: Settings, longest_s: float) -> None:
+    voxel_m, radius_m = (
+        settings.number('occupancy.voxel_m'), settings.number('occupancy.body_radius_m')
+    )  # fmt: skip
+    horizon_s = min(settings.number('horizon_s'), longest_s)
+    bin_s = settings.number('occupancy.bin_s')
+    persons = settings.integer('max_persons')
+    boxes = persons * math.ceil(horizon_s / bin_s - 1e-6)
+    cells = math.prod(edge + 2.0 * radius_m for edge in BODY_M) / voxel_m**3
+    ball = 8.0 * 4.0 / 3.0 * math.pi * (radius_m / voxel_m + 1.0) ** 3
+    words = math.ceil(settings.integer('samples') / WORD_SAMPLES)
+    voxels, looks = cells * boxes, cells * boxes * ball * words
+    if voxels > MAX_VOXELS or looks > MAX_LOOKS:
+        raise ConfigError(
+            f'occupancy.voxel_m={voxel_m:g}, occupancy.body_radius_m={radius_m:g}, '
+            f'occupancy.bin_s={bin_s:g}, samples={settings.integer("samples")} and '
+            f'max_persons={persons}: together are up to {voxels:.2g} voxels and {looks:.2g} '
+            f'looks at one; at most {MAX_VOXELS:.2g} and {MAX_LOOKS:.2g}. Raise '
+            'occupancy.voxel_m, or set publish.occupancy to false'
+        )
