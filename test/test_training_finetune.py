@@ -16,7 +16,7 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.predictor import Predictor
 from motion_predictor.weights import load_weights
 from training import finetune
-from training.finetune import (
+from training.adapting import (
     adapt,
     cut_windows,
     examples_of,

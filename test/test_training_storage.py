@@ -21,7 +21,7 @@ import torch
 from motion_predictor.errors import ConfigError, StorageError
 from motion_predictor.weights import load_weights, save_weights
 from motion_predictor.whole_files import require_writable, write_whole, written_whole
-from training import finetune, train_teacher
+from training import adapting, finetune, train_teacher
 from training.checkpoints import load_checkpoint, open_run, save_checkpoint
 from training.fitting import CURVE, read_curve
 from training.locks import let_go
@@ -325,9 +325,9 @@ def test_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = random_model()
-    parts = finetune.take_apart(walks(2), WINDOW, QUICK)
-    whole, curve = finetune.adapt(original, parts, QUICK, quiet=True)
-    kept = finetune.Kept(tmp_path / 'mine.checkpoint', 'key')
+    parts = adapting.take_apart(walks(2), WINDOW, QUICK)
+    whole, curve = adapting.adapt(original, parts, QUICK, quiet=True)
+    kept = adapting.Kept(tmp_path / 'mine.checkpoint', 'key')
     steps = 0
     average = torch._foreach_lerp_
 
@@ -341,12 +341,12 @@ def test_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(
     monkeypatch.setattr(torch, '_foreach_lerp_', stop)
     for at in (7, 20):
         with pytest.raises(KeyboardInterrupt, match=f'stopped after step {at} of 30, saved'):
-            finetune.adapt(original, parts, QUICK, quiet=True, kept=kept)
-    student, again = finetune.adapt(original, parts, QUICK, quiet=True, kept=kept)
+            adapting.adapt(original, parts, QUICK, quiet=True, kept=kept)
+    student, again = adapting.adapt(original, parts, QUICK, quiet=True, kept=kept)
     assert again == curve
     states = whole.state_dict(), student.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert finetune.Kept(kept.path, 'of other data').load() is None
+    assert adapting.Kept(kept.path, 'of other data').load() is None
     kept.path.write_bytes(b'torn')
     assert kept.load() is None
     kept.forget()

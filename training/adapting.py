@@ -1,0 +1,380 @@
+"""Adapting a student to a recording: what it learns from, what is held back, and the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import copy
+from dataclasses import dataclass
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from motion_predictor.config import WindowConfig
+from motion_predictor.errors import ConfigError, RecordingError
+from motion_predictor.model import History, MotionModel
+from motion_predictor.normalization import PersonFrame, to_features
+from motion_predictor.predictor import cpu_has_fast_bf16
+from training.checkpoints import load_checkpoint, save_checkpoint
+from training.data import Augmentation, TrainingWindows
+from training.losses import best_of_samples, displacement_errors
+from training.stopping import stop_when_whole, stopped_at
+
+BLOCK_S = 10.0
+"""Windows of one clip within so long count as one when intervals are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """How a student is adapted."""
+
+    steps: int = 400
+    """At most; it ends when validation gets no better."""
+    batch: int = 16
+    samples: int = 10
+    """Noises drawn for each window; the best of them meets the real future."""
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.0
+    ema: float = 0.95
+    stay: float = 1.0
+    """Weight of the mean square distance from the original student's futures, square metres a
+    frame; 0 lets go of it."""
+    matched: int = 2
+    """Noises of each window that this distance is taken at."""
+    root: float = 0.5
+    """Weight of the root's path beside the pose."""
+    frame_stride: int = 4
+    every: int = 40
+    """Steps from one validation to the next."""
+    patience: int = 3
+    """Validations without a better one before it stops."""
+    pool: int = 2048
+    """Varied windows that are drawn once."""
+    hold_back: str = 'end'
+    """'end': the last part of every clip; 'clips': whole clips."""
+    test_share: float = 0.25
+    val_share: float = 0.15
+    scored_samples: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ('steps', 'batch', 'samples', 'every', 'patience', 'pool', 'scored_samples'):
+            if getattr(self, name) < 1:
+                raise ConfigError(f'{name}={getattr(self, name)}: must be at least 1')
+        if not 1 <= self.matched <= self.samples:
+            raise ConfigError(f'matched={self.matched}: must lie in 1..{self.samples} (samples)')
+        if self.hold_back not in ('end', 'clips'):
+            raise ConfigError(f'hold_back={self.hold_back!r}: must be end or clips')
+        if min(self.stay, self.root) < 0.0 or not self.learning_rate > 0.0:
+            raise ConfigError(
+                f'stay={self.stay}, root={self.root}, learning_rate={self.learning_rate}: '
+                'must not be negative'
+            )
+        shares = self.test_share, self.val_share
+        if min(shares) <= 0.0 or sum(shares) >= 0.9:
+            raise ConfigError(f'shares {shares}: must be positive and leave a tenth to learn from')
+
+
+@dataclass(frozen=True)
+class Parts:
+    """
+    A recording taken apart; no window lies in two parts.
+
+    Each part: clips of world positions in metres, ``(T, J, 3)``, at the model's rate.
+    """
+
+    adapt: tuple[NDArray[np.float32], ...]
+    val: tuple[NDArray[np.float32], ...]
+    held: tuple[NDArray[np.float32], ...]
+
+
+def take_apart(
+    clips: Sequence[NDArray[np.float32]], window: WindowConfig, config: FinetuneConfig
+) -> Parts:
+    """
+    Hold back a part to test and one to stop by, in whole blocks of time.
+
+    With 'end' every clip long enough for a window in each part gives its end to the test and what
+    lies before that to validation; shorter clips, and with 'clips' all of them, go whole to one
+    part in turn.
+
+    :raises RecordingError: if a part would hold no window.
+    """
+    total = window.total_frames
+    adapt: list[NDArray[np.float32]] = []
+    val: list[NDArray[np.float32]] = []
+    held: list[NDArray[np.float32]] = []
+    turns = itertools.cycle((adapt, held, adapt, val))
+    for clip in clips:
+        if len(clip) < total:
+            continue
+        last = max(total, round(config.test_share * len(clip)))
+        middle = max(total, round(config.val_share * len(clip)))
+        first = len(clip) - last - middle
+        if config.hold_back == 'clips' or first < total:
+            next(turns).append(clip)
+            continue
+        adapt.append(clip[:first])
+        val.append(clip[first : first + middle])
+        held.append(clip[first + middle :])
+    if not (adapt and val and held):
+        longest = max((len(clip) for clip in clips), default=0) / window.rate_hz
+        raise RecordingError(
+            f'too little to hold a part back: {len(clips)} clips, the longest of {longest:.1f} s; '
+            f'a window lasts {total / window.rate_hz:.1f} s: record at least three times that '
+            'without a break, or four such clips'
+        )
+    return Parts(tuple(adapt), tuple(val), tuple(held))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Windows as the student and its loss see them: histories and what really followed."""
+
+    history: History
+    future: Tensor
+    """Root and pose in each person's frame, metres, ``(N, T_fut, D)``."""
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.future)
+
+    def pick(self, rows: Tensor) -> Examples:
+        """Give some of them."""
+        history = self.history
+        return Examples(
+            History(
+                PersonFrame(history.frame.origin[rows], history.frame.rotation[rows]),
+                history.features[rows],
+                history.padded[rows],
+                history.condition[rows],
+            ),
+            self.future[rows],
+        )
+
+
+def examples_of(model: MotionModel, windows: Tensor) -> Examples:
+    """
+    Encode windows.
+
+    :param windows: world metres, ``(N, T, J, 3)``.
+    """
+    past = model.config.window.observed_frames
+    history = model.observe(windows[:, :past])
+    return Examples(history, to_features(history.frame.enter(windows[:, past:])))
+
+
+def cut_windows(
+    clips: Sequence[NDArray[np.float32]], window: WindowConfig, stride_s: float = 0.5
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """
+    Cut clips into windows as evaluation does.
+
+    :returns: world metres ``(N, T, J, 3)``, and for each window the number of its block of time.
+    """
+    stride, total = max(1, round(stride_s * window.rate_hz)), window.total_frames
+    block = round(BLOCK_S * window.rate_hz)
+    poses, blocks, seen = [], [], 0
+    for clip in clips:
+        for start in range(0, len(clip) - total + 1, stride):
+            poses.append(clip[start : start + total])
+            blocks.append(seen + start // block)
+        seen += len(clip) // block + 1
+    return np.stack(poses), np.array(blocks, dtype=np.int64)
+
+
+class FinetuneLoss:
+    """The best of S samples meets the real future; others stay near the original's."""
+
+    def __init__(self, config: FinetuneConfig, original: MotionModel) -> None:
+        self.config = config
+        self.original = original
+        frames = original.config.window.future_frames
+        kept = torch.arange(frames - 1, -1, -config.frame_stride).flip(0)  # the last one always
+        self.frames = kept
+
+    def __call__(self, model: MotionModel, examples: Examples, noise: Tensor) -> dict[str, Tensor]:
+        """
+        Give a step's losses.
+
+        :param examples: B windows.
+        :param noise: ``(B, S, K, D)``.
+        """
+        config, history = self.config, examples.history
+        best = self.errors(model, examples, noise).argmin(dim=1)
+        rows = torch.arange(len(examples), device=noise.device)
+        few = noise[:, : config.matched]
+        kept = torch.cat((few, noise[rows, best][:, None]), dim=1)
+        futures = self._futures(model, history, kept)
+        with torch.no_grad():
+            before = self._futures(self.original, history, few)
+        square = (futures[:, : config.matched] - before).square()
+        pose, root = square[..., 3:].sum(dim=-1), square[..., :3].sum(dim=-1)
+        stay = (pose + config.root * root).mean()
+        difference = futures[:, config.matched :] - examples.future[:, None, self.frames]
+        real = best_of_samples(self._distance(difference))
+        return {'loss': real + config.stay * stay, 'real': real, 'stay': stay}
+
+    @torch.no_grad()
+    def errors(self, model: MotionModel, examples: Examples, noise: Tensor) -> Tensor:
+        """Distance of every sample from the real future, metres, ``(B, S)``."""
+        futures = self._futures(model, examples.history, noise)
+        return self._distance(futures - examples.future[:, None, self.frames])
+
+    def _futures(self, model: MotionModel, history: History, noise: Tensor) -> Tensor:
+        white = model.one_step(noise, history.condition)
+        with torch.autocast('cpu', enabled=False):  # positions stay float32
+            return model.decode_features(white, history)[:, :, self.frames]  # (B, S, frames, D)
+
+    def _distance(self, difference: Tensor) -> Tensor:
+        pose, root = displacement_errors(difference)
+        return pose + self.config.root * root
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where an adaptation keeps what it has come to, so that it can be stopped and go on."""
+
+    path: Path
+    key: str
+    """Of what it depends on; a file with another key is of another adaptation."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Read what an earlier call kept; None where there is nothing of this adaptation."""
+        try:
+            found = load_checkpoint(self.path)
+        except ConfigError:  # damaged: from the beginning
+            return None
+        return found if found is not None and found.get('key') == self.key else None
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """
+        Keep a state.
+
+        :raises StorageError: if it cannot be written; what was there stays.
+        """
+        save_checkpoint(self.path, {'key': self.key, **state})
+
+    def forget(self) -> None:
+        """Take the file away: the work is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def adapt(
+    original: MotionModel,
+    parts: Parts,
+    config: FinetuneConfig,
+    *,
+    quiet: bool = False,
+    kept: Kept | None = None,
+) -> tuple[MotionModel, list[dict[str, float]]]:
+    """
+    Teach a copy of a student the first part of a recording, until validation gets no better.
+
+    :param original: of role 'one_step' or 'swiftdiff'; it is not changed.
+    :param parts: from :func:`take_apart`.
+    :param config: settings.
+    :param quiet: no progress bar.
+    :param kept: goes on from what is kept there, and keeps what it comes to.
+    :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, once a step is done and kept.
+    :returns: the best student by validation (the original itself where none was better), and what
+        each validation said: ``{'step', 'val'}``, metres; step 0 is the original.
+    """
+    window = original.config.window
+    torch.manual_seed(config.seed)
+    original = copy.deepcopy(original).eval().requires_grad_(False)
+    student = copy.deepcopy(original).train()
+    student.denoiser.requires_grad_(True)
+    averaged = copy.deepcopy(original)
+    windows = TrainingWindows(parts.adapt, window, original.skeleton)
+    generator = torch.Generator().manual_seed(config.seed)
+    pool = examples_of(original, windows.draw(config.pool, generator, Augmentation()))
+    checked = examples_of(original, torch.from_numpy(cut_windows(parts.val, window)[0]))
+    loss = FinetuneLoss(config, original)
+    shape = (config.samples, *original.state_scale.shape)
+    fixed = torch.randn((len(checked), *shape), generator=generator)
+
+    def validate(model: MotionModel) -> float:
+        with torch.autocast('cpu', torch.bfloat16, enabled=cpu_has_fast_bf16()):
+            errors = [
+                loss.errors(model, checked.pick(rows), fixed[rows])
+                for rows in torch.arange(len(checked)).split(64)
+            ]
+        return float(best_of_samples(torch.cat(errors)))
+
+    optimizer = torch.optim.AdamW(
+        student.denoiser.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    best, best_state = validate(original), copy.deepcopy(original.denoiser.state_dict())
+    curve = [{'step': 0.0, 'val': best}]
+    waited = begin = 0
+    saved = kept.load() if kept else None
+    if saved is not None:
+        student.denoiser.load_state_dict(saved['student'])
+        averaged.denoiser.load_state_dict(saved['averaged'])
+        optimizer.load_state_dict(saved['optimizer'])
+        best_state, curve = saved['best'], saved['curve']
+        best = min(entry['val'] for entry in curve)
+        waited, begin = int(saved['waited']), int(saved['step'])
+        generator.set_state(saved['generator'])
+        torch.set_rng_state(saved['dropout'])
+
+    def keep(done: int) -> None:
+        if kept is not None:
+            kept.save(
+                {
+                    'student': student.denoiser.state_dict(),
+                    'averaged': averaged.denoiser.state_dict(),
+                    'optimizer': optimizer.state_dict(),
+                    'best': best_state,
+                    'curve': curve,
+                    'waited': waited,
+                    'step': done,
+                    'generator': generator.get_state(),
+                    'dropout': torch.get_rng_state(),
+                }
+            )
+
+    bar = tqdm(total=config.steps, initial=begin, desc='finetune', unit='step', disable=quiet)
+    with bar, stop_when_whole() as stop:
+        for step in range(begin, config.steps):
+            if waited >= config.patience:
+                break
+            for group in optimizer.param_groups:
+                group['lr'] = config.learning_rate * min(1.0, (step + 1) / 20.0)
+            rows = torch.randint(len(pool), (config.batch,), generator=generator)
+            noise = torch.randn((config.batch, *shape), generator=generator)
+            with torch.autocast('cpu', torch.bfloat16, enabled=cpu_has_fast_bf16()):
+                terms = loss(student, pool.pick(rows), noise)
+            optimizer.zero_grad(set_to_none=True)
+            terms['loss'].backward()
+            torch.nn.utils.clip_grad_norm_(student.denoiser.parameters(), 1.0)
+            optimizer.step()
+            decay = min(config.ema, (1.0 + step) / (10.0 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(
+                    list(averaged.denoiser.parameters()),
+                    [parameter.detach() for parameter in student.denoiser.parameters()],
+                    1.0 - decay,
+                )
+            bar.update()
+            done = step + 1
+            if not done % config.every or done == config.steps:
+                now = validate(averaged)
+                curve.append({'step': float(done), 'val': now})
+                bar.set_postfix({'val': f'{now:.4f}', 'before': f'{curve[0]["val"]:.4f}'})
+                waited += 1
+                if now < best:
+                    best, waited = now, 0
+                    best_state = copy.deepcopy(averaged.denoiser.state_dict())
+                keep(done)
+            if stop.asked:
+                keep(done)
+                raise KeyboardInterrupt(stopped_at('finetune', done, config.steps))
+    averaged.denoiser.load_state_dict(best_state)
+    return averaged.eval(), curve
