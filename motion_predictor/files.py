@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+import json
 import os
 from pathlib import Path
 import stat
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from motion_predictor.errors import MotionPredictorError, RecordingError
 
@@ -18,6 +19,7 @@ _KINDS = (
     (stat.S_ISCHR, 'a device'),
     (stat.S_ISBLK, 'a device'),
 )
+MAX_JSON_BYTES = 256 * 2**20
 MAX_QUOTED = 300
 """Characters of a name or of somebody else's error that a message repeats."""
 
@@ -88,6 +90,21 @@ def read_file(
             return file.read()
         except OSError as reason:
             raise error(_unreadable(path, reason)) from None
+
+
+def read_json(
+    path: Path,
+    error: type[MotionPredictorError] = RecordingError,
+    max_bytes: int | None = MAX_JSON_BYTES,
+) -> Any:
+    """
+    Read a plain file of JSON; see :func:`check_file`.
+
+    :raises MotionPredictorError: of the kind ``error``, naming the file and what is wrong.
+    """
+    raw = read_file(path, error, max_bytes)
+    with refused(path, 'cannot be read as JSON', error):
+        return json.loads(raw.decode('utf-8-sig'))
 
 
 def _checked(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-import json
 from pathlib import Path
 from typing import Any
 
 from motion_predictor.errors import SkeletonError
-from motion_predictor.files import brief, read_file, refused
+from motion_predictor.files import brief, read_json, refused
 
 
 @dataclass(frozen=True)
@@ -176,9 +175,7 @@ def read_skeleton(path: Path | str) -> Skeleton:
     :raises SkeletonError: naming the file, what is wrong and what would do.
     """
     path = Path(path)
-    raw = read_file(path, SkeletonError, MAX_FILE_BYTES)
-    with refused(path, 'skeleton file: cannot be read as JSON', SkeletonError):
-        content = json.loads(raw.decode('utf-8-sig'))
+    content = read_json(path, SkeletonError, MAX_FILE_BYTES)
     try:
         with refused(path, 'does not describe a skeleton', SkeletonError):
             return _parse_skeleton(content, path.stem)

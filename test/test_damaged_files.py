@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from motion_predictor.errors import RecordingError, SkeletonError, WeightsError
+from motion_predictor.errors import ConfigError, RecordingError, SkeletonError, WeightsError
+from motion_predictor.files import read_json
 from motion_predictor.layouts import layout
 from motion_predictor.recordings import open_recording, synthetic_walkers
 from motion_predictor.skeleton import H36M17, read_skeleton
@@ -464,3 +465,21 @@ def test_databases_that_are_no_bags_are_refused(tmp_path: Path, change: str) -> 
     for path in (file, file.parent):
         with pytest.raises(RecordingError, match='bag'):
             open_recording(path)
+
+
+@pytest.mark.parametrize('text', [DEEP, '{"a":' * 20_000, '', '\udcff', '1' * 9000])
+def test_json_is_read_or_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / 'result.json'
+    path.write_text(text, errors='surrogateescape')
+    for error in (RecordingError, ConfigError):
+        with pytest.raises(error, match=r'result\.json: cannot be read as JSON'):
+            read_json(path, error)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match='is a pipe'):
+        read_json(path, ConfigError)
+    path.unlink()
+    path.write_text('\ufeff{"a": 1}')
+    assert read_json(path) == {'a': 1}
+    with pytest.raises(RecordingError, match='at most 3 are read'):
+        read_json(path, max_bytes=3)

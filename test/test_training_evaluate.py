@@ -406,7 +406,7 @@ def test_a_page_of_something_else_is_refused(
     strange = tmp_path / 'strange.json'
     for content, message in (
         ('{"format": "x"}', 'not of training'),
-        ('nonsense', 'not a readable JSON'),
+        ('nonsense', 'cannot be read as JSON'),
         (json.dumps({'format': evaluate.FORMAT, 'version': 0}), 'version 0'),
     ):
         strange.write_text(content)

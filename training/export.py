@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.files import read_json
 from motion_predictor.growth import grown_model
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
@@ -220,7 +221,7 @@ def scores_by_digest(evaluation: Path) -> dict[str, dict[str, object]]:
     :raises ConfigError: if the file holds no evaluation.
     """
     try:
-        result = json.loads(evaluation.read_text(encoding='utf-8'))
+        result = read_json(evaluation, ConfigError)
         digests = {m['model']: m['sha256'] for m in result['models'] if m.get('sha256')}
         settings = result['settings']
         how = f'{settings["samples"]} samples, seed {settings["seed"]}, metres'
@@ -255,7 +256,7 @@ def surprise_facts(evaluation: Path, weights: Path) -> dict[str, object]:
     :raises ConfigError: if the evaluation holds no threshold of that file.
     """
     try:
-        result = json.loads(evaluation.read_text(encoding='utf-8'))
+        result = read_json(evaluation, ConfigError)
         digest = file_digest(weights)
         name = next(m['model'] for m in result['models'] if m['sha256'] == digest)
         rows = [r for r in result['rows'] if r['set'] == 'surprise' and r['model'] == name]
@@ -354,7 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             save_weights(options.random, model, card, golden_pair(model))
             print(f'wrote {options.random}')
             return
-        scores = json.loads(options.scores.read_text()) if options.scores else {}
+        scores = read_json(options.scores, ConfigError) if options.scores else {}
         for role in options.only:
             source = options.run / f'{role}.safetensors'
             out = options.out / f'{options.name or role}.safetensors'

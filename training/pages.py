@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-import json
 from pathlib import Path
 import sys
 from typing import Any
 
-from motion_predictor.errors import MotionPredictorError
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.files import read_json
 from motion_predictor.whole_files import write_whole
 from training import provenance
 
@@ -42,7 +42,7 @@ def write_page(
     made.add_argument('--out', type=Path, required=True, help='the page')
     options = made.parse_args(words)
     try:
-        results = [json.loads(path.read_text()) for path in options.json]
+        results = [read_json(path, ConfigError) for path in options.json]
         command = provenance.command_line(module, words)
         write_whole(options.out, text(results, options.out, options.images, command))
     except (MotionPredictorError, OSError, ValueError) as error:

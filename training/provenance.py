@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from motion_predictor.errors import ConfigError
+from motion_predictor.files import read_json
 from motion_predictor.whole_files import write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -109,7 +110,7 @@ def read_result(path: Path, kind: str, version: int) -> dict[str, Any]:
     :raises ConfigError: if the file cannot be read or is something else.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+        found: dict[str, Any] = read_json(path, ConfigError)
         if (found['format'], found['version']) != (kind, version):
             raise ValueError(f'format {found["format"]!r}, version {found["version"]!r}')
     except (OSError, ValueError, KeyError, TypeError) as error:

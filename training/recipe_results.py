@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, MISSING, replace
-import json
 from pathlib import Path
 import sys
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.files import read_json
 from motion_predictor.whole_files import write_whole
 from training import ablate, ablate_moe, ablate_teacher, provenance, tune
 from training.config import as_plain, preset
@@ -679,10 +679,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
     :raises ConfigError: if it is none of these.
     """
-    try:
-        result = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f'{path}: not a readable JSON file: {error}') from error
+    result = read_json(path, ConfigError)
     form = result.get('format') if isinstance(result, dict) else None
     if form not in PAGES or result.get('version') != PAGES[form][0]:
         raise ConfigError(f'{path}: format {form!r}; must be one of {", ".join(PAGES)}')

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-import json
 import os
 from pathlib import Path
 import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.files import read_json
 from motion_predictor.whole_files import write_whole
 from training import benchmark, calibrate, evaluate, plots, provenance, temper
 from training.scoring import COMPARED
@@ -408,10 +408,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
     :raises ConfigError: if it is none of these.
     """
-    try:
-        result = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f'{path}: not a readable JSON file: {error}') from error
+    result = read_json(path, ConfigError)
     if not isinstance(result, dict) or result.get('format') not in SECTIONS:
         raise ConfigError(
             f'{path}: not of training.evaluate, temper, calibrate or benchmark; '

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motion_predictor.errors import RecordingError, SkeletonError, StorageError
+from motion_predictor.files import read_json, refused
 from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
 from motion_predictor.weights import file_digest
 from motion_predictor.whole_files import not_written
@@ -327,7 +328,7 @@ def open_store(folder: Path | str) -> MotionStore:
         raise RecordingError(f'{where}: lacks {error}; prepare the store again') from None
     except SkeletonError as error:
         raise RecordingError(f'{where}: {error}') from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RecordingError(f'{where}: not a manifest ({error}); prepare it again') from None
     if not all(isinstance(digest, str) and len(digest) == 64 for digest in digests):
         raise RecordingError(f'{where}: bad checksum entry; prepare the store again')
@@ -339,12 +340,10 @@ def open_store(folder: Path | str) -> MotionStore:
                 f'{path}: {"missing" if found is None else f"{found} bytes"}, the manifest says '
                 f'{size} bytes: truncated or changed; prepare the store again'
             )
-    try:
+    with refused(folder, 'arrays cannot be read'):
         # copy-on-write: torch wants memory that it may write to, the file stays as it is
         positions = np.load(folder / POSITIONS, mmap_mode='c', allow_pickle=False)
         offsets = np.load(folder / OFFSETS, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise RecordingError(f'{folder}: arrays cannot be read ({error})') from None
     shape = (frames, facts.skeleton.num_joints, 3)
     if positions.shape != shape or positions.dtype != np.float32:
         raise RecordingError(
@@ -419,10 +418,7 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise RecordingError(f'{folder}: no store: it has no {MANIFEST}')
-    try:
-        manifest = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise RecordingError(f'{path}: cannot be read as JSON ({error})') from None
+    manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
         raise RecordingError(f'{path}: not the manifest of a {FORMAT}')
     if manifest.get('version') != VERSION:

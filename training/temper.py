@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 import copy
 from dataclasses import replace
 import itertools
-import json
 from pathlib import Path
 import sys
 from typing import Any
@@ -29,6 +28,7 @@ from tqdm import tqdm
 from motion_predictor.config import ModelConfig
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.experts import MotionExperts
+from motion_predictor.files import read_json
 from motion_predictor.model import MotionModel
 from motion_predictor.predictor import Predictor
 from motion_predictor.weights import file_digest, load_weights
@@ -203,7 +203,7 @@ def teacher_apd(evaluation: Path, files: Sequence[DataFile]) -> float:
     :raises ConfigError: if it has no teacher's row of them, or scored other recordings.
     """
     try:
-        result = json.loads(evaluation.read_text(encoding='utf-8'))
+        result = read_json(evaluation, ConfigError)
         if result['format'] != EVALUATION:
             raise ValueError(f'format {result["format"]!r}')
         known = {entry['sha256'] for entry in result['data']}
