@@ -543,6 +543,11 @@ class MotionPredictorNode(LifecycleNode):
             f'{predictor.window.rate_hz:g} Hz, loaded and warmed up in '
             f'{loaded_s:.2f} s; {source.layout.name} from {source.topics}'
         )
+        if not predictor.weights.digest and predictor.golden is None:
+            self.get_logger().warning(
+                f'{predictor.name}: carries neither digest nor golden pair: damage to it would '
+                'not be noticed; export it again'
+            )
 
     def _make_outputs(self, settings: Settings) -> None:
         def output(message_type: type, name: str, **qos: Any) -> None:
@@ -1366,6 +1371,7 @@ def load_predictor(settings: Settings) -> tuple[Predictor, str]:
     def load(device: str, engine: str) -> Predictor:
         predictor = Predictor.load(path, device=device, engine=engine)
         predictor.warm_up(1, settings.integer('samples'))
+        predictor.require_golden()
         return predictor
 
     try:

@@ -21,10 +21,13 @@ from motion_predictor.model import MotionModel
 from motion_predictor.shapes import require_shape
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.summaries import holding_radius, Moments, sample_moments
-from motion_predictor.weights import GoldenPair, load_weights
+from motion_predictor.weights import GoldenPair, load_weights, LoadedWeights
 
 DEVICES = ('auto', 'cpu', 'cuda')
 ENGINES = ('auto', 'fp32', 'bf16')
+GOLDEN_M = {'fp32': 0.005, 'bf16': 0.05}
+"""How far a coordinate of the golden pair may be off when it is replayed, by engine. In bf16 the
+shipped models are off by 0.5 to 1.1 cm."""
 
 
 @dataclass(frozen=True)
@@ -181,24 +184,24 @@ class Predictor:
         :raises ConfigError: if device or engine is unknown or cannot be had.
         :raises WeightsError: if the model is a many-step teacher.
         """
+        self._load(
+            LoadedWeights(model, card, golden, Path(name), calibration), device, engine, name
+        )
+
+    def _load(self, weights: LoadedWeights, device: str, engine: str, name: str) -> None:
+        model = weights.model
         if model.config.role == 'teacher':
             raise WeightsError(
                 f'{name}: a many-step teacher; only models of one step deploy '
                 '(one_step, swiftdiff, moe)'
             )
         self.device = _pick_device(device)
-        if model.config.role == 'moe':
-            if engine == 'bf16':
-                raise ConfigError("engine='bf16': a mixture of experts runs in fp32; use 'auto'")
-            engine = 'fp32'
-        self.engine = _pick_engine(engine, self.device)
+        self.engine = _pick_engine(engine, self.device, model.config.role)
+        self.asked_engine = engine
         self.name = name
-        self.card = card
-        self.golden = golden
-        self.calibration = calibration
-        # for the day that the device is lost: nothing can be copied off it then
-        self._spare = model if self.device != 'cpu' else None
-        # the caller's own model keeps its device, precision and gradients
+        # Kept as it was read: for the day that the device is lost, when nothing can be copied off
+        # it, and since the caller's own model keeps its device, precision and gradients.
+        self.weights = weights
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         if self.engine == 'bf16':  # positions, DCT and whitening stay float32
             self._model.denoiser.to(torch.bfloat16)
@@ -214,22 +217,51 @@ class Predictor:
         :raises WeightsError: if the file is missing, damaged, of another version, or a teacher.
         :raises ConfigError: if device or engine is unknown or cannot be had.
         """
-        loaded = load_weights(path)
-        return cls(
-            loaded.model,
-            loaded.card,
-            loaded.golden,
-            device=device,
-            engine=engine,
-            name=Path(path).stem,
-            calibration=loaded.calibration,
-        )
+        return cls.of(load_weights(path), device=device, engine=engine, name=Path(path).stem)
+
+    @classmethod
+    def of(
+        cls,
+        weights: LoadedWeights,
+        *,
+        device: str = 'auto',
+        engine: str = 'auto',
+        name: str = 'model',
+    ) -> Predictor:
+        """
+        Make a predictor of everything that a weights file says.
+
+        :param weights: from :func:`motion_predictor.weights.load_weights`, as for :meth:`load`.
+        :param name: shown in messages and diagnostics.
+        :raises WeightsError: if the model is a many-step teacher.
+        :raises ConfigError: if device or engine is unknown or cannot be had.
+        """
+        made = cls.__new__(cls)
+        made._load(weights, device, engine, name)
+        return made
 
     def on_cpu(self) -> Predictor:
-        """Make the same predictor on the CPU, without a word to the device that this one uses."""
-        return Predictor(
-            self._spare or self._model, self.card, self.golden, device='cpu', name=self.name
-        )
+        """
+        Make the same predictor on the CPU, without a word to the device that this one uses.
+
+        Of the same weights record: radii, golden pair and card are the same.
+        """
+        return Predictor.of(self.weights, device='cpu', engine=self.asked_engine, name=self.name)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The model card."""
+        return self.weights.card
+
+    @property
+    def golden(self) -> GoldenPair | None:
+        """The input and output that :meth:`golden_error_m` replays."""
+        return self.weights.golden
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What is put into every prediction."""
+        return self.weights.calibration
 
     @property
     def surprise_threshold(self) -> float | None:
@@ -350,6 +382,40 @@ class Predictor:
         )
         return float(np.abs(now.futures[0] - self.golden.futures).max())
 
+    def require_golden(self) -> bool:
+        """
+        Replay the golden pair, if there is one, and refuse weights that give something else.
+
+        A file that states no digest is replayed on the CPU in fp32 first, which tells damaged
+        weights from a device or an engine that calculates wrongly.
+
+        :returns: whether there is a golden pair.
+        :raises WeightsError: if the weights are damaged, or this engine cannot run them.
+        :raises RuntimeError: if the weights are sound and the device, not the CPU, is at fault.
+        """
+        if self.golden is None:
+            return False
+        exact = self.device == 'cpu' and self.engine == 'fp32'
+        sound = bool(self.weights.digest)
+        if not sound and not exact:
+            Predictor.of(
+                self.weights, device='cpu', engine='fp32', name=self.name
+            ).require_golden()
+            sound = True
+        error_m = self.golden_error_m()
+        if error_m <= GOLDEN_M[self.engine]:  # not of NaN
+            return True
+        what = (
+            f'its golden pair is off by {error_m:.3g} m on {self.device} in {self.engine}, at '
+            f'most {GOLDEN_M[self.engine]:g} m is allowed'
+        )
+        if not sound:
+            raise WeightsError(f'{self.name}: damaged: {what}; fetch or export it again')
+        if self.device != 'cpu':
+            raise RuntimeError(f'{self.name}: {what}')
+        hint = '' if self.engine == 'fp32' else "set model.engine to 'fp32', or "
+        raise WeightsError(f'{self.name}: {what}; {hint}export it again')
+
 
 def _pick_device(device: str) -> str:
     if device not in DEVICES:
@@ -362,9 +428,13 @@ def _pick_device(device: str) -> str:
     return 'cuda' if available else 'cpu'
 
 
-def _pick_engine(engine: str, device: str) -> str:
+def _pick_engine(engine: str, device: str, role: str) -> str:
     if engine not in ENGINES:
         raise ConfigError(f'engine={engine!r}: must be one of {ENGINES}')
+    if role == 'moe':
+        if engine == 'bf16':
+            raise ConfigError("engine='bf16': a mixture of experts runs in fp32; use 'auto'")
+        return 'fp32'
     if engine != 'auto':
         return engine
     fast = torch.cuda.is_bf16_supported() if device == 'cuda' else cpu_has_fast_bf16()

@@ -38,6 +38,8 @@ MAX_HEADER_BYTES = 4 * 1024 * 1024
 SUFFIX = '.safetensors'
 FACTOR = 'calibration.factor'
 MAX_LEVELS = 16
+MAX_FACTOR = 1e4
+"""Of a calibration: it multiplies a spread of centimetres or more."""
 _FLOATS = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
 _STORED = {**_FLOATS, 'I8': torch.int8}
 
@@ -57,7 +59,11 @@ class GoldenPair:
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """A weights file as read: the model in evaluation mode, its card and golden pair."""
+    """
+    Everything that a weights file says: the model in evaluation mode, its card and golden pair.
+
+    One record, never changed: whatever is made of it on one device is made of it on another.
+    """
 
     model: MotionModel
     card: dict[str, Any]
@@ -68,6 +74,9 @@ class LoadedWeights:
     """In which the network's matrices were stored."""
     stored: MotionModel | None = None
     """What the file holds where the model was grown from something smaller."""
+    digest: str = ''
+    """SHA-256 of tensors and metadata that the file states, and was found to have; '' where it
+    states none, as files of earlier releases."""
 
 
 def save_weights(
@@ -124,6 +133,7 @@ def save_weights(
     if calibration is not None:
         tensors[FACTOR] = torch.from_numpy(np.ascontiguousarray(calibration.factor, np.float32))
         metadata['calibration'] = json.dumps(calibration.facts())
+    metadata['digest'] = _digest(tensors, metadata)
     try:
         content = _in_order(save(tensors, metadata=metadata))
         with written_whole(path) as partial:
@@ -131,6 +141,18 @@ def save_weights(
             partial.chmod(0o644)  # installed ones are for all users
     except (StorageError, SafetensorError) as error:
         raise WeightsError(str(error)) from error
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    # SHA-256 of everything that a file holds but the digest itself.
+    digest = hashlib.sha256()
+    for key in sorted(metadata.keys() - {'digest'}):
+        digest.update(json.dumps([key, metadata[key]]).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _in_order(file: bytes) -> bytes:
@@ -198,6 +220,8 @@ def _load(path: Path) -> LoadedWeights:
                     _golden_seed(path, metadata),
                 )
             calibration = _read_calibration(path, file, metadata, config, skeleton)
+            names = sorted(file.keys())
+            found = _digest({name: file.get_tensor(name) for name in names}, metadata)
             stored = {
                 _STORED[file.get_slice(name).get_dtype()]
                 for name, shape in expected.items()
@@ -208,17 +232,27 @@ def _load(path: Path) -> LoadedWeights:
         raise WeightsError(
             f'{path}: truncated or damaged ({error}); fetch or export it again'
         ) from None
+    if golden is not None and not (
+        np.isfinite(golden.observed).all() and np.isfinite(golden.futures).all()
+    ):
+        raise WeightsError(f'{path}: the golden pair holds NaN or infinity; export it again')
     for name, value in state.items():
         if not bool(torch.isfinite(value).all()):
             raise WeightsError(f'{path}: tensor {name} holds NaN or infinity; export it again')
     if bool((state['state_scale'] <= 0).any() or (state['condition_scale'] <= 0).any()):
         raise WeightsError(f'{path}: a whitening scale is not positive; export it again')
+    digest = metadata.get('digest', '')
+    if digest and digest != found:
+        raise WeightsError(
+            f'{path}: damaged: its content has SHA-256 {found[:12]}..., and says '
+            f'{brief(digest[:12])}...; fetch or export it again'
+        )
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
     if small is None:
-        return LoadedWeights(model, card, golden, path, calibration, dtype)
+        return LoadedWeights(model, card, golden, path, calibration, dtype, None, digest)
     large = _grow(path, model, config)
-    return LoadedWeights(large, card, golden, path, calibration, dtype, model)
+    return LoadedWeights(large, card, golden, path, calibration, dtype, model, digest)
 
 
 def _grow(path: Path, model: MotionModel, config: ModelConfig) -> MotionModel:
@@ -355,9 +389,12 @@ def _read_calibration(
         raise WeightsError(f'{path}: {FACTOR} is {found.get_dtype()}; expected F32')
     try:
         facts = json.loads(metadata['calibration'])
+        factor = file.get_tensor(FACTOR).numpy()
+        if factor.size and factor.max() > MAX_FACTOR:
+            raise ConfigError(f'a factor of {factor.max():g}: at most {MAX_FACTOR:g} can be meant')
         return Calibration(
             levels=tuple(float(level) for level in facts['levels']),
-            factor=file.get_tensor(FACTOR).numpy(),
+            factor=factor,
             floor_m=float(facts['floor_m']),
             samples=int(facts['samples']),
             power=float(facts.get('power', 1.0)),

@@ -1,6 +1,8 @@
 """What must hold of any prediction, with weights that mean nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
+import math
 from pathlib import Path
 from typing import Any
 import warnings
@@ -10,9 +12,11 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 from random_models import observed_people, random_model, save_random
+import torch
 
-from motion_predictor.errors import ConfigError, ShapeError, WeightsError
+from motion_predictor.errors import ConfigError, MotionPredictorError, ShapeError, WeightsError
 from motion_predictor.predictor import Prediction, Predictor, sample_noise
+from motion_predictor.weights import default_weights, load_weights
 
 MODELS = {
     'one_step': random_model('one_step'),
@@ -265,3 +269,57 @@ def test_far_from_the_origin_the_medoid_is_the_same() -> None:
     near = Prediction(futures, weights, 50.0).most_likely
     far = Prediction(futures + np.float32(200.0), weights, 50.0).most_likely
     assert near.tolist() == far.tolist()
+
+
+@pytest.mark.parametrize('name', ['swiftdiff', 'moe', 'swiftdiff_balance'])
+def test_the_radius_is_the_same_before_and_after_a_device_is_lost(name: str) -> None:
+    # SIMULATED: the model runs on the CPU under the name of a device that is lost.
+    lost = Predictor.load(default_weights(name), device='cpu', engine='fp32')
+    frames = np.array([9, 24, 99])
+
+    def radius(predictor: Predictor) -> np.ndarray:
+        prediction = predictor.predict(observed_people(2), samples=20)
+        return prediction.radius(0.9, prediction.moments(frames), frames)
+
+    before = radius(lost)
+    lost.device = 'cuda'
+    found = lost.on_cpu()
+    np.testing.assert_array_equal(radius(found), before)
+    assert (found.device, found.engine, found.name) == ('cpu', 'fp32', name)
+    assert found.weights is lost.weights, 'one record'
+    assert found.calibration is not None
+    assert found.card == lost.card
+    assert found.surprise_threshold == lost.surprise_threshold
+    assert found.require_golden()
+
+
+def test_a_record_is_not_changed_by_whoever_uses_it() -> None:
+    record = load_weights(default_weights('swiftdiff'))
+    before = {name: value.clone() for name, value in record.model.state_dict().items()}
+    predictor = Predictor.of(record, device='cpu', engine='bf16')
+    predictor.predict(observed_people(1), samples=2)
+    for name, value in record.model.state_dict().items():
+        assert value.dtype == before[name].dtype
+        assert torch.equal(value, before[name])
+    with pytest.raises(FrozenInstanceError):
+        record.calibration = None
+
+
+def test_a_device_that_calculates_wrongly_is_told_from_damaged_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predictor = Predictor.load(default_weights('swiftdiff'), device='cpu', engine='fp32')
+    predictor.device = 'cuda'  # SIMULATED: it is asked for its error alone
+    error_of = Predictor.golden_error_m
+    wrong_m = [1.0]
+    monkeypatch.setattr(
+        Predictor,
+        'golden_error_m',
+        lambda asked: wrong_m[0] if asked is predictor else error_of(asked),
+    )
+    with pytest.raises(RuntimeError, match='off by 1 m on cuda in fp32') as caught:
+        predictor.require_golden()
+    assert not isinstance(caught.value, MotionPredictorError)
+    wrong_m[0] = math.nan
+    with pytest.raises(RuntimeError, match='off by nan m'):
+        predictor.require_golden()

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 import torch
 
+from motion_predictor.calibration import Calibration
 from motion_predictor.errors import MotionPredictorError, WeightsError
 from motion_predictor.predictor import Predictor
 from motion_predictor.weights import (
@@ -137,8 +138,68 @@ def test_the_golden_pair_tells_when_weights_have_changed(tmp_path: Path) -> None
     path = with_golden(tmp_path / 'golden.safetensors')
     tensors, metadata = parts_of(path)
     tensors['denoiser.out.weight'] = tensors['denoiser.out.weight'] + 0.1
+    del metadata['digest']  # of a file of an earlier release
     save_file(tensors, path, metadata=metadata)
-    assert Predictor.load(path, device='cpu', engine='fp32').golden_error_m() > 0.01
+    for engine in ('fp32', 'bf16'):
+        predictor = Predictor.load(path, device='cpu', engine=engine)
+        assert predictor.golden_error_m() > 0.01
+        with pytest.raises(WeightsError, match=r'golden: damaged: its golden pair is off by 0\.'):
+            predictor.require_golden()
+
+
+def flipped(content: bytes, byte: int, bit: int) -> bytes:
+    """Give a file with one bit the other way round."""
+    return content[:byte] + bytes([content[byte] ^ (1 << bit)]) + content[byte + 1 :]
+
+
+def test_one_flipped_bit_anywhere_in_the_tensors_is_refused(tmp_path: Path) -> None:
+    factor = np.full((1, 100, 17), 2.0, np.float32)
+    held = Calibration((0.9,), factor, 0.01, 3, {'of': 'a test'})
+    path = tmp_path / 'whole.safetensors'
+    save_weights(path, random_model(), {}, calibration=held)
+    content = path.read_bytes()
+    assert load_weights(path).digest
+    begin = 8 + int.from_bytes(content[:8], 'little')
+    rng = np.random.default_rng(0)
+    for byte in rng.integers(begin, len(content), 40).tolist():
+        path.write_bytes(flipped(content, byte, int(rng.integers(8))))
+        with pytest.raises(WeightsError, match=r'whole\.safetensors: '):
+            load_weights(path)
+
+
+def test_metadata_that_were_changed_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'whole.safetensors'
+    save_weights(path, random_model(), {'surprise': {'threshold': 1.5}})
+    tensors, metadata = parts_of(path)
+    metadata['card'] = metadata['card'].replace('1.5', '9.5')
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(WeightsError, match='damaged: its content has SHA-256'):
+        load_weights(path)
+
+
+@pytest.mark.parametrize('name', ['swiftdiff', 'moe'])
+def test_a_shipped_file_with_a_flipped_bit_is_refused_or_predicts_what_it_did(
+    name: str, tmp_path: Path
+) -> None:
+    content = default_weights(name).read_bytes()
+    begin = 8 + int.from_bytes(content[:8], 'little')
+    path = tmp_path / f'{name}.safetensors'
+    rng = np.random.default_rng(1)
+    observed, refused = observed_people(2), 0
+    sound = Predictor.load(default_weights(name), device='cpu', engine='fp32')
+    assert sound.require_golden()
+    expected = sound.predict(observed, samples=4).futures
+    for byte in rng.integers(begin, len(content), 30).tolist():
+        path.write_bytes(flipped(content, byte, int(rng.integers(4, 8))))
+        try:
+            predictor = Predictor.load(path, device='cpu', engine='fp32')
+            predictor.require_golden()
+        except WeightsError:
+            refused += 1
+            continue
+        apart = np.abs(predictor.predict(observed, samples=4).futures - expected)
+        assert apart.max() < 0.05, 'said to be sound'
+    assert refused
 
 
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
