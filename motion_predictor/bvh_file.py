@@ -16,7 +16,9 @@ from motion_predictor.files import brief, read_file
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_JOINTS = 2000
-CHUNK_FRAMES = 4096
+CHUNK_JOINTS = 2**18
+"""Joints of frames that are placed at a time: 25 MB."""
+CHUNK_CHARACTERS = 2**20
 FRAME_TIMES_S = 0.001, 1.0
 
 _BOMS = (
@@ -27,6 +29,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, 'utf-16'),
 )
 _MOTION = re.compile(r'\bMOTION\s+Frames\s*:\s*(\S+)\s+Frame\s*Time\s*:\s*(\S+)', re.IGNORECASE)
+_SPACE = re.compile(r'\s')
 _ODD_NAN = re.compile(r'[-+]?(?:\d\.#\w+|nan\(\w*\))', re.IGNORECASE)  # as C libraries write it
 # a name ends with its line or with a brace: it may hold spaces
 _WORD = re.compile(
@@ -81,9 +84,10 @@ class BvhFile:
         :returns: ``(T, wanted, 3)`` in the file's units and axes.
         """
         added = self._channels_are_added()
+        frames = max(1, CHUNK_JOINTS // len(self.joints))
         parts = [
-            self._chunk(self.values[begin : begin + CHUNK_FRAMES], wanted, added)
-            for begin in range(0, len(self.values), CHUNK_FRAMES)
+            self._chunk(self.values[begin : begin + frames], wanted, added)
+            for begin in range(0, len(self.values), frames)
         ]
         return np.concatenate(parts)
 
@@ -201,7 +205,7 @@ def _table(declared: str, text: str, width: int, remarks: list[str]) -> NDArray[
     if not declared.isdecimal():
         raise ValueError(f'Frames: {declared[:40]!r} is no whole number')
     count = int(declared)
-    numbers = np.array(_numbers(text))
+    numbers = _numbers(text)
     rows = numbers.size // width if width else 0
     if rows < 1 or numbers.size != rows * width or abs(rows - count) > 1:
         raise ValueError(
@@ -217,13 +221,20 @@ def _table(declared: str, text: str, width: int, remarks: list[str]) -> NDArray[
     return values
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str) -> NDArray[np.float64]:
     """Read numbers apart from each other by spaces; with decimal commas where no point is."""
     if ',' in text:
         text = text.replace(',', ' ' if '.' in text else '.')
     if '#' in text or '(' in text:
         text = _ODD_NAN.sub('nan', text)
-    return [float(word) for word in text.split()]
+    parts = []
+    begin = 0
+    while begin < len(text):  # a text for each number of a long file would fill the memory
+        end = _SPACE.search(text, begin + CHUNK_CHARACTERS)
+        stop = end.start() if end else len(text)
+        parts.append(np.array(text[begin:stop].split(), np.float64))
+        begin = stop
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _parse_hierarchy(
@@ -277,7 +288,7 @@ def _parse_hierarchy(
 
 def _offset(text: str, joint: str) -> list[float]:
     try:
-        found = _numbers(text)
+        found = _numbers(text).tolist()
     except ValueError:
         found = []
     if len(found) != 3 or not np.isfinite(found).all():

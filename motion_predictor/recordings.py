@@ -97,6 +97,11 @@ def _overridden(recording: Recording, given: Overrides) -> Recording:
         return recording
     layout, persons = recording.layout, dict(recording.persons)
     mapping = layouts.layout(given.mapping) if given.mapping else None
+    if mapping and mapping.num_joints != recording.num_joints:
+        raise RecordingError(
+            f'{recording.name}: has {recording.num_joints} joints; the mapping {mapping.name} is '
+            f'of {mapping.num_joints}'
+        )
     for person, poses in persons.items():
         places = poses.astype(np.float64)
         if given.units_scale:

@@ -132,7 +132,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
     for name, kind, words in (
         ('--units-scale', float, "of a file: metres in its unit (default: the file's own)"),
-        ('--up', str, 'of a file: its axis that points up, such as y or -z (default: its own)'),
+        (
+            '--up',
+            str,
+            'of a file: its axis that points up, such as y, or --up=-z (default: its own)',
+        ),
         ('--mapping', str, 'of a file: mapping file from its joints (default: the usual names)'),
         ('--recorded-rate', float, 'of a file: its frames a second (default: its own)'),
     ):

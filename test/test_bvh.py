@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import pytest
 from scipy.spatial.transform import Rotation
 
+from motion_predictor import bvh_file
 from motion_predictor.bvh import read_bvh, read_bvh_joints
 from motion_predictor.errors import RecordingError, SkeletonError
 from motion_predictor.recording import Overrides, Recording
@@ -408,6 +409,30 @@ def test_other_formats_take_the_same_overrides(tmp_path: Path) -> None:
     np.savez(path, positions=whole, offsets=np.array([0, 12]), names=['a'], fps=np.array(30))
     found = open_recording(path, overrides=Overrides(units_scale=0.01))
     np.testing.assert_allclose(found.persons['0'], TRUTH, atol=6e-3)
+
+
+def test_other_formats_go_through_a_mapping_file_too(tmp_path: Path) -> None:
+    path, mapping = tmp_path / 'clips.npz', tmp_path / 'map.json'
+    np.savez(path, positions=TRUTH, offsets=np.array([0, 12]), names=['a'], fps=np.array(30))
+    swapped = [
+        name.replace('L', '#').replace('R', 'L').replace('#', 'R') if name[0] in 'LR' else name
+        for name in H36M17.joints
+    ]  # a tracker whose left is our right
+    mapping.write_text(
+        json.dumps({'joints': swapped, 'mapping': {joint: joint for joint in H36M17.joints}})
+    )
+    found = open_recording(path, overrides=Overrides(mapping=str(mapping))).persons['0']
+    np.testing.assert_allclose(found[:, H36M17.mirror], TRUTH, atol=1e-5)
+    mapping.write_text(json.dumps(MAPPING))
+    with pytest.raises(RecordingError, match='has 17 joints; the mapping map is of 16'):
+        open_recording(path, overrides=Overrides(mapping=str(mapping)))
+
+
+def test_long_files_are_read_in_pieces(tmp_path: Path, monkeypatch: Any) -> None:
+    whole = read(tmp_path, PLAIN).persons['0']
+    monkeypatch.setattr(bvh_file, 'CHUNK_CHARACTERS', 7)
+    monkeypatch.setattr(bvh_file, 'CHUNK_JOINTS', 60)
+    np.testing.assert_array_equal(read(tmp_path, PLAIN).persons['0'], whole)
 
 
 def test_joints_of_anything_keep_the_files_names_and_axes(tmp_path: Path) -> None:
