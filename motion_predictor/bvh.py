@@ -41,7 +41,8 @@ _STANDS, _AHEAD = 0.5, 0.3
 _ALONG, _ELSEWHERE = 0.8, 0.15
 """A body lies along an axis above this cosine; the share of frames in which it may along others
 than the vertical."""
-_KNEE_BACK_M = 0.02
+_BENT_KNEE_M, _BENT_SHARE = 0.04, 0.02
+"""Off the line from hip to ankle; the share of legs so bent that tells left from right."""
 _OFF_THE_FLOOR = 0.25
 """Of the leg: ankles lower or higher than this do not stand on the floor."""
 
@@ -227,18 +228,22 @@ def _unit_vectors(vectors: NDArray) -> NDArray:
 
 
 def _knees_bend_backwards(poses: NDArray) -> bool:
-    """Whether the knees lie behind the line from hip to ankle, as mirrored ones do."""
+    """Whether knees, where they are bent, lie behind the line from hip to ankle, as mirrored."""
     looked = poses[_looked_at_rows(poses)]
-    if not len(looked):
-        return False
     left = _unit_vectors(looked[:, _J('LHip')] - looked[:, _J('RHip')])
     ahead = np.cross(left, [0.0, 0.0, 1.0])
-    bends_m = [
-        looked[:, _J(side + 'Knee')]
-        - (looked[:, _J(side + 'Hip')] + looked[:, _J(side + 'Ankle')]) / 2
-        for side in 'RL'
-    ]
-    return bool((np.mean(bends_m, axis=0) * ahead).sum(-1).mean() < -_KNEE_BACK_M)
+    bends_m = np.concatenate(
+        [
+            (
+                looked[:, _J(side + 'Knee')]
+                - (looked[:, _J(side + 'Hip')] + looked[:, _J(side + 'Ankle')]) / 2
+            )
+            * ahead
+            for side in 'RL'
+        ]
+    ).sum(axis=-1)
+    bent = np.abs(bends_m) > _BENT_KNEE_M
+    return bool(bent.sum() > _BENT_SHARE * len(bent) and (bends_m[bent] < 0).mean() > 0.8)
 
 
 def _first_pose(poses: NDArray, rate_hz: float) -> int:
