@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 import math
@@ -44,7 +44,9 @@ from motion_predictor.states import (
 from motion_predictor.vigilance import SurpriseWatch
 
 if TYPE_CHECKING:
+    from motion_predictor.place import Place
     from motion_predictor.predictor import Prediction
+    from motion_predictor.radius import Following
 
 _NS = 1e-9
 _MAX_HELD = 64
@@ -286,6 +288,7 @@ class OnlinePredictor:
         reference_point_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
         coverage: float = 0.9,
         adapt: str = MODES[0],
+        place: Place | None = None,
     ) -> None:
         """
         Begin with nobody.
@@ -300,6 +303,8 @@ class OnlinePredictor:
         :param coverage: share of real positions that the radius of predictions is to hold.
         :param adapt: whether the radius follows what people really do: ``both``, ``widen``,
             ``fixed``; see :class:`motion_predictor.adaptation.RadiusScale`.
+        :param place: what is learnt of the place, and weighs the model against simple guesses
+            and the memory; None: the model alone.
         :raises ConfigError: if a setting cannot work.
         :raises SkeletonError: if the layout does not give the model's joints.
         """
@@ -326,6 +331,7 @@ class OnlinePredictor:
         self.seed = seed
         self.coverage = coverage
         self.adapt = adapt
+        self.place = place
         self._watch: SurpriseWatch | None = None
         self._radii = CoverageWatch(predictor.window, coverage, adapt)
         self._lock = threading.Lock()
@@ -595,7 +601,10 @@ class OnlinePredictor:
             if not finite.all():
                 return self.run(self._without(snapshot, ~finite))
             forecast = prediction.closed_form
-            prediction = self._with_true_radius(snapshot, prediction)
+            if self.place is not None:
+                prediction = self.place.weigh(snapshot.tracks, windows, prediction)
+            if self.place is None or self.place.following is None:
+                prediction = self._with_true_radius(snapshot, prediction)
             if lag.any():
                 futures = prediction.futures.copy()
                 for person in np.flatnonzero(lag):
@@ -606,6 +615,7 @@ class OnlinePredictor:
                     futures=futures,
                     closed_form=None,
                     calibration=prediction.calibration and prediction.calibration.later(lag),
+                    mix=prediction.mix and prediction.mix.later(lag),
                 )
         surprises = np.full(len(windows), np.nan)
         stated = forecast if isinstance(forecast, Forecast) else None
@@ -651,12 +661,22 @@ class OnlinePredictor:
     @property
     def radius_scale(self) -> float:
         """Give what the radius is multiplied by now, so that it holds the share asked for."""
-        return self._radii.scale
+        followed = self._followed(lambda following: following.place_scales)
+        return self._radii.scale if followed is None else followed
 
     @property
     def radius_held(self) -> float:
         """Give the share of joints that the radius held in the latest checks; NaN before any."""
-        return self._radii.held
+        followed = self._followed(lambda following: following.held)
+        return self._radii.held if followed is None else followed
+
+    def _followed(self, asked: Callable[[Following], np.ndarray]) -> float | None:
+        # Of the level that serves the coverage asked for; None where radii follow otherwise.
+        following = None if self.place is None else self.place.following
+        if following is None:
+            return None
+        enough = np.flatnonzero(following.levels >= self.coverage - 1e-6)
+        return float(asked(following)[enough[0]]) if len(enough) else math.nan
 
     def _with_true_radius(self, snapshot: Snapshot, prediction: Prediction) -> Prediction:
         with self._lock:

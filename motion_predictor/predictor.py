@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 import math
 import os
 from pathlib import Path
@@ -14,13 +14,16 @@ import numpy as np
 import torch
 
 from motion_predictor.calibration import Calibration
+from motion_predictor.candidates import MODEL
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
 from motion_predictor.forecast import Forecast
+from motion_predictor.mix import Mix
 from motion_predictor.model import MotionModel
 from motion_predictor.shapes import require_shape
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.summaries import holding_radius, Moments, sample_moments
+from motion_predictor.weighing_weights import WeighingWeights
 from motion_predictor.weights import GoldenPair, load_weights, LoadedWeights
 
 DEVICES = ('auto', 'cpu', 'cuda')
@@ -49,6 +52,40 @@ class Prediction:
     calibration: Calibration | None = None
     radius_scale: float = 1.0
     """What :meth:`radius` is multiplied by; see :mod:`motion_predictor.adaptation`."""
+    mix: Mix | None = None
+    """How the samples of several candidates belong together; None: all are the model's."""
+
+    @property
+    def candidate(self) -> np.ndarray:
+        """Which of :data:`motion_predictor.candidates.CANDIDATES` each sample is of, (S,)."""
+        if self.mix is not None:
+            return self.mix.candidate
+        return np.zeros(self.futures.shape[1], dtype=np.uint8)
+
+    def weights_at(self, frames: np.ndarray) -> np.ndarray:
+        """
+        Return the weight of every sample at some frames; they sum to one over the samples.
+
+        :param frames: indices, F of them.
+        :returns: (P, S, F).
+        """
+        if self.mix is not None:
+            return self.mix.weights_at(frames)
+        return np.repeat(self.weights[:, :, None], len(frames), axis=2)
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """
+        Return the one future with the least expected error, float64 (P, T_fut, J, 3).
+
+        The weighted mean of all samples on the person's own bones. Without a mix: the mean of
+        the model's samples, whose bones are those of the samples.
+        """
+        if self.mix is not None:
+            return self.mix.expected()
+        start = self.futures[:, :1].astype(np.float64)
+        shares = self.weights[:, :, None, None, None]
+        return start[:, 0] + (shares * (self.futures - start)).sum(axis=1)
 
     @property
     def times_s(self) -> np.ndarray:
@@ -86,9 +123,16 @@ class Prediction:
         :param frames: indices of the frames to give; all by default.
         """
         chosen = np.arange(self.futures.shape[2]) if frames is None else frames
+        if self.mix is None:
+            if self.closed_form is not None:
+                return self.closed_form.at(chosen)
+            return sample_moments(self.futures[:, :, chosen], self.weights)
+        own = np.flatnonzero(self.mix.candidate == MODEL)
         if self.closed_form is not None:
-            return self.closed_form.at(chosen)
-        return sample_moments(self.futures[:, :, chosen], self.weights)
+            model = self.closed_form.at(chosen)
+        else:
+            model = sample_moments(self.futures[:, own][:, :, chosen], self.mix.within[:, own])
+        return self.mix.moments(self.futures, chosen, model)
 
     def radius(self, coverage: float, moments: Moments, frames: np.ndarray) -> np.ndarray:
         """
@@ -103,11 +147,16 @@ class Prediction:
         :param frames: indices of the frames.
         :returns: metres, (P, frames, J).
         """
-        if self.calibration is not None:
+        if self.mix is not None:
+            stated = self.mix.radius(coverage, frames)
+            if stated is not None:
+                return stated
+        elif self.calibration is not None:
             level = self.calibration.level_for(coverage)
             if level is not None:
                 return self.radius_scale * self.calibration.radius(level, moments, frames)
-        ball = holding_radius(self.futures[:, :, frames], self.weights, moments.mean, coverage)
+        weights = self.weights if self.mix is None else self.weights_at(frames)
+        ball = holding_radius(self.futures[:, :, frames], weights, moments.mean, coverage)
         return self.radius_scale * ball
 
 
@@ -169,6 +218,7 @@ class Predictor:
         engine: str = 'auto',
         name: str = 'model',
         calibration: Calibration | None = None,
+        weighing: WeighingWeights | None = None,
     ) -> None:
         """
         Wrap a model.
@@ -181,6 +231,7 @@ class Predictor:
             fast at it. A mixture of experts runs in fp32: its network takes a tenth of the time.
         :param name: shown in messages and diagnostics.
         :param calibration: put into every prediction.
+        :param weighing: kept for those who weigh predictions (:mod:`motion_predictor.place`).
         :raises ConfigError: if device or engine is unknown or cannot be had.
         :raises WeightsError: if the model is a many-step teacher.
         """
@@ -262,6 +313,11 @@ class Predictor:
     def calibration(self) -> Calibration | None:
         """What is put into every prediction."""
         return self.weights.calibration
+
+    @property
+    def weighing(self) -> WeighingWeights | None:
+        """How predictions are weighed (:mod:`motion_predictor.place`); None: not fitted."""
+        return self.weights.weighing
 
     @property
     def surprise_threshold(self) -> float | None:

@@ -80,7 +80,7 @@ def holding_radius(
     Find the ball about each joint's mean that holds a share of the samples by weight.
 
     :param futures: metres, (P, S, T, J, 3).
-    :param weights: (P, S), every row sums to one.
+    :param weights: (P, S), or (P, S, T) where they differ in time; they sum to one over S.
     :param centre: metres, (P, T, J, 3).
     :param coverage: the share, above 0 and at most 1.
     :returns: metres, float64 (P, T, J): the distance of the sample with which it is reached.
@@ -90,11 +90,13 @@ def holding_radius(
         raise ConfigError(f'coverage={coverage}: must be above 0 and at most 1')
     distance = np.linalg.norm(futures - centre[:, None], axis=-1)  # (P, S, T, J)
     samples = weights.shape[1]
+    if weights.ndim == 2:
+        weights = weights[:, :, None]
     if samples and (weights == weights[:, :1]).all():
         index = min(samples - 1, max(0, int(np.ceil(coverage * samples - 1e-6)) - 1))
         return np.partition(distance, index, axis=1)[:, index]
     order = np.argsort(distance, axis=1)
-    share = np.asarray(weights, dtype=np.float64)[:, :, None, None]
+    share = np.asarray(weights, dtype=np.float64)[..., None]
     share = np.broadcast_to(share, distance.shape)
     held = np.cumsum(np.take_along_axis(share, order, axis=1), axis=1)
     index = (held >= coverage - 1e-6).argmax(axis=1)[:, None]  # the first that reaches it
@@ -175,7 +177,7 @@ def occupancy(
     left out; some that a body passes by at less than 0.9 voxels are in.
 
     :param futures: metres, (P, S, T, J, 3), finite.
-    :param weights: (P, S), every row sums to one.
+    :param weights: (P, S), or (P, S, T) where they differ in time; they sum to one over S.
     :param times_s: seconds after the stamp, increasing, (T,); the first bin begins at 0.
     :param bones: pairs of joints.
     :param voxel_m: edge of a voxel; voxels are aligned with the origin of the frame.
@@ -192,7 +194,9 @@ def occupancy(
             f'voxel_m={voxel_m}, bin_s={bin_s}, body_radius_m={body_radius_m}: must be positive'
         )
     require_shape('futures', futures, ('P', 'S', 'T', 'J', 3))
-    require_shape('weights', weights, futures.shape[:2])
+    if weights.ndim == 2:
+        weights = np.repeat(weights[:, :, None], futures.shape[2], axis=2)
+    require_shape('weights', weights, futures.shape[:3])
     require_shape('times_s', times_s, (futures.shape[2],))
     bins = np.maximum(np.ceil(np.asarray(times_s) / bin_s - 1e-6).astype(np.int64) - 1, 0)
     shares = _bone_shares(futures, bones, 0.5 * voxel_m)
@@ -202,8 +206,9 @@ def occupancy(
     for person in range(len(futures)):
         for number in np.unique(bins):
             frames = futures[person][:, bins == number] / np.float64(voxel_m)  # (S, F, J, 3)
+            share = weights[person][:, bins == number].mean(axis=1)
             keys, probability = _touched(
-                frames, weights[person], radius / voxel_m, list(zip(bones, shares)), stopped
+                frames, share, radius / voxel_m, list(zip(bones, shares)), stopped
             )
             count += len(keys)
             require_voxels(count)

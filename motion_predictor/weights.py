@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 import sys
@@ -24,6 +25,7 @@ from motion_predictor.files import brief, open_file
 from motion_predictor.growth import grown_model
 from motion_predictor.model import MotionModel
 from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
+from motion_predictor.weighing_weights import MAX_NUMBERS, PREFIX, WeighingWeights
 from motion_predictor.whole_files import written_whole
 
 FORMAT = 'motion_predictor'
@@ -77,6 +79,8 @@ class LoadedWeights:
     digest: str = ''
     """SHA-256 of tensors and metadata that the file states, and was found to have; '' where it
     states none, as files of earlier releases."""
+    weighing: WeighingWeights | None = None
+    """How the model is weighed against simple guesses and a memory; None: not fitted."""
 
 
 def save_weights(
@@ -87,6 +91,7 @@ def save_weights(
     dtype: torch.dtype = torch.float32,
     calibration: Calibration | None = None,
     stored: MotionModel | None = None,
+    weighing: WeighingWeights | None = None,
 ) -> None:
     """
     Write a model to one file, whole or not at all.
@@ -101,6 +106,7 @@ def save_weights(
     :param calibration: how often people really were how near to the mean.
     :param stored: a smaller model that ``model`` was grown from by
         :func:`motion_predictor.growth.grown_model`: the file holds this one, and loading grows it.
+    :param weighing: how the model is weighed, by ``training.weighing``.
     :raises WeightsError: if the path's suffix is another, or nothing can be written there.
     """
     path = Path(path)
@@ -133,6 +139,9 @@ def save_weights(
     if calibration is not None:
         tensors[FACTOR] = torch.from_numpy(np.ascontiguousarray(calibration.factor, np.float32))
         metadata['calibration'] = json.dumps(calibration.facts())
+    if weighing is not None:
+        tensors |= {name: torch.from_numpy(v) for name, v in weighing.tensors().items()}
+        metadata['weighing'] = json.dumps(weighing.described())
     metadata['digest'] = _digest(tensors, metadata)
     try:
         content = _in_order(save(tensors, metadata=metadata))
@@ -222,6 +231,7 @@ def _load(path: Path) -> LoadedWeights:
             calibration = _read_calibration(path, file, metadata, config, skeleton)
             names = sorted(file.keys())
             found = _digest({name: file.get_tensor(name) for name in names}, metadata)
+            weighing = _read_weighing(path, file, metadata, config, skeleton)
             stored = {
                 _STORED[file.get_slice(name).get_dtype()]
                 for name, shape in expected.items()
@@ -249,10 +259,8 @@ def _load(path: Path) -> LoadedWeights:
         )
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    if small is None:
-        return LoadedWeights(model, card, golden, path, calibration, dtype, None, digest)
-    large = _grow(path, model, config)
-    return LoadedWeights(large, card, golden, path, calibration, dtype, model, digest)
+    shown, kept = (model, None) if small is None else (_grow(path, model, config), model)
+    return LoadedWeights(shown, card, golden, path, calibration, dtype, kept, digest, weighing)
 
 
 def _grow(path: Path, model: MotionModel, config: ModelConfig) -> MotionModel:
@@ -333,6 +341,7 @@ def _check_tensors(
     names = set(file.keys())
     golden = {'golden.observed', 'golden.futures'}
     optional = golden | ({FACTOR} if FACTOR in names else set())
+    optional |= {name for name in names if name.startswith(PREFIX)}
     scales = {
         name + ROW_SCALE: (shape[0], 1)
         for name, shape in expected.items()
@@ -406,6 +415,31 @@ def _read_calibration(
         ) from None
     except RecursionError:
         raise WeightsError(f'{path}: bad calibration; calibrate it again') from None
+
+
+def _read_weighing(
+    path: Path, file: Any, metadata: Mapping[str, str], config: ModelConfig, skeleton: Skeleton
+) -> WeighingWeights | None:
+    names = [name for name in sorted(set(file.keys())) if name.startswith(PREFIX)]
+    if bool(names) != ('weighing' in metadata):
+        raise WeightsError(f'{path}: only a part of a weighing is there; fit it again')
+    if not names:
+        return None
+    for name in names:
+        found = file.get_slice(name)
+        if found.get_dtype() != 'F32' or math.prod(found.get_shape()) > MAX_NUMBERS:
+            raise WeightsError(
+                f'{path}: {name[:80]} is {found.get_dtype()} of shape {found.get_shape()}; '
+                f'expected F32, at most {MAX_NUMBERS} numbers'
+            )
+    try:
+        described = json.loads(metadata['weighing'])
+        tensors = {name: file.get_tensor(name).numpy() for name in names}
+        return WeighingWeights.read(tensors, described, config.window, skeleton)
+    except (MotionPredictorError, AttributeError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f'{path}: bad weighing ({brief(error)}); fit it again with python -m training.weighing'
+        ) from None
 
 
 def _golden_seed(path: Path, metadata: Mapping[str, str]) -> int:

@@ -1,0 +1,207 @@
+"""
+What a person may do next: the model, damped velocity, standing still, what people did before.
+
+The last is :mod:`motion_predictor.memory`'s. Windows in, futures out, for P people at once; no
+torch, no ROS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from motion_predictor.config import WindowConfig
+
+MODEL, DAMPED, STILL, MEMORY = range(4)
+CANDIDATES = ('model', 'damped velocity', 'standing still', 'memory')
+"""By their number in ~/predictions."""
+DAMPING_S = 0.2
+"""A velocity lasts for so long: ``last + v * tau * (1 - exp(-t / tau))``."""
+KNOTS_S = (0.1, 0.26, 0.5, 1.0, 2.0)
+"""Horizons at which candidates are weighed; between them weights change evenly."""
+_FIT_DEGREE = 4
+_CLEAN_FRAMES = 5  # over which a clean input's velocity is taken
+_NOISY_FRAMES = 13  # over which that of the noisiest is
+_NOISY_M = 0.02
+_STILL_S = 0.1
+_VELOCITY_DOUBT = 2.0  # resampled noise is not white
+
+
+def knot_frames(window: WindowConfig) -> np.ndarray:
+    """Return the indices of the future frames at which candidates are weighed, rising."""
+    frames = np.rint(np.array(KNOTS_S) * window.rate_hz).astype(np.int64) - 1
+    return np.unique(np.clip(frames, 0, window.future_frames - 1))
+
+
+@lru_cache(maxsize=8)
+def _spread_matrix(window: WindowConfig) -> np.ndarray:
+    # (T_fut, K): weights at knots to weights at every frame, straight in the logarithm of time.
+    knots = knot_frames(window)
+    at = np.log(np.arange(1, window.future_frames + 1))
+    matrix = np.stack(
+        [np.interp(at, np.log(knots + 1.0), row) for row in np.eye(len(knots))], axis=1
+    )
+    return matrix.astype(np.float32)
+
+
+def at_every_frame(weights: np.ndarray, window: WindowConfig) -> np.ndarray:
+    """
+    Fill in the weights between the knots.
+
+    :param weights: ``(P, K, C)``, rows sum to one.
+    :returns: ``(P, T_fut, C)``, rows sum to one.
+    """
+    return np.matmul(_spread_matrix(window), weights)
+
+
+@lru_cache(maxsize=8)
+def _residual_matrix(frames: int) -> np.ndarray:
+    at = np.linspace(-1.0, 1.0, frames)
+    basis, _ = np.linalg.qr(np.vander(at, min(_FIT_DEGREE + 1, frames)))
+    free = max(frames - basis.shape[1], 1)
+    return ((np.eye(frames) - basis @ basis.T) * np.sqrt(frames / free)).astype(np.float32)
+
+
+def jitter_m(windows: np.ndarray) -> np.ndarray:
+    """
+    Estimate the noise of the input: what no smooth motion explains.
+
+    The root mean square of what a polynomial of the fourth degree leaves of each coordinate, in
+    the middle of all joints.
+
+    :param windows: metres from any origin near to the person, float32 ``(P, T_obs, J, 3)``.
+    :returns: metres a coordinate, ``(P,)``.
+    """
+    persons, frames = windows.shape[:2]
+    left = _residual_matrix(frames) @ windows.reshape(persons, frames, -1)
+    by_joint = np.square(left).mean(axis=1).reshape(persons, -1, 3).mean(axis=-1)
+    return np.sqrt(np.median(by_joint, axis=-1))
+
+
+@lru_cache(maxsize=64)
+def _filters(frames: int, rate_hz: float, used: int, averaged: int) -> np.ndarray:
+    # (3, T_obs): pose, velocity and standing pose from the window's last frames.
+    found = np.zeros((3, frames))
+    used, averaged = min(used, frames), min(averaged, frames)
+    at = np.arange(1 - used, 1) / rate_hz
+    centred = at - at.mean()
+    slope = centred / (centred * centred).sum()
+    found[1, frames - used :] = slope
+    if averaged == 1:
+        found[0, -1] = found[2, -1] = 1.0
+    else:
+        found[0, frames - used :] = 1.0 / used - at.mean() * slope
+        found[2, frames - averaged :] = 1.0 / averaged
+    return found.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Stance:
+    """
+    Where P people are and how they move, smoothed as the input's noise asks for.
+
+    ``pose`` and ``still`` metres and ``velocity`` metres a second, float32 (P, J, 3), ``still``
+    for somebody who does not move; ``jitter`` (P,) metres; ``doubt`` (P,), deviation of a
+    velocity's coordinate, metres a second.
+    """
+
+    pose: np.ndarray
+    velocity: np.ndarray
+    still: np.ndarray
+    jitter: np.ndarray
+    doubt: np.ndarray
+
+
+def _frames_used(jitter: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    # Over how many frames velocity and standing pose are taken.
+    share = np.clip(jitter / _NOISY_M, 0.0, 1.0)
+    used = np.rint(_CLEAN_FRAMES + (_NOISY_FRAMES - _CLEAN_FRAMES) * np.sqrt(share)).astype(int)
+    return used, np.where(jitter < 0.002, 1, max(2, round(_STILL_S * rate_hz)))
+
+
+@lru_cache(maxsize=64)
+def _smoothing(frames: int, rate_hz: float, used: int, averaged: int) -> np.ndarray:
+    # (2, T_obs, T_obs): pose and velocity at every frame of a window that is over.
+    found = np.zeros((2, frames, frames))
+    used, averaged = min(used, frames), min(averaged, frames)
+    at = np.arange(used) / rate_hz
+    slope = (at - at.mean()) / np.square(at - at.mean()).sum()
+    for frame in range(frames):
+        begin = min(max(frame - used + 1, 0), frames - used)
+        found[1, frame, begin : begin + used] = slope
+        reach = min(averaged // 2, frame, frames - 1 - frame)
+        low = frame - reach
+        found[0, frame, low : frame + reach + 1] = 1.0 / (2 * reach + 1)
+    return found.astype(np.float32)
+
+
+def smoothed_window(
+    poses: np.ndarray, jitter: float, rate_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Smooth a window that is over: what :func:`stance` cannot know yet is used here.
+
+    :param poses: metres, float32 ``(T_obs, J, 3)``.
+    :param jitter: of the input, metres.
+    :returns: poses and velocities (metres a second) at every frame, as ``poses``.
+    """
+    used, averaged = _frames_used(np.array([jitter]), rate_hz)
+    matrices = _smoothing(len(poses), rate_hz, int(used[0]), int(averaged[0]))
+    found = (matrices @ poses.reshape(len(poses), -1)).reshape(2, *poses.shape)
+    return found[0], found[1]
+
+
+def stance(windows: np.ndarray, jitter: np.ndarray, rate_hz: float) -> Stance:
+    """
+    Tell where people are and how they move.
+
+    A clean input is taken as it is, the velocity over its last tenth of a second. The noisier it
+    is, the more frames are used: a straight line through them, and their mean for who stands.
+
+    :param windows: metres, float32 ``(P, T_obs, J, 3)``.
+    :param jitter: of the input, metres, ``(P,)``; see :func:`jitter_m`.
+    """
+    persons, frames = windows.shape[:2]
+    used, averaged = _frames_used(jitter, rate_hz)
+    filters = np.stack([_filters(frames, rate_hz, int(n), int(m)) for n, m in zip(used, averaged)])
+    found = (filters @ windows.reshape(persons, frames, -1)).reshape(
+        persons, 3, *windows.shape[2:]
+    )
+    doubt = _VELOCITY_DOUBT * jitter * np.sqrt(12.0 / (used * (used * used - 1.0))) * rate_hz
+    velocity = believed(found[:, 1], doubt[:, None])
+    return Stance(found[:, 0], velocity, found[:, 2], jitter, doubt.astype(np.float32))
+
+
+def believed(velocity: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+    """
+    Shrink velocities by what noise alone would show (James and Stein, 1961).
+
+    :param velocity: ``(..., 3)``.
+    :param doubt: standard deviation of a coordinate, broadcastable to ``(...)``.
+    """
+    square = np.square(velocity).sum(axis=-1)
+    share = np.maximum(1.0 - 3.0 * np.square(doubt) / np.maximum(square, 1e-12), 0.0)
+    return velocity * share[..., None].astype(velocity.dtype)
+
+
+def damped_velocity(now: Stance, times_s: np.ndarray) -> np.ndarray:
+    """
+    Let every joint go on as it moves, ever slower.
+
+    :param times_s: seconds ahead, ``(T,)``.
+    :returns: metres, ``(P, T, J, 3)``.
+    """
+    way = (DAMPING_S * (1.0 - np.exp(-times_s / DAMPING_S))).astype(np.float32)
+    return now.pose[:, None] + way[:, None, None] * now.velocity[:, None]
+
+
+def standing_still(now: Stance, times_s: np.ndarray) -> np.ndarray:
+    """
+    Let everybody stand as they are.
+
+    :param times_s: seconds ahead, ``(T,)``.
+    :returns: metres, ``(P, T, J, 3)``.
+    """
+    return np.repeat(now.still[:, None], len(times_s), axis=1)

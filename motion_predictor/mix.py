@@ -1,0 +1,120 @@
+"""Futures of several candidates as one whole: weights by horizon, mean, moments and radii."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from motion_predictor.body_geometry import with_bones
+from motion_predictor.candidates import CANDIDATES
+from motion_predictor.skeleton import Skeleton
+from motion_predictor.summaries import Moments, sample_moments
+
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """
+    How the samples of P people's futures belong together.
+
+    ``candidate`` uint8 (S,): which candidate each sample is of. ``within`` float32 (P, S): its
+    weight among that candidate's, which sum to one. ``shares`` float32 (P, T_fut, C): each
+    candidate's weight at each frame, rows sum to one. ``bones_m`` float32 (P, J): the person's
+    bones. ``means`` float32 (P, T_fut, C, J, 3): each candidate's mean, metres from ``origin``
+    float64 (P, 3), in the frame of the futures. ``radii`` float32 (L, P, T_fut, J): metres about
+    the expected future, one for each of ``levels``; None where nothing states them.
+    """
+
+    candidate: np.ndarray
+    within: np.ndarray
+    shares: np.ndarray
+    bones_m: np.ndarray
+    means: np.ndarray
+    origin: np.ndarray
+    skeleton: Skeleton
+    levels: tuple[float, ...] = ()
+    radii: np.ndarray | None = None
+
+    def weights_at(self, frames: np.ndarray) -> np.ndarray:
+        """Return every sample's weight at some frames, ``(P, S, F)``; they sum to one over S."""
+        shares = np.moveaxis(self.shares[:, frames][..., self.candidate], 1, 2)  # (P, S, F)
+        return self.within[:, :, None] * shares
+
+    def expected(self, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """
+        Return the weighted mean of the candidates on the person's own bones.
+
+        :returns: float64, metres, ``(P, F, J, 3)``.
+        """
+        shares = self.shares[:, frames, :, None, None]
+        mean = (shares * self.means[:, frames]).sum(axis=2)
+        boned = with_bones(mean, self.bones_m[:, None], self.skeleton)
+        return boned + self.origin[:, None, None]
+
+    def moments(self, futures: np.ndarray, frames: np.ndarray, model: Moments) -> Moments:
+        """
+        Return mean and covariance of the weighted whole.
+
+        :param futures: of all samples, ``(P, S, T_fut, J, 3)``.
+        :param model: of the model's part alone at these frames.
+        """
+        parts = [model]
+        for number in range(1, len(CANDIDATES)):
+            of = np.flatnonzero(self.candidate == number)
+            if not len(of):
+                parts.append(model)  # its share is zero
+                continue
+            within = self.within[:, of].astype(np.float64)
+            parts.append(sample_moments(futures[:, of][:, :, frames], within))
+        shares = np.moveaxis(self.shares[:, frames], -1, 0).astype(np.float64)[..., None, None]
+        start = parts[0].mean
+        apart = np.stack([part.mean - start for part in parts])  # (C, P, F, J, 3)
+        middle = (shares * apart).sum(axis=0)
+        apart -= middle
+        spread = np.stack([part.covariance for part in parts])
+        spread = spread + apart[..., :, None] * apart[..., None, :]
+        return Moments(start + middle, (shares[..., None] * spread).sum(axis=0))
+
+    def radius(self, coverage: float, frames: np.ndarray) -> np.ndarray | None:
+        """
+        Return the radius about the expected future of the least level not below a share.
+
+        :returns: metres, ``(P, F, J)``; None where no level is stated that reaches the share.
+        """
+        if self.radii is None:
+            return None
+        for index, level in enumerate(self.levels):
+            if level >= coverage - _TOLERANCE:
+                return self.radii[index][:, frames]
+        return None
+
+    def later(self, lag_frames: np.ndarray) -> Mix:
+        """
+        Shift in time: what holds at each instant is taken from the next later frame.
+
+        :param lag_frames: how much later each person's futures are asked for, ``(P,)``.
+        """
+        frames = self.shares.shape[1]
+        at = np.ceil(lag_frames).astype(np.int64)[:, None] + np.arange(frames)
+        at = np.minimum(at, frames - 1)
+        people = np.arange(len(at))[:, None]
+        radii = None if self.radii is None else self.radii[:, people, at]
+        return replace(
+            self, shares=self.shares[people, at], means=self.means[people, at], radii=radii
+        )
+
+    def turned(self, rotation: np.ndarray) -> Mix:
+        """Turn everything by a matrix (3, 3): ``rotation @ point``."""
+        means = self.means @ rotation.T.astype(np.float32)
+        return replace(self, means=means, origin=self.origin @ rotation.T)
+
+    def moved(self, offset: np.ndarray) -> Mix:
+        """Move everything by metres, ``(P, 3)``."""
+        return replace(self, origin=self.origin + offset)
+
+
+def overall(shares: np.ndarray, within: np.ndarray, candidate: np.ndarray) -> np.ndarray:
+    """Return the weight of every sample over all frames together, ``(P, S)``, rows sum to one."""
+    return within * shares.mean(axis=1)[:, candidate]

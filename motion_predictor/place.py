@@ -1,0 +1,373 @@
+"""
+What the node has learnt of the place that it watches, and the whole forecast made with it.
+
+The model's samples come in; damped velocity, standing still and the memory's futures are put
+beside them, weighed by gate and evidence, and given a radius.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+import math
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from motion_predictor.body_geometry import bone_lengths
+from motion_predictor.candidates import (
+    at_every_frame,
+    CANDIDATES,
+    DAMPED,
+    damped_velocity,
+    jitter_m,
+    knot_frames,
+    MEMORY,
+    MODEL,
+    Stance,
+    stance,
+    standing_still,
+    STILL,
+)
+from motion_predictor.config import WindowConfig
+from motion_predictor.evidence import Evidence
+from motion_predictor.history import ObservedWindow
+from motion_predictor.memory import PlaceMemory, Recall
+from motion_predictor.mix import Mix, overall
+from motion_predictor.radius import Following, tell
+from motion_predictor.skeleton import Skeleton
+from motion_predictor.weighing import describe, Described
+from motion_predictor.weighing_weights import WeighingWeights
+
+if TYPE_CHECKING:
+    from motion_predictor.predictor import Prediction
+
+JITTER_S = 3.0
+"""The input's noise is judged over about so long."""
+_NS = 1e-9
+
+
+@dataclass
+class _Noise:
+    jitter: float
+    stamp_ns: int
+
+
+@dataclass
+class _Awaited:
+    """Radii of one person that wait for what will happen."""
+
+    stamp_ns: int
+    expected: np.ndarray
+    """(K, J, 3) metres."""
+    radii: np.ndarray
+    """(L, K, J) metres, scaled as they were stated."""
+    next_knot: int = 0
+
+
+@dataclass(frozen=True)
+class Working:
+    """How the latest forecast came about, for those who fit and judge."""
+
+    described: Described
+    told: np.ndarray | None
+    """What the radius network was told, (P, K, J, F)."""
+    weights: np.ndarray
+    """(P, K, C)."""
+    evidence: np.ndarray
+    """(P, K, E, C)."""
+    spreads: np.ndarray
+    """(P, K, C, J)."""
+    recall: Recall
+    now: Stance
+    seen: np.ndarray
+    """Observed windows from the origins, (P, T_obs, J, 3)."""
+    origins: np.ndarray
+
+
+class Place:
+    """
+    Memory, evidence and radii of one place; used by one worker.
+
+    :meth:`forget` and the facts for diagnostics may be called by others.
+    """
+
+    def __init__(
+        self,
+        window: WindowConfig,
+        skeleton: Skeleton,
+        weights: WeighingWeights | None,
+        *,
+        memory_mb: float = 64.0,
+        remember: bool = True,
+        follow: str = 'both',
+    ) -> None:
+        """
+        Begin with nothing.
+
+        :param window: of the model.
+        :param skeleton: of the model.
+        :param weights: of the weights file; None: the model counts alone, for those who fit.
+        :param memory_mb: size of the memory, megabytes.
+        :param remember: whether there is a memory at all.
+        :param follow: whether radii follow what people do: ``both``, ``widen`` or ``fixed``.
+        :raises ConfigError: if a setting cannot be.
+        """
+        self.window, self.skeleton, self.weights = window, skeleton, weights
+        basis = None if weights is None else weights.basis
+        self.memory = PlaceMemory(window, skeleton, basis, memory_mb) if remember else None
+        self.evidence = Evidence(window)
+        self.levels = weights.radius.levels if weights and weights.radius else ()
+        self.following = Following(self.levels, follow) if self.levels else None
+        self.working: Working | None = None
+        self._knots = knot_frames(window)
+        self._times_s = np.arange(1, window.future_frames + 1) * window.period_s
+        self._noise: dict[int, _Noise] = {}
+        self._awaited: dict[int, list[_Awaited]] = {}
+        self._latest: dict[int, tuple[np.ndarray, int]] = {}
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """Forget what was seen here: memory, evidence, scales of radii."""
+        with self._lock:
+            if self.memory is not None:
+                self.memory.forget()
+            self.evidence.forget()
+            self._awaited.clear()
+            if self.following is not None:
+                self.following.forget()
+
+    def weigh(
+        self,
+        tracks: Sequence[int],
+        windows: Sequence[ObservedWindow],
+        prediction: Prediction,
+    ) -> Prediction:
+        """
+        Put the other candidates beside the model's samples, and weigh all of them.
+
+        :param tracks: numbers of the people's histories, P of them.
+        :param windows: what was observed of them.
+        :param prediction: of the model, each from their own last frame on.
+        :returns: with every sample, weights and radii; see :class:`motion_predictor.mix.Mix`.
+        """
+        with self._lock:
+            return self._weigh(tracks, windows, prediction)
+
+    def _weigh(
+        self,
+        tracks: Sequence[int],
+        windows: Sequence[ObservedWindow],
+        prediction: Prediction,
+    ) -> Prediction:
+        origins = np.stack([window.poses[-1, 0] for window in windows])  # (P, 3)
+        seen = np.stack([window.poses for window in windows]) - origins[:, None, None]
+        seen = seen.astype(np.float32)
+        now = stance(seen, self._judge_noise(tracks, windows, seen), self.window.rate_hz)
+        recall = self._recall(tracks, windows, now)
+        means, spreads, others = self._candidates(prediction, now, recall, origins)
+        at_knots = means[:, self._knots]
+        described = describe(
+            seen, now, at_knots, spreads[:, :, MODEL].mean(axis=-1),
+            spreads[:, :, MEMORY].mean(axis=-1), recall, self.window.rate_hz,
+        )  # fmt: skip
+        self.evidence.update(tracks, windows)
+        evidence = self.evidence.of(tracks)
+        if self.weights is None or self.weights.gate is None:
+            weights = np.zeros((len(seen), len(self._knots), len(CANDIDATES)), np.float32)
+            weights[..., MODEL] = 1.0
+        else:
+            weights = self.weights.gate.weights(described, evidence).astype(np.float32)
+        told, radii = self._radii(tracks, seen, now, at_knots, weights, spreads, recall)
+        mix = self._mix(prediction, means, weights, recall, origins, seen, radii)
+        self.working = Working(
+            described, told, weights, evidence, spreads, recall, now, seen, origins
+        )
+        self._keep(tracks, windows, described, mix)
+        self._latest = {
+            track: (weights[index].mean(axis=0), int(recall.alike[index]))
+            for index, track in enumerate(tracks)
+        }
+        futures = np.concatenate((prediction.futures, others), axis=1)
+        joint = overall(mix.shares, mix.within, mix.candidate)
+        return replace(prediction, futures=futures, weights=joint, mix=mix)
+
+    def _judge_noise(
+        self, tracks: Sequence[int], windows: Sequence[ObservedWindow], seen: np.ndarray
+    ) -> np.ndarray:
+        found = jitter_m(seen)
+        kept: dict[int, _Noise] = {}
+        for index, (track, window) in enumerate(zip(tracks, windows, strict=True)):
+            before = self._noise.get(track)
+            value = float(found[index])
+            if before is not None:
+                passed = max((window.stamp_ns - before.stamp_ns) * _NS, 0.0)
+                value = before.jitter + (1.0 - math.exp(-passed / JITTER_S)) * (
+                    value - before.jitter
+                )
+            kept[track] = _Noise(value, window.stamp_ns)
+        self._noise = kept
+        return np.array([each.jitter for each in kept.values()])
+
+    def _recall(
+        self, tracks: Sequence[int], windows: Sequence[ObservedWindow], now: Stance
+    ) -> Recall:
+        if self.memory is None:
+            persons, joints = now.pose.shape[:2]
+            return Recall(
+                np.zeros((persons, 0, self.window.future_frames, joints, 3), np.float32),
+                np.zeros((persons, 0), np.float32),
+                np.full(persons, np.inf, np.float32),
+                np.zeros(persons, np.int64),
+            )
+        self.memory.remember(tracks, windows, now.jitter)
+        return self.memory.recall(now)
+
+    def _candidates(
+        self, prediction: Prediction, now: Stance, recall: Recall, origins: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # Means (P, T, C, J, 3) from the origins, spreads at the knots (P, K, C, J) and the
+        # samples beside the model's, in the input's frame.
+        persons, samples, frames, joints = prediction.futures.shape[:4]
+        shares = prediction.weights[:, None]  # (P, 1, S)
+        flat = prediction.futures.reshape(persons, samples, -1)
+        model = (shares @ flat).reshape(persons, frames, joints, 3)
+        model = (model - origins[:, None, None]).astype(np.float32)
+        damped, still = damped_velocity(now, self._times_s), standing_still(now, self._times_s)
+        known = recall.known[:, None, None, None]
+        remembered = still
+        if recall.weights.shape[1]:
+            flat = recall.futures.reshape(persons, recall.weights.shape[1], -1)
+            mean = (recall.weights[:, None] @ flat).reshape(still.shape)
+            remembered = np.where(known, mean, still)
+        means = np.stack((model, damped, still, remembered), axis=2)
+        spreads = np.zeros((persons, len(self._knots), len(CANDIDATES), joints), np.float32)
+        at = prediction.futures[:, :, self._knots] - origins[:, None, None, None]
+        spreads[:, :, MODEL] = _spread(at, prediction.weights, model[:, self._knots])
+        at = recall.futures[:, :, self._knots]
+        spreads[:, :, MEMORY] = _spread(at, recall.weights, remembered[:, self._knots])
+        others = np.concatenate((damped[:, None], still[:, None], recall.futures), axis=1)
+        others = (others + origins[:, None, None, None]).astype(prediction.futures.dtype)
+        return means, spreads, others
+
+    def _radii(
+        self,
+        tracks: Sequence[int],
+        seen: np.ndarray,
+        now: Stance,
+        means: np.ndarray,
+        weights: np.ndarray,
+        spreads: np.ndarray,
+        recall: Recall,
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        told = tell(seen, now, means, weights, spreads, recall, self.window.rate_hz)
+        if self.weights is None or self.weights.radius is None or self.following is None:
+            return told, None
+        radii = self.weights.radius.radii(told, now.jitter)
+        scaled = radii * self.following.scales(tracks)[:, :, None, None]
+        return told, np.maximum.accumulate(scaled.astype(np.float32), axis=0)
+
+    def _mix(
+        self,
+        prediction: Prediction,
+        means: np.ndarray,
+        weights: np.ndarray,
+        recall: Recall,
+        origins: np.ndarray,
+        seen: np.ndarray,
+        radii: np.ndarray | None,
+    ) -> Mix:
+        samples, remembered = prediction.weights.shape[1], recall.weights.shape[1]
+        candidate = np.array(
+            [MODEL] * samples + [DAMPED, STILL] + [MEMORY] * remembered, dtype=np.uint8
+        )
+        single = np.ones((len(seen), 2), dtype=np.float32)
+        within = np.concatenate((prediction.weights, single, recall.weights), axis=1)
+        if radii is not None:
+            levels, persons, knots, joints = radii.shape
+            moved = np.moveaxis(radii, 2, -2).reshape(levels * persons, knots, joints)
+            moved = at_every_frame(moved, self.window)
+            radii = moved.reshape(levels, persons, -1, joints)
+        return Mix(
+            candidate, within.astype(np.float32), at_every_frame(weights, self.window),
+            bone_lengths(seen, self.skeleton), means, origins, self.skeleton, self.levels, radii,
+        )  # fmt: skip
+
+    # What comes true
+
+    def _keep(
+        self,
+        tracks: Sequence[int],
+        windows: Sequence[ObservedWindow],
+        described: Described,
+        mix: Mix,
+    ) -> None:
+        self._check_radii(tracks, windows)
+        due = self.evidence.due(tracks, windows)
+        if not due:
+            return
+        expected = mix.expected(self._knots)
+        for index in due:
+            origin = mix.origin[index]
+            self.evidence.keep(
+                tracks[index], windows[index], origin, described.means[index],
+                described.available[index], expected[index] - origin,
+            )  # fmt: skip
+            if mix.radii is not None:
+                radii = mix.radii[:, index][:, self._knots]
+                waiting = self._awaited.setdefault(tracks[index], [])
+                waiting.append(_Awaited(windows[index].stamp_ns, expected[index], radii))
+
+    def _check_radii(self, tracks: Sequence[int], windows: Sequence[ObservedWindow]) -> None:
+        if self.following is None:
+            return
+        self.following.stay(tracks)
+        self._awaited = {track: self._awaited.get(track, []) for track in tracks}
+        for track, window in zip(tracks, windows, strict=True):
+            for waiting in self._awaited[track]:
+                self._check(track, waiting, window)
+            left = [each for each in self._awaited[track] if each.next_knot < len(self._knots)]
+            self._awaited[track] = left
+
+    def _check(self, track: int, waiting: _Awaited, window: ObservedWindow) -> None:
+        last = len(window.poses) - 1
+        age = (window.stamp_ns - waiting.stamp_ns) * _NS * self.window.rate_hz
+        while waiting.next_knot < len(self._knots):
+            knot = waiting.next_knot
+            ahead = self._knots[knot] + 1
+            if ahead > age + 0.5:
+                return
+            waiting.next_knot += 1
+            at = min(last - age + ahead, float(last))
+            if at < window.padded_frames:
+                continue
+            real, there = (values[0] for values in window.between(np.array([at])))
+            if there.any():
+                apart = np.linalg.norm(real - waiting.expected[knot], axis=-1)[there]
+                missed = (apart > waiting.radii[:, knot, there]).mean(axis=-1)
+                assert self.following is not None
+                self.following.note(track, missed, 1.0 / len(self._knots))
+
+    # For diagnostics: any thread
+
+    def words(self, track: int) -> str:
+        """Say in words what a person's future is mostly taken from; '' for somebody unknown."""
+        found = self._latest.get(track)
+        if found is None:
+            return ''
+        weights, alike = found
+        first = int(weights.argmax())
+        text = f'{"mostly " if weights[first] > 0.5 else "partly "}{CANDIDATES[first]}'
+        return f'{text}, has seen the like {alike} times' if alike else text
+
+    def shares(self, track: int) -> dict[str, float]:
+        """Return the weight of each candidate by its name, over all horizons."""
+        found = self._latest.get(track)
+        return {} if found is None else dict(zip(CANDIDATES, found[0].tolist(), strict=True))
+
+
+def _spread(at: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    # (P, S, K, J, 3) to the root mean square distance from the mean (P, K, J).
+    square = np.square(at - mean[:, None]).sum(axis=-1)
+    return np.sqrt((weights[:, :, None, None] * square).sum(axis=1))

@@ -1,0 +1,250 @@
+"""
+How far from the published future people will be: a radius for each joint, horizon and level.
+
+A small network, trained by the pinball loss on people that the model has not seen, and a scale
+that follows what the people here then did, by person and for the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+import math
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi
+
+from motion_predictor.candidates import CANDIDATES, Stance
+from motion_predictor.errors import ConfigError, ShapeError
+from motion_predictor.memory import Recall
+
+BY_JOINT = 6
+COMMON = 6 + len(CANDIDATES)
+PACE = 0.15
+"""How fast a scale follows; see :class:`Following`."""
+NARROWEST, WIDEST = 0.4, 6.0
+_SIGMA = 1.33
+"""White noise of one metre leaves so much less than a metre of jitter."""
+
+
+@dataclass(frozen=True, eq=False)
+class RadiusNetwork:
+    """
+    The network's numbers, float32; two hidden layers.
+
+    ``levels`` rise; ``factor`` (L, K) is what cross-conformal calibration multiplies radii by;
+    ``windows`` says how many windows of how many people are behind it.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    first: np.ndarray
+    first_bias: np.ndarray
+    second: np.ndarray
+    second_bias: np.ndarray
+    output: np.ndarray
+    output_bias: np.ndarray
+    factor: np.ndarray
+    levels: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        count, hidden, levels = *self.first.shape, len(self.levels)
+        shapes = {
+            'mean': (count,), 'scale': (count,), 'first_bias': (hidden,),
+            'second': (hidden, hidden), 'second_bias': (hidden,), 'output': (hidden, levels),
+            'output_bias': (levels,), 'factor': (levels, self.factor.shape[-1]),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise ShapeError(f'radius {name}: expected {shape}, got {found}')
+        for name in (*shapes, 'first'):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ConfigError(f'radius {name}: holds NaN or infinity')
+        rising = all(a < b for a, b in zip(self.levels, self.levels[1:]))
+        if not levels or not rising or not 0.0 < self.levels[0] <= self.levels[-1] < 1.0:
+            raise ConfigError(f'radius levels {self.levels}: must rise within 0..1')
+        if (self.scale <= 0.0).any() or (self.factor <= 0.0).any():
+            raise ConfigError('radius: scale and factor must be positive')
+
+    def radii(self, told: np.ndarray, jitter: np.ndarray) -> np.ndarray:
+        """
+        Return the radius of every joint at the knots, never below the input's own noise.
+
+        :param told: from :func:`tell`, ``(P, K, J, F)``.
+        :param jitter: of the input, metres, ``(P,)``.
+        :returns: metres, rising with the level, ``(L, P, K, J)``.
+        """
+        x = (told - self.mean) / self.scale
+        x = np.tanh(x @ self.first + self.first_bias)
+        x = np.tanh(x @ self.second + self.second_bias)
+        steps = np.moveaxis(x @ self.output + self.output_bias, -1, 0)  # (L, P, K, J)
+        steps[1:] = np.logaddexp(0.0, steps[1:])
+        found = np.exp(np.minimum(np.cumsum(steps, axis=0), 5.0))
+        found *= self.factor[:, None, :, None]
+        noise = np.array([_noise_radius(level) for level in self.levels], dtype=np.float32)
+        return np.maximum(found, noise[:, None, None, None] * jitter[:, None, None])
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the numbers by name, as :meth:`from_tensors` takes them."""
+        names = (entry.name for entry in fields(self) if entry.name != 'levels')
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any], levels: Sequence[float]) -> RadiusNetwork:
+        """
+        Make a network of numbers that were stored.
+
+        :raises ShapeError: if they do not fit each other.
+        :raises ConfigError: if they are not finite, or the levels do not rise.
+        """
+        numbers = {
+            entry.name: np.asarray(tensors[entry.name])
+            for entry in fields(cls)
+            if entry.name != 'levels'
+        }
+        return cls(**numbers, levels=tuple(float(level) for level in levels))
+
+
+def _noise_radius(level: float) -> float:
+    return _SIGMA * float(chi.ppf(level, 3))
+
+
+def tell(
+    windows: np.ndarray,
+    now: Stance,
+    means: np.ndarray,
+    weights: np.ndarray,
+    spreads: np.ndarray,
+    recall: Recall,
+    rate_hz: float,
+) -> np.ndarray:
+    """
+    Make what the network is told.
+
+    :param windows: metres, float32 ``(P, T_obs, J, 3)``.
+    :param now: of these people.
+    :param means: of each candidate, metres, ``(P, K, C, J, 3)``.
+    :param weights: of each candidate, ``(P, K, C)``.
+    :param spreads: of each candidate's samples about its mean, metres, ``(P, K, C, J)``.
+    :param recall: what the memory found.
+    :returns: float32 ``(P, K, J, F)``.
+    """
+    persons, knots, _, joints = means.shape[:4]
+    shares = weights[..., None]  # (P, K, C, 1)
+    middle = (shares[..., None] * means).sum(axis=2)
+    apart = np.square(means - middle[:, :, None]).sum(axis=-1)  # (P, K, C, J)
+    between = np.sqrt((shares * apart).sum(axis=2))
+    whole = np.sqrt((shares * (apart + np.square(spreads))).sum(axis=2))
+    speed = np.sqrt(np.square(now.velocity).sum(axis=-1))  # (P, J)
+    way = np.sqrt(np.square(windows[:, -1] - windows[:, 0]).sum(axis=-1))
+    way = way * (rate_hz / (windows.shape[1] - 1))
+    told = np.zeros((persons, knots, joints, BY_JOINT + COMMON + knots + joints), np.float32)
+    told[..., 0] = _log(whole, 0.003)
+    told[..., 1] = _log(between, 0.003)
+    told[..., 2] = _log(spreads[:, :, 0], 0.003)
+    told[..., 3] = _log(speed, 0.02)[:, None]
+    told[..., 4] = _log(way, 0.02)[:, None]
+    told[..., 5] = _log(np.sqrt(apart[:, :, 2]), 0.003)
+    known = recall.known
+    body = [
+        _log(speed.mean(axis=-1), 0.02),
+        _log(speed.max(axis=-1), 0.05),
+        _log(now.jitter, 0.0005),
+        known,
+        np.where(known, _log(np.where(known, recall.distance_m, 1.0), 0.01), 0.0),
+        np.where(known, np.log1p(recall.alike), 0.0),
+    ]
+    at = BY_JOINT
+    told[..., at : at + 6] = np.stack(body, axis=-1)[:, None, None]
+    told[..., at + 6 : at + COMMON] = weights[:, :, None]
+    at += COMMON
+    told[..., at : at + knots] = np.eye(knots, dtype=np.float32)[:, None]
+    told[..., at + knots :] = np.eye(joints, dtype=np.float32)
+    return told
+
+
+def _log(values: np.ndarray, floor: float) -> np.ndarray:
+    return np.log(values + np.float32(floor))
+
+
+@dataclass
+class _Scales:
+    logs: np.ndarray
+    held: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+
+class Following:
+    """
+    What radii are multiplied by so that they hold what was asked, by person and for the place.
+
+    Quantile tracking (Angelopoulos, Candes and Tibshirani, Conformal PID Control for Time Series
+    Prediction, NeurIPS 2023, eq. 4) of the logarithm of each level's scale: a check moves the
+    place's and the person's by ``pace (missed - (1 - level))`` each. A new person begins with the
+    place's.
+    """
+
+    def __init__(self, levels: Sequence[float], mode: str = 'both') -> None:
+        """
+        Begin with radii as they are.
+
+        :param levels: shares of real positions to be held.
+        :param mode: ``both`` for wider and narrower, ``widen`` for never narrower than stated,
+            ``fixed`` for as stated.
+        :raises ConfigError: if the mode is unknown.
+        """
+        if mode not in ('both', 'widen', 'fixed'):
+            raise ConfigError(f'mode={mode!r}: must be both, widen or fixed')
+        self.levels = np.array(levels, dtype=np.float64)
+        self.mode = mode
+        self._lowest = math.log(NARROWEST) if mode == 'both' else 0.0
+        self._highest = math.log(WIDEST) if mode != 'fixed' else 0.0
+        self._place = np.zeros(len(self.levels))
+        self._persons: dict[int, np.ndarray] = {}
+        self._checked = np.zeros(len(self.levels))
+        self._missed = np.zeros(len(self.levels))
+
+    def scales(self, tracks: Sequence[int]) -> np.ndarray:
+        """Return what each level's radius is multiplied by, rising enough, ``(L, P)``."""
+        none = np.zeros(len(self.levels))
+        logs = np.stack([self._place + self._persons.get(track, none) for track in tracks], axis=1)
+        return np.exp(np.clip(logs, self._lowest, self._highest))
+
+    @property
+    def held(self) -> np.ndarray:
+        """Return the share of joints that each level held of late, ``(L,)``; NaN before any."""
+        with np.errstate(invalid='ignore', divide='ignore'):
+            return 1.0 - self._missed / self._checked
+
+    @property
+    def place_scales(self) -> np.ndarray:
+        """Return the place's scale of each level, ``(L,)``."""
+        return np.exp(np.clip(self._place, self._lowest, self._highest))
+
+    def stay(self, tracks: Sequence[int]) -> None:
+        """Forget everybody who is not among the tracks."""
+        self._persons = {t: self._persons[t] for t in tracks if t in self._persons}
+
+    def note(self, track: int, missed: np.ndarray, part: float = 1.0) -> None:
+        """
+        Take in one check.
+
+        :param missed: share of the joints outside of each level's scaled radius, ``(L,)``.
+        :param part: of a whole prediction that was checked.
+        """
+        kept = 1.0 - part / 120.0
+        self._checked = kept * self._checked + 1.0
+        self._missed = kept * self._missed + missed
+        step = PACE * part * (missed - (1.0 - self.levels))
+        low, high = self._lowest, self._highest
+        self._place = np.clip(self._place + step, low, high)
+        person = self._persons.get(track, np.zeros(len(self.levels))) + step
+        self._persons[track] = np.clip(person, low - self._place, high - self._place)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._place = np.zeros(len(self.levels))
+        self._persons.clear()
+        self._checked[:] = 0.0
+        self._missed[:] = 0.0

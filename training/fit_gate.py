@@ -1,0 +1,152 @@
+"""Fit the gate: by the energy score of the weighted whole and the error of its mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import nn, Tensor
+
+from motion_predictor.candidates import CANDIDATES, MEMORY
+from motion_predictor.evidence import MEMORIES
+from motion_predictor.weighing import Gate
+from training.weighing_data import Records
+
+HIDDEN = 24
+LEAST_TRUST = tuple(4.0 if m.kept in (0.6, 0.98) else 0.0 for m in MEMORIES)
+"""In a person's last second and in the place's last minute: what left-out laboratories ask for."""
+_GUESSES = MEMORY  # candidates below are there always
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateFit:
+    """How the gate is fitted."""
+
+    steps: int = 400
+    batch: int = 2048
+    rate: float = 1e-2
+    decay: float = 1e-4
+    hidden: int = HIDDEN
+    energy: float = 1.0
+    """Weight of the energy score, relative to the error of the mean."""
+    seed: int = 0
+
+
+class _Network(nn.Module):
+    mean: Tensor
+    scale: Tensor
+    least: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor, knots: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(len(mean), hidden)
+        self.output = nn.Linear(hidden, len(CANDIDATES))
+        nn.init.normal_(self.output.weight, std=0.05)
+        nn.init.zeros_(self.output.bias)
+        self.more_trust = nn.Parameter(torch.full((knots, len(MEMORIES)), -1.0))
+        self.register_buffer('mean', mean)
+        self.register_buffer('scale', scale)
+        self.register_buffer('least', torch.tensor(LEAST_TRUST))
+
+    @property
+    def trust(self) -> Tensor:
+        return self.least + nn.functional.softplus(self.more_trust)
+
+    def forward(self, features: Tensor, evidence: Tensor, available: Tensor) -> Tensor:
+        hidden = torch.tanh(self.hidden((features - self.mean) / self.scale))
+        logits = self.output(hidden) - (self.trust[:, :, None] * evidence).sum(dim=2)
+        return torch.softmax(logits.masked_fill(~available[:, None], -1e4), dim=-1)
+
+    def frozen(self) -> Gate:
+        def numbers(value: Tensor) -> NDArray[np.float32]:
+            return np.ascontiguousarray(value.detach().numpy(), dtype=np.float32)
+
+        return Gate(
+            numbers(self.mean), numbers(self.scale), numbers(self.hidden.weight.T),
+            numbers(self.hidden.bias), numbers(self.output.weight.T), numbers(self.output.bias),
+            numbers(self.trust),
+        )  # fmt: skip
+
+
+def best_guess(part: Records) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """
+    Score the best of model, damped velocity and standing still, chosen afterwards by horizon.
+
+    :returns: its error of the mean (metres a joint) and its energy score, ``(K,)`` each.
+    """
+    off = np.linalg.norm(part.means - part.truth[:, :, None], axis=-1).mean(axis=(0, 3))
+    own = np.diagonal(part.between, axis1=2, axis2=3)
+    energy = (part.near - 0.5 * own).mean(axis=0)
+    return off[:, :_GUESSES].min(axis=1), energy[:, :_GUESSES].min(axis=1)
+
+
+def groups_of(parts: Sequence[Records]) -> list[list[Records]]:
+    """Put together what is of one laboratory and played one way; each group weighs the same."""
+    found: dict[tuple[str, int], list[Records]] = {}
+    for part in parts:
+        found.setdefault((part.laboratory, part.play), []).append(part)
+    return list(found.values())
+
+
+def fit_gate(parts: Sequence[Records], settings: GateFit | None = None) -> Gate:
+    """
+    Fit the gate on people that the model has not seen.
+
+    The loss is the energy score of the weighted whole plus the error of its mean, both relative
+    to the best guess of the group (see :func:`best_guess`), so that every laboratory and every
+    horizon weighs the same.
+    """
+    settings = settings or GateFit()
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    groups = [_Group(group) for group in groups_of(parts)]
+    knots = groups[0].features.shape[1]
+    told = torch.cat([group.features.flatten(0, 1) for group in groups])
+    mean, scale = told.mean(dim=0), told.std(dim=0).clamp_min(0.1)
+    mean[-knots:], scale[-knots:] = 0.0, 1.0
+    network = _Network(mean, scale, knots, settings.hidden)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=settings.rate, weight_decay=settings.decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    each = max(8, settings.batch // len(groups))
+    for _ in range(settings.steps):
+        loss = torch.zeros(())
+        for group in groups:
+            chosen = torch.randint(len(group.features), (each,), generator=generator)
+            loss = loss + group.loss(network, chosen, settings.energy)
+        optimiser.zero_grad()
+        (loss / len(groups)).backward()
+        optimiser.step()
+        schedule.step()
+    return network.frozen()
+
+
+class _Group:
+    """The moments of one laboratory, played one way, as tensors."""
+
+    def __init__(self, parts: Sequence[Records]) -> None:
+        def joined(name: str) -> Tensor:
+            return torch.from_numpy(np.concatenate([getattr(part, name) for part in parts]))
+
+        self.features, self.evidence = joined('features'), joined('evidence')
+        self.available, self.means, self.truth = (
+            joined('available'), joined('means'), joined('truth'),
+        )  # fmt: skip
+        self.near, self.between = joined('near'), joined('between')
+        scores = [best_guess(part) for part in parts]
+        share = np.array([len(part) for part in parts], dtype=np.float32)
+        share /= share.sum()
+        self.off = torch.from_numpy(sum(s * o for s, (o, _) in zip(share, scores)))
+        self.energy = torch.from_numpy(sum(s * e for s, (_, e) in zip(share, scores)))
+
+    def loss(self, network: _Network, chosen: Tensor, energy: float) -> Tensor:
+        weights = network(self.features[chosen], self.evidence[chosen], self.available[chosen])
+        mean = (weights[..., None, None] * self.means[chosen]).sum(dim=2)
+        off = (mean - self.truth[chosen]).norm(dim=-1).mean(dim=-1)  # (B, K)
+        score = (weights * self.near[chosen]).sum(dim=-1)
+        pairs = torch.einsum('bkc,bkcd,bkd->bk', weights, self.between[chosen], weights)
+        return (off / self.off).mean() + energy * ((score - 0.5 * pairs) / self.energy).mean()

@@ -1,0 +1,192 @@
+"""Fit the radius network: pinball loss on people that neither model nor network has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch import nn, Tensor
+
+from motion_predictor.body_geometry import bone_lengths, with_bones
+from motion_predictor.candidates import Stance
+from motion_predictor.memory import Recall
+from motion_predictor.radius import RadiusNetwork, tell
+from motion_predictor.skeleton import Skeleton
+from motion_predictor.weighing import Described, Gate
+from training.fit_gate import groups_of
+from training.weighing_data import Records
+
+LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
+_LEAST_M = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadiusFit:
+    """How the radius network is fitted."""
+
+    steps: int = 500
+    batch: int = 4096
+    rate: float = 5e-3
+    hidden: int = 64
+    folds: int = 5
+    seed: int = 0
+
+
+class _Network(nn.Module):
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor, hidden: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(len(mean), hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, len(LEVELS))
+        nn.init.normal_(self.output.weight, std=0.02)
+        with torch.no_grad():
+            self.output.bias[:] = torch.tensor([-3.0] + [-0.5] * (len(LEVELS) - 1))
+        self.register_buffer('mean', mean)
+        self.register_buffer('scale', scale)
+
+    def forward(self, told: Tensor) -> Tensor:
+        x = torch.tanh(self.first((told - self.mean) / self.scale))
+        steps = self.output(torch.tanh(self.second(x)))
+        return torch.cat((steps[..., :1], nn.functional.softplus(steps[..., 1:])), dim=-1).cumsum(
+            dim=-1
+        )
+
+    def frozen(self, factor: NDArray[np.float32]) -> RadiusNetwork:
+        def numbers(value: Tensor) -> NDArray[np.float32]:
+            return np.ascontiguousarray(value.detach().numpy(), dtype=np.float32)
+
+        return RadiusNetwork(
+            numbers(self.mean), numbers(self.scale), numbers(self.first.weight.T),
+            numbers(self.first.bias), numbers(self.second.weight.T), numbers(self.second.bias),
+            numbers(self.output.weight.T), numbers(self.output.bias), factor, LEVELS,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the network is told of the moments of one part, and how far people then were off."""
+
+    told: NDArray[np.float32]
+    """(N, K, J, F)"""
+    off: NDArray[np.float32]
+    """Metres from the published future, (N, K, J)."""
+    people: NDArray[np.str_]
+
+
+def tell_part(part: Records, gate: Gate, skeleton: Skeleton, rate_hz: float) -> Told:
+    """Compute what the node would have told the network with this gate."""
+    described = Described(part.features, part.means, part.available)
+    weights = gate.weights(described, part.evidence)
+    mean = (weights[..., None, None] * part.means).sum(axis=2)
+    expected = with_bones(mean, bone_lengths(part.seen, skeleton)[:, None], skeleton)
+    off = np.linalg.norm(expected - part.truth, axis=-1).astype(np.float32)
+    now = Stance(part.seen[:, -1], part.velocity, part.seen[:, -1], part.jitter, part.jitter)
+    none = np.zeros((len(part), 0), np.float32)
+    recall = Recall(none, none, part.distance, part.alike)
+    told = tell(part.seen, now, part.means, weights, part.spreads, recall, rate_hz)
+    people = np.char.add(part.laboratory + '/', part.subject)
+    return Told(told, off, people)
+
+
+def fit_network(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> _Network:
+    """Fit by the pinball loss of the logarithm, every group weighing the same."""
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    tensors = []
+    for group in groups:
+        rows = np.concatenate([part.told.reshape(-1, part.told.shape[-1]) for part in group])
+        off = np.concatenate([part.off.reshape(-1) for part in group])
+        tensors.append((torch.from_numpy(rows), torch.from_numpy(np.log(off + _LEAST_M))))
+    joined = torch.cat([told[:: max(1, len(told) // 20_000)] for told, _ in tensors])
+    mean, scale = joined.mean(dim=0), joined.std(dim=0).clamp_min(0.1)
+    network = _Network(mean, scale, settings.hidden)
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    levels = torch.tensor(LEVELS)
+    weighing = 1.0 / (levels * (1.0 - levels)).sqrt()  # rare misses are not drowned
+    each = max(8, settings.batch // len(tensors))
+    for _ in range(settings.steps):
+        loss = torch.zeros(())
+        for told, log_off in tensors:
+            drawn = torch.randint(len(told), (each,), generator=generator)
+            beyond = log_off[drawn][:, None] - network(told[drawn])
+            pinball = torch.maximum(levels * beyond, (levels - 1.0) * beyond)
+            loss = loss + (weighing * pinball).mean()
+        optimiser.zero_grad()
+        (loss / len(tensors)).backward()
+        optimiser.step()
+        schedule.step()
+    return network
+
+
+def fit_radius(
+    parts: Sequence[Records],
+    gate: Gate,
+    skeleton: Skeleton,
+    rate_hz: float,
+    settings: RadiusFit | None = None,
+) -> RadiusNetwork:
+    """
+    Fit the network on everybody, its factors on people left out.
+
+    Cross-conformal (Vovk, 2015): each fold's people are held against a network that has not seen
+    them; the factor of a level and horizon is the quantile of their error over their radius,
+    every group weighing the same.
+    """
+    settings = settings or RadiusFit()
+    groups = [[tell_part(part, gate, skeleton, rate_hz) for part in g] for g in groups_of(parts)]
+    people = sorted({person for group in groups for part in group for person in part.people})
+    fold_of = {person: index % settings.folds for index, person in enumerate(people)}
+    knots = groups[0][0].off.shape[1]
+    ratios: list[list[NDArray]] = [[] for _ in groups]
+    for fold in range(settings.folds):
+        kept, left = _split(groups, fold_of, fold)
+        network = fit_network([group for group in kept if group], settings)
+        for index, group in enumerate(left):
+            for part in group:
+                with torch.no_grad():
+                    logs = network(torch.from_numpy(part.told)).numpy()  # (N, K, J, L)
+                ratios[index].append(part.off[..., None] / np.exp(logs))
+    factor = np.ones((len(LEVELS), knots), dtype=np.float32)
+    for level, share in enumerate(LEVELS):
+        for knot in range(knots):
+            values = [
+                np.concatenate([each[:, knot, :, level].reshape(-1) for each in group])
+                for group in ratios
+                if group
+            ]
+            factor[level, knot] = _shared_quantile(values, share)
+    return fit_network(groups, settings).frozen(factor)
+
+
+def _split(
+    groups: Sequence[Sequence[Told]], fold_of: dict[str, int], fold: int
+) -> tuple[list[list[Told]], list[list[Told]]]:
+    kept: list[list[Told]] = []
+    left: list[list[Told]] = []
+    for group in groups:
+        inside: list[Told] = []
+        outside: list[Told] = []
+        for part in group:
+            out = np.array([fold_of[person] == fold for person in part.people], dtype=bool)
+            for chosen, where in ((~out, inside), (out, outside)):
+                if chosen.any():
+                    where.append(Told(part.told[chosen], part.off[chosen], part.people[chosen]))
+        kept.append(inside)
+        left.append(outside)
+    return kept, left
+
+
+def _shared_quantile(values: Sequence[NDArray], share: float) -> float:
+    """Return the quantile of values of several groups that weigh the same."""
+    every = np.concatenate(list(values))
+    weights = np.concatenate([np.full(len(v), 1.0 / len(v)) for v in values])
+    order = np.argsort(every)
+    held = np.cumsum(weights[order]) / weights.sum()
+    return float(every[order][min(int(np.searchsorted(held, share)), len(every) - 1)])
