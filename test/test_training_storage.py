@@ -425,3 +425,8 @@ def test_a_verb_ends_in_one_line_whatever_ends_it(capsys: Any) -> None:
     with pytest.raises(OSError, match='odd'):
         run_verb(ended_by(OSError(5, 'odd')))
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as of a command in the background
+    try:
+        assert run_verb(lambda: signal.raise_signal(signal.SIGINT)) == 0
+    finally:
+        signal.signal(signal.SIGINT, former)
