@@ -13,12 +13,12 @@ import zipfile
 
 import numpy as np
 
+from motion_predictor.deepmimic import read_deepmimic
 from motion_predictor.errors import RecordingError
 from motion_predictor.recording import Overrides, Recording
 from motion_predictor.recordings import (
     chain,
     open_recording,
-    read_deepmimic,
     SYNTHETIC,
     with_seam,
 )
