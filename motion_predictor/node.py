@@ -41,7 +41,7 @@ from rclpy.lifecycle import (
     TransitionCallbackReturn,
 )
 from rclpy.parameter import Parameter as RosParameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
@@ -86,6 +86,7 @@ from motion_predictor.parameters import (
     unknown_parameter_message,
 )
 from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.qos import assert_alive, every_policy, latched_profile, output_profile
 from motion_predictor.seen import PeoplePublisher, PeopleReport, places
 from motion_predictor.states import Excluded, Refusal, short
 from motion_predictor.tf_queue import Held, Place, Ready, TransformQueue
@@ -550,17 +551,19 @@ class MotionPredictorNode(LifecycleNode):
             )
 
     def _make_outputs(self, settings: Settings) -> None:
-        def output(message_type: type, name: str, **qos: Any) -> None:
-            profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, **qos)
-            self._outputs[name] = self.create_lifecycle_publisher(
-                message_type,
-                f'~/{name}',
-                profile,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
+        def output(message_type: type, name: str, profile: QoSProfile | None = None) -> None:
+            try:
+                self._outputs[name] = self.create_lifecycle_publisher(
+                    message_type,
+                    f'~/{name}',
+                    profile or output_profile(name, settings),
+                    qos_overriding_options=every_policy(),
+                )
+            except (RuntimeError, TypeError, ValueError) as error:
+                raise ConfigError(f'qos_overrides of ~/{name}: {error}') from None
 
-        output(String, 'model', durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        output(String, 'people', durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        output(String, 'model', latched_profile())
+        output(String, 'people', latched_profile())
         if settings.flag('publish.predictions'):
             output(PointCloud2, 'predictions')
         if settings.flag('publish.markers'):
@@ -742,6 +745,7 @@ class MotionPredictorNode(LifecycleNode):
             self._wake.clear()
             if stopping.is_set():
                 return
+            assert_alive(self._outputs.values())
             try:
                 self._cycle(session, self._settings)
             except Exception:
