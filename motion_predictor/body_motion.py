@@ -51,6 +51,16 @@ class BodyMotion:
         self._base_ns = 0
         self._newest_s = -np.inf
 
+    @property
+    def speed_m_s(self) -> float:
+        """Mean speed of the joints between their last two places, 0 before there are two."""
+        between_s = self._last_s - np.where(np.isfinite(self._before_s), self._before_s, 0.0)
+        moving = np.isfinite(self._before_s) & (between_s > 0.0)
+        if not moving.any():
+            return 0.0
+        moved = np.linalg.norm(self._last - self._before, axis=1)[moving]
+        return float((moved / between_s[moving]).mean())
+
     def expect(self, stamp_ns: int) -> Expectation | None:
         """
         Say where the joints are expected.

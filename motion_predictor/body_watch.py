@@ -41,6 +41,11 @@ class BodyWatch:
         self._sides = SideWatch(skeleton)
         self._gate = JointGate(skeleton)
 
+    @property
+    def speed_m_s(self) -> float:
+        """Mean speed of the joints between the last two poses."""
+        return self._motion.speed_m_s
+
     def mend(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray) -> Mended:
         """
         Look at a pose; late ones, and those after a gap, pass as they are.

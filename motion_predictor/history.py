@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 
@@ -101,6 +102,8 @@ class AddOutcome(Enum):
     DUPLICATE = 'duplicate'
     TOO_LATE = 'too_late'
     WITHOUT_BODY = 'without_body'
+    FROZEN = 'frozen'
+    """Somebody who moved is shown in the same pose again, to the bit."""
 
     @property
     def accepted(self) -> bool:
@@ -357,6 +360,18 @@ class PoseHistory:
     def _root(self, index: int) -> np.ndarray:
         xyz, valid = self._poses.xyz[index], self._poses.valid[index]
         return xyz[0].copy() if valid[0] else xyz[valid].mean(axis=0)
+
+    def restamp(self, stamps_ns: Mapping[int, int]) -> None:
+        """
+        Correct the stamps of poses; those whose order would change stay as they are.
+
+        :param stamps_ns: right stamps by the former ones.
+        """
+        poses = self._poses
+        kept = poses.stamps[poses.start : poses.stop]
+        right = np.array([stamps_ns.get(stamp, stamp) for stamp in kept.tolist()], dtype=np.int64)
+        if (np.diff(right) > 0).all():
+            kept[:] = right
 
     def swap(self, mirror: np.ndarray) -> None:
         """

@@ -83,6 +83,11 @@ class Track:
     """Still to be compared with those who vanished."""
     leads_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_LATEST_LEADS))
     """By how much the latest stamps were ahead of the clock at their arrival."""
+    shown: np.ndarray | None = None
+    """What the tracker last showed of it, metres (J, 3)."""
+    frozen_ns: int | None = None
+    """Since when it is shown in the same pose to the bit, though it moved just before; -1 for one
+    that stood still."""
     came_back: bool = False
     """Its id went on elsewhere once, and came back."""
 

@@ -88,6 +88,7 @@ from motion_predictor.parameters import (
 from motion_predictor.predictor import Predictor, use_threads
 from motion_predictor.qos import assert_alive, every_policy, latched_profile, output_profile
 from motion_predictor.seen import PeoplePublisher, PeopleReport, places
+from motion_predictor.stamp_checks import stamp_complaints
 from motion_predictor.states import Excluded, Refusal, short
 from motion_predictor.tf_queue import Held, Place, Ready, TransformQueue
 from motion_predictor.tf_tree import Pose
@@ -127,7 +128,7 @@ DELIVERY_S = 0.5
 """How long a node that ends waits for subscribers to have its last messages."""
 WARN_PERIOD_S = 5.0
 SLOW_INPUT_HZ = 10.0
-STAGES = ('queue', 'history', 'model', 'message', 'publish', 'total')
+STAGES = ('input', 'queue', 'history', 'model', 'message', 'publish', 'total')
 FOREIGN_PARAMETERS = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
 
 
@@ -268,7 +269,7 @@ class Session:
     fresh: bool = False  # something arrived since the last prediction
     waiting_frames: int = 0  # messages with people since the last prediction
     used: tuple[Any, ...] = ()  # people and stamps that the last prediction used
-    lag_ns: int = 0  # from the stamp of what was stored last to its arrival
+    lag_ns: int | None = None  # from the stamp of what was stored last to its arrival
     last_stamp_ns: int = 0
     last_frame_id: str = ''
     shows_people: bool = False  # the last cloud held somebody
@@ -911,7 +912,7 @@ class MotionPredictorNode(LifecycleNode):
         if not ready.people:
             stamp_ns, frame_id = message_header(arrival.message)
             session.online.observe_nobody(
-                stamp_ns if stamp_ns > 0 else arrival.received_ns - session.lag_ns,
+                stamp_ns if stamp_ns > 0 else arrival.received_ns - (session.lag_ns or 0),
                 '' if session.transforms else frame_id,
                 arrival.received_ns,
                 session.source_of(arrival.topic),
@@ -1075,7 +1076,8 @@ class MotionPredictorNode(LifecycleNode):
         if 'predictions' in self._outputs:
             self._outputs['predictions'].publish(message)
         published_s = perf_counter()
-        total_s = (self.get_clock().now().nanoseconds - result.stamp_ns) * 1e-9
+        arrival_ns = result.stamp_ns if snapshot.arrival_ns is None else snapshot.arrival_ns
+        total_s = (self.get_clock().now().nanoseconds - arrival_ns) * 1e-9
         session.shows_people = True
         session.last_stamp_ns, session.last_frame_id = result.stamp_ns, result.frame_id
         self._counts.add('predictions')
@@ -1085,6 +1087,7 @@ class MotionPredictorNode(LifecycleNode):
         self._latencies.add(
             {
                 **stages,
+                'input': (arrival_ns - result.stamp_ns) * 1e-9,
                 'model': modelled_s - begun_s,
                 'message': encoded_s - modelled_s,
                 'publish': published_s - encoded_s,
@@ -1263,6 +1266,8 @@ class MotionPredictorNode(LifecycleNode):
                     'radius held': f'{session.online.radius_held:.3f}',
                 }
             )
+            for source, jitter_s in session.online.stamp_jitters_s.items():
+                values[f'stamp jitter {source} (ms)'] = f'{1e3 * jitter_s:.2f}'
             threshold = session.predictor.surprise_threshold
             for person, surprise in session.online.surprises.items():
                 values[f'surprise {person} (nats)'] = f'{surprise:.2f}'
@@ -1294,6 +1299,15 @@ class MotionPredictorNode(LifecycleNode):
             complaint = f'input at {input_hz:.1f} Hz, and nobody is predicted'
         return [complaint] if complaint else []
 
+    def _about_stamps(self, new: Mapping[str, int]) -> list[str]:
+        lag_ns = self._session.lag_ns if self._session is not None else None
+        return stamp_complaints(
+            None if lag_ns is None else lag_ns * 1e-9,
+            new,
+            sim_time=bool(self.get_parameter('use_sim_time').value),
+            clock_ns=self.get_clock().now().nanoseconds,
+        )
+
     def _complaints(
         self, active: bool, new: Mapping[str, int], rates: Mapping[str, float], now_s: float
     ) -> list[str]:
@@ -1323,11 +1337,13 @@ class MotionPredictorNode(LifecycleNode):
             'resets_frame_change': 'changes of frame_id (set target_frame)',
             'observations_other_frame': "people in another topic's frame (set target_frame)",
             'left_out_source_behind': "people whose topic's clock is behind another's",
+            'poses_frozen': 'poses the same to the bit as the last (does the tracker still run?)',
             'persons_sharing_id': 'bodies seen in turn under one id (two trackers on one topic?)',
             'observations_crowded_out': 'sightings of people farther off than all who are kept',
             'deadline_misses': 'deadline misses',
             'worker_errors': 'worker errors',
         }
+        complaints += self._about_stamps(new)
         # A new session counts from zero again: what is negative is no news.
         grown = {key: text for key, text in watched.items() if new.get(key, 0) > 0}
         complaints += [f'{new[key]} {text}' for key, text in grown.items()]

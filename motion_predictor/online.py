@@ -13,6 +13,7 @@ from typing import Protocol, TYPE_CHECKING
 import numpy as np
 
 from motion_predictor.adaptation import CoverageWatch, MODES
+from motion_predictor.clock import SourceClock
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, SkeletonError
 from motion_predictor.forecast import Forecast
@@ -122,6 +123,8 @@ class ObserveOutcome(Enum):
     """Far back in time: stored if those after it show that time has begun anew."""
     ELSEWHERE = 'elsewhere'
     """Further off than anybody moves: dropped; the next one there is of somebody new."""
+    FROZEN = 'frozen'
+    """The pose before once more, to the bit, of somebody who moved: not stored."""
     OTHER_FRAME = 'other_frame'
     """In another frame than the people whom other sources show: dropped."""
 
@@ -160,6 +163,8 @@ class Snapshot:
     the latest word was refused."""
     nobody: bool = False
     """The latest word of every source is that nobody is there."""
+    arrival_ns: int | None = None
+    """The caller's clock when the newest observation used came."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +239,8 @@ class OnlineCounters:
     joints_low_confidence: int = 0
     resets_jump_back: int = 0
     resets_frame_change: int = 0
+    observations_steadied: int = 0
+    """Stamps that came in bursts, replaced by those of an evenly running clock."""
     resets_asked: int = 0
     snapshots: int = 0
     model_calls: int = 0
@@ -338,6 +345,7 @@ class OnlinePredictor:
         self._held: dict[str, list[tuple[Observation, int | None]]] = {}
         self._messages: dict[str, _Message] = {}
         """By source, what has come of the latest message."""
+        self._clocks: dict[str, SourceClock] = {}
         self._frame_id = ''
         self._news = False
         self._refused = RefusedPeople()
@@ -407,6 +415,7 @@ class OnlinePredictor:
             self._counters.observations_far_future += 1
             return ObserveResult(ObserveOutcome.FAR_FUTURE)
         source = observation.source
+        observation = self._steadied(observation)
         if source in self._messages and (self._messages[source].stamp_ns != observation.stamp_ns):
             self._close(source)
         if self._is_other_frame(observation.frame_id, source):
@@ -427,6 +436,20 @@ class OnlinePredictor:
         self._counters.observations_too_late += len(held)
         self._held.pop(source, None)
         return ObserveResult(self._store(observation, now_ns), reset)
+
+    def _steadied(self, observation: Observation) -> Observation:
+        # The same with the stamp that an evenly running clock had, where stamps come in bursts.
+        source, stamp_ns = observation.source, observation.stamp_ns
+        clock = self._clocks.setdefault(source, SourceClock())
+        before = clock.in_bursts
+        steady_ns = clock.steady(stamp_ns, observation.person)
+        if clock.in_bursts and not before:
+            self._close(source)
+            self._people.restamp(source, clock.history())
+        if steady_ns == stamp_ns:
+            return observation
+        self._counters.observations_steadied += 1
+        return replace(observation, stamp_ns=steady_ns)
 
     def _note_refused(
         self,
@@ -524,6 +547,12 @@ class OnlinePredictor:
             periods = {name: track.history.period_s for name, track in people}
         return {name: 1.0 / period for name, period in periods.items() if period}
 
+    @property
+    def stamp_jitters_s(self) -> dict[str, float]:
+        """How unevenly the stamps of each source come, by :attr:`SourceClock.jitter_s`."""
+        with self._lock:
+            return {source: clock.jitter_s for source, clock in self._clocks.items()}
+
     # Predicting: one worker
 
     def predict(self, now_ns: int | None = None) -> OnlinePrediction | None:
@@ -578,6 +607,7 @@ class OnlinePredictor:
                 tuple(people.named[name].number for name in windows),
                 others,
                 bool(self._shows_people) and not any(self._shows_people.values()),
+                self._arrival_of(windows),
             )
 
     def run(self, snapshot: Snapshot) -> OnlinePrediction:
@@ -739,11 +769,12 @@ class OnlinePredictor:
 
     def _forget(self, sources: Iterable[str] | None = None) -> None:
         # Everything of these sources, or of all.
-        known = {*self._people.newest, *self._held, *self._messages}
+        known = {*self._people.newest, *self._held, *self._messages, *self._clocks}
         gone = known if sources is None else set(sources)
         for source in gone:
             self._held.pop(source, None)
             self._messages.pop(source, None)
+            self._clocks.pop(source, None)
             self._shows_people.pop(source, None)
         self._refused.forget(sources)
         if sources is None:
@@ -788,6 +819,8 @@ class OnlinePredictor:
             track = message.tracks[-1]
             if track is None and self._people.is_set_aside(latest, message.tracks):
                 return ObserveOutcome.ELSEWHERE
+        if track is not None and self._people.is_frozen(track, latest):
+            return ObserveOutcome.FROZEN
         refused = None if track is None else track.history.refusal(latest.stamp_ns)
         return ObserveOutcome.STORED if refused is None else _OUTCOMES[refused]
 
@@ -855,6 +888,13 @@ class OnlinePredictor:
                 unpredicted[name] = Excluded.SOURCE_BEHIND
                 del windows[name]
         return windows, unpredicted
+
+    def _arrival_of(self, windows: Mapping[str, ObservedWindow]) -> int | None:
+        # When the newest of these observations came.
+        if not windows:
+            return None
+        newest = max(windows, key=lambda name: windows[name].stamp_ns)
+        return self._people.named[newest].arrival_ns
 
     @staticmethod
     def _window(history: PoseHistory) -> ObservedWindow | NotReady | Excluded:
@@ -934,6 +974,7 @@ _REFUSALS = {
     ObserveOutcome.WITHOUT_BODY: Refusal.NO_BODY,
     ObserveOutcome.HELD: Refusal.TOO_LATE,
     ObserveOutcome.ELSEWHERE: Refusal.ELSEWHERE,
+    ObserveOutcome.FROZEN: Refusal.FROZEN,
     ObserveOutcome.OTHER_FRAME: Refusal.OTHER_FRAME,
 }
 

@@ -223,7 +223,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0.001,
         maximum=10.0,
         applies=ALWAYS,
-        description='From input stamp to publication; later ones are counted in diagnostics.',
+        description='From the arrival of a message to publication; later ones are counted in '
+        'diagnostics.',
     ),
     Parameter(
         name='target_frame',

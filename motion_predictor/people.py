@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 import math
 
 import numpy as np
@@ -26,6 +26,8 @@ from motion_predictor.states import Refusal
 
 _NS = 1e-9
 _MAX_UNNAMED = 32
+_MOVES_M_S = 0.1
+"""Somebody faster than this does not stop to the bit from one pose to the next."""
 _LATELY_S = 0.5
 """Whoever was not seen for longer makes room for others first."""
 
@@ -49,6 +51,8 @@ class PeopleCounters:
     """Left and right had changed places, and were put right."""
     sides_believed: int = 0
     """They stayed so for over a second: the poses before were exchanged instead."""
+    poses_frozen: int = 0
+    """The same as the one before to the bit, of somebody who moved: the tracker repeats itself."""
     joints_leapt: int = 0
     """Away from the body for a moment: a slip of the tracker, not seen."""
     observations_elsewhere: int = 0
@@ -250,6 +254,8 @@ class People:
         return outcome
 
     def _add(self, track: Track, sighting: Sighting) -> AddOutcome:
+        if self._note_shown(track, sighting):
+            return AddOutcome.FROZEN
         xyz, seen = self._mended(track, sighting)
         outcome = track.history.add_body(sighting.stamp_ns, xyz, seen)
         if not outcome.accepted:
@@ -264,6 +270,57 @@ class People:
         self.newest[sighting.source] = max(newest, sighting.stamp_ns)
         track.newest_ns = self.newest_ns
         return outcome
+
+    def is_frozen(self, track: Track, sighting: Sighting) -> bool:
+        """
+        Tell whether a pose only repeats the one before to the bit, though the person moved.
+
+        Such a pose is not stored, until somebody who really stopped would be forgotten.
+
+        :param track: whose it is.
+        :param sighting: the pose.
+        """
+        newest_ns, stamp_ns = track.newest_stamp_ns, sighting.stamp_ns
+        if track.watch is None or track.shown is None or stamp_ns <= newest_ns:
+            return False
+        if not np.array_equal(track.shown, sighting.xyz):
+            return False
+        since_ns = track.frozen_ns
+        if since_ns is None:
+            since_ns = newest_ns if track.watch.speed_m_s > _MOVES_M_S else -1
+        return since_ns >= 0 and (stamp_ns - since_ns) * _NS <= self._rules.stale_s
+
+    def _note_shown(self, track: Track, sighting: Sighting) -> bool:
+        # Take in what the tracker shows of a body; True if it is not to be stored.
+        frozen = self.is_frozen(track, sighting)
+        if track.watch is None or sighting.stamp_ns <= track.newest_stamp_ns:
+            return False
+        if track.shown is None or not np.array_equal(track.shown, sighting.xyz):
+            track.shown, track.frozen_ns = sighting.xyz, None
+            return False
+        if track.frozen_ns is None:
+            track.frozen_ns = track.newest_stamp_ns if frozen else -1
+        self.counters.poses_frozen += track.frozen_ns >= 0
+        if not frozen:
+            return False
+        track.arrival_ns = sighting.arrival_ns
+        newest = self.newest.get(sighting.source, sighting.stamp_ns)
+        self.newest[sighting.source] = max(newest, sighting.stamp_ns)
+        track.newest_ns = self.newest_ns
+        shown = replace(sighting, person=track.name or sighting.person, identified=True)
+        self.refused.append((shown, Refusal.FROZEN))
+        return True
+
+    def restamp(self, source: str, stamps_ns: Mapping[int, int]) -> None:
+        """
+        Correct the stamps of everybody of a source.
+
+        :param source: whose.
+        :param stamps_ns: right stamps by the former ones.
+        """
+        for track in (*self.named.values(), *self.unnamed):
+            if track.source == source:
+                track.history.restamp(stamps_ns)
 
     def _mended(self, track: Track, sighting: Sighting) -> tuple[np.ndarray, np.ndarray]:
         # The pose with its sides where they belong and without joints that leapt away.

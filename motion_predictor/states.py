@@ -60,6 +60,7 @@ class Refusal(Enum):
     FAR_FUTURE = 'far_future'
     TOO_LATE = 'too_late'
     ELSEWHERE = 'elsewhere'
+    FROZEN = 'frozen'
     CROWDED_OUT = 'crowded_out'
     OTHER_FRAME = 'other_frame'
     NO_TRANSFORM = 'no_transform'
@@ -88,6 +89,7 @@ _WORDS: Mapping[Reason, str] = {
     Refusal.FAR_FUTURE: "is stamped ahead of the node's clock by more than max_future_s",
     Refusal.TOO_LATE: 'is stamped long before what is known already',
     Refusal.ELSEWHERE: 'leaps farther than anybody moves',
+    Refusal.FROZEN: 'is shown in the same pose to the bit: does the tracker still run?',
     Refusal.CROWDED_OUT: 'is farther away than all who are followed: raise max_persons',
     Refusal.OTHER_FRAME: "is in another topic's frame: set target_frame",
     Refusal.NO_TRANSFORM: 'has no transform into target_frame',

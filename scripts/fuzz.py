@@ -155,7 +155,7 @@ def fuzz_in_process(
             message = fuzzer.message(clock.now_ns)
             message_stamps, message_frames = given(message)
             frames |= message_frames
-            for stamp in (*message_stamps, clock.now_ns, clock.now_ns - session.lag_ns):
+            for stamp in (*message_stamps, clock.now_ns, clock.now_ns - (session.lag_ns or 0)):
                 if len(stamps) == REMEMBERED:
                     known_stamps.discard(stamps[0])
                 stamps.append(stamp)

@@ -543,7 +543,7 @@ def test_a_burst_is_answered_by_its_newest_frame_and_every_frame_is_accounted_fo
     poses = walker_poses()[0]
     sent = [now_ns + (index - 360) * 1_000_000_000 // 360 for index in range(360)]  # 360 Hz
     for index, stamp_ns in enumerate(sent):
-        message = encode([poses[index * 50 // 360]])
+        message = encode([poses[index * 50 // 360] + 1e-4 * index])
         message.header.stamp = ns_to_stamp(stamp_ns)
         message.header.frame_id = 'map'
         publisher.publish(message)

@@ -1,0 +1,128 @@
+"""
+A tracker's clock, from the stamps of its messages alone.
+
+Stamps of arrival come in bursts where messages wait on their way (Wi-Fi, a busy driver): several
+within a millisecond, then none for a while. The poses were taken evenly, and taken at their stamps
+somebody who walks stands still and leaps in turn. Such stamps, and no others, are replaced by
+those of a clock that runs evenly and is never later than the arrivals.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+import math
+
+import numpy as np
+
+WINDOW_S = 2.0
+"""Messages of this time tell how the clock runs."""
+MAX_MESSAGES = 512
+MIN_MESSAGES = 9
+SHORT = 0.4
+"""An interval shorter than this share of the mean one is of a burst: a frame that was dropped
+makes intervals longer, and none shorter."""
+BURSTS, NO_BURSTS = 0.15, 0.03
+"""From this share of short intervals on stamps come in bursts; below the other no longer."""
+MAX_SILENCE_S = 1.0
+"""After this the clock begins anew."""
+_LEAST_STEP = 0.3  # of a period, from one stamp to the next
+_NS = 1e-9
+
+
+class SourceClock:
+    """The clock of one source of messages, each of which shows some of the same people."""
+
+    def __init__(self) -> None:
+        """Begin without a message."""
+        self._arrivals: deque[int] = deque(maxlen=MAX_MESSAGES)
+        self._people: set[str] = set()
+        self._bursts = False
+        self._steady_ns = 0
+
+    @property
+    def in_bursts(self) -> bool:
+        """Whether stamps come in bursts, so that they are replaced."""
+        return self._bursts
+
+    @property
+    def jitter_s(self) -> float:
+        """Half of what the middle 80 % of the intervals differ by; NaN before there are some."""
+        if len(self._arrivals) < MIN_MESSAGES:
+            return math.nan
+        low, high = np.quantile(np.diff(np.array(self._arrivals)), (0.1, 0.9))
+        return 0.5 * float(high - low) * _NS
+
+    def steady(self, stamp_ns: int, person: str) -> int:
+        """
+        Return when a pose was taken.
+
+        :param stamp_ns: stamp of its message; the same for all of one message.
+        :param person: who is in the message. Messages that have nobody in common with the one
+            before are of different people, each with their own times: these are left alone.
+        :returns: nanoseconds; ``stamp_ns`` itself unless stamps come in bursts.
+        """
+        newest = self._arrivals[-1] if self._arrivals else None
+        if newest is not None and stamp_ns == newest:
+            self._people.add(person)
+            return self._steady_ns
+        if newest is not None and stamp_ns < newest:
+            return stamp_ns
+        silent = newest is None or (stamp_ns - newest) * _NS > MAX_SILENCE_S
+        if silent or person not in self._people:
+            self._arrivals.clear()
+            self._bursts = False
+        self._people = {person}
+        self._arrivals.append(stamp_ns)
+        while (stamp_ns - self._arrivals[0]) * _NS > WINDOW_S:
+            self._arrivals.popleft()
+        self._steady_ns = self._next(stamp_ns)
+        return self._steady_ns
+
+    def _next(self, stamp_ns: int) -> int:
+        count = len(self._arrivals)
+        if count < MIN_MESSAGES:
+            return stamp_ns
+        steps = np.diff(np.array(self._arrivals))
+        period = float(steps.mean())
+        share = float((steps < SHORT * period).mean())
+        if not self._bursts:
+            self._bursts = share >= BURSTS
+        elif share < NO_BURSTS:
+            self._bursts = False
+        if not self._bursts:
+            return stamp_ns
+        begin, period = self._line()
+        steady = round(begin + period * (count - 1))
+        return min(max(steady, self._steady_ns + round(_LEAST_STEP * period)), stamp_ns)
+
+    def history(self) -> dict[int, int]:
+        """Return the even stamps of all messages that are remembered, by the stamps they had."""
+        begin, period = self._line()
+        return {
+            arrival: min(round(begin + period * index), arrival)
+            for index, arrival in enumerate(self._arrivals)
+        }
+
+    def _line(self) -> tuple[float, float]:
+        # The highest line below all arrivals: where the first is on it, and its step, ns.
+        first = self._arrivals[0]
+        hull = _lower_hull([arrival - first for arrival in self._arrivals])
+        middle = 0.5 * (len(self._arrivals) - 1)
+        left, right = next(edge for edge in pairwise(hull) if edge[0][0] <= middle <= edge[1][0])
+        period = (right[1] - left[1]) / (right[0] - left[0])
+        return first + left[1] - period * left[0], period
+
+
+def _lower_hull(values: Sequence[int]) -> list[tuple[int, int]]:
+    # Corners (index, value) of the convex hull from below, from the first to the last value.
+    hull: list[tuple[int, int]] = []
+    for index, value in enumerate(values):
+        while len(hull) > 1:
+            (a, low), (b, middle) = hull[-2:]
+            if (middle - low) * (index - a) < (value - low) * (b - a):
+                break
+            hull.pop()
+        hull.append((index, value))
+    return hull

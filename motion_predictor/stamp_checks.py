@@ -1,0 +1,58 @@
+"""What is wrong with the stamps of a tracker, in words for whoever runs the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+BEHIND_S = 0.5
+"""Stamps behind the clock by more are of another clock, or the tracker is very slow."""
+AHEAD_S = 0.05
+REPEATED = 0.5
+"""From this share of poses with a stamp that was there already on, the stamps stand still."""
+_DAY_S = 86_400.0
+
+
+def duration(seconds: float) -> str:
+    """
+    Say how long something is.
+
+    :param seconds: not negative.
+    """
+    for unit, length_s in (('years', 365.0 * _DAY_S), ('days', _DAY_S), ('h', 3600.0)):
+        if seconds >= length_s:
+            return f'{seconds / length_s:.1f} {unit}'
+    return f'{seconds:.2f} s'
+
+
+def stamp_complaints(
+    lag_s: float | None, new: Mapping[str, int], *, sim_time: bool, clock_ns: int
+) -> list[str]:
+    """
+    Say what is wrong with the stamps of the input.
+
+    :param lag_s: from the latest stamp to its arrival, seconds; None before there is one.
+    :param new: counters of :class:`motion_predictor.online.OnlinePredictor`, by how much they
+        have grown lately.
+    :param sim_time: whether ``use_sim_time`` is set.
+    :param clock_ns: the node's clock.
+    """
+    if sim_time and clock_ns == 0:
+        return ['use_sim_time is set, and nobody publishes /clock']
+    found = []
+    if lag_s is not None and lag_s > BEHIND_S:
+        found.append(
+            f"stamps are {duration(lag_s)} behind the node's clock (a device's own clock, a "
+            'recording without use_sim_time, or a slow tracker)'
+        )
+    elif lag_s is not None and lag_s < -AHEAD_S:
+        found.append(f"stamps are {duration(-lag_s)} ahead of the node's clock: synchronize them")
+    repeated, taken = new.get('poses_duplicate', 0), new.get('poses_accepted', 0)
+    if repeated > 0 and repeated >= REPEATED * (repeated + taken):
+        found.append(f'{repeated} poses with a stamp that was there already: stamps stand still')
+    bursts = new.get('observations_steadied', 0)
+    if bursts > 0:
+        found.append(
+            f'{bursts} poses with stamps in bursts (of their arrival?), taken as evenly spaced; '
+            'stamp them when they are measured'
+        )
+    return found
