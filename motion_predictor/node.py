@@ -128,6 +128,8 @@ DELIVERY_S = 0.5
 """How long a node that ends waits for subscribers to have its last messages."""
 WARN_PERIOD_S = 5.0
 SLOW_INPUT_HZ = 10.0
+FLOAT32_REACH_M = 10_000.0
+"""Farther from the origin float32, which clouds are made of, is off by a millimetre and more."""
 STAGES = ('input', 'queue', 'history', 'model', 'message', 'publish', 'total')
 FOREIGN_PARAMETERS = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
 
@@ -1061,7 +1063,7 @@ class MotionPredictorNode(LifecycleNode):
         frames = output_frames(settings, rate_hz, session.predictor.window.future_frames)
         futures = result.prediction.futures[:, :, frames]  # (P, S, T, J, 3)
         if session.turn is not None:
-            futures = futures @ session.turn.astype(np.float32)
+            futures = futures @ session.turn.astype(futures.dtype)
         numbers = [session.numbers.table[name] for name in result.persons]
         message = session.cloud.encode(
             result.stamp_ns,
@@ -1072,6 +1074,8 @@ class MotionPredictorNode(LifecycleNode):
             result.prediction.times_s[frames],
         )
         encoded_s = perf_counter()
+        far = np.abs(result.last_poses).max() > FLOAT32_REACH_M
+        self._counts.add('predictions_far_from_origin', int(far))
         self._require_wanted()
         if 'predictions' in self._outputs:
             self._outputs['predictions'].publish(message)
@@ -1340,6 +1344,8 @@ class MotionPredictorNode(LifecycleNode):
             'poses_frozen': 'poses the same to the bit as the last (does the tracker still run?)',
             'persons_sharing_id': 'bodies seen in turn under one id (two trackers on one topic?)',
             'observations_crowded_out': 'sightings of people farther off than all who are kept',
+            'predictions_far_from_origin': 'predictions beyond 10 km from the origin of the frame '
+            '(float32 of clouds is too coarse there: set target_frame to a nearer one)',
             'deadline_misses': 'deadline misses',
             'worker_errors': 'worker errors',
         }

@@ -724,7 +724,7 @@ class OnlinePredictor:
         if np.abs(origins).max() < _FAR_FROM_ORIGIN_M:
             return self.predictor.predict(observed, samples=samples, seed=seed)
         near = self.predictor.predict(observed - origins, samples=samples, seed=seed)
-        futures = (near.futures + origins[:, None]).astype(near.futures.dtype)
+        futures = near.futures + origins[:, None]  # float64: exact at map coordinates too
         stated = near.closed_form
         if stated is not None:
             stated = stated.moved(origins)

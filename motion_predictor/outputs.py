@@ -143,7 +143,7 @@ def turned(prediction: Prediction, rotation: np.ndarray) -> Prediction:
     stated = prediction.closed_form
     return replace(
         prediction,
-        futures=prediction.futures @ rotation.T.astype(np.float32),
+        futures=prediction.futures @ rotation.T.astype(prediction.futures.dtype),
         closed_form=None if stated is None else stated.turned(rotation),
     )
 

@@ -23,8 +23,10 @@ from motion_predictor.geometry import rotation_matrix
 
 KINECT_IDS_PER_PERSON = 100
 ADD = 0
-CUBE, SPHERE, CYLINDER, CUBE_LIST, SPHERE_LIST, POINTS = 1, 2, 3, 6, 7, 8
-JOINT_MARKERS = (SPHERE, CUBE, CYLINDER)
+CUBE, SPHERE, CUBE_LIST, SPHERE_LIST, POINTS = 1, 2, 6, 7, 8
+JOINT_MARKERS = (SPHERE, CUBE)
+"""What joints are drawn as, the likelier first; in an array with spheres cubes are something else.
+Cylinders are bones."""
 LIST_MARKERS = (SPHERE_LIST, POINTS, CUBE_LIST)
 """Constants of ``visualization_msgs/msg/Marker``."""
 
@@ -51,19 +53,31 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     """
     Read one marker a joint, ``id = 100 * person + joint``, or one list of points a person.
 
-    Markers of other shapes (bones, labels) and deletions are passed over; an array without any
-    joint: nobody. A namespace becomes part of the person's name. Somebody with an id or a list
-    that does not fit the layout has a flaw.
+    Joints are spheres, or cubes where there are no spheres. Markers of other shapes (bones as
+    cylinders, labels) and deletions are passed over; an array without any joint: nobody. A
+    namespace becomes part of the person's name. Somebody with an id or a list that does not
+    fit the layout has a flaw.
 
     :raises MessageError: if nobody is without one, or there are too many people or markers.
     """
     require_count('markers', len(message.markers))
     people: dict[str, DecodedPerson] = {}
     flaws: dict[str, str] = {}
+    shapes = {marker.type for marker in message.markers if marker.action == ADD}
+    joint_shape = next((shape for shape in JOINT_MARKERS if shape in shapes), None)
+    frame: str | None = None
     for marker in message.markers:
-        if marker.action != ADD:
+        if marker.action != ADD or marker.type not in (joint_shape, *LIST_MARKERS):
             continue
-        if marker.type in JOINT_MARKERS:
+        frame = marker.header.frame_id if frame is None else frame
+        if marker.header.frame_id != frame:
+            name = _marker_person(marker, _number(marker))
+            people.setdefault(name, _empty_person(marker, name, form.joints))
+            flaws[name] = (
+                f'is in frame {marker.header.frame_id[:MAX_NAME]!r}, others of the message are '
+                f'in {frame[:MAX_NAME]!r}: one message is of one frame'
+            )
+        elif marker.type == joint_shape:
             person, joint = divmod(marker.id, KINECT_IDS_PER_PERSON)
             name = _marker_person(marker, person)
             if name not in people:
@@ -76,7 +90,7 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
                 continue
             position = marker.pose.position
             people[name].xyz[joint] = (position.x, position.y, position.z)
-        elif marker.type in LIST_MARKERS:
+        else:
             name = _marker_person(marker, marker.id)
             people[name] = _empty_person(marker, name, form.joints)
             if len(marker.points) != form.joints:
@@ -93,6 +107,10 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     found = [replace(person, flaw=flaws.get(name, '')) for name, person in people.items()]
     require_somebody(found)
     return found
+
+
+def _number(marker: Any) -> int:
+    return marker.id if marker.type in LIST_MARKERS else marker.id // KINECT_IDS_PER_PERSON
 
 
 def _marker_person(marker: Any, number: int) -> str:

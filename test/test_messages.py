@@ -119,6 +119,54 @@ def test_a_marker_of_a_joint_that_the_layout_lacks_is_refused() -> None:
         decode_marker_array(MarkerArray(markers=[marker]), FORM)
 
 
+def joint_markers(
+    shape: int = Marker.SPHERE, ns: str = '', frame_id: str = 'map', first: int = 0
+) -> list[Marker]:
+    """One marker a joint of the first of two people."""
+    markers = []
+    for joint, (x, y, z) in enumerate(TWO_PEOPLE[0].tolist()):
+        marker = Marker(id=first + joint, type=shape, action=Marker.ADD, ns=ns)
+        marker.header.frame_id = frame_id
+        marker.pose.position = Point(x=x, y=y, z=z)
+        markers.append(marker)
+    return markers
+
+
+@pytest.mark.parametrize(
+    'others',
+    [
+        joint_markers(Marker.CYLINDER, 'bones'),
+        joint_markers(Marker.LINE_LIST, 'bones'),
+        joint_markers(Marker.CUBE, 'table')[:1],
+    ],
+    ids=['bones as cylinders', 'bones as lines', 'a table as a cube'],
+)
+def test_what_is_drawn_beside_the_joints_is_nobody(others: list[Marker]) -> None:
+    (person,) = decode_marker_array(
+        MarkerArray(markers=[*joint_markers(ns='joints'), *others]), FORM
+    )
+    assert person.person == 'joints/0'
+    np.testing.assert_array_equal(person.xyz, TWO_PEOPLE[0])
+
+
+def test_joints_may_be_cubes_where_there_are_no_spheres() -> None:
+    (person,) = decode_marker_array(MarkerArray(markers=joint_markers(Marker.CUBE)), FORM)
+    np.testing.assert_array_equal(person.xyz, TWO_PEOPLE[0])
+    assert decode_marker_array(MarkerArray(markers=joint_markers(Marker.CYLINDER)), FORM) == []
+
+
+def test_somebody_in_another_frame_than_the_rest_of_the_message_has_a_flaw() -> None:
+    here, there = joint_markers(), joint_markers(frame_id='camera', first=100)
+    first, second = decode_marker_array(MarkerArray(markers=[*here, *there]), FORM)
+    assert (first.flaw, first.frame_id) == ('', 'map')
+    assert second.person == '1'
+    assert "'camera'" in second.flaw
+    assert "'map'" in second.flaw
+    mixed = [*here[:5], *joint_markers(frame_id='camera')[5:]]
+    with pytest.raises(MessageError, match='one message is of one frame'):
+        decode_marker_array(MarkerArray(markers=mixed), FORM)
+
+
 @pytest.mark.parametrize('kind', [Marker.SPHERE_LIST, Marker.POINTS])
 def test_a_list_marker_is_one_person_in_the_frame_of_its_pose(kind: int) -> None:
     marker = Marker(ns='tracker', id=7, type=kind, action=Marker.ADD)

@@ -20,6 +20,7 @@ from test_node import Nodes, predictions_of
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
+from motion_predictor import outputs
 from motion_predictor.calibration import Calibration
 from motion_predictor.messages import (
     decode_predictions,
@@ -150,6 +151,25 @@ def test_poses_are_finite_points_ordered_by_person_horizon_and_joint() -> None:
     np.testing.assert_allclose(both[:2], grid)
     np.testing.assert_allclose(both[2], 9.0)
     np.testing.assert_allclose(both[3], np.tile(view.last_poses[1], (4, 1, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize('turned', [False, True])
+def test_poses_and_radii_are_exact_at_map_coordinates(turned: bool) -> None:
+    turn = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]]) if turned else None
+    near = outlook(1)
+    offset = np.array([691_000.0, 5_334_000.0, 500.0])
+    result = replace(near.prediction, futures=near.prediction.futures.astype(float) + offset)
+    view = replace(near, prediction=result, last_poses=near.last_poses + offset)
+    if turn is not None:
+        level = replace(result, futures=result.futures @ turn.T)
+        view = replace(view, prediction=outputs.turned(level, turn.T))
+    poses = [
+        np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
+        for message in (encoded('poses', near), encoded('poses', view))
+    ]
+    np.testing.assert_allclose(poses[1] - offset, poses[0], atol=1e-5)
+    radii = [decode_moments(encoded('moments', each)).radius_m for each in (near, view)]
+    np.testing.assert_allclose(radii[1], radii[0], rtol=1e-3)
 
 
 @pytest.mark.parametrize('name', ['poses', 'trajectory', 'moments'])
