@@ -79,7 +79,7 @@ def test_files_of_another_kind_are_refused(
     for words, said in (
         (['--json', str(other)], 'this page is made of'),
         (['--json'], 'name at least one file'),
-        (['--json', str(tmp_path / 'nothing.json')], 'No such file'),
+        (['--json', str(tmp_path / 'nothing.json')], 'no such file'),
     ):
         assert stream_results.main([*words, '--out', str(page)]) == 2
         assert said in capsys.readouterr().err

@@ -8,11 +8,14 @@ import pytest
 from random_models import random_model, walking
 
 from motion_predictor.online import OnlinePredictor
+from motion_predictor.place import Place
 from motion_predictor.predictor import Prediction, Predictor
 from motion_predictor.skeleton import H36M17
+from motion_predictor.weighing_weights import WeighingWeights
 from training import stream_tables
 from training.kinds import IDLE, WALKING
 from training.stream_scores import (
+    as_many,
     DAMPED,
     energy_score,
     joined,
@@ -20,12 +23,13 @@ from training.stream_scores import (
     MEDOID,
     MEMORY,
     MODEL,
+    model_alone,
     PUBLISHED,
-    published_future,
     Scores,
+    SMOOTHED_DAMPED,
+    SMOOTHED_STILL,
     STILL,
     StreamScorer,
-    weights_at,
 )
 from training.streams import Moment, Stream, takes_of
 from training.windows import Clip
@@ -133,14 +137,41 @@ def test_the_best_of_the_samples_is_the_fields_ade_and_fde(moments: list[Moment]
     np.testing.assert_allclose(scored(moment).best_of[PUBLISHED][0], expected, rtol=1e-4)
 
 
-def test_the_published_future_and_weights_are_one_a_person(moments: list[Moment]) -> None:
-    prediction = moments[0].prediction.prediction
+def test_the_nodes_own_candidates_are_scored_and_its_best_samples_are_no_more_than_the_models(
+    moments: list[Moment],
+) -> None:
+    predictor = Predictor(random_model(), {}, None, device='cpu')
+    gate = WeighingWeights(basis=np.eye(102, 8, dtype=np.float32))
+    place = Place(predictor.window, H36M17, gate)
+    clips = [
+        Clip('w', 'a', 'walk', walking(150, 0, 25.0).astype(np.float32), 25.0) for _ in range(2)
+    ]
+    node = OnlinePredictor(predictor, samples=6, place=place)
+    scorer, seen = StreamScorer(H36M17), []
+    for moment in Stream(node, takes_of(clips)):
+        scorer.add(moment)
+        seen.append(moment)
+    scores = scorer.scores()
+    assert scores.clip.tolist().count(0) == len(scores) / 2
+    memory = scores.errors[MEMORY].mean(axis=(1, 2))
+    assert np.isnan(memory[0])  # nothing has happened yet
+    assert np.isfinite(memory[scores.clip == 1]).all()
+    # the same walk again: remembered better than it was guessed the first time
+    again = scores.clip == 1
+    assert memory[again].mean() < 0.5 * scores.errors[STILL][again].mean()
+    assert np.isfinite(scores.energy[MEMORY][again]).all()
+    for name, smoothed in ((DAMPED, SMOOTHED_DAMPED), (STILL, SMOOTHED_STILL)):
+        np.testing.assert_allclose(
+            scores.errors[smoothed].mean(), scores.errors[name].mean(), rtol=0.1
+        )
+    prediction = seen[-1].prediction.prediction
     assert prediction is not None
-    assert published_future(prediction).shape == (1, 100, 17, 3)
-    shares = weights_at(prediction, np.array([3, 40]))
-    assert shares.shape[0] == 1
-    assert shares.shape[2] == 2
-    np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-5)
+    assert prediction.futures.shape[1] > 6
+    assert as_many(prediction).shape == (6, 100, 17, 3)
+    own = model_alone(prediction)
+    assert own.futures.shape[1] == 6
+    np.testing.assert_allclose(own.weights.sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(as_many(own), own.futures[0])
 
 
 def made_up(count: int, published: float, **others: Any) -> Scores:

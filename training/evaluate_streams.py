@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.online import OnlinePredictor
+from motion_predictor.place import Place as LearntPlace
 from motion_predictor.predictor import Predictor, use_threads
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.weights import file_digest
@@ -109,8 +110,15 @@ def takes_to_play(place: Place, skeleton: Skeleton) -> tuple[Take, ...]:
 
 
 def make_online(predictor: Predictor, place: Place) -> OnlinePredictor:
-    """Return a node's memory that has seen nothing yet."""
-    return OnlinePredictor(predictor, max_persons=1, samples=place.samples, seed=place.seed)
+    """Return a node that has seen nothing yet, as its weights file would have it."""
+    learnt = None
+    if predictor.weighing is not None:
+        learnt = LearntPlace(
+            predictor.window, predictor.skeleton, predictor.weighing, remember=place.memory
+        )
+    return OnlinePredictor(
+        predictor, max_persons=1, samples=place.samples, seed=place.seed, place=learnt
+    )
 
 
 def play(place: Place, quiet: bool = True) -> Played:
@@ -151,6 +159,7 @@ def play(place: Place, quiet: bool = True) -> Played:
         'sha256': data_digest(place.path),
         'weights': provenance.shown_path(place.weights),
         'weights_sha256': file_digest(place.weights),
+        'weighed': predictor.weighing is not None,
         'takes': len(takes),
         'minutes': round(stream.watched_s / 60.0, 2),
         'subjects': sorted(set(scores.subject.tolist())),

@@ -152,7 +152,7 @@ def section(result: Mapping[str, Any], *, in_full: bool) -> str:
         lines += ['', '### Energy score, m', '', _candidates(result, 'energy')]
     lines += ['', '### Energy score: ratio to the best candidate', '', _ratios(result, 'energy')]
     if in_full:
-        lines += ['', '### Best of the samples, m', '', _best_of(result)]
+        lines += ['', '### Best of as many samples as the model has, m', '', _best_of(result)]
     lines += ['', '### Any minute of any person', '', _running(result)]
     lines += ['', '### Radii', '', _radii(result), '']
     return '\n'.join(lines)
@@ -258,8 +258,8 @@ def _running(result: Mapping[str, Any]) -> str:
     text = (
         'The mean error of the published future over every minute of every person who was watched '
         'for a minute, as a ratio to the least mean error of any candidate over that same minute '
-        '(the memory too, where it had an answer throughout): the greatest, and in brackets that '
-        'which 99 % of the minutes keep to.'
+        "(the node's own too: simple guesses from what it smooths, and the memory where it had an "
+        'answer throughout): the greatest, and in brackets that which 99 % of the minutes keep to.'
     )
     return f'{text}\n\n' + markdown_table(['', 'people', 'minutes', *_horizons()], rows)
 

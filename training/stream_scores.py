@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
+from motion_predictor import candidates
+from motion_predictor.mix import Mix
 from motion_predictor.predictor import Prediction
 from motion_predictor.skeleton import Skeleton
 from training import metrics
@@ -24,8 +26,12 @@ STILL = 'standing still'
 MEDOID = 'model, medoid'
 NEIGHBOURS = 'nearest neighbours'
 MEMORY = 'memory'
+SMOOTHED_DAMPED = 'damped velocity, smoothed'
+SMOOTHED_STILL = 'standing still, smoothed'
 CANDIDATES = (MODEL, DAMPED, STILL)
 """What the published future is held against: the best of them, chosen afterwards."""
+EVERY_CANDIDATE = (*CANDIDATES, SMOOTHED_DAMPED, SMOOTHED_STILL, MEMORY)
+"""These, and the node's own: simple guesses from a smoothed pose and velocity, and the memory."""
 LEVELS = (0.9, 0.99, 0.999)
 """Shares that stated radii are asked to hold."""
 SPEED_FLOOR_M_S = 0.1
@@ -94,32 +100,31 @@ def joined(parts: Sequence[Scores]) -> Scores:
     return Scores(**{**fields, 'clip': np.concatenate(clips)})
 
 
-def published_future(prediction: Prediction) -> NDArray[np.float32]:
-    """Return the one future of each person that is shown, metres, ``(P, T_fut, J, 3)``."""
-    expected = getattr(prediction, 'expected', None)
-    if expected is not None:
-        return np.asarray(expected)
-    return prediction.futures[np.arange(len(prediction.futures)), prediction.most_likely]
-
-
-def weights_at(prediction: Prediction, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the weight of each sample at some future frames, ``(P, S, F)``."""
-    at = getattr(prediction, 'weights_at', None)
-    if at is not None:
-        return np.asarray(at(frames))
-    return np.repeat(prediction.weights[..., None], len(frames), axis=-1)
-
-
 def model_alone(prediction: Prediction) -> Prediction:
     """Return the prediction with the model's own samples and nobody else's."""
-    candidate = getattr(prediction, 'candidate', None)
-    if candidate is None or not np.any(candidate):
+    if prediction.mix is None:
         return prediction
-    own = np.flatnonzero(candidate == 0)
-    weights = prediction.weights[:, own]
-    total = weights.sum(axis=1, keepdims=True)
-    weights = np.where(total > 1e-6, weights / np.maximum(total, 1e-6), 1.0 / len(own))
-    return Prediction(prediction.futures[:, own], weights.astype(np.float32), prediction.rate_hz)
+    own = np.flatnonzero(prediction.candidate == candidates.MODEL)
+    return Prediction(
+        prediction.futures[:, own], prediction.mix.within[:, own], prediction.rate_hz
+    )
+
+
+def as_many(prediction: Prediction) -> NDArray[np.float32]:
+    """
+    Return as many published samples of one person as the model has.
+
+    More samples than the model alone has would flatter the best of them: the other candidates'
+    take the places of its last ones.
+
+    :returns: metres, ``(S, T_fut, J, 3)``.
+    """
+    if prediction.mix is None:
+        return prediction.futures[0]
+    own = prediction.candidate == candidates.MODEL
+    others = np.flatnonzero(~own & (prediction.mix.within[0] > 0.0))[: own.sum() - 1]
+    kept = np.flatnonzero(own)[: own.sum() - len(others)]
+    return prediction.futures[0, np.concatenate((kept, others))]
 
 
 def keep_bones(
@@ -200,13 +205,15 @@ class StreamScorer:
             name: energy_score(of, share, truth).astype(np.float32)
             for name, (of, share) in samples.items()
         }
-        best = {PUBLISHED: _best_of(prediction.futures[0], moment.truth)}
+        best = {PUBLISHED: _best_of(as_many(prediction), moment.truth)}
         own = model_alone(prediction)
         best[MODEL] = (
             best[PUBLISHED] if own is prediction else _best_of(own.futures[0], moment.truth)
         )
         moments = prediction.moments(frames)
         radii = [prediction.radius(level, moments, frames)[0] for level in LEVELS]
+        stated = prediction.mix is not None and prediction.mix.radii is not None
+        middle = guesses[PUBLISHED] if stated else moments.mean[0]
         steps = round(DAMPED_OVER_S * prediction.rate_hz)
         poses = moment.window.poses
         speed = np.linalg.norm(poses[-1] - poses[-1 - steps], axis=-1) / DAMPED_OVER_S
@@ -221,7 +228,7 @@ class StreamScorer:
                 'energy': energy,
                 'best_of': best,
                 'radius': np.stack(radii).astype(np.float32),
-                'apart': np.linalg.norm(moments.mean[0] - truth, axis=-1).astype(np.float32),
+                'apart': np.linalg.norm(middle - truth, axis=-1).astype(np.float32),
                 'speed': speed.astype(np.float32),
             }
         )
@@ -240,18 +247,20 @@ class StreamScorer:
         mean = np.einsum('sf,sfjk->fjk', weights, futures)
         one = np.ones((1, len(frames)))
         guesses = {
-            PUBLISHED: published_future(prediction)[0][frames],
+            PUBLISHED: prediction.expected[0][frames],
             MODEL: keep_bones(mean, moment.window.poses, self._skeleton),
             DAMPED: damped[0],
             STILL: still[0],
             MEDOID: futures[int(own.most_likely[0])],
         }
         samples = {
-            PUBLISHED: (prediction.futures[0][:, frames], weights_at(prediction, frames)[0]),
+            PUBLISHED: (prediction.futures[0][:, frames], prediction.weights_at(frames)[0]),
             MODEL: (futures, weights),
             DAMPED: (damped, one),
             STILL: (still, one),
         }
+        if prediction.mix is not None:
+            self._add_learnt(moment, prediction, prediction.mix, frames, guesses, samples)
         if self._bank is not None:
             near = self._bank.futures(window, without_subject=moment.subject)[0][:, frames]
             share = np.full((len(near), len(frames)), 1.0 / len(near))
@@ -260,6 +269,29 @@ class StreamScorer:
             )
             samples[NEIGHBOURS] = (near, share)
         return guesses, samples
+
+    def _add_learnt(
+        self,
+        moment: Moment,
+        prediction: Prediction,
+        mix: Mix,
+        frames: NDArray[np.int64],
+        guesses: dict[str, NDArray],
+        samples: dict[str, tuple[NDArray, NDArray]],
+    ) -> None:
+        # The node's own simple guesses, and the memory's: NaN where it remembers nothing.
+        means = mix.means[0, frames] + mix.origin[0]  # (F, C, J, 3)
+        guesses[SMOOTHED_DAMPED] = means[:, candidates.DAMPED]
+        guesses[SMOOTHED_STILL] = means[:, candidates.STILL]
+        of = np.flatnonzero(prediction.candidate == candidates.MEMORY)
+        known = mix.within[0, of].sum() > 0.5
+        memory = keep_bones(means[:, candidates.MEMORY], moment.window.poses, self._skeleton)
+        guesses[MEMORY] = memory if known else np.full_like(memory, np.nan)
+        share = np.repeat(mix.within[0, of][:, None], len(frames), axis=1)
+        futures = prediction.futures[0, of][:, frames]
+        if not known:
+            share, futures = np.full((1, len(frames)), np.nan), memory[None]
+        samples[MEMORY] = (futures, share)
 
     def scores(self) -> Scores:
         """Return the scores of all moments so far."""

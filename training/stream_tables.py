@@ -14,10 +14,10 @@ from training.stream_scores import (
     BEST_OF,
     CANDIDATES,
     DAMPED,
+    EVERY_CANDIDATE,
     ISO_SPEED_M_S,
     joined,
     LEVELS,
-    MEMORY,
     PUBLISHED,
     Scores,
     SPEED_FLOOR_M_S,
@@ -78,6 +78,7 @@ def error_row(scores: Scores) -> dict[str, Any]:
     row['error_interval95_cm'] = [_rounded(100.0 * np.array(pair), 3) for pair in intervals]
     row |= _against_best('error', errors, scores.clip)
     row |= _against_best('energy', scores.energy, scores.clip)
+    row['error_ratio_any'] = _against_any(errors)
     return row
 
 
@@ -121,8 +122,8 @@ def running(places: Sequence[Scores]) -> dict[str, Any]:
     """
     Compare the published error of any minute of any person with that minute's best candidate.
 
-    Besides the model, damped velocity and standing still, the memory is one where it had an
-    answer to every prediction of the minute.
+    Candidates are the model, damped velocity and standing still, as they are and from what the
+    node smooths, and the memory where it had an answer to every prediction of the minute.
 
     :param places: scores of each place, in the order of its stream.
     :returns: how many minutes, and for each horizon the greatest ratio and its 99 % quantile;
@@ -148,7 +149,7 @@ def running(places: Sequence[Scores]) -> dict[str, Any]:
 def _running_ratios(person: Scores) -> NDArray[np.float64]:
     means = {
         name: _means_over(person.errors[name].mean(axis=2).astype(np.float64), MINUTE)
-        for name in (PUBLISHED, *CANDIDATES, MEMORY)
+        for name in (PUBLISHED, *EVERY_CANDIDATE)
         if name in person.errors
     }
     best = np.full_like(means[PUBLISHED], np.inf)
@@ -193,6 +194,13 @@ def _against_best(
         f'{what}_ratio': _rounded(np.array(ratio), 4),
         f'{what}_ratio_interval95': [_rounded(np.array(pair), 4) for pair in intervals],
     }
+
+
+def _against_any(errors: Mapping[str, NDArray]) -> list[float]:
+    # To the best of all candidates that always had an answer: NaN, the memory's, is never least.
+    means = [errors[name].mean(axis=0) for name in EVERY_CANDIDATE if name in errors]
+    best = np.fmin.reduce(np.stack(means))
+    return _rounded(errors[PUBLISHED].mean(axis=0) / np.maximum(best, 1e-9), 4)
 
 
 def _interval(
