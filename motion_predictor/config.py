@@ -15,6 +15,8 @@ ARCHITECTURES = ('transfusion', 'mixer', 'flat', 'experts')
 PREDICTIONS = ('eps', 'x0', 'v')
 CONDITIONS = ('padded', 'observed')
 HEADINGS = ('own', 'input')
+ENGINES = ('auto', 'fp32', 'bf16')
+"""How a predictor executes its network."""
 
 
 def _require(holds: bool, name: str, value: object, rule: str) -> None:

@@ -412,6 +412,7 @@ class MotionPredictorNode(LifecycleNode):
             settings = Settings.from_values(values)
             if self._session is not None:
                 _require_budget(settings, self._session.predictor)
+                require_horizon(settings, self._session.predictor)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if not hasattr(self, 'add_post_set_parameters_callback'):  # Humble
@@ -505,13 +506,9 @@ class MotionPredictorNode(LifecycleNode):
             self._counts.add('device_losses')
             self.get_logger().error(lost_device)
         _require_budget(settings, predictor)
+        require_horizon(settings, predictor)
         source = make_input(settings, predictor.skeleton)
         target_frame = '' if source.in_target_frame else settings.text('target_frame')
-        if settings.number('horizon_s') > predictor.window.horizon_s + 1e-9:
-            self.get_logger().warning(
-                f'horizon_s={settings.number("horizon_s"):g}: {predictor.name} predicts '
-                f'{predictor.window.horizon_s:g} s, which is what is published'
-            )
         self._make_outputs(settings)
         session = Session(
             predictor=predictor,
@@ -804,10 +801,11 @@ class MotionPredictorNode(LifecycleNode):
             answered = self._predict(session, settings, snapshot, stages)
         except Exception:
             self._counts.add('frames_unpredicted', frames)
-            everybody = np.ones(len(snapshot.persons), dtype=bool)
-            failed = unpredicted_of(snapshot, everybody, Excluded.PREDICTION_FAILED)
-            self._report(session, failed)
-            self._publish_nobody(session)
+            if not self._is_called_off():
+                everybody = np.ones(len(snapshot.persons), dtype=bool)
+                failed = unpredicted_of(snapshot, everybody, Excluded.PREDICTION_FAILED)
+                self._report(session, failed)
+                self._publish_nobody(session)
             raise
         self._counts.add('frames_answered' if answered else 'frames_unpredicted', min(frames, 1))
         self._counts.add('frames_skipped', max(frames - 1, 0))
@@ -1065,19 +1063,21 @@ class MotionPredictorNode(LifecycleNode):
         if session.turn is not None:
             futures = futures @ session.turn.astype(futures.dtype)
         numbers = [session.numbers.table[name] for name in result.persons]
-        message = session.cloud.encode(
-            result.stamp_ns,
-            result.frame_id,
-            numbers,
-            futures,
-            result.prediction.weights,
-            result.prediction.times_s[frames],
-        )
+        message = None
+        if 'predictions' in self._outputs:
+            message = session.cloud.encode(
+                result.stamp_ns,
+                result.frame_id,
+                numbers,
+                futures,
+                result.prediction.weights,
+                result.prediction.times_s[frames],
+            )
         encoded_s = perf_counter()
         far = np.abs(result.last_poses).max() > FLOAT32_REACH_M
         self._counts.add('predictions_far_from_origin', int(far))
         self._require_wanted()
-        if 'predictions' in self._outputs:
+        if message is not None:
             self._outputs['predictions'].publish(message)
         published_s = perf_counter()
         arrival_ns = result.stamp_ns if snapshot.arrival_ns is None else snapshot.arrival_ns
@@ -1356,6 +1356,21 @@ class MotionPredictorNode(LifecycleNode):
         if 'messages_without_transform' in grown and self._session is not None:
             complaints.append(self._session.no_transform)
         return complaints
+
+
+def require_horizon(settings: Settings, predictor: Predictor) -> None:
+    """
+    Check that no future is asked for beyond what the model predicts.
+
+    The default is cut to that: whoever sets nothing takes what there is.
+
+    :raises ConfigError: if ``horizon_s`` was set to more.
+    """
+    asked_s, given_s = settings.number('horizon_s'), predictor.window.horizon_s
+    if asked_s > given_s + 1e-9 and asked_s != BY_NAME['horizon_s'].default:
+        raise ConfigError(
+            f'horizon_s={asked_s:g}: {predictor.name} predicts {given_s:g} s; set at most that'
+        )
 
 
 def _require_budget(settings: Settings, predictor: Predictor) -> None:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 import math
 
 from motion_predictor.adaptation import MODES
+from motion_predictor.config import ENGINES
 from motion_predictor.errors import ConfigError
 from motion_predictor.trackers import AUTO, require_pattern, TRACKERS
 
@@ -148,6 +149,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name='model.engine',
         default='auto',
+        choices=ENGINES,
         description='How the model is executed; auto takes the fastest that works here.',
     ),
     Parameter(
@@ -172,7 +174,10 @@ PARAMETERS: tuple[Parameter, ...] = (
         minimum=0.02,
         maximum=60.0,
         applies=ALWAYS,
-        description='How far ahead futures are published; at most what the model predicts.',
+        description=(
+            'How far ahead futures are published; more than the model predicts is refused, but '
+            'for the default.'
+        ),
     ),
     Parameter(
         name='seed',

@@ -15,7 +15,7 @@ import torch
 
 from motion_predictor.calibration import Calibration
 from motion_predictor.candidates import MODEL
-from motion_predictor.config import WindowConfig
+from motion_predictor.config import ENGINES, WindowConfig
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
 from motion_predictor.forecast import Forecast
 from motion_predictor.mix import Mix
@@ -27,7 +27,6 @@ from motion_predictor.weighing_weights import WeighingWeights
 from motion_predictor.weights import GoldenPair, load_weights, LoadedWeights
 
 DEVICES = ('auto', 'cpu', 'cuda')
-ENGINES = ('auto', 'fp32', 'bf16')
 GOLDEN_M = {'fp32': 0.005, 'bf16': 0.05}
 """How far a coordinate of the golden pair may be off when it is replayed, by engine. In bf16 the
 shipped models are off by 0.5 to 1.1 cm."""

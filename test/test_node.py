@@ -21,6 +21,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from random_models import save_random
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -32,9 +33,10 @@ from sensor_msgs.msg import PointCloud2
 import torch
 from visualization_msgs.msg import MarkerArray
 
+from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
 from motion_predictor.layouts import joints_there, layout
-from motion_predictor.messages import decode_predictions, MessageError, ns_to_stamp
+from motion_predictor.messages import CloudEncoder, decode_predictions, MessageError, ns_to_stamp
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.node import (
     Arrival,
@@ -225,6 +227,7 @@ def test_a_bad_parameter_is_refused_at_the_start(
         ({'samples': 100_000}, ['samples']),
         ({'output.step_s': 9.0}, ['output.step_s=9', 'horizon_s=2']),
         ({'model.device': 'cpu'}, ['model.device', 'configure']),
+        ({'horizon_s': 5.0}, ['horizon_s=5', 'tiny predicts 2 s', 'at most']),
         ({'diagnostics.period_s': 2.0}, ['read-only']),
     ],
 )
@@ -238,6 +241,39 @@ def test_a_bad_change_is_refused_with_a_reason_while_running(
     assert not result.successful
     assert all(word in result.reason for word in words), result.reason
     assert node.get_parameter(name).value == before
+
+
+def test_a_horizon_beyond_the_model_is_refused_at_configure_and_the_default_is_cut(
+    listener: Listener, nodes: Nodes, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    short = WindowConfig(future_frames=50)
+    path = save_random(tmp_path / 'short.safetensors', window=short)
+    node = nodes.make(**{'model.path': str(path), 'horizon_s': 1.5})
+    assert node.trigger_configure() == FAILURE
+    assert 'horizon_s=1.5: short predicts 1 s; set at most that' in capfd.readouterr().err
+    assert node.set_parameters([RosParameter('horizon_s', value=2.0)])[0].successful
+    assert node.trigger_configure() == SUCCESS
+    assert node.trigger_activate() == SUCCESS
+    cloud = predictions_of(listener, 'pose_array', walker_poses())
+    assert cloud.times_s[-1] == pytest.approx(1.0)
+
+
+def test_no_cloud_is_built_that_is_not_published(
+    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Any] = []
+    monkeypatch.setattr(CloudEncoder, 'encode', lambda *given: built.append(given))
+    node = nodes.start(**{'publish.predictions': False})
+    poses = listener.collect(PoseArray, '/motion_predictor/poses')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    walk = iter(np.tile(walker_poses()[0], (60, 1, 1)))
+    wait_until(
+        lambda: len(poses) > 3 and node._counts.snapshot()['predictions'] > 3,
+        lambda: (source.send(ENCODERS['pose_array'][1]([next(walk)])), listener.spin())[0],
+        'predictions',
+    )
+    assert node.trigger_deactivate() == SUCCESS
+    assert not built
 
 
 def test_a_good_change_applies_to_the_next_prediction(listener: Listener, nodes: Nodes) -> None:

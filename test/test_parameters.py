@@ -45,6 +45,7 @@ def test_names_are_unique_and_every_one_is_described() -> None:
         ({'samples': True}, ['samples', 'integer']),
         ({'horizon_s': float('nan')}, ['horizon_s', '0.02 to 60']),
         ({'input.type': 'poses'}, ['input.type', 'pose_array, point_cloud, marker_array']),
+        ({'model.engine': 'steam'}, ['model.engine', 'auto, fp32, bf16']),
         ({'input.topics': []}, ['input.topics', 'at least one']),
         ({'input.topics': ['a', 'a']}, ['input.topics', 'twice']),
         ({'input.topics': 'skeleton'}, ['input.topics', 'string array']),

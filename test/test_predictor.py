@@ -183,14 +183,15 @@ def test_noise_of_another_shape_is_refused(predictor: Predictor) -> None:
         predictor.predict(observed_people(2), noise=np.zeros((1, 3, 20, 51), np.float32))
 
 
+@pytest.mark.parametrize('name', ['swiftdiff', 'moe'])
 @pytest.mark.parametrize(
     'settings_of,message', [({'device': 'tpu'}, 'device'), ({'engine': 'steam'}, 'engine')]
 )
 def test_an_unknown_device_or_engine_is_refused_with_those_there_are(
-    settings_of: dict[str, Any], message: str
+    settings_of: dict[str, Any], message: str, name: str
 ) -> None:
     with pytest.raises(ConfigError, match=f'{message}.*must be one of'):
-        Predictor(random_model(), {}, **{'device': 'cpu', **settings_of})
+        Predictor.load(default_weights(name), **{'device': 'cpu', **settings_of})
 
 
 def test_a_many_step_teacher_cannot_be_deployed() -> None:
