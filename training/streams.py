@@ -302,7 +302,8 @@ class Stream:
     def _leave(self) -> None:
         # The tracker goes on sending, and shows nobody.
         end_ns = self._now_ns + round(self.gap_s / _NS)
-        for stamp_ns in range(self._now_ns, end_ns, round(1.0 / _NS)):
+        next_ns = self._now_ns + round(1.0 / self.tracker.rate_hz / _NS)
+        for stamp_ns in range(next_ns, end_ns, round(1.0 / _NS)):
             self._nobody(stamp_ns)
         self._nobody(end_ns)
         self._now_ns = end_ns
