@@ -52,6 +52,7 @@ from visualization_msgs.msg import MarkerArray
 
 from motion_predictor import messages
 from motion_predictor.background import CancelledError
+from motion_predictor.body_checks import BodyChecks
 from motion_predictor.budget import require_budget
 from motion_predictor.decoded import (
     DecodedPerson,
@@ -267,6 +268,7 @@ class Session:
     markers: messages.MarkerEncoder
     cloud: messages.CloudEncoder
     numbers: PersonNumbers
+    checks: BodyChecks
     summaries: SummaryPublishers
     fresh: bool = False  # something arrived since the last prediction
     waiting_frames: int = 0  # messages with people since the last prediction
@@ -523,6 +525,7 @@ class MotionPredictorNode(LifecycleNode):
             markers=messages.MarkerEncoder(predictor.skeleton),
             cloud=messages.CloudEncoder(),
             numbers=PersonNumbers(),
+            checks=BodyChecks(source.layout),
             summaries=SummaryPublishers(
                 self._outputs,
                 lambda name, seconds: self._latencies.add({name: seconds}),
@@ -919,6 +922,9 @@ class MotionPredictorNode(LifecycleNode):
             )
             session.fresh = True
             return
+        if session.checks.has_doubts:
+            points = np.concatenate([person.xyz for person in ready.people])
+            session.checks.try_layouts(points * session.scale)
         stored = [
             self._observe(session, settings, arrival, person, ready.found)
             for person in ready.people
@@ -1053,6 +1059,9 @@ class MotionPredictorNode(LifecycleNode):
             result = session.online.run(snapshot)
         self._require_wanted()
         self._report(session, result)
+        session.checks.note(
+            result.persons, result.stamps_ns, result.last_poses, result.last_filled
+        )
         if result.prediction is None:
             self._publish_nobody(session)
             return False
@@ -1272,6 +1281,8 @@ class MotionPredictorNode(LifecycleNode):
             )
             for source, jitter_s in session.online.stamp_jitters_s.items():
                 values[f'stamp jitter {source} (ms)'] = f'{1e3 * jitter_s:.2f}'
+            for person, tall_m in session.checks.heights_m.items():
+                values[f'body height {person} (m)'] = f'{tall_m:.2f}'
             threshold = session.predictor.surprise_threshold
             for person, surprise in session.online.surprises.items():
                 values[f'surprise {person} (nats)'] = f'{surprise:.2f}'
@@ -1350,6 +1361,8 @@ class MotionPredictorNode(LifecycleNode):
             'worker_errors': 'worker errors',
         }
         complaints += self._about_stamps(new)
+        if self._session is not None:
+            complaints += self._session.checks.complaints()
         # A new session counts from zero again: what is negative is no news.
         grown = {key: text for key, text in watched.items() if new.get(key, 0) > 0}
         complaints += [f'{new[key]} {text}' for key, text in grown.items()]

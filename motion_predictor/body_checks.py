@@ -1,0 +1,266 @@
+"""Whether what is predicted from can be people in metres, upright, left being left: in words."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+import math
+
+import numpy as np
+
+from motion_predictor.layouts import Layout, layout, LAYOUTS
+from motion_predictor.skeleton import H36M17
+
+LOOKED_AT_S = 3.0
+ENOUGH_S = 2.0
+"""A person is judged by the last 3 s, once there are 2."""
+EVERY_S = 0.1
+LEAST_HEIGHT_M, MOST_HEIGHT_M = 0.8, 2.2
+FLAT_M = 0.003
+"""Joints that lie this near to one plane, all the time, are no body: an image's."""
+UPRIGHT = 0.9
+"""Spines whose mean is along another axis than z by more lie along it."""
+MIRRORED = -0.5
+"""Knees that bend against where the hips point by more than this share are on the wrong sides. In
+recorded motion the share is above 0.4, and -0.3 for people who stand with straight knees."""
+BENT_M = 0.03
+"""Knees that are less out of line on average say nothing."""
+WRONG_BONES = 0.35
+"""Bones off by this much on average, as logarithms, are no person's; or of another layout."""
+FITTING_BONES = 0.2
+_BONES_M = np.array([
+    0.088, 0.399, 0.434, 0.088, 0.399, 0.432, 0.189, 0.286, 0.212, 0.189, 0.286, 0.212,
+])  # fmt: skip
+_LIMBS = np.array([1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16])
+_PARENTS = np.array([0, 1, 2, 0, 4, 5, 8, 11, 12, 8, 14, 15])
+_HIP, _THORAX, _HEAD = 0, 8, 10
+_NS = 1e-9
+_AXES = {
+    (0, 1): ('x', '[0.0, -1.5708, 0.0]'), (0, -1): ('-x', '[0.0, 1.5708, 0.0]'),
+    (1, 1): ('y', '[1.5708, 0.0, 0.0]'), (1, -1): ('-y', '[-1.5708, 0.0, 0.0]'),
+    (2, -1): ('-z', '[3.1416, 0.0, 0.0]'),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one pose says of a body."""
+
+    at_s: float
+    spine: np.ndarray
+    legs: np.ndarray  # from the ankles up to the hip
+    height_m: float
+    bones: float
+    bent_ahead_m: float  # knees out of line, towards where the hips point
+    bent_m: float
+    thin_m: float
+
+
+def height_m(pose: np.ndarray) -> float:
+    """
+    Return how tall somebody is, by their bones, in whatever pose.
+
+    :param pose: metres, (17, 3).
+    """
+    bones = _lengths(pose[_LIMBS] - pose[_PARENTS])
+    legs = 0.5 * float(bones[[1, 2, 4, 5]].sum())
+    torso, head = pose[_THORAX] - pose[_HIP], pose[_HEAD] - pose[_THORAX]
+    return legs + float(np.linalg.norm(torso) + np.linalg.norm(head)) + 0.08
+
+
+def wrong_bones(pose: np.ndarray, known: np.ndarray) -> float:
+    """
+    Tell how little the proportions are a person's.
+
+    :param pose: metres, (17, 3).
+    :param known: joints that may be looked at, bool (17,).
+    :returns: mean error of the limbs' bones as logarithms, for any size; infinite where too few
+        are known.
+    """
+    both = known[_LIMBS] & known[_PARENTS]
+    if both.sum() < 6:
+        return math.inf
+    found = np.maximum(_lengths(pose[_LIMBS] - pose[_PARENTS])[both], 1e-4)
+    ratios = np.log(found / _BONES_M[both])
+    return float(np.abs(ratios - np.median(ratios)).mean())
+
+
+def fitting_layout(points: np.ndarray, current: Layout) -> str:
+    """
+    Find the layout whose bones a message's joints have, where they are not the current one's.
+
+    :param points: all joints of a message in its order, metres, (N, 3).
+    :param current: the layout that they are read with.
+    :returns: its name; '' where none fits well.
+    """
+    best, name = FITTING_BONES, ''
+    for candidate in LAYOUTS:
+        other = layout(candidate)
+        if candidate == current.name or len(points) % other.num_joints:
+            continue
+        poses, known = other.to_model(points.reshape(-1, other.num_joints, 3))
+        wrong = float(np.mean([wrong_bones(*each) for each in zip(poses, known)]))
+        if wrong < best:
+            best, name = wrong, candidate
+    return name
+
+
+class BodyChecks:
+    """Looks at everybody who is predicted, ten times a second. Used by one thread."""
+
+    def __init__(self, layout_: Layout) -> None:
+        """
+        Begin with nobody.
+
+        :param layout_: of the input.
+        """
+        self._layout = layout_
+        self._looks: dict[str, deque[_Look]] = {}
+        self._fits = ''
+        self._is_person = layout_.target.joints == H36M17.joints
+
+    @property
+    def heights_m(self) -> dict[str, float]:
+        """How tall everybody is, by name."""
+        looks = dict(self._looks)  # another thread may add to it
+        return {
+            name: float(np.median([look.height_m for look in list(each)]))
+            for name, each in looks.items()
+        }
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether somebody's bones are no person's, so that other layouts may be tried."""
+        return any(self._bones(looks) > WRONG_BONES for looks in dict(self._looks).values())
+
+    def note(
+        self,
+        persons: Sequence[str],
+        stamps_ns: np.ndarray,
+        poses: np.ndarray,
+        filled: np.ndarray,
+    ) -> None:
+        """
+        Look at those who are predicted.
+
+        :param persons: P names.
+        :param stamps_ns: of the poses, (P,).
+        :param poses: level, metres, (P, 17, 3).
+        :param filled: joints that were not seen, bool (P, 17).
+        """
+        if not self._is_person:
+            return
+        kept = {name: self._looks.get(name, deque()) for name in persons}
+        for name, stamp_ns, pose, unseen in zip(persons, stamps_ns, poses, filled, strict=True):
+            at_s, looks = float(stamp_ns * _NS), kept[name]
+            if looks and 0.0 <= at_s - looks[-1].at_s < EVERY_S:
+                continue
+            if looks and not 0.0 <= at_s - looks[-1].at_s < ENOUGH_S:
+                looks.clear()
+            if not unseen.any():
+                looks.append(_look(at_s, pose))
+            while looks and at_s - looks[0].at_s > LOOKED_AT_S:
+                looks.popleft()
+        self._looks = kept
+        if not self.has_doubts:
+            self._fits = ''
+
+    def try_layouts(self, points: np.ndarray) -> None:
+        """
+        Look for the layout that a message really has.
+
+        :param points: all joints of the message in its order, metres, (N, 3).
+        """
+        self._fits = fitting_layout(points, self._layout)
+
+    def complaints(self) -> list[str]:
+        """Say what cannot be right."""
+        looks = {
+            name: list(each)
+            for name, each in dict(self._looks).items()
+            if len(each) > 1 and each[-1].at_s - each[0].at_s >= ENOUGH_S
+        }
+        found = []
+        strange = [name for name, each in looks.items() if self._bones(each) > WRONG_BONES]
+        if strange:
+            better = f'; {self._fits} fits better (input.skeleton)' if self._fits else ''
+            found.append(
+                f'bones of {_names(strange)} are not those of {self._layout.name}{better}'
+            )
+        sizes = {name: float(np.median([look.height_m for look in looks[name]])) for name in looks}
+        odd = [n for n, size in sizes.items() if not LEAST_HEIGHT_M <= size <= MOST_HEIGHT_M]
+        if odd:
+            told = ', '.join(f'{name} {sizes[name]:.2f} m' for name in odd[:4])
+            found.append(f'body height {told}: not in metres? set input.units_scale')
+        flat = [n for n, each in looks.items() if max(look.thin_m for look in each) < FLAT_M]
+        if flat:
+            found.append(f'{_names(flat)} flat as an image: are these joints in metres?')
+        found += self._lying(looks)
+        sided = [name for name, each in looks.items() if _is_mirrored(each)]
+        if sided:
+            found.append(
+                f'{_names(sided)} mirrored: knees bend backwards, so left and right are '
+                'exchanged, or the image is flipped'
+            )
+        return found
+
+    @staticmethod
+    def _lying(looks: dict[str, list[_Look]]) -> list[str]:
+        along: dict[tuple[int, int], list[str]] = {}
+        for name, each in looks.items():
+            spine = np.mean([look.spine for look in each], axis=0)
+            legs = np.mean([look.legs for look in each], axis=0)
+            axis = int(np.abs(spine).argmax())
+            side = 1 if spine[axis] > 0.0 else -1
+            if (axis, side) in _AXES and min(side * spine[axis], side * legs[axis]) > UPRIGHT:
+                along.setdefault((axis, side), []).append(name)
+        return [
+            f'{_names(names)} along {_AXES[key][0]}: is z up in the frame of the input? Set '
+            f'input.rotation (to {_AXES[key][1]} if it is not set) or target_frame'
+            for key, names in along.items()
+        ]
+
+    @staticmethod
+    def _bones(looks: Sequence[_Look] | deque[_Look]) -> float:
+        known = [look.bones for look in list(looks)]
+        return float(np.median(known)) if known else 0.0
+
+
+def _look(at_s: float, pose: np.ndarray) -> _Look:
+    spine = _unit(pose[_THORAX] - pose[_HIP])
+    legs = _unit(pose[_HIP] - 0.5 * (pose[3] + pose[6]))
+    ahead = _unit(np.cross(pose[4] - pose[1], spine))
+    bent_ahead = bent = 0.0
+    for hip, knee, ankle in ((1, 2, 3), (4, 5, 6)):
+        line = _unit(pose[ankle] - pose[hip])
+        out = pose[knee] - pose[hip]
+        out = out - (out @ line) * line
+        bent_ahead += float(np.clip(out @ ahead, -0.15, 0.15))
+        bent += min(float(np.linalg.norm(out)), 0.15)
+    thin = np.linalg.svd(pose - pose.mean(axis=0), compute_uv=False)[-1] / math.sqrt(len(pose))
+    everything = np.ones(len(pose), dtype=bool)
+    return _Look(
+        at_s, spine, legs, height_m(pose), wrong_bones(pose, everything),
+        0.5 * bent_ahead, 0.5 * bent, float(thin),
+    )  # fmt: skip
+
+
+def _is_mirrored(looks: Sequence[_Look]) -> bool:
+    bent = sum(look.bent_m for look in looks)
+    if bent < BENT_M * len(looks):
+        return False
+    return sum(look.bent_ahead_m for look in looks) < MIRRORED * bent
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f' and {len(names) - 4} more' if len(names) > 4 else ''
+    return f'{", ".join(name[:40] for name in names[:4])}{more}'
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    return np.sqrt((vectors * vectors).sum(axis=-1))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)

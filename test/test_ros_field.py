@@ -1,0 +1,104 @@
+"""What trackers get wrong, over DDS: order of people, frames that are not level, other clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from geometry_msgs.msg import PoseArray
+from ros_harness import Listener, write_random_weights
+from test_node import Nodes
+from test_ros_states import Scene
+
+from motion_predictor.messages import decode_predictions, ns_to_stamp
+
+YEARS_NS = 3 * 365 * 86_400 * 1_000_000_000
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
+    nodes = Nodes(listener, weights)
+    yield nodes
+    nodes.close()
+
+
+def send(scene: Scene, people: list[np.ndarray], behind_ns: int = 0) -> None:
+    """Send people as they are, stamped now or long ago."""
+    time.sleep(scene.source.period_s)  # as a tracker would
+    message: PoseArray = scene.encode(people)
+    stamp_ns = scene.listener.node.get_clock().now().nanoseconds - behind_ns
+    message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
+    scene.source.publisher.publish(message)
+    scene.frame += 1
+    scene.listener.spin()
+
+
+def values_of(scene: Scene) -> dict[str, str]:
+    """What the latest diagnostics hold."""
+    return {each.key: each.value for each in scene.diagnostics[-1].status[0].values}
+
+
+def test_blocks_of_a_pose_array_in_any_order_keep_their_numbers(
+    listener: Listener, nodes: Nodes
+) -> None:
+    node = nodes.start(**{'diagnostics.period_s': 0.1})
+    scene, rng = Scene(listener), np.random.default_rng(0)
+    while len(scene.clouds) < 25:
+        assert scene.frame < 20_000
+        pair = [scene.walks[0][scene.frame], scene.walks[0][scene.frame] + [0, 3, 0]]
+        send(scene, [pair[place] for place in (rng.permutation(2) if scene.frame else (0, 1))])
+    for message in scene.clouds[5:]:
+        cloud = decode_predictions(message)
+        if len(cloud.persons) == 2:
+            first = cloud.futures[:, 0, 0, 0, 1].astype(float)
+            assert first[list(cloud.persons).index(0)] < first[list(cloud.persons).index(1)]
+    assert node._session is not None
+    counted = node._session.online.counters
+    assert counted['observations_elsewhere'] == counted['persons_replaced'] == 0
+    assert counted['persons_appeared'] == 2
+
+
+def test_a_frame_that_is_not_level_is_warned_of_with_what_to_set(
+    listener: Listener, nodes: Nodes
+) -> None:
+    nodes.start(**{'diagnostics.period_s': 0.1})
+    scene = Scene(listener)
+    while not scene.warns_of('along -y', 'input.rotation (to [-1.5708, 0.0, 0.0]'):
+        assert scene.frame < 20_000
+        pose = scene.walks[0][scene.frame]
+        send(scene, [np.stack([-pose[:, 1], 1.2 - pose[:, 2], pose[:, 0]], axis=-1)])
+    assert 1.4 < float(values_of(scene)['body height 0 (m)']) < 2.0
+
+
+def test_stamps_of_another_clock_are_no_missed_deadline(listener: Listener, nodes: Nodes) -> None:
+    nodes.start(**{'diagnostics.period_s': 0.1, 'deadline_s': 10.0})
+    scene = Scene(listener)
+    while not scene.warns_of("3.0 years behind the node's clock"):
+        assert scene.frame < 20_000
+        send(scene, [scene.walks[0][scene.frame]], YEARS_NS)
+    before = len(scene.clouds)
+    while len(scene.clouds) < before + 5 or 'latency input p50 (ms)' not in values_of(scene):
+        assert scene.frame < 20_000
+        send(scene, [scene.walks[0][scene.frame]], YEARS_NS)
+    told = values_of(scene)
+    assert float(told['latency total p50 (ms)']) < 60_000.0
+    assert float(told['latency input p50 (ms)']) == pytest.approx(YEARS_NS / 1e6, rel=1e-6)
+    assert told['deadline_misses'] == '0'
