@@ -36,6 +36,8 @@ SOFTNESS_M = 0.03
 """A moment that is so much farther than the nearest, a joint, has 1 / e of its weight."""
 CATCH_UP_S = 0.2
 """For so long somebody goes on as much faster or slower than that moment as they are now."""
+MOST_UNSEEN = 0.25
+"""A pose of which more joints were not seen is not remembered; those few are never learnt from."""
 COPIES = 5
 """So many moments as good as the same are kept, more are not."""
 SAME_POSE_M = 0.006
@@ -46,7 +48,8 @@ _SQRT2 = math.sqrt(2.0)
 _BLOCK = 4096
 _MAX_TRACKS = 256
 _COLUMNS = (
-    '_poses', '_velocities', '_headings', '_keys', '_norms', '_paths', '_stamps', '_tracks',
+    '_poses', '_velocities', '_headings', '_seen', '_keys', '_norms', '_paths', '_stamps',
+    '_tracks',
 )  # fmt: skip
 
 
@@ -82,6 +85,7 @@ class _Pending:
     velocities: list[np.ndarray] = field(default_factory=list)
     keys: list[np.ndarray] = field(default_factory=list)
     headings: list[np.ndarray] = field(default_factory=list)
+    seen: list[np.ndarray] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
     """Where they were stored, -1 for not yet."""
 
@@ -95,7 +99,8 @@ class _Pending:
 
     def _columns(self) -> tuple[list[Any], ...]:
         return (
-            self.stamps, self.poses, self.velocities, self.keys, self.headings, self.slots,
+            self.stamps, self.poses, self.velocities, self.keys, self.headings, self.seen,
+            self.slots,
         )  # fmt: skip
 
 
@@ -138,7 +143,9 @@ class PlaceMemory:
         self._steps = math.ceil(window.horizon_s / STEP_S - 1e-6)
         joints = skeleton.num_joints
         self._rank = 6 * joints if self._basis is None else self._basis.shape[1]
-        self.slot_bytes = 4 * (6 * joints + self._rank + 1 + 2) + 8 * (self._steps + 1 + 2)
+        self.slot_bytes = (
+            4 * (6 * joints + self._rank + 1 + 2) + 8 * (self._steps + 1 + 2) + joints
+        )
         self.capacity = int(megabytes * 1e6 / self.slot_bytes)
         if self.capacity < 4 * self._steps:
             raise ConfigError(f'memory.megabytes={megabytes}: must hold some seconds of motion')
@@ -150,6 +157,7 @@ class PlaceMemory:
         self._poses = np.zeros((0, joints, 3), dtype=np.float32)
         self._velocities = np.zeros((0, joints, 3), dtype=np.float32)
         self._headings = np.zeros((0, 2), dtype=np.float32)
+        self._seen = np.zeros((0, joints), dtype=bool)
         self._keys = np.zeros((0, self._rank), dtype=np.float32)
         self._norms = np.zeros(0, dtype=np.float32)
         self._paths = np.zeros((0, self._steps + 1), dtype=np.int64)
@@ -219,7 +227,7 @@ class PlaceMemory:
         own, facing = self.own(pose, speed)
         keys = self.keys(own)
         for index in range(count):
-            if not seen[index].all():
+            if (~seen[index]).mean() > MOST_UNSEEN:
                 pending.clear()
                 continue
             pending.stamps.append(int(stamps[index]))
@@ -227,6 +235,7 @@ class PlaceMemory:
             pending.velocities.append(speed[index])
             pending.keys.append(keys[index])
             pending.headings.append(facing[index])
+            pending.seen.append(seen[index])
             pending.slots.append(-1)
 
     def own(self, pose: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -295,6 +304,7 @@ class PlaceMemory:
         self._poses[at] = pending.poses[index]
         self._velocities[at] = pending.velocities[index]
         self._headings[at] = pending.headings[index]
+        self._seen[at] = pending.seen[index]
         self._keys[at] = pending.keys[index]
         self._norms[at] = math.inf  # no moment yet
         self._stamps[at] = pending.stamps[index]
@@ -363,21 +373,24 @@ class PlaceMemory:
             if not len(at):
                 continue
             slots, far, count = slots[at], far[at], len(at)
-            path = self._followed(slots, flipped[at])  # (N, H + 2, J, 3), the last a velocity
-            path = turn(path, facing[person])
+            weight = np.exp((far[0] - far) / SOFTNESS_M)
+            weight /= weight.sum()
+            # (N, H + 2, J, 3), the last a velocity
+            path = turn(self._followed(slots, flipped[at], weight), facing[person])
             steps = path[:, :-1].reshape(count, self._steps + 1, -1)
             futures[person, :count] += (between @ steps).reshape(count, frames, joints, 3)
             faster = believed(now.velocity[person] - path[:, -1], _SQRT2 * now.doubt[person])
             futures[person, :count] += lasting[:, None, None] * faster[:, None]
-            weight = np.exp((far[0] - far) / SOFTNESS_M)
-            weights[person, :count] = weight / weight.sum()
+            weights[person, :count] = weight
             nearest[person] = far[0]
             alike[person] = int((far < max(2.0 * far[0], 2.0 * SAME_POSE_M)).sum())
         return found
 
-    def _followed(self, slots: np.ndarray, flipped: np.ndarray) -> np.ndarray:
+    def _followed(self, slots: np.ndarray, flipped: np.ndarray, weights: np.ndarray) -> np.ndarray:
         # Displacements after each moment and, last, its velocity, in the own frame of then.
-        path = self._poses[self._paths[slots] % self.capacity]  # (N, H + 1, J, 3)
+        at = self._paths[slots] % self.capacity
+        path = self._poses[at]  # (N, H + 1, J, 3)
+        seen = self._seen[at].all(axis=1)  # (N, J)
         path = path - path[:, :1]
         path = np.concatenate((path, self._velocities[slots][:, None]), axis=1)
         path = turn(path, back(self._headings[slots])[:, None, None])
@@ -385,7 +398,8 @@ class PlaceMemory:
             other = path[flipped][..., list(self.skeleton.mirror), :]
             other[..., 1] *= -1.0
             path[flipped] = other
-        return path
+            seen[flipped] = seen[flipped][:, list(self.skeleton.mirror)]
+        return path if seen.all() else _by_those_seen(path, seen, weights)
 
     def _apart(
         self, slots: np.ndarray, distance: np.ndarray, flipped: np.ndarray, wanted: int
@@ -402,3 +416,13 @@ class PlaceMemory:
             chosen.append(index)
             left &= (np.abs(stamps - stamps[index]) >= limit_ns) | (tracks != tracks[index])
         return np.array(chosen, dtype=np.int64)
+
+
+def _by_those_seen(path: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    # Joints (N, J) that were not seen throughout move like those of the other moments, or with
+    # the root where no moment saw them.
+    shares = weights[:, None] * seen  # (N, J)
+    total = shares.sum(axis=0)
+    mean = np.einsum('nj,nhjd->hjd', shares, path) / np.maximum(total, 1e-9)[:, None]
+    mean = np.where((total > 0.0)[:, None], mean, path[:1].mean(axis=0)[:, :1])
+    return np.where(seen[:, None, :, None], path, mean).astype(path.dtype)

@@ -12,6 +12,17 @@ from motion_predictor.skeleton import Skeleton
 from motion_predictor.summaries import Moments, sample_moments
 
 _TOLERANCE = 1e-6
+_FIRM_M = 0.003
+
+
+def firmness(jitter: np.ndarray) -> np.ndarray:
+    """
+    Tell how far a mean is to be brought to the observed bones.
+
+    :param jitter: of the input, metres, ``(P,)``.
+    :returns: float32 ``(P,)``, 1 for a clean input, a half at 2 mm of jitter.
+    """
+    return (1.0 / (1.0 + np.square(jitter / (_FIRM_M / 1.33)))).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,15 +33,18 @@ class Mix:
     ``candidate`` uint8 (S,): which candidate each sample is of. ``within`` float32 (P, S): its
     weight among that candidate's, which sum to one. ``shares`` float32 (P, T_fut, C): each
     candidate's weight at each frame, rows sum to one. ``bones_m`` float32 (P, J): the person's
-    bones. ``means`` float32 (P, T_fut, C, J, 3): each candidate's mean, metres from ``origin``
-    float64 (P, 3), in the frame of the futures. ``radii`` float32 (L, P, T_fut, J): metres about
-    the expected future, one for each of ``levels``; None where nothing states them.
+    bones, ``firmness`` (P,) how far a mean is brought to them, 1 for a clean input (noise on both
+    ends of a bone would be put into the mean). ``means`` float32 (P, T_fut, C, J, 3): each
+    candidate's mean, metres from ``origin`` float64 (P, 3), in the frame of the futures.
+    ``radii`` float32 (L, P, T_fut, J): metres about the expected future, one for each of
+    ``levels``; None where nothing states them.
     """
 
     candidate: np.ndarray
     within: np.ndarray
     shares: np.ndarray
     bones_m: np.ndarray
+    firmness: np.ndarray
     means: np.ndarray
     origin: np.ndarray
     skeleton: Skeleton
@@ -51,7 +65,8 @@ class Mix:
         shares = self.shares[:, frames, :, None, None]
         mean = (shares * self.means[:, frames]).sum(axis=2)
         boned = with_bones(mean, self.bones_m[:, None], self.skeleton)
-        return boned + self.origin[:, None, None]
+        mean = mean + self.firmness[:, None, None, None] * (boned - mean)
+        return mean + self.origin[:, None, None]
 
     def moments(self, futures: np.ndarray, frames: np.ndarray, model: Moments) -> Moments:
         """

@@ -34,7 +34,7 @@ from motion_predictor.config import WindowConfig
 from motion_predictor.evidence import Evidence
 from motion_predictor.history import ObservedWindow
 from motion_predictor.memory import PlaceMemory, Recall
-from motion_predictor.mix import Mix, overall
+from motion_predictor.mix import firmness, Mix, overall
 from motion_predictor.radius import Following, tell
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.weighing import describe, Described
@@ -180,7 +180,7 @@ class Place:
         else:
             weights = self.weights.gate.weights(described, evidence).astype(np.float32)
         told, radii = self._radii(tracks, seen, now, at_knots, weights, spreads, recall)
-        mix = self._mix(prediction, means, weights, recall, origins, seen, radii)
+        mix = self._mix(prediction, means, weights, recall, origins, seen, now.jitter, radii)
         self.working = Working(
             described, told, weights, evidence, spreads, recall, now, seen, origins
         )
@@ -276,6 +276,7 @@ class Place:
         recall: Recall,
         origins: np.ndarray,
         seen: np.ndarray,
+        jitter: np.ndarray,
         radii: np.ndarray | None,
     ) -> Mix:
         samples, remembered = prediction.weights.shape[1], recall.weights.shape[1]
@@ -291,7 +292,8 @@ class Place:
             radii = moved.reshape(levels, persons, -1, joints)
         return Mix(
             candidate, within.astype(np.float32), at_every_frame(weights, self.window),
-            bone_lengths(seen, self.skeleton), means, origins, self.skeleton, self.levels, radii,
+            bone_lengths(seen, self.skeleton), firmness(jitter), means, origins, self.skeleton,
+            self.levels, radii,
         )  # fmt: skip
 
     # What comes true

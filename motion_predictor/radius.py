@@ -24,6 +24,8 @@ COMMON = 6 + len(CANDIDATES)
 PACE = 0.15
 """How fast a scale follows; see :class:`Following`."""
 NARROWEST, WIDEST = 0.4, 6.0
+RARE_LEVEL = 0.99
+"""From here on a scale never narrows: a quiet hour says nothing of what is rare."""
 _SIGMA = 1.33
 """White noise of one metre leaves so much less than a metre of jitter."""
 
@@ -198,7 +200,8 @@ class Following:
             raise ConfigError(f'mode={mode!r}: must be both, widen or fixed')
         self.levels = np.array(levels, dtype=np.float64)
         self.mode = mode
-        self._lowest = math.log(NARROWEST) if mode == 'both' else 0.0
+        narrows = (self.levels < RARE_LEVEL) & (mode == 'both')
+        self._lowest = np.where(narrows, math.log(NARROWEST), 0.0)
         self._highest = math.log(WIDEST) if mode != 'fixed' else 0.0
         self._place = np.zeros(len(self.levels))
         self._persons: dict[int, np.ndarray] = {}
@@ -209,7 +212,7 @@ class Following:
         """Return what each level's radius is multiplied by, rising enough, ``(L, P)``."""
         none = np.zeros(len(self.levels))
         logs = np.stack([self._place + self._persons.get(track, none) for track in tracks], axis=1)
-        return np.exp(np.clip(logs, self._lowest, self._highest))
+        return np.exp(np.clip(logs, self._lowest[:, None], self._highest))
 
     @property
     def held(self) -> np.ndarray:

@@ -141,6 +141,7 @@ def rewrite(path: Path, loaded: LoadedWeights) -> None:
         loaded.dtype,
         loaded.calibration,
         loaded.stored,
+        loaded.weighing,
     )
     card = path.with_suffix('.md')
     if card.is_file():

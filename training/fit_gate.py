@@ -114,12 +114,10 @@ def fit_gate(parts: Sequence[Records], settings: GateFit | None = None) -> Gate:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     each = max(8, settings.batch // len(groups))
     for _ in range(settings.steps):
-        loss = torch.zeros(())
-        for group in groups:
-            chosen = torch.randint(len(group.features), (each,), generator=generator)
-            loss = loss + group.loss(network, chosen, settings.energy)
+        drawn = [group.draw(each, generator) for group in groups]
+        loss = _loss(network, [torch.cat(column) for column in zip(*drawn)], settings.energy)
         optimiser.zero_grad()
-        (loss / len(groups)).backward()
+        loss.backward()
         optimiser.step()
         schedule.step()
     return network.frozen()
@@ -143,10 +141,22 @@ class _Group:
         self.off = torch.from_numpy(sum(s * o for s, (o, _) in zip(share, scores)))
         self.energy = torch.from_numpy(sum(s * e for s, (_, e) in zip(share, scores)))
 
-    def loss(self, network: _Network, chosen: Tensor, energy: float) -> Tensor:
-        weights = network(self.features[chosen], self.evidence[chosen], self.available[chosen])
-        mean = (weights[..., None, None] * self.means[chosen]).sum(dim=2)
-        off = (mean - self.truth[chosen]).norm(dim=-1).mean(dim=-1)  # (B, K)
-        score = (weights * self.near[chosen]).sum(dim=-1)
-        pairs = torch.einsum('bkc,bkcd,bkd->bk', weights, self.between[chosen], weights)
-        return (off / self.off).mean() + energy * ((score - 0.5 * pairs) / self.energy).mean()
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Take moments at random, with the scores of the best guess beside them."""
+        chosen = torch.randint(len(self.features), (count,), generator=generator)
+        columns = (
+            self.features, self.evidence, self.available, self.means, self.truth, self.near,
+            self.between,
+        )  # fmt: skip
+        scores = (self.off.expand(count, -1), self.energy.expand(count, -1))
+        return (*(column[chosen] for column in columns), *scores)
+
+
+def _loss(network: _Network, drawn: Sequence[Tensor], energy: float) -> Tensor:
+    features, evidence, available, means, truth, near, between, best_off, best_energy = drawn
+    weights = network(features, evidence, available)
+    mean = (weights[..., None, None] * means).sum(dim=2)
+    off = (mean - truth).norm(dim=-1).mean(dim=-1)  # (B, K)
+    pairs = torch.einsum('bkc,bkcd,bkd->bk', weights, between, weights)
+    score = (weights * near).sum(dim=-1) - 0.5 * pairs
+    return (off / best_off).mean() + energy * (score / best_energy).mean()

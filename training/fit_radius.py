@@ -13,13 +13,17 @@ from torch import nn, Tensor
 from motion_predictor.body_geometry import bone_lengths, with_bones
 from motion_predictor.candidates import Stance
 from motion_predictor.memory import Recall
+from motion_predictor.mix import firmness
 from motion_predictor.radius import RadiusNetwork, tell
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.weighing import Described, Gate
 from training.fit_gate import groups_of
+from training.kinds import ONSET
 from training.weighing_data import Records
 
 LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
+RARE_LEVEL = 0.99
+"""From this level on, what is rare and matters counts more."""
 _LEAST_M = 1e-4
 
 
@@ -32,6 +36,8 @@ class RadiusFit:
     rate: float = 5e-3
     hidden: int = 64
     folds: int = 5
+    onset: float = 5.0
+    """How much more somebody counts who stood still and then moves, from RARE_LEVEL on."""
     seed: int = 0
 
 
@@ -77,6 +83,12 @@ class Told:
     off: NDArray[np.float32]
     """Metres from the published future, (N, K, J)."""
     people: NDArray[np.str_]
+    onset: NDArray[np.bool_]
+    """Who stood still and then moved, (N,)."""
+
+    def select(self, chosen: NDArray[np.bool_]) -> Told:
+        """Return some of the moments."""
+        return Told(self.told[chosen], self.off[chosen], self.people[chosen], self.onset[chosen])
 
 
 def tell_part(part: Records, gate: Gate, skeleton: Skeleton, rate_hz: float) -> Told:
@@ -84,14 +96,15 @@ def tell_part(part: Records, gate: Gate, skeleton: Skeleton, rate_hz: float) -> 
     described = Described(part.features, part.means, part.available)
     weights = gate.weights(described, part.evidence)
     mean = (weights[..., None, None] * part.means).sum(axis=2)
-    expected = with_bones(mean, bone_lengths(part.seen, skeleton)[:, None], skeleton)
+    boned = with_bones(mean, bone_lengths(part.seen, skeleton)[:, None], skeleton)
+    expected = mean + firmness(part.jitter)[:, None, None, None] * (boned - mean)
     off = np.linalg.norm(expected - part.truth, axis=-1).astype(np.float32)
     now = Stance(part.seen[:, -1], part.velocity, part.seen[:, -1], part.jitter, part.jitter)
     none = np.zeros((len(part), 0), np.float32)
     recall = Recall(none, none, part.distance, part.alike)
     told = tell(part.seen, now, part.means, weights, part.spreads, recall, rate_hz)
     people = np.char.add(part.laboratory + '/', part.subject)
-    return Told(told, off, people)
+    return Told(told, off, people, part.kind == ONSET)
 
 
 def fit_network(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> _Network:
@@ -102,8 +115,15 @@ def fit_network(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> _Netwo
     for group in groups:
         rows = np.concatenate([part.told.reshape(-1, part.told.shape[-1]) for part in group])
         off = np.concatenate([part.off.reshape(-1) for part in group])
-        tensors.append((torch.from_numpy(rows), torch.from_numpy(np.log(off + _LEAST_M))))
-    joined = torch.cat([told[:: max(1, len(told) // 20_000)] for told, _ in tensors])
+        counts = np.concatenate([_counts(part, settings.onset) for part in group])
+        tensors.append(
+            (
+                torch.from_numpy(rows),
+                torch.from_numpy(np.log(off + _LEAST_M)),
+                torch.from_numpy(counts),
+            )
+        )
+    joined = torch.cat([told[:: max(1, len(told) // 20_000)] for told, _, _ in tensors])
     mean, scale = joined.mean(dim=0), joined.std(dim=0).clamp_min(0.1)
     network = _Network(mean, scale, settings.hidden)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
@@ -113,11 +133,11 @@ def fit_network(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> _Netwo
     each = max(8, settings.batch // len(tensors))
     for _ in range(settings.steps):
         loss = torch.zeros(())
-        for told, log_off in tensors:
+        for told, log_off, counts_of in tensors:
             drawn = torch.randint(len(told), (each,), generator=generator)
             beyond = log_off[drawn][:, None] - network(told[drawn])
             pinball = torch.maximum(levels * beyond, (levels - 1.0) * beyond)
-            loss = loss + (weighing * pinball).mean()
+            loss = loss + (counts_of[drawn] * weighing * pinball).mean()
         optimiser.zero_grad()
         (loss / len(tensors)).backward()
         optimiser.step()
@@ -145,6 +165,7 @@ def fit_radius(
     fold_of = {person: index % settings.folds for index, person in enumerate(people)}
     knots = groups[0][0].off.shape[1]
     ratios: list[list[NDArray]] = [[] for _ in groups]
+    counts: list[list[NDArray]] = [[] for _ in groups]
     for fold in range(settings.folds):
         kept, left = _split(groups, fold_of, fold)
         network = fit_network([group for group in kept if group], settings)
@@ -153,16 +174,30 @@ def fit_radius(
                 with torch.no_grad():
                     logs = network(torch.from_numpy(part.told)).numpy()  # (N, K, J, L)
                 ratios[index].append(part.off[..., None] / np.exp(logs))
+                every = _counts(part, settings.onset).reshape(logs.shape)
+                counts[index].append(every)
     factor = np.ones((len(LEVELS), knots), dtype=np.float32)
     for level, share in enumerate(LEVELS):
         for knot in range(knots):
-            values = [
-                np.concatenate([each[:, knot, :, level].reshape(-1) for each in group])
-                for group in ratios
-                if group
-            ]
-            factor[level, knot] = _shared_quantile(values, share)
+            values, weights = (
+                [
+                    np.concatenate([each[:, knot, :, level].reshape(-1) for each in group])
+                    for group in table
+                    if group
+                ]
+                for table in (ratios, counts)
+            )
+            factor[level, knot] = _shared_quantile(values, weights, share)
     return fit_network(groups, settings).frozen(factor)
+
+
+def _counts(part: Told, onset: float) -> NDArray[np.float32]:
+    # How much each error counts at each level, (N K J, L).
+    shape = (*part.off.shape, len(LEVELS))
+    counts = np.ones(shape, dtype=np.float32)
+    rare = np.array(LEVELS) >= RARE_LEVEL
+    counts[part.onset] = np.where(rare, onset, 1.0)
+    return counts.reshape(-1, len(LEVELS))
 
 
 def _split(
@@ -177,16 +212,16 @@ def _split(
             out = np.array([fold_of[person] == fold for person in part.people], dtype=bool)
             for chosen, where in ((~out, inside), (out, outside)):
                 if chosen.any():
-                    where.append(Told(part.told[chosen], part.off[chosen], part.people[chosen]))
+                    where.append(part.select(chosen))
         kept.append(inside)
         left.append(outside)
     return kept, left
 
 
-def _shared_quantile(values: Sequence[NDArray], share: float) -> float:
-    """Return the quantile of values of several groups that weigh the same."""
+def _shared_quantile(values: Sequence[NDArray], counts: Sequence[NDArray], share: float) -> float:
+    """Return the quantile of weighted values of several groups that weigh the same."""
     every = np.concatenate(list(values))
-    weights = np.concatenate([np.full(len(v), 1.0 / len(v)) for v in values])
+    weights = np.concatenate([each / each.sum() for each in counts])
     order = np.argsort(every)
     held = np.cumsum(weights[order]) / weights.sum()
     return float(every[order][min(int(np.searchsorted(held, share)), len(every) - 1)])

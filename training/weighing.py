@@ -1,0 +1,229 @@
+"""
+Fit how the model is weighed against simple guesses and the memory: python -m training.weighing.
+
+Recordings of people that the model has not seen are played as streams, clean and as trackers send
+them; gate and radius network are fitted on what the candidates were then worth, and written into
+the weights file. Recordings of one folder count as one laboratory, and every laboratory counts
+the same. Give no recordings of people whom the model was trained on: it is better on those than
+it will be on others. --leave-out fits once more without each laboratory in turn, and prints how
+the rest serves it: settings are chosen by that.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motion_predictor.body_geometry import bone_lengths, with_bones
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.mix import firmness
+from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.skeleton import Skeleton
+from motion_predictor.weighing import Described, Gate
+from motion_predictor.weighing_weights import WeighingWeights
+from motion_predictor.weights import file_digest, load_weights
+from motion_predictor.whole_files import require_writable
+from training import provenance
+from training.export import rewrite
+from training.fit_gate import fit_gate, GateFit, groups_of
+from training.fit_radius import fit_radius, LEVELS
+from training.stopping import NOTHING, run_verb
+from training.weighing_data import collect, fit_basis, PLAYS, read_records, Records, save_records
+
+FORMAT = 'motion_predictor weighing'
+VERSION = 1
+EXAMPLE = """\
+worked example, from the root of the source tree: weigh the shipped model for one's own place
+  python -m training.weighing --weights my.safetensors --data hall_a/*.npz hall_b/*.npz \\
+      --leave-out --json weighing.json
+"""
+
+
+def collected(options: argparse.Namespace) -> tuple[NDArray[np.float32], list[Records]]:
+    """
+    Play the recordings, or read what an earlier call kept of them.
+
+    :returns: the memory's basis, and the moments.
+    """
+    predictor = Predictor.load(options.weights, device='cpu')
+    basis = fit_basis(options.basis or options.data, predictor)
+    if options.keep and options.keep.is_file():
+        return basis, read_records(options.keep)
+    parts = collect(
+        options.weights, basis, options.data, PLAYS[: options.plays], options.processes,
+        options.samples,
+    )  # fmt: skip
+    if options.keep:
+        save_records(parts, options.keep)
+    return basis, parts
+
+
+def ratios(gate: Gate, parts: Sequence[Records], skeleton: Skeleton) -> dict[str, list[float]]:
+    """
+    Compare what would be published with the best guess, chosen afterwards by horizon.
+
+    :param parts: of one laboratory, played one way.
+    :returns: error of the one future, and energy score, relative to the best of model, damped
+        velocity and standing still, by knot.
+    """
+    sums: dict[str, Any] = {'off': 0.0, 'energy': 0.0, 'offs': 0.0, 'energies': 0.0}
+    for part in parts:
+        described = Described(part.features, part.means, part.available)
+        weights = gate.weights(described, part.evidence)
+        mean = (weights[..., None, None] * part.means).sum(axis=2)
+        boned = with_bones(mean, bone_lengths(part.seen, skeleton)[:, None], skeleton)
+        mean = mean + firmness(part.jitter)[:, None, None, None] * (boned - mean)
+        sums['off'] += np.linalg.norm(mean - part.truth, axis=-1).mean(axis=-1).sum(axis=0)
+        pairs = np.einsum('nkc,nkcd,nkd->nk', weights, part.between, weights)
+        sums['energy'] += ((weights * part.near).sum(axis=-1) - 0.5 * pairs).sum(axis=0)
+        each = np.linalg.norm(part.means - part.truth[:, :, None], axis=-1).mean(axis=-1)
+        sums['offs'] += each[..., :3].sum(axis=0)
+        own = np.diagonal(part.between, axis1=2, axis2=3)
+        sums['energies'] += (part.near - 0.5 * own)[..., :3].sum(axis=0)
+    return {
+        'error': (sums['off'] / sums['offs'].min(axis=-1)).round(3).tolist(),
+        'energy': (sums['energy'] / sums['energies'].min(axis=-1)).round(3).tolist(),
+    }
+
+
+def leave_out(
+    parts: Sequence[Records], skeleton: Skeleton, settings: GateFit
+) -> list[dict[str, Any]]:
+    """Fit without each laboratory in turn; return a row for each and each way of playing it."""
+    rows = []
+    for laboratory in sorted({part.laboratory for part in parts}):
+        rest = [part for part in parts if part.laboratory != laboratory]
+        if not rest:
+            continue
+        gate = fit_gate(rest, settings)
+        for group in groups_of([part for part in parts if part.laboratory == laboratory]):
+            play = PLAYS[group[0].play]
+            rows.append(
+                {
+                    'laboratory': laboratory,
+                    'play': group[0].play,
+                    'order': play.order,
+                    'memory': play.memory,
+                    'tracker': vars(play.tracker),
+                    'moments': sum(map(len, group)),
+                    **ratios(gate, group, skeleton),
+                }
+            )
+    return rows
+
+
+def fit(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+    """
+    Fit and write.
+
+    :returns: what was fitted on what, JSON-able.
+    :raises MotionPredictorError: if a file cannot be used.
+    """
+    loaded = load_weights(options.weights)
+    skeleton, window = loaded.model.skeleton, loaded.model.config.window
+    basis, parts = collected(options)
+    if not parts:
+        raise ConfigError('--data: no clip is long enough for a window and its future')
+    begun = time.perf_counter()
+    settings = GateFit(seed=options.seed)
+    rows = leave_out(parts, skeleton, settings) if options.leave_out else []
+    gate = fit_gate(parts, settings)
+    radius = fit_radius(parts, gate, skeleton, window.rate_hz)
+    moments = sum(map(len, parts))
+    people = {f'{part.laboratory}/{s}' for part in parts for s in part.subject}
+    facts = {
+        'fitted_on': {provenance.shown_path(path): file_digest(path) for path in options.data},
+        'samples': options.samples,
+        'seed': options.seed,
+        'moments': moments,
+        'people': len(people),
+        'joints_behind_level': {
+            str(level): round((1.0 - level) * moments * skeleton.num_joints) for level in LEVELS
+        },
+    }
+    weighing = WeighingWeights(basis, gate, radius, facts)
+    weighing.check(window, skeleton)
+    rewrite(options.out or options.weights, replace(loaded, weighing=weighing))
+    return {
+        **provenance.origin(FORMAT, VERSION, 'training.weighing', arguments),
+        **facts,
+        'fit_s': round(time.perf_counter() - begun, 1),
+        'left_out': rows,
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command's parser."""
+    made = argparse.ArgumentParser(
+        prog='python -m training.weighing',
+        description=(__doc__ or '').split('\n\n', 1)[1],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add('--weights', type=Path, required=True, metavar='FILE', help='the model; written over')
+    add('--out', type=Path, metavar='FILE', help='write here instead')
+    add('--data', type=Path, nargs='+', required=True, metavar='FILE',
+        help='recordings of people that the model has not seen')  # fmt: skip
+    add('--basis', type=Path, nargs='*', metavar='FILE',
+        help='recordings by which bodies are compared (default: those of --data)')  # fmt: skip
+    add('--json', type=Path, required=True, metavar='OUT', help='where to write what was found')
+    add('--keep', type=Path, metavar='NPZ',
+        help='keep what was played here, and fit on it again the next time')  # fmt: skip
+    add('--plays', type=int, default=len(PLAYS), metavar='N',
+        help='so many ways of playing each file (default all %(default)s)')  # fmt: skip
+    add('--leave-out', action='store_true', help='also fit without each laboratory, and compare')
+    add('--samples', type=int, default=50, help='of the model (default %(default)s)')
+    add('--seed', type=int, default=0, help='of the fit (default %(default)s)')
+    add('--processes', type=int, default=1, help='that play at once (default %(default)s)')
+    return made
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Write the left-out laboratories as plain text."""
+    lines = [f'{"laboratory":<18}{"played":<34}error to the best guess, by horizon']
+    for row in result['left_out']:
+        tracker = row['tracker']
+        played = f'{row["order"]}, memory {"on" if row["memory"] else "off"}, '
+        played += f'{tracker["rate_hz"]:g} Hz, {100 * tracker["noise_m"]:g} cm'
+        errors = ' '.join(f'{value:.2f}' for value in row['error'])
+        energy = ' '.join(f'{value:.2f}' for value in row['energy'])
+        lines.append(f'{row["laboratory"]:<18}{played:<34}{errors}   energy {energy}')
+    return '\n'.join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :returns: the exit code: 0, or 2 when something given cannot be used.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(words)
+    try:
+        if not 1 <= options.plays <= len(PLAYS):
+            raise ConfigError(f'--plays {options.plays}: must lie in 1..{len(PLAYS)}')
+        use_threads(1)
+        require_writable(options.json)
+        require_writable(options.out or options.weights)
+        result = fit(options, words)
+    except MotionPredictorError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    provenance.write_json(options.json, result)
+    if result['left_out']:
+        print(summary(result))
+    print(f'written: {options.out or options.weights}, {options.json}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_verb(main, NOTHING))
