@@ -37,13 +37,16 @@ MAX_ROWS = 2**31
 
 PREDICTION_DTYPE = np.dtype(
     {
-        'names': ['x', 'y', 'z', 't', 'person', 'sample', 'step', 'joint', 'weight'],
-        'formats': ['<f4', '<f4', '<f4', '<f4', '<u4', '<u2', '<u2', 'u1', '<f4'],
-        'offsets': [0, 4, 8, 12, 16, 20, 22, 24, 28],
+        'names': [
+            'x', 'y', 'z', 't', 'person', 'sample', 'step', 'joint', 'candidate', 'seen', 'weight',
+        ],
+        'formats': ['<f4'] * 4 + ['<u4', '<u2', '<u2', 'u1', 'u1', 'u1', '<f4'],
+        'offsets': [0, 4, 8, 12, 16, 20, 22, 24, 25, 26, 28],
         'itemsize': 32,
     }
-)
-"""One row of ~/predictions; three bytes of padding follow ``joint``."""
+)  # fmt: skip
+"""One row of ~/predictions; one byte of padding follows ``seen``."""
+_LATER_FIELDS = ('candidate', 'seen')  # clouds recorded before 0.2 have none
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ class DecodedPredictions:
     A cloud of ~/predictions as arrays.
 
     ``persons`` uint32 (P,), ``times_s`` float32 (T,) after the stamp, ``futures`` float32
-    (P, S, T, J, 3) in metres in ``frame_id``, ``weights`` float32 (P, S).
+    (P, S, T, J, 3) in metres in ``frame_id``. ``weights`` float32 (P, S) are those of the samples
+    over all steps, ``step_weights`` (P, S, T) those at each step; both sum to one over S.
+    ``candidate`` uint8 (S,): which of :data:`motion_predictor.candidates.CANDIDATES` each sample
+    is of. ``seen`` bool (P, J): which joints were measured last, not filled in.
     """
 
     stamp_ns: int
@@ -61,6 +67,9 @@ class DecodedPredictions:
     times_s: np.ndarray
     futures: np.ndarray
     weights: np.ndarray
+    step_weights: np.ndarray
+    candidate: np.ndarray
+    seen: np.ndarray
 
 
 def ns_to_stamp(stamp_ns: int) -> Time:
@@ -113,23 +122,34 @@ class CloudEncoder:
         futures: np.ndarray,
         weights: np.ndarray,
         times_s: np.ndarray,
+        candidate: np.ndarray | None = None,
+        seen: np.ndarray | None = None,
     ) -> PointCloud2:
         """
         Make the cloud of a prediction; with no persons, the empty cloud.
 
         :param persons: their numbers, P of them.
         :param futures: (P, S, T, J, 3), metres in ``frame_id``.
-        :param weights: (P, S).
+        :param weights: (P, S), or (P, S, T) where they differ in time.
         :param times_s: (T,), seconds after the stamp.
+        :param candidate: which one each sample is of, uint8 (S,); None: all are the model's.
+        :param seen: which joints were measured last, bool (P, J); None: all.
         """
         shape = tuple(futures.shape[:4])
-        key = (shape, tuple(persons), np.asarray(times_s, dtype=np.float32).tobytes())
+        if candidate is None:
+            candidate = np.zeros(shape[1], dtype=np.uint8)
+        if seen is None:
+            seen = np.ones((shape[0], shape[3]), dtype=bool)
+        times = np.asarray(times_s, dtype=np.float32)
+        key = (shape, tuple(persons), times.tobytes(), candidate.tobytes(), seen.tobytes())
         if key != self._key:
             self._rows = self._template(shape, persons, times_s)
+            self._rows['candidate'] = candidate[:, None, None]
+            self._rows['seen'] = seen[:, None, None]
             self._key = key
         rows = self._rows  # (P, S, T, J)
         rows['x'], rows['y'], rows['z'] = futures[..., 0], futures[..., 1], futures[..., 2]
-        rows['weight'] = weights[:, :, None, None]
+        rows['weight'] = (weights if weights.ndim == 3 else weights[:, :, None])[..., None]
         message = PointCloud2(fields=self._fields, is_dense=True, height=1, width=rows.size)
         message.header.stamp = ns_to_stamp(stamp_ns)
         message.header.frame_id = frame_id
@@ -163,6 +183,8 @@ def decode_predictions(message: PointCloud2) -> DecodedPredictions:
     """
     Read a message of ~/predictions back into arrays; an empty cloud has zero persons.
 
+    Of a cloud that was recorded before samples had a candidate, all are the model's.
+
     :raises MessageError: if the cloud is not laid out as documented.
     """
     rows = read_cloud(message, MAX_ROWS)
@@ -171,21 +193,35 @@ def decode_predictions(message: PointCloud2) -> DecodedPredictions:
         nobody = np.zeros(0, dtype=np.uint32)
         futures = np.zeros((0, 0, 0, 0, 3), dtype=np.float32)
         none = np.zeros(0, dtype=np.float32)
-        return DecodedPredictions(stamp_ns, frame_id, nobody, none, futures, none.reshape(0, 0))
-    if rows.dtype.names != PREDICTION_DTYPE.names:
-        raise MessageError(f'fields: expected {PREDICTION_DTYPE.names}, got {rows.dtype.names}')
+        return DecodedPredictions(
+            stamp_ns, frame_id, nobody, none, futures, none.reshape(0, 0), none.reshape(0, 0, 0),
+            none.astype(np.uint8), none.reshape(0, 0).astype(bool),
+        )  # fmt: skip
+    names = PREDICTION_DTYPE.names or ()
+    former = tuple(name for name in names if name not in _LATER_FIELDS)
+    if rows.dtype.names not in (names, former):
+        raise MessageError(f'fields: expected {names}, got {rows.dtype.names}')
     counts = [int(rows[name].max()) + 1 for name in ('sample', 'step', 'joint')]
     if len(rows) % int(np.prod(counts)):
         raise MessageError(f'{len(rows)} rows: no multiple of {counts} samples, steps and joints')
     grid = rows.reshape(-1, *counts)  # (P, S, T, J)
     futures = np.stack([grid[axis] for axis in 'xyz'], axis=-1)
+    step_weights = grid['weight'][..., 0].copy()
+    if rows.dtype.names == names:
+        candidate, seen = grid['candidate'][0, :, 0, 0].copy(), grid['seen'][:, 0, 0] != 0
+    else:
+        candidate = np.zeros(counts[0], dtype=np.uint8)
+        seen = np.ones((len(grid), counts[2]), dtype=bool)
     return DecodedPredictions(
         stamp_ns,
         frame_id,
         grid['person'][:, 0, 0, 0].copy(),
         grid['t'][0, 0, :, 0].copy(),
         futures,
-        grid['weight'][:, :, 0, 0].copy(),
+        step_weights.mean(axis=2, dtype=np.float64).astype(np.float32),
+        step_weights,
+        candidate,
+        seen,
     )
 
 

@@ -66,6 +66,7 @@ from motion_predictor.geometry import rotation_matrix
 from motion_predictor.history import HistoryLimits
 from motion_predictor.inputs import Input, make_input, profile_of
 from motion_predictor.layouts import joints_there, Layout
+from motion_predictor.likely import drawn_samples, likely_futures
 from motion_predictor.messages import MarkerPerson
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.online import (
@@ -88,6 +89,7 @@ from motion_predictor.parameters import (
 )
 from motion_predictor.predictor import Predictor, use_threads
 from motion_predictor.qos import assert_alive, every_policy, latched_profile, output_profile
+from motion_predictor.remembering import make_place
 from motion_predictor.seen import PeoplePublisher, PeopleReport, places
 from motion_predictor.stamp_checks import stamp_complaints
 from motion_predictor.states import Excluded, Refusal, short
@@ -234,6 +236,7 @@ def make_online(predictor: Predictor, source: Layout, settings: Settings) -> Onl
         reference_point_m=(x, y, z),
         coverage=settings.number('moments.coverage'),
         adapt=settings.text('moments.adapt'),
+        place=make_place(predictor, settings),
     )
 
 
@@ -783,6 +786,8 @@ class MotionPredictorNode(LifecycleNode):
         session.online.max_persons = settings.integer('max_persons')
         session.online.coverage = settings.number('moments.coverage')
         session.online.adapt = settings.text('moments.adapt')
+        if session.online.place is not None:
+            session.online.place.follow(settings.text('moments.adapt'))
         snapshot = session.online.snapshot(begun_ns, expire=count == waiting)
         if snapshot is None:
             return
@@ -1079,8 +1084,10 @@ class MotionPredictorNode(LifecycleNode):
                 result.frame_id,
                 numbers,
                 futures,
-                result.prediction.weights,
+                result.prediction.weights_at(frames),
                 result.prediction.times_s[frames],
+                result.prediction.candidate,
+                ~result.last_filled,
             )
         encoded_s = perf_counter()
         far = np.abs(result.last_poses).max() > FLOAT32_REACH_M
@@ -1108,7 +1115,7 @@ class MotionPredictorNode(LifecycleNode):
             }
         )
         self._publish_summaries(session, settings, result, numbers, frames)
-        self._publish_markers(session, settings, result, numbers, futures)
+        self._publish_markers(session, settings, result, numbers, frames, futures)
         return True
 
     def _publish_summaries(
@@ -1158,6 +1165,7 @@ class MotionPredictorNode(LifecycleNode):
         settings: Settings,
         result: OnlinePrediction,
         numbers: list[int],
+        frames: np.ndarray,
         futures: np.ndarray,
     ) -> None:
         publisher = self._outputs.get('markers')
@@ -1170,13 +1178,15 @@ class MotionPredictorNode(LifecycleNode):
         period_s = 1.0 / settings.number('markers.rate_hz')
         session.markers_due_s = max(session.markers_due_s, now_s - period_s) + period_s
         assert result.prediction is not None
-        poses = result.last_poses
+        poses, prediction = result.last_poses, result.prediction
+        likely = likely_futures(prediction, settings.text('output.future'))[:, frames]
         if session.turn is not None:
-            poses = poses @ session.turn
+            poses, likely = poses @ session.turn, likely @ session.turn
         drawn = min(settings.integer('markers.samples'), MAX_DRAWN // max(1, len(numbers)))
+        chosen = drawn_samples(prediction, drawn)
         people = [
-            MarkerPerson(number, poses[index], futures[index, likely], futures[index, :drawn])
-            for index, (number, likely) in enumerate(zip(numbers, result.prediction.most_likely))
+            MarkerPerson(number, poses[index], likely[index], futures[index, chosen[index]])
+            for index, number in enumerate(numbers)
         ]
         publisher.publish(session.markers.encode(result.stamp_ns, result.frame_id, people))
 

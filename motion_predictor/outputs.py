@@ -22,6 +22,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectory
 
 from motion_predictor.background import Background, CancelledError, Stopped
 from motion_predictor.decoded import MessageError, stamp_to_ns
+from motion_predictor.likely import likely_futures, TYPICAL
 from motion_predictor.messages import MAX_ROWS, ns_to_stamp
 from motion_predictor.online import OnlinePrediction
 from motion_predictor.parameters import Settings
@@ -121,20 +122,22 @@ class Outlook:
 
     @cached_property
     def most_likely(self) -> np.ndarray:
-        """Give the most likely future of each person, (P, T_fut, J, 3)."""
-        likely = self.prediction.most_likely
-        return self.prediction.futures[np.arange(len(likely)), likely]
+        """Return the most typical sample of each person, (P, T_fut, J, 3)."""
+        return likely_futures(self.prediction, TYPICAL)
 
-    def likely_poses(self, horizons_s: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    def likely_poses(self, settings: Settings, horizons: str) -> tuple[np.ndarray, np.ndarray]:
         """
-        Take the poses of the most likely futures at keyframes.
+        Take the poses of the one future of each person at keyframes.
 
-        :param horizons_s: seconds after the stamp; beyond the published horizon: its last.
+        :param horizons: the parameter with the seconds after the stamp; beyond the published
+            horizon: its last.
         :returns: times in seconds (K,) and poses (P, K, J, 3).
         """
         rate_hz = self.prediction.rate_hz
-        frames = keyframes(horizons_s, rate_hz, self.last_frame + 1)
-        poses = poses_at(self.most_likely, self.last_poses, frames)
+        frames = keyframes(settings.numbers(horizons), rate_hz, self.last_frame + 1)
+        typical = self.prediction.mix is None or settings.text('output.future') == TYPICAL
+        likely = self.most_likely if typical else self.prediction.expected
+        poses = poses_at(likely, self.last_poses, frames)
         return np.where(frames == LAST_POSE, 0.0, (frames + 1) / rate_hz), poses
 
 
@@ -145,6 +148,7 @@ def turned(prediction: Prediction, rotation: np.ndarray) -> Prediction:
         prediction,
         futures=prediction.futures @ rotation.T.astype(prediction.futures.dtype),
         closed_form=None if stated is None else stated.turned(rotation),
+        mix=prediction.mix and prediction.mix.turned(rotation),
     )
 
 
@@ -156,11 +160,14 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     Make the cloud of ~/moments: rows ordered (person, step, joint), the steps of ~/predictions.
 
     ``x y z`` is the mean, ``cxx`` to ``czz`` the covariance in square metres, ``radius`` the ball
-    about the mean that will hold the joint: calibrated where the model states it, else the one
-    that holds the share ``moments.coverage`` of the samples.
+    about ``x y z`` that will hold the joint: calibrated where the model states it, else the one
+    that holds the share ``moments.coverage`` of the samples. Where candidates are weighed,
+    ``x y z`` is the expected future: their mean on the person's own bones.
     """
     prediction, frames = outlook.prediction, outlook.frames
     moments = prediction.moments(frames)
+    if prediction.mix is not None:
+        moments = Moments(prediction.expected[:, frames], moments.covariance)
     radius = prediction.radius(settings.number('moments.coverage'), moments, frames)
     require_finite('~/moments', moments.mean, moments.covariance, radius)
     persons, steps, joints = radius.shape
@@ -179,12 +186,14 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
 
 def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTrajectory:
     """
-    Make the message of ~/trajectory: the most likely future of each person at a few keyframes.
+    Make the message of ~/trajectory: the one future of each person at a few keyframes.
+
+    It is the expected one, or the most typical sample, as ``output.future`` says.
 
     Joints are named ``<person>/<joint>``, the person by the number in ~/predictions. Trackers of
     joint positions know no orientations: they are the identity.
     """
-    times_s, poses = outlook.likely_poses(settings.numbers('trajectory.horizons_s'))
+    times_s, poses = outlook.likely_poses(settings, 'trajectory.horizons_s')
     require_finite('~/trajectory', poses)
     message = MultiDOFJointTrajectory()
     message.header.stamp = ns_to_stamp(outlook.stamp_ns)
@@ -216,7 +225,7 @@ def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
 
     :raises MessageError: if a point is not finite.
     """
-    times_s, poses = outlook.likely_poses(settings.numbers('poses.horizons_s'))
+    times_s, poses = outlook.likely_poses(settings, 'poses.horizons_s')
     require_finite('~/poses', poses)
     message = PoseArray()
     message.header.stamp = ns_to_stamp(outlook.stamp_ns)
@@ -249,7 +258,7 @@ def encode_occupancy(
         frames = np.array([outlook.last_frame])
     found = occupancy(
         prediction.futures[:, :, frames],
-        prediction.weights,
+        prediction.weights if prediction.mix is None else prediction.weights_at(frames),
         prediction.times_s[frames],
         outlook.skeleton.bones,
         voxel_m=settings.number('occupancy.voxel_m'),

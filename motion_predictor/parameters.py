@@ -14,6 +14,7 @@ import math
 from motion_predictor.adaptation import MODES
 from motion_predictor.config import ENGINES
 from motion_predictor.errors import ConfigError
+from motion_predictor.likely import EXPECTED, FUTURES
 from motion_predictor.trackers import AUTO, require_pattern, TRACKERS
 
 Value = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
@@ -232,6 +233,27 @@ PARAMETERS: tuple[Parameter, ...] = (
         'diagnostics.',
     ),
     Parameter(
+        name='weighing.enabled',
+        default=True,
+        description=(
+            'Weigh the model against standing still, damped velocity and what was remembered, '
+            'where the weights file says how; false: the model alone, and nothing is kept.'
+        ),
+    ),
+    Parameter(
+        name='memory.enabled',
+        default=True,
+        description='Remember what people did here, and expect it again of who does the like.',
+    ),
+    Parameter(
+        name='memory.megabytes',
+        default=64.0,
+        unit='MB',
+        minimum=1.0,
+        maximum=4096.0,
+        description='What the memory takes at most; the oldest gives way.',
+    ),
+    Parameter(
         name='target_frame',
         default='',
         description='Level frame (z up) to predict in, reached by TF; empty: the input frame.',
@@ -387,6 +409,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         maximum=10.0,
         applies=ALWAYS,
         description='Time between published steps, in whole model frames (0.02 s: every one).',
+    ),
+    Parameter(
+        name='output.future',
+        default=EXPECTED,
+        choices=FUTURES,
+        applies=ALWAYS,
+        description=(
+            'The one future in ~/trajectory, ~/poses and ~/markers: the weighted mean on the '
+            "person's own bones, or the most typical sample; typical where the model is alone."
+        ),
     ),
     Parameter(
         name='publish.predictions',

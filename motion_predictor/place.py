@@ -138,6 +138,12 @@ class Place:
             if self.following is not None:
                 self.following.forget()
 
+    def follow(self, mode: str) -> None:
+        """Let radii follow people as :class:`motion_predictor.radius.Following` says."""
+        if self.following is not None and self.following.mode != mode:
+            with self._lock:
+                self.following.follow(mode)
+
     def weigh(
         self,
         tracks: Sequence[int],

@@ -196,17 +196,26 @@ class Following:
             ``fixed`` for as stated.
         :raises ConfigError: if the mode is unknown.
         """
-        if mode not in ('both', 'widen', 'fixed'):
-            raise ConfigError(f'mode={mode!r}: must be both, widen or fixed')
         self.levels = np.array(levels, dtype=np.float64)
-        self.mode = mode
-        narrows = (self.levels < RARE_LEVEL) & (mode == 'both')
-        self._lowest = np.where(narrows, math.log(NARROWEST), 0.0)
-        self._highest = math.log(WIDEST) if mode != 'fixed' else 0.0
+        self.follow(mode)
         self._place = np.zeros(len(self.levels))
         self._persons: dict[int, np.ndarray] = {}
         self._checked = np.zeros(len(self.levels))
         self._missed = np.zeros(len(self.levels))
+
+    def follow(self, mode: str) -> None:
+        """
+        Follow in another way from now on; what was found out is kept.
+
+        :param mode: as for the constructor.
+        :raises ConfigError: if the mode is unknown.
+        """
+        if mode not in ('both', 'widen', 'fixed'):
+            raise ConfigError(f'mode={mode!r}: must be both, widen or fixed')
+        self.mode = mode
+        narrows = (self.levels < RARE_LEVEL) & (mode == 'both')
+        self._lowest = np.where(narrows, math.log(NARROWEST), 0.0)
+        self._highest = math.log(WIDEST) if mode != 'fixed' else 0.0
 
     def scales(self, tracks: Sequence[int]) -> np.ndarray:
         """Return what each level's radius is multiplied by, rising enough, ``(L, P)``."""

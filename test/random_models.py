@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from motion_predictor.candidates import CANDIDATES, knot_frames
 from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.evidence import MEMORIES
 from motion_predictor.experts import MotionExperts
 from motion_predictor.model import MotionModel
+from motion_predictor.radius import BY_JOINT, COMMON, RadiusNetwork
 from motion_predictor.skeleton import H36M17
+from motion_predictor.weighing import feature_count, Gate
+from motion_predictor.weighing_weights import WeighingWeights
 from motion_predictor.weights import save_weights
 from training.data import synthetic_walk
 
@@ -96,3 +101,29 @@ def save_random_mixture(path: Path, threshold: float | None = None) -> Path:
     card = {} if threshold is None else {'surprise': {'threshold': threshold}}
     save_weights(path, model, {'what': 'untrained weights, for tests', **card})
     return path
+
+
+def random_weighing(seed: int = 0, levels: tuple[float, ...] = (0.9, 0.99)) -> WeighingWeights:
+    """Make a gate and a radius network of random numbers, for the joints of ``h36m17``."""
+    window, joints = WindowConfig(), H36M17.num_joints
+    rng = np.random.default_rng(seed)
+    knots, features, hidden = len(knot_frames(window)), feature_count(window), 6
+
+    def drawn(*shape: int) -> np.ndarray:
+        return (0.3 * rng.standard_normal(shape)).astype(np.float32)
+
+    def ones(*shape: int) -> np.ndarray:
+        return np.ones(shape, dtype=np.float32)
+
+    gate = Gate(
+        drawn(features), ones(features), drawn(features, hidden), drawn(hidden),
+        drawn(hidden, len(CANDIDATES)), drawn(len(CANDIDATES)), ones(knots, len(MEMORIES)),
+    )  # fmt: skip
+    told = BY_JOINT + COMMON + knots + joints
+    radius = RadiusNetwork(
+        drawn(told), ones(told), drawn(told, hidden), drawn(hidden), drawn(hidden, hidden),
+        drawn(hidden), drawn(hidden, len(levels)), drawn(len(levels)) - 1.0,
+        ones(len(levels), knots), levels,
+    )  # fmt: skip
+    basis = np.linalg.qr(rng.standard_normal((6 * joints, 12)))[0].astype(np.float32)
+    return WeighingWeights(basis, gate, radius, {'about': 'random numbers of a test'})

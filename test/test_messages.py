@@ -258,7 +258,8 @@ def test_predictions_are_laid_out_as_documented() -> None:
         ('x', 0, PointField.FLOAT32), ('y', 4, PointField.FLOAT32), ('z', 8, PointField.FLOAT32),
         ('t', 12, PointField.FLOAT32), ('person', 16, PointField.UINT32),
         ('sample', 20, PointField.UINT16), ('step', 22, PointField.UINT16),
-        ('joint', 24, PointField.UINT8), ('weight', 28, PointField.FLOAT32),
+        ('joint', 24, PointField.UINT8), ('candidate', 25, PointField.UINT8),
+        ('seen', 26, PointField.UINT8), ('weight', 28, PointField.FLOAT32),
     ]  # fmt: skip
     assert (message.height, message.width) == (1, 2 * 5 * 4 * 17)
     assert len(message.data) == message.row_step == message.width * PREDICTION_DTYPE.itemsize
@@ -271,6 +272,38 @@ def test_predictions_are_laid_out_as_documented() -> None:
     np.testing.assert_array_equal(decoded.futures, futures)
     np.testing.assert_array_equal(decoded.weights, weights)
     np.testing.assert_allclose(decoded.times_s, times, rtol=1e-6)
+    assert decoded.candidate.tolist() == [0] * 5
+    assert decoded.seen.shape == (2, 17)
+    assert decoded.seen.all()
+
+
+def test_weights_of_each_step_candidates_and_unseen_joints_are_read_back() -> None:
+    generator = np.random.default_rng(0)
+    futures = generator.normal(size=(2, 5, 4, 17, 3)).astype(np.float32)
+    weights = generator.random((2, 5, 4)).astype(np.float32)
+    candidate = np.array([0, 0, 1, 2, 3], dtype=np.uint8)
+    seen = generator.random((2, 17)) < 0.5
+    encoder = CloudEncoder()
+    times = np.arange(4)
+    encoder.encode(1, 'map', [3, 9], futures, weights, times)  # the columns of others do not stay
+    decoded = decode_predictions(
+        encoder.encode(2, 'map', [3, 9], futures, weights, times, candidate, seen)
+    )
+    np.testing.assert_array_equal(decoded.step_weights, weights)
+    np.testing.assert_allclose(decoded.weights, weights.mean(axis=2), rtol=1e-6)
+    np.testing.assert_array_equal(decoded.candidate, candidate)
+    np.testing.assert_array_equal(decoded.seen, seen)
+
+
+def test_a_cloud_recorded_before_candidates_were_is_read_too() -> None:
+    weights = np.full((1, 2), 0.5, dtype=np.float32)
+    futures = np.ones((1, 2, 3, 17, 3), dtype=np.float32)
+    message = CloudEncoder().encode(7, 'map', [4], futures, weights, np.arange(3))
+    message.fields = [f for f in message.fields if f.name not in ('candidate', 'seen')]
+    decoded = decode_predictions(message)
+    np.testing.assert_array_equal(decoded.futures, futures)
+    assert decoded.candidate.tolist() == [0, 0]
+    assert decoded.seen.all()
 
 
 def test_an_encoder_follows_people_who_come_and_go() -> None:
@@ -283,7 +316,7 @@ def test_an_encoder_follows_people_who_come_and_go() -> None:
         assert decode_predictions(message).persons.tolist() == persons
     nobody = encoder.nobody(77, 'map')
     assert (nobody.width, len(nobody.data), stamp_to_ns(nobody.header.stamp)) == (0, 0, 77)
-    assert len(nobody.fields) == 9
+    assert len(nobody.fields) == 11
     assert decode_predictions(nobody).futures.shape[0] == 0
 
 

@@ -21,7 +21,9 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor import outputs
+from motion_predictor.body_geometry import bone_lengths
 from motion_predictor.calibration import Calibration
+from motion_predictor.likely import drawn_samples
 from motion_predictor.messages import (
     decode_predictions,
     MessageError,
@@ -29,6 +31,7 @@ from motion_predictor.messages import (
     read_cloud,
     stamp_to_ns,
 )
+from motion_predictor.mix import Mix, overall
 from motion_predictor.online import OnlinePrediction
 from motion_predictor.outputs import (
     decode_moments,
@@ -37,6 +40,7 @@ from motion_predictor.outputs import (
     Outlook,
     SUMMARIES,
     SummaryPublishers,
+    turned,
 )
 from motion_predictor.parameters import Settings
 from motion_predictor.predictor import Prediction
@@ -134,6 +138,93 @@ def test_the_trajectory_names_everybodys_joints_and_follows_the_likely_future() 
         found = [(t.translation.x, t.translation.y, t.translation.z) for t in point.transforms]
         np.testing.assert_allclose(np.reshape(found, (2, 17, 3)), poses, atol=1e-6)
         assert {t.rotation.w for t in point.transforms} == {1.0}
+
+
+def weighed(persons: int = 2) -> Prediction:
+    """Give the futures of :func:`outlook` beside two simple guesses, as a mix of all."""
+    prediction = outlook(persons).prediction
+    rng = np.random.default_rng(1)
+    still = prediction.futures[:, :1, :1].repeat(100, axis=2)
+    futures = np.concatenate((prediction.futures, still + np.float32(0.1), still), axis=1)
+    within = np.concatenate((prediction.weights, np.ones((persons, 2), np.float32)), axis=1)
+    shares = rng.random((persons, 100, 4)).astype(np.float32)
+    shares[..., 3] = 0.0
+    shares /= shares.sum(axis=-1, keepdims=True)
+    origin = futures[:, 0, 0, 0].astype(np.float64)
+    means = np.stack((futures[:, :10].mean(axis=1), *futures[:, 10:].swapaxes(0, 1),
+                      futures[:, 11]), axis=2) - origin[:, None, None, None]  # fmt: skip
+    candidate = np.array([0] * 10 + [1, 2], dtype=np.uint8)
+    bones = bone_lengths(still[:, 0, :1] - origin[:, None, None], H36M17)
+    radii = np.stack([np.full((persons, 100, 17), r, np.float32) for r in (0.2, 0.4)])
+    mix = Mix(candidate, within, shares, bones, means.astype(np.float32), origin, H36M17,
+              (0.9, 0.99), radii)  # fmt: skip
+    return replace(
+        prediction, futures=futures, weights=overall(shares, within, candidate), mix=mix
+    )
+
+
+def test_with_candidates_the_expected_future_is_shown_and_the_radius_is_about_it() -> None:
+    prediction = weighed()
+    view = replace(outlook(), prediction=prediction)
+    horizon = {'trajectory.horizons_s': [0.5], 'poses.horizons_s': [0.5]}
+    message = encoded('trajectory', view, **horizon)
+    found = [
+        (t.translation.x, t.translation.y, t.translation.z) for t in message.points[0].transforms
+    ]
+    expected = prediction.expected[:, 24]
+    np.testing.assert_allclose(np.reshape(found, (2, 17, 3)), expected, atol=1e-6)
+    points = [(p.position.x, p.position.y, p.position.z) for p in
+              encoded('poses', view, **horizon).poses]  # fmt: skip
+    np.testing.assert_allclose(np.reshape(points, (2, 17, 3)), expected, atol=1e-6)
+    typical = encoded('poses', view, **horizon, **{'output.future': 'typical'}).poses
+    points = [(p.position.x, p.position.y, p.position.z) for p in typical]
+    np.testing.assert_allclose(np.reshape(points, (2, 17, 3)), view.most_likely[:, 24], atol=1e-6)
+    decoded = decode_moments(encoded('moments', view))
+    np.testing.assert_allclose(decoded.moments.mean, prediction.expected[:, FRAMES], atol=1e-5)
+    np.testing.assert_allclose(decoded.radius_m, 0.2)
+    wide = decode_moments(encoded('moments', view, **{'moments.coverage': 0.95}))
+    np.testing.assert_allclose(wide.radius_m, 0.4)
+    own = prediction.moments(FRAMES).covariance
+    np.testing.assert_allclose(decoded.moments.covariance, own, rtol=1e-4, atol=1e-6)
+
+
+def test_all_that_candidates_give_is_turned_with_the_input() -> None:
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    view = replace(outlook(), prediction=weighed())
+    there = replace(view, prediction=turned(view.prediction, quarter))
+    for name, frames in (('mean', [0, 60]), ('covariance', [7])):
+        here = getattr(view.prediction.moments(np.array(frames)), name)
+        aside = getattr(there.prediction.moments(np.array(frames)), name)
+        rotated = here @ quarter.T if name == 'mean' else quarter @ here @ quarter.T
+        np.testing.assert_allclose(aside, rotated, atol=1e-5)
+    np.testing.assert_allclose(
+        there.prediction.expected, view.prediction.expected @ quarter.T, atol=1e-5
+    )
+
+
+def test_occupancy_counts_a_candidate_for_what_it_is_worth_in_each_bin() -> None:
+    prediction = weighed(1)
+    mix = prediction.mix
+    assert mix is not None
+    shares = np.zeros_like(mix.shares)
+    shares[:, :50, 2], shares[:, 50:, 1] = 1.0, 1.0  # stands still, and later the other guess
+    view = replace(outlook(1), prediction=replace(prediction, mix=replace(mix, shares=shares)))
+    cloud = read_cloud(encoded('occupancy', view, **{'occupancy.bin_s': 1.0}))
+    np.testing.assert_allclose(cloud['probability'], 1.0, atol=1e-6)
+    first, later = (cloud[cloud['bin'] == number] for number in (0, 1))
+    means = [np.mean([rows[axis].mean() for axis in 'xyz']) for rows in (first, later)]
+    assert means[1] - means[0] == pytest.approx(0.1, abs=0.03)
+
+
+def test_samples_are_drawn_as_the_candidates_count() -> None:
+    prediction = weighed(1)
+    assert drawn_samples(outlook(1).prediction, 3).tolist() == [[0, 1, 2]]
+    weights = np.array([[0.05] * 10 + [0.0, 0.5]], dtype=np.float32)
+    found = drawn_samples(replace(prediction, weights=weights), 10)[0]
+    assert (found == 11).sum() == 5
+    assert 10 not in found
+    assert len(set(found.tolist())) == 6
+    assert drawn_samples(prediction, 0).shape == (1, 0)
 
 
 def test_poses_are_finite_points_ordered_by_person_horizon_and_joint() -> None:

@@ -1,0 +1,44 @@
+"""The one future of each person that is shown, and the samples that stand for all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from motion_predictor.predictor import Prediction
+
+EXPECTED, TYPICAL = 'expected', 'typical'
+FUTURES = (EXPECTED, TYPICAL)
+"""Values of ``output.future``: the weighted mean on the person's own bones, or the medoid."""
+
+
+def likely_futures(prediction: Prediction, future: str = EXPECTED) -> np.ndarray:
+    """
+    Return the one future of each person, ``(P, T_fut, J, 3)`` metres.
+
+    :param future: one of :data:`FUTURES`. Where the model alone counts it is the most typical
+        sample in any case.
+    """
+    if prediction.mix is not None and future == EXPECTED:
+        return prediction.expected
+    chosen = prediction.most_likely
+    return prediction.futures[np.arange(len(chosen)), chosen]
+
+
+def drawn_samples(prediction: Prediction, count: int) -> np.ndarray:
+    """
+    Choose the samples that are drawn of each person, as many of a candidate as it counts.
+
+    :param count: at most so many.
+    :returns: indices, int64 ``(P, D)``; the first ones where the model alone counts.
+    """
+    persons, samples = prediction.weights.shape
+    count = min(count, samples)
+    if prediction.mix is None or not count:
+        return np.tile(np.arange(count), (persons, 1))
+    reached = np.cumsum(prediction.weights, axis=1, dtype=np.float64)
+    marks = (np.arange(count) + 0.5) / count
+    found = [np.searchsorted(row / row[-1], marks) for row in reached]
+    return np.minimum(np.array(found, dtype=np.int64).reshape(persons, count), samples - 1)
