@@ -16,6 +16,7 @@ LOOKED_AT_S = 3.0
 ENOUGH_S = 2.0
 """A person is judged by the last 3 s, once there are 2."""
 EVERY_S = 0.1
+MESSAGES, MESSAGE_EVERY_S = 4, 0.5
 LEAST_HEIGHT_M, MOST_HEIGHT_M = 0.8, 2.2
 FLAT_M = 0.003
 """Joints that lie this near to one plane, all the time, are no body: an image's."""
@@ -51,7 +52,6 @@ class _Look:
     spine: np.ndarray
     legs: np.ndarray  # from the ankles up to the hip
     height_m: float
-    bones: float
     bent_ahead_m: float  # knees out of line, towards where the hips point
     bent_m: float
     thin_m: float
@@ -117,6 +117,7 @@ class BodyChecks:
         """
         self._layout = layout_
         self._looks: dict[str, deque[_Look]] = {}
+        self._wrong: deque[tuple[float, float]] = deque()  # when, and by how much bones were off
         self._fits = ''
         self._is_person = layout_.target.joints == H36M17.joints
 
@@ -131,8 +132,9 @@ class BodyChecks:
 
     @property
     def has_doubts(self) -> bool:
-        """Whether somebody's bones are no person's, so that other layouts may be tried."""
-        return any(self._bones(looks) > WRONG_BONES for looks in dict(self._looks).values())
+        """Whether messages' bones are no person's, as the joints are read."""
+        errors = [error for _, error in list(self._wrong)]
+        return len(errors) >= MESSAGES and float(np.median(errors)) > WRONG_BONES
 
     def note(
         self,
@@ -163,16 +165,26 @@ class BodyChecks:
             while looks and at_s - looks[0].at_s > LOOKED_AT_S:
                 looks.popleft()
         self._looks = kept
-        if not self.has_doubts:
-            self._fits = ''
 
-    def try_layouts(self, points: np.ndarray) -> None:
+    def look_at(self, at_s: float, joints: Sequence[np.ndarray]) -> None:
         """
-        Look for the layout that a message really has.
+        Look at the bones of a message, now and then, whether its people are predicted or not.
 
-        :param points: all joints of the message in its order, metres, (N, 3).
+        :param at_s: when it came.
+        :param joints: of each of its people in the order of the layout, metres, (J_in, 3).
         """
-        self._fits = fitting_layout(points, self._layout)
+        if not self._is_person or not joints:
+            return
+        if self._wrong and 0.0 <= at_s - self._wrong[-1][0] < MESSAGE_EVERY_S:
+            return
+        points = np.stack(joints)
+        errors = [wrong_bones(*each) for each in zip(*self._layout.to_model(points))]
+        known = [error for error in errors if math.isfinite(error)]
+        if known:
+            self._wrong.append((at_s, float(np.mean(known))))
+        while self._wrong and not 0.0 <= at_s - self._wrong[0][0] <= LOOKED_AT_S:
+            self._wrong.popleft()
+        self._fits = fitting_layout(points.reshape(-1, 3), self._layout) if self.has_doubts else ''
 
     def complaints(self) -> list[str]:
         """Say what cannot be right."""
@@ -182,12 +194,9 @@ class BodyChecks:
             if len(each) > 1 and each[-1].at_s - each[0].at_s >= ENOUGH_S
         }
         found = []
-        strange = [name for name, each in looks.items() if self._bones(each) > WRONG_BONES]
-        if strange:
+        if self.has_doubts:
             better = f'; {self._fits} fits better (input.skeleton)' if self._fits else ''
-            found.append(
-                f'bones of {_names(strange)} are not those of {self._layout.name}{better}'
-            )
+            found.append(f'bones do not fit {self._layout.name}{better}')
         sizes = {name: float(np.median([look.height_m for look in looks[name]])) for name in looks}
         odd = [n for n, size in sizes.items() if not LEAST_HEIGHT_M <= size <= MOST_HEIGHT_M]
         if odd:
@@ -221,11 +230,6 @@ class BodyChecks:
             for key, names in along.items()
         ]
 
-    @staticmethod
-    def _bones(looks: Sequence[_Look] | deque[_Look]) -> float:
-        known = [look.bones for look in list(looks)]
-        return float(np.median(known)) if known else 0.0
-
 
 def _look(at_s: float, pose: np.ndarray) -> _Look:
     spine = _unit(pose[_THORAX] - pose[_HIP])
@@ -239,10 +243,8 @@ def _look(at_s: float, pose: np.ndarray) -> _Look:
         bent_ahead += float(np.clip(out @ ahead, -0.15, 0.15))
         bent += min(float(np.linalg.norm(out)), 0.15)
     thin = np.linalg.svd(pose - pose.mean(axis=0), compute_uv=False)[-1] / math.sqrt(len(pose))
-    everything = np.ones(len(pose), dtype=bool)
     return _Look(
-        at_s, spine, legs, height_m(pose), wrong_bones(pose, everything),
-        0.5 * bent_ahead, 0.5 * bent, float(thin),
+        at_s, spine, legs, height_m(pose), 0.5 * bent_ahead, 0.5 * bent, float(thin),
     )  # fmt: skip
 
 

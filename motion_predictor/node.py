@@ -62,6 +62,7 @@ from motion_predictor.decoded import (
     plausible,
 )
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
+from motion_predictor.frame_motion import FrameMotion
 from motion_predictor.geometry import rotation_matrix
 from motion_predictor.history import HistoryLimits
 from motion_predictor.inputs import Input, make_input, profile_of
@@ -272,6 +273,7 @@ class Session:
     cloud: messages.CloudEncoder
     numbers: PersonNumbers
     checks: BodyChecks
+    frame_motion: FrameMotion
     summaries: SummaryPublishers
     fresh: bool = False  # something arrived since the last prediction
     waiting_frames: int = 0  # messages with people since the last prediction
@@ -529,6 +531,7 @@ class MotionPredictorNode(LifecycleNode):
             cloud=messages.CloudEncoder(),
             numbers=PersonNumbers(),
             checks=BodyChecks(source.layout),
+            frame_motion=FrameMotion(target_frame),
             summaries=SummaryPublishers(
                 self._outputs,
                 lambda name, seconds: self._latencies.add({name: seconds}),
@@ -927,9 +930,9 @@ class MotionPredictorNode(LifecycleNode):
             )
             session.fresh = True
             return
-        if session.checks.has_doubts:
-            points = np.concatenate([person.xyz for person in ready.people])
-            session.checks.try_layouts(points * session.scale)
+        session.checks.look_at(
+            arrival.received_s, [person.xyz * session.scale for person in ready.people]
+        )
         stored = [
             self._observe(session, settings, arrival, person, ready.found)
             for person in ready.people
@@ -1324,6 +1327,15 @@ class MotionPredictorNode(LifecycleNode):
             complaint = f'input at {input_hz:.1f} Hz, and nobody is predicted'
         return [complaint] if complaint else []
 
+    def _about_target_frame(self, session: Session, now_s: float) -> list[str]:
+        if session.transforms is None:
+            return []
+        found = session.transforms.target_in_root(self.get_clock().now().nanoseconds)
+        if found is not None:
+            session.frame_motion.note(now_s, *found)
+        complaint = session.frame_motion.complaint
+        return [complaint] if complaint else []
+
     def _about_stamps(self, new: Mapping[str, int]) -> list[str]:
         lag_ns = self._session.lag_ns if self._session is not None else None
         return stamp_complaints(
@@ -1373,6 +1385,7 @@ class MotionPredictorNode(LifecycleNode):
         complaints += self._about_stamps(new)
         if self._session is not None:
             complaints += self._session.checks.complaints()
+            complaints += self._about_target_frame(self._session, now_s)
         # A new session counts from zero again: what is negative is no news.
         grown = {key: text for key, text in watched.items() if new.get(key, 0) > 0}
         complaints += [f'{new[key]} {text}' for key, text in grown.items()]

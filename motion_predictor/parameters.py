@@ -256,7 +256,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name='target_frame',
         default='',
-        description='Level frame (z up) to predict in, reached by TF; empty: the input frame.',
+        description='Level frame (z up) that does not move (odom or map, never base_link) to '
+        'predict in, reached by TF; empty: the input frame.',
     ),
     Parameter(
         name='tf_timeout_s',

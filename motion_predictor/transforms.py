@@ -25,6 +25,8 @@ from motion_predictor.tf_input import TF_MESSAGE
 from motion_predictor.tf_tree import frame_name, MAX_AT_ONCE, Pose, TransformTree
 from motion_predictor.trackers import message_class
 
+_BACK_NS = 300_000_000  # by so much slow transforms are late
+
 
 class FrameTransforms:
     """Transforms into one frame, by tf2_ros, which is imported only when it is needed."""
@@ -80,6 +82,32 @@ class FrameTransforms:
         return rotation_matrix([turn.x, turn.y, turn.z, turn.w]), np.array(
             [shift.x, shift.y, shift.z]
         )
+
+    def target_in_root(self, now_ns: int) -> tuple[str, np.ndarray, np.ndarray] | None:
+        """
+        Find where the target frame is by now in the root of its tree.
+
+        :param now_ns: the node's clock.
+        :returns: the root's name, rotation (3, 3) and translation (3,); None where TF does not
+            know.
+        """
+        target = frame_name(self.target_frame)
+        # Lines such as 'Frame base exists with parent odom.'
+        words = self._buffer.all_frames_as_string().split()
+        pairs = zip(words[1::6], (word.rstrip('.') for word in words[5::6]))
+        parents = {child: parent for child, parent in pairs if parent != 'NO_PARENT'}
+        root, steps = target, 0
+        while root in parents and steps < len(parents):
+            root, steps = parents[root], steps + 1
+        if root == target:
+            return None
+        try:
+            found = self._buffer.lookup_transform(root, target, Time()).transform
+        except self._tf2.TransformException:
+            return None
+        turn, shift = found.rotation, found.translation
+        matrix = rotation_matrix([turn.x, turn.y, turn.z, turn.w])
+        return root, matrix, np.array([shift.x, shift.y, shift.z])
 
     def explain(self, frame_id: str, stamp_ns: int, waited_s: float) -> Missing | None:
         """
@@ -175,6 +203,20 @@ class TreeTransforms:
         if placed is None or placed.lacking:
             return None
         return placed.rotation, placed.translation
+
+    def target_in_root(self, now_ns: int) -> tuple[str, np.ndarray, np.ndarray] | None:
+        """
+        Find where the target frame is by now in the root of its tree.
+
+        :param now_ns: the node's clock.
+        :returns: the root's name, rotation (3, 3) and translation (3,); None where TF does not
+            know.
+        """
+        target = frame_name(self.target_frame)
+        placed = self._tree.place([target], now_ns - _BACK_NS).get(target)
+        if placed is None or placed.root == target:
+            return None
+        return placed.root, placed.rotation, placed.translation
 
     def explain(self, frame_id: str, stamp_ns: int, waited_s: float) -> Missing | None:
         """

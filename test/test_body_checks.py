@@ -81,6 +81,7 @@ def test_good_people_of_any_size_raise_no_doubt() -> None:
     for scale in (0.6, 1.0, 1.15):
         checks = checked(lambda pose, scale=scale: scale * pose)
         assert checks.complaints() == []
+        checks.look_at(0.0, [scale * WALK[0]])
         assert not checks.has_doubts
     assert checks.heights_m == {
         'ada': pytest.approx(1.15 * (height_m(WALK[0]) - 0.08) + 0.08, abs=1e-3)
@@ -93,12 +94,8 @@ def test_joints_of_another_layout_are_known_by_their_bones(name: str, count: int
     points = np.concatenate([source_pose(sent, WALK[50])] * (1 if name == 'zed34' else count))
     read_as = points.reshape(-1, 17, 3)
     checks = BodyChecks(layout('h36m17'))
-    names = [str(number) for number in range(len(read_as))]
     for frame in range(60):
-        stamps = np.full(len(read_as), SECOND + frame * SECOND // 25)
-        checks.note(names, stamps, read_as, np.zeros(read_as.shape[:2], dtype=bool))
-        if checks.has_doubts:
-            checks.try_layouts(points)
+        checks.look_at(frame / 25.0, list(read_as))
     assert f'{name} fits better (input.skeleton)' in '; '.join(checks.complaints())
 
 
@@ -120,5 +117,6 @@ def test_recorded_people_raise_no_complaint(name: str) -> None:
             stamps = np.array([SECOND + frame * SECOND // 25])
             seen = np.zeros((1, 17), dtype=bool)
             checks.note([clip], stamps, poses[frame][None].astype(float), seen)
+            checks.look_at(frame / 25.0, [poses[frame].astype(float)])
             if frame % 24 == 0:
                 assert checks.complaints() == []

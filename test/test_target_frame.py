@@ -134,6 +134,19 @@ class TurningCamera:
             self.listener.spin()
 
 
+def test_a_target_frame_that_moves_is_warned_of(
+    listener: Listener, nodes: Nodes, tf_message: type
+) -> None:
+    nodes.start(**{'target_frame': 'camera', 'tf_timeout_s': 0.2, 'diagnostics.period_s': 0.2})
+    told = listener.collect(DiagnosticArray, '/diagnostics')
+    camera = TurningCamera(listener, tf_message)
+    wait_until(
+        lambda: told and "target_frame 'camera' moves in 'hall'" in told[-1].status[0].message,
+        camera.look,
+        'the moving frame to be told',
+    )
+
+
 def test_people_are_seen_where_they_were_when_they_were_observed(
     listener: Listener, nodes: Nodes, tf_message: type
 ) -> None:
