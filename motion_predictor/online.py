@@ -427,7 +427,10 @@ class OnlinePredictor:
             self._counters.observations_held += 1
             held = [*held[1 - _MAX_HELD :], (observation, now_ns)]
             self._held[source] = held
-            if len({each.stamp_ns for each, _ in held}) < 2:
+            # People of one message with old stamps of their own say nothing of the others.
+            stamps = {each.stamp_ns for each, _ in held}
+            arrivals = {arrival_ns for _, arrival_ns in held if arrival_ns is not None}
+            if len(stamps) < 2 or len(arrivals) == 1:
                 return ObserveResult(ObserveOutcome.HELD, reset)
             # Nothing newer came of this source in between: its time has begun anew.
             self._counters.resets_jump_back += 1

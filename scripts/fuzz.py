@@ -5,17 +5,20 @@ Recorded motion is mutated, and messages of pure chance are mixed in, for every 
 it goes into the node's own code in this process, by the worker's path: decode, observe, predict,
 encode; a share goes over DDS to a node that is a process of its own. Must hold: nothing raises, no
 prediction holds NaN, none has a stamp or a frame that was not given, and what is kept of people is
-bounded. The exit code says whether it does.
+bounded. In crowds and in a long-lived TF one good person must be served from every message, and no
+message may take more than a stated time and memory. The exit code says whether all that holds.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 import json
+import math
 import os
 from pathlib import Path
 import sys
@@ -44,6 +47,8 @@ from scripts.rig import commit, Driver, free_domain, Heard, machine, NodeProcess
 START_NS = 1_800_000_000 * 1_000_000_000
 REMEMBERED = 20_000
 MAX_FINDINGS = 20
+CROWD_JOINTS = 17 * 20
+"""Of one message of a crowd, about."""
 LAYOUTS = ('h36m17', 'k4a32')
 """Layouts of the messages: the recorded motion's own, and one that has to be mapped."""
 
@@ -57,6 +62,9 @@ class Findings:
     joints: int = 0
     predictions: int = 0
     warned: dict[str, int] = field(default_factory=dict)
+    slowest_s: float = 0.0
+    """Of a processor, for one message."""
+    grown_mb: float = 0.0
 
     def add(self, what: str) -> None:
         """Note something that must not be."""
@@ -173,8 +181,12 @@ def fuzz_in_process(
             except Exception:
                 findings.add(f'{kind}, message {findings.messages}: {traceback.format_exc()}')
                 node._inbox.clear()
-            if time.process_time() - begun > 5.0:
-                findings.add(f'{kind}, message {findings.messages}: took over 5 s of a processor')
+            spent_s = time.process_time() - begun
+            findings.slowest_s = max(findings.slowest_s, spent_s)
+            if spent_s > 5.0:  # of a heap of messages
+                findings.add(
+                    f'{kind}, message {findings.messages}: {spent_s:.1f} s of a processor'
+                )
             for cloud in caught.messages:
                 if hasattr(cloud, 'point_step'):
                     _check_cloud(kind, cloud, known_stamps, frames, findings)
@@ -349,16 +361,44 @@ def page(files: list[Path]) -> str:
         f'**{joints} joints, {checked} predictions checked, '
         f'{sum(result["findings"] for result in results)} findings.**',
         '',
-        '| input | messages | joints | predictions checked | findings |',
-        '|---|---:|---:|---:|---:|',
+        '| input | messages | joints | predictions checked | slowest message (s) | findings |',
+        '|---|---:|---:|---:|---:|---:|',
     ]
     for result in results:
         for name, part in result['parts'].items():
             lines.append(
                 f'| {name} | {part["messages"]} | {part["joints"]} | {part["predictions"]} '
-                f'| {len(part["found"])} |'
+                f'| {part.get("slowest_s") or math.nan:.2f} | {len(part["found"])} |'
             )
     return '\n'.join(lines) + '\n'
+
+
+def campaign(
+    options: argparse.Namespace, poses: np.ndarray
+) -> Iterator[tuple[str, Callable[[Findings], object]]]:
+    """Give every part of the campaign, by its name; each gets about as many joints."""
+    from scripts.fuzz_crowd import fuzz_crowd
+    from scripts.fuzz_tf import fuzz_tf
+
+    seed, weights = options.seed, options.weights
+    share = options.joints / (len(options.kinds) + 1)
+    single = int(0.5 * share * (1.0 - options.share) / len(LAYOUTS))
+    crowd, process = int(0.5 * share / CROWD_JOINTS), int(share * options.share)
+    for kind in options.kinds:
+        for skeleton in LAYOUTS if single else ():
+            yield (
+                f'{kind} of {skeleton}, in process',
+                partial(fuzz_in_process, kind, skeleton, poses, single, seed, weights),
+            )
+        if process:
+            yield (
+                f'{kind} of {LAYOUTS[0]}, over DDS',
+                partial(fuzz_process, kind, LAYOUTS[0], poses, process, seed, weights),
+            )
+        if crowd:
+            yield f'{kind}, crowds', partial(fuzz_crowd, kind, poses, crowd, seed, weights)
+    for kind in ('tf', 'hri'):
+        yield f'{kind}, long-lived', partial(fuzz_tf, kind, poses, int(0.5 * share / 17), seed)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -371,29 +411,20 @@ def main(arguments: list[str] | None = None) -> int:
     poses, source = recorded_poses(options.clip)
     begun = time.monotonic()
     figures: dict[str, Any] = {}
-    share = options.joints / len(options.kinds)
-    parts = {
-        ('in process', skeleton): share * (1.0 - options.share) / len(LAYOUTS)
-        for skeleton in LAYOUTS
-    }
-    parts[('over DDS', LAYOUTS[0])] = share * options.share
-    for kind in options.kinds:
-        for (where, skeleton), joints in parts.items():
-            findings = Findings()
-            run = fuzz_process if where == 'over DDS' else fuzz_in_process
-            if joints >= 1.0:
-                run(kind, skeleton, poses, int(joints), options.seed, options.weights, findings)
-            figures[f'{kind} of {skeleton}, {where}'] = vars(findings)
-            print(
-                f'{kind} of {skeleton}, {where}: {findings.joints} joints in '
-                f'{findings.messages} messages, {findings.predictions} predictions checked, '
-                f'{len(findings.found)} findings, {time.monotonic() - begun:.0f} s',
-                flush=True,
-            )
-            for text in findings.found:
-                print(text, file=sys.stderr)
-            for text, count in findings.warned.items():
-                print(f'  warned {count} times: {text}')
+    for name, run in campaign(options, poses):
+        findings = Findings()
+        run(findings)
+        figures[name] = vars(findings)
+        print(
+            f'{name}: {findings.joints} joints in {findings.messages} messages, '
+            f'{findings.predictions} predictions checked, {len(findings.found)} findings, '
+            f'{time.monotonic() - begun:.0f} s',
+            flush=True,
+        )
+        for text in findings.found:
+            print(text, file=sys.stderr)
+        for text, count in findings.warned.items():
+            print(f'  warned {count} times: {text}')
     found = sum(len(each['found']) for each in figures.values())
     total = sum(each['joints'] for each in figures.values())
     result = {

@@ -20,7 +20,7 @@ EXTREMES = (
     np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-320, 1e-30, 1e9, -1e9, 1e20, 1e38, 3.5e38, 1e300,
     -1e308,
 )  # fmt: skip
-FRAMES = ('map', '', 'odom', 'käfig/µ', 'x' * 300)
+FRAMES = ('map', '', 'odom', 'käfig/µ', 'x' * 300, 'y' * 1_000_000)
 NAMES = ('person', 'joint', 'confidence', 'x', 'y', 'z', 'rgb', '', 'é', 'x' * 100)
 INTEGERS = {
     'boolean': (0, 1), 'octet': (0, 255), 'byte': (0, 255), 'char': (0, 255),
@@ -30,6 +30,9 @@ INTEGERS = {
     'int64': (-(2**63), 2**63 - 1), 'uint64': (0, 2**64 - 1),
 }  # fmt: skip
 MAX_PEOPLE = 6
+CROWD = 40
+LONG = '9' * 1_000_000
+MANY_FIELDS = 20_000
 
 
 class Fuzzer:
@@ -92,6 +95,8 @@ class Fuzzer:
             self._frame = int(rng.integers(len(self._poses)))
         if rng.random() < 0.05:
             self._count = int(rng.choice([1, 1, 2, 2, 3, MAX_PEOPLE, 0]))
+        if rng.random() < 0.002:
+            self._count = CROWD
         people = []
         for index in range(self._count):
             pose = self._poses[self._frame].astype(np.float64) + [0.0, 1.5 * index, 0.0]
@@ -139,7 +144,7 @@ class Fuzzer:
             if rng.random() < 0.05:
                 marker.type = int(rng.choice([0, 2, 4, 6, 7, 8, 9, 11, -1]))
             if rng.random() < 0.05:
-                marker.ns = str(rng.choice(['', 'a', '9' * 5000, 'ü/1', 'left/7']))
+                marker.ns = str(rng.choice(['', 'a', '9' * 5000, 'ü/1', 'left/7', LONG]))
             if rng.random() < 0.02:
                 marker.points = [marker.pose.position] * int(rng.choice([0, 1, 16, 17, 18]))
                 turn = marker.pose.orientation
@@ -182,7 +187,8 @@ class Fuzzer:
                 )
             elif what == 8:
                 extra = PointField(name='confidence', offset=0, datatype=7, count=1)
-                message.fields = [*message.fields, extra]
+                many = MANY_FIELDS if rng.random() < 0.02 else 1
+                message.fields = [extra] * (many - 1) + [*message.fields, extra]
         message.data = array.array('B', data.tobytes())
 
 

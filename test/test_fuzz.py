@@ -127,6 +127,7 @@ def test_the_fuzzer_makes_messages_that_are_good_and_some_that_are_not() -> None
             try:
                 people = DECODERS[kind][1](fuzzer.message(10**18), InputFormat(joints=17))
                 good += any(np.isfinite(person.xyz).all() for person in people)
+                bad += any(person.flaw for person in people)
             except MessageError:
                 bad += 1
         assert good > 100

@@ -1,0 +1,148 @@
+"""
+A long-lived TF: people of ever new names, robots, floods and nonsense, and one person among them.
+
+Everything goes into the source that the node reads TF with, by the messages' fields. Every pose of
+the one person must be given, where it was, and what is kept must stay bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace as Fields
+from typing import Any
+
+import numpy as np
+
+from motion_predictor.layouts import layout
+from motion_predictor.tf_input import HriSource, MAX_PEOPLE, TF_TOPIC, TfSource, TRACKED_TOPIC
+from motion_predictor.tf_tree import MAX_FRAMES, MAX_TRANSFORMS
+from scripts.fuzz import Findings, START_NS
+from scripts.fuzz_messages import EXTREMES
+
+PERIOD_NS = 33_000_000
+WARM_MESSAGES = 3
+MAX_CPU_S = 1.0
+MOUNT = np.array([1.0, -2.0, 2.5])
+"""Where the camera hangs in the hall, metres; said once, as on ``/tf_static``."""
+BODIES_PER_PERSON = 40
+"""Messages that somebody beside the one person is there for."""
+
+
+def transform(parent: str, child: str, place: np.ndarray, stamp_ns: int, w: float = 1.0) -> Fields:
+    """Make a transform with the fields of ``geometry_msgs/msg/TransformStamped``."""
+    sec, nanosec = divmod(int(stamp_ns), 1_000_000_000)
+    x, y, z = (float(value) for value in place)
+    return Fields(
+        child_frame_id=child,
+        header=Fields(frame_id=parent, stamp=Fields(sec=sec, nanosec=nanosec)),
+        transform=Fields(
+            translation=Fields(x=x, y=y, z=z), rotation=Fields(x=0.0, y=0.0, z=0.0, w=w)
+        ),
+    )
+
+
+class Traffic:
+    """Makes what comes on ``/tf``, from a seed."""
+
+    def __init__(self, poses: np.ndarray, seed: int) -> None:
+        """
+        Begin with nobody.
+
+        :param poses: motion of the layout's joints (T, J, 3), metres.
+        :param seed: of everything random.
+        """
+        self._rng = np.random.default_rng(seed)
+        self._poses = poses
+        self._joints = layout('hri').joints
+        self._count = 0
+
+    def pose(self, number: int) -> np.ndarray:
+        """Where the one person is in the hall in a message, (J, 3)."""
+        return self._poses[number % len(self._poses)]
+
+    def good(self, number: int, stamp_ns: int) -> list[Fields]:
+        """Make the frames of the one person, below the camera."""
+        return [
+            transform('camera', f'{joint}_ana', place - MOUNT, stamp_ns)
+            for joint, place in zip(self._joints, self.pose(number))
+        ]
+
+    def others(self, number: int, stamp_ns: int) -> list[Fields]:
+        """Make some of everything else."""
+        rng = self._rng
+        made = [
+            transform('odom', name, rng.normal(size=3), stamp_ns)
+            for name in ('base_link', 'head_pan_link', 'torso_lift_link', 'l_wrist_roll_link')
+        ]
+        body = number // BODIES_PER_PERSON
+        made += [
+            transform('camera', f'{joint}_id{body}', rng.normal(size=3), stamp_ns)
+            for joint in self._joints
+        ]
+        if rng.random() < 0.02:  # a flood of new names
+            made += [self._flood(stamp_ns) for _ in range(int(rng.choice([10, 500, 4_000])))]
+        if rng.random() < 0.2:
+            made.append(self._nonsense(stamp_ns))
+        return made
+
+    def _flood(self, stamp_ns: int) -> Fields:
+        self._count += 1
+        joint = f'{self._joints[self._count % len(self._joints)]}_'
+        name = joint if self._rng.random() < 0.5 else ''
+        return transform('camera', f'{name}flood{self._count}', np.zeros(3), stamp_ns)
+
+    def _nonsense(self, stamp_ns: int) -> Fields:
+        rng = self._rng
+        names = ['', '/', 'x' * 1_000_000, 'odom', 'head_loop', 'torso_loop', 'camera_', 'ä' * 40]
+        later = int(rng.choice([0, 1, -1, 400, -400, 10_000_000])) * 1_000_000_000
+        place = rng.choice(EXTREMES, 3)
+        return transform(
+            str(rng.choice(names)), str(rng.choice(names)), place, max(0, stamp_ns + later),
+            float(rng.choice([0.0, 1.0, np.nan, np.inf, 1e-9])),
+        )  # fmt: skip
+
+
+def fuzz_tf(kind: str, poses: np.ndarray, messages: int, seed: int, findings: Findings) -> None:
+    """
+    Feed so many messages of TF into the node's source.
+
+    :param kind: 'tf' or 'hri'.
+    :param poses: motion of the joints of layout hri (T, 17, 3), metres, anything like a body.
+    """
+    chosen = layout('hri')
+    source = (TfSource if kind == 'tf' else HriSource)(chosen, '{joint}_{person}', 'hall')
+    traffic = Traffic(poses, seed)
+    mount = transform('hall', 'camera', MOUNT, 0)
+    source.decode('/tf_static', Fields(transforms=[mount]), START_NS)
+    if kind == 'hri':
+        source.decode(TRACKED_TOPIC, Fields(ids=['ana']), START_NS)
+    given: dict[int, Any] = {}
+    for number in range(messages):
+        stamp_ns = START_NS + number * PERIOD_NS
+        sent = [*traffic.others(number, stamp_ns), *traffic.good(number, stamp_ns)]
+        findings.messages += 1
+        findings.joints += chosen.num_joints
+        begun_s = time.process_time()
+        people = source.decode(TF_TOPIC, Fields(transforms=sent), stamp_ns + 1_000_000) or []
+        spent_s = time.process_time() - begun_s
+        findings.slowest_s = max(findings.slowest_s, spent_s)
+        if spent_s > MAX_CPU_S:
+            findings.add(f'{kind}, message {number}: {spent_s:.1f} s of a processor')
+        for person in people:
+            if np.isinf(person.xyz).any():
+                findings.add(f'{kind}, message {number}: {person.person} is at infinity')
+            if person.person == 'ana':
+                given[person.stamp_ns] = person.xyz
+        found = given.pop(stamp_ns, None)
+        if number < WARM_MESSAGES:
+            continue
+        if found is None:
+            findings.add(f'{kind}, message {number}: the one person is not given')
+        elif not np.allclose(found, traffic.pose(number), atol=1e-6):
+            findings.add(f'{kind}, message {number}: the one person is elsewhere')
+        findings.predictions += found is not None
+        tree = source.tree
+        if len(tree) > 2 * MAX_FRAMES or tree._kept > MAX_TRANSFORMS:
+            findings.add(f'{kind}: {len(tree)} frames, {tree._kept} transforms are kept')
+        if len(source._people) > MAX_PEOPLE:
+            findings.add(f'{kind}: {len(source._people)} people are kept')
