@@ -36,6 +36,7 @@ class RadiusFit:
     rate: float = 5e-3
     hidden: int = 64
     folds: int = 5
+    """Of the people of one laboratory, where there is no other."""
     onset: float = 5.0
     """How much more somebody counts who stood still and then moves, from RARE_LEVEL on."""
     seed: int = 0
@@ -155,18 +156,17 @@ def fit_radius(
     """
     Fit the network on everybody, its factors on people left out.
 
-    Cross-conformal (Vovk, 2015): each fold's people are held against a network that has not seen
-    them; the factor of a level and horizon is the quantile of their error over their radius,
-    every group weighing the same.
+    Cross-conformal (Vovk, 2015): the people of each laboratory are held against a network that
+    has seen nobody of theirs, those of a single laboratory in folds; the factor of a level and
+    horizon is the quantile of their error over their radius, every group weighing the same.
     """
     settings = settings or RadiusFit()
     groups = [[tell_part(part, gate, skeleton, rate_hz) for part in g] for g in groups_of(parts)]
-    people = sorted({person for group in groups for part in group for person in part.people})
-    fold_of = {person: index % settings.folds for index, person in enumerate(people)}
+    fold_of = _folds(groups, settings.folds)
     knots = groups[0][0].off.shape[1]
     ratios: list[list[NDArray]] = [[] for _ in groups]
     counts: list[list[NDArray]] = [[] for _ in groups]
-    for fold in range(settings.folds):
+    for fold in sorted(set(fold_of.values())):
         kept, left = _split(groups, fold_of, fold)
         network = fit_network([group for group in kept if group], settings)
         for index, group in enumerate(left):
@@ -189,6 +189,15 @@ def fit_radius(
             )
             factor[level, knot] = _shared_quantile(values, weights, share)
     return fit_network(groups, settings).frozen(factor)
+
+
+def _folds(groups: Sequence[Sequence[Told]], count: int) -> dict[str, int]:
+    # Which fold each person is in: that of their laboratory.
+    people = sorted({str(person) for group in groups for part in group for person in part.people})
+    laboratories = sorted({person.rpartition('/')[0] for person in people})
+    if len(laboratories) < 2:
+        return {person: index % count for index, person in enumerate(people)}
+    return {person: laboratories.index(person.rpartition('/')[0]) for person in people}
 
 
 def _counts(part: Told, onset: float) -> NDArray[np.float32]:

@@ -23,6 +23,8 @@ from motion_predictor.weighing_weights import WeighingWeights
 from training.streams import Moment, SimulatedTracker, Stream, takes_of
 from training.windows import Clip, load_clips, resample
 
+ONE_LABORATORY = {'cmu13more17': 'cmu17'}
+"""Sets that are of the same laboratory as another."""
 RANK = 32
 """Numbers that a moment of the memory is found by."""
 
@@ -162,8 +164,9 @@ def _play_job(job: tuple[Path, NDArray, Path, int, Play, int]) -> Records | None
 
 
 def laboratory_of(file: Path) -> str:
-    """Name the laboratory that a file is of: its set's name."""
-    return file.parent.name or file.stem
+    """Name the laboratory that a file is of: its set's name, but for sets of one laboratory."""
+    name = file.parent.name or file.stem
+    return ONE_LABORATORY.get(name, name)
 
 
 def _play(
@@ -234,7 +237,7 @@ def read_records(path: Path) -> list[Records]:
     with np.load(path) as found:
         return [
             Records(
-                str(found[f'{index}.laboratory']),
+                laboratory_of(Path(str(found[f'{index}.laboratory']), 'kept')),
                 int(found[f'{index}.play']),
                 **{
                     entry.name: found[f'{index}.{entry.name}']
