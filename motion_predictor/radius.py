@@ -21,8 +21,8 @@ from motion_predictor.memory import Recall
 
 BY_JOINT = 6
 COMMON = 6 + len(CANDIDATES)
-PACE = 0.15
-"""How fast a scale follows; see :class:`Following`."""
+PACE, RARE_PACE = 0.15, 0.5
+"""How fast a scale follows, below RARE_LEVEL and from there on; see :class:`Following`."""
 NARROWEST, WIDEST = 0.4, 6.0
 RARE_LEVEL = 0.99
 """From here on a scale never narrows: a quiet hour says nothing of what is rare."""
@@ -213,6 +213,7 @@ class Following:
         if mode not in ('both', 'widen', 'fixed'):
             raise ConfigError(f'mode={mode!r}: must be both, widen or fixed')
         self.mode = mode
+        self._pace = np.where(self.levels < RARE_LEVEL, PACE, RARE_PACE)
         narrows = (self.levels < RARE_LEVEL) & (mode == 'both')
         self._lowest = np.where(narrows, math.log(NARROWEST), 0.0)
         self._highest = math.log(WIDEST) if mode != 'fixed' else 0.0
@@ -248,7 +249,7 @@ class Following:
         kept = 1.0 - part / 120.0
         self._checked = kept * self._checked + 1.0
         self._missed = kept * self._missed + missed
-        step = PACE * part * (missed - (1.0 - self.levels))
+        step = self._pace * part * (missed - (1.0 - self.levels))
         low, high = self._lowest, self._highest
         self._place = np.clip(self._place + step, low, high)
         person = self._persons.get(track, np.zeros(len(self.levels))) + step
