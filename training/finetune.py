@@ -43,6 +43,7 @@ from training.adapting import (
 from training.bags import add_bag_arguments, bag_input, read_bags, rotation_of
 from training.diffusion import window_noise
 from training.export import card_text, golden_pair
+from training.refit_weighing import refit
 from training.scoring import bootstrap_interval
 from training.sources import load_at, read_bvh_folder, Source
 from training.stopping import GOES_ON, run_verb
@@ -296,7 +297,14 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
     refused = (worse or unchanged) and not options.keep_anyway
     if not refused:  # first: they are what took the time
         card = finetuned_card(loaded.card, options, result)
-        save_weights(options.out, student, card, golden_pair(student))
+        weighing, moments = refit(student, loaded.weighing, [*parts.val, *parts.held])
+        if loaded.weighing is not None:
+            print(
+                f'gate and radii: fitted anew on {moments} moments that it has not learnt from'
+                if moments
+                else 'gate and radii: those of the original, as too little was held back'
+            )
+        save_weights(options.out, student, card, golden_pair(student), weighing=weighing)
         print(f'wrote {options.out}')
         write_whole(options.out.with_suffix('.md'), card_text(options.out, student, card))
     if options.json:

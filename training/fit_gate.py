@@ -60,6 +60,17 @@ class _Network(nn.Module):
         logits = self.output(hidden) - (self.trust[:, :, None] * evidence).sum(dim=2)
         return torch.softmax(logits.masked_fill(~available[:, None], -1e4), dim=-1)
 
+    def go_on_from(self, gate: Gate) -> None:
+        """Take over a gate's numbers."""
+        more = np.maximum(gate.trust - np.array(LEAST_TRUST, dtype=np.float32), 1e-3)
+        numbers = {
+            'mean': gate.mean, 'scale': gate.scale, 'hidden.weight': gate.hidden.T,
+            'hidden.bias': gate.hidden_bias, 'output.weight': gate.output.T,
+            'output.bias': gate.output_bias, 'more_trust': np.log(np.expm1(more)),
+        }  # fmt: skip
+        state = {name: torch.from_numpy(value.copy()) for name, value in numbers.items()}
+        self.load_state_dict({**state, 'least': self.least})
+
     def frozen(self) -> Gate:
         def numbers(value: Tensor) -> NDArray[np.float32]:
             return np.ascontiguousarray(value.detach().numpy(), dtype=np.float32)
@@ -91,13 +102,17 @@ def groups_of(parts: Sequence[Records]) -> list[list[Records]]:
     return list(found.values())
 
 
-def fit_gate(parts: Sequence[Records], settings: GateFit | None = None) -> Gate:
+def fit_gate(
+    parts: Sequence[Records], settings: GateFit | None = None, start: Gate | None = None
+) -> Gate:
     """
     Fit the gate on people that the model has not seen.
 
     The loss is the energy score of the weighted whole plus the error of its mean, both relative
     to the best guess of the group (see :func:`best_guess`), so that every laboratory and every
     horizon weighs the same.
+
+    :param start: a gate to go on from, as for a place of which little is recorded.
     """
     settings = settings or GateFit()
     torch.manual_seed(settings.seed)
@@ -108,6 +123,8 @@ def fit_gate(parts: Sequence[Records], settings: GateFit | None = None) -> Gate:
     mean, scale = told.mean(dim=0), told.std(dim=0).clamp_min(0.1)
     mean[-knots:], scale[-knots:] = 0.0, 1.0
     network = _Network(mean, scale, knots, settings.hidden)
+    if start is not None:
+        network.go_on_from(start)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.rate, weight_decay=settings.decay
     )

@@ -174,6 +174,24 @@ def _play(
 ) -> Records | None:
     predictor = Predictor.load(weights, device='cpu')
     clips: Sequence[Clip] = load_clips(file, predictor.skeleton)
+    return play_clips(predictor, basis, clips, laboratory_of(file), number, play, samples)
+
+
+def play_clips(
+    predictor: Predictor,
+    basis: NDArray,
+    clips: Sequence[Clip],
+    laboratory: str,
+    number: int,
+    play: Play,
+    samples: int = 50,
+) -> Records | None:
+    """
+    Play clips of one place one way.
+
+    :param number: of the way of playing, among :data:`PLAYS`.
+    :returns: None where no clip is long enough for a window and its future.
+    """
     place = Place(
         predictor.window, predictor.skeleton, WeighingWeights(basis), remember=play.memory
     )
@@ -183,7 +201,7 @@ def _play(
     if not rows:
         return None
     columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return Records(laboratory_of(file), number, **columns)
+    return Records(laboratory, number, **columns)
 
 
 def _record(place: Place, moment: Moment) -> dict[str, NDArray]:
