@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from types import FrameType
+
+from motion_predictor.signals import leave_at_once_when_asked
 
 
 def main() -> int:
@@ -14,14 +13,7 @@ def main() -> int:
 
     :returns: the exit code.
     """
-
-    def leave(received: int, frame: FrameType | None) -> None:
-        # At once, as nothing is open yet: an exception would be lost in a callback of the import
-        # machinery, and the node would then run on.
-        os._exit(0)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
+    leave_at_once_when_asked()
     from motion_predictor.node import main as run
 
     return run()

@@ -92,6 +92,7 @@ from motion_predictor.predictor import Predictor, use_threads
 from motion_predictor.qos import assert_alive, every_policy, latched_profile, output_profile
 from motion_predictor.remembering import make_place
 from motion_predictor.seen import PeoplePublisher, PeopleReport, places
+from motion_predictor.signals import when_asked_to_end
 from motion_predictor.stamp_checks import stamp_complaints
 from motion_predictor.states import Excluded, Refusal, short
 from motion_predictor.tf_queue import Held, Place, Ready, TransformQueue
@@ -1310,6 +1311,7 @@ class MotionPredictorNode(LifecycleNode):
             complaints.append(f'motion unlike the training data: {", ".join(strangers)}')
         if session is not None and session.lost_device:
             complaints.insert(0, session.lost_device)
+        complaints += self._namesakes()
         if active and session is not None:
             complaints += self._unseen(session.report, input_hz, output_hz)
         status.level = DiagnosticStatus.WARN if complaints else DiagnosticStatus.OK
@@ -1319,6 +1321,19 @@ class MotionPredictorNode(LifecycleNode):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _namesakes(self) -> list[str]:
+        """Complain of other nodes with this one's name: their outputs mix, and parameters too."""
+        own = (self.get_name(), self.get_namespace())
+        count = self.get_node_names_and_namespaces().count(own)
+        if count < 2:
+            return []
+        complaint = (
+            f'{count} nodes are called {self.get_fully_qualified_name()}: give each its own name '
+            'or namespace (-r __ns:=/cell_2)'
+        )
+        self._warn('name', complaint)
+        return [complaint]
 
     @staticmethod
     def _unseen(report: PeopleReport, input_hz: float, output_hz: float) -> list[str]:
@@ -1508,15 +1523,14 @@ def start_ros(args: list[str] | None = None) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """
-    Run the node until SIGINT or SIGTERM.
+    Run the node until SIGINT, SIGTERM or SIGHUP.
 
     :returns: 0, or 1 if a parameter was bad or the node could not start by itself.
     """
     # A signal only asks the loop below to end: were the context shut down by rclpy's own handlers,
     # a transition under way would fail, and nothing could be taken back any more.
     asked_to_end = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: asked_to_end.set())
+    when_asked_to_end(lambda received, frame: asked_to_end.set())
     node = None
     try:
         start_ros(args)
@@ -1540,8 +1554,7 @@ def main(args: list[str] | None = None) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
         # `ros2 launch` repeats Ctrl-C: a second one must not kill us while Python winds down.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        when_asked_to_end(signal.SIG_IGN)
     code = 1 if node is not None and node.startup_failed else 0
     if node is not None and node.left_behind:  # its thread is in the model, and cannot be ended
         sys.stdout.flush()

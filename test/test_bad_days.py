@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import os
 from pathlib import Path
 import random
 import re
@@ -18,6 +19,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -96,9 +98,12 @@ runpy.run_module('motion_predictor', run_name='__main__')
     [
         ('importing', signal.SIGINT),
         ('importing', signal.SIGTERM),
+        ('importing', signal.SIGHUP),
         ('configuring', signal.SIGINT),
         ('configuring', signal.SIGTERM),
+        ('configuring', signal.SIGHUP),
         ('warmed up', signal.SIGTERM),
+        ('warmed up', signal.SIGHUP),
     ],
 )
 def test_a_signal_at_any_moment_ends_the_node_with_0_and_no_trace(
@@ -116,6 +121,48 @@ def test_a_signal_at_any_moment_ends_the_node_with_0_and_no_trace(
     try:
         printed = output_until(node, moment)
         assert moment in printed, printed
+        node.send_signal(number)
+        rest, _ = node.communicate(timeout=PATIENCE_S)
+    finally:
+        node.kill()
+    assert node.returncode == 0, printed + rest
+    assert 'Traceback' not in rest, rest
+
+
+TELLS_OF_TORCH = """
+import builtins, os
+
+real = builtins.__import__
+
+def told(name, *given, **named):
+    if name == 'torch' and not hasattr(builtins, 'told'):
+        builtins.told = True
+        os.write(1, b'importing\\n')
+    return real(name, *given, **named)
+
+builtins.__import__ = told
+"""
+
+
+@pytest.mark.parametrize('module', ['motion_predictor', 'motion_predictor.node'])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_either_module_may_be_asked_to_end_while_it_imports(
+    tmp_path: Path, module: str, number: signal.Signals
+) -> None:
+    (tmp_path / 'sitecustomize.py').write_text(TELLS_OF_TORCH)
+    environment = ros_environment()
+    environment['PYTHONPATH'] = f'{tmp_path}{os.pathsep}{environment["PYTHONPATH"]}'
+    node = subprocess.Popen(
+        [sys.executable, '-m', module],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        printed = output_until(node, 'importing')
+        assert 'importing' in printed, printed
         node.send_signal(number)
         rest, _ = node.communicate(timeout=PATIENCE_S)
     finally:
@@ -148,8 +195,9 @@ def test_a_signal_in_a_callback_of_an_import_is_not_lost() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, '', '')
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
 def test_a_node_that_is_asked_to_end_takes_its_predictions_back(
-    weights: Path, listener: Listener
+    weights: Path, listener: Listener, number: signal.Signals
 ) -> None:
     clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
     source = Source(listener.node, PoseArray, '/skeleton')
@@ -161,10 +209,69 @@ def test_a_node_that_is_asked_to_end_takes_its_predictions_back(
             lambda: (source.send(pose_array([next(poses)])), listener.spin())[0],
             'a prediction',
         )
-        node.send_signal(signal.SIGTERM)
+        node.send_signal(number)
         listener.wait(lambda: not clouds[-1].width, 'the futures to be taken back')
         node.communicate(timeout=PATIENCE_S)
         assert node.returncode == 0
+
+
+def test_a_node_that_outlives_its_terminal_does(weights: Path, listener: Listener) -> None:
+    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
+    source = Source(listener.node, PoseArray, '/skeleton')
+    poses = iter(np.tile(walker_poses()[0], (20, 1, 1)))
+    parameters = ['-p', 'autostart:=true', '-p', f'model.path:={weights}', '-p', 'samples:=3']
+    node = subprocess.Popen(
+        ['nohup', sys.executable, '-m', NODE, '--ros-args', *parameters],
+        cwd=ROOT,
+        env=ros_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+
+        def step() -> None:
+            source.send(pose_array([next(poses)]))
+            listener.spin()
+
+        wait_until(lambda: clouds and clouds[-1].width, step, 'a prediction')
+        node.send_signal(signal.SIGHUP)
+        count = len(clouds)
+        wait_until(lambda: len(clouds) > count + 10, step, 'predictions')
+        assert clouds[-1].width
+        assert node.poll() is None
+    finally:
+        node.terminate()
+        assert node.wait(timeout=PATIENCE_S) == 0
+
+
+def test_two_nodes_of_one_name_are_told_of(weights: Path, listener: Listener) -> None:
+    diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
+    parameters = {'model.path': weights, 'diagnostics.period_s': 0.2}
+
+    def told() -> list[str]:
+        return [status.message for array in diagnostics[-4:] for status in array.status]
+
+    with process(NODE, parameters) as one:
+        listener.wait(lambda: diagnostics, 'the first')
+        assert 'nodes are called' not in told()[-1]
+        with process(NODE, parameters):
+            listener.wait(
+                lambda: (
+                    all(
+                        '2 nodes are called /motion_predictor: give each its own name' in said
+                        for said in told()
+                    )
+                    and len(told()) == 4
+                ),
+                'both to say so',
+            )
+        diagnostics.clear()
+        listener.wait(
+            lambda: diagnostics and 'nodes are called' not in told()[-1], 'only one to be left'
+        )
+        one.send_signal(signal.SIGTERM)
+        printed, _ = one.communicate(timeout=PATIENCE_S)
+    assert '2 nodes are called /motion_predictor' in printed
 
 
 @pytest.mark.parametrize('trouble', ['not a folder', 'full'])
