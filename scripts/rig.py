@@ -155,6 +155,8 @@ class Heard:
     received_ns: int
     persons: tuple[int, ...]
     finite: bool
+    places: np.ndarray
+    """Where each person's first joint is first expected, (P, 3) metres."""
 
 
 class Driver:
@@ -222,6 +224,7 @@ class Driver:
                 received_ns,
                 tuple(int(number) for number in decoded.persons),
                 finite,
+                decoded.futures[:, :, 0, 0].mean(axis=1),
             )
         )
 

@@ -11,16 +11,14 @@ code says whether it does.
 from __future__ import annotations
 
 import argparse
-from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime, timezone
 import json
 import os
 from pathlib import Path
 import sys
 import tempfile
-import threading
 import time
 from typing import Any
 
@@ -41,7 +39,9 @@ from scripts.rig import (
     ROOT,
     use_large_messages,
 )
-from scripts.soak_faults import Fault, FRAME, shuffled, stamp_is_known
+from scripts.soak_faults import Fault, FAULTS, FRAME, shuffled, stamp_is_known
+from scripts.soak_hostile import HOSTILE
+from scripts.soak_record import Frames, memory_growth, percentiles_ms, Run, Tally
 from scripts.soak_report import write_report
 
 RATE_HZ = 30.0
@@ -52,71 +52,12 @@ HELD_UP_S = 0.2
 BIN_S = 10.0
 WARM_UP_S = 20.0
 MAX_GROWTH = 0.02
+NEAR_M = 1.0
+"""The good person is served if somebody is expected so near to where they were."""
 FORGET_S = 90.0
 TOPICS = ('skeleton', 'second')
 SERIES = ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'load', 'p50_ms', 'p99_ms')
 """What is noted every few seconds."""
-
-
-@dataclass
-class Run:
-    """Good frames in a row: between which faults, and how many."""
-
-    after: str
-    before: str = ''
-    length: int = 0
-
-
-@dataclass
-class Frames:
-    """What was sent and what was heard, by stamp; shared with the listening thread."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    sent: dict[int, bool] = field(default_factory=dict)
-    """Stamps given lately, in order of sending; whether the frame is a good one."""
-    answered: dict[int, float] = field(default_factory=dict)
-    """Stamp to latency in seconds, of those."""
-    frames_given: set[str] = field(default_factory=set)
-    unknown_stamps: list[int] = field(default_factory=list)
-    unknown_frames: list[str] = field(default_factory=list)
-    not_finite: int = 0
-    good: int = 0
-    good_answered: int = 0
-    waiting: deque[int] = field(default_factory=deque)
-    """Stamps of good frames for which no prediction as new has come yet."""
-    covered_s: list[float] = field(default_factory=list)
-    """How long it took, for each good frame, until a prediction as new or newer came."""
-    latencies: list[tuple[float, float]] = field(default_factory=list)
-    """(seconds since the beginning, latency in seconds) of good frames."""
-    places: dict[int, tuple[Run, int]] = field(default_factory=dict)
-    """Stamps of good frames, until forgotten: where in which run they were sent."""
-    unanswered: list[dict[str, Any]] = field(default_factory=list)
-    """Good frames without a prediction of their own stamp, by the faults around them."""
-
-    def forget(self, before_ns: int) -> None:
-        """Forget frames stamped before; note those among them that were good and unanswered."""
-        for stamp in [stamp for stamp in self.sent if stamp < before_ns]:
-            good = self.sent.pop(stamp)
-            answered = self.answered.pop(stamp, None) is not None
-            run, index = self.places.pop(stamp, (Run(''), 0))
-            if good and not answered:
-                self.unanswered.append(
-                    {
-                        'after': run.after,
-                        'before': run.before,
-                        'frame': index,
-                        'of': run.length,
-                    }
-                )
-
-
-@dataclass
-class Tally:
-    """How often a kind of fault was injected, and how often diagnostics named it afterwards."""
-
-    injected: int = 0
-    named: int = 0
-    counters: dict[str, int] = field(default_factory=dict)
 
 
 class Soak:
@@ -179,6 +120,7 @@ class Soak:
                 frames.good += self._good
                 frames.sent[stamp] = self._good
                 if self._good:
+                    frames.roots[stamp] = people[0][0]
                     frames.waiting.append(stamp)
                     self._run.length += 1
                     frames.places[stamp] = (self._run, self._run.length)
@@ -211,6 +153,16 @@ class Soak:
             pose = self.pose()
             self.send([pose] if change is None else change(pose))
             self.pace()
+
+    def stream_beside(
+        self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]]
+    ) -> None:
+        """Publish as :meth:`stream` does; the first person is a good one and must be served."""
+        # Not the first moment: the fault before may have taken that person away.
+        self.stream(SETTLE_S)
+        self._good = True
+        self.stream(seconds, change)
+        self._good = False
 
     def pause(self, seconds: float) -> None:
         """Publish nothing."""
@@ -251,7 +203,7 @@ class Soak:
         before = self.driver.fresh_counters()
         while time.monotonic() - self._begun_s < seconds and self.node.running:
             begun_s = time.monotonic()
-            pending = pending or shuffled(self.rng)
+            pending = pending or shuffled(self.rng, (*FAULTS, *HOSTILE))
             fault = pending.pop()
             tally = self.tallies.setdefault(fault.name, Tally())
             tally.injected += 1
@@ -302,6 +254,11 @@ class Soak:
             if heard.frame_id not in frames.frames_given:
                 frames.unknown_frames.append(heard.frame_id)
             frames.not_finite += not heard.finite
+            root = frames.roots.get(heard.stamp_ns)
+            if root is not None:
+                apart_m = np.linalg.norm(heard.places - root, axis=1).min(initial=np.inf)
+                if apart_m > NEAR_M:
+                    frames.unserved.append(f'{self._run.after}: {apart_m:.1f} m')
             while frames.waiting and frames.waiting[0] <= heard.stamp_ns:
                 waited_ns = heard.received_ns - frames.waiting.popleft()
                 frames.covered_s.append(waited_ns * 1e-9)
@@ -336,26 +293,6 @@ class Soak:
         for name, value in row.items():
             self.series[name].append(round(float(value), 3))
         self._bin_s, self._last_cpu_s = now_s, usage.cpu_s
-
-
-def memory_growth(rss_mb: list[float]) -> float:
-    """
-    Compare the memory at the end with that after the warm-up.
-
-    :param rss_mb: resident memory at even times.
-    :returns: median of the last tenth over that of the second tenth, minus one.
-    """
-    tenth = max(1, len(rss_mb) // 10)
-    early, late = rss_mb[tenth : 2 * tenth] or rss_mb[:1], rss_mb[-tenth:]
-    return float(np.median(late) / np.median(early) - 1.0)
-
-
-def percentiles_ms(values_s: list[float]) -> dict[str, float]:
-    """Sum up durations: median, 99th percentile and longest, in milliseconds."""
-    if not values_s:
-        return {}
-    found = np.percentile(values_s, (50, 99, 100)) * 1e3
-    return dict(zip(('p50', 'p99', 'max'), found.round(1).tolist()))
 
 
 def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> dict[str, Any]:
@@ -394,6 +331,7 @@ def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> 
         'every fault that drops something is named in diagnostics': not soak.problems,
         'no prediction with a stamp that was not given': not frames.unknown_stamps,
         'no prediction with a frame that was not given': not frames.unknown_frames,
+        'the good person is in every prediction from a good frame': not frames.unserved,
         'no NaN published': not frames.not_finite and not driver.broken,
         'no worker error': counters.get('worker_errors', 0) == 0,
     }
@@ -476,7 +414,7 @@ def main(arguments: list[str] | None = None) -> int:
         'faults': sum(tally.injected for tally in soak.tallies.values()),
         'kinds': {name: asdict(tally) for name, tally in sorted(soak.tallies.items())},
         **judged,
-        'problems': soak.problems[:50],
+        'problems': [*soak.problems, *soak.frames.unserved][:50],
         'diagnostics': diagnostics,
         'series': soak.series,
     }
@@ -487,7 +425,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'{"ok  " if holds else "FAIL"} {statement}')
     for name, value in judged['accounts'].items():
         print(f'     {name}: {value}')
-    for problem in soak.problems[:20]:
+    for problem in [*soak.problems, *soak.frames.unserved][:20]:
         print(f'     {problem}')
     print(
         f'{result["faults"]} faults of {len(soak.tallies)} kinds in {result["minutes"]:.1f} min; '

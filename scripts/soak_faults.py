@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,6 +47,11 @@ class Stage(Protocol):
         self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]] | None = None
     ) -> None:
         """Publish at 30 Hz as a tracker does, each pose changed into what is to be sent."""
+
+    def stream_beside(
+        self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]]
+    ) -> None:
+        """Publish as :meth:`stream` does; the first person is a good one and must be served."""
 
     def pause(self, seconds: float) -> None:
         """Publish nothing."""
@@ -340,9 +345,9 @@ FAULTS = (
 """Every kind, in the order of docs/soak.md."""
 
 
-def shuffled(rng: np.random.Generator) -> list[Fault]:
+def shuffled(rng: np.random.Generator, faults: Sequence[Fault] = FAULTS) -> list[Fault]:
     """Every kind once, in random order."""
-    return [FAULTS[index] for index in rng.permutation(len(FAULTS))]
+    return [faults[index] for index in rng.permutation(len(faults))]
 
 
 def stamp_is_known(stamp_ns: int, sent: Collection[int], unstamped: list[tuple[int, int]]) -> bool:

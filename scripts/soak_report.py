@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.soak_faults import FAULTS
+from scripts.soak_hostile import HOSTILE
 
 
 def write_report(path: Path) -> Path:
@@ -56,7 +57,7 @@ def _plot(result: dict[str, Any], path: Path) -> None:
 
 
 def _page(result: dict[str, Any], path: Path) -> str:
-    about = {fault.name: fault.about for fault in FAULTS}
+    about = {fault.name: fault.about for fault in (*FAULTS, *HOSTILE)}
     held = all(result['checks'].values())
     good, answered = result['good_frames'], result['good_answered']
     late, covered = result['latency_ms'], result['good_covered_ms']

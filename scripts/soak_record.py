@@ -1,0 +1,96 @@
+"""What a soak notes while it runs: frames sent and heard, faults and what they grew."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+import threading
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Run:
+    """Good frames in a row: between which faults, and how many."""
+
+    after: str
+    before: str = ''
+    length: int = 0
+
+
+@dataclass
+class Frames:
+    """What was sent and what was heard, by stamp; shared with the listening thread."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    sent: dict[int, bool] = field(default_factory=dict)
+    """Stamps given lately, in order of sending; whether the frame is a good one."""
+    answered: dict[int, float] = field(default_factory=dict)
+    """Stamp to latency in seconds, of those."""
+    roots: dict[int, np.ndarray] = field(default_factory=dict)
+    """Stamp to where the good person's first joint was, (3,) metres, of good frames."""
+    unserved: list[str] = field(default_factory=list)
+    """Predictions from good frames in which the good person is not."""
+    frames_given: set[str] = field(default_factory=set)
+    unknown_stamps: list[int] = field(default_factory=list)
+    unknown_frames: list[str] = field(default_factory=list)
+    not_finite: int = 0
+    good: int = 0
+    good_answered: int = 0
+    waiting: deque[int] = field(default_factory=deque)
+    """Stamps of good frames for which no prediction as new has come yet."""
+    covered_s: list[float] = field(default_factory=list)
+    """How long it took, for each good frame, until a prediction as new or newer came."""
+    latencies: list[tuple[float, float]] = field(default_factory=list)
+    """(seconds since the beginning, latency in seconds) of good frames."""
+    places: dict[int, tuple[Run, int]] = field(default_factory=dict)
+    """Stamps of good frames, until forgotten: where in which run they were sent."""
+    unanswered: list[dict[str, Any]] = field(default_factory=list)
+    """Good frames without a prediction of their own stamp, by the faults around them."""
+
+    def forget(self, before_ns: int) -> None:
+        """Forget frames stamped before; note those among them that were good and unanswered."""
+        for stamp in [stamp for stamp in self.sent if stamp < before_ns]:
+            good = self.sent.pop(stamp)
+            self.roots.pop(stamp, None)
+            answered = self.answered.pop(stamp, None) is not None
+            run, index = self.places.pop(stamp, (Run(''), 0))
+            if good and not answered:
+                self.unanswered.append(
+                    {
+                        'after': run.after,
+                        'before': run.before,
+                        'frame': index,
+                        'of': run.length,
+                    }
+                )
+
+
+@dataclass
+class Tally:
+    """How often a kind of fault was injected, and how often diagnostics named it afterwards."""
+
+    injected: int = 0
+    named: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+def memory_growth(rss_mb: list[float]) -> float:
+    """
+    Compare the memory at the end with that after the warm-up.
+
+    :param rss_mb: resident memory at even times.
+    :returns: median of the last tenth over that of the second tenth, minus one.
+    """
+    tenth = max(1, len(rss_mb) // 10)
+    early, late = rss_mb[tenth : 2 * tenth] or rss_mb[:1], rss_mb[-tenth:]
+    return float(np.median(late) / np.median(early) - 1.0)
+
+
+def percentiles_ms(values_s: list[float]) -> dict[str, float]:
+    """Sum up durations: median, 99th percentile and longest, in milliseconds."""
+    if not values_s:
+        return {}
+    found = np.percentile(values_s, (50, 99, 100)) * 1e3
+    return dict(zip(('p50', 'p99', 'max'), found.round(1).tolist()))
