@@ -46,6 +46,7 @@ NAVIGATION = (
     ('Data', 'data.md'),
     ('Results', 'results.md'),
     ('Streams', 'streams.md'),
+    ('Weighing', 'weighing.md'),
     ('Ablations', 'ablations.md'),
     ("The teacher's switches", 'teacher_ablations.md'),
     ('Mixture of experts', 'moe.md'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 import re
 import sys
@@ -9,6 +10,19 @@ import sys
 from motion_predictor import parameters
 from motion_predictor.layouts import LAYOUTS
 
+STREAMS = Path(__file__).resolve().parent.parent / 'docs' / 'streams.json'
+PLACES = {
+    'cmu17': 'acting, sports, walking (CMU, 8 people)',
+    'uiprmd17': 'exercises, repeated (UI-PRMD, 1 person)',
+    'rocketbox17': 'seated, hands at work, gestures (1 person)',
+    'reactidle17': 'people who wait (3 people)',
+}
+SHOWN = {
+    'published': '**what the node publishes**',
+    'model': 'SwiftDiff alone',
+    'damped velocity': 'damped velocity',
+    'standing still': 'standing still',
+}
 README = Path(__file__).resolve().parent.parent / 'README.md'
 
 
@@ -23,6 +37,23 @@ def replay_rows() -> str:
     return '\n'.join(rows)
 
 
+def results_rows() -> str:
+    """Rows of the table of errors, from the streams that were played (docs/streams.json)."""
+    rows = {row['name']: row for row in json.loads(STREAMS.read_text())['rows']
+            if row['by'] == 'laboratory'}  # fmt: skip
+    lines = [
+        '| error of a joint, cm, at .5 / 1 / 2 s | ' + ' | '.join(PLACES.values()) + ' |',
+        '|---|' + '---:|' * len(PLACES),
+    ]
+    for name, label in SHOWN.items():
+        cells = (
+            ' / '.join(f'{value:.1f}' for value in rows[place]['error_cm'][name][1:])
+            for place in PLACES
+        )
+        lines.append(f'| {label} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
 def updated(text: str) -> str:
     """
     Fill in the parts between ``<!-- name -->`` and ``<!-- /name -->``.
@@ -33,6 +64,7 @@ def updated(text: str) -> str:
     skeletons = ', '.join(f'`{name}`' for name in LAYOUTS)
     parts = {
         'replay parameters': f'\n{replay_rows()}\n',
+        'results': f'\n{results_rows()}\n',
         'skeletons': skeletons,
         'parameters': f'\n{parameters.markdown_table().strip()}\n',
     }
