@@ -11,7 +11,6 @@ from scipy.optimize import linear_sum_assignment
 
 from motion_predictor.body_watch import BodyWatch
 from motion_predictor.history import PoseHistory
-from motion_predictor.layouts import joints_there
 from motion_predictor.skeleton import Skeleton
 
 MAX_SPEED_M_S = 10.0
@@ -33,7 +32,11 @@ _NS = 1e-9
 
 @dataclass(frozen=True)
 class Sighting:
-    """One person of one message in the model's joints: ``xyz`` (J, 3) metres, ``seen`` (J,)."""
+    """
+    One person of one message in the model's joints.
+
+    ``xyz`` (J, 3) metres, ``seen`` bool (J,): joints that are there and of one body.
+    """
 
     stamp_ns: int
     source: str
@@ -140,7 +143,7 @@ class Expected:
 
         :param sighting: at that instant.
         """
-        common = self._known & sighting.seen & joints_there(sighting.xyz, self._skeleton)
+        common = self._known & sighting.seen
         enough = common.sum(axis=1) >= MIN_COMMON_JOINTS
         jump = np.where(enough, _median(_lengths(sighting.xyz - self._was), common), np.nan)
         off = np.where(enough, self._off(sighting.xyz, common), np.nan)

@@ -1342,6 +1342,20 @@ class MotionPredictorNode(LifecycleNode):
             complaint = f'input at {input_hz:.1f} Hz, and nobody is predicted'
         return [complaint] if complaint else []
 
+    def _about_shared_ids(self, session: Session) -> list[str]:
+        shared = session.online.shared_ids
+        if not shared:
+            return []
+        publishers = [
+            f'{found.node_namespace.rstrip("/")}/{found.node_name} on {wanted.topic}'
+            for wanted in session.input.subscriptions
+            for found in self.get_publishers_info_by_topic(wanted.topic)
+        ]
+        return [
+            f'two bodies at once have the id {", ".join(map(short, shared[:4]))} (from '
+            f'{", ".join(publishers[:6]) or "nobody"}): give each tracker a topic of its own'
+        ]
+
     def _about_target_frame(self, session: Session, now_s: float) -> list[str]:
         if session.transforms is None:
             return []
@@ -1390,7 +1404,6 @@ class MotionPredictorNode(LifecycleNode):
             'observations_other_frame': "people in another topic's frame (set target_frame)",
             'left_out_source_behind': "people whose topic's clock is behind another's",
             'poses_frozen': 'poses the same to the bit as the last (does the tracker still run?)',
-            'persons_sharing_id': 'bodies seen in turn under one id (two trackers on one topic?)',
             'observations_crowded_out': 'sightings of people farther off than all who are kept',
             'predictions_far_from_origin': 'predictions beyond 10 km from the origin of the frame '
             '(float32 of clouds is too coarse there: set target_frame to a nearer one)',
@@ -1401,6 +1414,7 @@ class MotionPredictorNode(LifecycleNode):
         if self._session is not None:
             complaints += self._session.checks.complaints()
             complaints += self._about_target_frame(self._session, now_s)
+            complaints += self._about_shared_ids(self._session)
         # A new session counts from zero again: what is negative is no news.
         grown = {key: text for key, text in watched.items() if new.get(key, 0) > 0}
         complaints += [f'{new[key]} {text}' for key, text in grown.items()]

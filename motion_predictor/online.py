@@ -551,6 +551,12 @@ class OnlinePredictor:
         return {name: 1.0 / period for name, period in periods.items() if period}
 
     @property
+    def shared_ids(self) -> tuple[str, ...]:
+        """Ids that two bodies at once have, as of two trackers on one topic."""
+        with self._lock:
+            return self._people.shared_ids
+
+    @property
     def stamp_jitters_s(self) -> dict[str, float]:
         """How unevenly the stamps of each source come, by :attr:`SourceClock.jitter_s`."""
         with self._lock:
@@ -727,11 +733,14 @@ class OnlinePredictor:
         if np.abs(origins).max() < _FAR_FROM_ORIGIN_M:
             return self.predictor.predict(observed, samples=samples, seed=seed)
         near = self.predictor.predict(observed - origins, samples=samples, seed=seed)
-        futures = near.futures + origins[:, None]  # float64: exact at map coordinates too
+        # float64, weights too: a mean by weights that miss one by 1e-7 is half a metre off there
+        futures = near.futures + origins[:, None]
+        weights = near.weights.astype(np.float64)
+        weights /= weights.sum(axis=1, keepdims=True)
         stated = near.closed_form
         if stated is not None:
             stated = stated.moved(origins)
-        return replace(near, futures=futures, closed_form=stated)
+        return replace(near, futures=futures, weights=weights, closed_form=stated)
 
     # Under the lock
 

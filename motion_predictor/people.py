@@ -109,6 +109,17 @@ class People:
         """The newest stamp of all sources, 0 before any."""
         return max(self.newest.values(), default=0)
 
+    @property
+    def shared_ids(self) -> tuple[str, ...]:
+        """Ids that two bodies at once have, as of two trackers on one topic."""
+        return tuple(
+            dict.fromkeys(
+                track.person
+                for name, track in self.named.items()
+                if name != track.person and name == f'{track.person}/{name.rpartition("/")[2]}'
+            )
+        )
+
     def owner(self, sighting: Sighting) -> Track | None:
         """
         Return whoever has the sighting's id, if it is clearly where they are expected.

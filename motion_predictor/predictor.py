@@ -39,7 +39,7 @@ class Prediction:
 
     ``futures`` float32 (float64 far from the origin of the frame), (P, S, T_fut, J, 3), metres, in
     the frame of the input; frame i lies ``(i + 1) / rate_hz`` seconds after the last observed one.
-    ``weights`` float32 (P, S), every row sums to one. ``closed_form`` holds the moments of
+    ``weights`` likewise (P, S), every row sums to one. ``closed_form`` holds the moments of
     every frame where the model knows them better than its samples do (a mixture of Gaussians),
     ``calibration`` says how often people really were how near to the mean, where the weights
     file carries that.

@@ -218,6 +218,7 @@ def test_two_trackers_that_both_count_from_0_show_two_people(
     counted = online.counters
     assert counted['poses_accepted'] == 120, 'an observation was dropped'
     assert counted['persons_sharing_id'] == int(identified)
+    assert online.shared_ids == (('0',) if identified else ())
 
 
 @pytest.mark.parametrize('order', ['nearest first', 'farthest first', 'shuffled'])

@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import PoseArray
-from ros_harness import Listener, write_random_weights
+from ros_harness import Listener, wait_until, write_random_weights
 from test_node import Nodes
 from test_ros_states import Scene
+from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.messages import decode_predictions, ns_to_stamp
 
@@ -102,3 +103,32 @@ def test_stamps_of_another_clock_are_no_missed_deadline(listener: Listener, node
     assert float(told['latency total p50 (ms)']) < 60_000.0
     assert float(told['latency input p50 (ms)']) == pytest.approx(YEARS_NS / 1e6, rel=1e-6)
     assert told['deadline_misses'] == '0'
+
+
+def test_two_trackers_on_one_topic_are_two_people_and_are_named(
+    listener: Listener, nodes: Nodes
+) -> None:
+    node = nodes.start(**{'diagnostics.period_s': 0.1, 'input.type': 'marker_array'})
+    scene = Scene(listener, 'marker_array')
+    other = listener.node.create_publisher(MarkerArray, '/skeleton', 10)
+
+    def look() -> None:
+        pose = scene.walks[0][scene.frame]
+        scene.frame += 1
+        for publisher, place in ((scene.source.publisher, 0.0), (other, 3.0)):
+            time.sleep(scene.source.period_s)
+            message = scene.encode([pose + [0.0, place, 0.0]])
+            stamp = ns_to_stamp(listener.node.get_clock().now().nanoseconds)
+            for marker in message.markers:
+                marker.header.stamp, marker.header.frame_id = stamp, 'map'
+            publisher.publish(message)
+            listener.spin()
+
+    wait_until(
+        lambda: (
+            scene.warns_of('two bodies at once have the id 0', ' on skeleton')
+            and set(node._session.online._people.named) == {'0', '0/2'}
+        ),
+        look,
+        'two people and a warning',
+    )
