@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+import math
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -49,6 +50,19 @@ class Sighting:
     arrival_ns: int | None = None
     """The caller's clock when it came."""
 
+    def distance_m(self, point_m: np.ndarray) -> float:
+        """
+        Return how far the person is from a point, infinite where nothing tells.
+
+        :param point_m: metres (3,).
+        """
+        seen = self.seen & np.isfinite(self.xyz).all(axis=-1)
+        if not seen.any():
+            return math.inf
+        root = self.xyz[0] if seen[0] else self.xyz[seen].mean(axis=0)
+        with np.errstate(over='ignore'):
+            return float(np.linalg.norm(root - point_m))
+
 
 @dataclass(frozen=True)
 class PeopleRules:
@@ -60,6 +74,35 @@ class PeopleRules:
     """As long as that body was seen this short a time ago."""
     stale_s: float
     """Who was not seen for longer has departed."""
+
+
+@dataclass
+class PeopleCounters:
+    """How often each rule about who is who has acted."""
+
+    persons_appeared: int = 0
+    persons_departed: int = 0
+    persons_evicted: int = 0
+    """Dropped to make room: not seen lately, or farther off than the others."""
+    persons_reassociated: int = 0
+    persons_replaced: int = 0
+    """An id went on elsewhere: it was given to somebody else, who begins anew."""
+    persons_switched: int = 0
+    """An id went over to the body that another id had."""
+    persons_sharing_id: int = 0
+    """Two bodies were seen in turn under one id: two trackers on one topic?"""
+    poses_exchanged: int = 0
+    """Left and right had changed places, and were put right."""
+    sides_believed: int = 0
+    """They stayed so for over a second: the poses before were exchanged instead."""
+    poses_frozen: int = 0
+    """The same as the one before to the bit, of somebody who moved: the tracker repeats itself."""
+    joints_leapt: int = 0
+    """Away from the body for a moment: a slip of the tracker, not seen."""
+    observations_elsewhere: int = 0
+    """Set aside, since nobody moves so far in the time; who is seen there again is somebody."""
+    observations_crowded_out: int = 0
+    """Dropped: as many people as are kept are nearer."""
 
 
 @dataclass(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 import math
 
 import numpy as np
@@ -16,6 +16,7 @@ from motion_predictor.identity import (
     Expected,
     free_name,
     pair_up,
+    PeopleCounters,
     PeopleRules,
     second_name,
     Sighting,
@@ -30,35 +31,6 @@ _MOVES_M_S = 0.1
 """Somebody faster than this does not stop to the bit from one pose to the next."""
 _LATELY_S = 0.5
 """Whoever was not seen for longer makes room for others first."""
-
-
-@dataclass
-class PeopleCounters:
-    """How often each rule about who is who has acted."""
-
-    persons_appeared: int = 0
-    persons_departed: int = 0
-    persons_evicted: int = 0
-    """Dropped to make room: not seen lately, or farther off than the others."""
-    persons_reassociated: int = 0
-    persons_replaced: int = 0
-    """An id went on elsewhere: it was given to somebody else, who begins anew."""
-    persons_switched: int = 0
-    """An id went over to the body that another id had."""
-    persons_sharing_id: int = 0
-    """Two bodies were seen in turn under one id: two trackers on one topic?"""
-    poses_exchanged: int = 0
-    """Left and right had changed places, and were put right."""
-    sides_believed: int = 0
-    """They stayed so for over a second: the poses before were exchanged instead."""
-    poses_frozen: int = 0
-    """The same as the one before to the bit, of somebody who moved: the tracker repeats itself."""
-    joints_leapt: int = 0
-    """Away from the body for a moment: a slip of the tracker, not seen."""
-    observations_elsewhere: int = 0
-    """Set aside, since nobody moves so far in the time; who is seen there again is somebody."""
-    observations_crowded_out: int = 0
-    """Dropped: as many people as are kept are nearer."""
 
 
 class People:
@@ -172,7 +144,7 @@ class People:
         pairs = list(zip(sightings, tracks, strict=True))
         outcomes: list[AddOutcome | None] = [None] * len(pairs)
         self._rename(pairs)
-        order = sorted(range(len(pairs)), key=lambda i: self._sighting_distance(sightings[i]))
+        order = sorted(range(len(pairs)), key=lambda i: sightings[i].distance_m(self._reference_m))
         for index in order:  # the nearest first: they must not be crowded out
             sighting, track = pairs[index]
             if track is None:
@@ -395,14 +367,6 @@ class People:
         root = track.history.newest_root
         return math.inf if root is None else float(np.linalg.norm(root - self._reference_m))
 
-    def _sighting_distance(self, sighting: Sighting) -> float:
-        seen = sighting.seen & np.isfinite(sighting.xyz).all(axis=-1)
-        if not seen.any():
-            return math.inf
-        root = sighting.xyz[0] if seen[0] else sighting.xyz[seen].mean(axis=0)
-        with np.errstate(over='ignore'):
-            return float(np.linalg.norm(root - self._reference_m))
-
     @property
     def _room(self) -> int:
         return max(4 * self.max_persons, 16)
@@ -416,7 +380,7 @@ class People:
         if len(self.named) < self._room or any(map(self._lateness, self.named.values())):
             return False
         farthest = max(map(self.distance_m, self.named.values()))
-        return self._sighting_distance(sighting) >= farthest
+        return sighting.distance_m(self._reference_m) >= farthest
 
     def _evict(self) -> None:
         while len(self.named) > self._room:
