@@ -46,6 +46,8 @@ _POOL = 64  # nearest moments among which those apart in time are chosen
 _NS = 1e-9
 _SQRT2 = math.sqrt(2.0)
 _BLOCK = 4096
+_FEWEST_FRAMES = 4  # after the first, for a velocity
+_ROWS = 16  # in which keys are searched in two steps
 _MAX_TRACKS = 256
 _COLUMNS = (
     '_poses', '_velocities', '_headings', '_seen', '_keys', '_norms', '_paths', '_stamps',
@@ -80,6 +82,8 @@ class _Pending:
     """Poses of one track whose future is not over yet."""
 
     next_ns: int = 0
+    origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    """Near to where these poses are: float32 is exact there, wherever that is."""
     stamps: list[int] = field(default_factory=list)
     poses: list[np.ndarray] = field(default_factory=list)
     velocities: list[np.ndarray] = field(default_factory=list)
@@ -164,7 +168,6 @@ class PlaceMemory:
         self._stamps = np.zeros(0, dtype=np.int64)
         self._tracks = np.zeros(0, dtype=np.int64)
         self._head = 0
-        self._origin: np.ndarray | None = None
         self._pending: dict[int, _Pending] = {}
         self.moments = 0
 
@@ -202,28 +205,35 @@ class PlaceMemory:
         last, step_ns = config.observed_frames - 1, round(STEP_S / _NS)
         period_ns = round(config.period_s / _NS)
         oldest_ns = window.stamp_ns - (last - window.padded_frames) * period_ns
-        slack_ns = period_ns // 2
+        missed_ns = oldest_ns - pending.next_ns
         ahead = pending.next_ns - window.stamp_ns > 10 * step_ns  # time has begun anew
-        if not pending.next_ns or pending.next_ns < oldest_ns - slack_ns or ahead:
+        if not pending.next_ns or missed_ns >= step_ns or ahead:
             pending.clear()
             pending.next_ns = oldest_ns
+            pending.origin = window.poses[-1, 0].copy()
+        elif missed_ns > period_ns // 2 and not pending.poses:
+            pending.next_ns = oldest_ns
         count = (window.stamp_ns - pending.next_ns) // step_ns + 1
-        if count < 1:
+        if count < 1 or last - window.padded_frames < _FEWEST_FRAMES:
             return
         stamps = pending.next_ns + step_ns * np.arange(count)
         pending.next_ns = int(stamps[-1]) + step_ns
         at = np.clip(last - (window.stamp_ns - stamps) / period_ns, window.padded_frames, last)
         _, seen = window.between(at)
-        if self._origin is None:
-            self._origin = window.poses[-1, 0].copy()
-        poses = (window.poses - self._origin).astype(np.float32)
+        at -= window.padded_frames  # nothing is learnt from what was made up before
+        poses = (window.poses[window.padded_frames :] - pending.origin).astype(np.float32)
         smoothed, velocity = smoothed_window(poses, jitter, config.rate_hz)
-        before = np.minimum(at.astype(np.int64), last - 1)
+        before = np.minimum(at.astype(np.int64), len(poses) - 2)
         share = (at - before).astype(np.float32)[:, None, None]
         pose, speed = (
             values[before] + share * (values[before + 1] - values[before])
             for values in (smoothed, velocity)
         )
+        if oldest_ns - stamps[0] > period_ns // 2:
+            # between two windows of somebody who is predicted a little too seldom
+            apart_ns, way = oldest_ns - pending.stamps[-1], pose[0] - pending.poses[-1]
+            speed[0] = way / np.float32(apart_ns * _NS)
+            pose[0] -= speed[0] * np.float32((oldest_ns - stamps[0]) * _NS)
         own, facing = self.own(pose, speed)
         keys = self.keys(own)
         for index in range(count):
@@ -333,10 +343,10 @@ class PlaceMemory:
         stored = torch.from_numpy(self._keys[:count])
         query = torch.from_numpy(np.ascontiguousarray(keys))
         squares = torch.addmm(torch.from_numpy(self._norms[:count]), query, stored.T, alpha=-2.0)
-        found = torch.topk(squares, min(_POOL, count), dim=1, largest=False, sorted=True)
+        values, indices = _least(squares, min(_POOL, count))
         own = np.square(keys).sum(axis=1, keepdims=True)
-        distance = np.sqrt(np.maximum(found.values.numpy() + own, 0.0))
-        return found.indices.numpy(), distance
+        distance = np.sqrt(np.maximum(values.numpy() + own, 0.0))
+        return indices.numpy(), distance
 
     def recall(self, now: Stance, neighbours: int = NEIGHBOURS) -> Recall:
         """
@@ -416,6 +426,23 @@ class PlaceMemory:
             chosen.append(index)
             left &= (np.abs(stamps - stamps[index]) >= limit_ns) | (tracks != tracks[index])
         return np.array(chosen, dtype=np.int64)
+
+
+def _least(values: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
+    # The least of each row, rising, and where they are. Every one of them lies in one of the
+    # columns of as many least minima: only those are searched.
+    rows, count = values.shape
+    columns = count // _ROWS
+    if columns <= 2 * wanted:
+        found = torch.topk(values, wanted, dim=1, largest=False, sorted=True)
+        return found.values, found.indices
+    folded = values[:, : columns * _ROWS].view(rows, _ROWS, columns)
+    best = torch.topk(folded.amin(dim=1), wanted, dim=1, largest=False, sorted=False).indices
+    at = best[:, None] + columns * torch.arange(_ROWS)[:, None]  # (rows, _ROWS, wanted)
+    rest = torch.arange(columns * _ROWS, count).expand(rows, -1)
+    at = torch.cat((at.flatten(1), rest), dim=1)
+    found = torch.topk(values.gather(1, at), wanted, dim=1, largest=False, sorted=True)
+    return found.values, at.gather(1, found.indices)
 
 
 def _by_those_seen(path: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> np.ndarray:

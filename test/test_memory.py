@@ -1,0 +1,396 @@
+"""What people did in a place, found again: causal, bounded, and of what was really seen."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from place_people import ARM, asked, BEGIN_NS, swinging, WINDOW, window_at
+import pytest
+import torch
+
+from motion_predictor.candidates import Stance, stance
+from motion_predictor.errors import ConfigError
+from motion_predictor.history import ObservedWindow
+from motion_predictor.memory import _least, APART_S, PlaceMemory, Recall, STEP_S
+from motion_predictor.skeleton import H36M17
+
+HOUR_NS = 3600 * 10**9
+FUTURE = WINDOW.future_frames
+
+
+def show(
+    memory: PlaceMemory,
+    poses: np.ndarray,
+    track: int = 1,
+    begin_ns: int = BEGIN_NS,
+    every: int = 24,
+    filled: np.ndarray | None = None,
+    jitter: float = 0.0,
+) -> None:
+    for frame in asked(poses, every):
+        window = window_at(poses, frame, begin_ns, filled)
+        memory.remember([track], [window], np.array([jitter]))
+
+
+def now_of(windows: Sequence[ObservedWindow]) -> Stance:
+    seen = np.stack([window.poses for window in windows])
+    seen = (seen - seen[:, -1:, :1]).astype(np.float32)
+    return stance(seen, np.zeros(len(seen)), WINDOW.rate_hz)
+
+
+def recalled(memory: PlaceMemory, poses: np.ndarray, frame: int) -> Recall:
+    return memory.recall(now_of([window_at(poses, frame)]))
+
+
+def mean_of(found: Recall, person: int = 0) -> np.ndarray:
+    return np.einsum('n,ntjd->tjd', found.weights[person], found.futures[person])
+
+
+def after(poses: np.ndarray, frame: int) -> np.ndarray:
+    """What followed, from the root of then."""
+    return poses[frame + 1 : frame + 1 + FUTURE] - poses[frame, 0]
+
+
+def off(memory: PlaceMemory, poses: np.ndarray, frame: int) -> float:
+    apart = mean_of(recalled(memory, poses, frame)) - after(poses, frame)
+    return float(np.linalg.norm(apart, axis=-1).mean())
+
+
+WORK = swinging(16.0, 1)
+
+
+def filled_memory() -> PlaceMemory:
+    memory = PlaceMemory(WINDOW, H36M17)
+    show(memory, WORK)
+    return memory
+
+
+def test_what_was_done_before_is_found_again_with_what_followed_it() -> None:
+    memory = filled_memory()
+    found = recalled(memory, WORK, 300)
+    assert found.known.tolist() == [True]
+    assert found.distance_m[0] < 0.03
+    assert found.weights.sum(axis=1) == pytest.approx(1.0)
+    still = np.linalg.norm(after(WORK, 300) - after(WORK, 300)[:1], axis=-1).mean()
+    assert off(memory, WORK, 300) < 0.35 * still
+
+
+def test_nothing_is_found_before_its_future_is_over() -> None:
+    memory = PlaceMemory(WINDOW, H36M17)
+    for frame in range(24, 24 + FUTURE + 6, 6):  # the first pose remembered is of frame 0
+        over = frame * WINDOW.period_s >= WINDOW.horizon_s + 1e-9
+        memory.remember([1], [window_at(WORK, frame)], np.zeros(1))
+        assert memory.moments == 0 if frame < FUTURE else memory.moments > 0 or not over
+        if not memory.moments:
+            found = recalled(memory, WORK, frame)
+            assert not found.known.any()
+            assert found.weights.sum() == 0.0
+            assert np.isfinite(found.futures).all()
+
+
+def test_what_is_remembered_depends_on_the_past_alone() -> None:
+    other = WORK.copy()
+    other[400:] += 0.5
+    first, second = (PlaceMemory(WINDOW, H36M17) for _ in range(2))
+    show(first, WORK[:400])
+    show(second, other[:400])
+    a, b = recalled(first, WORK, 350), recalled(second, WORK, 350)
+    assert (a.futures == b.futures).all()
+    newest = max(int(stamp) for stamp in first._stamps[np.isfinite(first._norms)])
+    assert newest + round(WINDOW.horizon_s * 1e9) <= BEGIN_NS + 20_000_000 * 399
+
+
+@pytest.mark.parametrize('degrees', [0.0, 75.0])
+@pytest.mark.parametrize('offset', [[0.0, 0.0, 0.0], [12.0, -7.0, 0.0]])
+def test_turning_and_moving_people_turns_and_moves_what_is_found(
+    degrees: float, offset: list[float]
+) -> None:
+    radians = np.radians(degrees)
+    cos, sin = np.cos(radians), np.sin(radians)
+    rotation = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    there = WORK @ rotation.T + offset
+    memory, turned = filled_memory(), PlaceMemory(WINDOW, H36M17)
+    show(turned, there)
+    for past in (memory, turned):  # where the past was and which way it faced does not matter
+        found = mean_of(recalled(past, there, 300))
+        assert found == pytest.approx(mean_of(recalled(memory, WORK, 300)) @ rotation.T, abs=2e-4)
+
+
+def test_somebody_who_does_the_mirrored_thing_is_told_the_mirrored_future() -> None:
+    mirror = np.array([1.0, -1.0, 1.0])
+    other = WORK[:, list(H36M17.mirror)] * mirror
+    memory = filled_memory()
+    found, there = recalled(memory, WORK, 300), recalled(memory, other, 300)
+    assert there.distance_m == pytest.approx(found.distance_m, abs=1e-3)
+    assert mean_of(there) == pytest.approx(
+        mean_of(found)[:, list(H36M17.mirror)] * mirror, abs=1e-3
+    )
+
+
+def test_at_map_coordinates_it_is_as_near_as_at_the_origin() -> None:
+    memory, far = filled_memory(), PlaceMemory(WINDOW, H36M17)
+    there = WORK + [692_000.0, 5_334_000.0, 520.0]
+    show(far, there)
+    assert mean_of(recalled(far, there, 300)) == pytest.approx(
+        mean_of(recalled(memory, WORK, 300)), abs=1e-4
+    )
+
+
+def test_a_frame_that_changes_to_map_coordinates_costs_no_millimetre() -> None:
+    memory = PlaceMemory(WINDOW, H36M17)
+    show(memory, swinging(4.0, 7), track=1)
+    there = WORK + [692_000.0, 5_334_000.0, 520.0]
+    show(memory, there, track=2, begin_ns=BEGIN_NS + HOUR_NS)
+    assert off(memory, WORK, 300) == pytest.approx(off(filled_memory(), WORK, 300), abs=2e-3)
+
+
+def test_a_joint_that_was_made_up_is_not_learnt_from() -> None:
+    filled = np.zeros(WORK.shape[:2], bool)
+    filled[:, 16] = True
+    wild = WORK.copy()
+    wild[:, 16] += 5.0 * np.random.default_rng(0).standard_normal((len(WORK), 3))
+    memory, other = PlaceMemory(WINDOW, H36M17), PlaceMemory(WINDOW, H36M17)
+    tame = WORK.copy()
+    tame[:, 16] = WORK[:, 16]
+    show(memory, wild, filled=filled)
+    show(other, tame, filled=filled)
+    futures = recalled(memory, WORK, 300).futures[0]
+    apart = np.linalg.norm(futures[:, :, 16] - WORK[300, 16] + WORK[300, 0], axis=-1)
+    assert apart.max() < 1.0  # it goes with the body, not where it was made up
+
+
+def test_a_pose_of_which_much_was_made_up_breaks_the_moments_around_it() -> None:
+    filled = np.zeros(WORK.shape[:2], bool)
+    filled[380:440, :6] = True
+    memory = PlaceMemory(WINDOW, H36M17)
+    show(memory, WORK, filled=filled)
+    moments = memory._stamps[np.isfinite(memory._norms)]
+    frames = (moments - BEGIN_NS) // 20_000_000
+    assert memory.moments == len(moments) > 50
+    assert not ((frames + FUTURE > 382) & (frames < 438)).any()
+
+
+def test_a_gap_breaks_moments() -> None:
+    memory = PlaceMemory(WINDOW, H36M17)
+    show(memory, WORK[:200])
+    before = memory.moments
+    show(memory, WORK, begin_ns=BEGIN_NS + HOUR_NS)
+    first = BEGIN_NS + HOUR_NS
+    for at in np.flatnonzero(np.isfinite(memory._norms)):
+        stamps = memory._stamps[memory._paths[at]]
+        assert np.diff(stamps) == pytest.approx(round(STEP_S * 1e9))
+        assert (stamps < first).all() or (stamps >= first).all()
+    assert memory.moments > before
+
+
+def test_what_was_padded_is_not_learnt_from() -> None:
+    memory = PlaceMemory(WINDOW, H36M17)
+    walk = WORK.copy()
+    walk += np.arange(len(walk))[:, None, None] * [0.02, 0.0, 0.0]  # a metre a second
+    memory.remember([1], [window_at(walk, 24, padded=12)], np.zeros(1))
+    pending = memory._pending[1]
+    assert min(pending.stamps) == BEGIN_NS + 12 * 20_000_000
+    speeds = np.linalg.norm(np.stack(pending.velocities)[:, 0], axis=-1)
+    assert speeds == pytest.approx(1.0, abs=0.02)  # those of the first frames too
+
+
+@pytest.mark.parametrize('source_hz', [10.0, 25.0, 30.0, 200.0])
+@pytest.mark.parametrize('asked_hz', [2.0, 10.0])
+def test_it_learns_as_much_whatever_the_rates_of_input_and_questions(
+    source_hz: float, asked_hz: float
+) -> None:
+    fine = swinging(12.0, 1)
+    memory = PlaceMemory(WINDOW, H36M17)
+    due_s, time_s = 0.5, 0.5
+    while time_s < 11.9:
+        time_s += 1.0 / source_hz
+        if time_s + 1e-9 < due_s:
+            continue
+        due_s += 1.0 / asked_hz
+        at = time_s * 50.0 - np.arange(24, -1, -1)
+        before = np.clip(at.astype(int), 0, len(fine) - 2)
+        share = np.clip(at - before, 0.0, 1.0)[:, None, None]
+        poses = fine[before] + share * (fine[before + 1] - fine[before])
+        window = ObservedWindow(
+            BEGIN_NS + round(time_s * 1e9), poses, np.zeros(poses.shape[:2], bool), 0, 0.02
+        )
+        memory.remember([1], [window], np.zeros(1))
+    assert memory.moments >= 85  # of some 97 poses that have a future
+    assert off(memory, fine, 300) < 0.05
+
+
+def test_a_person_idle_for_long_fills_little_and_what_was_learnt_before_stays() -> None:
+    memory = filled_memory()
+    before = memory._head
+    idle = np.repeat(WORK[-1:], 50 * 60, axis=0)
+    idle = idle + 0.002 * np.sin(np.arange(len(idle)) / 40.0)[:, None, None]
+    show(memory, idle, 2, BEGIN_NS + HOUR_NS)
+    assert memory._head - before < 120  # of 600 poses
+    assert off(memory, WORK, 300) < 0.05
+
+
+def test_the_same_again_and_again_is_kept_a_few_times_only() -> None:
+    memory = PlaceMemory(WINDOW, H36M17)
+    heads = []
+    for turn in range(9):
+        show(memory, WORK[:300], turn, BEGIN_NS + turn * HOUR_NS)
+        heads.append(memory._head)
+    grown = np.diff(heads)
+    assert grown[0] > 20
+    assert grown[-1] == 0
+
+
+def test_it_never_takes_more_than_it_was_given_and_the_oldest_gives_way() -> None:
+    small = PlaceMemory(WINDOW, H36M17, megabytes=0.4)
+    for number in range(12):
+        show(small, swinging(14.0, 20 + number), number, BEGIN_NS + number * HOUR_NS)
+        assert small.megabytes <= 0.4
+        held = sum(
+            getattr(small, name).nbytes
+            for name in (
+                '_poses',
+                '_velocities',
+                '_headings',
+                '_seen',
+                '_keys',
+                '_norms',
+                '_paths',
+                '_stamps',
+                '_tracks',
+            )
+        )
+        assert held <= 0.4e6
+    assert small._head > 3 * small.capacity  # the ring has gone round more than once
+    assert small.moments == np.isfinite(small._norms).sum() > 0.5 * small.capacity
+    kept = set(small._tracks[np.isfinite(small._norms)].tolist())
+    assert 11 in kept
+    assert not kept & set(range(6))
+
+
+def test_what_is_found_is_right_after_the_ring_has_gone_round() -> None:
+    small, large = (PlaceMemory(WINDOW, H36M17, megabytes=size) for size in (0.4, 64.0))
+    latest = swinging(14.0, 99)
+    for number in range(9):
+        show(small, swinging(14.0, 20 + number), number, BEGIN_NS + number * HOUR_NS)
+    for memory in (small, large):
+        show(memory, latest, 50, BEGIN_NS + 50 * HOUR_NS)
+    for frame in (200, 300, 400, 500):
+        assert off(small, latest, frame) == pytest.approx(off(large, latest, frame), abs=0.03)
+    for at in np.flatnonzero(np.isfinite(small._norms)):
+        path = small._paths[at] % small.capacity
+        assert np.diff(small._stamps[path]) == pytest.approx(round(STEP_S * 1e9))
+        assert len({*small._tracks[path].tolist()}) == 1
+
+
+def test_a_size_that_holds_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match='memory'):
+        PlaceMemory(WINDOW, H36M17, megabytes=0.01)
+
+
+def test_forgetting_leaves_nothing() -> None:
+    memory = filled_memory()
+    memory.forget()
+    assert memory.moments == 0
+    assert memory.megabytes == 0.0
+    assert not recalled(memory, WORK, 300).known.any()
+    assert not memory._pending
+    assert not len(memory._poses)
+    show(memory, WORK)
+    assert off(memory, WORK, 300) < 0.05
+
+
+def test_several_people_are_found_at_once_as_one_by_one() -> None:
+    memory = filled_memory()
+    windows = [window_at(WORK, frame) for frame in (200, 300, 400)]
+    together = memory.recall(now_of(windows))
+    for person, window in enumerate(windows):
+        alone = memory.recall(now_of([window]))
+        assert together.distance_m[person] == pytest.approx(alone.distance_m[0], abs=1e-3)
+        assert mean_of(together, person) == pytest.approx(mean_of(alone), abs=1e-3)
+
+
+def test_two_who_are_there_at_once_are_two_pasts() -> None:
+    memory = PlaceMemory(WINDOW, H36M17)
+    other = swinging(16.0, 2)
+    for frame in asked(WORK):
+        windows = [window_at(WORK, frame), window_at(other, frame)]
+        memory.remember([1, 2], windows, np.zeros(2))
+    assert off(memory, WORK, 300) < 0.05
+    assert off(memory, other, 300) < 0.05
+
+
+def test_the_moments_found_are_apart_in_time() -> None:
+    memory = filled_memory()
+    slots, far = memory._search(memory.keys(memory.own(*_pose_and_velocity(WORK, 300))[0]))
+    flipped = np.zeros(len(slots[0]), bool)
+    chosen = memory._apart(slots[0], far[0], flipped, 10)
+    stamps = np.sort(memory._stamps[slots[0][chosen]])
+    assert len(chosen) >= 3
+    assert np.diff(stamps).min() >= round(APART_S * 1e9)
+
+
+def _pose_and_velocity(poses: np.ndarray, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    now = now_of([window_at(poses, frame)])
+    return now.pose, now.velocity
+
+
+def test_a_projection_finds_what_all_numbers_find() -> None:
+    keys = swinging(20.0, 3).reshape(1000, -1)
+    rank = np.linalg.svd(keys - keys.mean(axis=0), full_matrices=False)[2][:20]
+    both = np.zeros((102, 40), np.float32)
+    both[:51, :20], both[51:, 20:] = rank.T, rank.T
+    memory = PlaceMemory(WINDOW, H36M17, both)
+    show(memory, WORK)
+    assert off(memory, WORK, 300) < 0.08
+
+
+def test_a_body_without_sides_or_hips_is_remembered_too() -> None:
+    arm = WORK[:, [0, 11, 13]] - WORK[:, :1]
+    memory = PlaceMemory(WINDOW, ARM)
+    show(memory, arm)
+    assert off(memory, arm, 300) < 0.05
+
+
+def test_time_that_begins_anew_is_learnt_from_as_well() -> None:
+    memory = PlaceMemory(WINDOW, H36M17)
+    show(memory, swinging(6.0, 4), 1, BEGIN_NS + HOUR_NS)
+    show(memory, WORK, 1, BEGIN_NS)
+    assert off(memory, WORK, 300) < 0.05
+
+
+def test_joints_in_the_same_place_and_nothing_finite_are_no_reason_to_fail() -> None:
+    memory = PlaceMemory(WINDOW, H36M17)
+    flat = np.zeros((300, 17, 3))
+    show(memory, flat)
+    found = recalled(memory, flat, 200)
+    assert np.isfinite(found.futures).all()
+    assert memory.moments > 0
+
+
+def test_the_least_are_found_in_two_steps_as_in_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for count in (64, 1000, 2100, 20_011):
+        values = torch.randn((3, count), generator=generator)
+        values[:, ::3] = torch.inf
+        found, at = _least(values, min(64, count // 2))
+        real = torch.topk(values, min(64, count // 2), dim=1, largest=False, sorted=True)
+        assert (found == real.values).all()
+        assert (values.gather(1, at) == real.values).all()
+
+
+def test_the_same_past_gives_the_same_to_the_bit() -> None:
+    first, second = filled_memory(), filled_memory()
+    a, b = (recalled(memory, WORK, 333) for memory in (first, second))
+    assert (a.futures == b.futures).all()
+    assert (a.weights == b.weights).all()
+
+
+def test_somebody_faster_than_then_goes_on_faster_for_a_moment() -> None:
+    memory = filled_memory()
+    now = now_of([window_at(WORK, 300)])
+    same = memory.recall(now)
+    pushed = replace(now, velocity=now.velocity + np.float32([0.3, 0.0, 0.0]))
+    faster = memory.recall(pushed)
+    way = (mean_of(faster) - mean_of(same))[:, 0, 0]
+    assert way[4] > 0.01
+    assert abs(way[-1] - way[24]) < 0.05
