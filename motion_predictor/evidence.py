@@ -141,14 +141,21 @@ class Evidence:
                 found[index][:, ~of_place] = 0.0
         return found
 
-    def update(self, tracks: Sequence[int], windows: Sequence[ObservedWindow]) -> None:
+    def update(
+        self,
+        tracks: Sequence[int],
+        windows: Sequence[ObservedWindow],
+        absent: Sequence[int] = (),
+    ) -> None:
         """
-        Take in what has come true; who is not among the tracks is forgotten.
+        Take in what has come true; whose track is nowhere named is forgotten.
 
         :param tracks: numbers of the histories of everyone predicted now.
         :param windows: what was observed of them.
+        :param absent: tracks of people who may come back.
         """
-        self._persons = {
+        kept = {track: self._persons[track] for track in absent if track in self._persons}
+        self._persons = kept | {
             track: self._persons.get(track) or _Person(self._nothing()) for track in tracks
         }
         for track, window in zip(tracks, windows, strict=True):

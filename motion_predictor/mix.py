@@ -107,18 +107,19 @@ class Mix:
 
     def later(self, lag_frames: np.ndarray) -> Mix:
         """
-        Shift in time: what holds at each instant is taken from the next later frame.
+        Shift in time: weights and radii of the next later frame, means between the two frames.
 
         :param lag_frames: how much later each person's futures are asked for, ``(P,)``.
         """
         frames = self.shares.shape[1]
-        at = np.ceil(lag_frames).astype(np.int64)[:, None] + np.arange(frames)
-        at = np.minimum(at, frames - 1)
+        exact = np.minimum(lag_frames[:, None] + np.arange(frames), frames - 1)
+        at, before = (round_to(exact).astype(np.int64) for round_to in (np.ceil, np.floor))
         people = np.arange(len(at))[:, None]
+        share = (exact - before).astype(np.float32)[..., None, None, None]
+        means = self.means[people, before]
+        means = means + share * (self.means[people, at] - means)
         radii = None if self.radii is None else self.radii[:, people, at]
-        return replace(
-            self, shares=self.shares[people, at], means=self.means[people, at], radii=radii
-        )
+        return replace(self, shares=self.shares[people, at], means=means, radii=radii)
 
     def turned(self, rotation: np.ndarray) -> Mix:
         """Turn everything by a matrix (3, 3): ``rotation @ point``."""

@@ -35,7 +35,7 @@ from motion_predictor.evidence import Evidence
 from motion_predictor.history import ObservedWindow
 from motion_predictor.memory import PlaceMemory, Recall
 from motion_predictor.mix import firmness, Mix, overall
-from motion_predictor.radius import Following, tell
+from motion_predictor.radius import Following, noise_radii, tell
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.weighing import describe, Described
 from motion_predictor.weighing_weights import WeighingWeights
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 JITTER_S = 3.0
 """The input's noise is judged over about so long."""
+LOST_S = 60.0
+"""Somebody who was not predicted for longer is lost for good: what is known of them goes."""
+_MOST_ABSENT = 256
 _NS = 1e-9
 
 
@@ -126,6 +129,7 @@ class Place:
         self._noise: dict[int, _Noise] = {}
         self._awaited: dict[int, list[_Awaited]] = {}
         self._latest: dict[int, tuple[np.ndarray, int]] = {}
+        self._present: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def forget(self) -> None:
@@ -135,6 +139,7 @@ class Place:
                 self.memory.forget()
             self.evidence.forget()
             self._awaited.clear()
+            self._latest = {}
             if self.following is not None:
                 self.following.forget()
 
@@ -170,7 +175,9 @@ class Place:
         origins = np.stack([window.poses[-1, 0] for window in windows])  # (P, 3)
         seen = np.stack([window.poses for window in windows]) - origins[:, None, None]
         seen = seen.astype(np.float32)
-        now = stance(seen, self._judge_noise(tracks, windows, seen), self.window.rate_hz)
+        absent = self._absent(tracks, windows)
+        jitter = self._judge_noise(tracks, windows, seen, absent)
+        now = stance(seen, jitter, self.window.rate_hz)
         recall = self._recall(tracks, windows, now)
         means, spreads, others = self._candidates(prediction, now, recall, origins)
         at_knots = means[:, self._knots]
@@ -178,7 +185,7 @@ class Place:
             seen, now, at_knots, spreads[:, :, MODEL].mean(axis=-1),
             spreads[:, :, MEMORY].mean(axis=-1), recall, self.window.rate_hz,
         )  # fmt: skip
-        self.evidence.update(tracks, windows)
+        self.evidence.update(tracks, windows, absent)
         evidence = self.evidence.of(tracks)
         if self.weights is None or self.weights.gate is None:
             weights = np.zeros((len(seen), len(self._knots), len(CANDIDATES)), np.float32)
@@ -190,7 +197,7 @@ class Place:
         self.working = Working(
             described, told, weights, evidence, spreads, recall, now, seen, origins
         )
-        self._keep(tracks, windows, described, mix)
+        self._keep(tracks, windows, described, mix, absent)
         self._latest = {
             track: (weights[index].mean(axis=0), int(recall.alike[index]))
             for index, track in enumerate(tracks)
@@ -199,11 +206,32 @@ class Place:
         joint = overall(mix.shares, mix.within, mix.candidate)
         return replace(prediction, futures=futures, weights=joint, mix=mix)
 
+    def _absent(self, tracks: Sequence[int], windows: Sequence[ObservedWindow]) -> list[int]:
+        # Tracks that are not predicted now, of people who may still come back with them.
+        for track, window in zip(tracks, windows, strict=True):
+            self._present.pop(track, None)
+            self._present[track] = window.stamp_ns
+        newest, here = max(window.stamp_ns for window in windows), set(tracks)
+        lately = [
+            track
+            for track, stamp_ns in self._present.items()
+            if track not in here and 0 <= (newest - stamp_ns) * _NS <= LOST_S
+        ][-_MOST_ABSENT:]
+        self._present = {track: self._present[track] for track in (*lately, *tracks)}
+        return lately
+
     def _judge_noise(
-        self, tracks: Sequence[int], windows: Sequence[ObservedWindow], seen: np.ndarray
+        self,
+        tracks: Sequence[int],
+        windows: Sequence[ObservedWindow],
+        seen: np.ndarray,
+        absent: Sequence[int],
     ) -> np.ndarray:
         found = jitter_m(seen)
-        kept: dict[int, _Noise] = {}
+        for index, window in enumerate(windows):
+            if window.padded_frames:  # their edge is no noise
+                found[index] = jitter_m(seen[index, None, window.padded_frames :])[0]
+        kept = {track: self._noise[track] for track in absent if track in self._noise}
         for index, (track, window) in enumerate(zip(tracks, windows, strict=True)):
             before = self._noise.get(track)
             value = float(found[index])
@@ -214,7 +242,7 @@ class Place:
                 )
             kept[track] = _Noise(value, window.stamp_ns)
         self._noise = kept
-        return np.array([each.jitter for each in kept.values()])
+        return np.array([kept[track].jitter for track in tracks])
 
     def _recall(
         self, tracks: Sequence[int], windows: Sequence[ObservedWindow], now: Stance
@@ -272,6 +300,7 @@ class Place:
             return told, None
         radii = self.weights.radius.radii(told, now.jitter)
         scaled = radii * self.following.scales(tracks)[:, :, None, None]
+        scaled = np.maximum(scaled, noise_radii(self.levels, now.jitter)[:, :, None, None])
         return told, np.maximum.accumulate(scaled.astype(np.float32), axis=0)
 
     def _mix(
@@ -310,8 +339,9 @@ class Place:
         windows: Sequence[ObservedWindow],
         described: Described,
         mix: Mix,
+        absent: Sequence[int],
     ) -> None:
-        self._check_radii(tracks, windows)
+        self._check_radii(tracks, windows, absent)
         due = self.evidence.due(tracks, windows)
         if not due:
             return
@@ -327,11 +357,16 @@ class Place:
                 waiting = self._awaited.setdefault(tracks[index], [])
                 waiting.append(_Awaited(windows[index].stamp_ns, expected[index], radii))
 
-    def _check_radii(self, tracks: Sequence[int], windows: Sequence[ObservedWindow]) -> None:
+    def _check_radii(
+        self,
+        tracks: Sequence[int],
+        windows: Sequence[ObservedWindow],
+        absent: Sequence[int],
+    ) -> None:
         if self.following is None:
             return
-        self.following.stay(tracks)
-        self._awaited = {track: self._awaited.get(track, []) for track in tracks}
+        self.following.stay((*tracks, *absent))
+        self._awaited = {track: self._awaited.get(track, []) for track in (*tracks, *absent)}
         for track, window in zip(tracks, windows, strict=True):
             for waiting in self._awaited[track]:
                 self._check(track, waiting, window)

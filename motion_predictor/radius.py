@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 import math
 from typing import Any
 
@@ -85,8 +86,7 @@ class RadiusNetwork:
         steps[1:] = np.logaddexp(0.0, steps[1:])
         found = np.exp(np.minimum(np.cumsum(steps, axis=0), 5.0))
         found *= self.factor[:, None, :, None]
-        noise = np.array([_noise_radius(level) for level in self.levels], dtype=np.float32)
-        return np.maximum(found, noise[:, None, None, None] * jitter[:, None, None])
+        return np.maximum(found, noise_radii(self.levels, jitter)[:, :, None, None])
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the numbers by name, as :meth:`from_tensors` takes them."""
@@ -109,8 +109,20 @@ class RadiusNetwork:
         return cls(**numbers, levels=tuple(float(level) for level in levels))
 
 
+@lru_cache(maxsize=64)
 def _noise_radius(level: float) -> float:
     return _SIGMA * float(chi.ppf(level, 3))
+
+
+def noise_radii(levels: Sequence[float], jitter: np.ndarray) -> np.ndarray:
+    """
+    Return what holds a share of the input's own noise: no radius is less.
+
+    :param jitter: of the input, metres, ``(P,)``.
+    :returns: metres, float32 ``(L, P)``.
+    """
+    noise = np.array([_noise_radius(level) for level in levels])
+    return (noise[:, None] * jitter).astype(np.float32)
 
 
 def tell(

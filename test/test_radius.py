@@ -1,0 +1,173 @@
+"""Radii for each joint, horizon and level: they rise, follow, and are never below the noise."""
+
+from dataclasses import replace
+
+import numpy as np
+from place_people import KNOTS, LEVELS, swinging, weights_of, WINDOW
+import pytest
+
+from motion_predictor.candidates import CANDIDATES, jitter_m, stance
+from motion_predictor.errors import ConfigError, ShapeError
+from motion_predictor.memory import Recall
+from motion_predictor.radius import (
+    Following,
+    NARROWEST,
+    noise_radii,
+    RadiusNetwork,
+    RARE_LEVEL,
+    tell,
+    WIDEST,
+)
+
+K, C = len(KNOTS), len(CANDIDATES)
+POSES = swinging(1.0)
+SEEN = np.stack([POSES[:25], POSES[20:45]]).astype(np.float32)
+NOTHING = Recall(
+    np.zeros((2, 0, WINDOW.future_frames, 17, 3), np.float32), np.zeros((2, 0), np.float32),
+    np.full(2, np.inf, np.float32), np.zeros(2, np.int64),
+)  # fmt: skip
+
+
+def network(seed: int = 0) -> RadiusNetwork:
+    made = weights_of(seed=seed, depends=0.5).radius
+    assert made is not None
+    return made
+
+
+def told(seen: np.ndarray = SEEN, rotation: np.ndarray | None = None) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    means = seen[:, None, None, -1] + 0.1 * generator.standard_normal((2, K, C, 17, 3))
+    weights = generator.dirichlet(np.ones(C), (2, K)).astype(np.float32)
+    spreads = generator.uniform(0.01, 0.1, (2, K, C, 17)).astype(np.float32)
+    if rotation is not None:
+        seen, means = seen @ rotation.T, means @ rotation.T
+    now = stance(seen.astype(np.float32), np.zeros(2), WINDOW.rate_hz)
+    return tell(seen, now, means, weights, spreads, NOTHING, WINDOW.rate_hz)
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_radii_rise_with_the_level(seed: int) -> None:
+    radii = network(seed).radii(told(), np.zeros(2))
+    assert radii.shape == (len(LEVELS), 2, K, 17)
+    assert (np.diff(radii, axis=0) > 0.0).all()
+    assert radii.min() > 0.0
+
+
+def test_turning_people_does_not_change_their_radii() -> None:
+    turned = np.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
+    assert network().radii(told(rotation=turned), np.zeros(2)) == pytest.approx(
+        network().radii(told(), np.zeros(2)), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize('noise_m', [0.01, 0.02, 0.03])
+def test_noise_alone_stays_within_the_least_radius_as_often_as_was_asked(noise_m: float) -> None:
+    generator = np.random.default_rng(0)
+    seen = np.repeat(SEEN[:1, -1:], 25, axis=1)
+    windows = np.repeat(seen, 40, axis=0)
+    noisy = windows + noise_m * generator.standard_normal(windows.shape)
+    jitter = np.full(1, jitter_m(noisy.astype(np.float32)).mean())
+    least = noise_radii(LEVELS, jitter)[:, 0]
+    off = np.linalg.norm(noise_m * generator.standard_normal((40_000, 3)), axis=-1)
+    for level, radius in zip(LEVELS, least, strict=True):
+        assert (off <= radius).mean() >= level - 0.005
+
+
+def test_noise_raises_radii_and_no_radius_is_below_it() -> None:
+    jitter = np.array([0.02, 0.3])
+    small = replace(network(), factor=np.full((len(LEVELS), K), 1e-3, np.float32))
+    radii = small.radii(told(), jitter)
+    assert radii == pytest.approx(
+        np.broadcast_to(noise_radii(LEVELS, jitter)[:, :, None, None], radii.shape)
+    )
+    assert (network().radii(told(), jitter) >= network().radii(told(), np.zeros(2))).all()
+
+
+def test_a_network_goes_through_a_file_unchanged() -> None:
+    made = network()
+    read = RadiusNetwork.from_tensors(made.tensors(), list(made.levels))
+    assert (read.radii(told(), np.zeros(2)) == made.radii(told(), np.zeros(2))).all()
+
+
+@pytest.mark.parametrize(
+    'name, value, message',
+    [
+        ('second', np.zeros((3, 3), np.float32), 'second'),
+        ('output_bias', np.full(3, np.nan, np.float32), 'output_bias: holds NaN'),
+        ('factor', np.zeros((3, K), np.float32), 'factor must be positive'),
+        ('levels', (0.9, 0.5, 0.99), 'must rise'),
+        ('levels', (0.5, 0.9, 1.0), 'must rise'),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_by_name(
+    name: str, value: object, message: str
+) -> None:
+    with pytest.raises((ConfigError, ShapeError), match=message):
+        replace(network(), **{name: value})
+
+
+def drifting(number: int) -> float:
+    """Return how wide people spread: it grows fourfold, falls back, and grows at once."""
+    return float(2.0 ** np.sin(number / 250.0) * (2.0 if number > 2200 else 1.0))
+
+
+@pytest.mark.parametrize('level', [0.5, 0.9, 0.99])
+def test_following_holds_the_asked_share_on_streams_whose_spread_drifts(level: float) -> None:
+    generator = np.random.default_rng(1)
+    following, held = Following([level], 'both'), []
+    base = float(
+        np.quantile(np.linalg.norm(generator.standard_normal((50_000, 3)), axis=1), level)
+    )
+    for number in range(3000):
+        radius = base * following.scales([1])[0, 0]
+        off = drifting(number) * np.linalg.norm(generator.standard_normal((17, 3)), axis=1)
+        missed = (off > radius).mean()
+        held.append(1.0 - missed)
+        following.note(1, np.array([missed]))
+    if level < RARE_LEVEL:
+        assert np.mean(held[200:]) == pytest.approx(level, abs=0.03)
+    else:
+        assert np.mean(held[200:]) >= level - 0.005
+    assert 0.4 < following.held[0] <= 1.0
+
+
+def test_a_scale_stays_within_its_bounds_and_a_rare_level_never_narrows() -> None:
+    following = Following([0.9, 0.99], 'both')
+    for _ in range(2000):
+        following.note(1, np.zeros(2))
+    assert following.scales([1])[:, 0] == pytest.approx([NARROWEST, 1.0])
+    for _ in range(2000):
+        following.note(1, np.ones(2))
+    assert following.scales([1])[:, 0] == pytest.approx(WIDEST)
+    assert following.place_scales == pytest.approx(WIDEST)
+
+
+def test_a_new_person_begins_with_the_places_scale_and_who_stays_away_is_forgotten() -> None:
+    following = Following([0.9], 'both')
+    for _ in range(5):
+        following.note(1, np.ones(1))
+    scale = following.scales([1, 2])[0]
+    assert scale[0] > scale[1] > 1.0
+    assert scale[1] == pytest.approx(following.place_scales[0])
+    following.stay([2])
+    assert following.scales([1])[0, 0] == pytest.approx(following.place_scales[0])
+    following.forget()
+    assert following.scales([1])[0, 0] == 1.0
+    assert np.isnan(following.held).all()
+
+
+@pytest.mark.parametrize('mode, lowest, highest', [('widen', 1.0, WIDEST), ('fixed', 1.0, 1.0)])
+def test_a_mode_does_what_it_says(mode: str, lowest: float, highest: float) -> None:
+    following = Following([0.9], mode)
+    for _ in range(500):
+        following.note(1, np.zeros(1))
+    assert following.scales([1])[0, 0] == pytest.approx(lowest)
+    for _ in range(500):
+        following.note(1, np.ones(1))
+    assert following.scales([1])[0, 0] == pytest.approx(highest)
+    assert following.held[0] < 0.5
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(ConfigError, match='sideways'):
+        Following([0.9], 'sideways')
