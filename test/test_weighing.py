@@ -1,0 +1,195 @@
+"""The gate: weights that sum to one and follow evidence, whichever way people face."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from place_people import KNOTS, swinging, weights_of, WINDOW
+import pytest
+from random_models import random_model
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from motion_predictor.candidates import CANDIDATES, MEMORY, stance
+from motion_predictor.errors import ConfigError, ShapeError, WeightsError
+from motion_predictor.evidence import MEMORIES
+from motion_predictor.memory import Recall
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weighing import describe, Described, Gate
+from motion_predictor.weighing_weights import WeighingWeights
+from motion_predictor.weights import load_weights, save_weights
+
+K, C, E = len(KNOTS), len(CANDIDATES), len(MEMORIES)
+POSES = swinging(1.0)
+SEEN = np.stack([POSES[:25], POSES[20:45]]).astype(np.float32)
+NO_EVIDENCE = np.zeros((2, K, E, C), np.float32)
+
+
+def recall(known: bool = True) -> Recall:
+    none = np.zeros((2, 0), np.float32)
+    distance = np.full(2, 0.02 if known else np.inf, np.float32)
+    return Recall(none, none, distance, np.full(2, 3 * known))
+
+
+def told(seen: np.ndarray = SEEN, known: bool = True, turn: np.ndarray | None = None) -> Described:
+    generator = np.random.default_rng(0)
+    means = seen[:, None, None, -1] + 0.1 * generator.standard_normal((2, K, C, 17, 3))
+    spread, other = generator.uniform(0.01, 0.1, (2, 2, K))
+    if turn is not None:
+        seen, means = seen @ turn.T, means @ turn.T
+    now = stance(seen.astype(np.float32), np.zeros(2), WINDOW.rate_hz)
+    return describe(seen, now, means, spread, other, recall(known), WINDOW.rate_hz)
+
+
+def gate(seed: int = 0) -> Gate:
+    made = weights_of(seed=seed, depends=0.5).gate
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize('known', [False, True])
+def test_weights_sum_to_one_and_a_memory_of_nothing_has_none(known: bool) -> None:
+    weights = gate().weights(told(known=known), NO_EVIDENCE)
+    assert weights.shape == (2, K, C)
+    assert weights.sum(axis=-1) == pytest.approx(1.0, abs=1e-5)
+    assert ((weights[..., MEMORY] > 0.0) == known).all()
+    assert (weights[..., :MEMORY] > 0.0).all()
+
+
+def test_what_is_told_is_finite_and_the_same_whichever_way_people_face() -> None:
+    angle = np.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
+    mirror = np.diag([1.0, -1.0, 1.0])
+    found = told().features
+    assert np.isfinite(found).all()
+    assert np.isfinite(told(known=False).features).all()
+    for turn in (angle, mirror):
+        assert told(turn=turn).features == pytest.approx(found, abs=2e-3)
+
+
+def test_what_the_memory_says_is_not_told_where_there_is_none() -> None:
+    first = told(known=False).features
+    generator = np.random.default_rng(5)
+    now = stance(SEEN, np.zeros(2), WINDOW.rate_hz)
+    means = SEEN[:, None, None, -1] + 0.1 * np.random.default_rng(0).standard_normal(
+        (2, K, C, 17, 3)
+    )
+    spread = np.random.default_rng(1).uniform(0.01, 0.1, (2, K))
+    args = (SEEN, now, means, spread, 0.0 * spread, recall(False), WINDOW.rate_hz)
+    before = describe(*args).features
+    means = means.copy()
+    means[:, :, MEMORY] += generator.standard_normal(means[:, :, MEMORY].shape)
+    after = describe(SEEN, now, means, spread, spread, recall(False), WINDOW.rate_hz).features
+    assert (before == after).all()
+    assert before.shape == first.shape
+
+
+def test_evidence_counts_as_the_docstring_of_evidence_says() -> None:
+    made, described = gate(), told()
+    prior = made.weights(described, NO_EVIDENCE)
+    evidence = np.random.default_rng(2).uniform(-1.0, 2.0, NO_EVIDENCE.shape)
+    expected = prior * np.exp(-(made.trust[:, :, None] * evidence).sum(axis=2))
+    expected /= expected.sum(axis=-1, keepdims=True)
+    assert made.weights(described, evidence) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize('wrong', range(C))
+def test_who_was_wrong_counts_less_and_never_breaks_the_sum(wrong: int) -> None:
+    evidence = NO_EVIDENCE.copy()
+    evidence[..., wrong] = 2.0
+    weights = gate().weights(told(), evidence)
+    assert (weights[..., wrong] < gate().weights(told(), NO_EVIDENCE)[..., wrong]).all()
+    assert weights.sum(axis=-1) == pytest.approx(1.0, abs=1e-5)
+    evidence[...] = 1e6
+    evidence[..., wrong] = -1e6
+    assert gate().weights(told(), evidence)[..., wrong] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    'name, value, message',
+    [
+        ('hidden_bias', np.zeros(3, np.float32), 'hidden_bias'),
+        ('output', np.full((8, C), np.nan, np.float32), 'output: holds NaN'),
+        ('trust', np.full((K, E), -1.0, np.float32), 'trust not negative'),
+        ('trust', np.zeros((K, E + 1), np.float32), 'trust'),
+    ],
+)
+def test_a_gate_that_cannot_be_is_refused_by_name(
+    name: str, value: np.ndarray, message: str
+) -> None:
+    with pytest.raises((ConfigError, ShapeError), match=message):
+        replace(gate(), **{name: value})
+
+
+def saved(path: Path, weighing: WeighingWeights | None) -> Path:
+    save_weights(path, random_model(), {'what': 'untrained weights, for tests'}, weighing=weighing)
+    return path
+
+
+def rewritten(
+    path: Path, tensors: dict[str, np.ndarray | None], metadata: dict[str, str] | None = None
+) -> Path:
+    """Write the file once more with some tensors changed, or left out where None."""
+    with safe_open(str(path), 'np') as file:
+        facts = dict(file.metadata())
+    kept = load_file(str(path)) | {k: v for k, v in tensors.items() if v is not None}
+    for name in [name for name, value in tensors.items() if value is None]:
+        del kept[name]
+    save_file(kept, str(path), facts | (metadata or {}))
+    return path
+
+
+def test_weighing_goes_through_a_weights_file_to_the_bit(tmp_path: Path) -> None:
+    made = weights_of()
+    read = load_weights(saved(tmp_path / 'w.safetensors', made)).weighing
+    assert read is not None
+    assert read.facts == made.facts
+    assert read.radius is not None
+    assert made.radius is not None
+    assert read.radius.levels == made.radius.levels
+    for name, value in made.tensors().items():
+        assert (read.tensors()[name] == value).all()
+    assert load_weights(saved(tmp_path / 'n.safetensors', None)).weighing is None
+
+
+def test_a_part_of_weighing_goes_through_a_file_too(tmp_path: Path) -> None:
+    bare = WeighingWeights(weights_of().basis)
+    read = load_weights(saved(tmp_path / 'w.safetensors', bare)).weighing
+    assert read is not None
+    assert read.gate is None
+    assert read.radius is None
+
+
+BROKEN: dict[str, tuple[dict[str, np.ndarray | None], dict[str, str], str]] = {
+    'no metadata': ({}, {'weighing': ''}, 'weighing'),
+    'not JSON': ({}, {'weighing': '{'}, 'bad weighing'),
+    'another version': ({}, {'weighing': '{"version": 99}'}, 'version 99'),
+    'a list': ({}, {'weighing': '[]'}, 'bad weighing'),
+    'deeply nested': ({}, {'weighing': '[' * 100_000}, 'bad weighing'),
+    'no basis': ({'weighing.basis': None}, {}, 'basis'),
+    'a basis of others': ({'weighing.basis': np.zeros((60, 8), np.float32)}, {}, 'basis'),
+    'NaN': ({'weighing.gate.mean': np.full(25, np.nan, np.float32)}, {}, 'gate mean: holds NaN'),
+    'float64': ({'weighing.gate.mean': np.zeros(25)}, {}, 'F64'),
+    'a lost part': ({'weighing.gate.trust': None}, {}, 'trust'),
+    'a lost radius': ({'weighing.radius.factor': None}, {}, 'factor'),
+    'too large': ({'weighing.basis': np.zeros((1100, 1000), np.float32)}, {}, 'at most'),
+    'other knots': ({'weighing.gate.trust': np.zeros((3, E), np.float32)}, {}, 'knots'),
+    'a stranger': ({'weighing.banana.x': np.zeros(3, np.float32)}, {}, 'banana'),
+}
+
+
+@pytest.mark.parametrize('what', BROKEN)
+def test_a_damaged_or_foreign_weighing_is_refused_by_name(tmp_path: Path, what: str) -> None:
+    tensors, metadata, message = BROKEN[what]
+    path = rewritten(saved(tmp_path / 'broken.safetensors', weights_of()), tensors, metadata)
+    with pytest.raises(WeightsError, match=message) as refused:
+        load_weights(path)
+    assert 'broken.safetensors' in str(refused.value)
+    assert 'fit it again' in str(refused.value) or 'expected F32' in str(refused.value)
+
+
+def test_weighing_of_another_skeleton_is_refused() -> None:
+    weights_of().check(WINDOW, H36M17)
+    two = replace(H36M17, joints=H36M17.joints[:2], parents=(-1, 0), mirror=(0, 1), hips=None,
+                  shoulders=None, ahead=None)  # fmt: skip
+    with pytest.raises(ShapeError, match='basis'):
+        weights_of().check(WINDOW, two)
