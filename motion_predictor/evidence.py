@@ -115,6 +115,15 @@ class Evidence:
         self._counts[:] = 0.0
 
     @property
+    def of_place(self) -> np.ndarray:
+        """Return what counts for the place, ``(K, E, C)``; relative losses, -1 to WORST."""
+        return self._place.copy()
+
+    def begin_with(self, of_place: np.ndarray) -> None:
+        """Go on from what was found out of the place before; see :attr:`of_place`."""
+        self._place = np.clip(of_place, -1.0, WORST)
+
+    @property
     def errors_m(self) -> np.ndarray:
         """
         Return how far off each candidate was of late, and last what was published.

@@ -7,7 +7,7 @@ them (compare motion attention, Mao et al., ECCV 2020). No training: it grows wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 import math
@@ -116,6 +116,11 @@ def _between(window: WindowConfig, steps: int) -> np.ndarray:
     return spline(np.minimum(at, steps)).astype(np.float32)
 
 
+def steps_of(window: WindowConfig) -> int:
+    """Return how many poses every :data:`STEP_S` follow a moment."""
+    return math.ceil(window.horizon_s / STEP_S - 1e-6)
+
+
 class PlaceMemory:
     """
     Everything seen in one place, within a stated size; used by one thread.
@@ -144,7 +149,7 @@ class PlaceMemory:
         """
         self.window, self.skeleton = window, skeleton
         self._basis = None if basis is None else np.ascontiguousarray(basis, dtype=np.float32)
-        self._steps = math.ceil(window.horizon_s / STEP_S - 1e-6)
+        self._steps = steps_of(window)
         joints = skeleton.num_joints
         self._rank = 6 * joints if self._basis is None else self._basis.shape[1]
         self.slot_bytes = (
@@ -175,6 +180,61 @@ class PlaceMemory:
     def megabytes(self) -> float:
         """Return how much is taken now."""
         return len(self._poses) * self.slot_bytes / 1e6
+
+    # Keeping
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Return the first slot that is still held, and the one that comes next."""
+        return max(self._head - self.capacity, 0), self._head
+
+    def columns(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """
+        Copy what some slots hold.
+
+        :param first: a slot that is held.
+        :param last: one past the last of them.
+        :returns: ``poses`` and ``velocities`` float32 (N, J, 3), ``seen`` bool (N, J), ``stamps``
+            int64 (N,), ``tracks`` int64 (N,), and ``paths`` int64 (N, H + 1): the slots of each
+            moment and of what followed it, -1 where there is no moment.
+        """
+        at = np.arange(first, last) % self.capacity
+        moment = np.isfinite(self._norms[at])[:, None]
+        return {
+            'poses': self._poses[at],
+            'velocities': self._velocities[at],
+            'seen': self._seen[at],
+            'stamps': self._stamps[at],
+            'tracks': self._tracks[at],
+            'paths': np.where(moment, self._paths[at], -1),
+        }
+
+    def restore(self, columns: Mapping[str, np.ndarray]) -> None:
+        """
+        Hold what an earlier memory did, instead of what is held now.
+
+        :param columns: as :meth:`columns` copies them, oldest first, slots counted from zero; of
+            more than there is room for, the newest.
+        """
+        self.forget()
+        first = max(len(columns['poses']) - self.capacity, 0)
+        held = {name: values[first:] for name, values in columns.items()}
+        self._head = count = len(held['poses'])
+        while len(self._poses) < count:
+            self._grow()
+        for begin in range(0, count, _BLOCK):
+            at = slice(begin, min(begin + _BLOCK, count))
+            own, self._headings[at] = self.own(held['poses'][at], held['velocities'][at])
+            self._keys[at] = self.keys(own)
+        for name in ('poses', 'velocities', 'seen', 'stamps'):
+            getattr(self, f'_{name}')[:count] = held[name]
+        # Nobody who is here now: those numbers are given anew.
+        self._tracks[:count] = -1 - np.unique(held['tracks'], return_inverse=True)[1]
+        moment = held['paths'][:, 0] >= 0
+        self._paths[:count] = np.maximum(held['paths'] - first, 0)
+        norms = np.square(self._keys[:count]).sum(axis=1)
+        self._norms[:count] = np.where(moment, norms, math.inf)
+        self.moments = int(moment.sum())
 
     # Storing
 

@@ -68,6 +68,7 @@ from motion_predictor.history import HistoryLimits
 from motion_predictor.inputs import Input, make_input, profile_of
 from motion_predictor.layouts import joints_there, Layout
 from motion_predictor.likely import drawn_samples, likely_futures
+from motion_predictor.memory_services import MemoryServices
 from motion_predictor.messages import MarkerPerson
 from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.online import (
@@ -90,7 +91,7 @@ from motion_predictor.parameters import (
 )
 from motion_predictor.predictor import Predictor, use_threads
 from motion_predictor.qos import assert_alive, every_policy, latched_profile, output_profile
-from motion_predictor.remembering import make_place
+from motion_predictor.remembering import make_place, Remembering, remembering_of
 from motion_predictor.seen import PeoplePublisher, PeopleReport, places
 from motion_predictor.signals import when_asked_to_end
 from motion_predictor.stamp_checks import stamp_complaints
@@ -296,6 +297,9 @@ class Session:
     empty_ns: int = 0  # stamp of the tracker's latest word that nobody is there, told in ~/poses
     report: PeopleReport = field(default_factory=PeopleReport)
     people: PeoplePublisher | None = None
+    tracks: Mapping[str, int] = field(default_factory=dict)
+    """Of whom the latest prediction was: the number of each person's history by their name."""
+    remembering: Remembering | None = None
 
     def source_of(self, topic: str) -> str:
         """Name what a topic's stamps and words are of: frames of TF and their list are one."""
@@ -370,6 +374,7 @@ class MotionPredictorNode(LifecycleNode):
             ),
             post_callback=self._on_clock_jump,
         )
+        self._memory_services = MemoryServices(self, self._remembering, lambda: self._settings)
         self._autostart_timer = None
         if self._settings.flag('autostart'):
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady)
@@ -502,6 +507,7 @@ class MotionPredictorNode(LifecycleNode):
         """Stop the worker, then take the node away."""
         self._stopping.set()
         self._stop_worker()
+        self._save_memory()
         super().destroy_node()
 
     def _configure(self) -> None:
@@ -546,6 +552,7 @@ class MotionPredictorNode(LifecycleNode):
                 f'input.skeleton={source.layout.name} is usually sent in millimetres; '
                 'set input.units_scale to 0.001 unless yours is in metres'
             )
+        self._begin_to_remember(session, settings)
         self._session = session
         self.get_logger().info(
             f'{predictor.name} on {predictor.device} ({predictor.engine}, '
@@ -559,6 +566,33 @@ class MotionPredictorNode(LifecycleNode):
                 f'{predictor.name}: carries neither digest nor golden pair: damage to it would '
                 'not be noticed; export it again'
             )
+
+    def _begin_to_remember(self, session: Session, settings: Settings) -> None:
+        def failed(text: str) -> None:
+            self._warn('memory', text)
+
+        session.remembering = remembering_of(session.online.place, settings, failed)
+        if session.remembering is None:
+            return
+        if not self._memory_services.available:
+            self.get_logger().warning(MemoryServices.MISSING)
+        try:
+            found = session.remembering.read()
+            if found:
+                self.get_logger().info(found)
+        except MotionPredictorError as error:
+            self.get_logger().warning(str(error))
+
+    def _save_memory(self) -> None:
+        remembering = self._remembering()
+        if remembering is not None:
+            try:
+                remembering.save_at_end()
+            except MotionPredictorError as error:
+                self.get_logger().warning(str(error))
+
+    def _remembering(self) -> Remembering | None:
+        return None if self._session is None else self._session.remembering
 
     def _make_outputs(self, settings: Settings) -> None:
         def output(message_type: type, name: str, profile: QoSProfile | None = None) -> None:
@@ -631,6 +665,7 @@ class MotionPredictorNode(LifecycleNode):
             self._publish_nobody(session)
             if session.people is not None:
                 session.people.publish(session.report)
+            self._save_memory()
 
     def _discard(self) -> None:
         self._stop_worker()
@@ -646,6 +681,8 @@ class MotionPredictorNode(LifecycleNode):
                 self._counts.add(name, count)
             for name, count in self._session.input.source.counters.items():
                 self._counts.add(name, count)
+            if self._session.remembering is not None:
+                self._session.remembering.close()
         self._session = None
 
     def _wait_for_delivery(self) -> None:
@@ -803,6 +840,9 @@ class MotionPredictorNode(LifecycleNode):
             self._report(session, snapshot)
             self._publish_nobody(session)
             return
+        session.tracks = dict(zip(snapshot.persons, snapshot.tracks))
+        if session.remembering is not None:
+            session.remembering.frame_id = snapshot.frame_id
         seen = tuple((name, other.stamp_ns) for name, other in snapshot.others.items())
         using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows), seen)
         if using == session.used:
@@ -1244,6 +1284,7 @@ class MotionPredictorNode(LifecycleNode):
             'observed_frames': window.observed_frames,
             'future_frames': window.future_frames,
             'horizon_s': window.horizon_s,
+            **({} if session.remembering is None else session.remembering.facts()),
         }
         table = session.numbers.table
         content = messages.encode_model(predictor.skeleton, predictor.card, table, facts)
@@ -1297,6 +1338,9 @@ class MotionPredictorNode(LifecycleNode):
                 values[f'stamp jitter {source} (ms)'] = f'{1e3 * jitter_s:.2f}'
             for person, tall_m in session.checks.heights_m.items():
                 values[f'body height {person} (m)'] = f'{tall_m:.2f}'
+            if session.remembering is not None:
+                session.remembering.save_if_due(now_s)
+                values.update(session.remembering.values(session.tracks))
             threshold = session.predictor.surprise_threshold
             for person, surprise in session.online.surprises.items():
                 values[f'surprise {person} (nats)'] = f'{surprise:.2f}'
@@ -1312,6 +1356,8 @@ class MotionPredictorNode(LifecycleNode):
         if session is not None and session.lost_device:
             complaints.insert(0, session.lost_device)
         complaints += self._namesakes()
+        if session is not None and session.remembering and session.remembering.complaint:
+            complaints.append(session.remembering.complaint)
         if active and session is not None:
             complaints += self._unseen(session.report, input_hz, output_hz)
         status.level = DiagnosticStatus.WARN if complaints else DiagnosticStatus.OK

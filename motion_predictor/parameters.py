@@ -254,6 +254,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         description='What the memory takes at most; the oldest gives way.',
     ),
     Parameter(
+        name='memory.file',
+        default='',
+        description=(
+            'File that the memory is kept in over restarts: read in configure, written every few '
+            'minutes, when the node is deactivated and when it ends; empty: none.'
+        ),
+    ),
+    Parameter(
         name='target_frame',
         default='',
         description='Level frame (z up) that does not move (odom or map, never base_link) to '

@@ -7,7 +7,7 @@ beside them, weighed by gate and evidence, and given a radius.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 import math
 import threading
@@ -49,6 +49,7 @@ LOST_S = 60.0
 """Somebody who was not predicted for longer is lost for good: what is known of them goes."""
 _MOST_ABSENT = 256
 _NS = 1e-9
+_PIECE = 4096  # slots that are copied while the worker waits
 
 
 @dataclass
@@ -67,6 +68,18 @@ class _Awaited:
     radii: np.ndarray
     """(L, K, J) metres, scaled as they were stated."""
     next_knot: int = 0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What of a place outlives the node; see :mod:`motion_predictor.memory_file`."""
+
+    columns: Mapping[str, np.ndarray]
+    """Of the memory, oldest first, as :meth:`PlaceMemory.columns` copies them; slots from 0."""
+    evidence: np.ndarray | None
+    levels: tuple[float, ...]
+    scales: np.ndarray | None
+    """Logarithms of what the radius of each level is multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +144,62 @@ class Place:
         self._latest: dict[int, tuple[np.ndarray, int]] = {}
         self._present: dict[int, int] = {}
         self._lock = threading.Lock()
+        self.forgotten = 0
+        """How often everything was forgotten."""
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Return what changes with everything that is remembered or forgotten."""
+        return self.forgotten, 0 if self.memory is None else self.memory.span[1]
+
+    def copied(self) -> Kept | None:
+        """
+        Copy what is to be kept, in pieces: the worker goes on meanwhile.
+
+        :returns: None where everything was forgotten while it was copied.
+        """
+        memory, pieces = self.memory, []
+        with self._lock:
+            forgotten, (begin, last) = self.forgotten, memory.span if memory else (0, 0)
+            scales = None if self.following is None else self.following.place_logs
+            evidence = self.evidence.of_place
+        for first in range(begin, last, _PIECE):
+            with self._lock:
+                if memory is None or self.forgotten != forgotten:
+                    return None
+                pieces.append(memory.columns(first, min(first + _PIECE, last)))
+        with self._lock:
+            if self.forgotten != forgotten:
+                return None
+            oldest = memory.span[0] if memory else 0  # those before it were overwritten meanwhile
+        columns = {
+            name: np.concatenate([piece[name] for piece in pieces])[max(oldest - begin, 0) :]
+            for name in (pieces[0] if pieces else ())
+        }
+        if columns:
+            done = (columns['paths'][:, :1] >= 0) & (columns['paths'][:, -1:] < last)
+            columns['paths'] = np.where(done, columns['paths'] - oldest, -1)
+        return Kept(columns, evidence, self.levels, scales)
+
+    def restore(self, kept: Kept) -> None:
+        """
+        Go on from what was kept.
+
+        :param kept: of the same joints and window; evidence and scales may be None.
+        """
+        with self._lock:
+            if self.memory is not None and kept.columns:
+                self.memory.restore(kept.columns)
+            if kept.evidence is not None:
+                self.evidence.begin_with(kept.evidence)
+            same = kept.levels == self.levels
+            if self.following is not None and kept.scales is not None and same:
+                self.following.begin_with(kept.scales)
 
     def forget(self) -> None:
         """Forget what was seen here: memory, evidence, scales of radii."""
         with self._lock:
+            self.forgotten += 1
             if self.memory is not None:
                 self.memory.forget()
             self.evidence.forget()

@@ -247,6 +247,15 @@ class Following:
         """Return the place's scale of each level, ``(L,)``."""
         return np.exp(np.clip(self._place, self._lowest, self._highest))
 
+    @property
+    def place_logs(self) -> np.ndarray:
+        """Return the logarithm of the place's scale of each level, ``(L,)``."""
+        return self._place.copy()
+
+    def begin_with(self, place_logs: np.ndarray) -> None:
+        """Go on from scales that were found before; see :attr:`place_logs`."""
+        self._place = np.clip(place_logs, self._lowest, self._highest)
+
     def stay(self, tracks: Sequence[int]) -> None:
         """Forget everybody who is not among the tracks."""
         self._persons = {t: self._persons[t] for t in tracks if t in self._persons}

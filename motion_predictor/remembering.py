@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+import math
+from pathlib import Path
+import threading
+from typing import Any
+
+from motion_predictor.background import Background, CancelledError
+from motion_predictor.candidates import CANDIDATES, knot_frames, KNOTS_S
+from motion_predictor.errors import MotionPredictorError, StorageError
+from motion_predictor.files import brief
+from motion_predictor.memory_file import is_memory, read_memory, write_memory
 from motion_predictor.parameters import Settings
 from motion_predictor.place import Place
 from motion_predictor.predictor import Predictor
+
+SAVE_PERIOD_S = 180.0
+"""The memory's file is written so often, where something new is remembered."""
 
 
 def make_place(predictor: Predictor, settings: Settings) -> Place | None:
@@ -25,3 +39,190 @@ def make_place(predictor: Predictor, settings: Settings) -> Place | None:
         remember=settings.flag('memory.enabled'),
         follow=settings.text('moments.adapt'),
     )
+
+
+def memory_path(settings: Settings) -> Path | None:
+    """Return the file that the memory is kept in; None where it is to end with the node."""
+    text = settings.text('memory.file')
+    if not text:
+        return None
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~ of nobody
+        return Path(text)
+
+
+def remove_memory(path: Path) -> str:
+    """
+    Take a memory's file away.
+
+    :returns: what became of it, in words.
+    :raises StorageError: if it is no memory of this package, or cannot be removed.
+    """
+    if not path.exists():
+        return 'there is no file'
+    if not is_memory(path):
+        raise StorageError(f'{brief(path)}: is no memory file, and was left; remove it yourself')
+    try:
+        path.unlink()
+    except OSError as error:
+        raise StorageError(f'{brief(path)}: cannot be removed ({error.strerror})') from None
+    return f'{brief(path)} is removed'
+
+
+class Remembering:
+    """A place, and the file that it is kept in, if any; methods may be called by any thread."""
+
+    def __init__(
+        self, place: Place, path: Path | None, failed: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """
+        Read nothing yet.
+
+        :param place: what the worker learns.
+        :param path: its file; None: nothing outlives the node.
+        :param failed: told what went wrong with a file written in the background.
+        """
+        self.place, self.path = place, path
+        self.frame_id = ''
+        """Of reference; named in the file."""
+        self.complaint = ''
+        """Why nothing is written, if so."""
+        self._failed = failed
+        self._file = threading.Lock()
+        self._background = Background('memory')
+        self._saved = place.state
+        self._due_s = math.inf
+
+    def read(self) -> str:
+        """
+        Go on from the file, if there is one.
+
+        A file that is refused stays as it is: nothing is written there before it is removed.
+
+        :returns: what was read, in words; '' for nothing.
+        :raises MotionPredictorError: if it is refused.
+        """
+        if self.path is None:
+            return ''
+        try:
+            if not self.path.exists():
+                return ''
+            with self._file:
+                found = read_memory(self.path, self.place)
+        except (MotionPredictorError, OSError, ValueError) as error:
+            self.complaint = f'memory.file: {brief(error)}; nothing is kept there meanwhile'
+            raise StorageError(self.complaint) from error
+        self._saved = self.place.state
+        return found
+
+    def save(self) -> str:
+        """
+        Write the file, if something is new.
+
+        :returns: what was done, in words.
+        :raises StorageError: if it cannot be written, or what is there was refused.
+        """
+        if self.path is None:
+            raise StorageError('memory.file is empty: name a file, and configure again')
+        with self._file:
+            if self.complaint:
+                raise StorageError(self.complaint)
+            state = self.place.state
+            if state == self._saved and self.path.exists():
+                return f'nothing new since {brief(self.path)} was written'
+            moments = write_memory(self.path, self.place, self.frame_id)
+            if moments is None:
+                return 'everything was forgotten meanwhile'
+            self._saved = state
+            return f'{moments} moments written to {brief(self.path)}'
+
+    def save_if_due(self, now_s: float) -> None:
+        """
+        Write the file in the background every :data:`SAVE_PERIOD_S`, if something is new.
+
+        :param now_s: reading of a stopwatch.
+        """
+        if self.path is None or self.complaint or self._background.busy:
+            return
+        self._due_s = min(self._due_s, now_s + SAVE_PERIOD_S)
+        if now_s < self._due_s or self.place.state == self._saved:
+            return
+        self._due_s = now_s + SAVE_PERIOD_S
+
+        def make(stopped: Callable[[], bool]) -> str:
+            try:
+                return self.save()
+            except Exception as error:
+                self._failed(str(error))
+                raise CancelledError from None
+
+        self._background.ask(make, lambda done: None)
+
+    def save_at_end(self) -> None:
+        """
+        Write the file if there is one and something is new.
+
+        :raises StorageError: if it cannot be written.
+        """
+        if self.path is not None and not self.complaint and self.place.state != self._saved:
+            self.save()
+
+    def forget(self) -> str:
+        """
+        Forget everything, the file too.
+
+        :returns: what was done, in words.
+        :raises StorageError: if the file could not be removed; the rest is forgotten.
+        """
+        self.place.forget()
+        with self._file:  # what is being written is removed as well
+            done = '' if self.path is None else f'; {remove_memory(self.path)}'
+            self.complaint = ''
+            self._saved = self.place.state
+        return f'everything is forgotten{done}'
+
+    def close(self) -> None:
+        """End the thread that writes."""
+        self._background.close(0.0)
+
+    def values(self, tracks: Mapping[str, int]) -> dict[str, str]:
+        """
+        Describe what is known for the diagnostics, in words.
+
+        :param tracks: number of each person's history by their name.
+        """
+        place, found = self.place, dict[str, str]()
+        for name, track in tracks.items():
+            words = place.words(track)
+            if words:
+                shares = (f'{key} {share:.2f}' for key, share in place.shares(track).items())
+                found[f'future of {name}'] = f'{words} ({", ".join(shares)})'
+        if place.memory is not None:
+            found['memory (moments)'] = str(place.memory.moments)
+            found['memory (MB)'] = f'{place.memory.megabytes:.1f}'
+        names = (*CANDIDATES, 'published')
+        for knot, errors in zip(knot_frames(place.window), place.evidence.errors_m):
+            horizon_s = (knot + 1) * place.window.period_s
+            said = (f'{name} {error:.3f}' for name, error in zip(names, errors))
+            known = math.isfinite(errors[-1])
+            found[f'error at {horizon_s:g} s (m)'] = ', '.join(said) if known else 'unknown'
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """Return for ~/model what does not change while the node is configured."""
+        return {
+            'candidates': list(CANDIDATES),
+            'weighed_at_s': list(KNOTS_S),
+            'radius_levels': list(self.place.levels),
+        }
+
+
+def remembering_of(
+    place: Place | None, settings: Settings, failed: Callable[[str], None]
+) -> Remembering | None:
+    """Make what keeps a place as the parameters say; None where there is no place."""
+    if place is None:
+        return None
+    path = memory_path(settings) if settings.flag('memory.enabled') else None
+    return Remembering(place, path, failed)

@@ -15,7 +15,8 @@ ROS = {
     'std_msgs', 'tf2_ros', 'trajectory_msgs', 'visualization_msgs',
 }  # fmt: skip
 ROS_MODULES = {
-    '__main__.py', 'inputs.py', 'messages.py', 'monitoring.py', 'node.py', 'outputs.py', 'qos.py',
+    '__main__.py', 'inputs.py', 'memory_services.py', 'messages.py', 'monitoring.py', 'node.py',
+    'outputs.py', 'qos.py',
     'replay.py', 'seen.py', 'transforms.py',
 }  # fmt: skip
 NEED_ROS = {f'motion_predictor.{name[:-3]}' for name in ROS_MODULES}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import json
 from pathlib import Path
+import re
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,22 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from random_models import random_model, random_weighing
 from rclpy.parameter import Parameter as RosParameter
 from ros_harness import Listener, Source, walker_poses
 from sensor_msgs.msg import PointCloud2
-from test_node import Nodes
+from std_msgs.msg import String
+from test_node import Nodes, SUCCESS
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from motion_predictor.memory import NEIGHBOURS
-from motion_predictor.messages import decode_predictions, DecodedPredictions
+from motion_predictor.messages import (
+    decode_predictions,
+    DecodedPredictions,
+)
+from motion_predictor.node import MotionPredictorNode
 from motion_predictor.outputs import decode_moments
 from motion_predictor.replay import pose_array
 from motion_predictor.weights import save_weights
@@ -123,3 +131,74 @@ def test_trajectory_and_moments_show_the_same_expected_future(
     there = [(t.translation.x, t.translation.y, t.translation.z)
              for t in pairs[-1][1].points[0].transforms]  # fmt: skip
     np.testing.assert_allclose(cloud.moments.mean[0, 4], there, atol=1e-5)
+
+
+def moments_of(node: MotionPredictorNode) -> int:
+    assert node._session is not None
+    place = node._session.online.place
+    assert place is not None
+    assert place.memory is not None
+    return place.memory.moments
+
+
+def test_what_was_remembered_outlives_the_node_until_it_is_forgotten(
+    listener: Listener, nodes: Nodes, tmp_path: Path
+) -> None:
+    trigger = pytest.importorskip('std_srvs.srv').Trigger
+    path = tmp_path / 'place.memory'
+    kept = {'memory.file': str(path), 'diagnostics.period_s': 0.2}
+
+    def call(name: str) -> Any:
+        client = listener.node.create_client(trigger, f'{NODE}/{name}')
+        listener.wait(client.service_is_ready, f'~/{name}')
+        answer = client.call_async(trigger.Request())
+        listener.wait(answer.done, f'an answer of ~/{name}')
+        listener.node.destroy_client(client)
+        return answer.result()
+
+    first = nodes.start(**kept)
+    models = listener.collect(String, f'{NODE}/model', latched=True)
+    status = listener.collect(DiagnosticArray, '/diagnostics')
+    predicted(listener, walker_poses(), lambda cloud: moments_of(first) > 20)
+    saved = call('save_memory')
+    assert saved.success, saved.message
+    assert path.exists()
+    assert json.loads(models[-1].data)['candidates'][3] == 'memory'
+
+    def told() -> dict[str, str]:
+        return {entry.key: entry.value for entry in status[-1].status[0].values}
+
+    listener.wait(lambda: int(told().get('memory (moments)', 0)) > 20, 'moments in diagnostics')
+    assert re.match(r'(mostly|partly) [a-z ]+', told()['future of 0'])
+    assert 'standing still 0.' in told()['error at 1 s (m)']
+    assert first.trigger_deactivate() == SUCCESS
+    before = moments_of(first)  # written once more
+    assert first.trigger_cleanup() == SUCCESS
+    nodes.made.remove(first)
+    listener.executor.remove_node(first)
+    first.destroy_node()
+
+    second = nodes.start(**kept)
+    assert moments_of(second) == before
+    done = call('forget')
+    assert done.success, done.message
+    assert 'is removed' in done.message
+    assert moments_of(second) == 0
+    assert not path.exists()
+    assert second.trigger_deactivate() == SUCCESS
+    assert not path.exists()
+
+
+def test_a_refused_memory_is_named_and_the_node_runs_on(
+    listener: Listener, nodes: Nodes, tmp_path: Path
+) -> None:
+    path = tmp_path / 'place.memory'
+    path.write_bytes(b'\x10' + bytes(7) + b'{"no": "memory"}')
+    node = nodes.start(**{'memory.file': str(path), 'diagnostics.period_s': 0.2})
+    status = listener.collect(DiagnosticArray, '/diagnostics')
+    cloud = predicted(listener, walker_poses())
+    assert len(cloud.persons) == 1
+    listener.wait(lambda: status and 'place.memory' in status[-1].status[0].message, 'a warning')
+    assert status[-1].status[0].level == DiagnosticStatus.WARN
+    assert node.trigger_deactivate() == SUCCESS
+    assert path.read_bytes().endswith(b'{"no": "memory"}')
