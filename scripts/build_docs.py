@@ -33,6 +33,7 @@ NAVIGATION = (
     ('Trackers', 'trackers/'),
     ('Consumers', 'consumers/'),
     ('Outputs', 'outputs.md'),
+    ('How the prediction is made', 'prediction.md'),
     ('Parameters', 'parameters.md'),
     ('Architecture', 'architecture.md'),
     ('On bad days', 'robustness.md'),
