@@ -280,7 +280,7 @@ class Place:
         lately = [
             track
             for track, stamp_ns in self._present.items()
-            if track not in here and 0 <= (newest - stamp_ns) * _NS <= LOST_S
+            if track not in here and abs(newest - stamp_ns) * _NS <= LOST_S
         ][-_MOST_ABSENT:]
         self._present = {track: self._present[track] for track in (*lately, *tracks)}
         return lately
