@@ -47,6 +47,14 @@ NODE = 'motion_predictor'
 MOUNT_FULL = 'mount -t tmpfs -o size=16k tmpfs "$1" && head -c 1M /dev/zero >"$1/full"'
 
 
+@pytest.fixture(scope='module', autouse=True)
+def terminal() -> Iterator[None]:
+    """Let a hangup end what is started here, whether or not these tests outlive their terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
