@@ -156,8 +156,8 @@ def weighed(persons: int = 2) -> Prediction:
     candidate = np.array([0] * 10 + [1, 2], dtype=np.uint8)
     bones = bone_lengths(still[:, 0, :1] - origin[:, None, None], H36M17)
     radii = np.stack([np.full((persons, 100, 17), r, np.float32) for r in (0.2, 0.4)])
-    mix = Mix(candidate, within, shares, bones, means.astype(np.float32), origin, H36M17,
-              (0.9, 0.99), radii)  # fmt: skip
+    mix = Mix(candidate, within, shares, bones, np.ones(persons, np.float32),
+              means.astype(np.float32), origin, H36M17, (0.9, 0.99), radii)  # fmt: skip
     return replace(
         prediction, futures=futures, weights=overall(shares, within, candidate), mix=mix
     )

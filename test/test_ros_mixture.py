@@ -95,6 +95,7 @@ def running(weights: Path) -> Iterator[Running]:
     parameters = {
         'autostart': True,
         'model.path': weights,
+        'weighing.enabled': False,  # the mixture alone
         'samples': SAMPLES,
         'diagnostics.period_s': 0.3,
     }
