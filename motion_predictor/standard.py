@@ -74,8 +74,8 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
             name = _marker_person(marker, _number(marker))
             people.setdefault(name, _empty_person(marker, name, form.joints))
             flaws[name] = (
-                f'is in frame {marker.header.frame_id[:MAX_NAME]!r}, others of the message are '
-                f'in {frame[:MAX_NAME]!r}: one message is of one frame'
+                f'is in frame {marker.header.frame_id[:40]!r}, others of the message are '
+                f'in {frame[:40]!r}: one message is of one frame'
             )
         elif marker.type == joint_shape:
             person, joint = divmod(marker.id, KINECT_IDS_PER_PERSON)
