@@ -140,7 +140,7 @@ def fit(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]
     moments = sum(map(len, parts))
     people = {f'{part.laboratory}/{s}' for part in parts for s in part.subject}
     facts = {
-        'fitted_on': {provenance.shown_path(path): file_digest(path) for path in options.data},
+        'fitted_on': {_named(path): file_digest(path) for path in options.data},
         'samples': options.samples,
         'seed': options.seed,
         'moments': moments,
@@ -158,6 +158,12 @@ def fit(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]
         'fit_s': round(time.perf_counter() - begun, 1),
         'left_out': rows,
     }
+
+
+def _named(path: Path) -> str:
+    # Files elsewhere by their set and name: sets have files of one name.
+    shown = provenance.shown_path(path)
+    return shown if '/' in shown else f'{path.resolve().parent.name}/{shown}'
 
 
 def parser() -> argparse.ArgumentParser:
