@@ -5,12 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from place_people import weights_of
 import pytest
-from random_models import save_random
+from random_models import random_model, save_random
 import torch
 
-from motion_predictor.config import DenoiserConfig
-from training import benchmark, results
+from motion_predictor.config import DenoiserConfig, WindowConfig
+from motion_predictor.memory import PlaceMemory
+from motion_predictor.skeleton import H36M17
+from motion_predictor.weights import save_weights
+from training import benchmark, results, timing
+from training.benchmark_weighing import fill
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +34,7 @@ def run(folder: Path, weights: list[Path], *more: str) -> dict[str, Any]:
     words = ['--json', str(folder / 'times.json'), '--quiet', '--device', 'cpu', '--samples', '3']
     words += ['--repetitions', '4', '--ddim-steps', '2', '--persons', '1', '2', '--threads', '1']
     words += [] if '--node-seconds' in more else ['--node-seconds', '0']
+    words += [] if '--weighing-minutes' in more else ['--weighing-minutes', '0']
     assert benchmark.main([*words, '--weights', *map(str, weights), *more]) == 0
     found: dict[str, Any] = json.loads((folder / 'times.json').read_text())
     return found
@@ -80,7 +86,7 @@ def test_a_slow_case_is_repeated_less_often_than_a_fast_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(benchmark.time, 'perf_counter', lambda: clock[0])
+    monkeypatch.setattr(timing.time, 'perf_counter', lambda: clock[0])
 
     def case(seconds: float) -> benchmark.Case:
         def call() -> None:
@@ -92,6 +98,36 @@ def test_a_slow_case_is_repeated_less_often_than_a_fast_one(
     benchmark.measure(cases, budget_s=5.0, repetitions=50)
     assert [len(case.times_s) for case in cases] == [50, 5, benchmark.FEWEST]
     assert cases[1].row()['median_ms'] == pytest.approx(1000.0)
+
+
+def test_weighing_is_timed_beside_the_model_of_the_same_run(tmp_path: Path) -> None:
+    path = tmp_path / 'weighed.safetensors'
+    save_weights(path, random_model(), {'what': 'untrained weights'}, weighing=weights_of())
+    words = ['--engines', 'fp32', '--no-paper-size', '--weighing-minutes', '0.2']
+    result = run(tmp_path, [path, save_random(tmp_path / 'bare.safetensors')], *words)
+    rows = {(r['call'], r['persons'], r['remembered_min']): r for r in result['weighing']}
+    assert len(rows) == len(result['weighing']) == 8
+    assert set(rows) >= {
+        ('weigh', 1, 0.0),
+        ('weigh', 1, 0.2),
+        ('weigh', 8, 0.2),
+        ('model', 8, 0.0),
+    }
+    for (_, persons, _), row in rows.items():
+        assert row['model'] == 'weighed'
+        alone = rows['model', persons, 0.0]['median_ms']
+        assert row['of_model'] == pytest.approx(row['median_ms'] / alone, abs=1e-3)
+        assert 0.0 < row['median_ms'] <= row['p99_ms']
+    page = results.benchmark_section(result, tmp_path, tmp_path / 'page.md')
+    assert '**Weighing**' in page
+    assert f'| {rows["weigh", 8, 0.2]["median_ms"]:.2f} |' in page
+    assert 'weighing, weighed: weigh, 8 people' in benchmark.table(result)
+
+
+def test_a_memory_is_filled_with_as_much_as_is_said() -> None:
+    memory = PlaceMemory(WindowConfig(), H36M17)
+    fill(memory, 2.0)
+    assert memory.moments == pytest.approx(2 * 580, abs=20)
 
 
 def test_threads_are_put_back(tmp_path: Path, weights: list[Path]) -> None:

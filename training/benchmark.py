@@ -12,8 +12,8 @@ stamp of a pose to the publication of its prediction (``python -m scripts.node_l
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 import importlib.util
 import json
 import os
@@ -21,7 +21,6 @@ from pathlib import Path
 import subprocess
 import sys
 import tempfile
-import time
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,11 @@ from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import file_digest, load_weights, weights_folders
 from motion_predictor.whole_files import require_writable
 from training import plots, provenance
+from training.benchmark_weighing import weighing_rows
 from training.diffusion import sampler_for
 from training.evaluate import engine_of
 from training.stopping import NOTHING, run_verb
+from training.timing import Case
 
 FORMAT = 'motion_predictor benchmark'
 VERSION = 1
@@ -58,34 +59,6 @@ EXAMPLE = """\
 worked example, from the root of the source tree; times every shipped weights file:
   python -m training.benchmark --json docs/benchmark.json --plots docs/images
 """
-
-
-@dataclass
-class Case:
-    """One model on one engine, with one number of threads and people, and its times."""
-
-    facts: dict[str, Any]
-    call: Callable[[], object]
-    wanted: int
-    times_s: list[float]
-
-    def run(self) -> None:
-        """Time one call."""
-        begun = time.perf_counter()
-        self.call()
-        self.times_s.append(time.perf_counter() - begun)
-
-    def row(self) -> dict[str, Any]:
-        """Give the figures."""
-        times_ms = 1000.0 * np.array(self.times_s)
-        return {
-            **self.facts,
-            'repetitions': len(times_ms),
-            'median_ms': round(float(np.median(times_ms)), 3),
-            'p99_ms': round(float(np.quantile(times_ms, 0.99)), 3),
-            'fastest_ms': round(float(times_ms.min()), 3),
-            'slowest_ms': round(float(times_ms.max()), 3),
-        }
 
 
 def walking_window(persons: int, window: WindowConfig) -> NDArray[np.float32]:
@@ -283,6 +256,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
         torch.set_num_threads(threads_before)
     add_ratios(rows)
     add_ratios(networks)
+    weighing = weighing_rows(options) if options.weighing_minutes > 0.0 else []
     node = node_rows(options, unavailable)
     origin = provenance.origin(FORMAT, VERSION, 'training.benchmark', arguments)
     return {
@@ -297,6 +271,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
         'unavailable': unavailable,
         'rows': rows,
         'networks': networks,
+        'weighing': weighing,
         'node': node,
     }
 
@@ -346,6 +321,9 @@ def parser() -> argparse.ArgumentParser:
     add('--node-seconds', type=float, default=20.0,
         help='how long each one-step model is measured in the node over DDS; 0 leaves that out '
              '(default %(default)s)')  # fmt: skip
+    add('--weighing-minutes', type=float, default=60.0,
+        help='the largest memory that weighing is timed with, minutes of one person; 0 leaves '
+             'weighing out (default %(default)s)')  # fmt: skip
     add('--plots', type=Path, metavar='DIR', help='draw the times into DIR')
     add('--dry-run', action='store_true', help='say what would be timed')
     add('--quiet', action='store_true', help='no progress bar')
@@ -365,6 +343,12 @@ def table(result: Mapping[str, Any]) -> str:
             f'{row["engine"]:>7}{row["threads"]:>4}'
             f'{row["persons"]:>5}{row["repetitions"]:>5}'
             f'{row["median_ms"]:>10.2f}{row["p99_ms"]:>10.2f}     {ratios}'
+        )
+    for row in result['weighing']:
+        lines.append(
+            f'weighing, {row["model"]}: {row["call"]}, {row["persons"]} people, '
+            f'{row["remembered_min"]:g} min remembered: median {row["median_ms"]:.2f}, '
+            f'p99 {row["p99_ms"]:.2f} ms, {row["of_model"]:.2f} of the model alone'
         )
     for row in result['node']:
         lines.append(

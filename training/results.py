@@ -125,6 +125,8 @@ def benchmark_section(result: Mapping[str, Any], images: Path, page: Path) -> st
         + ('' if load is None else f' Load average before the run: {load:.2f}.'),
         markdown_table(head, body),
     ]
+    if result.get('weighing'):
+        parts += _weighing_table(result['weighing'])
     if result.get('node'):
         parts.append(
             '**In the node**, in the same run: a replay process, the node and a subscriber over '
@@ -149,6 +151,27 @@ def benchmark_section(result: Mapping[str, Any], images: Path, page: Path) -> st
     link = Path(os.path.relpath(images / 'latency.svg', page.parent)).as_posix()
     parts.append(f'![Time of one prediction]({link})')
     return '\n\n'.join(parts)
+
+
+def _weighing_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    calls = {
+        'model': 'the model alone',
+        'weigh': 'weighing, all of it',
+        'search': 'of it, the search of the memory',
+    }
+    head = ['model', 'call', 'people', 'minutes remembered', 'median ms', 'p99 ms', 'of the model']
+    body = [
+        [
+            row['model'], calls[row['call']], str(row['persons']), f'{row["remembered_min"]:g}',
+            f'{row["median_ms"]:.2f}', f'{row["p99_ms"]:.2f}', f'{row["of_model"]:.2f}',
+        ]
+        for row in rows
+    ]  # fmt: skip
+    text = (
+        '**Weighing**, in the same run, on one thread: what is added to a call of the model, with '
+        'so much of one person remembered, and its share of a call of the model alone.'
+    )
+    return [text, markdown_table(head, body)]
 
 
 def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> str:
