@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _NS = 1e-9
 _MAX_HELD = 64
+_MAX_GIVEN = 4096
 _FAR_FROM_ORIGIN_M = 100.0  # float32 would lose hundredths of a millimetre from here on
 _ASKED_AT_ONCE = 16  # people of one message of whom each is told at once what becomes of them
 
@@ -346,6 +347,8 @@ class OnlinePredictor:
         self._messages: dict[str, _Message] = {}
         """By source, what has come of the latest message."""
         self._clocks: dict[str, SourceClock] = {}
+        self._given: dict[int, int] = {}
+        """The stamps that steadied observations had: outputs carry those."""
         self._frame_id = ''
         self._news = False
         self._refused = RefusedPeople()
@@ -448,10 +451,15 @@ class OnlinePredictor:
         steady_ns = clock.steady(stamp_ns, observation.person)
         if clock.in_bursts and not before:
             self._close(source)
-            self._people.restamp(source, clock.history())
+            history = clock.history()
+            self._people.restamp(source, history)
+            self._given |= {even: given for given, even in history.items()}
         if steady_ns == stamp_ns:
             return observation
         self._counters.observations_steadied += 1
+        self._given[steady_ns] = stamp_ns
+        while len(self._given) > _MAX_GIVEN:
+            del self._given[next(iter(self._given))]
         return replace(observation, stamp_ns=steady_ns)
 
     def _note_refused(
@@ -606,7 +614,7 @@ class OnlinePredictor:
                 seen = [o.stamp_ns for o in others.values() if o.state is PersonState.SEEN]
                 newest = max(seen, default=people.newest_ns)
             return Snapshot(
-                newest,
+                self._given.get(newest, newest),
                 self._frame_id,
                 tuple(windows),
                 tuple(windows.values()),

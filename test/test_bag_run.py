@@ -31,6 +31,9 @@ KIND = 'real' if REAL.is_file() else 'synthetic'
 RATE_HZ = 25.0
 SAMPLES = 20
 
+PARAMETERS = {'samples': SAMPLES, 'model.threads': 1, 'weighing.enabled': False}
+"""The model alone: what it says of one frame does not depend on those before."""
+
 
 def motion() -> Recording:
     """Nine seconds of somebody who walks."""
@@ -91,7 +94,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> BagRun:
     assert written['/skeleton'] == written['/clock']
     # the replay leaves a frame out when the machine makes it late, as a camera would
     assert 0.8 * recording.num_frames <= written['/skeleton'] <= recording.num_frames + 1
-    return play(bag, weights=weights, parameters={'samples': SAMPLES, 'model.threads': 1})
+    return play(bag, weights=weights, parameters=PARAMETERS)
 
 
 def test_every_frame_that_was_asked_for_is_predicted_once(run: BagRun) -> None:
