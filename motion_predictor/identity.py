@@ -273,6 +273,8 @@ def _is_owner(track: Track, sighting: Sighting) -> bool:
     # Whether the sighting's id is this body's.
     if track.name == sighting.person:
         return True
+    if track.tentative and sighting.stamp_ns <= track.newest_stamp_ns:
+        return False  # stamps that stand still confirm nobody
     return (
         sighting.identified and track.person == sighting.person and track.source == sighting.source
     )

@@ -75,6 +75,7 @@ class People:
         self._rules = rules
         self._reference_m = reference_m
         self._tracks = 0
+        self._begun: set[int] = set()  # in the message that is stored now
 
     @property
     def newest_ns(self) -> int:
@@ -123,12 +124,12 @@ class People:
         """
         if sighting.identified:
             return sighting.person in self.named
-        shown = {track.number for track in tracks if track is not None}
+        shown = {track.number for track in tracks if track is not None} | self._begun
         return any(
             track.number not in shown
             for track in self.named.values()
             if track.source == sighting.source
-            and 0 < abs(sighting.stamp_ns - track.newest_stamp_ns) <= _LATELY_S / _NS
+            and abs(sighting.stamp_ns - track.newest_stamp_ns) <= _LATELY_S / _NS
         )
 
     def take(
@@ -151,6 +152,7 @@ class People:
                 outcomes[index] = self._begin(sighting, tracks)
             else:
                 outcomes[index] = self._add(track, sighting)
+        self._begun.clear()
         self._evict()
         if any(track.may_be_known for track in self.named.values()):
             self.reassociate()
@@ -234,6 +236,7 @@ class People:
         track.name = free_name(sighting.person, self.named)
         self.counters.persons_appeared += 1
         self.named[track.name] = track
+        self._begun.add(track.number)
         return outcome
 
     def _add(self, track: Track, sighting: Sighting) -> AddOutcome:

@@ -279,3 +279,13 @@ def test_a_second_body_beside_everybody_seen_is_there_at_once() -> None:
             ).outcome
             assert outcome is ObserveOutcome.STORED
     assert online.counters['poses_accepted'] == 14
+
+
+@pytest.mark.parametrize('identified', [True, False])
+def test_stamps_that_stand_still_make_nobody_up(identified: bool) -> None:
+    online = online_with()
+    for frame in range(90):
+        pose = walker(frame / 30)
+        online.observe(Observation(START, 'map', '0', pose, identified=identified))
+    assert list(online._people.named) == ['0']
+    assert online.counters['persons_appeared'] == 1
