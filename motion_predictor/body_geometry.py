@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from motion_predictor.skeleton import Skeleton
@@ -99,6 +101,7 @@ def with_bones(poses: np.ndarray, lengths: np.ndarray, skeleton: Skeleton) -> np
     return steps
 
 
+@lru_cache(maxsize=16)
 def _bones(skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
     bones = np.array(skeleton.bones, dtype=np.int64).reshape(-1, 2)
     return bones[:, 0], bones[:, 1]

@@ -47,6 +47,7 @@ _NS = 1e-9
 _SQRT2 = math.sqrt(2.0)
 _BLOCK = 4096
 _FEWEST_FRAMES = 4  # after the first, for a velocity
+_FEW = 16_384  # keys are searched in one step
 _ROWS = 16  # in which keys are searched in two steps
 _MAX_TRACKS = 256
 _COLUMNS = (
@@ -110,10 +111,13 @@ class _Pending:
 
 @lru_cache(maxsize=8)
 def _between(window: WindowConfig, steps: int) -> np.ndarray:
-    # (T_fut, steps + 1): poses every STEP_S to poses at every frame of the future.
-    at = np.arange(1, window.future_frames + 1) * window.period_s / STEP_S
+    # (T_fut, steps + 2): poses every STEP_S, and what somebody is faster by, to displacements at
+    # every frame of the future.
+    times_s = np.arange(1, window.future_frames + 1) * window.period_s
     spline = CubicSpline(np.arange(steps + 1), np.eye(steps + 1))
-    return spline(np.minimum(at, steps)).astype(np.float32)
+    lasting = CATCH_UP_S * (1.0 - np.exp(-times_s / CATCH_UP_S))
+    poses = spline(np.minimum(times_s / STEP_S, steps))
+    return np.concatenate((poses, lasting[:, None]), axis=1).astype(np.float32)
 
 
 def steps_of(window: WindowConfig) -> int:
@@ -434,8 +438,6 @@ class PlaceMemory:
             distance = np.concatenate((distance[:persons], distance[persons:]), axis=1)
         order = np.argsort(distance, axis=1, kind='stable')
         between = _between(self.window, self._steps)
-        times_s = np.arange(1, frames + 1) * self.window.period_s
-        lasting = (CATCH_UP_S * (1.0 - np.exp(-times_s / CATCH_UP_S))).astype(np.float32)
         for person in range(persons):
             ranked = order[person]
             slots, far, flipped = near[person][ranked], distance[person][ranked], ranked >= pool
@@ -447,10 +449,10 @@ class PlaceMemory:
             weight /= weight.sum()
             # (N, H + 2, J, 3), the last a velocity
             path = turn(self._followed(slots, flipped[at], weight), facing[person])
-            steps = path[:, :-1].reshape(count, self._steps + 1, -1)
-            futures[person, :count] += (between @ steps).reshape(count, frames, joints, 3)
-            faster = believed(now.velocity[person] - path[:, -1], _SQRT2 * now.doubt[person])
-            futures[person, :count] += lasting[:, None, None] * faster[:, None]
+            faster = now.velocity[person] - path[:, -1]
+            path[:, -1] = believed(faster, _SQRT2 * now.doubt[person])
+            moved = between @ path.reshape(count, self._steps + 2, -1)
+            futures[person, :count] += moved.reshape(count, frames, joints, 3)
             weights[person, :count] = weight
             nearest[person] = far[0]
             alike[person] = int((far < max(2.0 * far[0], 2.0 * SAME_POSE_M)).sum())
@@ -493,7 +495,7 @@ def _least(values: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tenso
     # columns of as many least minima: only those are searched.
     rows, count = values.shape
     columns = count // _ROWS
-    if columns <= 2 * wanted:
+    if columns <= 2 * wanted or values.numel() < _FEW:
         found = torch.topk(values, wanted, dim=1, largest=False, sorted=True)
         return found.values, found.indices
     folded = values[:, : columns * _ROWS].view(rows, _ROWS, columns)

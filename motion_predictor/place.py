@@ -477,5 +477,7 @@ class Place:
 
 def _spread(at: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
     # (P, S, K, J, 3) to the root mean square distance from the mean (P, K, J).
-    square = np.square(at - mean[:, None]).sum(axis=-1)
-    return np.sqrt((weights[:, :, None, None] * square).sum(axis=1))
+    persons, samples = weights.shape
+    square = np.square(at.astype(np.float32) - mean[:, None]).sum(axis=-1)
+    whole = weights[:, None] @ square.reshape(persons, samples, mean[0, ..., 0].size)
+    return np.sqrt(whole.reshape(mean.shape[:-1]))

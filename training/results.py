@@ -157,7 +157,7 @@ def _weighing_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     calls = {
         'model': 'the model alone',
         'weigh': 'weighing, all of it',
-        'search': 'of it, the search of the memory',
+        'search': 'of it, finding the like and what followed',
     }
     head = ['model', 'call', 'people', 'minutes remembered', 'median ms', 'p99 ms', 'of the model']
     body = [
