@@ -16,6 +16,7 @@ import torch
 from motion_predictor.candidates import CANDIDATES, knot_frames, stance
 from motion_predictor.errors import RecordingError
 from motion_predictor.memory import PlaceMemory
+from motion_predictor.npz import Npz
 from motion_predictor.online import OnlinePredictor
 from motion_predictor.place import Place
 from motion_predictor.predictor import Predictor
@@ -251,17 +252,23 @@ def save_records(parts: Sequence[Records], path: Path) -> None:
 
 
 def read_records(path: Path) -> list[Records]:
-    """Read what :func:`save_records` kept."""
-    with np.load(path) as found:
+    """
+    Read what :func:`save_records` kept.
+
+    :raises RecordingError: if it is no such file.
+    """
+    with Npz(path) as found:
+        if 'count' not in found.names:
+            raise RecordingError(f'{path}: not records kept by training.weighing; play them again')
         return [
             Records(
-                laboratory_of(Path(str(found[f'{index}.laboratory']), 'kept')),
-                int(found[f'{index}.play']),
+                laboratory_of(Path(str(found.read(f'{index}.laboratory')), 'kept')),
+                int(found.read(f'{index}.play')),
                 **{
-                    entry.name: found[f'{index}.{entry.name}']
+                    entry.name: found.read(f'{index}.{entry.name}')
                     for entry in fields(Records)
                     if entry.name not in ('laboratory', 'play')
                 },
             )
-            for index in range(int(found['count']))
+            for index in range(int(found.read('count')))
         ]
