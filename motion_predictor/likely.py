@@ -38,7 +38,19 @@ def drawn_samples(prediction: Prediction, count: int) -> np.ndarray:
     count = min(count, samples)
     if prediction.mix is None or not count:
         return np.tile(np.arange(count), (persons, 1))
-    reached = np.cumsum(prediction.weights, axis=1, dtype=np.float64)
+    return by_weight(prediction.weights, count)
+
+
+def by_weight(weights: np.ndarray, count: int) -> np.ndarray:
+    """
+    Choose samples at equal steps of the weight summed up: as many of each as it counts.
+
+    :param weights: of the samples, ``(P, S)``.
+    :param count: D, at least one.
+    :returns: indices, int64 ``(P, D)``, rising.
+    """
+    persons, samples = weights.shape
+    reached = np.cumsum(weights, axis=1, dtype=np.float64)
     marks = (np.arange(count) + 0.5) / count
     found = [np.searchsorted(row / row[-1], marks) for row in reached]
     return np.minimum(np.array(found, dtype=np.int64).reshape(persons, count), samples - 1)

@@ -1,8 +1,12 @@
 """
-Show the predictor at work: recorded motion over DDS into the node, and what came of it.
+Show the predictor at work: motion over DDS into the node, and what came of it.
 
 Three processes talk over DDS on this machine alone: the replay node, the predictor node with its
-weights, and a collector. At the end the predictions are compared with what then really happened.
+weights, and a collector. At the end the expected future of ~/trajectory is compared with what then
+really happened, beside damped velocity and standing still, also as it became while the node
+watched: what is repeated is predicted better and better.
+
+Without a recording of yours the demo plays repeated work of its own making, which is synthetic.
 """
 
 from __future__ import annotations
@@ -26,13 +30,26 @@ import numpy as np
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recording import Overrides, Recording
 from motion_predictor.recordings import SYNTHETIC
-from scripts.demo_clips import CLIPS, demo_recording, MEDLEY
+from scripts.demo_clips import CLIPS, demo_recording, MEDLEY, whole_recording, WORK
 from scripts.demo_page import Facts, write_page, write_still
 from scripts.demo_rerun import import_rerun, open_viewer, write_rerun
-from scripts.demo_scores import Collection, METHODS, score, Scores, Timing, timing
+from scripts.demo_scores import (
+    Collection,
+    METHODS,
+    Running,
+    running,
+    score,
+    Scores,
+    Timing,
+    timing,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 180.0
+WORK_S, CLIP_S, LONGEST_S = 120.0, 20.0, 900.0
+"""How long is played of repeated work and of clips, and of a recording at most."""
+HORIZONS_S = [round(0.1 * (step + 1), 1) for step in range(20)]
+"""Keyframes of ~/trajectory: those of ~/predictions."""
 STOP_LIMIT_S = 10.0
 
 
@@ -120,14 +137,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         prog='scripts/demo',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: scripts/demo --seconds 30 --clip dance_a --view',
+        epilog='example: scripts/demo --recording bench.bvh --view',
     )
-    parser.add_argument('--seconds', type=float, default=20.0, help='how long (default: 20)')
     parser.add_argument(
+        '--seconds',
+        type=float,
+        help=f'how long (default: {WORK_S:g} of {WORK}, {CLIP_S:g} of other clips, all of a '
+        f'recording up to {LONGEST_S:g})',
+    )
+    played = parser.add_mutually_exclusive_group()
+    played.add_argument(
+        '--recording',
+        help='one long recording of yours, played once: a .bvh file, an .npz of clips (all, one '
+        'after another; or FILE.npz:CLIP), a rosbag2 folder',
+    )
+    played.add_argument(
         '--clip',
-        default=MEDLEY,
-        help=f'what to play: {MEDLEY} (default), {", ".join(CLIPS)}, {SYNTHETIC} ({SYNTHETIC}:2 '
-        f'for two people), a .bvh file, FILE.npz:CLIP, a rosbag2 folder',
+        default=WORK,
+        help=f'what to play else, repeated where it is short: {WORK} (default: repeated work, '
+        f'synthetic), {MEDLEY}, {", ".join(CLIPS)}, {SYNTHETIC} ({SYNTHETIC}:2 for two people), '
+        f'a .bvh file, FILE.npz:CLIP, a rosbag2 folder',
     )
     parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
     for name, kind, words in (
@@ -156,7 +185,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         'pip install rerun-sdk)',
     )
     options = parser.parse_args(arguments)
-    for name, low, high in (('seconds', 5.0, 120.0), ('rate', 5.0, 120.0)):
+    if options.seconds is None:
+        usual = WORK_S if options.clip == WORK else CLIP_S
+        options.seconds = LONGEST_S if options.recording else usual
+    for name, low, high in (('seconds', 5.0, LONGEST_S), ('rate', 5.0, 120.0)):
         if not low <= getattr(options, name) <= high:
             parser.error(f'--{name} {getattr(options, name):g}: must lie in {low:g}..{high:g}')
     return options
@@ -195,7 +227,8 @@ def perform(options: argparse.Namespace, recording: Recording, folder: Path) -> 
         node = stage.start(
             'node',
             'motion_predictor.node',
-            ['--ros-args', '-p', 'autostart:=true', '-p', f'model.path:={options.weights}'],
+            ['--ros-args', '-p', 'autostart:=true', '-p', f'model.path:={options.weights}']
+            + ['-p', f'trajectory.horizons_s:={HORIZONS_S}'],
         )
         collector = stage.start('collector', 'scripts.demo_collector', ['--out', str(found)])
         replay = stage.start(
@@ -209,7 +242,7 @@ def perform(options: argparse.Namespace, recording: Recording, folder: Path) -> 
             f'the model is being loaded',
             flush=True,
         )
-        _watch(stage, node, collector, replay, options.seconds)
+        _watch(stage, node, collector, replay, recording.duration_s)
     finally:
         stage.stop()
     if not found.is_file():
@@ -249,7 +282,7 @@ def _watch(stage: Stage, node: Child, collector: Child, replay: Child, seconds: 
         raise DemoError(f'the collector failed; it said:\n{collector.tail()}')
 
 
-def summary(measured: Timing, scores: Scores | None) -> str:
+def summary(measured: Timing, scores: Scores | None, learning: Running | None = None) -> str:
     """Everything on one line."""
     line = (
         f'{measured.frames_in} frames in ({measured.rate_in_hz:.1f} Hz), '
@@ -258,15 +291,29 @@ def summary(measured: Timing, scores: Scores | None) -> str:
         f'publication, {measured.received_ms[0]:.1f}/{measured.received_ms[1]:.1f} ms to reception'
     )
     if scores is None:
-        return line + '; no prediction with its whole future known, so no ADE'
-    ade = ', '.join(f'{name} {scores.ade[name]:.3f}' for name in METHODS)
+        return line + '; no prediction with its whole future known, so no error'
+    mean_m = scores.mean_m
+    error = ', '.join(f'{name} {100 * mean_m[name]:.1f}' for name in METHODS)
     left = (
         f', without the {100 * scores.left_out:.0f} % of their instants that are made up or come '
         'after a splice'
         if scores.left_out
         else ''
     )
-    return f'{line}; ADE in m (whole pose, in the world, n={len(scores.rows)}{left}): {ade}'
+    line += (
+        f'; error of a joint in cm, mean over the horizon (in the world, n={len(scores.rows)}'
+        f'{left}): {error}'
+    )
+    if learning is not None:
+        ends = (
+            f'{name} {100 * first:.1f} -> {100 * last:.1f}'
+            for name, (first, last) in learning.ends_m.items()
+        )
+        line += (
+            f'; {learning.ahead_s:g} s ahead, first -> last {learning.span_s:.0f} s: '
+            f'{", ".join(ends)}'
+        )
+    return line
 
 
 @contextlib.contextmanager
@@ -289,23 +336,23 @@ def main(arguments: list[str] | None = None) -> int:
         if options.view == 'rerun':
             import_rerun()  # before half a minute of demo, not after
         with _terminating_like_ctrl_c(), tempfile.TemporaryDirectory() as scratch:
-            recording = demo_recording(
-                options.clip, options.seconds, options.rate, overrides_of(options)
+            given, overrides = options.recording, overrides_of(options)
+            get = whole_recording if given else demo_recording
+            recording = get(given or options.clip, options.seconds, options.rate, overrides)
+            real = 'SYNTHETIC' if 'not motion capture' in recording.source else 'recorded'
+            print(
+                f'demo: playing {recording.duration_s:.0f} s of {real} motion: {recording.name}; '
+                f'{recording.source}',
+                flush=True,
             )
-            real = (
-                'real motion capture'
-                if 'not motion capture' not in recording.source
-                else ('SYNTHETIC motion')
-            )
-            print(f'demo: playing {real}: {recording.name}; {recording.source}', flush=True)
             options.output.mkdir(parents=True, exist_ok=True)
             collection = perform(options, recording, Path(scratch))
             for log in Path(scratch).glob('*.log'):
                 (options.output / log.name).write_bytes(log.read_bytes())
             measured, scores = timing(collection), score(collection)
-            facts = Facts(
-                recording.name, recording.source, options.weights, summary(measured, scores)
-            )
+            learning = None if scores is None else running(collection, scores)
+            said = summary(measured, scores, learning)
+            facts = Facts(recording.name, recording.source, options.weights, said)
             page = write_page(options.output / 'index.html', collection, measured, scores, facts)
             print(f'demo: page to look at: {page}')
             if scores is not None:
@@ -324,7 +371,7 @@ def main(arguments: list[str] | None = None) -> int:
         webbrowser.open(page.resolve().as_uri())
     elif options.view == 'rerun' and not open_viewer(rerun_file):
         print(f'demo: no rerun viewer here; open {rerun_file} with: rerun {rerun_file}')
-    print(f'demo: {summary(measured, scores)}')
+    print(f'demo: {said}')
     return 0
 
 

@@ -1,8 +1,9 @@
-"""The motion that the demo plays: clips that pip brings, somebody's file, or our own walker."""
+"""The motion that the demo plays: work of our own making, a recording, clips that pip brings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 import re
@@ -19,9 +20,11 @@ from motion_predictor.recording import Overrides, Recording
 from motion_predictor.recordings import (
     chain,
     open_recording,
+    read_npz,
     SYNTHETIC,
     with_seam,
 )
+from scripts.demo_work import synthetic_work
 
 CLIP_PACKAGE = 'pybullet==3.2.7'
 CLIP_CREDIT = (
@@ -33,6 +36,7 @@ CLIPS = (
     'walk', 'run', 'jump', 'kick', 'punch', 'spin', 'spinkick', 'dance_a', 'dance_b', 'roll',
     'crawl', 'cartwheel', 'backflip', 'getup_facedown', 'getup_faceup',
 )  # fmt: skip
+WORK = 'work'
 MEDLEY = 'medley'
 MEDLEY_CLIPS = (
     'walk', 'walk', 'walk', 'walk', 'punch', 'run', 'run', 'run', 'run', 'walk', 'walk', 'kick',
@@ -49,7 +53,7 @@ def demo_recording(
     """
     Get motion that lasts as long as asked, repeated where it is shorter.
 
-    :param clip: ``medley``, one of :data:`CLIPS`, ``synthetic``, or what
+    :param clip: ``work``, ``medley``, one of :data:`CLIPS`, ``synthetic``, or what
         :func:`motion_predictor.recordings.open_recording` takes.
     :param seconds: how long the result lasts.
     :param rate_hz: of the result.
@@ -58,6 +62,8 @@ def demo_recording(
         is made up.
     :raises RecordingError: if there is no such clip.
     """
+    if clip == WORK:
+        return synthetic_work(seconds, rate_hz)
     if clip == MEDLEY or clip in CLIPS:
         folder = clip_folder()
         if isinstance(folder, str):
@@ -69,10 +75,51 @@ def demo_recording(
             return _chained(folder, names, seconds, rate_hz)
     elif not clip.startswith(SYNTHETIC) and not Path(re.sub(r'(\.npz):.*$', r'\1', clip)).exists():
         raise RecordingError(
-            f'no clip or file {clip!r}; clips: {MEDLEY}, {", ".join(CLIPS)}, {SYNTHETIC}; '
+            f'no clip or file {clip!r}; clips: {WORK}, {MEDLEY}, {", ".join(CLIPS)}, '
+            f'{SYNTHETIC}; '
             f'or a .bvh, a .npz of clips (FILE.npz:CLIP), a rosbag2'
         )
     return _repeated(open_recording(clip, overrides=overrides), seconds, rate_hz)
+
+
+def whole_recording(
+    path: str, seconds: float, rate_hz: float, overrides: Overrides | None = None
+) -> Recording:
+    """
+    Read one long recording; it is not repeated.
+
+    :param path: what :func:`motion_predictor.recordings.open_recording` takes; of an archive of
+        clips all are played, one after another, unless one is named.
+    :param seconds: at most so much of it.
+    :param rate_hz: of the result.
+    :param overrides: what is known of the file, in place of what it says or lets judge.
+    :raises RecordingError: if it cannot be read.
+    """
+    recording = open_recording(path, overrides=overrides)
+    if path.endswith('.npz') and not (overrides or Overrides()).any:
+        recording = _every_clip(Path(path), seconds, rate_hz)
+    recording = recording.resample(rate_hz)
+    return recording.crop(0.0, min(seconds, recording.duration_s))
+
+
+def _every_clip(path: Path, seconds: float, rate_hz: float) -> Recording:
+    with np.load(path, allow_pickle=False) as arrays:
+        count = len(arrays['names'])
+    parts: list[Recording] = []
+    for number in range(count):
+        clip = read_npz(path, str(number)).resample(rate_hz)
+        if clip.duration_s > 4.0 * BLEND_S:
+            parts.append(clip)
+        if sum(part.duration_s - BLEND_S for part in parts) > seconds:
+            break
+    if len(parts) < 2:
+        return read_npz(path)
+    return replace(
+        chain(parts, BLEND_S),
+        name=f'{path.name}, {len(parts)} clips',
+        source=f'{len(parts)} clips of {path.name} one after another, crossfaded over '
+        f'{BLEND_S:g} s (not scored)',
+    )
 
 
 def clip_folder() -> Path | str:

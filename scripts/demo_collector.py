@@ -1,4 +1,8 @@
-"""A process that listens to a skeleton topic and to the predictions, and writes both to a file."""
+"""
+A process that listens to a skeleton topic and to what is predicted, and writes all to a file.
+
+Of a long run not every prediction is kept: one every :data:`KEEP_EVERY_S`, all stamps and poses.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,17 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import PointCloud2
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
-from motion_predictor.decoded import InputFormat
+from motion_predictor.decoded import InputFormat, stamp_to_ns
 from motion_predictor.messages import decode_predictions
 from motion_predictor.skeleton import H36M17
 from motion_predictor.standard import decode_pose_array
 
 QUIET_S = 1.0  # after the last pose: how long nothing may come before collecting ends
 REPORT_S = 5.0
+KEEP_EVERY_S = 0.2
+"""Predictions that are kept are at least so far apart: 50 futures of each are much."""
 
 
 @dataclass
@@ -37,17 +44,28 @@ class Collected:
     stamps: list[int] = field(default_factory=list)
     published: list[int] = field(default_factory=list)
     received: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)  # which of the stamps the following are of
     persons: list[np.ndarray] = field(default_factory=list)
     futures: list[np.ndarray] = field(default_factory=list)  # (P, S, T, J, 3) each
     weights: list[np.ndarray] = field(default_factory=list)
+    expected: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    """The one future of ~/trajectory by stamp and person's number, (T, 17, 3) each."""
     times_s: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def due(self) -> bool:
+        """Whether the newest prediction is to be kept."""
+        if not self.kept:
+            return True
+        passed_ns = self.stamps[-1] - self.stamps[self.kept[-1]]
+        return passed_ns >= round((KEEP_EVERY_S - 1e-3) * 1e9)
 
 
 class Collector(Node):
     """Subscribes, keeps everything, and knows when the motion has ended."""
 
     def __init__(self) -> None:
-        """Subscribe to the input and to the predictions."""
+        """Subscribe to the input, the predictions and the one future that is shown."""
         super().__init__('collector')
         self.data = Collected()
         self.ended = False
@@ -60,6 +78,9 @@ class Collector(Node):
         if not hasattr(Subscription, 'CallbackType'):  # before ROS 2 Iron: no message info
             heard = self._on_predictions_without_info
         self.create_subscription(PointCloud2, 'motion_predictor/predictions', heard, reliable)
+        self.create_subscription(
+            MultiDOFJointTrajectory, 'motion_predictor/trajectory', self._on_trajectory, reliable
+        )
 
     @property
     def finished(self) -> bool:
@@ -86,10 +107,28 @@ class Collector(Node):
         data.stamps.append(decoded.stamp_ns)
         data.published.append(int(info.get('source_timestamp', 0)) or received_ns)
         data.received.append(received_ns)
+        if not data.due:
+            return
+        data.kept.append(len(data.stamps) - 1)
         data.persons.append(decoded.persons)
         data.futures.append(decoded.futures)
         data.weights.append(decoded.weights)
         data.times_s = decoded.times_s
+
+    def _on_trajectory(self, message: MultiDOFJointTrajectory) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        points = np.array(
+            [
+                [(t.translation.x, t.translation.y, t.translation.z) for t in point.transforms]
+                for point in message.points
+            ],
+            dtype=np.float32,
+        )  # (T, P * J, 3)
+        joints = H36M17.num_joints
+        for index, name in enumerate(message.joint_names[::joints]):
+            number = int(name.partition('/')[0])
+            own = points[:, index * joints : (index + 1) * joints]
+            self.data.expected[stamp_ns, number] = own
 
     def _on_predictions_without_info(self, message: PointCloud2) -> None:
         self._on_predictions(message, {})
@@ -107,8 +146,18 @@ class Collector(Node):
 
 
 def save(data: Collected, path: Path) -> None:
-    """Write what arrived as plain arrays; predictions one row a person and message."""
-    rows = [(index, k) for index, people in enumerate(data.persons) for k in range(len(people))]
+    """
+    Write what arrived as plain arrays; predictions one row a person and message.
+
+    A row is of a prediction that was kept and whose one future came on ~/trajectory too.
+    """
+    rows, expected = [], []
+    for index, people in enumerate(data.persons):
+        for k, number in enumerate(people.tolist()):
+            shown = data.expected.get((data.stamps[data.kept[index]], number))
+            if shown is not None and len(shown) == len(data.times_s):
+                rows.append((index, k))
+                expected.append(shown)
     np.savez(
         path,
         pose_stamps_ns=np.array(data.pose_stamps, np.int64),
@@ -117,10 +166,11 @@ def save(data: Collected, path: Path) -> None:
         published_ns=np.array(data.published, np.int64),
         received_ns=np.array(data.received, np.int64),
         times_s=data.times_s,
-        row_message=np.array([index for index, _ in rows], np.int64),
+        row_message=np.array([data.kept[index] for index, _ in rows], np.int64),
         row_person=np.array([data.persons[i][k] for i, k in rows], np.int64),
         row_weights=np.array([data.weights[i][k] for i, k in rows], np.float32),
         row_futures=np.array([data.futures[i][k] for i, k in rows], np.float32),
+        row_expected=np.array(expected, np.float32),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.predictor import Prediction
+from motion_predictor.likely import by_weight
 from motion_predictor.skeleton import H36M17
 from motion_predictor.summaries import occupancy
 from scripts.demo_scores import Collection
@@ -78,14 +78,15 @@ def write_rerun(path: Path, collection: Collection, title: str) -> Path:
 def _log_future(rr: Any, stream: Any, collection: Collection, row: int) -> None:
     futures, weights = collection.futures[row], collection.weights[row]
     root = f'world/person_{collection.person[row]}'
-    likely = futures[Prediction(futures[None], weights[None], 50.0).most_likely[0]]
-    steps = np.linspace(0, len(likely) - 1, 5).round().astype(int)
+    expected = collection.expected[row]
+    steps = np.linspace(0, len(expected) - 1, 5).round().astype(int)
     strips, colours = [], []
     for place, step in enumerate(steps):
-        strips += list(likely[step][BONES])
+        strips += list(expected[step][BONES])
         colours += [(*COLOUR, round(255 * (0.8 - 0.15 * place)))] * len(BONES)
-    stream.log(f'{root}/likely', rr.LineStrips3D(strips, colors=colours, radii=0.006))
-    drawn = futures[:SAMPLES_DRAWN][:, :, ENDS]  # (S, T, ends, 3)
+    stream.log(f'{root}/expected', rr.LineStrips3D(strips, colors=colours, radii=0.006))
+    chosen = by_weight(weights[None], SAMPLES_DRAWN)[0]
+    drawn = futures[chosen][:, :, ENDS]  # (S, T, ends, 3)
     ways = np.moveaxis(drawn, 2, 1).reshape(-1, *drawn.shape[1:2], 3)
     stream.log(f'{root}/samples', rr.LineStrips3D(list(ways), colors=[*COLOUR, 90], radii=0.002))
     found = occupancy(

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-import torch
 
 from motion_predictor.config import WindowConfig
-from motion_predictor.predictor import Prediction
-from training.baselines import constant_velocity, zero_velocity
-from training.metrics import frame_errors, world_metrics
+from training.baselines import damped_velocity, zero_velocity
 
 WINDOW = WindowConfig()
 SPLICE_S = 0.1
 """What is made up for longer joins two motions; for less, the cycle of one goes on."""
 JITTER_S = 0.05
 """The replay may be so late with a frame."""
+AHEAD_S = 1.0
+"""The running error is of what was said so long before."""
+RUNNING_S = 20.0
+"""The running error is a mean over so long, over what there is at the beginning."""
+RUNNING_FROM_S = 5.0
+RUNNING_POINTS = 400
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Collection:
     person: np.ndarray  # (R,)
     weights: np.ndarray  # (R, S)
     futures: np.ndarray  # (R, S, T, 17, 3) metres
+    expected: np.ndarray  # (R, T, 17, 3) metres, the one future of ~/trajectory
     made_up_s: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     """(K, 2) first and last instant, seconds since the first pose, of what nobody ever moved
     through."""
@@ -71,20 +75,40 @@ class Collection:
             arrays['row_person'],
             arrays['row_weights'],
             arrays['row_futures'],
+            arrays['row_expected'],
         )
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Errors against what then happened; metres, L2 of whole poses in the world frame."""
+    """
+    Errors against what then happened, in the world frame.
+
+    Metres a joint: the mean over the joints of their distance from where they really were.
+    """
 
     rows: np.ndarray  # (K,) rows of the collection whose future is known
     best: np.ndarray  # (K,) index of the sample that came nearest
-    likely: np.ndarray  # (K,) index of the sample shown as the trajectory
     truth: np.ndarray  # (K, T, 17, 3)
-    ade: dict[str, float]
-    curves: dict[str, np.ndarray]  # (T,) mean error by step, same names as ade
+    errors: dict[str, np.ndarray]  # (K, T), by method
     real: np.ndarray  # (K, T) which of the instants were scored: neither made up nor behind it
+
+    @property
+    def mean_m(self) -> dict[str, float]:
+        """Return the mean over the horizon and all predictions, by method."""
+        share = self.real / self.real.sum(axis=1, keepdims=True)
+        return {
+            name: float((error * share).sum(axis=1).mean()) for name, error in self.errors.items()
+        }
+
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """Return the mean error of each step (T,), by method; NaN where no step is real."""
+        with np.errstate(invalid='ignore'):
+            return {
+                name: (error * self.real).sum(axis=0) / self.real.sum(axis=0)
+                for name, error in self.errors.items()
+            }
 
     @property
     def left_out(self) -> float:
@@ -98,12 +122,17 @@ class Scores:
         return int(self.real.shape[1] if scored.all() else np.argmin(scored))
 
 
-METHODS = ('best sample', 'median sample', 'zero velocity', 'constant velocity')
+EXPECTED, BEST, DAMPED, STILL = (
+    'expected future', 'best sample', 'damped velocity', 'standing still',
+)  # fmt: skip
+METHODS = (EXPECTED, BEST, DAMPED, STILL)
+RUNNING = (EXPECTED, DAMPED, STILL)
+"""Whose running error is shown: one future each."""
 
 
 def score(collection: Collection) -> Scores | None:
     """
-    Compare predictions, and standing still or going straight on, with what then happened.
+    Compare predictions, and standing still or coming to rest, with what then happened.
 
     The real poses are interpolated between the frames received by a cubic spline.
 
@@ -113,6 +142,7 @@ def score(collection: Collection) -> Scores | None:
     last_s = collection.pose_stamps_s[-1]
     known = stamps + collection.times_s[-1] <= last_s + 1e-6
     known &= stamps - WINDOW.observed_s >= -1e-6
+    known &= collection.person < collection.poses.shape[1]
     rows = np.flatnonzero(known)
     real_steps = _real(collection, stamps[rows])
     rows, real_steps = rows[real_steps.any(axis=1)], real_steps[real_steps.any(axis=1)]
@@ -125,42 +155,81 @@ def score(collection: Collection) -> Scores | None:
     before_s = np.arange(-WINDOW.observed_frames + 1, 1) / WINDOW.rate_hz
     observed = motion(stamps[rows, None] + before_s)[which, :, people].astype(np.float32)
     steps = np.round(collection.times_s * WINDOW.rate_hz).astype(int) - 1
-    real = torch.from_numpy(truth.astype(np.float32))
-    futures = torch.from_numpy(collection.futures[rows])
     frames = int(steps[-1]) + 1
-    still = torch.from_numpy(zero_velocity(observed, frames)[:, :, steps])
-    straight = torch.from_numpy(constant_velocity(observed, frames)[:, :, steps])
-
-    share = torch.from_numpy(real_steps / real_steps.sum(axis=1, keepdims=True))[:, None]
-    of_samples = frame_errors(futures.flatten(-2), real.flatten(-2))  # (K, S, T)
-    whole = bool(real_steps.all())
-    ade_of = of_samples.mean(dim=-1) if whole else (of_samples * share).sum(dim=-1)
-    order = ade_of.argsort(dim=-1)
-    best, median = order[:, 0], order[:, order.shape[1] // 2]
-    errors = {
-        'best sample': of_samples[which, best],
-        'median sample': of_samples[which, median],
-        'zero velocity': frame_errors(still.flatten(-2), real.flatten(-2))[:, 0],
-        'constant velocity': frame_errors(straight.flatten(-2), real.flatten(-2))[:, 0],
-    }
-    if whole:
-        ade = {name: float(error.mean()) for name, error in errors.items()}
-        ade['median sample'] = float(world_metrics(futures, real)['ade_median'].mean())
-    else:
-        ade = {
-            name: float((error * share[:, 0]).sum(dim=-1).mean()) for name, error in errors.items()
-        }
-        ade['median sample'] = float(ade_of.quantile(0.5, dim=-1).mean())
-    prediction = Prediction(collection.futures[rows], collection.weights[rows], WINDOW.rate_hz)
+    best, of_best = _best(collection, rows, truth, real_steps)
     return Scores(
         rows=rows,
-        best=best.numpy(),
-        likely=prediction.most_likely,
+        best=best,
         truth=truth.astype(np.float32),
-        ade=ade,
-        curves={name: _mean(error.numpy(), real_steps) for name, error in errors.items()},
+        errors={
+            EXPECTED: _apart(collection.expected[rows], truth),
+            BEST: of_best,
+            DAMPED: _apart(damped_velocity(observed, frames)[:, 0, steps], truth),
+            STILL: _apart(zero_velocity(observed, frames)[:, 0, steps], truth),
+        },
         real=real_steps,
     )
+
+
+def _apart(poses: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Average over the joints how far (..., J, 3) are from where they really were, (...)."""
+    apart: np.ndarray = np.linalg.norm(poses - truth, axis=-1).mean(axis=-1)
+    return apart
+
+
+def _best(
+    collection: Collection, rows: np.ndarray, truth: np.ndarray, real: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the sample of each row that came nearest, and its error (K, T)."""
+    best, errors = np.zeros(len(rows), dtype=int), np.zeros(real.shape)
+    for index, row in enumerate(rows):  # one by one: all samples of a long run are gigabytes
+        of_samples = _apart(collection.futures[row], truth[index])  # (S, T)
+        mean = of_samples[:, real[index]].mean(axis=1)
+        mean[collection.weights[row] <= 0.0] = np.inf  # what counts nothing was not said
+        best[index] = mean.argmin()
+        errors[index] = of_samples[best[index]]
+    return best, errors
+
+
+@dataclass(frozen=True)
+class Running:
+    """How far off one future was of late, while the node went on watching; metres a joint."""
+
+    watched_s: np.ndarray  # (N,) since the first pose: when the errors had become known
+    errors_m: dict[str, np.ndarray]  # (N,) means over the time before, by method
+    ends_m: dict[str, tuple[float, float]]  # means over the first and the last ``span_s``
+    span_s: float
+    ahead_s: float
+
+
+def running(collection: Collection, scores: Scores) -> Running | None:
+    """
+    Average the error :data:`AHEAD_S` ahead over the last :data:`RUNNING_S`, again and again.
+
+    The mean at an instant is over what had come true by then and was not older, everybody
+    together: nothing that only the future knows.
+
+    :returns: None where too little came true.
+    """
+    step = int(np.argmin(np.abs(collection.times_s - AHEAD_S)))
+    ahead_s = float(collection.times_s[step])
+    real = scores.real[:, step]
+    known_s = (collection.stamps_s[collection.message[scores.rows]] + ahead_s)[real]
+    if not len(known_s) or known_s[-1] - known_s[0] < 2.0 * RUNNING_FROM_S:
+        return None
+    at = np.linspace(known_s[0] + RUNNING_FROM_S, known_s[-1], RUNNING_POINTS)
+    last = np.searchsorted(known_s, at + 1e-6, side='right')
+    first = np.searchsorted(known_s, at - RUNNING_S - 1e-6)
+    there = last > first
+    span_s = min(RUNNING_S, 0.5 * float(known_s[-1] - known_s[0]))
+    early, late = known_s <= known_s[0] + span_s, known_s >= known_s[-1] - span_s
+    errors, ends = {}, {}
+    for name in RUNNING:
+        error = scores.errors[name][real, step]
+        summed = np.concatenate([[0.0], np.cumsum(error)])
+        errors[name] = ((summed[last] - summed[first]) / np.maximum(last - first, 1))[there]
+        ends[name] = float(error[early].mean()), float(error[late].mean())
+    return Running(at[there], errors, ends, span_s, ahead_s)
 
 
 def _real(collection: Collection, stamps_s: np.ndarray) -> np.ndarray:
@@ -179,14 +248,6 @@ def _real(collection: Collection, stamps_s: np.ndarray) -> np.ndarray:
             before = stamps_s[:, None] - WINDOW.observed_s > end_s
             real &= before | (at < begin_s)
     return real
-
-
-def _mean(error: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Average (K, T) errors over what is real; NaN for steps of which nothing is."""
-    if real.all():
-        return error.mean(axis=0)
-    with np.errstate(invalid='ignore'):
-        return (error * real).sum(axis=0) / real.sum(axis=0)
 
 
 @dataclass(frozen=True)

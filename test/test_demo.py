@@ -21,11 +21,14 @@ from scipy.interpolate import CubicSpline
 
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings import chain, Recording, synthetic_walkers, with_seam
-from scripts import demo_clips, update_readme
+from motion_predictor.skeleton import H36M17
+from scripts import demo_clips, demo_page, update_readme
 from scripts.demo import overrides_of, parse_arguments, summary
-from scripts.demo_clips import demo_recording
+from scripts.demo_clips import demo_recording, whole_recording
+from scripts.demo_collector import Collected, save
 from scripts.demo_page import Facts, page_data, write_page, write_still
-from scripts.demo_scores import Collection, score, timing
+from scripts.demo_scores import Collection, METHODS, RUNNING, running, score, timing
+from scripts.demo_work import synthetic_work
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 240.0
@@ -57,6 +60,7 @@ def collection_of(scene: Recording, samples: int = 4, offset_m: float = 0.0) -> 
         person=np.array(person),
         weights=np.full((len(message), samples), 1.0 / samples, np.float32),
         futures=np.array(futures, np.float32),
+        expected=np.array(futures, np.float32).mean(axis=1),
     )
 
 
@@ -88,8 +92,51 @@ def test_a_file_is_played_as_its_overrides_say(tmp_path: Path) -> None:
 
 
 def test_an_unknown_clip_lists_the_known_ones() -> None:
-    with pytest.raises(RecordingError, match=r"'valk'; clips: medley, walk, run"):
+    with pytest.raises(RecordingError, match=r"'valk'; clips: work, medley, walk, run"):
         demo_recording('valk', 10.0, RATE_HZ)
+
+
+def test_work_is_repeated_never_twice_alike_and_says_that_it_is_synthetic() -> None:
+    work = demo_recording('work', 90.0, RATE_HZ)
+    assert work.duration_s == pytest.approx(90.0)
+    assert 'synthetic work of our own making (not motion capture)' in work.source
+    poses = work.persons['0'].astype(np.float64)
+    assert np.isfinite(poses).all()
+    lengths = np.stack([np.linalg.norm(poses[:, a] - poses[:, b], axis=-1)
+                        for a, b in H36M17.bones])  # fmt: skip
+    assert np.ptp(lengths, axis=1).max() < 1e-4
+    speed = np.linalg.norm(np.diff(poses, axis=0), axis=-1) * RATE_HZ
+    assert speed.max() < 4.0
+    over = poses[:, H36M17.index('RWrist'), 1] > 0.2  # to the box on the left, once a round
+    assert 6 <= np.count_nonzero(np.diff(over.astype(int)) == 1) <= 12
+    flat = poses.reshape(len(poses), -1)
+    again = min(np.abs(flat[900] - flat[k]).max() for k in range(800))
+    assert 0.005 < again < 0.1
+    np.testing.assert_array_equal(synthetic_work(90.0, RATE_HZ).persons['0'], work.persons['0'])
+
+
+def test_all_clips_of_a_recording_are_played_once(tmp_path: Path) -> None:
+    walk = synthetic_walkers(1, 6.0, 25.0).persons['0']
+    path = tmp_path / 'mine.npz'
+    np.savez(path, positions=np.concatenate([walk, walk, walk[:100]]),
+             offsets=np.array([0, 150, 300, 400]), names=np.array(['a', 'b', 'c']),
+             fps=np.float64(25.0))  # fmt: skip
+    options = parse_arguments(['--recording', str(path)])
+    assert options.seconds == 900.0
+    recording = whole_recording(options.recording, options.seconds, RATE_HZ)
+    assert recording.name == 'mine.npz, 3 clips'
+    assert recording.duration_s == pytest.approx(15.1, abs=0.1)  # crossfaded twice
+    assert recording.invented.sum() == pytest.approx(2 * 12, abs=4)
+    named = whole_recording(f'{path}:b', 900.0, RATE_HZ)
+    assert named.duration_s == pytest.approx(6.0, abs=0.1)
+    assert whole_recording(str(path), 8.0, RATE_HZ).duration_s == pytest.approx(8.0, abs=0.05)
+    with pytest.raises(RecordingError, match='no such file'):
+        whole_recording(str(tmp_path / 'yours.bvh'), 900.0, RATE_HZ)
+    with pytest.raises(SystemExit):
+        parse_arguments(['--recording', str(path), '--clip', 'walk'])
+    assert parse_arguments([]).clip == 'work'
+    assert parse_arguments([]).seconds == 120.0
+    assert parse_arguments(['--clip', 'walk']).seconds == 20.0
 
 
 def test_a_medley_fills_the_time_and_declares_its_crossfades(
@@ -141,10 +188,10 @@ def test_who_knows_the_future_makes_no_error(scene: Recording) -> None:
     collection = collection_of(scene)
     scores = score(collection)
     assert scores is not None
-    assert scores.ade['best sample'] == pytest.approx(0.0, abs=1e-5)
-    assert scores.ade['median sample'] == pytest.approx(0.0, abs=1e-5)
-    assert scores.ade['zero velocity'] > 0.5
-    assert scores.ade['constant velocity'] > 0.2
+    assert scores.mean_m['best sample'] == pytest.approx(0.0, abs=1e-6)
+    assert scores.mean_m['expected future'] == pytest.approx(0.0, abs=1e-6)
+    assert scores.mean_m['standing still'] > scores.mean_m['damped velocity'] > 0.3
+    assert list(scores.mean_m) == list(METHODS)
     assert all(len(curve) == 20 for curve in scores.curves.values())
 
 
@@ -158,15 +205,71 @@ def test_only_predictions_whose_future_was_seen_are_scored(scene: Recording) -> 
     assert len(scores.rows) == 2 * len(set(stamps.round(4)))
     short = collection_of(scene.crop(0.0, 1.5))
     assert score(short) is None
-    assert 'no ADE' in summary(timing(short), None)
+    assert 'no error' in summary(timing(short), None)
 
 
 def test_a_known_error_is_measured(scene: Recording) -> None:
     scores = score(collection_of(scene, samples=5, offset_m=0.1))
     assert scores is not None
-    assert scores.ade['best sample'] == pytest.approx(0.0, abs=1e-5)
-    assert scores.ade['median sample'] == pytest.approx(0.2 * np.sqrt(17), rel=1e-4)
-    assert set(scores.likely.tolist()) == {2}  # the medoid of samples in a row
+    assert scores.mean_m['best sample'] == pytest.approx(0.0, abs=1e-6)
+    assert scores.mean_m['expected future'] == pytest.approx(0.2, rel=1e-4)  # of 0, 0.1 .. 0.4
+
+
+def test_a_sample_that_counts_nothing_is_not_the_best(scene: Recording) -> None:
+    collection = collection_of(scene, samples=5, offset_m=0.1)
+    weights = collection.weights.copy()
+    weights[:, 0] = 0.0
+    scores = score(replace(collection, weights=weights))
+    assert scores is not None
+    assert scores.mean_m['best sample'] == pytest.approx(0.1, rel=1e-4)
+    assert set(scores.best.tolist()) == {1}
+
+
+def test_the_running_error_is_of_what_came_true_lately(scene: Recording) -> None:
+    scene = synthetic_walkers(1, 60.0, RATE_HZ)
+    collection = collection_of(scene, samples=1)
+    better = np.where(collection.stamps_s < 30.0, 0.3, 0.1)  # it learns something at 30 s
+    shift = better[collection.message, None, None, None] * np.array([0.0, 0.6, 0.8])
+    scores = score(replace(collection, expected=collection.expected + shift))
+    assert scores is not None
+    found = running(collection, scores)
+    assert found is not None
+    assert tuple(found.errors_m) == RUNNING
+    assert found.ahead_s == pytest.approx(1.0)
+    error = found.errors_m['expected future']
+    np.testing.assert_allclose(error[found.watched_s < 31.0], 0.3, rtol=1e-4)
+    np.testing.assert_allclose(error[found.watched_s > 51.0], 0.1, rtol=1e-4)
+    between = (found.watched_s > 31.1) & (found.watched_s < 50.9)
+    assert np.all(np.diff(error[between]) < 0.0)
+    halfway = np.interp(41.0, found.watched_s, error)  # half of 20 s came before
+    assert halfway == pytest.approx(0.2, abs=0.005)
+    assert found.ends_m['expected future'] == pytest.approx((0.3, 0.1), rel=1e-4)
+    assert '1 s ahead, first -> last 20 s: expected future 30.0 -> 10.0, damped' in summary(
+        timing(collection), scores, found
+    )
+    short = collection_of(scene.crop(0.0, 8.0))
+    scores = score(short)
+    assert scores is not None
+    assert running(short, scores) is None
+
+
+def test_predictions_without_their_trajectory_are_no_rows(tmp_path: Path) -> None:
+    pytest.importorskip('rclpy')
+    futures = np.zeros((1, 3, 2, 17, 3), np.float32)
+    data = Collected(
+        pose_stamps=[10, 20], poses=[np.zeros((1, 17, 3))] * 2, stamps=[10, 15, 20],
+        published=[11, 16, 21], received=[12, 17, 22], kept=[0, 2],
+        persons=[np.array([4]), np.array([4])], futures=[futures, futures + 1.0],
+        weights=[np.full((1, 3), 1 / 3)] * 2, expected={(20, 4): np.full((2, 17, 3), 7.0)},
+        times_s=np.array([0.1, 0.2], np.float32),
+    )  # fmt: skip
+    save(data, tmp_path / 'collected.npz')
+    collection = Collection.load(tmp_path / 'collected.npz')
+    assert collection.message.tolist() == [2]
+    assert collection.expected.shape == (1, 2, 17, 3)
+    assert collection.expected.min() == 7.0
+    assert collection.futures.min() == 1.0
+    assert len(collection.stamps_s) == 3
 
 
 def test_latencies_and_rates_are_summed_up(scene: Recording) -> None:
@@ -198,16 +301,44 @@ def test_the_page_holds_the_motion_and_needs_nothing_else(
     futures = np.frombuffer(base64.b64decode(data['futures']), '<i2')
     futures = futures.reshape(len(data['rows']), data['samples'], 20, 17, 3)
     row = data['rows'][3]
-    place = futures[3, 0] / 1000.0 + np.array(row['o'])
+    place = futures[3] / 1000.0 + np.array(row['o'])
     index = int(np.argmin(np.abs(collection.stamps_s - row['t'])))
     source = np.flatnonzero((collection.message == index) & (collection.person == row['p']))[0]
-    np.testing.assert_allclose(place, collection.futures[source, 0], atol=1e-3)
+    np.testing.assert_allclose(place[0], collection.expected[source], atol=1e-3)
+    np.testing.assert_allclose(place[1:], collection.futures[source], atol=1e-3)
 
 
-def test_the_still_is_a_picture(scene: Recording, tmp_path: Path) -> None:
-    collection = collection_of(scene, offset_m=0.05)
+def test_the_page_shows_the_running_error_and_stays_small(
+    scene: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = collection_of(synthetic_walkers(1, 20.0, RATE_HZ), samples=8, offset_m=0.02)
     scores = score(collection)
     assert scores is not None
+    found = running(collection, scores)
+    assert found is not None
+    facts = Facts('walk', 'ours', 'swiftdiff', 'fine')
+    data = page_data(collection, timing(collection), scores, facts)
+    assert list(data['running']['cm']) == list(RUNNING)
+    shown = np.array(data['running']['cm']['expected future'])
+    np.testing.assert_allclose(shown, 7.0, rtol=1e-3)  # of 0, 2 .. 14 cm
+    assert len(data['running']['at']) == len(shown)
+    title, figure, others = data['cards'][2]
+    assert title == '1 s ahead, first → last 9 s'
+    assert figure == '7.0 → 7.0 cm'
+    assert others.startswith('damped velocity ')
+    monkeypatch.setattr(demo_page, 'PAGE_FUTURES', 100)
+    small = page_data(collection, timing(collection), scores, facts)
+    assert len(small['rows']) * small['samples'] <= 100
+    assert small['samples'] == 4
+    steps = np.diff([row['t'] for row in small['rows']])
+    assert steps.min() > 0.7
+
+
+def test_the_still_is_a_picture(tmp_path: Path) -> None:
+    collection = collection_of(synthetic_walkers(1, 14.0, RATE_HZ), offset_m=0.05)
+    scores = score(collection)
+    assert scores is not None
+    assert running(collection, scores) is not None
     still = write_still(tmp_path / 's.png', collection, scores, Facts('walk', 'ours', 'x', 'y'))
     assert still.read_bytes().startswith(b'\x89PNG')
 
@@ -258,9 +389,11 @@ def test_the_demo_ends_with_its_page_and_a_summary(tmp_path: Path, weights: Path
     process = start_demo(tmp_path, weights)
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, output
-    assert 'playing SYNTHETIC motion' in output
+    assert 'playing 5 s of SYNTHETIC motion' in output
     last = output.strip().splitlines()[-1]
-    assert re.search(r'\d+ frames in .* predictions out .* latency p50/p99 .* ADE', last), output
+    assert re.search(
+        r'\d+ frames in .* predictions out .* latency p50/p99 .* error of a joint in cm', last
+    ), output
     assert (tmp_path / 'out' / 'index.html').stat().st_size > 50_000
     assert processes_naming(str(tmp_path)) == []
 
@@ -341,11 +474,11 @@ def test_what_is_made_up_is_never_scored_nor_what_comes_after_a_splice(scene: Re
     collection = replace(collection, futures=wrong)
     blind = score(collection)
     assert blind is not None
-    assert blind.ade['best sample'] > 1.0
+    assert blind.mean_m['best sample'] > 1.0
     scores = score(collection.with_made_up(instants, twice.invented))
     assert scores is not None
-    assert scores.ade['best sample'] == pytest.approx(0.0, abs=1e-5)
-    assert scores.ade['median sample'] < 1.0
+    assert scores.mean_m['best sample'] == pytest.approx(0.0, abs=1e-5)
+    assert scores.mean_m['expected future'] < 1.0
     assert np.nanmax(scores.curves['best sample']) == pytest.approx(0.0, abs=1e-5)
     assert 0.0 < scores.left_out < 0.9
     assert 'made up or come after a splice' in summary(timing(collection), scores)

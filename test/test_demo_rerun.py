@@ -53,5 +53,5 @@ def test_everybody_and_their_futures_are_in_the_recording(tmp_path: Path) -> Non
     )
     assert shown.returncode == 0, shown.stderr
     for person in (0, 1):
-        for what in ('observed', 'likely', 'samples', 'occupied_at_the_end'):
+        for what in ('observed', 'expected', 'samples', 'occupied_at_the_end'):
             assert f'/world/person_{person}/{what}' in shown.stdout, shown.stdout[-2000:]
