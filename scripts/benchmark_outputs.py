@@ -34,16 +34,19 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
+from motion_predictor.likely import drawn_samples, likely_futures
 from motion_predictor.messages import CloudEncoder, MarkerEncoder, MarkerPerson
 from motion_predictor.online import Observation, OnlinePredictor
 from motion_predictor.outputs import Outlook, SUMMARIES
 from motion_predictor.parameters import Settings
 from motion_predictor.predictor import Predictor, use_threads
 from motion_predictor.recordings import synthetic_walkers
+from motion_predictor.remembering import make_place
 from motion_predictor.weights import default_weights
 
 REFERENCE = '~/predictions'
 SAMPLES = 50
+WATCHED_FRAMES = 400
 BEGIN = '<!-- costs -->'
 END = '<!-- /costs -->'
 
@@ -65,16 +68,25 @@ class Row:
 
 
 def outlook(persons: int) -> Outlook:
-    """Predict people who walk (synthetic motion: what is timed does not depend on it)."""
+    """
+    Predict people who walk, after some seconds of them, so that all candidates are weighed.
+
+    The motion is synthetic: what is timed does not depend on it.
+    """
     predictor = Predictor.load(default_weights())
-    online = OnlinePredictor(predictor, max_persons=persons, samples=SAMPLES)
+    place = make_place(predictor, Settings.from_values({}))
+    online = OnlinePredictor(predictor, max_persons=persons, samples=SAMPLES, place=place)
     scene = synthetic_walkers(persons)
-    for frame in range(predictor.window.observed_frames):
+    result = None
+    for frame in range(WATCHED_FRAMES):
         for name, poses in scene.persons.items():
             stamp_ns = 1_000_000_000 + frame * 20_000_000
             online.observe(Observation(stamp_ns, 'map', name, poses[frame]))
-    result = online.predict()
+        if frame >= predictor.window.observed_frames and frame % 5 == 4:
+            result = online.predict()
     assert result is not None
+    assert result.prediction is not None
+    assert result.prediction.mix is not None
     assert len(result.persons) == persons
     frames = np.arange(4, 100, 5)
     return Outlook.of(result, list(range(persons)), frames, predictor.skeleton)
@@ -87,19 +99,21 @@ def rows_of(view: Outlook) -> list[Row]:
 
     def predictions(frames: np.ndarray) -> Callable[[], PointCloud2]:
         futures = prediction.futures[:, :, frames]
-        times_s = prediction.times_s[frames]
+        weights, times_s = prediction.weights_at(frames), prediction.times_s[frames]
         encoder = CloudEncoder() if len(frames) == 100 else cloud
         return lambda: encoder.encode(
-            view.stamp_ns, view.frame_id, numbers, futures, prediction.weights, times_s
+            view.stamp_ns, view.frame_id, numbers, futures, weights, times_s, prediction.candidate
         )
 
     def drawn() -> MarkerArray:
+        expected = likely_futures(prediction)[:, view.frames]
+        chosen = drawn_samples(prediction, 10)
         people = [
             MarkerPerson(
                 number,
                 view.last_poses[index],
-                view.most_likely[index][view.frames],
-                prediction.futures[index, :10][:, view.frames],
+                expected[index],
+                prediction.futures[index, chosen[index]][:, view.frames],
             )
             for index, number in enumerate(numbers)
         ]
@@ -110,6 +124,7 @@ def rows_of(view: Outlook) -> list[Row]:
 
         def build() -> Any:
             view.__dict__.pop('most_likely', None)  # each has to find it, as when it is alone
+            prediction.__dict__.pop('expected', None)
             return SUMMARIES[name].encode(view, settings)
 
         return build

@@ -3,8 +3,9 @@ Draw every output as a picture, from the messages themselves, for docs/outputs.m
 
     python -m scripts.draw_outputs --clip walk --at 1.5
 
-The model sees the half second before ``--at`` of a clip and predicts; each output is encoded as
-the node does it, read back from the message and drawn. Dashed: what then really happened.
+A clip is watched up to ``--at``, ten predictions a second, with what the node learns of its place;
+the last prediction's outputs are encoded as the node does it, read back from the message and
+drawn. Dashed: what then really happened.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from matplotlib.patches import Ellipse, Rectangle
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
+from motion_predictor.likely import by_weight, drawn_samples, likely_futures
 from motion_predictor.messages import (
     CloudEncoder,
     decode_predictions,
@@ -34,6 +36,8 @@ from motion_predictor.online import Observation, OnlinePredictor
 from motion_predictor.outputs import decode_moments, Outlook, SUMMARIES
 from motion_predictor.parameters import Settings
 from motion_predictor.predictor import Predictor, use_threads
+from motion_predictor.recordings import heading_rad
+from motion_predictor.remembering import make_place
 from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import default_weights
 from scripts.demo_clips import demo_recording
@@ -42,6 +46,10 @@ FOLDER = Path(__file__).resolve().parent.parent / 'docs' / 'images' / 'outputs'
 BONES = np.array(H36M17.bones)
 WRIST = H36M17.index('RWrist')
 SIDE, TOP = (0, 2), (0, 1)
+PREDICT_EVERY_S = 0.1
+DRAWN = 50
+WALKS_M = 0.3
+"""Whoever moves so far in the picture's time walks; everybody else is turned by their heading."""
 SPACING_M = 2.6
 """Between the time bins of ~/occupancy in its picture."""
 COLOURS = ('#1f77b4', '#e08214', '#2ca02c', '#c51b7d', '#8c564b')
@@ -49,7 +57,7 @@ COLOURS = ('#1f77b4', '#e08214', '#2ca02c', '#c51b7d', '#8c564b')
 
 @dataclass(frozen=True)
 class Scene:
-    """A prediction and what then really happened, turned so that the walk goes along +x."""
+    """A prediction and what then really happened, turned so that it goes along +x."""
 
     outlook: Outlook
     actual: np.ndarray
@@ -58,7 +66,7 @@ class Scene:
 
 def make_scene(clip: str, at_s: float, samples: int, weights: Path) -> Scene:
     """
-    Predict one moment of a clip.
+    Watch a clip, learn from it as the node does, and predict one moment.
 
     :param clip: as in scripts/demo.
     :param at_s: the last observed instant; half a second before and two after must be in it.
@@ -77,16 +85,21 @@ def make_scene(clip: str, at_s: float, samples: int, weights: Path) -> Scene:
             f'{window.observed_s:g} s before and {window.horizon_s:g} s after are needed'
         )
     way = poses[last + window.future_frames, 0, :2] - poses[first, 0, :2]
-    turn = np.arctan2(way[1], way[0])
+    walks = np.linalg.norm(way) >= WALKS_M
+    turn = np.arctan2(way[1], way[0]) if walks else float(heading_rad(poses[last]))
     cos, sin = np.cos(turn), np.sin(turn)
     level = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
     origin = poses[last, 0] * [1.0, 1.0, 0.0]
     poses = (poses - origin) @ level.T
-    online = OnlinePredictor(predictor, samples=samples)
-    for frame in range(first, last + 1):
+    place = make_place(predictor, Settings.from_values({}))
+    online = OnlinePredictor(predictor, samples=samples, place=place)
+    every = round(PREDICT_EVERY_S * window.rate_hz)
+    result = None
+    for frame in range(last + 1):
         stamp_ns = round((1.0 + frame / window.rate_hz) * 1e9)
         online.observe(Observation(stamp_ns, 'map', '0', poses[frame]))
-    result = online.predict()
+        if frame >= window.observed_frames and (last - frame) % every == 0:
+            result = online.predict()
     assert result is not None
     frames = np.arange(4, window.future_frames, 5)
     actual = poses[last + 1 : last + 1 + window.future_frames]
@@ -109,7 +122,7 @@ def framed(axes: Any, view: tuple[int, int]) -> None:
 
 
 def draw_predictions(axes: Any, scene: Scene) -> None:
-    """Every sample: the wrist's ways, and the last pose of each sample."""
+    """Samples, as many of a candidate as it counts: the wrist's ways, and the last poses."""
     view = scene.outlook
     prediction = view.prediction
     message = CloudEncoder().encode(
@@ -117,15 +130,19 @@ def draw_predictions(axes: Any, scene: Scene) -> None:
         view.frame_id,
         list(view.numbers),
         prediction.futures[:, :, view.frames],
-        prediction.weights,
+        prediction.weights_at(view.frames),
         prediction.times_s[view.frames],
+        prediction.candidate,
     )
-    futures = decode_predictions(message).futures[0]  # (S, T, J, 3)
-    for sample in futures:
+    decoded = decode_predictions(message)
+    futures = decoded.futures[0]  # (S, T, J, 3)
+    for sample in futures[by_weight(decoded.weights, DRAWN)[0]]:
         body(axes, sample[-1], SIDE, colors=COLOURS[0], linewidths=0.4, alpha=0.25)
         axes.plot(sample[:, WRIST, 0], sample[:, WRIST, 2], color=COLOURS[0], lw=0.5, alpha=0.5)
     finish(axes, scene, SIDE)
-    axes.set_title(f'~/predictions: {len(futures)} samples, right wrist and pose at 2 s')
+    axes.set_title(
+        f'~/predictions: {DRAWN} of {len(futures)} samples by weight, right wrist, pose at 2 s'
+    )
 
 
 def draw_moments(axes: Any, scene: Scene) -> None:
@@ -149,7 +166,7 @@ def draw_moments(axes: Any, scene: Scene) -> None:
 
 
 def draw_trajectory(axes: Any, scene: Scene) -> None:
-    """Draw the likely future at its keyframes."""
+    """Draw the expected future at its keyframes."""
     message = SUMMARIES['trajectory'].encode(scene.outlook, Settings.from_values({}))
     for index, point in enumerate(message.points):
         pose = np.array([(t.translation.x, t.translation.y, t.translation.z)
@@ -159,7 +176,7 @@ def draw_trajectory(axes: Any, scene: Scene) -> None:
         time_s = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
         axes.annotate(f'{time_s:.2g} s', pose[10, [0, 2]], ha='center', va='bottom', fontsize=7)
     finish(axes, scene, SIDE)
-    axes.set_title('~/trajectory: most likely future at trajectory.horizons_s')
+    axes.set_title('~/trajectory: expected future at trajectory.horizons_s')
 
 
 def draw_poses(axes: Any, scene: Scene) -> None:
@@ -213,9 +230,10 @@ def draw_occupancy(axes: Any, scene: Scene) -> None:
 def draw_markers(axes: Any, scene: Scene) -> None:
     """Draw what RViz is told to draw."""
     view = scene.outlook
-    likely = view.most_likely[0][view.frames]
+    expected = likely_futures(view.prediction)[0, view.frames]
+    chosen = drawn_samples(view.prediction, 10)[0]
     person = MarkerPerson(
-        0, view.last_poses[0], likely, view.prediction.futures[0, :10][:, view.frames]
+        0, view.last_poses[0], expected, view.prediction.futures[0, chosen][:, view.frames]
     )
     message = MarkerEncoder(view.skeleton).encode(view.stamp_ns, view.frame_id, [person])
     for marker in message.markers:
@@ -225,7 +243,7 @@ def draw_markers(axes: Any, scene: Scene) -> None:
         width = max(0.4, 60.0 * marker.scale.x)
         axes.add_collection(LineCollection(list(ends), colors=colours, linewidths=width))
     finish(axes, scene, SIDE, last=False)
-    axes.set_title('~/markers: last pose, fading likely future, 10 samples')
+    axes.set_title('~/markers: last pose, fading expected future, 10 samples by weight')
 
 
 def finish(axes: Any, scene: Scene, view: tuple[int, int], *, last: bool = True) -> None:
