@@ -9,7 +9,7 @@ than easy ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -113,6 +113,11 @@ class Evidence:
         self._persons.clear()
         self._errors[:] = 0.0
         self._counts[:] = 0.0
+
+    def forget_tracks(self, tracks: Collection[int]) -> None:
+        """Forget what counts for some people alone; the place's means over everybody stay."""
+        for track in tracks:
+            self._persons.pop(track, None)
 
     @property
     def of_place(self) -> np.ndarray:

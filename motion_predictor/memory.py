@@ -7,7 +7,7 @@ them (compare motion attention, Mao et al., ECCV 2020). No training: it grows wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 import math
@@ -179,6 +179,48 @@ class PlaceMemory:
         self._head = 0
         self._pending: dict[int, _Pending] = {}
         self.moments = 0
+
+    def forget_tracks(self, tracks: Collection[int]) -> int:
+        """
+        Forget some people's moments, and leave no trace of them; those of all others stay.
+
+        :param tracks: numbers of their histories.
+        :returns: how many moments are forgotten.
+        """
+        for track in tracks:
+            if track in self._pending:
+                self._pending[track].clear()  # what comes is learnt, what was is not learnt again
+        first, last = self.span
+        at = np.arange(first, last) % self.capacity
+        kept = ~np.isin(self._tracks[at], list(tracks))
+        if kept.all():
+            return 0
+        held, count = at[kept], int(kept.sum())
+        moments = np.isfinite(self._norms[at])
+        forgotten = int((moments & ~kept).sum())
+        anew = np.cumsum(kept) - 1  # a path is of one person: all of its slots are kept or none
+        former = np.where(moments[kept, None], self._paths[held], first)
+        paths = np.where(moments[kept, None], anew[former - first], 0)
+        for name in _COLUMNS:
+            values = getattr(self, name)
+            values[:count] = values[held]
+            values[count:] = 0
+        self._paths[:count] = paths
+        self._norms[count:] = math.inf
+        for pending in self._pending.values():
+            pending.slots = [int(anew[slot - first]) if slot >= first else -1
+                             for slot in pending.slots]  # fmt: skip
+        self._head = count
+        self.moments -= forgotten
+        return forgotten
+
+    @property
+    def tracks(self) -> set[int]:
+        """Return the numbers of the histories of whom anything is remembered, or soon is."""
+        first, last = self.span
+        at = np.arange(first, last) % self.capacity
+        coming = (track for track, pending in self._pending.items() if pending.poses)
+        return {*np.unique(self._tracks[at]).tolist(), *coming}
 
     @property
     def megabytes(self) -> float:

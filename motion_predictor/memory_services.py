@@ -1,4 +1,9 @@
-"""The services ~/forget and ~/save_memory, where the messages of std_srvs are installed."""
+"""
+What is remembered, at others' command: ~/forget, ~/save_memory and ~/forget_person.
+
+The first two are services, where the messages of std_srvs are installed. No standard service
+takes somebody's name: ~/forget_person is a topic, and says in the log what came of it.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +14,18 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.task import Future
+from std_msgs.msg import String
 
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.parameters import Settings
 from motion_predictor.remembering import memory_path, Remembering, remove_memory
 
+PEOPLE_AT_ONCE = 10
+"""Names that wait in ~/forget_person, at most."""
+
 
 class MemoryServices:
-    """Answers both in a thread of their own, since a disk may be slow."""
+    """Does all of it in a thread of its own, since a disk may be slow."""
 
     MISSING = (
         'std_srvs is not installed: no services ~/forget and ~/save_memory; '
@@ -37,6 +46,8 @@ class MemoryServices:
         :param settings: returns the node's parameters.
         """
         self._remembering, self._settings = remembering, settings
+        self._logger = node.get_logger()
+        node.create_subscription(String, '~/forget_person', self._on_person, PEOPLE_AT_ONCE)
         try:
             trigger = importlib.import_module('std_srvs.srv').Trigger
         except ImportError:
@@ -52,6 +63,26 @@ class MemoryServices:
             return remembering.forget()
         path = memory_path(self._settings())  # what an earlier run has left
         return 'nothing is remembered' if path is None else remove_memory(path)
+
+    def _on_person(self, message: String) -> None:
+        def work() -> None:
+            try:
+                self._logger.info(self._forget_person(message.data))
+            except MotionPredictorError as error:
+                self._logger.warning(f'~/forget_person: {error}')
+            except Exception as error:  # the node runs on
+                self._logger.error(f'~/forget_person: {type(error).__name__}: {error}')
+
+        threading.Thread(target=work, name='forget person', daemon=True).start()
+
+    def _forget_person(self, person: str) -> str:
+        remembering = self._remembering()
+        if remembering is None:
+            raise MotionPredictorError(
+                'nothing is remembered of people of this run; ~/forget removes what an earlier '
+                'run has left in memory.file'
+            )
+        return remembering.forget_person(person)
 
     def _save(self) -> str:
         remembering = self._remembering()

@@ -843,6 +843,7 @@ class MotionPredictorNode(LifecycleNode):
         session.tracks = dict(zip(snapshot.persons, snapshot.tracks))
         if session.remembering is not None:
             session.remembering.frame_id = snapshot.frame_id
+            session.remembering.known.note(session.tracks, session.numbers.table)
         seen = tuple((name, other.stamp_ns) for name, other in snapshot.others.items())
         using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows), seen)
         if using == session.used:
@@ -1356,8 +1357,8 @@ class MotionPredictorNode(LifecycleNode):
         if session is not None and session.lost_device:
             complaints.insert(0, session.lost_device)
         complaints += self._namesakes()
-        if session is not None and session.remembering and session.remembering.complaint:
-            complaints.append(session.remembering.complaint)
+        if session is not None and session.remembering:
+            complaints += session.remembering.complaints
         if active and session is not None:
             complaints += self._unseen(session.report, input_hz, output_hz)
         status.level = DiagnosticStatus.WARN if complaints else DiagnosticStatus.OK

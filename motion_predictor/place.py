@@ -7,7 +7,7 @@ beside them, weighed by gate and evidence, and given a radius.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 import math
 import threading
@@ -145,7 +145,9 @@ class Place:
         self._present: dict[int, int] = {}
         self._lock = threading.Lock()
         self.forgotten = 0
-        """How often everything was forgotten."""
+        """How often everything, or somebody, was forgotten."""
+        self.moments_forgotten = 0
+        """Of people who were to be forgotten."""
 
     @property
     def state(self) -> tuple[int, int]:
@@ -207,6 +209,35 @@ class Place:
             self._latest = {}
             if self.following is not None:
                 self.following.forget()
+
+    def forget_tracks(self, tracks: Collection[int]) -> int:
+        """
+        Forget some people: their moments, evidence, noise and scales of radii.
+
+        What counts for the place stays, a few means over everybody. Of whoever is still here new
+        things are learnt from now on, as of somebody new.
+
+        :param tracks: numbers of their histories.
+        :returns: how many moments are forgotten.
+        """
+        with self._lock:
+            self.forgotten += 1
+            moments = 0 if self.memory is None else self.memory.forget_tracks(tracks)
+            self.evidence.forget_tracks(tracks)
+            if self.following is not None:
+                self.following.forget_tracks(tracks)
+            for track in tracks:
+                for known in (self._awaited, self._noise, self._present):
+                    known.pop(track, None)
+            self._latest = {t: of for t, of in self._latest.items() if t not in tracks}
+            self.working = None
+            self.moments_forgotten += moments
+            return moments
+
+    def remembered_tracks(self) -> set[int]:
+        """Return the numbers of the histories of whom anything is remembered."""
+        with self._lock:
+            return set() if self.memory is None else self.memory.tracks
 
     def follow(self, mode: str) -> None:
         """Let radii follow people as :class:`motion_predictor.radius.Following` says."""

@@ -7,7 +7,7 @@ that follows what the people here then did, by person and for the place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 import math
@@ -259,6 +259,11 @@ class Following:
     def stay(self, tracks: Sequence[int]) -> None:
         """Forget everybody who is not among the tracks."""
         self._persons = {t: self._persons[t] for t in tracks if t in self._persons}
+
+    def forget_tracks(self, tracks: Collection[int]) -> None:
+        """Forget what was found out of some people; the place's scale stays."""
+        for track in tracks:
+            self._persons.pop(track, None)
 
     def note(self, track: int, missed: np.ndarray, part: float = 1.0) -> None:
         """

@@ -12,6 +12,7 @@ from motion_predictor.background import Background, CancelledError
 from motion_predictor.candidates import CANDIDATES, knot_frames, KNOTS_S
 from motion_predictor.errors import MotionPredictorError, StorageError
 from motion_predictor.files import brief
+from motion_predictor.known_people import KnownPeople
 from motion_predictor.memory_file import is_memory, read_memory, write_memory
 from motion_predictor.parameters import Settings
 from motion_predictor.place import Place
@@ -88,6 +89,10 @@ class Remembering:
         """Of reference; named in the file."""
         self.complaint = ''
         """Why nothing is written, if so."""
+        self.known = KnownPeople(place.remembered_tracks)
+        self.forgotten = 0
+        """People who were forgotten one by one."""
+        self._overdue = ''
         self._failed = failed
         self._file = threading.Lock()
         self._background = Background('memory')
@@ -133,8 +138,8 @@ class Remembering:
                 return f'nothing new since {brief(self.path)} was written'
             moments = write_memory(self.path, self.place, self.frame_id)
             if moments is None:
-                return 'everything was forgotten meanwhile'
-            self._saved = state
+                return 'nothing was written: somebody was forgotten meanwhile'
+            self._saved, self._overdue = state, ''
             return f'{moments} moments written to {brief(self.path)}'
 
     def save_if_due(self, now_s: float) -> None:
@@ -145,6 +150,8 @@ class Remembering:
         """
         if self.path is None or self.complaint or self._background.busy:
             return
+        if self._overdue:  # somebody is to be forgotten there
+            self._due_s = now_s
         self._due_s = min(self._due_s, now_s + SAVE_PERIOD_S)
         if now_s < self._due_s or self.place.state == self._saved:
             return
@@ -178,9 +185,39 @@ class Remembering:
         self.place.forget()
         with self._file:  # what is being written is removed as well
             done = '' if self.path is None else f'; {remove_memory(self.path)}'
-            self.complaint = ''
+            self.complaint = self._overdue = ''
             self._saved = self.place.state
         return f'everything is forgotten{done}'
+
+    def forget_person(self, person: str) -> str:
+        """
+        Forget one person of this run, in the file too, which is written at once.
+
+        :param person: name as in ~/people, or number.
+        :returns: what was done, in words.
+        :raises UnknownPersonError: if nobody in this run went by that.
+        :raises StorageError: if the file could not be written; the rest is forgotten, and it is
+            tried again.
+        """
+        tracks = self.known.find(person)
+        self.known.drop(tracks)
+        moments = self.place.forget_tracks(tracks)
+        self.forgotten += 1
+        done = f'{brief(repr(person))} is forgotten: {moments} moments'
+        with self._file:  # what is being written is over
+            written = self.path is not None and not self.complaint and self.path.exists()
+        if not written:
+            return done  # this run has written nothing, also where it refused what was there
+        try:
+            return f'{done}; {self.save()}'
+        except MotionPredictorError as error:
+            self._overdue = f'{done}, but not in memory.file, which still holds them: {error}'
+            raise StorageError(self._overdue) from error
+
+    @property
+    def complaints(self) -> list[str]:
+        """Return what is wrong with the file, in words."""
+        return [text for text in (self.complaint, self._overdue) if text]
 
     def close(self) -> None:
         """End the thread that writes."""
@@ -201,6 +238,8 @@ class Remembering:
         if place.memory is not None:
             found['memory (moments)'] = str(place.memory.moments)
             found['memory (MB)'] = f'{place.memory.megabytes:.1f}'
+            found['memory forgotten (people)'] = str(self.forgotten)
+            found['memory forgotten (moments)'] = str(place.moments_forgotten)
         names = (*CANDIDATES, 'published')
         for knot, errors in zip(knot_frames(place.window), place.evidence.errors_m):
             horizon_s = (knot + 1) * place.window.period_s

@@ -24,12 +24,15 @@ from test_node import Nodes, SUCCESS
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from motion_predictor.memory import NEIGHBOURS
+from motion_predictor.memory_file import read_memory
 from motion_predictor.messages import (
     decode_predictions,
     DecodedPredictions,
 )
 from motion_predictor.node import MotionPredictorNode
 from motion_predictor.outputs import decode_moments
+from motion_predictor.parameters import Settings
+from motion_predictor.remembering import make_place
 from motion_predictor.replay import pose_array
 from motion_predictor.weights import save_weights
 
@@ -202,3 +205,58 @@ def test_a_refused_memory_is_named_and_the_node_runs_on(
     assert status[-1].status[0].level == DiagnosticStatus.WARN
     assert node.trigger_deactivate() == SUCCESS
     assert path.read_bytes().endswith(b'{"no": "memory"}')
+
+
+def test_one_person_is_forgotten_everywhere_and_the_rest_is_kept(
+    listener: Listener, nodes: Nodes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / 'place.memory'
+    node = nodes.start(**{'memory.file': str(path), 'diagnostics.period_s': 0.2})
+    status = listener.collect(DiagnosticArray, '/diagnostics')
+    log = ''
+    ask = listener.node.create_publisher(String, f'{NODE}/forget_person', 10)
+    listener.wait(lambda: ask.get_subscription_count() > 0, '~/forget_person')
+    walks = [walker_poses()[0], walker_poses()[0][30:] + np.float32([3.0, 2.0, 0.0])]
+
+    def tracks() -> set[int]:
+        assert node._session is not None
+        place = node._session.online.place
+        assert place is not None
+        assert place.memory is not None
+        return set(place.memory.columns(*place.memory.span)['tracks'].tolist())
+
+    predicted(listener, walks, lambda cloud: moments_of(node) > 40 and len(tracks()) == 2)
+    before = moments_of(node)
+    assert node._session is not None
+    assert node._session.remembering is not None
+    node._session.remembering.save()
+    gone = node._session.tracks['1']
+
+    def told() -> dict[str, str]:
+        return {entry.key: entry.value for entry in status[-1].status[0].values}
+
+    def said(words: str) -> bool:
+        nonlocal log
+        log += capfd.readouterr().err
+        return words in log
+
+    ask.publish(String(data='somebody else'))
+    listener.wait(lambda: said("'somebody else': nobody was predicted by that name"), 'a no')
+    assert moments_of(node) >= before
+    ask.publish(String(data='1'))
+    listener.wait(lambda: told().get('memory forgotten (people)') == '1', 'a person forgotten')
+    assert gone not in tracks()
+    assert len(tracks()) == 1
+    pattern = r"'1' is forgotten: (\d+) moments; (\d+) moments written to"
+    listener.wait(lambda: said('moments written to'), 'what was done')
+    found = re.search(pattern, log)
+    assert found is not None
+    forgotten, left = map(int, found.groups())
+    assert min(forgotten, left) > 10
+    assert told()['memory forgotten (moments)'] == str(forgotten)
+    again = make_place(node._session.predictor, Settings.from_values({}))
+    assert again is not None
+    read_memory(path, again)
+    assert again.memory is not None
+    assert again.memory.moments == left
+    predicted(listener, walks, lambda cloud: len(cloud.persons) == 2 and len(tracks()) == 2)

@@ -100,3 +100,16 @@ def test_the_tracker_alone_may_publish_skeletons() -> None:
 def test_no_comment_stands_where_the_sros2_tool_expects_an_enclave() -> None:
     text = POLICY.read_text()
     assert '<!--' not in text[text.index('<policy') :]
+
+
+def test_only_the_operator_may_let_the_node_forget() -> None:
+    operator = '/motion_predictor/operator'
+    commands = {'/motion_predictor/forget', '/motion_predictor/save_memory'}
+    assert commands <= names(operator, 'services', 'request')
+    topic = '/motion_predictor/forget_person'
+    assert topic in names('/motion_predictor/predictor', 'topics', 'subscribe')
+    enclaves = [
+        enclave.attrib['path'] for enclave in ElementTree.parse(POLICY).iterfind('.//enclave')
+    ]
+    may = {path for path in enclaves if topic in names(path, 'topics', 'publish')}
+    assert may == {operator}
