@@ -20,7 +20,8 @@ def followed(
     """
     Name people by where they were, all of a message at once (Hungarian method).
 
-    :param frames: who is in each message, by their place in it: ``(J, 3)`` in any unit.
+    :param frames: who is in each message, by their place in it: ``(J, 3)`` in any unit,
+        NaN where a joint was not seen.
     :param times_s: instants of the messages, seconds, increasing.
     :returns: the same with a name for every body, and how many poses got another name than their
         place.
@@ -56,13 +57,12 @@ def _taken(names: Mapping[str, str], tracks: Iterable[str]) -> set[str]:
 
 
 def _is_there(pose: np.ndarray) -> bool:
-    return bool((np.isfinite(pose) & (pose != 0.0)).any())
+    return bool(np.isfinite(pose).any())
 
 
 def _apart(pose: np.ndarray, before: np.ndarray) -> float:
     # Median distance of the joints seen in both, in sizes of the body; infinite where none is.
     both = (np.isfinite(pose) & np.isfinite(before)).all(axis=-1)
-    both &= (pose != 0.0).any(axis=-1) & (before != 0.0).any(axis=-1)
     if not both.any():
         return float('inf')
     size = float(np.linalg.norm(before[both] - before[both].mean(axis=0), axis=-1).mean())

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from motion_predictor.layouts import Layout, layout, LAYOUTS
+from motion_predictor.decoded import Observation
+from motion_predictor.layouts import joints_there, Layout, layout, LAYOUTS
 from motion_predictor.skeleton import H36M17
 
 LOOKED_AT_S = 3.0
@@ -86,11 +87,12 @@ def wrong_bones(pose: np.ndarray, known: np.ndarray) -> float:
     return float(np.abs(ratios - np.median(ratios)).mean())
 
 
-def fitting_layout(points: np.ndarray, current: Layout) -> str:
+def fitting_layout(points: np.ndarray, seen: np.ndarray, current: Layout) -> str:
     """
     Find the layout whose bones a message's joints have, where they are not the current one's.
 
     :param points: all joints of a message in its order, metres, (N, 3).
+    :param seen: which of them are really shown, bool (N,).
     :param current: the layout that they are read with.
     :returns: its name; '' where none fits well.
     """
@@ -99,7 +101,8 @@ def fitting_layout(points: np.ndarray, current: Layout) -> str:
         other = layout(candidate)
         if candidate == current.name or len(points) % other.num_joints:
             continue
-        poses, known = other.to_model(points.reshape(-1, other.num_joints, 3))
+        shape = (-1, other.num_joints)
+        poses, known = other.to_model(points.reshape(*shape, 3), seen.reshape(shape))
         wrong = float(np.mean([wrong_bones(*each) for each in zip(poses, known)]))
         if wrong < best:
             best, name = wrong, candidate
@@ -128,6 +131,7 @@ class BodyChecks:
         return {
             name: float(np.median([look.height_m for look in list(each)]))
             for name, each in looks.items()
+            if each
         }
 
     @property
@@ -166,25 +170,32 @@ class BodyChecks:
                 looks.popleft()
         self._looks = kept
 
-    def look_at(self, at_s: float, joints: Sequence[np.ndarray]) -> None:
+    def look_at(self, at_s: float, people: Sequence[Observation], scale: float = 1.0) -> None:
         """
         Look at the bones of a message, now and then, whether its people are predicted or not.
 
         :param at_s: when it came.
-        :param joints: of each of its people in the order of the layout, metres, (J_in, 3).
+        :param people: as they were decoded, in the order of the layout.
+        :param scale: from their unit to metres.
         """
-        if not self._is_person or not joints:
+        if not self._is_person or not people:
             return
         if self._wrong and 0.0 <= at_s - self._wrong[-1][0] < MESSAGE_EVERY_S:
             return
-        points = np.stack(joints)
-        errors = [wrong_bones(*each) for each in zip(*self._layout.to_model(points))]
+        points = np.stack([person.xyz for person in people]) * scale
+        seen = np.stack([
+            joints_there(person.xyz, self._layout.target) if person.seen is None else person.seen
+            for person in people
+        ])  # fmt: skip
+        errors = [wrong_bones(*each) for each in zip(*self._layout.to_model(points, seen))]
         known = [error for error in errors if math.isfinite(error)]
         if known:
             self._wrong.append((at_s, float(np.mean(known))))
         while self._wrong and not 0.0 <= at_s - self._wrong[0][0] <= LOOKED_AT_S:
             self._wrong.popleft()
-        self._fits = fitting_layout(points.reshape(-1, 3), self._layout) if self.has_doubts else ''
+        self._fits = ''
+        if self.has_doubts:
+            self._fits = fitting_layout(points.reshape(-1, 3), seen.ravel(), self._layout)
 
     def complaints(self) -> list[str]:
         """Say what cannot be right."""
@@ -234,7 +245,7 @@ class BodyChecks:
 def _look(at_s: float, pose: np.ndarray) -> _Look:
     spine = _unit(pose[_THORAX] - pose[_HIP])
     legs = _unit(pose[_HIP] - 0.5 * (pose[3] + pose[6]))
-    ahead = _unit(np.cross(pose[4] - pose[1], spine))
+    ahead = _unit(_cross(pose[4] - pose[1], spine))
     bent_ahead = bent = 0.0
     for hip, knee, ankle in ((1, 2, 3), (4, 5, 6)):
         line = _unit(pose[ankle] - pose[hip])
@@ -246,6 +257,11 @@ def _look(at_s: float, pose: np.ndarray) -> _Look:
     return _Look(
         at_s, spine, legs, height_m(pose), 0.5 * bent_ahead, 0.5 * bent, float(thin),
     )  # fmt: skip
+
+
+def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    (ax, ay, az), (bx, by, bz) = first.tolist(), second.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
 def _is_mirrored(looks: Sequence[_Look]) -> bool:

@@ -58,14 +58,16 @@ class BodyWatch:
         nothing = np.zeros_like(seen)
         if expected is None:
             return Mended(xyz, seen, nothing)
-        exchanged = self._sides.are_exchanged(xyz, seen, expected)
+        off_m = expected.off_m(xyz)
+        exchanged = self._sides.are_exchanged(xyz, seen, expected, off_m)
         if exchanged and self._sides.persists:
             self._sides.believe()
             self._motion.swap(self._sides.mirror)
             return Mended(xyz, seen, nothing, believed=True)
         if exchanged:
-            xyz, seen = self._sides.put_right(xyz, seen, expected)
-        leapt = self._gate.leapt(xyz, seen, expected)
+            xyz, seen = self._sides.put_right(xyz, seen, off_m)
+            off_m = expected.off_m(xyz)
+        leapt = self._gate.leapt(xyz, seen, expected, off_m)
         return Mended(xyz, seen & ~leapt, leapt, exchanged=exchanged)
 
     def note(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray) -> None:

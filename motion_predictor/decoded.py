@@ -41,6 +41,30 @@ class DecodedPerson:
     """Whether the sender says who it is; else ``person`` is only a place in the message."""
 
 
+@dataclass(frozen=True)
+class Observation:
+    """
+    One person as one message shows them, in whatever order the publisher's joints have.
+
+    ``xyz`` (J, 3) metres in ``frame_id``; ``confidence`` (J,), NaN where there is none, or None.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    person: str
+    xyz: np.ndarray
+    confidence: np.ndarray | None = None
+    seen: np.ndarray | None = None
+    """
+    Which joints are really shown, bool (J,), told once where a message is decoded; all of these
+    are finite. None: those of ``xyz`` that are finite, and not at (0, 0, 0) where that is a void.
+    """
+    source: str = ''
+    """Where it came from: the stamps of one source are of one clock, those of others may not."""
+    identified: bool = True
+    """Whether the tracker says who it is; else ``person`` is only a place in the message."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
     """What the decoders must know: joints of the sender's layout, names of cloud fields."""

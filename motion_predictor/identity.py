@@ -56,10 +56,9 @@ class Sighting:
 
         :param point_m: metres (3,).
         """
-        seen = self.seen & np.isfinite(self.xyz).all(axis=-1)
-        if not seen.any():
+        if not self.seen.any():
             return math.inf
-        root = self.xyz[0] if seen[0] else self.xyz[seen].mean(axis=0)
+        root = self.xyz[0] if self.seen[0] else self.xyz[self.seen].mean(axis=0)
         with np.errstate(over='ignore'):
             return float(np.linalg.norm(root - point_m))
 
@@ -173,9 +172,9 @@ class Expected:
         :param skeleton: their joints.
         """
         found = [track.history.expected(stamp_ns) for track in tracks]
-        self._was = np.stack([entry[0] for entry in found])  # (T, J, 3)
-        self._moved = np.stack([entry[1] for entry in found])
-        self._known = np.stack([entry[2] for entry in found])  # (T, J)
+        self._was = np.array([entry[0] for entry in found])  # (T, J, 3)
+        self._moved = np.array([entry[1] for entry in found])
+        self._known = np.array([entry[2] for entry in found])  # (T, J)
         self._apart_s = np.array([stamp_ns - entry[3] for entry in found]) * _NS
         self._skeleton = skeleton
         self._mirror = np.array(skeleton.mirror)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from motion_predictor import messages
+from motion_predictor.decoding import Decoder
 from motion_predictor.layouts import Layout
 from motion_predictor.parameters import Settings
 from motion_predictor.registry import layout_of, make_source
@@ -53,6 +55,11 @@ class Input:
     subscriptions: tuple[Subscription, ...]
     in_target_frame: bool = False
     """The source gives people in ``target_frame`` already."""
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What reads its messages."""
+        return Decoder(self.source, self.layout)
 
     @property
     def topics(self) -> str:

@@ -53,16 +53,19 @@ class JointGate:
         self._measured = np.zeros(len(bones), dtype=np.int64)
         self._withheld: dict[int, _Withheld] = {}
 
-    def leapt(self, xyz: np.ndarray, seen: np.ndarray, expected: Expectation) -> np.ndarray:
+    def leapt(
+        self, xyz: np.ndarray, seen: np.ndarray, expected: Expectation, off_m: np.ndarray
+    ) -> np.ndarray:
         """
         Find the joints that are nowhere near where they can be, and have not stayed there.
 
         :param xyz: of a new pose, metres (J, 3).
         :param seen: which of its joints were seen, bool (J,).
         :param expected: where the joints are expected.
+        :param off_m: how far they are from there, (J,).
         :returns: joints not to be believed, bool (J,); at most half of those seen.
         """
-        off = np.where(seen, expected.off_m(xyz), 0.0)
+        off = np.where(seen, off_m, 0.0)
         known = np.isfinite(off)
         off = np.where(known, off, 0.0)
         if off.max() <= ERROR_M:

@@ -56,17 +56,16 @@ from motion_predictor.body_checks import BodyChecks
 from motion_predictor.budget import require_budget
 from motion_predictor.decoded import (
     DecodedPerson,
-    flawed_people,
     message_header,
     MessageError,
-    plausible,
 )
+from motion_predictor.decoding import Decoded
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
 from motion_predictor.frame_motion import FrameMotion
 from motion_predictor.geometry import rotation_matrix
 from motion_predictor.history import HistoryLimits
 from motion_predictor.inputs import Input, make_input, profile_of
-from motion_predictor.layouts import joints_there, Layout
+from motion_predictor.layouts import Layout
 from motion_predictor.likely import drawn_samples, likely_futures
 from motion_predictor.memory_services import MemoryServices
 from motion_predictor.messages import MarkerPerson
@@ -305,7 +304,7 @@ class Session:
         """Name what a topic's stamps and words are of: frames of TF and their list are one."""
         return self.input.topics if self.input.in_target_frame else topic
 
-    def name_of(self, topic: str, person: DecodedPerson) -> str:
+    def name_of(self, topic: str, person: DecodedPerson | Observation) -> str:
         """Name a person, by the topic too where several topics show people."""
         several = len(self.input.subscriptions) > 1 and not self.input.in_target_frame
         return f'{topic}/{person.person}' if several else person.person
@@ -349,7 +348,8 @@ class MotionPredictorNode(LifecycleNode):
             'persons_refused',
             'messages_without_stamp', 'messages_without_frame', 'messages_without_news',
             'joints_not_finite',
-            'joints_at_origin', 'frames_refused', 'frames_stored', 'frames_answered',
+            'joints_at_origin', 'joints_beyond_float32',
+            'frames_refused', 'frames_stored', 'frames_answered',
             'frames_skipped', 'frames_unpredicted', 'predictions', 'deadline_misses',
             'worker_errors', 'resets_clock_jump', 'device_losses', 'outputs_not_finite',
         )  # fmt: skip
@@ -894,15 +894,9 @@ class MotionPredictorNode(LifecycleNode):
             self._counts.add('messages')
             try:
                 arrival = _opened(session, arrival)
-                people = session.input.source.decode(
+                decoded = session.input.decoder.decode(
                     arrival.topic, arrival.message, arrival.received_ns
                 )
-                flawed = flawed_people(people or [])
-                if people:
-                    people, flaws = plausible(people)
-                    self._counts.add('persons_refused', len(flaws))
-                    if flaws:
-                        self._warn('refused', f'{arrival.topic}: left out: {flaws[0]}')
             except MessageError as error:
                 self._last_received_s = arrival.received_s
                 self._counts.add('messages_malformed')
@@ -914,14 +908,16 @@ class MotionPredictorNode(LifecycleNode):
                 self._counts.add('worker_errors')
                 self._warn('decoder', f'{arrival.topic}:\n{traceback.format_exc()}')
                 continue
-            if people is None:  # nothing about who is there, as most messages of TF
+            if decoded is None:  # nothing about who is there, as most messages of TF
                 self._counts.add('messages_without_news')
                 continue
+            people = decoded.people
+            self._note_decoded(arrival.topic, decoded)
             self._last_received_s = arrival.received_s
             self._input_rate.note(arrival.received_s)
             self._recent_rate.note(arrival.received_s)
-            for person in flawed:
-                self._refuse(session, settings, arrival, person, Refusal.MALFORMED, person.flaw)
+            for flawed in decoded.flawed:
+                self._refuse(session, settings, arrival, flawed, Refusal.MALFORMED, flawed.flaw)
             if people:
                 self._counts.add('messages_without_stamp', int(people[0].stamp_ns <= 0))
                 self._counts.add('messages_without_frame', int(not people[0].frame_id))
@@ -945,6 +941,16 @@ class MotionPredictorNode(LifecycleNode):
                     break
         return oldest_s
 
+    def _note_decoded(self, topic: str, decoded: Decoded) -> None:
+        """Count what a message's decoder left out, and say why."""
+        self._counts.add('persons_refused', len(decoded.flawed))
+        if decoded.flawed:
+            self._warn('refused', f'{topic}: left out: {decoded.flawed[0].flaw}')
+        for what, number in decoded.counts.items():
+            self._counts.add(what, number)
+        if decoded.beyond:
+            self._warn('beyond', f'{topic}: {decoded.beyond}')
+
     def _can_answer_each(self, session: Session, settings: Settings) -> bool:
         # Of messages whose transforms came together each is predicted from, if that is quick.
         waiting = len(session.held)
@@ -953,7 +959,7 @@ class MotionPredictorNode(LifecycleNode):
         return waiting * median(session.cycles_s) <= settings.number('catch_up_s')
 
     @staticmethod
-    def _place(settings: Settings, arrival: Arrival, person: DecodedPerson) -> Place:
+    def _place(settings: Settings, arrival: Arrival, person: DecodedPerson | Observation) -> Place:
         return Place(
             person.frame_id or settings.text('input.frame_id'),
             person.stamp_ns if person.stamp_ns > 0 else arrival.received_ns,
@@ -972,9 +978,7 @@ class MotionPredictorNode(LifecycleNode):
             )
             session.fresh = True
             return
-        session.checks.look_at(
-            arrival.received_s, [person.xyz * session.scale for person in ready.people]
-        )
+        session.checks.look_at(arrival.received_s, ready.people, session.scale)
         stored = [
             self._observe(session, settings, arrival, person, ready.found)
             for person in ready.people
@@ -1019,14 +1023,9 @@ class MotionPredictorNode(LifecycleNode):
         session: Session,
         settings: Settings,
         arrival: Arrival,
-        person: DecodedPerson,
+        person: Observation,
         found: Pose | None,
     ) -> bool:
-        finite = np.isfinite(person.xyz).all(axis=-1)
-        valid = joints_there(person.xyz, session.predictor.skeleton)
-        if not valid.all():
-            self._counts.add('joints_not_finite', int((~finite).sum()))
-            self._counts.add('joints_at_origin', int((finite & ~valid).sum()))
         frame_id, stamp_ns = self._place(settings, arrival, person)
         xyz = person.xyz * session.scale
         if session.turn is not None:
@@ -1040,7 +1039,14 @@ class MotionPredictorNode(LifecycleNode):
             xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
         name, source = session.name_of(arrival.topic, person), session.source_of(arrival.topic)
         seen = Observation(
-            stamp_ns, frame_id, name, xyz, person.confidence, valid, source, person.identified
+            stamp_ns,
+            frame_id,
+            name,
+            xyz,
+            person.confidence,
+            person.seen,
+            source,
+            person.identified,
         )
         try:
             outcome = session.online.observe(seen, arrival.received_ns).outcome
@@ -1065,7 +1071,7 @@ class MotionPredictorNode(LifecycleNode):
         session: Session,
         settings: Settings,
         arrival: Arrival,
-        person: DecodedPerson,
+        person: DecodedPerson | Observation,
         refusal: Refusal,
         why: str = '',
     ) -> None:
@@ -1442,6 +1448,7 @@ class MotionPredictorNode(LifecycleNode):
             'predictions_not_finite': 'predictions of NaN (check the weights and the device)',
             'outputs_not_finite': 'outputs of NaN held back (check the weights and the device)',
             'persons_refused': 'people who do not fit, beside others who do (see the log)',
+            'joints_beyond_float32': 'joints too far for float32 (see the log)',
             'messages_lost': 'messages lost before the node (transport, or a full queue)',
             'messages_overflowed': 'messages lost to a full inbox',
             'messages_overdue': 'messages dropped unread: too slow for this input',

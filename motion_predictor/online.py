@@ -15,6 +15,7 @@ import numpy as np
 from motion_predictor.adaptation import CoverageWatch, MODES
 from motion_predictor.clock import SourceClock
 from motion_predictor.config import WindowConfig
+from motion_predictor.decoded import Observation as Observation
 from motion_predictor.errors import ConfigError, SkeletonError
 from motion_predictor.forecast import Forecast
 from motion_predictor.history import (
@@ -26,7 +27,7 @@ from motion_predictor.history import (
     PoseHistory,
 )
 from motion_predictor.identity import PeopleRules, Sighting, Track
-from motion_predictor.layouts import IDENTITY, Layout
+from motion_predictor.layouts import IDENTITY, joints_there, Layout
 from motion_predictor.people import People
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.states import (
@@ -87,27 +88,6 @@ class OnlineLimits:
             value = getattr(self, name)
             if not low <= value <= high:  # NaN fails too
                 raise ConfigError(f'{name}={value}: must lie in {low}..{high}')
-
-
-@dataclass(frozen=True)
-class Observation:
-    """
-    One person as one message shows them, in whatever order the publisher's joints have.
-
-    ``xyz`` (J, 3) metres in ``frame_id``; ``confidence`` (J,), NaN where there is none;
-    ``valid`` (J,) bool; both may be None.
-    """
-
-    stamp_ns: int
-    frame_id: str
-    person: str
-    xyz: np.ndarray
-    confidence: np.ndarray | None = None
-    valid: np.ndarray | None = None
-    source: str = ''
-    """Where it came from: the stamps of one source are of one clock, those of others may not."""
-    identified: bool = True
-    """Whether the tracker says who it is; else ``person`` is only a place in the message."""
 
 
 class ObserveOutcome(Enum):
@@ -505,7 +485,9 @@ class OnlinePredictor:
                 pose = measured_pose(*self._to_model(trusted, count=False), skeleton)
                 if pose is not None:
                     return pose
-        return points_as_pose(xyz, skeleton)
+            if observation.seen is not None:
+                return points_as_pose(xyz, np.asarray(observation.seen, dtype=bool), skeleton)
+        return points_as_pose(xyz, joints_there(xyz, skeleton), skeleton)
 
     def observe_nobody(
         self, stamp_ns: int, frame_id: str, now_ns: int | None = None, source: str = ''
@@ -760,7 +742,7 @@ class OnlinePredictor:
         joints = source.num_joints
         return np.shape(observation.xyz) == (joints, 3) and all(
             array is None or np.shape(array) == (joints,)
-            for array in (observation.confidence, observation.valid)
+            for array in (observation.confidence, observation.seen)
         )
 
     def _is_other_frame(self, frame_id: str, source: str) -> bool:
@@ -811,8 +793,8 @@ class OnlinePredictor:
         )
 
     def _store(self, observation: Observation, now_ns: int | None) -> ObserveOutcome:
-        xyz, valid = self._to_model(observation)
-        seen = self._body.joints_of_one_body(xyz, valid)
+        xyz, shown = self._to_model(observation)
+        seen = self._body.joints_of_one_body(xyz, shown)
         if not self._body.is_body(seen):
             self._history_counters.poses_without_body += 1
             return ObserveOutcome.WITHOUT_BODY
@@ -868,14 +850,16 @@ class OnlinePredictor:
         self, observation: Observation, count: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         xyz = np.asarray(observation.xyz, dtype=np.float64)
-        valid = np.ones(len(xyz), dtype=bool)
-        if observation.valid is not None:
-            valid &= np.asarray(observation.valid, dtype=bool)
+        if observation.seen is None:
+            seen = self._body.joints_shown(xyz)
+        else:
+            seen = np.asarray(observation.seen, dtype=bool)
         if observation.confidence is not None:
             low = np.asarray(observation.confidence) < self.limits.min_confidence  # not for NaN
-            self._counters.joints_low_confidence += int((low & valid).sum()) if count else 0
-            valid &= ~low
-        return (xyz, valid) if self.layout is None else self.layout.to_model(xyz, valid)
+            if low.any():
+                self._counters.joints_low_confidence += int((low & seen).sum()) if count else 0
+                seen = seen & ~low
+        return (xyz, seen) if self.layout is None else self.layout.to_model(xyz, seen)
 
     def _windows(
         self,

@@ -20,18 +20,18 @@ from motion_predictor.bag_files import BagFiles
 from motion_predictor.bag_people import followed
 from motion_predictor.bag_stamps import in_order, Ordered
 from motion_predictor.decoded import (
-    DecodedPerson,
     message_header,
     MessageError,
-    plausible,
+    Observation,
 )
+from motion_predictor.decoding import Decoder
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.layouts import Layout
 from motion_predictor.recording import Recording
 from motion_predictor.registry import KIND_OF_MESSAGE, layout_of, make_source
 from motion_predictor.skeleton import H36M17, Skeleton
 from motion_predictor.tf_input import TF_MESSAGE, TF_TOPIC, TRACKED_TOPIC
-from motion_predictor.trackers import AUTO, Source
+from motion_predictor.trackers import AUTO
 
 MAX_GAP_S = 10.0
 """A longer silence in a bag is cut short to this, and said."""
@@ -92,6 +92,9 @@ class _Reading:
     """Messages that do not fit the layout, or not all of them."""
     refused: int = 0
     """People of messages whose others could be used."""
+    beyond: int = 0
+    """Joints that float32 cannot hold."""
+    first_beyond: str = ''
     first_misfit: str = ''
     identified: bool = True
     """Whether the messages say who is who."""
@@ -150,7 +153,7 @@ def read_bag(
             )
         except ConfigError as error:
             raise RecordingError(f'{path}: {error}') from None
-        reading = _read(bag, topics, source, kind)
+        reading = _read(bag, topics, Decoder(source, joints), kind)
         remarks = list(bag.remarks)
         if bag.damaged:
             remarks.append(f'{bag.damaged} damaged messages left out ({bag.first_damage})')
@@ -159,6 +162,8 @@ def read_bag(
             f'{reading.misfits} messages and {reading.refused} people of others left out '
             f'({reading.first_misfit})'
         )
+    if reading.beyond:
+        remarks.append(f'{reading.beyond} joints left out ({reading.first_beyond})')
     remarks += [f'{name}: {times}' for name, times in source.counters.items() if times]
     _require_people(path, topics, joints, reading, remarks)
     _require_one_frame(path, topics, reading.frames)
@@ -202,19 +207,14 @@ def _choose(
     return kind, (chosen[0],)
 
 
-def _read(bag: BagFiles, topics: Sequence[str], source: Source, kind: str) -> _Reading:
+def _read(bag: BagFiles, topics: Sequence[str], decoder: Decoder, kind: str) -> _Reading:
     reading = _Reading()
     received_ns = 0
     for entry in bag.messages(topics):
         reading.messages += 1
         received_ns = entry.received_ns
         try:
-            people = source.decode(entry.topic, entry.message, received_ns)
-            if people:
-                people, flaws = plausible(people)
-                if flaws:
-                    reading.refused += len(flaws)
-                    reading.first_misfit = reading.first_misfit or f'{entry.topic}: {flaws[0]}'
+            decoded = decoder.decode(entry.topic, entry.message, received_ns)
         except MessageError as error:
             reading.misfits += 1
             reading.first_misfit = reading.first_misfit or f'{entry.topic}: {error}'
@@ -223,37 +223,41 @@ def _read(bag: BagFiles, topics: Sequence[str], source: Source, kind: str) -> _R
             reading.misfits += 1
             reading.first_misfit = reading.first_misfit or f'{entry.topic}: {error!r}'
             continue
-        if people is not None:
-            _note(reading, entry.message, received_ns, people, kind in STREAM_EACH)
+        if decoded is None:
+            continue
+        reading.refused += len(decoded.flawed)
+        if decoded.flawed:
+            flaw = decoded.flawed[0].flaw
+            reading.first_misfit = reading.first_misfit or f'{entry.topic}: {flaw}'
+        reading.beyond += decoded.counts.get('joints_beyond_float32', 0)
+        reading.first_beyond = reading.first_beyond or decoded.beyond
+        _note(reading, entry.message, received_ns, decoded.people, kind in STREAM_EACH)
     if kind in ('tf', 'hri'):  # the last poses wait for what does not come any more
         late_ns = received_ns + int(CLIP_GAP_S * 1e9)
-        rest = source.decode(TF_TOPIC, SimpleNamespace(transforms=[]), late_ns) or []
-        rest = plausible(rest)[0] if rest else []
-        _note(reading, None, received_ns, rest, each=True)
+        rest = decoder.decode(TF_TOPIC, SimpleNamespace(transforms=[]), late_ns)
+        _note(reading, None, received_ns, rest.people if rest else [], each=True)
     return reading
 
 
 def _note(
-    reading: _Reading, message: Any, received_ns: int, people: list[DecodedPerson], each: bool
+    reading: _Reading, message: Any, received_ns: int, people: list[Observation], each: bool
 ) -> None:
     reading.identified &= all(person.identified for person in people)
     reading.frames.update({p.frame_id.lstrip('/') for p in people if p.frame_id})
     if each:
         for person in people:
-            poses = {person.person: _single(person.xyz)}
+            poses = {person.person: _single(person)}
             reading.seen.append(_Seen(received_ns, person.stamp_ns, person.person, poses))
         return
     stamp_ns = people[0].stamp_ns if people else message_header(message)[0]
-    poses = {person.person: _single(person.xyz) for person in people}
+    poses = {person.person: _single(person) for person in people}
     reading.seen.append(_Seen(received_ns, max(stamp_ns, 0), '', poses))
 
 
-def _single(xyz: np.ndarray) -> np.ndarray:
-    # What single precision cannot hold is no place.
-    with np.errstate(all='ignore'):
-        single = xyz.astype(np.float32)
-    single[~np.isfinite(single)] = np.nan
-    return single
+def _single(person: Observation) -> np.ndarray:
+    # In single precision, NaN where a joint is not seen.
+    assert person.seen is not None  # a decoder told
+    return np.where(person.seen[:, None], person.xyz, np.nan).astype(np.float32)
 
 
 def _require_people(
@@ -359,7 +363,7 @@ def _those_there(frames: Iterable[dict[str, np.ndarray]]) -> list[str]:
     for poses in frames:
         for name, pose in poses.items():
             if not held.get(name):
-                held[name] = bool((np.isfinite(pose) & (pose != 0.0)).any())
+                held[name] = bool(np.isfinite(pose).any())
     return sorted(name for name, there in held.items() if there) or sorted(held)
 
 

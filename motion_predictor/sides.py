@@ -43,25 +43,29 @@ class SideWatch:
         """Tell whether the sides have been exchanged for so long that they are believed."""
         return self._exchanged_s > BELIEVED_S
 
-    def are_exchanged(self, xyz: np.ndarray, seen: np.ndarray, expected: Expectation) -> bool:
+    def are_exchanged(
+        self, xyz: np.ndarray, seen: np.ndarray, expected: Expectation, off_m: np.ndarray
+    ) -> bool:
         """
         Tell whether the other assignment of left and right fits the last poses, and this does not.
 
         :param xyz: of a new pose, metres (J, 3).
         :param seen: which of its joints were seen, bool (J,).
         :param expected: where the joints are expected.
+        :param off_m: how far they are from there, (J,).
         """
         known = seen & seen[self.mirror] & np.isfinite(expected.gap_s)
         sided, torso = known & self._sided, known & self._torso
         exchanged = False
         if torso.sum() >= 2:
-            here = np.minimum(expected.off_m(xyz), _MOST_M)
-            there = np.minimum(expected.off_m(xyz[self.mirror]), _MOST_M)
-            exchanged = bool(
-                here[sided].mean() > SUSPECTED_M
-                and there[sided].mean() < BETTER * here[sided].mean()
-                and there[torso].mean() < BETTER * here[torso].mean()
-            )
+            here = np.minimum(off_m, _MOST_M)
+            suspected_m = here[sided].mean()
+            if suspected_m > SUSPECTED_M:
+                there = np.minimum(expected.off_m(xyz[self.mirror]), _MOST_M)
+                exchanged = bool(
+                    there[sided].mean() < BETTER * suspected_m
+                    and there[torso].mean() < BETTER * here[torso].mean()
+                )
         self._exchanged_s = self._exchanged_s + expected.step_s if exchanged else 0.0
         return exchanged
 
@@ -70,16 +74,16 @@ class SideWatch:
         self._exchanged_s = 0.0
 
     def put_right(
-        self, xyz: np.ndarray, seen: np.ndarray, expected: Expectation
+        self, xyz: np.ndarray, seen: np.ndarray, off_m: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """
         Exchange left and right of a pose.
 
         :param xyz: metres (J, 3).
         :param seen: which of its joints were seen, bool (J,).
-        :param expected: where the joints are expected.
+        :param off_m: how far its joints are from where they are expected, (J,).
         :returns: the pose and which joints of it may be used. Joints in the middle that were made
             from the wrong sides (a nose where none was sent) may not.
         """
-        stray = ~self._sided & (expected.off_m(xyz) > STRAY_M)
+        stray = ~self._sided & (off_m > STRAY_M)
         return xyz[self.mirror], seen[self.mirror] & ~stray

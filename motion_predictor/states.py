@@ -12,7 +12,6 @@ import math
 import numpy as np
 
 from motion_predictor.history import NotReady, PoseHistory
-from motion_predictor.layouts import joints_there
 from motion_predictor.skeleton import Skeleton
 
 _NS = 1e-9
@@ -253,8 +252,7 @@ def measured_pose(xyz: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.n
     :param seen: which of them were measured, bool (J,).
     :returns: (J, 3); None when no joint was seen.
     """
-    usable = seen & joints_there(xyz, skeleton)
-    usable &= (np.abs(np.where(usable[:, None], xyz, 0.0)) < _BEYOND_M).all(axis=1)
+    usable = seen & (np.abs(np.where(seen[:, None], xyz, 0.0)) < _BEYOND_M).all(axis=1)
     if not usable.any():
         return None
     order = _nearest_joints(skeleton)  # (J, J)
@@ -262,15 +260,16 @@ def measured_pose(xyz: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.n
     return np.asarray(xyz, dtype=np.float64)[order[np.arange(len(order)), first]]
 
 
-def points_as_pose(points: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
+def points_as_pose(points: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
     """
     Give measured points that are no joint of the model's the form of a pose: repeated, or cut.
 
     :param points: metres, (N, 3), of whatever layout.
+    :param seen: which of them were measured, bool (N,).
+    :param skeleton: the model's.
     :returns: (J, 3); None when none of them is there.
     """
-    there = joints_there(points, skeleton)
-    there &= (np.abs(np.where(there[:, None], points, 0.0)) < _BEYOND_M).all(axis=1)
+    there = seen & (np.abs(np.where(seen[:, None], points, 0.0)) < _BEYOND_M).all(axis=1)
     if not there.any():
         return None
     return np.resize(points[there], (skeleton.num_joints, 3)).astype(np.float64)

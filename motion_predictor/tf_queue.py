@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from motion_predictor.decoded import DecodedPerson
+from motion_predictor.decoded import Observation
 from motion_predictor.tf_tree import Pose
 
 MAX_HELD = 256
@@ -38,7 +38,7 @@ class Held:
     arrival: Any
     topic: str
     received_s: float
-    groups: dict[Place, list[DecodedPerson]] = field(default_factory=dict)
+    groups: dict[Place, list[Observation]] = field(default_factory=dict)
     stored: bool = False
     """Somebody of it was stored: for whoever counts."""
 
@@ -48,7 +48,7 @@ class Ready(NamedTuple):
 
     held: Held
     place: Place | None
-    people: list[DecodedPerson]
+    people: list[Observation]
     found: Pose | None
     last: bool
     """The message is done with."""

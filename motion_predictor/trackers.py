@@ -26,7 +26,8 @@ from motion_predictor.decoded import (
     require_people,
 )
 from motion_predictor.errors import ConfigError
-from motion_predictor.layouts import Layout
+from motion_predictor.layouts import joints_there, Layout
+from motion_predictor.skeleton import H36M17
 
 AUTO = 'auto'
 """What a parameter is set to when the type of the input decides."""
@@ -486,7 +487,7 @@ class HirosSource(TrackerSource):
 
 
 def _middle(xyz: np.ndarray) -> np.ndarray:
-    seen = xyz[np.isfinite(xyz).all(axis=-1) & (xyz != 0.0).any(axis=-1)]
+    seen = xyz[joints_there(xyz, H36M17)]
     return np.median(seen, axis=0) if len(seen) else np.full(3, np.nan)
 
 

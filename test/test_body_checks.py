@@ -10,6 +10,7 @@ import pytest
 from tracker_people import source_pose
 
 from motion_predictor.body_checks import BodyChecks, fitting_layout, height_m
+from motion_predictor.decoded import Observation
 from motion_predictor.layouts import layout
 from motion_predictor.recordings import read_npz, synthetic_walkers
 from motion_predictor.skeleton import H36M17
@@ -81,7 +82,7 @@ def test_good_people_of_any_size_raise_no_doubt() -> None:
     for scale in (0.6, 1.0, 1.15):
         checks = checked(lambda pose, scale=scale: scale * pose)
         assert checks.complaints() == []
-        checks.look_at(0.0, [scale * WALK[0]])
+        checks.look_at(0.0, [Observation(0, '', 'ada', scale * WALK[0])])
         assert not checks.has_doubts
     assert checks.heights_m == {
         'ada': pytest.approx(1.15 * (height_m(WALK[0]) - 0.08) + 0.08, abs=1e-3)
@@ -95,13 +96,13 @@ def test_joints_of_another_layout_are_known_by_their_bones(name: str, count: int
     read_as = points.reshape(-1, 17, 3)
     checks = BodyChecks(layout('h36m17'))
     for frame in range(60):
-        checks.look_at(frame / 25.0, list(read_as))
+        checks.look_at(frame / 25.0, [Observation(0, '', 'ada', pose) for pose in read_as])
     assert f'{name} fits better (input.skeleton)' in '; '.join(checks.complaints())
 
 
 def test_the_layout_that_is_right_is_not_doubted() -> None:
     points = np.concatenate([WALK[0], WALK[40] + 2.0])
-    assert fitting_layout(points, layout('coco17')) == 'h36m17'
+    assert fitting_layout(points, np.ones(len(points), bool), layout('coco17')) == 'h36m17'
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason='the recordings are not at hand')
@@ -117,6 +118,6 @@ def test_recorded_people_raise_no_complaint(name: str) -> None:
             stamps = np.array([SECOND + frame * SECOND // 25])
             seen = np.zeros((1, 17), dtype=bool)
             checks.note([clip], stamps, poses[frame][None].astype(float), seen)
-            checks.look_at(frame / 25.0, [poses[frame].astype(float)])
+            checks.look_at(frame / 25.0, [Observation(0, '', clip, poses[frame].astype(float))])
             if frame % 24 == 0:
                 assert checks.complaints() == []

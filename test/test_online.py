@@ -482,11 +482,13 @@ def test_a_joint_at_the_origin_tells_who_is_elsewhere_only_where_it_is_a_joint(
     model = GoesOn()
     model.skeleton = replace(H36M17, zero_is_missing=zero_is_missing)
     online = OnlinePredictor(model, samples=2)
-    few = np.isin(np.arange(17), (0, 1, 4, 8))  # as many as a body takes
+    few = np.isin(np.arange(17), (0, 1, 4, 8))[:, None]  # as many as a body takes
     for stamp in stamps(0, 10):
-        online.observe(Observation(stamp, 'map', 'arm', REST + [8.0, 0.0, 0.0], valid=few))
+        online.observe(
+            Observation(stamp, 'map', 'arm', np.where(few, REST + [8.0, 0.0, 0.0], np.nan))
+        )
     (last,) = stamps(10, 11)
-    there = Observation(last, 'map', 'arm', REST - REST[0], valid=few)
+    there = Observation(last, 'map', 'arm', np.where(few, REST - REST[0], np.nan))
     assert online.observe(there).outcome is outcome
 
 
@@ -531,7 +533,7 @@ def test_another_publishers_joints_are_mapped() -> None:
         {'xyz': np.zeros((16, 3))},
         {'xyz': np.zeros(51)},
         {'xyz': REST, 'confidence': np.ones(3)},
-        {'xyz': REST, 'valid': np.ones(16, dtype=bool)},
+        {'xyz': REST, 'seen': np.ones(16, dtype=bool)},
     ],
 )
 def test_a_malformed_observation_is_counted_and_dropped(broken: dict) -> None:

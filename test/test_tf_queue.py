@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from motion_predictor.decoded import DecodedPerson
+from motion_predictor.decoded import Observation
 from motion_predictor.tf_queue import Held, MAX_HELD, Place, TransformQueue
 
 SECOND = 1_000_000_000
@@ -26,7 +26,7 @@ class Known:
 def message(stamp_ns: int, *frames: str, topic: str = 'skeleton') -> Held:
     held = Held(stamp_ns, topic, stamp_ns * 1e-9)
     for number, frame in enumerate(frames):
-        person = DecodedPerson(stamp_ns, frame, str(number), np.zeros((17, 3)), np.zeros(17))
+        person = Observation(stamp_ns, frame, str(number), np.zeros((17, 3)), np.zeros(17))
         held.groups.setdefault(Place(frame, stamp_ns), []).append(person)
     return held
 

@@ -1,0 +1,109 @@
+"""One message to the people whom it shows, for the node and for bags alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from motion_predictor.decoded import DecodedPerson, flawed_people, Observation, plausible
+from motion_predictor.layouts import FLOAT32_MOST, joints_there, Layout
+
+_MAX_SHOWN = 40
+
+
+class _Source(Protocol):
+    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson] | None: ...
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a message shows."""
+
+    people: list[Observation]
+    """Those who can be used."""
+    flawed: list[DecodedPerson]
+    """Those who are there and cannot be used, each with the flaw."""
+    counts: Mapping[str, int]
+    """Joints of ``people`` that are missing, by the reason; empty where none is."""
+    beyond: str = ''
+    """The first coordinate that float32 cannot hold, in words."""
+
+
+class Decoder:
+    """
+    Reads a source's messages, and tells once which joints of everybody are seen.
+
+    What is neither NaN, nor the void at (0, 0, 0), nor beyond float32 is seen. Everything that
+    comes after this reads :attr:`motion_predictor.decoded.Observation.seen`.
+    """
+
+    def __init__(self, source: _Source, layout: Layout) -> None:
+        """
+        Prepare to read.
+
+        :param source: what reads the messages by their fields.
+        :param layout: the joints of the source.
+        """
+        self.source = source
+        self._layout = layout
+
+    def decode(self, topic: str, message: Any, received_ns: int) -> Decoded | None:
+        """
+        Read one message.
+
+        :param topic: that it came on.
+        :param message: with the fields of the source's message.
+        :param received_ns: the clock when it came.
+        :returns: whom it shows; None where it does not say who is there.
+        :raises MessageError: if it cannot be read, or nobody in it can be used.
+        """
+        people = self.source.decode(topic, message, received_ns)
+        if people is None:
+            return None
+        if not people:
+            return Decoded([], [], {})
+        flawed = flawed_people(people)
+        if flawed:
+            people, _ = plausible(people)
+        counts: dict[str, int] = {}
+        beyond = ''
+        observed = []
+        for person in people:
+            seen = joints_there(person.xyz, self._layout.target)
+            if not seen.all():
+                finite = np.isfinite(person.xyz).all(axis=1)
+                too_far = finite & (np.abs(person.xyz) > FLOAT32_MOST).any(axis=1)
+                _count(counts, finite, finite & ~seen & ~too_far, too_far)
+                if too_far.any():
+                    beyond = beyond or self._in_words(person, too_far)
+            observed.append(
+                Observation(
+                    person.stamp_ns, person.frame_id, person.person, person.xyz,
+                    person.confidence, seen, topic, person.identified,
+                )
+            )  # fmt: skip
+        return Decoded(observed, flawed, counts, beyond)
+
+    def _in_words(self, person: DecodedPerson, beyond: np.ndarray) -> str:
+        joint = int(beyond.argmax())
+        value = person.xyz[joint][np.abs(person.xyz[joint]).argmax()]
+        return (
+            f'person {person.person[:_MAX_SHOWN]!r}: joint {self._layout.joints[joint]} at '
+            f'{value:.3g}, which float32 cannot hold: taken as missing; is this the right field, '
+            'and are these metres?'
+        )
+
+
+def _count(
+    counts: dict[str, int], finite: np.ndarray, at_origin: np.ndarray, too_far: np.ndarray
+) -> None:
+    missing = {
+        'joints_not_finite': int((~finite).sum()),
+        'joints_at_origin': int(at_origin.sum()),
+        'joints_beyond_float32': int(too_far.sum()),
+    }
+    for what, number in missing.items():
+        counts[what] = counts.get(what, 0) + number
