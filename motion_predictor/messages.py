@@ -255,7 +255,8 @@ _PALETTE = (
     (0.12, 0.47, 0.71), (0.84, 0.37, 0.00), (0.17, 0.63, 0.17), (0.80, 0.47, 0.74),
     (0.55, 0.34, 0.29), (0.09, 0.75, 0.81), (0.74, 0.74, 0.13), (0.50, 0.50, 0.50),
 )  # fmt: skip
-_POSE, _LIKELY, _SAMPLES = range(3)
+_POSE, _LIKELY, _SAMPLES, _WORDS = range(4)
+_LETTERS_M, _ABOVE_M = 0.1, 0.2  # how large words are, and how far above the person
 MARKER_KEYFRAMES = 10
 
 
@@ -264,13 +265,15 @@ class MarkerPerson:
     """
     What is drawn of one person, in metres in the output frame.
 
-    ``pose`` (J, 3) last observed, ``likely`` (T, J, 3), ``samples`` (S, T, J, 3).
+    ``pose`` (J, 3) last observed, ``likely`` (T, J, 3), ``samples`` (S, T, J, 3); ``words`` are
+    written above the person, '' for none.
     """
 
     number: int
     pose: np.ndarray
     likely: np.ndarray
     samples: np.ndarray
+    words: str = ''
 
 
 @dataclass
@@ -280,18 +283,21 @@ class MarkerEncoder:
     skeleton: Skeleton
     lifetime_s: float = 1.0
     _shown: set[int] = field(default_factory=set)
+    _worded: set[int] = field(default_factory=set)
 
     def encode(self, stamp_ns: int, frame_id: str, people: Sequence[MarkerPerson]) -> MarkerArray:
         """Make the markers of everyone now here, and delete those of everyone else."""
         markers: list[Marker] = []
         gone = self._shown - {person.number for person in people}
-        for number in sorted(gone):
-            for kind in (_POSE, _LIKELY, _SAMPLES):
+        worded = {person.number for person in people if person.words}
+        for number in sorted(gone | (self._worded - worded)):
+            kinds = (_POSE, _LIKELY, _SAMPLES) if number in gone else ()
+            for kind in (*kinds, *((_WORDS,) if number in self._worded else ())):
                 markers.append(self._marker(stamp_ns, frame_id, number, kind, 0.0))
                 markers[-1].action = Marker.DELETE
         for person in people:
             markers += self._draw(stamp_ns, frame_id, person)
-        self._shown = {person.number for person in people}
+        self._shown, self._worded = {person.number for person in people}, worded
         return MarkerArray(markers=markers)
 
     @property
@@ -319,7 +325,18 @@ class MarkerEncoder:
             path = np.concatenate([start, person.samples[:, frames][:, :, traced]], axis=1)
             before, after = path[:, :-1], path[:, 1:]
             samples.points = _points(np.stack([before, after], axis=3))
-        return [pose, likely, samples] if samples.points else [pose, likely]
+        drawn = [pose, likely, samples] if samples.points else [pose, likely]
+        return [*drawn, self._write(stamp_ns, frame_id, person)] if person.words else drawn
+
+    def _write(self, stamp_ns: int, frame_id: str, person: MarkerPerson) -> Marker:
+        words = self._marker(stamp_ns, frame_id, person.number, _WORDS, 0.0)
+        words.type, words.text = Marker.TEXT_VIEW_FACING, person.words
+        words.scale.z = _LETTERS_M
+        red, green, blue = _PALETTE[person.number % len(_PALETTE)]
+        words.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
+        x, y, z = person.pose[person.pose[:, 2].argmax()].tolist()
+        words.pose.position = Point(x=x, y=y, z=z + _ABOVE_M)
+        return words
 
     def _traced_joints(self) -> list[int]:
         parents = set(self.skeleton.parents)

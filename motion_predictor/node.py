@@ -299,10 +299,18 @@ class Session:
     tracks: Mapping[str, int] = field(default_factory=dict)
     """Of whom the latest prediction was: the number of each person's history by their name."""
     remembering: Remembering | None = None
+    leading: Mapping[str, str] = field(default_factory=dict)
+    """What ~/model said last of each person's future."""
 
     def source_of(self, topic: str) -> str:
         """Name what a topic's stamps and words are of: frames of TF and their list are one."""
         return self.input.topics if self.input.in_target_frame else topic
+
+    def words(self, person: str) -> str:
+        """Say what the prediction of a person is mostly taken from; '' where nothing is."""
+        if self.remembering is None or person not in self.tracks:
+            return ''
+        return self.remembering.place.words(self.tracks[person])
 
     def name_of(self, topic: str, person: DecodedPerson | Observation) -> str:
         """Name a person, by the topic too where several topics show people."""
@@ -1236,7 +1244,13 @@ class MotionPredictorNode(LifecycleNode):
         drawn = min(settings.integer('markers.samples'), MAX_DRAWN // max(1, len(numbers)))
         chosen = drawn_samples(prediction, drawn)
         people = [
-            MarkerPerson(number, poses[index], likely[index], futures[index, chosen[index]])
+            MarkerPerson(
+                number,
+                poses[index],
+                likely[index],
+                futures[index, chosen[index]],
+                session.words(result.persons[index]),
+            )
             for index, number in enumerate(numbers)
         ]
         publisher.publish(session.markers.encode(result.stamp_ns, result.frame_id, people))
@@ -1291,11 +1305,20 @@ class MotionPredictorNode(LifecycleNode):
             'observed_frames': window.observed_frames,
             'future_frames': window.future_frames,
             'horizon_s': window.horizon_s,
-            **({} if session.remembering is None else session.remembering.facts()),
         }
         table = session.numbers.table
+        if session.remembering is not None:
+            facts |= session.remembering.facts(session.tracks, table)
         content = messages.encode_model(predictor.skeleton, predictor.card, table, facts)
         self._outputs['model'].publish(content)
+
+    def _tell_leading(self, session: Session, active: bool) -> None:
+        """Publish ~/model anew where somebody's future is mostly taken from elsewhere now."""
+        assert session.remembering is not None
+        leading = session.remembering.leading(session.tracks)
+        if active and leading != session.leading:
+            session.leading = leading
+            self._publish_model(session)
 
     def _warn(self, about: str, text: str) -> None:
         """Log a warning, each kind at most every few seconds."""
@@ -1348,6 +1371,7 @@ class MotionPredictorNode(LifecycleNode):
             if session.remembering is not None:
                 session.remembering.save_if_due(now_s)
                 values.update(session.remembering.values(session.tracks))
+                self._tell_leading(session, active)
             threshold = session.predictor.surprise_threshold
             for person, surprise in session.online.surprises.items():
                 values[f'surprise {person} (nats)'] = f'{surprise:.2f}'

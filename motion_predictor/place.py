@@ -498,7 +498,8 @@ class Place:
         weights, alike = found
         first = int(weights.argmax())
         text = f'{"mostly " if weights[first] > 0.5 else "partly "}{CANDIDATES[first]}'
-        return f'{text}, has seen the like {alike} times' if alike else text
+        often = 'once' if alike == 1 else f'{alike} times'
+        return f'{text}, has seen the like {often}' if alike else text
 
     def shares(self, track: int) -> dict[str, float]:
         """Return the weight of each candidate by its name, over all horizons."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import threading
 from typing import Any
 
+import numpy as np
+
 from motion_predictor.background import Background, CancelledError
 from motion_predictor.candidates import CANDIDATES, knot_frames, KNOTS_S
 from motion_predictor.errors import MotionPredictorError, StorageError
@@ -248,13 +250,42 @@ class Remembering:
             found[f'error at {horizon_s:g} s (m)'] = ', '.join(said) if known else 'unknown'
         return found
 
-    def facts(self) -> dict[str, Any]:
-        """Return for ~/model what does not change while the node is configured."""
+    def facts(self, tracks: Mapping[str, int], numbers: Mapping[str, int]) -> dict[str, Any]:
+        """
+        Return for ~/model what the prediction is made of, and what is known of the place.
+
+        :param tracks: number of each person's history by their name.
+        :param numbers: of people in the outputs, by their name.
+        """
+        place, names = self.place, (*CANDIDATES, 'published')
+        errors_m = np.moveaxis(place.evidence.errors_m, 1, 0)  # (C + 1, K)
         return {
             'candidates': list(CANDIDATES),
             'weighed_at_s': list(KNOTS_S),
-            'radius_levels': list(self.place.levels),
+            'radius_levels': list(place.levels),
+            'futures': {
+                str(numbers[name]): {'words': place.words(track), 'weights': place.shares(track)}
+                for name, track in tracks.items()
+                if name in numbers and place.words(track)
+            },
+            'remembered': {
+                'moments': 0 if place.memory is None else place.memory.moments,
+                'megabytes': 0.0 if place.memory is None else round(place.memory.megabytes, 1),
+            },
+            'running_error_m': {
+                name: [round(value, 4) if math.isfinite(value) else None for value in of]
+                for name, of in zip(names, errors_m.tolist(), strict=True)
+            },
         }
+
+    def leading(self, tracks: Mapping[str, int]) -> dict[str, str]:
+        """Return from which candidate each person's future is mostly taken, by their name."""
+        found = {}
+        for name, track in tracks.items():
+            shares = self.place.shares(track)
+            if shares:
+                found[name] = max(shares, key=lambda candidate: shares[candidate])
+        return found
 
 
 def remembering_of(

@@ -342,6 +342,26 @@ def test_markers_of_someone_who_has_gone_are_deleted_once() -> None:
     assert encoder.encode(8, 'map', []).markers == []
 
 
+def test_words_are_written_above_a_person_and_taken_back() -> None:
+    encoder = MarkerEncoder(H36M17)
+    pose = TWO_PEOPLE[0]
+    likely, samples = np.stack([pose] * 20), np.stack([np.stack([pose] * 20)] * 4)
+    person = MarkerPerson(5, pose, likely, samples, 'mostly standing still')
+    *_, words = encoder.encode(5, 'map', [person]).markers
+    assert (words.type, words.text) == (Marker.TEXT_VIEW_FACING, 'mostly standing still')
+    assert (words.ns, words.id, words.color.a) == ('person_5', 3, 1.0)
+    top = pose[pose[:, 2].argmax()]
+    place = words.pose.position
+    assert (place.x, place.y, place.z) == pytest.approx((*top[:2], top[2] + 0.2))
+    assert words.scale.z > 0.0
+    silent = encoder.encode(6, 'map', [replace(person, words='')]).markers
+    assert [(m.id, m.action) for m in silent if m.id == 3] == [(3, Marker.DELETE)]
+    assert all(m.id != 3 for m in encoder.encode(7, 'map', [replace(person, words='')]).markers)
+    encoder.encode(8, 'map', [person])
+    gone = encoder.encode(9, 'map', []).markers
+    assert [(m.id, m.action) for m in gone] == [(kind, Marker.DELETE) for kind in range(4)]
+
+
 def test_the_model_topic_explains_the_stream() -> None:
     text = encode_model(H36M17, {'split': 'x'}, {'walker': 4}, {'rate_hz': 50.0}).data
     content = json.loads(text)

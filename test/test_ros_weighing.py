@@ -22,6 +22,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from test_node import Nodes, SUCCESS
 from trajectory_msgs.msg import MultiDOFJointTrajectory
+from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.memory import NEIGHBOURS
 from motion_predictor.memory_file import read_memory
@@ -34,6 +35,7 @@ from motion_predictor.outputs import decode_moments
 from motion_predictor.parameters import Settings
 from motion_predictor.remembering import make_place
 from motion_predictor.replay import pose_array
+from motion_predictor.skeleton import H36M17
 from motion_predictor.weights import save_weights
 
 NODE = '/motion_predictor'
@@ -134,6 +136,55 @@ def test_trajectory_and_moments_show_the_same_expected_future(
     there = [(t.translation.x, t.translation.y, t.translation.z)
              for t in pairs[-1][1].points[0].transforms]  # fmt: skip
     np.testing.assert_allclose(cloud.moments.mean[0, 4], there, atol=1e-5)
+
+
+def test_what_is_seen_shows_the_whole_and_what_it_is_made_of(
+    listener: Listener, nodes: Nodes
+) -> None:
+    nodes.start(**{'trajectory.horizons_s': [2.0], 'diagnostics.period_s': 0.2})
+    trajectories = listener.collect(MultiDOFJointTrajectory, f'{NODE}/trajectory')
+    drawn = listener.collect(MarkerArray, f'{NODE}/markers')
+    models = listener.collect(String, f'{NODE}/model', latched=True)
+    status = listener.collect(DiagnosticArray, '/diagnostics')
+
+    def model() -> Any:
+        return json.loads(models[-1].data)
+
+    def enough(cloud: DecodedPredictions) -> bool:
+        known = model()['running_error_m']['published'][-1] is not None
+        return known and model()['remembered']['moments'] > 0 and '0' in model()['futures']
+
+    def at(message: Any) -> tuple[int, int]:
+        return message.header.stamp.sec, message.header.stamp.nanosec
+
+    waving = np.repeat(walker_poses()[0][:1], 100, axis=0)  # the same every two seconds
+    waving[:, 12:] += 0.1 * np.sin(2.0 * np.pi * np.arange(100) / 100.0)[:, None, None]
+    predicted(listener, [waving], enough)
+    by_stamp = {at(message): message for message in trajectories if message.points}
+    pairs = (m.markers for m in reversed(drawn) if m.markers and at(m.markers[0]) in by_stamp)
+    shown = {marker.id: marker for marker in next(pairs)}
+    pose = [(t.translation.x, t.translation.y, t.translation.z)
+            for t in by_stamp[at(shown[1])].points[0].transforms]  # fmt: skip
+    last = [(p.x, p.y, p.z) for p in shown[1].points[-2 * len(H36M17.bones) :]]
+    np.testing.assert_allclose(
+        last, np.array(pose)[np.array(H36M17.bones)].reshape(-1, 3), atol=1e-5
+    )
+    assert re.match(
+        r'(mostly|partly) (model|damped velocity|standing still|memory)', shown[3].text
+    )
+    told = model()['futures']['0']
+    assert re.match(r'(mostly|partly) [a-z ]+', told['words'])
+    assert list(told['weights']) == model()['candidates']
+    assert sum(told['weights'].values()) == pytest.approx(1.0, abs=1e-5)
+    assert list(model()['running_error_m']) == [*model()['candidates'], 'published']
+
+    def values() -> dict[str, str]:
+        return {entry.key: entry.value for entry in status[-1].status[0].values}
+
+    often = r'has seen the like (once|\d+ times) \(model'
+    listener.wait(lambda: re.search(often, values()['future of 0']), 'how often it was seen')
+    for name in (*model()['candidates'], 'published'):
+        assert re.search(rf'{name} \d\.\d+', values()['error at 1 s (m)'])
 
 
 def moments_of(node: MotionPredictorNode) -> int:
