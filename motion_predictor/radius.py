@@ -27,6 +27,9 @@ PACE, RARE_PACE = 0.15, 0.5
 NARROWEST, WIDEST = 0.4, 6.0
 RARE_LEVEL = 0.99
 """From here on a scale never narrows: a quiet hour says nothing of what is rare."""
+STILL_M_S = 0.09
+"""Who moves no faster, by the mean of the joints, stands still: in the velocity and in the way."""
+_SPEED_FLOOR = 0.02
 _SIGMA = 1.33
 """White noise of one metre leaves so much less than a metre of jitter."""
 
@@ -36,8 +39,9 @@ class RadiusNetwork:
     """
     The network's numbers, float32; two hidden layers.
 
-    ``levels`` rise; ``factor`` (L, K) is what cross-conformal calibration multiplies radii by;
-    ``windows`` says how many windows of how many people are behind it.
+    ``levels`` rise; ``factor`` (L, K) is what cross-conformal calibration multiplies radii by.
+    ``still`` (L, K), none below one, multiplies them once more for whoever stands still: nothing
+    tells who of them is about to move, and a level that is asked for must hold those too.
     """
 
     mean: np.ndarray
@@ -50,6 +54,7 @@ class RadiusNetwork:
     output_bias: np.ndarray
     factor: np.ndarray
     levels: tuple[float, ...]
+    still: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count, hidden, levels = *self.first.shape, len(self.levels)
@@ -62,7 +67,9 @@ class RadiusNetwork:
             found = getattr(self, name).shape
             if found != shape:
                 raise ShapeError(f'radius {name}: expected {shape}, got {found}')
-        for name in (*shapes, 'first'):
+        if self.still is not None and self.still.shape != self.factor.shape:
+            raise ShapeError(f'radius still: expected {self.factor.shape}, got {self.still.shape}')
+        for name in (*shapes, 'first') if self.still is None else (*shapes, 'first', 'still'):
             if not np.isfinite(getattr(self, name)).all():
                 raise ConfigError(f'radius {name}: holds NaN or infinity')
         rising = all(a < b for a, b in zip(self.levels, self.levels[1:]))
@@ -70,6 +77,8 @@ class RadiusNetwork:
             raise ConfigError(f'radius levels {self.levels}: must rise within 0..1')
         if (self.scale <= 0.0).any() or (self.factor <= 0.0).any():
             raise ConfigError('radius: scale and factor must be positive')
+        if self.still is not None and (self.still < 1.0).any():
+            raise ConfigError('radius still: must be 1 or more')
 
     def radii(self, told: np.ndarray, jitter: np.ndarray) -> np.ndarray:
         """
@@ -86,12 +95,19 @@ class RadiusNetwork:
         steps[1:] = np.logaddexp(0.0, steps[1:])
         found = np.exp(np.minimum(np.cumsum(steps, axis=0), 5.0))
         found *= self.factor[:, None, :, None]
+        if self.still is not None:
+            more = np.where(stands_still(told), self.still[:, None], 1.0)  # (L, P, K)
+            found = np.maximum.accumulate(found * more[..., None].astype(found.dtype), axis=0)
         return np.maximum(found, noise_radii(self.levels, jitter)[:, :, None, None])
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the numbers by name, as :meth:`from_tensors` takes them."""
-        names = (entry.name for entry in fields(self) if entry.name != 'levels')
-        return {name: getattr(self, name) for name in names}
+        numbers = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {
+            name: value
+            for name, value in numbers.items()
+            if name != 'levels' and value is not None
+        }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], levels: Sequence[float]) -> RadiusNetwork:
@@ -104,9 +120,21 @@ class RadiusNetwork:
         numbers = {
             entry.name: np.asarray(tensors[entry.name])
             for entry in fields(cls)
-            if entry.name != 'levels'
+            if entry.name != 'levels' and (entry.name != 'still' or 'still' in tensors)
         }
         return cls(**numbers, levels=tuple(float(level) for level in levels))
+
+
+def stands_still(told: np.ndarray) -> np.ndarray:
+    """
+    Tell who stands still, from what the network is told.
+
+    :param told: from :func:`tell`, ``(P, K, J, F)``.
+    :returns: bool ``(P, 1)``.
+    """
+    speed = np.exp(told[:, 0, 0, BY_JOINT]) - _SPEED_FLOOR  # the mean of the joints
+    way = (np.exp(told[:, 0, :, 4]) - _SPEED_FLOOR).mean(axis=-1)
+    return ((speed < STILL_M_S) & (way < STILL_M_S))[:, None]
 
 
 @lru_cache(maxsize=64)
@@ -158,12 +186,12 @@ def tell(
     told[..., 0] = _log(whole, 0.003)
     told[..., 1] = _log(between, 0.003)
     told[..., 2] = _log(spreads[:, :, 0], 0.003)
-    told[..., 3] = _log(speed, 0.02)[:, None]
-    told[..., 4] = _log(way, 0.02)[:, None]
+    told[..., 3] = _log(speed, _SPEED_FLOOR)[:, None]
+    told[..., 4] = _log(way, _SPEED_FLOOR)[:, None]
     told[..., 5] = _log(np.sqrt(apart[:, :, 2]), 0.003)
     known = recall.known
     body = [
-        _log(speed.mean(axis=-1), 0.02),
+        _log(speed.mean(axis=-1), _SPEED_FLOOR),
         _log(speed.max(axis=-1), 0.05),
         _log(now.jitter, 0.0005),
         known,

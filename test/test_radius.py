@@ -15,6 +15,7 @@ from motion_predictor.radius import (
     noise_radii,
     RadiusNetwork,
     RARE_LEVEL,
+    stands_still,
     tell,
     WIDEST,
 )
@@ -171,3 +172,30 @@ def test_a_mode_does_what_it_says(mode: str, lowest: float, highest: float) -> N
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ConfigError, match='sideways'):
         Following([0.9], 'sideways')
+
+
+def test_whoever_stands_still_is_given_more_and_whoever_moves_is_not() -> None:
+    standing = np.repeat(SEEN[:, -1:], 25, axis=1)
+    more = np.ones((len(LEVELS), K), np.float32)
+    more[-1] = 1.7
+    plain, made = network(), replace(network(), still=more)
+    noise = np.zeros(2)
+    for seen, factor in ((standing, 1.7), (SEEN, 1.0)):
+        assert stands_still(told(seen)).tolist() == [[factor > 1.0]] * 2
+        before, after = (each.radii(told(seen), noise) for each in (plain, made))
+        np.testing.assert_array_equal(after[:-1], before[:-1])
+        np.testing.assert_allclose(after[-1], factor * before[-1], rtol=1e-6)
+
+
+def test_more_for_who_stands_still_is_stored_and_checked() -> None:
+    more = np.full((len(LEVELS), K), 1.25, np.float32)
+    made = replace(network(), still=more)
+    read = RadiusNetwork.from_tensors(made.tensors(), LEVELS)
+    np.testing.assert_array_equal(read.still, more)
+    assert RadiusNetwork.from_tensors(network().tensors(), LEVELS).still is None
+    with pytest.raises(ShapeError, match='radius still: expected'):
+        replace(made, still=more[:, :-1])
+    with pytest.raises(ConfigError, match='radius still: must be 1 or more'):
+        replace(made, still=more - 0.5)
+    with pytest.raises(ConfigError, match='radius still: holds NaN'):
+        replace(made, still=more * np.nan)

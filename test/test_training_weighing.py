@@ -17,7 +17,8 @@ from motion_predictor.weighing import Described, feature_count, Gate
 from motion_predictor.weights import load_weights
 from training import weighing
 from training.fit_gate import fit_gate, GateFit
-from training.fit_radius import fit_radius, RadiusFit
+from training.fit_radius import fit_radius, RadiusFit, tell_part
+from training.kinds import IDLE, ONSET
 from training.weighing_data import read_records, Records, save_records
 
 K, C, N = len(KNOTS), len(CANDIDATES), 60
@@ -87,6 +88,35 @@ def test_radii_fitted_on_people_left_out_hold_what_they_say() -> None:
     assert (np.diff(network.levels) > 0.0).all()
     assert network.factor.shape == (len(network.levels), K)
     replace(weights_of(), gate=gate, radius=network).check(WINDOW, H36M17)
+
+
+def who_begins_to_move(part: Records) -> Records:
+    """One moment of sixty is an onset: nothing tells it, and everybody is then elsewhere."""
+    kind = np.where(np.arange(N) == 5, ONSET, IDLE)
+    truth = part.truth + np.where(kind == ONSET, 3.0, 0.0)[:, None, None, None]
+    return replace(part, kind=kind, truth=truth.astype(np.float32))
+
+
+def test_rare_radii_of_those_who_stand_still_hold_who_begins_to_move() -> None:
+    gate = fit_gate(PARTS, QUICK)
+    quick = RadiusFit(steps=150, batch=256, folds=2, onset=1.0)
+    parts = [made_up('a', 0, seed) for seed in range(4)]
+    parts[0] = who_begins_to_move(parts[0])
+    network = fit_radius(parts, gate, H36M17, WINDOW.rate_hz, quick)
+    assert network.still is not None
+    rare = np.array(network.levels) >= 0.99
+    assert (network.still[~rare] == 1.0).all()
+    assert (network.still >= 1.0).all()
+    for part in (who_begins_to_move(made_up('a', 0, 9)), who_begins_to_move(made_up('a', 0, 8))):
+        told = tell_part(part, gate, H36M17, WINDOW.rate_hz)
+        onset = told.onset
+        without = replace(network, still=None)
+        held = [
+            (told.off[onset] <= each.radii(told.told[onset], part.jitter[onset])[-2]).mean()
+            for each in (network, without)
+        ]
+        assert held[0] >= 0.97
+        assert held[0] > held[1]
 
 
 def test_what_was_collected_goes_through_a_file(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from motion_predictor.body_geometry import bone_lengths, with_bones
 from motion_predictor.candidates import Stance
 from motion_predictor.memory import Recall
 from motion_predictor.mix import firmness
-from motion_predictor.radius import RadiusNetwork, tell
+from motion_predictor.radius import RadiusNetwork, stands_still, tell
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.weighing import Described, Gate
 from training.fit_gate import groups_of
@@ -64,14 +64,14 @@ class _Network(nn.Module):
             dim=-1
         )
 
-    def frozen(self, factor: NDArray[np.float32]) -> RadiusNetwork:
+    def frozen(self, factor: NDArray[np.float32], still: NDArray[np.float32]) -> RadiusNetwork:
         def numbers(value: Tensor) -> NDArray[np.float32]:
             return np.ascontiguousarray(value.detach().numpy(), dtype=np.float32)
 
         return RadiusNetwork(
             numbers(self.mean), numbers(self.scale), numbers(self.first.weight.T),
             numbers(self.first.bias), numbers(self.second.weight.T), numbers(self.second.bias),
-            numbers(self.output.weight.T), numbers(self.output.bias), factor, LEVELS,
+            numbers(self.output.weight.T), numbers(self.output.bias), factor, LEVELS, still,
         )  # fmt: skip
 
 
@@ -158,37 +158,57 @@ def fit_radius(
 
     Cross-conformal (Vovk, 2015): the people of each laboratory are held against a network that
     has seen nobody of theirs, those of a single laboratory in folds; the factor of a level and
-    horizon is the quantile of their error over their radius, every group weighing the same.
+    horizon is the quantile of their error over their radius, every group weighing the same. From
+    RARE_LEVEL on, whoever stands still gets what those needed who then moved.
     """
     settings = settings or RadiusFit()
     groups = [[tell_part(part, gate, skeleton, rate_hz) for part in g] for g in groups_of(parts)]
+    left_out = _left_out(groups, settings)
+    factor = np.ones((len(LEVELS), groups[0][0].off.shape[1]), dtype=np.float32)
+    still = np.ones_like(factor)
+    for level, share in enumerate(LEVELS):
+        for knot in range(factor.shape[1]):
+            ratios = [each.ratios[:, knot, :, level] for each in left_out]
+            counts = [each.counts[:, knot, :, level] for each in left_out]
+            factor[level, knot] = _shared_quantile(ratios, counts, share)
+            begin = [each[kind.begins] for each, kind in zip(ratios, left_out)]
+            begin = [each / factor[level, knot] for each in begin if len(each)]
+            if share >= RARE_LEVEL and begin:
+                evenly = [np.ones_like(each) for each in begin]
+                still[level, knot] = max(1.0, _shared_quantile(begin, evenly, share))
+    return fit_network(groups, settings).frozen(factor, still)
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """A group's errors over the radii of networks that have not seen its people."""
+
+    ratios: NDArray[np.float32]
+    """(N, K, J, L)"""
+    counts: NDArray[np.float32]
+    begins: NDArray[np.bool_]
+    """Who stood still, as far as the node knows, and then moved, (N,)."""
+
+
+def _left_out(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> list[_LeftOut]:
+    found: list[list[_LeftOut]] = [[] for _ in groups]
     fold_of = _folds(groups, settings.folds)
-    knots = groups[0][0].off.shape[1]
-    ratios: list[list[NDArray]] = [[] for _ in groups]
-    counts: list[list[NDArray]] = [[] for _ in groups]
     for fold in sorted(set(fold_of.values())):
         kept, left = _split(groups, fold_of, fold)
         network = fit_network([group for group in kept if group], settings)
         for index, group in enumerate(left):
             for part in group:
                 with torch.no_grad():
-                    logs = network(torch.from_numpy(part.told)).numpy()  # (N, K, J, L)
-                ratios[index].append(part.off[..., None] / np.exp(logs))
-                every = _counts(part, settings.onset).reshape(logs.shape)
-                counts[index].append(every)
-    factor = np.ones((len(LEVELS), knots), dtype=np.float32)
-    for level, share in enumerate(LEVELS):
-        for knot in range(knots):
-            values, weights = (
-                [
-                    np.concatenate([each[:, knot, :, level].reshape(-1) for each in group])
-                    for group in table
-                    if group
-                ]
-                for table in (ratios, counts)
-            )
-            factor[level, knot] = _shared_quantile(values, weights, share)
-    return fit_network(groups, settings).frozen(factor)
+                    radii = np.exp(network(torch.from_numpy(part.told)).numpy())  # (N, K, J, L)
+                counts = _counts(part, settings.onset).reshape(radii.shape)
+                begins = part.onset & stands_still(part.told)[:, 0]
+                found[index].append(_LeftOut(part.off[..., None] / radii, counts, begins))
+    return [
+        _LeftOut(*(np.concatenate([getattr(part, entry.name) for part in group])
+                   for entry in fields(_LeftOut)))
+        for group in found
+        if group
+    ]  # fmt: skip
 
 
 def _folds(groups: Sequence[Sequence[Told]], count: int) -> dict[str, int]:
@@ -229,8 +249,8 @@ def _split(
 
 def _shared_quantile(values: Sequence[NDArray], counts: Sequence[NDArray], share: float) -> float:
     """Return the quantile of weighted values of several groups that weigh the same."""
-    every = np.concatenate(list(values))
-    weights = np.concatenate([each / each.sum() for each in counts])
+    every = np.concatenate([each.reshape(-1) for each in values])
+    weights = np.concatenate([each.reshape(-1) / each.sum() for each in counts])
     order = np.argsort(every)
     held = np.cumsum(weights[order]) / weights.sum()
     return float(every[order][min(int(np.searchsorted(held, share)), len(every) - 1)])
