@@ -238,6 +238,8 @@ def test_the_running_error_finds_the_one_bad_minute_of_one_person() -> None:
     assert found['max'] == pytest.approx([1.0, 1.0, 2.0, 1.0])
     assert (found['persons'], found['minutes']) == (2, 2 * (2 * minute + 1))
     assert 1.0 < found['q99'][2] < 2.0
+    assert found['above_by_cm'] == pytest.approx([0.0, 0.0, 5.0, 0.0])
+    assert [share > 0.0 for share in found['above']] == [False, False, True, False]
     # between two people nobody's minute goes on
     mixed = joined([bad, good])
     apart = np.array(['a'] * len(bad) + ['b'] * len(good))

@@ -13,6 +13,7 @@ from training.pages import write_page
 from training.results import markdown_table
 from training.stopping import NOTHING, run_verb
 from training.stream_scores import BEST_OF, LEVELS, MODEL, PUBLISHED
+from training.stream_tables import ALLOWED
 from training.streams import HORIZONS_S
 
 EXAMPLE = """\
@@ -253,13 +254,21 @@ def _running(result: Mapping[str, Any]) -> str:
         if row['max'] is None:
             rows.append([row['name'], *counts, *['-'] * len(HORIZONS_S)])
             continue
-        cells = [f'{top:.2f} ({most:.2f})' for top, most in zip(row['max'], row['q99'])]
+        cells = [
+            f'{top:.2f} ({most:.2f}); {100.0 * share:.1f} %, {more:.1f} cm'
+            for top, most, share, more in zip(
+                row['max'], row['q99'], row['above'], row['above_by_cm']
+            )
+        ]
         rows.append([row['name'], *counts, *cells])
     text = (
         'The mean error of the published future over every minute of every person who was watched '
         'for a minute, as a ratio to the least mean error of any candidate over that same minute '
         "(the node's own too: simple guesses from what it smooths, and the memory where it had an "
-        'answer throughout): the greatest, and in brackets that which 99 % of the minutes keep to.'
+        'answer throughout): the greatest, and in brackets what 99 % of the minutes keep to. '
+        f'Then the share of the minutes above {ALLOWED}, and by how much the worst of those is '
+        'farther off than its best candidate. The best of a minute is chosen afterwards, and what '
+        'a prediction of two seconds was worth is known two seconds later.'
     )
     return f'{text}\n\n' + markdown_table(['', 'people', 'minutes', *_horizons()], rows)
 

@@ -28,6 +28,8 @@ MINUTES = (('0-1', 0.0, 1.0), ('1-5', 1.0, 5.0), ('5-15', 5.0, 15.0), ('15+', 15
 """Minutes watched before a prediction: name, from, to."""
 MINUTE = round(60.0 / EVERY_S)
 """Predictions of a minute."""
+ALLOWED = 1.08
+"""Times the error of a minute's best candidate, which no minute should exceed."""
 ONE_SECOND = HORIZONS_S.index(1.0)
 ALL = 'all'
 
@@ -126,27 +128,33 @@ def running(places: Sequence[Scores]) -> dict[str, Any]:
     node smooths, and the memory where it had an answer to every prediction of the minute.
 
     :param places: scores of each place, in the order of its stream.
-    :returns: how many minutes, and for each horizon the greatest ratio and its 99 % quantile;
-        None where nobody was watched for a minute.
+    :returns: how many minutes, and for each horizon the greatest ratio and its 99 % quantile
+        (None where nobody was watched for a minute), the share of minutes that are more than
+        :data:`ALLOWED` times as far off, and by how many centimetres those are at most.
     """
     people = [
         place.select(place.subject == subject)
         for place in places
         for subject in dict.fromkeys(place.subject.tolist())
     ]
-    ratios = [_running_ratios(person) for person in people if len(person) >= MINUTE]
-    if not ratios:
+    found = [_running_errors(person) for person in people if len(person) >= MINUTE]
+    if not found:
         return {'persons': 0, 'minutes': 0, 'max': None, 'q99': None}
-    every = np.concatenate(ratios)
+    published, best = (np.concatenate([pair[i] for pair in found]) for i in range(2))
+    ratios = published / np.maximum(best, 1e-9)
+    above = ratios > ALLOWED
     return {
-        'persons': len(ratios),
-        'minutes': len(every),
-        'max': _rounded(every.max(axis=0), 4),
-        'q99': _rounded(np.quantile(every, 0.99, axis=0), 4),
+        'persons': len(found),
+        'minutes': len(ratios),
+        'max': _rounded(ratios.max(axis=0), 4),
+        'q99': _rounded(np.quantile(ratios, 0.99, axis=0), 4),
+        'above': _rounded(above.mean(axis=0), 5),
+        'above_by_cm': _rounded(100.0 * np.where(above, published - best, 0.0).max(axis=0), 3),
     }
 
 
-def _running_ratios(person: Scores) -> NDArray[np.float64]:
+def _running_errors(person: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    # Over every minute: of what was published, and of the minute's best candidate; (M, F), metres.
     means = {
         name: _means_over(person.errors[name].mean(axis=2).astype(np.float64), MINUTE)
         for name in (PUBLISHED, *EVERY_CANDIDATE)
@@ -156,7 +164,7 @@ def _running_ratios(person: Scores) -> NDArray[np.float64]:
     for name, of in means.items():
         if name != PUBLISHED:
             best = np.fmin(best, of)  # NaN where the memory was silent
-    return means[PUBLISHED] / np.maximum(best, 1e-9)
+    return means[PUBLISHED], best
 
 
 def over_laboratories(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
