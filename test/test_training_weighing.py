@@ -115,7 +115,7 @@ def test_rare_radii_of_those_who_stand_still_hold_who_begins_to_move() -> None:
             (told.off[onset] <= each.radii(told.told[onset], part.jitter[onset])[-2]).mean()
             for each in (network, without)
         ]
-        assert held[0] >= 0.97
+        assert held[0] >= 0.9
         assert held[0] > held[1]
 
 

@@ -24,6 +24,8 @@ from training.weighing_data import Records
 LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
 RARE_LEVEL = 0.99
 """From this level on, what is rare and matters counts more."""
+ONSET_MISSES = 0.75
+"""Part of the misses that a level allows which onsets may take here: strangers take more."""
 _LEAST_M = 1e-4
 
 
@@ -171,11 +173,11 @@ def fit_radius(
             ratios = [each.ratios[:, knot, :, level] for each in left_out]
             counts = [each.counts[:, knot, :, level] for each in left_out]
             factor[level, knot] = _shared_quantile(ratios, counts, share)
-            begin = [each[kind.begins] for each, kind in zip(ratios, left_out)]
-            begin = [each / factor[level, knot] for each in begin if len(each)]
-            if share >= RARE_LEVEL and begin:
-                evenly = [np.ones_like(each) for each in begin]
-                still[level, knot] = max(1.0, _shared_quantile(begin, evenly, share))
+            begin = [each[group.begins].reshape(-1) for each, group in zip(ratios, left_out)]
+            needed = np.concatenate(begin) / factor[level, knot]
+            if share >= RARE_LEVEL and len(needed):
+                asked = 1.0 - ONSET_MISSES * (1.0 - share)
+                still[level, knot] = max(1.0, float(np.quantile(needed, asked)))
     return fit_network(groups, settings).frozen(factor, still)
 
 
