@@ -254,12 +254,11 @@ def _running(result: Mapping[str, Any]) -> str:
         if row['max'] is None:
             rows.append([row['name'], *counts, *['-'] * len(HORIZONS_S)])
             continue
-        cells = [
-            f'{top:.2f} ({most:.2f}); {100.0 * share:.1f} %, {more:.1f} cm'
-            for top, most, share, more in zip(
-                row['max'], row['q99'], row['above'], row['above_by_cm']
-            )
-        ]
+        cells = [f'{top:.2f} ({most:.2f})' for top, most in zip(row['max'], row['q99'])]
+        if 'above' in row:
+            above = zip(row['above'], row['above_by_cm'])
+            more = [f'; {100.0 * share:.1f} %, {by:.1f} cm' for share, by in above]
+            cells = [cell + after for cell, after in zip(cells, more)]
         rows.append([row['name'], *counts, *cells])
     text = (
         'The mean error of the published future over every minute of every person who was watched '
