@@ -25,6 +25,10 @@ SHORT = 0.4
 makes intervals longer, and none shorter."""
 BURSTS, NO_BURSTS = 0.15, 0.03
 """From this share of short intervals on stamps come in bursts; below the other no longer."""
+LATEST = 2.0
+"""Nothing waits for longer than the longest silence; this many times, where several follow one
+another. Stamps that are later than that beside an even clock are of one that changed its rate, or
+of messages that were lost."""
 MAX_SILENCE_S = 1.0
 """After this the clock begins anew."""
 _LEAST_STEP = 0.3  # of a period, from one stamp to the next
@@ -94,6 +98,10 @@ class SourceClock:
         if not self._bursts:
             return stamp_ns
         begin, period = self._line()
+        waited = np.array(self._arrivals) - (begin + period * np.arange(count))
+        if waited.max() > LATEST * steps.max():
+            self._bursts = False
+            return stamp_ns
         steady = round(begin + period * (count - 1))
         return min(max(steady, self._steady_ns + round(_LEAST_STEP * period)), stamp_ns)
 

@@ -68,7 +68,7 @@ class PeopleRules:
     """What the caller allows: see :class:`motion_predictor.online.OnlineLimits`."""
 
     within_m: float
-    """An id may go over to a body this near; 0 for never."""
+    """An id may go over to a body this near; 0 for never. Says nothing of places in a message."""
     within_s: float
     """As long as that body was seen this short a time ago."""
     stale_s: float
@@ -288,10 +288,11 @@ def _costs(
     off = np.nan_to_num(away.off_m)  # nothing can be told: only the id counts
     of_owner = np.where(away.possible, np.minimum(trust * off - _TRUST_M, limit), _NOBODY_M)
     apart_s = np.abs(away.apart_s)
-    allowed = (apart_s > 0.0) & (apart_s <= rules.within_s) & ~np.isnan(away.jump_m)
+    allowed = (apart_s > 0.0) & ~np.isnan(away.jump_m)
     if sighting.identified:
-        allowed &= (away.apart_s > 0.0) & (off <= rules.within_m) & (rules.within_m > 0.0)
-    else:
+        allowed &= (away.apart_s > 0.0) & (apart_s <= rules.within_s)
+        allowed &= (off <= rules.within_m) & (rules.within_m > 0.0)
+    else:  # a place in the message says too little to be believed alone, however long ago it was
         reach = np.minimum(MAX_ERROR_M + _STRANGER_SPEED_M_S * apart_s, _STRANGER_M)
         allowed &= np.nan_to_num(away.jump_m, nan=np.inf) <= reach
     of_other = np.where(allowed, np.minimum(off, limit), _NOBODY_M)

@@ -119,6 +119,8 @@ MAX_LOGGED = 4_000
 MAX_MESSAGE_BYTES = 8 * 2**20
 """A message of 100 000 points has less; more is no tracker's, and is not even read."""
 MAX_INBOX_BYTES = 64 * 2**20
+MAX_GONE = 32
+"""People who have gone whose numbers are kept for them."""
 MAX_DRAWN = 2_000
 """Sampled futures that are drawn, of all people together."""
 PATIENCE_S = 10.0
@@ -149,11 +151,16 @@ class Arrival(NamedTuple):
 
 
 class PersonNumbers:
-    """The numbers of people in ~/predictions; a tracker's own number is kept where it is free."""
+    """
+    The numbers of people in ~/predictions; a tracker's own number is kept where it is free.
+
+    Whoever comes back has the number of before, and it is nobody else's in between.
+    """
 
     def __init__(self) -> None:
         """Start with nobody."""
         self._numbers: dict[str, int] = {}
+        self._gone: dict[str, int] = {}
 
     @property
     def table(self) -> dict[str, int]:
@@ -162,7 +169,7 @@ class PersonNumbers:
 
     def update(self, present: list[str], renamed: Mapping[str, str] | None = None) -> bool:
         """
-        Forget who has gone and number who is new.
+        Set aside the numbers of those who have gone and number who is new.
 
         :param present: names of everyone now here.
         :param renamed: new name to the former one, whose number goes on.
@@ -172,9 +179,16 @@ class PersonNumbers:
             if former in self._numbers:
                 self._numbers[new] = self._numbers.pop(former)
         kept = {name: n for name, n in self._numbers.items() if name in present}
+        self._gone = {name: n for name, n in self._gone.items() if name not in kept}
+        self._gone |= {name: n for name, n in self._numbers.items() if name not in kept}
+        for name in list(self._gone)[:-MAX_GONE]:
+            del self._gone[name]
         for name in present:
             if name not in kept:
-                kept[name] = self._free_number(name, set(kept.values()))
+                number = self._gone.pop(name, -1)
+                taken = {*kept.values(), *self._gone.values()}
+                free = number >= 0 and number not in taken
+                kept[name] = number if free else self._free_number(name, taken)
         changed = kept != self._numbers
         self._numbers = kept
         return changed

@@ -31,6 +31,9 @@ _MOVES_M_S = 0.1
 """Somebody faster than this does not stop to the bit from one pose to the next."""
 _LATELY_S = 0.5
 """Whoever was not seen for longer makes room for others first."""
+_RECALL_S = 10.0
+_RECALL_M = 1.5
+"""Who has no id and is seen this near to where somebody departed, this soon, has their name."""
 
 
 class People:
@@ -76,6 +79,7 @@ class People:
         self._reference_m = reference_m
         self._tracks = 0
         self._begun: set[int] = set()  # in the message that is stored now
+        self._stale: dict[str, Track] = {}  # by name, who was not seen for too long
 
     @property
     def newest_ns(self) -> int:
@@ -233,11 +237,25 @@ class People:
             self.unnamed = [*self.unnamed[1 - _MAX_UNNAMED :], track]
             self.refused.append((sighting, Refusal.ELSEWHERE))
             return None
-        track.name = free_name(sighting.person, self.named)
+        wanted = sighting.person if sighting.identified else self._former_name(sighting)
+        track.name = free_name(wanted, self.named)
         self.counters.persons_appeared += 1
         self.named[track.name] = track
         self._begun.add(track.number)
         return outcome
+
+    def _former_name(self, sighting: Sighting) -> str:
+        # Of whoever departed lately where somebody without an id is seen now, else their place.
+        near = {
+            name: sighting.distance_m(root)
+            for name, track in self._stale.items()
+            if track.source == sighting.source
+            and name not in self.named
+            and abs(sighting.stamp_ns - track.newest_stamp_ns) <= _RECALL_S / _NS
+            and (root := track.history.newest_root) is not None
+        }
+        name = min(near, key=near.__getitem__, default='')
+        return name if near.get(name, math.inf) <= _RECALL_M else sighting.person
 
     def _add(self, track: Track, sighting: Sighting) -> AddOutcome:
         if self._note_shown(track, sighting):
@@ -346,6 +364,7 @@ class People:
         for name in [name for name, track in self.named.items() if track.source in gone]:
             self.drop(name)
         self.unnamed = [track for track in self.unnamed if track.source not in gone]
+        self._stale = {n: track for n, track in self._stale.items() if track.source not in gone}
 
     def drop_stale(self, now_ns: int | None) -> None:
         """
@@ -363,7 +382,11 @@ class People:
             else:
                 absent = self.newest_ns - track.newest_ns
             if absent > timeout:
+                self._stale.pop(name, None)
+                self._stale[name] = track
                 self.drop(name)
+        for name in list(self._stale)[:-_MAX_UNNAMED]:
+            del self._stale[name]
 
     def distance_m(self, track: Track) -> float:
         """Return how far somebody is from the reference point, infinite where nothing tells."""

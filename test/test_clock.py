@@ -109,6 +109,16 @@ def test_uneven_stamps_without_bursts_stay_as_they_are(make: object) -> None:
     assert clock.jitter_s > 0.002
 
 
+@pytest.mark.parametrize('kept', [9, 12, 20])
+def test_a_few_of_many_messages_after_all_of_them_stay_as_they_are(kept: int) -> None:
+    """As from a full queue: those that waited in it come one after the other, then every fifth."""
+    clock, rng = SourceClock(), np.random.default_rng(0)
+    steps = [0.0215] * kept + rng.uniform(0.065, 0.13, 60).tolist()
+    for arrival_s in np.cumsum(steps).tolist():
+        stamp_ns = SECOND + round(arrival_s * SECOND)
+        assert clock.steady(stamp_ns, '0') == stamp_ns
+
+
 def test_people_with_their_own_stamps_are_no_burst() -> None:
     clock = SourceClock()
     for frame in range(100):

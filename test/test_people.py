@@ -153,6 +153,48 @@ def test_without_ids_a_body_keeps_its_name_in_any_order() -> None:
             assert last['0'][0, 1] < last['1'][0, 1], 'the bodies changed names'
 
 
+@pytest.mark.parametrize('silent_s', [0.4, 0.6, 0.9])
+@pytest.mark.parametrize('limits', [OnlineLimits(), OnlineLimits(reassociate_within_m=0.0)])
+@pytest.mark.parametrize('after', [(1, 0), (1,)])
+def test_without_ids_a_body_keeps_its_name_through_a_silence(
+    silent_s: float, limits: OnlineLimits, after: tuple[int, ...]
+) -> None:
+    people, online = beside(3.0), online_with(limits=limits)
+    play(online, 30, 1.0, lambda frame, place: str(place), people, order=lambda frame: (0, 1),
+         identified=False)  # fmt: skip
+    stamp_ns = START + round((29 / 30 + silent_s) * SECOND)
+    for place, index in enumerate(after):
+        pose = people[index]((stamp_ns - START) / SECOND)
+        online.observe(Observation(stamp_ns, 'map', str(place), pose, identified=False))
+    online.snapshot()
+    there = {
+        name: track.history.newest_pose[0][0, 1] for name, track in online._people.named.items()
+    }
+    assert there == {'0': 0.0, '1': 3.0}
+    assert online._people.named['1'].newest_stamp_ns == stamp_ns
+    assert online.counters['persons_appeared'] == 2
+
+
+@pytest.mark.parametrize('after', [(1, 0), (1,)])
+def test_without_ids_a_body_has_its_name_again_after_it_was_given_up(
+    after: tuple[int, ...],
+) -> None:
+    people, online = beside(3.0), online_with()
+    play(online, 30, 1.0, lambda frame, place: str(place), people, order=lambda frame: (0, 1),
+         identified=False)  # fmt: skip
+    online.observe_nobody(START + 3 * SECOND, 'map')
+    result = online.predict()
+    assert result is not None
+    assert set(result.departed) == {'0', '1'}
+    for place, index in enumerate(after):
+        pose = people[index](1.5)
+        stamp_ns = START + round(3.5 * SECOND)
+        online.observe(Observation(stamp_ns, 'map', str(place), pose, identified=False))
+    online.snapshot()
+    there = {n: track.history.newest_pose[0][0, 1] for n, track in online._people.named.items()}
+    assert there == {str(index): 3.0 * index for index in after}
+
+
 def test_without_ids_who_leaves_does_not_hand_their_name_on() -> None:
     online = online_with()
     results = play(
