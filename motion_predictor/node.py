@@ -476,7 +476,8 @@ class MotionPredictorNode(LifecycleNode):
             self.get_logger().error(f'{what} failed: {error}')
             return TransitionCallbackReturn.FAILURE
         except Exception:
-            self.get_logger().error(f'{what} failed:\n{traceback.format_exc()}')
+            if self.context.ok():  # else it was shut down meanwhile, and nothing can be done
+                self.get_logger().error(f'{what} failed:\n{traceback.format_exc()}')
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 
@@ -814,8 +815,8 @@ class MotionPredictorNode(LifecycleNode):
             self._wake.clear()
             if stopping.is_set():
                 return
-            assert_alive(self._outputs.values())
             try:
+                assert_alive(self._outputs.values())
                 self._cycle(session, self._settings)
             except Exception:
                 if stopping.is_set() or not self.context.ok():
@@ -1212,6 +1213,8 @@ class MotionPredictorNode(LifecycleNode):
                 self._on_summary_failed(name, error)
 
     def _on_summary_failed(self, name: str, error: Exception) -> None:
+        if not self.context.ok():
+            return  # it was shut down while this was built
         about: dict[type[Exception], str] = {
             MessageError: 'outputs_not_finite',
             ConfigError: 'summaries_refused',

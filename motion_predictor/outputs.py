@@ -401,7 +401,13 @@ class SummaryPublishers:
                 end_s = perf_counter()
                 self._due_s[name] = max(self._due_s[name], end_s + 3.0 * (end_s - begun_s))
 
-        self._background.ask(make, lambda made: self._hand_over(name, made, begun_s))
+        def hand_over(made: Any) -> None:
+            try:
+                self._hand_over(name, made, begun_s)
+            except Exception as error:  # the thread goes on
+                self._failed(name, error)
+
+        self._background.ask(make, hand_over)
 
     def _hand_over(self, name: str, message: Any, begun_s: float) -> None:
         self._publishers[name].publish(message)

@@ -47,6 +47,7 @@ from motion_predictor.node import (
     PersonNumbers,
     ros_descriptor,
 )
+from motion_predictor.outputs import SUMMARIES
 from motion_predictor.parameters import PARAMETERS, Settings
 from motion_predictor.predictor import Predictor
 from motion_predictor.replay import ENCODERS
@@ -380,6 +381,40 @@ def test_numbers_of_people_are_kept_and_given_anew() -> None:
         numbers.update([f'somebody {count}', 'anna'])
         assert numbers.table['anna'] == 0
         assert max(numbers.table.values()) < 50, 'numbers of those who do not come back are used'
+
+
+@pytest.mark.parametrize('pause_s', [0.0, 0.003, 0.02])
+def test_a_context_that_is_shut_down_ends_the_threads_without_a_trace(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, pause_s: float
+) -> None:
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, 'excepthook', raised.append)
+    listener = Listener()
+    nodes = Nodes(listener, weights)
+    node = nodes.start(**{'diagnostics.period_s': 0.1})
+    predictions_of(listener, 'pose_array', walker_poses(1))
+    worker, session = node._worker, node._session
+    assert worker is not None
+    assert session is not None
+    time.sleep(pause_s)
+    rclpy.try_shutdown(context=listener.context)
+    worker.join(60.0)
+    assert not worker.is_alive(), 'the worker ends with its context'
+    # what is built in the background is handed over after the end, too
+    summaries, settings = session.summaries, node._settings
+    made = threading.Event()
+
+    def encode(*arguments: Any) -> Any:
+        made.set()
+        return SUMMARIES['occupancy'].message_type()
+
+    monkeypatch.setitem(SUMMARIES, 'occupancy', replace(SUMMARIES['occupancy'], encode=encode))
+    summaries.publish('occupancy', None, settings)  # type: ignore[arg-type]
+    assert made.wait(60.0)
+    nodes.close()
+    listener.close()
+    assert not raised, [each.exc_value for each in raised]
+    assert 'Traceback' not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
