@@ -11,7 +11,7 @@ from motion_predictor import messages
 from motion_predictor.decoding import Decoder
 from motion_predictor.layouts import Layout
 from motion_predictor.parameters import Settings
-from motion_predictor.registry import layout_of, make_source
+from motion_predictor.registry import layout_of, make_source, StandardSource
 from motion_predictor.skeleton import Skeleton
 from motion_predictor.tf_input import (
     TF_MESSAGE,
@@ -69,11 +69,14 @@ class Input:
 
     def complaints(self) -> list[str]:
         """
-        Say what is wrong with the frames that came since this was last called.
+        Say what is wrong with what came since this was last called.
 
-        Empty where nothing came, nothing is wrong, or the input is not made of frames.
+        Empty where nothing came, or nothing is wrong; other inputs than frames of TF and markers
+        are refused message by message.
         """
-        return self.source.complaints() if isinstance(self.source, TfSource) else []
+        if isinstance(self.source, (TfSource, StandardSource)):
+            return self.source.complaints()
+        return []
 
 
 def tf_subscriptions(tf_type: type) -> tuple[Subscription, Subscription]:

@@ -1477,7 +1477,12 @@ class MotionPredictorNode(LifecycleNode):
         frames = self._session.input.complaints() if self._session is not None else []
         if now_s - self._last_received_s > max(1.0, self._settings.number('stale_timeout_s')):
             session = self._session
-            silent = f'no input on {session.input.topics if session else "any topic"}'
+            names = dict.fromkeys(subscription.topic_name for subscription in self._inputs)
+            if names:  # as remapping and namespace made them
+                heard = ', '.join(names)
+            else:
+                heard = session.input.topics if session else 'any topic'
+            silent = f'no input on {heard}'
             complaints += frames or [silent]
         else:
             complaints += frames

@@ -9,7 +9,7 @@ from motion_predictor.decoded import DecodedPerson, InputFormat
 from motion_predictor.layouts import IDENTITY, Layout, layout
 from motion_predictor.point_cloud import decode_point_cloud
 from motion_predictor.skeleton import H36M17, Skeleton
-from motion_predictor.standard import decode_marker_array, decode_pose_array
+from motion_predictor.standard import BonesError, decode_marker_array, decode_pose_array
 from motion_predictor.tf_input import HriSource, TF_MESSAGE, TfSource, TRACKED_MESSAGE
 from motion_predictor.trackers import AUTO, NAME_PATTERN, Source, TRACKERS
 
@@ -43,12 +43,25 @@ class StandardSource:
         :param form: what the decoder must know.
         """
         self.counters: dict[str, int] = {}
+        if input_type == 'marker_array':
+            self.counters['messages_of_bones'] = 0
+        self._bones: dict[str, str] = {}  # by topic, since somebody last asked
         self._decode = STANDARD[input_type][1]
         self._form = form
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
         """Read the people of one message."""
-        return self._decode(message, self._form)
+        try:
+            return self._decode(message, self._form)
+        except BonesError as error:
+            self.counters['messages_of_bones'] += 1
+            self._bones[topic] = str(error)
+            raise
+
+    def complaints(self) -> list[str]:
+        """Name the topics that showed bones and no joint since this was last called."""
+        bones, self._bones = self._bones, {}
+        return [f'{topic}: {words}' for topic, words in bones.items()]
 
 
 def layout_of(input_type: str, name: str, skeleton: Skeleton = H36M17) -> Layout:

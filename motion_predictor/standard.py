@@ -27,8 +27,14 @@ CUBE, SPHERE, CUBE_LIST, SPHERE_LIST, POINTS = 1, 2, 6, 7, 8
 JOINT_MARKERS = (SPHERE, CUBE)
 """What joints are drawn as, the likelier first; in an array with spheres cubes are something else.
 Cylinders are bones."""
+BONE_MARKERS = (0, 3, 4, 5)
+"""Arrows, cylinders, line strips and lists: what skeletons' bones are drawn as."""
 LIST_MARKERS = (SPHERE_LIST, POINTS, CUBE_LIST)
 """Constants of ``visualization_msgs/msg/Marker``."""
+
+
+class BonesError(MessageError):
+    """A MarkerArray shows bones and no joint: not nobody, and nobody who could be placed."""
 
 
 def decode_pose_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
@@ -54,10 +60,11 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     Read one marker a joint, ``id = 100 * person + joint``, or one list of points a person.
 
     Joints are spheres, or cubes where there are no spheres. Markers of other shapes (bones as
-    cylinders, labels) and deletions are passed over; an array without any joint: nobody. A
-    namespace becomes part of the person's name. Somebody with an id or a list that does not
-    fit the layout has a flaw.
+    cylinders, labels) and deletions are passed over; an array without any joint: nobody, unless
+    it holds bones. A namespace becomes part of the person's name. Somebody with an id or a list
+    that does not fit the layout has a flaw.
 
+    :raises BonesError: if there are bones, and no joint.
     :raises MessageError: if nobody is without one, or there are too many people or markers.
     """
     require_count('markers', len(message.markers))
@@ -65,6 +72,12 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     flaws: dict[str, str] = {}
     shapes = {marker.type for marker in message.markers if marker.action == ADD}
     joint_shape = next((shape for shape in JOINT_MARKERS if shape in shapes), None)
+    if joint_shape is None and shapes.isdisjoint(LIST_MARKERS) and shapes & {*BONE_MARKERS}:
+        raise BonesError(
+            'bones alone (lines, cylinders or arrows), and bones are no joints: somebody may be '
+            'there; have the tracker draw joints too, as spheres (id = 100 * person + joint) or '
+            'as one SPHERE_LIST or POINTS a person, or name the topic that has them'
+        )
     frame: str | None = None
     for marker in message.markers:
         if marker.action != ADD or marker.type not in (joint_shape, *LIST_MARKERS):

@@ -45,7 +45,10 @@ MAX_WAITING = 8
 SAMPLES = 3
 """Names that a complaint cites."""
 LEAST_SHARE = 0.5
-"""Fewer of the joints that the model needs are no person: a robot has a head_link, too."""
+"""With fewer of the joints that the model needs a person is seen, and the status says so, ..."""
+LEAST_JOINTS = 4
+"""... and with fewer than this nobody: a robot has a head_link, too. Whoever was whole before, or
+is listed, is there with a single one."""
 
 
 @dataclass
@@ -104,6 +107,7 @@ class TfSource:
         'tf_unusable', 'tf_too_few_joints', 'tf_not_placed', 'tf_not_complete', 'tf_late',
         'tf_too_many_people', 'tf_restarts', 'tf_frames_forgotten',
     )  # fmt: skip
+    least_joints = LEAST_JOINTS
 
     def __init__(
         self, layout: Layout, pattern: str, target_frame: str = '', wait_s: float = 0.05
@@ -174,7 +178,6 @@ class TfSource:
                 for pose in person.waiting
             ):
                 given += self._give(name, person, received_ns)
-        report.given |= bool(given)
         self.counters['tf_frames_forgotten'] = self.tree.forgotten
         return given or None
 
@@ -269,8 +272,14 @@ class TfSource:
             self.counters['tf_not_complete'] += int(not exact)
             found = self._person(name, pose.stamp_ns, frames, placed)
             self._note_adrift(name, pose.stamp_ns, frames, placed)
-            person.whole |= found is not None
-            given += [] if found is None else [found]
+            if found is None:
+                continue
+            told, count = found
+            whole = count >= LEAST_SHARE * len(self._needed)
+            if whole or person.whole or count >= self.least_joints:
+                person.whole |= whole
+                self._report.given |= whole
+                given.append(told)
         return given
 
     def _note_adrift(
@@ -293,7 +302,8 @@ class TfSource:
 
     def _person(
         self, name: str, stamp_ns: int, frames: Mapping[int, str], placed: Mapping[str, Placed]
-    ) -> DecodedPerson | None:
+    ) -> tuple[DecodedPerson, int] | None:
+        # Whoever these frames show, and how many of the joints that are needed.
         roots = [where.root for where in placed.values()]
         roots = [root for root in roots if self._pattern.read(root) is None]
         root = max(set(roots), key=roots.count) if roots else ''
@@ -310,8 +320,8 @@ class TfSource:
             if len(self._report.sparse) < SAMPLES:
                 missing = np.asarray(self._needed)[~seen]
                 self._report.sparse[name] = [self.layout.joints[joint] for joint in missing]
-            return None
-        return DecodedPerson(stamp_ns, root, name, xyz, np.full(len(xyz), np.nan))
+        told = DecodedPerson(stamp_ns, root, name, xyz, np.full(len(xyz), np.nan))
+        return told, int(seen.sum())
 
     def _make_room(self, received_ns: int) -> bool:
         # For one more person: who has gone, else who never had a whole pose (a flood of names).
@@ -340,6 +350,7 @@ class HriSource(TfSource):
     """
 
     counted = (*TfSource.counted, 'hri_bodies_gone')
+    least_joints = 0
 
     def __init__(
         self, layout: Layout, pattern: str, target_frame: str = '', wait_s: float = 0.05

@@ -152,7 +152,20 @@ def test_what_is_drawn_beside_the_joints_is_nobody(others: list[Marker]) -> None
 def test_joints_may_be_cubes_where_there_are_no_spheres() -> None:
     (person,) = decode_marker_array(MarkerArray(markers=joint_markers(Marker.CUBE)), FORM)
     np.testing.assert_array_equal(person.xyz, TWO_PEOPLE[0])
-    assert decode_marker_array(MarkerArray(markers=joint_markers(Marker.CYLINDER)), FORM) == []
+
+
+@pytest.mark.parametrize(
+    'shape', [Marker.ARROW, Marker.CYLINDER, Marker.LINE_STRIP, Marker.LINE_LIST]
+)
+def test_bones_alone_are_not_nobody(shape: int) -> None:
+    bones = joint_markers(shape, 'bones')
+    with pytest.raises(MessageError, match=r'bones alone.*no joints.*as spheres'):
+        decode_marker_array(MarkerArray(markers=bones), FORM)
+    label = joint_markers(Marker.TEXT_VIEW_FACING, 'names')[:1]
+    gone = [Marker(action=Marker.DELETEALL), *label]
+    assert decode_marker_array(MarkerArray(markers=gone), FORM) == []
+    (person,) = decode_marker_array(MarkerArray(markers=[*bones, *joint_markers()]), FORM)
+    assert person.person == '0'
 
 
 def test_somebody_in_another_frame_than_the_rest_of_the_message_has_a_flaw() -> None:

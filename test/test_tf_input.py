@@ -12,9 +12,15 @@ import pytest
 from tracker_packages import plain
 from tracker_people import source_pose, stamp, tf, transform
 
+from motion_predictor.config import WindowConfig
 from motion_predictor.decoded import DecodedPerson
+from motion_predictor.decoding import Decoder
 from motion_predictor.layouts import layout
+from motion_predictor.online import OnlinePredictor
+from motion_predictor.predictor import Prediction
 from motion_predictor.recordings import synthetic_walkers
+from motion_predictor.skeleton import H36M17
+from motion_predictor.states import PersonState
 from motion_predictor.tf_input import HriSource, MAX_PEOPLE, TfSource
 from motion_predictor.tf_tree import TransformTree
 
@@ -533,6 +539,52 @@ def test_joints_that_are_missing_are_named() -> None:
         decode(source, sent[:4], stamp_ns)
     (text,) = source.complaints()
     assert text.startswith("'q' lacks too many joints: ")
+
+
+class Unasked:
+    """A model that is asked for nothing: nobody can be predicted."""
+
+    window, skeleton = WindowConfig(), H36M17
+
+    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+        """Refuse."""
+        raise AssertionError('nobody was to be predicted')
+
+
+@pytest.mark.parametrize('kind,count', [(TfSource, 9), (HriSource, 1)])
+def test_somebody_with_too_few_frames_is_seen_and_the_reason_told(
+    kind: type[TfSource], count: int
+) -> None:
+    source = kind(HRI, '{joint}_{person}')
+    decode(source, [], 1)
+    if kind is HriSource:
+        source.decode('/humans/bodies/tracked', ids('q'), 1)
+    online = OnlinePredictor(Unasked(), layout=HRI, samples=1)
+    for frame in range(12):
+        stamp_ns = 10**9 + frame * PERIOD_NS
+        sent = frames_of(HRI, WALKERS[0][frame], stamp_ns, 'q', '{joint}_{person}')[:count]
+        found = Decoder(source, HRI).decode('/tf', tf(plain, sent), stamp_ns + 10**8)
+        for person in found.people if found else []:
+            online.observe(person, stamp_ns + 10**8)
+    snapshot = online.snapshot(stamp_ns + 10**8)
+    assert snapshot is not None
+    assert snapshot.persons == ()
+    other = snapshot.others['q']
+    assert other.state is PersonState.SEEN
+    assert other.words
+    assert other.pose is not None
+    assert source.counters['tf_too_few_joints'] > 0
+    assert "'q' lacks too many joints" in source.complaints()[0]
+
+
+def test_whoever_was_whole_is_still_there_with_few_frames() -> None:
+    source, given = TfSource(HRI, '{joint}_{person}'), []
+    for frame in range(16):
+        stamp_ns = 10**9 + frame * PERIOD_NS
+        sent = frames_of(HRI, WALKERS[0][frame], stamp_ns, 'q', '{joint}_{person}')
+        given = decode(source, sent if frame < 8 else sent[:2], stamp_ns) or given
+    (person,) = given
+    assert person.stamp_ns > 10**9 + 8 * PERIOD_NS
 
 
 def test_a_body_that_is_not_listed_is_told_apart_from_one_without_frames() -> None:

@@ -1,0 +1,95 @@
+"""What the node says over DDS where it cannot see people though they may be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy')
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Point, PoseArray
+from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
+from std_msgs.msg import String
+from test_node import Nodes
+from visualization_msgs.msg import Marker, MarkerArray
+
+from motion_predictor.node import MotionPredictorNode
+from motion_predictor.replay import ENCODERS
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
+    nodes = Nodes(listener, weights)
+    yield nodes
+    nodes.close()
+
+
+def status_of(diagnostics: list[Any]) -> tuple[int, str, dict[str, str]]:
+    """Level, text and values of the latest diagnostics."""
+    if not diagnostics:
+        return -1, '', {}
+    status = diagnostics[-1].status[0]
+    values = {entry.key: entry.value for entry in status.values}
+    return int.from_bytes(status.level, 'little'), status.message, values
+
+
+def test_bones_without_joints_are_told_and_are_not_nobody(
+    listener: Listener, nodes: Nodes
+) -> None:
+    nodes.start(**{'diagnostics.period_s': 0.1, 'input.type': 'marker_array'})
+    diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
+    poses = listener.collect(PoseArray, '/motion_predictor/poses')
+    people = listener.collect(String, '/motion_predictor/people', latched=True)
+    source = Source(listener.node, ENCODERS['marker_array'][0], '/skeleton')
+    bones = Marker(type=Marker.LINE_LIST, action=Marker.ADD)
+    bones.header.frame_id = 'map'
+    bones.points = [Point(x=x, y=y, z=z) for x, y, z in walker_poses()[0][0].tolist()]
+    words = ('skeleton: bones alone', 'as spheres')
+    wait_until(
+        lambda: all(word in status_of(diagnostics)[1] for word in words),
+        lambda: (source.send(MarkerArray(markers=[bones])), listener.spin()),
+        'a warning of bones',
+    )
+    level, text, values = status_of(diagnostics)
+    assert level == 1
+    assert int(values['messages_of_bones']) > 0
+    assert int(values['messages_empty']) == 0
+    assert 'no input' not in text
+    assert not poses, 'an empty array is the tracker`s own word that nobody is there'
+    assert not any('"people": []' in message.data for message in people[1:])
+
+
+def test_silence_is_told_of_the_topic_that_is_really_listened_to(
+    listener: Listener, weights: Path
+) -> None:
+    node = MotionPredictorNode(
+        context=listener.context,
+        cli_args=[
+            '--ros-args', '-r', '/skeleton:=/anna/skeleton',
+            '-p', f'model.path:={weights}', '-p', 'diagnostics.period_s:=0.1',
+        ],
+    )  # fmt: skip
+    listener.executor.add_node(node)
+    diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
+    assert node.trigger_configure().name == 'SUCCESS'
+    assert node.trigger_activate().name == 'SUCCESS'
+    listener.wait(
+        lambda: 'no input on /anna/skeleton' in status_of(diagnostics)[1], 'the topic to be named'
+    )
+    node.destroy_node()
