@@ -137,6 +137,8 @@ WARN_PERIOD_S = 5.0
 SLOW_INPUT_HZ = 10.0
 FLOAT32_REACH_M = 10_000.0
 """Farther from the origin float32, which clouds are made of, is off by a millimetre and more."""
+TELL_PERIOD_S = 10.0
+"""~/model says anew what the futures are made of, at least so often."""
 STAGES = ('input', 'queue', 'history', 'model', 'message', 'publish', 'total')
 FOREIGN_PARAMETERS = ('qos_overrides.', 'use_sim_time', 'start_type_description_service')
 
@@ -314,7 +316,8 @@ class Session:
     """Of whom the latest prediction was: the number of each person's history by their name."""
     remembering: Remembering | None = None
     leading: Mapping[str, str] = field(default_factory=dict)
-    """What ~/model said last of each person's future."""
+    """What ~/model said last of each person's future, and below when that was."""
+    told_s: float = 0.0
 
     def source_of(self, topic: str) -> str:
         """Name what a topic's stamps and words are of: frames of TF and their list are one."""
@@ -1329,12 +1332,13 @@ class MotionPredictorNode(LifecycleNode):
         content = messages.encode_model(predictor.skeleton, predictor.card, table, facts)
         self._outputs['model'].publish(content)
 
-    def _tell_leading(self, session: Session, active: bool) -> None:
-        """Publish ~/model anew where somebody's future is mostly taken from elsewhere now."""
+    def _tell_leading(self, session: Session, active: bool, now_s: float) -> None:
+        """Publish ~/model anew, at once where a future is mostly taken from elsewhere now."""
         assert session.remembering is not None
         leading = session.remembering.leading(session.tracks)
-        if active and leading != session.leading:
-            session.leading = leading
+        due = leading and now_s - session.told_s >= TELL_PERIOD_S
+        if active and (due or leading != session.leading):
+            session.leading, session.told_s = leading, now_s
             self._publish_model(session)
 
     def _warn(self, about: str, text: str) -> None:
@@ -1388,7 +1392,7 @@ class MotionPredictorNode(LifecycleNode):
             if session.remembering is not None:
                 session.remembering.save_if_due(now_s)
                 values.update(session.remembering.values(session.tracks))
-                self._tell_leading(session, active)
+                self._tell_leading(session, active, now_s)
             threshold = session.predictor.surprise_threshold
             for person, surprise in session.online.surprises.items():
                 values[f'surprise {person} (nats)'] = f'{surprise:.2f}'

@@ -150,25 +150,33 @@ def test_what_is_seen_shows_the_whole_and_what_it_is_made_of(
     def model() -> Any:
         return json.loads(models[-1].data)
 
-    def enough(cloud: DecodedPredictions) -> bool:
-        known = model()['running_error_m']['published'][-1] is not None
-        return known and model()['remembered']['moments'] > 0 and '0' in model()['futures']
-
     def at(message: Any) -> tuple[int, int]:
         return message.header.stamp.sec, message.header.stamp.nanosec
+
+    def pair() -> tuple[dict[int, Any], Any] | None:
+        by_stamp = {at(message): message for message in trajectories if message.points}
+        for message in reversed(drawn):
+            shown = {marker.id: marker for marker in message.markers}
+            if {1, 3} <= shown.keys() and at(shown[1]) in by_stamp:
+                return shown, by_stamp[at(shown[1])]
+        return None
+
+    def enough(cloud: DecodedPredictions) -> bool:
+        found = model() if models else {'remembered': {'moments': 0}}
+        if not found['remembered']['moments'] or '0' not in found['futures'] or not status:
+            return False
+        return found['running_error_m']['published'][-1] is not None and pair() is not None
 
     waving = np.repeat(walker_poses()[0][:1], 100, axis=0)  # the same every two seconds
     waving[:, 12:] += 0.1 * np.sin(2.0 * np.pi * np.arange(100) / 100.0)[:, None, None]
     predicted(listener, [waving], enough)
-    by_stamp = {at(message): message for message in trajectories if message.points}
-    pairs = (m.markers for m in reversed(drawn) if m.markers and at(m.markers[0]) in by_stamp)
-    shown = {marker.id: marker for marker in next(pairs)}
-    pose = [(t.translation.x, t.translation.y, t.translation.z)
-            for t in by_stamp[at(shown[1])].points[0].transforms]  # fmt: skip
+    found = pair()
+    assert found is not None
+    shown, trajectory = found
+    pose = np.array([(t.translation.x, t.translation.y, t.translation.z)
+                     for t in trajectory.points[0].transforms])  # fmt: skip
     last = [(p.x, p.y, p.z) for p in shown[1].points[-2 * len(H36M17.bones) :]]
-    np.testing.assert_allclose(
-        last, np.array(pose)[np.array(H36M17.bones)].reshape(-1, 3), atol=1e-5
-    )
+    np.testing.assert_allclose(last, pose[np.array(H36M17.bones)].reshape(-1, 3), atol=1e-5)
     assert re.match(
         r'(mostly|partly) (model|damped velocity|standing still|memory)', shown[3].text
     )
