@@ -97,3 +97,23 @@ def test_the_page_in_the_documentation_is_what_its_command_writes(tmp_path: Path
         return [line for line in text.splitlines() if 'training.stream_results' not in line]
 
     assert without_command(made) == without_command(page)
+
+
+def test_other_weights_are_named_and_shown_with_their_errors(
+    results: list[Path], tmp_path: Path
+) -> None:
+    other = json.loads(results[0].read_text())
+    for place in other['places']:
+        place['weights'] = 'resource/weights/moe.safetensors'
+    other['rows'][0]['error_cm']['published'] = [1.11, 2.22, 33.3, 44.4]
+    path = tmp_path / 'moe.json'
+    path.write_text(json.dumps(other))
+    text = written([results[0], path], tmp_path / 'streams.md')
+    title = "weights moe, 25 Hz, no noise, the files' order"
+    assert f'| {title}: error |' in text
+    first, second = text.split(f'## Played at {title}')
+    assert "## Played at 25 Hz, no noise, the files' order" in first
+    assert 'weights moe' not in first.replace(f'| {title}', '')
+    assert '33.3 (' in second
+    assert '1.1 2.2 33.3 44.4' in second
+    assert '### Joints, cm' not in second

@@ -19,7 +19,8 @@ from training.streams import HORIZONS_S
 EXAMPLE = """\
 worked example, from the root of the source tree:
   python -m training.stream_results --json docs/streams*.json --out docs/streams.md
-The first file is shown in full, of the others the ratios, radii and running errors.
+The first file is shown in full, of the others the ratios, radii and running errors; of weights
+other than the first one's the errors too.
 """
 HEAD = """# Streams: what the node learns on line
 
@@ -76,25 +77,37 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
             )
     gap = f'{results[0]["settings"]["gap_s"]:g} s'
     parts = [HEAD.format(command=command, gap=gap)]
+    usual = weights_of(results[0])
     if len(results) > 1:
         parts.append(overview(results))
     for number, result in enumerate(results):
-        parts.append(section(result, in_full=number == 0))
+        parts.append(section(result, usual, in_full=number == 0))
     return '\n'.join(parts)
 
 
-def conditions(result: Mapping[str, Any]) -> str:
-    """Say in words how a stream was played."""
+def weights_of(result: Mapping[str, Any]) -> str:
+    """Name the weights that a stream was played with."""
+    return ', '.join(dict.fromkeys(Path(place['weights']).stem for place in result['places']))
+
+
+def conditions(result: Mapping[str, Any], usual: str) -> str:
+    """
+    Say in words how a stream was played.
+
+    :param usual: weights that are not named.
+    """
     settings = result['settings']
     tracker = settings['tracker']
-    words = [f'{tracker["rate_hz"]:g} Hz']
+    weights = weights_of(result)
+    words = [] if weights == usual else [f'weights {weights}']
+    words.append(f'{tracker["rate_hz"]:g} Hz')
     if tracker['noise_m']:
         words.append(f'{1000 * tracker["noise_m"]:g} mm of white noise')
     if tracker['wander_m']:
         words.append(f'{1000 * tracker["wander_m"]:g} mm of slow noise')
     if tracker['missing']:
         words.append(f'joints unseen for {100 * tracker["missing"]:g} % of the time')
-    if len(words) == 1:
+    if not (tracker['noise_m'] or tracker['wander_m'] or tracker['missing']):
         words.append('no noise')
     if settings['regimes']:
         words.append('another kind of motion every 5 to 20 s')
@@ -109,14 +122,14 @@ def conditions(result: Mapping[str, Any]) -> str:
 
 def overview(results: Sequence[Mapping[str, Any]]) -> str:
     """Set the ratios of all results beside each other, each laboratory weighing the same."""
-    rows = []
+    rows, usual = [], weights_of(results[0])
     for result in results:
         over = result['over_laboratories']
         for what in ('error', 'energy'):
             worst = zip(over[f'{what}_ratio_max'], over[f'{what}_ratio_max_of'], strict=True)
             rows.append(
                 [
-                    f'{conditions(result)}: {what}',
+                    f'{conditions(result, usual)}: {what}',
                     *(f'{value:.2f}' for value in over[f'{what}_ratio_mean']),
                     *(f'{value:.2f} {name}' for value, name in worst),
                 ]
@@ -126,15 +139,16 @@ def overview(results: Sequence[Mapping[str, Any]]) -> str:
     return '\n'.join(['## At a glance', '', markdown_table(head, rows), ''])
 
 
-def section(result: Mapping[str, Any], *, in_full: bool) -> str:
+def section(result: Mapping[str, Any], usual: str, *, in_full: bool) -> str:
     """
     Write the section of one result.
 
     :param result: of ``training.evaluate_streams``.
+    :param usual: weights that are not named in the title.
     :param in_full: with every table; else ratios, radii and running errors alone.
     """
     lines = [
-        f'## Played at {conditions(result)}',
+        f'## Played at {conditions(result, usual)}',
         '',
         f'```\n{result["command"]}\n```',
         '',
@@ -144,11 +158,12 @@ def section(result: Mapping[str, Any], *, in_full: bool) -> str:
         '',
         _places(result),
     ]
-    if in_full:
+    if in_full or weights_of(result) != usual:
         lines += ['', '### The published future, cm', '', _errors(result)]
     lines += ['', '### Ratio to the best candidate', '', _ratios(result, 'error')]
-    if in_full:
+    if in_full or weights_of(result) != usual:
         lines += ['', '### Each candidate on its own, cm', '', _candidates(result, 'error_cm')]
+    if in_full:
         lines += ['', '### Joints, cm', '', _joints(result)]
         lines += ['', '### Energy score, m', '', _candidates(result, 'energy')]
     lines += ['', '### Energy score: ratio to the best candidate', '', _ratios(result, 'energy')]
