@@ -25,6 +25,11 @@ from motion_predictor.errors import RecordingError
 STORAGE = ('.db3', '.mcap')
 METADATA = 'metadata.yaml'
 MAX_METADATA_BYTES = 16_000_000
+MAX_UNPACKED_BYTES = 16 * 2**30
+"""Of a compressed file, which is unpacked beside others of its kind where temporary files are."""
+MAX_MESSAGE_BYTES = 64 * 2**20
+"""Of a compressed message."""
+_PIECE_BYTES = 2**20
 _ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 _MCAP_MAGIC = b'\x89MCAP0\r\n'
 _MCAP_FOOTER = b'\x02' + struct.pack('<Q', 20) + bytes(20) + _MCAP_MAGIC
@@ -248,7 +253,7 @@ def _raw_messages(reader: Any, wanted: Sequence[Any]) -> Iterator[tuple[Any, int
 
 def _deserialized(store: Any, kind: str, raw: Any) -> Any:
     if bytes(raw[:4]) == _ZSTD_MAGIC:  # CDR begins with zero
-        raw = _zstd().decompress(raw)
+        raw = _unpacked(raw)
     return store.deserialize_cdr(raw, kind)
 
 
@@ -261,10 +266,34 @@ def _zstd() -> Any:
     return zstd
 
 
+def _unpacked(raw: Any) -> bytes:
+    # A message; no more of it than a message has.
+    plain: bytes = _zstd().ZstdDecompressor().decompress(raw, MAX_MESSAGE_BYTES + 1)
+    if len(plain) > MAX_MESSAGE_BYTES:
+        raise RecordingError(
+            f'a message of more than {MAX_MESSAGE_BYTES // 2**20} MiB when it is unpacked'
+        )
+    return plain
+
+
 def _decompressed(file: Path, folder: Path) -> Path:
-    target = folder / file.stem
-    with _zstd().open(file, 'rb') as packed, target.open('wb') as plain:
-        shutil.copyfileobj(packed, plain)
+    target, written = folder / file.stem, 0
+    with _zstd().open(file, 'rb') as packed:
+        while piece := packed.read(_PIECE_BYTES):
+            written += len(piece)
+            if written > MAX_UNPACKED_BYTES:
+                raise RecordingError(
+                    f'has more than {MAX_UNPACKED_BYTES / 2**30:g} GiB when it is unpacked: '
+                    f'unpack it yourself (zstd -d {file.name}) and read {file.stem}'
+                )
+            try:
+                with target.open('ab') as plain:
+                    plain.write(piece)
+            except OSError as error:
+                raise RecordingError(
+                    f'cannot be unpacked into {folder.parent} ({error.strerror}) beyond '
+                    f'{written / 2**20:.0f} MiB: make room there, or set TMPDIR to another folder'
+                ) from None
     return target
 
 

@@ -30,6 +30,8 @@ class Ordered:
     """Messages that are in no clip: late, stamped twice, or stamped far from the others."""
     unstamped: int
     """Messages that had no stamp where others had one."""
+    all_alike: bool = False
+    """Every message has the same stamp, which says nothing: placed by their arrival."""
 
 
 def in_order(
@@ -39,14 +41,19 @@ def in_order(
     Put recorded messages in the order of their stamps.
 
     A message without a stamp (0) is placed by its arrival and the usual lag of those beside it,
-    on the clock of the stamps; where none has one, by its arrival. Where stamps fall back and
-    stay there, as in a loop, a new clip begins. Single stamps that lie elsewhere are left out.
+    on the clock of the stamps; where none has one, or all have the same, by its arrival. Where
+    stamps fall back and stay there, as in a loop, a new clip begins. Single stamps that lie
+    elsewhere are left out.
 
     :param received_ns: when each was recorded, int64 ``(N,)``.
     :param stamps_ns: 0 where there is none, int64 ``(N,)``.
     :param streams: int ``(N,)``; the messages of one stream are in order, those of several need
         not be. None for one stream.
     """
+    alike = len(stamps_ns) > 1 and stamps_ns[0] != 0 and bool((stamps_ns == stamps_ns[0]).all())
+    alike = alike and bool((received_ns != received_ns[0]).any())
+    if alike:
+        stamps_ns = np.zeros_like(stamps_ns)
     stamps = _all_stamped(received_ns, stamps_ns)
     if streams is None:
         streams = np.zeros(len(stamps), dtype=np.int64)
@@ -67,6 +74,7 @@ def in_order(
         stamps_ns=stamps,
         left_out=len(stamps) - sum(len(clip) for clip in clips),
         unstamped=int((stamps_ns == 0).sum()) if (stamps_ns != 0).any() else 0,
+        all_alike=alike,
     )
 
 

@@ -14,7 +14,7 @@ from motion_predictor.bvh_file import BvhFile, read_bvh_file
 from motion_predictor.bvh_joints import find_joints
 from motion_predictor.errors import RecordingError
 from motion_predictor.files import brief
-from motion_predictor.recording import Overrides, Recording, upright, UPS
+from motion_predictor.recording import in_single, Overrides, Recording, upright, UPS
 from motion_predictor.skeleton import H36M17
 
 MAX_JOINT_SPEED_M_S = 20.0
@@ -117,7 +117,7 @@ def read_bvh(path: Path, overrides: Overrides | None = None) -> Recording:
         name=path.stem,
         layout=H36M17.name,
         rate_hz=bvh.rate_hz,
-        persons={'0': poses[first:].astype(np.float32)},
+        persons={'0': in_single(poses[first:], str(path))},
         source=f'BVH {path.name} ({"; ".join([f"unit {unit}", up.words, *remarks])})',
         reading='; '.join([f'unit {short}', up.words, *remarks]),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from motion_predictor.errors import RecordingError
 from motion_predictor.files import read_file, refused
-from motion_predictor.recording import Recording
+from motion_predictor.recording import in_single, Recording
 from motion_predictor.skeleton import H36M17
 
 # Joint offsets of that project's humanoid in metres, in its own axes: x forward, y up, z right.
@@ -101,7 +101,7 @@ def read_deepmimic(path: Path, rate_hz: float = 60.0) -> Recording:
         name=name,
         layout=H36M17.name,
         rate_hz=1.0 / float(np.mean(durations)),
-        persons={'0': poses.astype(np.float32)},
+        persons={'0': in_single(poses, str(path))},
         source=f'motion capture on the DeepMimic humanoid, {path.name}',
     )
     if np.ptp(durations) > 0.2 * durations.mean():

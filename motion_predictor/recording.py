@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from motion_predictor.errors import RecordingError
+from motion_predictor.layouts import FLOAT32_MOST
 
 KERNEL_HALF_WIDTH = 8  # samples on each side of the band-limited interpolation
 
@@ -56,6 +57,24 @@ def upright(places: np.ndarray, up: str) -> np.ndarray:
     axis = 'xyz'.index(up[-1])
     turned = places[..., [(axis + 1) % 3, (axis + 2) % 3, axis]]  # a cyclic change mirrors nothing
     return turned * np.array([1.0, -1.0, -1.0]) if up[0] == '-' else turned
+
+
+def in_single(poses: np.ndarray, of: str) -> np.ndarray:
+    """
+    Make recorded positions float32.
+
+    :param poses: metres, ``(T, J, 3)``.
+    :param of: whose they are, for the error.
+    :raises RecordingError: if float32 cannot hold one of them, naming it.
+    """
+    far = (np.abs(poses) > FLOAT32_MOST) & np.isfinite(poses)
+    if far.any():
+        frame, joint, axis = np.argwhere(far)[0].tolist()
+        raise RecordingError(
+            f'{of}: frame {frame}, joint {joint}: {"xyz"[axis]} is '
+            f'{float(poses[frame, joint, axis]):.3g}, which float32 cannot hold; are these metres?'
+        )
+    return poses.astype(np.float32)
 
 
 @dataclass(frozen=True)

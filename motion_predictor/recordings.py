@@ -15,7 +15,7 @@ from motion_predictor.deepmimic import read_deepmimic
 from motion_predictor.errors import RecordingError
 from motion_predictor.files import brief
 from motion_predictor.npz import check_offsets, read_arrays
-from motion_predictor.recording import Overrides, Recording, upright
+from motion_predictor.recording import in_single, Overrides, Recording, upright
 from motion_predictor.rosbag import BagInput, read_rosbag
 from motion_predictor.skeleton import H36M17
 from motion_predictor.walker import walk
@@ -113,7 +113,7 @@ def _overridden(recording: Recording, given: Overrides) -> Recording:
             places, known = mapping.to_model(places)
             places = np.where(known[..., None], places, np.nan)
             layout = mapping.target.name
-        persons[person] = places.astype(np.float32)
+        persons[person] = in_single(places, f'{recording.name}: person {person!r}')
     words = [f'{name}={value:g}' for name, value in (
         ('units_scale', given.units_scale), ('rate', given.rate_hz)) if value]  # fmt: skip
     words += [f'{name}={value}' for name, value in (
@@ -172,7 +172,8 @@ def read_npz(path: Path, clip: str = '') -> Recording:
                 f'{path}: no clip {brief(wanted)!r}; a number in 0..{len(names) - 1} or a name '
                 f'such as {brief(", ".join(close or names[:8]))}'
             )
-        poses = positions[offsets[index] : offsets[index + 1]].astype(np.float32)
+        clip_of = f'{path}: clip {names[index]!r}'
+        poses = in_single(positions[offsets[index] : offsets[index + 1]], clip_of)
         if positions.dtype.kind in 'iu':
             poses /= 1000.0
         if np.isinf(poses).any():

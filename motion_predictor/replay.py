@@ -32,6 +32,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.layouts import FLOAT32_MOST
 from motion_predictor.messages import ns_to_stamp
 from motion_predictor.recording import Overrides, Recording
 from motion_predictor.recordings import open_recording, with_seam
@@ -112,7 +113,7 @@ def point_cloud(people: list[np.ndarray]) -> PointCloud2:
     """
     parts = []
     for person, pose in enumerate(people):
-        seen = np.flatnonzero(np.isfinite(pose).all(axis=-1))
+        seen = np.flatnonzero((np.abs(pose) <= FLOAT32_MOST).all(axis=-1))  # not NaN either
         rows = np.zeros(len(seen), CLOUD_DTYPE)
         rows['x'], rows['y'], rows['z'] = pose[seen].T
         rows['person'], rows['joint'] = person, seen

@@ -313,6 +313,8 @@ def _recording(path: Path, layout: Layout, reading: _Reading, remarks: list[str]
         for name, pose in poses.items():
             if name in persons:
                 persons[name][index] = pose
+    if ordered.all_alike:
+        remarks.append('every message has the same stamp, so they are placed by their arrival')
     if ordered.unstamped:
         remarks.append(f'{ordered.unstamped} messages without a stamp placed by their arrival')
     if ordered.left_out:

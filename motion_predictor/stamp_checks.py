@@ -7,6 +7,8 @@ from collections.abc import Mapping
 BEHIND_S = 0.5
 """Stamps behind the clock by more are of another clock, or the tracker is very slow."""
 AHEAD_S = 0.05
+ALIKE = 0.95
+"""From this share on every stamp is the same one."""
 REPEATED = 0.5
 """From this share of poses with a stamp that was there already on, the stamps stand still."""
 _DAY_S = 86_400.0
@@ -47,7 +49,12 @@ def stamp_complaints(
     elif lag_s is not None and lag_s < -AHEAD_S:
         found.append(f"stamps are {duration(-lag_s)} ahead of the node's clock: synchronize them")
     repeated, taken = new.get('poses_duplicate', 0), new.get('poses_accepted', 0)
-    if repeated > 0 and repeated >= REPEATED * (repeated + taken):
+    if repeated > 1 and repeated >= ALIKE * (repeated + taken):
+        found.append(
+            f'every stamp is the same ({repeated} poses with a stamp that was there already): the '
+            'tracker must stamp each message anew, or leave the stamp at zero, which means arrival'
+        )
+    elif repeated > 0 and repeated >= REPEATED * (repeated + taken):
         found.append(f'{repeated} poses with a stamp that was there already: stamps stand still')
     bursts = new.get('observations_steadied', 0)
     if bursts > 0:

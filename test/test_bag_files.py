@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+import resource
 import shutil
 import sqlite3
+import tempfile
 
 from hypothesis import given, HealthCheck, settings, strategies
 import numpy as np
 import pytest
 
+from motion_predictor import bag_files
 from motion_predictor.errors import RecordingError
 from motion_predictor.layouts import layout
 from motion_predictor.recording import Recording
@@ -293,3 +296,59 @@ def test_whatever_happens_to_a_file_it_is_read_or_refused_by_name(
     damaged.write_bytes(content)
     with suppress(RecordingError):
         assert open_recording(damaged).num_frames <= 20
+
+
+def packed(path: Path) -> Path:
+    """Compress a bag's file as `zstd` does."""
+    bag = write(path / 'bag', plain(), storage=StoragePlugin.MCAP)
+    (file,) = bag.glob('*.mcap')
+    return compress(file, path / 'walk.mcap.zstd')
+
+
+def compress(file: Path, target: Path) -> Path:
+    target.write_bytes(bag_files._zstd().compress(file.read_bytes()))
+    return target
+
+
+def test_a_compressed_bag_is_unpacked_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_walk(open_recording(packed(tmp_path)), list(range(60)))
+    bomb = tmp_path / 'bomb.mcap'
+    with bomb.open('wb') as file:
+        file.truncate(64 * 2**20)
+    small = compress(bomb, tmp_path / 'bomb.mcap.zstd')
+    assert small.stat().st_size < 10_000
+    monkeypatch.setattr(bag_files, 'MAX_UNPACKED_BYTES', 8 * 2**20)
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    monkeypatch.setattr(tempfile, 'tempdir', None)
+    with pytest.raises(RecordingError, match=r'more than 0\.00\d+ GiB.*zstd -d bomb\.mcap\.zstd'):
+        open_recording(small)
+    assert not [*tmp_path.glob('bag_*')], 'nothing is left behind'
+
+
+def test_a_disk_too_full_to_unpack_a_bag_is_named(tmp_path: Path) -> None:
+    big = tmp_path / 'big.mcap'
+    with big.open('wb') as file:
+        file.truncate(32 * 2**20)
+    small = compress(big, tmp_path / 'big.mcap.zstd')
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 * 2**20, limits[1]))
+    try:
+        with pytest.raises(RecordingError, match=r'cannot be unpacked into .*make room.*TMPDIR'):
+            open_recording(small)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_compressed_message_is_unpacked_up_to_a_limit() -> None:
+    bomb = bag_files._zstd().compress(bytes(bag_files.MAX_MESSAGE_BYTES + 1))
+    with pytest.raises(RecordingError, match='more than 64 MiB'):
+        bag_files._unpacked(bomb)
+    assert bag_files._unpacked(bag_files._zstd().compress(b'abc')) == b'abc'
+
+
+def test_a_bag_whose_every_stamp_is_the_same_is_read_by_arrival(tmp_path: Path) -> None:
+    recording = open_recording(write(tmp_path / 'same', [BEGAN_NS] * 60))
+    require_walk(recording, list(range(60)))
+    assert 'every message has the same stamp' in recording.source

@@ -92,3 +92,13 @@ def test_whatever_the_stamps_every_message_is_in_one_clip_or_counted(
     assert len(set(used.tolist())) == len(used) == count - found.left_out
     for clip in found.clips:
         assert (np.diff(found.stamps_ns[clip]) > 0).all()
+
+
+def test_stamps_that_are_all_the_same_say_nothing_and_arrivals_do() -> None:
+    found = in_order(RECEIVED, np.full(300, BOOT[0]))
+    assert found.all_alike
+    assert [clip.tolist() for clip in found.clips] == [list(range(300))]
+    assert found.left_out == 0
+    np.testing.assert_array_equal(found.stamps_ns, RECEIVED)
+    several = in_order(np.repeat(RECEIVED[:1], 4), np.full(4, BOOT[0]), np.arange(4))
+    assert not several.all_alike, 'people of one message'

@@ -243,6 +243,10 @@ def test_clocks_that_are_off_are_told_from_latency(
 def test_stamps_that_stand_still_or_come_in_bursts_are_named() -> None:
     still = {'poses_duplicate': 30, 'poses_accepted': 0}
     (found,) = stamp_complaints(0.0, still, sim_time=False, clock_ns=1)
+    assert found.startswith('every stamp is the same (30 poses')
+    assert 'stamp each message anew' in found
+    half = {'poses_duplicate': 20, 'poses_accepted': 10}
+    (found,) = stamp_complaints(0.0, half, sim_time=False, clock_ns=1)
     assert 'stand still' in found
     few = {'poses_duplicate': 1, 'poses_accepted': 29}
     assert stamp_complaints(0.0, few, sim_time=False, clock_ns=1) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+import warnings
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -420,3 +421,19 @@ def test_a_recording_checks_what_it_is_given() -> None:
         Recording('x', 'h36m17', 50.0, {'a': poses, 'b': poses[:5]}, 'test')
     with pytest.raises(RecordingError, match='10 increasing instants'):
         Recording('x', 'h36m17', 50.0, {'0': poses}, 'test', times_s=np.zeros(10))
+
+
+def test_coordinates_that_float32_cannot_hold_are_refused_by_name(tmp_path: Path) -> None:
+    poses = walk().persons['0'].astype(np.float64)
+    poses[7, 3, 1] = 1e300
+    file = tmp_path / 'far.npz'
+    np.savez(file, positions=poses, offsets=[0, len(poses)], names=['x'], fps=25)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        with pytest.raises(RecordingError, match=r"clip 'x': frame 7, joint 3: y is 1e\+300"):
+            open_recording(file)
+        good = tmp_path / 'good.npz'
+        poses[7, 3, 1] = 1e36
+        np.savez(good, positions=poses, offsets=[0, 120], names=['x'], fps=25)
+        with pytest.raises(RecordingError, match='which float32 cannot hold; are these metres'):
+            open_recording(good, overrides=Overrides(units_scale=1000.0))
