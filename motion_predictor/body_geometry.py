@@ -75,8 +75,34 @@ def bone_lengths(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     child, parent = _bones(skeleton)
     found = np.zeros((*poses.shape[:-3], skeleton.num_joints), dtype=poses.dtype)
     apart = poses[..., child, :] - poses[..., parent, :]
-    found[..., child] = np.median(np.sqrt((apart * apart).sum(axis=-1)), axis=-2)
+    found[..., child] = median(lengths(apart), -2)
     return found
+
+
+def lengths(vectors: np.ndarray) -> np.ndarray:
+    """
+    Return the lengths of vectors, ``(..., 3)``; several times faster than by NumPy's own sums.
+
+    :returns: ``(...)``.
+    """
+    return np.sqrt(squares(vectors))
+
+
+def squares(vectors: np.ndarray) -> np.ndarray:
+    """Return the squares of the lengths of vectors, as :func:`lengths`."""
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    found = x * x
+    found += y * y
+    found += z * z
+    return found
+
+
+def median(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the median; for few numbers several times faster than NumPy's."""
+    count = values.shape[axis]
+    ordered = np.sort(values, axis=axis)
+    upper = ordered.take(count // 2, axis=axis)
+    return upper if count % 2 else 0.5 * (upper + ordered.take(count // 2 - 1, axis=axis))
 
 
 def with_bones(poses: np.ndarray, lengths: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -90,7 +116,7 @@ def with_bones(poses: np.ndarray, lengths: np.ndarray, skeleton: Skeleton) -> np
     """
     child, parent = _bones(skeleton)
     apart = poses[..., child, :] - poses[..., parent, :]
-    short = np.sqrt((apart * apart).sum(axis=-1))
+    short = np.sqrt(squares(apart))
     grown = lengths[..., child] / np.maximum(short, 1e-6)
     grown = np.where(short > 1e-6, grown, 1.0)
     steps = np.empty_like(poses)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from motion_predictor.body_geometry import median, squares
 from motion_predictor.config import WindowConfig
 
 MODEL, DAMPED, STILL, MEMORY = range(4)
@@ -76,8 +77,9 @@ def jitter_m(windows: np.ndarray) -> np.ndarray:
     """
     persons, frames = windows.shape[:2]
     left = _residual_matrix(frames) @ windows.reshape(persons, frames, -1)
-    by_joint = np.square(left).mean(axis=1).reshape(persons, -1, 3).mean(axis=-1)
-    return np.sqrt(np.median(by_joint, axis=-1))
+    left *= left
+    by_joint = (left.sum(axis=1).reshape(persons, -1, 3).sum(axis=-1)) / (3 * frames)
+    return np.sqrt(median(by_joint, -1))
 
 
 @lru_cache(maxsize=64)
@@ -165,7 +167,9 @@ def stance(windows: np.ndarray, jitter: np.ndarray, rate_hz: float) -> Stance:
     """
     persons, frames = windows.shape[:2]
     used, averaged = _frames_used(jitter, rate_hz)
-    filters = np.stack([_filters(frames, rate_hz, int(n), int(m)) for n, m in zip(used, averaged)])
+    filters = np.array(
+        [_filters(frames, rate_hz, n, m) for n, m in zip(used.tolist(), averaged.tolist())]
+    )
     found = (filters @ windows.reshape(persons, frames, -1)).reshape(
         persons, 3, *windows.shape[2:]
     )
@@ -181,7 +185,7 @@ def believed(velocity: np.ndarray, doubt: np.ndarray) -> np.ndarray:
     :param velocity: ``(..., 3)``.
     :param doubt: standard deviation of a coordinate, broadcastable to ``(...)``.
     """
-    square = np.square(velocity).sum(axis=-1)
+    square = squares(velocity)
     share = np.maximum(1.0 - 3.0 * np.square(doubt) / np.maximum(square, 1e-12), 0.0)
     return velocity * share[..., None].astype(velocity.dtype)
 
@@ -193,8 +197,17 @@ def damped_velocity(now: Stance, times_s: np.ndarray) -> np.ndarray:
     :param times_s: seconds ahead, ``(T,)``.
     :returns: metres, ``(P, T, J, 3)``.
     """
-    way = (DAMPING_S * (1.0 - np.exp(-times_s / DAMPING_S))).astype(np.float32)
-    return now.pose[:, None] + way[:, None, None] * now.velocity[:, None]
+    return now.pose[:, None] + damping(times_s)[:, None, None] * now.velocity[:, None]
+
+
+def damping(times_s: np.ndarray) -> np.ndarray:
+    """
+    Return for how long damped velocity goes on as fast as at first.
+
+    :param times_s: seconds ahead, ``(T,)``.
+    :returns: seconds, float32 ``(T,)``.
+    """
+    return (DAMPING_S * (1.0 - np.exp(-times_s / DAMPING_S))).astype(np.float32)
 
 
 def standing_still(now: Stance, times_s: np.ndarray) -> np.ndarray:

@@ -8,36 +8,35 @@ them (compare motion attention, Mao et al., ECCV 2020). No training: it grows wh
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-import torch
 
 from motion_predictor.body_geometry import back, heading, turn
-from motion_predictor.candidates import believed, smoothed_window, Stance
+from motion_predictor.candidates import believed, Stance
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
 from motion_predictor.history import ObservedWindow
+from motion_predictor.nearest import apart, nearest
+from motion_predictor.pending import Pending, STEP_S, take, Taken
 from motion_predictor.skeleton import Skeleton
 
-STEP_S = 0.1
-"""Time between the poses that are remembered."""
 NEIGHBOURS = 10
 """Earlier moments that make the candidate."""
 APART_S = 0.4
 """Moments of one person nearer in time than this are one moment."""
+OCCASION_S = 1.0
+"""Moments of one person that follow each other within less are of one occasion."""
 VELOCITY_S = 0.4
 """A metre a second of velocity counts like so many metres of pose."""
 SOFTNESS_M = 0.03
 """A moment that is so much farther than the nearest, a joint, has 1 / e of its weight."""
 CATCH_UP_S = 0.2
 """For so long somebody goes on as much faster or slower than that moment as they are now."""
-MOST_UNSEEN = 0.25
-"""A pose of which more joints were not seen is not remembered; those few are never learnt from."""
 COPIES = 5
 """So many moments as good as the same are kept, more are not."""
 SAME_POSE_M = 0.006
@@ -46,14 +45,24 @@ _POOL = 64  # nearest moments among which those apart in time are chosen
 _NS = 1e-9
 _SQRT2 = math.sqrt(2.0)
 _BLOCK = 4096
-_FEWEST_FRAMES = 4  # after the first, for a velocity
-_FEW = 16_384  # keys are searched in one step
-_ROWS = 16  # in which keys are searched in two steps
 _MAX_TRACKS = 256
-_COLUMNS = (
-    '_poses', '_velocities', '_headings', '_seen', '_keys', '_norms', '_paths', '_stamps',
-    '_tracks',
-)  # fmt: skip
+
+
+class Like(NamedTuple):
+    """Moments, in any order: when, int64 nanoseconds ``(N,)``, and of which track ``(N,)``."""
+
+    stamps: np.ndarray
+    tracks: np.ndarray
+
+
+NOTHING_LIKE = Like(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def occasions(like: Like) -> int:
+    """Count moments, those that follow each other within :data:`OCCASION_S` once."""
+    order = np.lexsort((like.stamps, like.tracks))
+    gaps, others = np.diff(like.stamps[order]), np.diff(like.tracks[order])
+    return len(order) - int(np.count_nonzero((others == 0) & (gaps < OCCASION_S / _NS)))
 
 
 @dataclass(frozen=True)
@@ -63,50 +72,21 @@ class Recall:
 
     ``futures`` float32 (P, N, T_fut, J, 3), displacements added to the present pose, in its frame;
     ``weights`` (P, N), rows sum to one, or zero where nothing is remembered; ``distance_m`` (P,)
-    to the nearest, a joint, infinite where there is none; ``alike`` int (P,): moments about as
-    near as the nearest is to now.
+    to the nearest, a joint, infinite where there is none; ``alike`` int (P,): of the N, those
+    about as near as the nearest is to now; ``like``: of each person all such moments, for
+    :func:`occasions`.
     """
 
     futures: np.ndarray
     weights: np.ndarray
     distance_m: np.ndarray
     alike: np.ndarray
+    like: Sequence[Like] = ()
 
     @property
     def known(self) -> np.ndarray:
         """Tell of whom anything was found, bool (P,)."""
         return np.isfinite(self.distance_m)
-
-
-@dataclass
-class _Pending:
-    """Poses of one track whose future is not over yet."""
-
-    next_ns: int = 0
-    origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    """Near to where these poses are: float32 is exact there, wherever that is."""
-    stamps: list[int] = field(default_factory=list)
-    poses: list[np.ndarray] = field(default_factory=list)
-    velocities: list[np.ndarray] = field(default_factory=list)
-    keys: list[np.ndarray] = field(default_factory=list)
-    headings: list[np.ndarray] = field(default_factory=list)
-    seen: list[np.ndarray] = field(default_factory=list)
-    slots: list[int] = field(default_factory=list)
-    """Where they were stored, -1 for not yet."""
-
-    def clear(self) -> None:
-        for values in self._columns():
-            values.clear()
-
-    def drop_oldest(self) -> None:
-        for values in self._columns():
-            del values[0]
-
-    def _columns(self) -> tuple[list[Any], ...]:
-        return (
-            self.stamps, self.poses, self.velocities, self.keys, self.headings, self.seen,
-            self.slots,
-        )  # fmt: skip
 
 
 @lru_cache(maxsize=8)
@@ -166,18 +146,22 @@ class PlaceMemory:
 
     def forget(self) -> None:
         """Forget everything."""
-        joints = self.skeleton.num_joints
-        self._poses = np.zeros((0, joints, 3), dtype=np.float32)
-        self._velocities = np.zeros((0, joints, 3), dtype=np.float32)
-        self._headings = np.zeros((0, 2), dtype=np.float32)
-        self._seen = np.zeros((0, joints), dtype=bool)
-        self._keys = np.zeros((0, self._rank), dtype=np.float32)
-        self._norms = np.zeros(0, dtype=np.float32)
-        self._paths = np.zeros((0, self._steps + 1), dtype=np.int64)
-        self._stamps = np.zeros(0, dtype=np.int64)
-        self._tracks = np.zeros(0, dtype=np.int64)
+        joints, room = self.skeleton.num_joints, self.capacity
+        # The system gives what is written to, and nothing before.
+        self._room = {
+            '_poses': np.zeros((room, joints, 3), dtype=np.float32),
+            '_velocities': np.zeros((room, joints, 3), dtype=np.float32),
+            '_headings': np.zeros((room, 2), dtype=np.float32),
+            '_seen': np.zeros((room, joints), dtype=bool),
+            '_keys': np.zeros((room, self._rank), dtype=np.float32),
+            '_norms': np.zeros(room, dtype=np.float32),
+            '_paths': np.zeros((room, self._steps + 1), dtype=np.int64),
+            '_stamps': np.zeros(room, dtype=np.int64),
+            '_tracks': np.zeros(room, dtype=np.int64),
+        }
+        self._hold(0)
         self._head = 0
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self.moments = 0
 
     def forget_tracks(self, tracks: Collection[int]) -> int:
@@ -201,7 +185,7 @@ class PlaceMemory:
         anew = np.cumsum(kept) - 1  # a path is of one person: all of its slots are kept or none
         former = np.where(moments[kept, None], self._paths[held], first)
         paths = np.where(moments[kept, None], anew[former - first], 0)
-        for name in _COLUMNS:
+        for name in self._room:
             values = getattr(self, name)
             values[:count] = values[held]
             values[count:] = 0
@@ -297,62 +281,26 @@ class PlaceMemory:
         for gone in set(self._pending) - set(tracks):
             if len(self._pending) > _MAX_TRACKS:
                 del self._pending[gone]
-        due: list[tuple[int, _Pending]] = []
+        taken: list[tuple[Pending, Taken]] = []
         for number, (track, window) in enumerate(zip(tracks, windows, strict=True)):
-            pending = self._pending.setdefault(track, _Pending())
-            self._take(pending, window, float(jitter[number]))
-            while len(pending.poses) > self._steps:
-                due.append((track, pending))
-                self._decide(track, pending)
-
-    def _take(self, pending: _Pending, window: ObservedWindow, jitter: float) -> None:
-        # New poses on the track's grid of STEP_S, each with the velocity around it.
-        config = self.window
-        last, step_ns = config.observed_frames - 1, round(STEP_S / _NS)
-        period_ns = round(config.period_s / _NS)
-        oldest_ns = window.stamp_ns - (last - window.padded_frames) * period_ns
-        missed_ns = oldest_ns - pending.next_ns
-        ahead = pending.next_ns - window.stamp_ns > 10 * step_ns  # time has begun anew
-        if not pending.next_ns or missed_ns >= step_ns or ahead:
-            pending.clear()
-            pending.next_ns = oldest_ns
-            pending.origin = window.poses[-1, 0].copy()
-        elif missed_ns > period_ns // 2 and not pending.poses:
-            pending.next_ns = oldest_ns
-        count = (window.stamp_ns - pending.next_ns) // step_ns + 1
-        if count < 1 or last - window.padded_frames < _FEWEST_FRAMES:
+            pending = self._pending.get(track)
+            if pending is None:
+                pending = self._pending[track] = Pending()
+            new = take(pending, window, float(jitter[number]), self.window)
+            if new is not None:
+                taken.append((pending, new))
+        if not taken:
             return
-        stamps = pending.next_ns + step_ns * np.arange(count)
-        pending.next_ns = int(stamps[-1]) + step_ns
-        at = np.clip(last - (window.stamp_ns - stamps) / period_ns, window.padded_frames, last)
-        _, seen = window.between(at)
-        at -= window.padded_frames  # nothing is learnt from what was made up before
-        poses = (window.poses[window.padded_frames :] - pending.origin).astype(np.float32)
-        smoothed, velocity = smoothed_window(poses, jitter, config.rate_hz)
-        before = np.minimum(at.astype(np.int64), len(poses) - 2)
-        share = (at - before).astype(np.float32)[:, None, None]
-        pose, speed = (
-            values[before] + share * (values[before + 1] - values[before])
-            for values in (smoothed, velocity)
+        own, facing = self.own(
+            np.concatenate([new.poses for _, new in taken]),
+            np.concatenate([new.velocities for _, new in taken]),
         )
-        if oldest_ns - stamps[0] > period_ns // 2:
-            # between two windows of somebody who is predicted a little too seldom
-            apart_ns, way = oldest_ns - pending.stamps[-1], pose[0] - pending.poses[-1]
-            speed[0] = way / np.float32(apart_ns * _NS)
-            pose[0] -= speed[0] * np.float32((oldest_ns - stamps[0]) * _NS)
-        own, facing = self.own(pose, speed)
-        keys = self.keys(own)
-        for index in range(count):
-            if (~seen[index]).mean() > MOST_UNSEEN:
-                pending.clear()
-                continue
-            pending.stamps.append(int(stamps[index]))
-            pending.poses.append(pose[index])
-            pending.velocities.append(speed[index])
-            pending.keys.append(keys[index])
-            pending.headings.append(facing[index])
-            pending.seen.append(seen[index])
-            pending.slots.append(-1)
+        keys, begin = self.keys(own), 0
+        for pending, new in taken:
+            end = begin + len(new.stamps)
+            pending.add(new, keys[begin:end], facing[begin:end])
+            begin = end
+        self._decide(tracks)
 
     def own(self, pose: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
@@ -384,33 +332,54 @@ class PlaceMemory:
         full = own.reshape(len(own), -1)
         return full if self._basis is None else full @ self._basis
 
-    def _decide(self, track: int, pending: _Pending) -> None:
-        # The oldest pending pose has its whole future now: a moment, unless it is known well.
-        if not self._is_known(pending):
-            for index in range(self._steps + 1):
+    def _decide(self, tracks: Sequence[int]) -> None:
+        # Pending poses that have their whole future now are moments, unless they are known well.
+        due = [
+            (track, pending, first)
+            for track in tracks
+            for pending in (self._pending[track],)
+            for first in range(len(pending.poses) - self._steps)
+        ]
+        if not due:
+            return
+        keys = np.stack([pending.keys[first] for _, pending, first in due])
+        near, distance = self._search(keys)
+        same = [at[far < SAME_POSE_M].tolist() for at, far in zip(near, distance)]
+        fresh: list[int] = []  # where moments were stored since
+        over: set[int] = set()  # what was there before is no more
+        for number, (track, pending, first) in enumerate(due):
+            between = self._keys[fresh] - keys[number]
+            alike = np.flatnonzero((between * between).sum(axis=1) < SAME_POSE_M**2).tolist()
+            known = [at for at in same[number] if at not in over] + [fresh[at] for at in alike]
+            if self._is_known(pending, first, known):
+                continue
+            slots = range(first, first + self._steps + 1)
+            for index in slots:
                 if pending.slots[index] < 0:
                     pending.slots[index] = self._store(track, pending, index)
-            slot = pending.slots[0]
+                    over.add(pending.slots[index] % self.capacity)
+            slot = pending.slots[first]
             if slot > self._head - len(self._poses):  # else it has just been overwritten
                 at = slot % self.capacity
-                self._paths[at] = pending.slots[: self._steps + 1]
+                self._paths[at] = pending.slots[first : first + self._steps + 1]
                 self._norms[at] = float(self._keys[at] @ self._keys[at])
                 self.moments += 1
-        pending.drop_oldest()
+                fresh.append(at)
+        for track in set(tracks):
+            self._pending[track].drop_oldest(len(self._pending[track].poses) - self._steps)
 
-    def _is_known(self, pending: _Pending) -> bool:
-        near, distance = self._search(pending.keys[0][None])
-        same = near[0][distance[0] < SAME_POSE_M]
+    def _is_known(self, pending: Pending, first: int, same: Sequence[int]) -> bool:
+        # Whether enough moments that begin the same way, at these places, also went on so.
         if len(same) < COPIES:
             return False
-        here = np.stack(pending.poses[: self._steps + 1]) - pending.poses[0]  # (H + 1, J, 3)
-        here = turn(here, back(pending.headings[0]))
+        here = np.stack(pending.poses[first : first + self._steps + 1])  # (H + 1, J, 3)
+        here = turn(here - here[0], back(pending.headings[first]))
         path = self._poses[self._paths[same] % self.capacity]
         there = turn(path - path[:, :1], back(self._headings[same])[:, None, None])
         apart = np.sqrt(np.square(there - here).sum(axis=-1).mean(axis=(1, 2)))
         return int((apart < SAME_FUTURE_M).sum()) >= COPIES
 
-    def _store(self, track: int, pending: _Pending, index: int) -> int:
+    def _store(self, track: int, pending: Pending, index: int) -> int:
         slot = self._head
         if len(self._poses) < self.capacity and slot >= len(self._poses):
             self._grow()
@@ -428,14 +397,20 @@ class PlaceMemory:
         self._head += 1
         return slot
 
+    def _hold(self, count: int) -> None:
+        self._poses = self._room['_poses'][:count]
+        self._velocities = self._room['_velocities'][:count]
+        self._headings = self._room['_headings'][:count]
+        self._seen = self._room['_seen'][:count]
+        self._keys = self._room['_keys'][:count]
+        self._norms = self._room['_norms'][:count]
+        self._paths = self._room['_paths'][:count]
+        self._stamps = self._room['_stamps'][:count]
+        self._tracks = self._room['_tracks'][:count]
+
     def _grow(self) -> None:
         old = len(self._poses)
-        room = min(max(_BLOCK, old + old // 2), self.capacity)
-        for name in _COLUMNS:
-            values = getattr(self, name)
-            grown = np.zeros((room, *values.shape[1:]), dtype=values.dtype)
-            grown[:old] = values
-            setattr(self, name, grown)
+        self._hold(min(old + _BLOCK, self.capacity))
         self._norms[old:] = math.inf
 
     # Finding
@@ -445,14 +420,7 @@ class PlaceMemory:
         count = min(self._head, len(self._poses))
         if not self.moments:
             return np.zeros((len(keys), 0), np.int64), np.zeros((len(keys), 0), np.float32)
-        # torch, which keeps to the threads it was given
-        stored = torch.from_numpy(self._keys[:count])
-        query = torch.from_numpy(np.ascontiguousarray(keys))
-        squares = torch.addmm(torch.from_numpy(self._norms[:count]), query, stored.T, alpha=-2.0)
-        values, indices = _least(squares, min(_POOL, count))
-        own = np.square(keys).sum(axis=1, keepdims=True)
-        distance = np.sqrt(np.maximum(values.numpy() + own, 0.0))
-        return indices.numpy(), distance
+        return nearest(self._keys[:count], self._norms[:count], keys, _POOL)
 
     def recall(self, now: Stance, neighbours: int = NEIGHBOURS) -> Recall:
         """
@@ -463,12 +431,16 @@ class PlaceMemory:
         """
         persons, joints = now.pose.shape[:2]
         frames = self.window.future_frames
-        futures = np.repeat(now.pose[:, None, None], neighbours, axis=1)
-        futures = np.repeat(futures, frames, axis=2)
-        weights = np.zeros((persons, neighbours), dtype=np.float32)
-        nearest = np.full(persons, np.inf, dtype=np.float32)
-        alike = np.zeros(persons, dtype=np.int64)
-        found = Recall(futures, weights, nearest, alike)
+        futures = np.empty((persons, neighbours, frames, joints, 3), dtype=np.float32)
+        futures[:] = now.pose[:, None, None]
+        like = [NOTHING_LIKE] * persons
+        found = Recall(
+            futures,
+            np.zeros((persons, neighbours), dtype=np.float32),
+            np.full(persons, np.inf, dtype=np.float32),
+            np.zeros(persons, dtype=np.int64),
+            like,
+        )
         if not self.moments:
             return found
         own, facing = self.own(now.pose, now.velocity)
@@ -479,74 +451,97 @@ class PlaceMemory:
             near = np.concatenate((near[:persons], near[persons:]), axis=1)
             distance = np.concatenate((distance[:persons], distance[persons:]), axis=1)
         order = np.argsort(distance, axis=1, kind='stable')
-        between = _between(self.window, self._steps)
-        for person in range(persons):
-            ranked = order[person]
-            slots, far, flipped = near[person][ranked], distance[person][ranked], ranked >= pool
-            at = self._apart(slots, far, flipped, neighbours)
-            if not len(at):
-                continue
-            slots, far, count = slots[at], far[at], len(at)
-            weight = np.exp((far[0] - far) / SOFTNESS_M)
-            weight /= weight.sum()
-            # (N, H + 2, J, 3), the last a velocity
-            path = turn(self._followed(slots, flipped[at], weight), facing[person])
-            faster = now.velocity[person] - path[:, -1]
-            path[:, -1] = believed(faster, _SQRT2 * now.doubt[person])
-            moved = between @ path.reshape(count, self._steps + 2, -1)
-            futures[person, :count] += moved.reshape(count, frames, joints, 3)
-            weights[person, :count] = weight
-            nearest[person] = far[0]
-            alike[person] = int((far < max(2.0 * far[0], 2.0 * SAME_POSE_M)).sum())
+        near = np.take_along_axis(near, order, axis=1)
+        distance = np.take_along_axis(distance, order, axis=1)
+        chosen = self._choose(found, like, near, distance, order >= pool, neighbours)
+        who = np.repeat(np.arange(persons), [len(at) for at in chosen])
+        if not len(who):
+            return found
+        ranks = np.concatenate(chosen).astype(np.int64)
+        weights = np.concatenate([found.weights[i, : len(at)] for i, at in enumerate(chosen)])
+        slots, flipped = near[who, ranks], order[who, ranks] >= pool
+        # (M, H + 2, J, 3), the last a velocity
+        path = self._followed(slots, flipped, who, weights, facing[who])
+        faster = now.velocity[who] - path[:, -1]
+        path[:, -1] = believed(faster, (_SQRT2 * now.doubt)[who, None])
+        moved = _between(self.window, self._steps) @ path.reshape(len(who), self._steps + 2, -1)
+        begin = 0
+        for person, at in enumerate(chosen):
+            end = begin + len(at)
+            futures[person, : len(at)] += moved[begin:end].reshape(-1, frames, joints, 3)
+            begin = end
         return found
 
-    def _followed(self, slots: np.ndarray, flipped: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        # Displacements after each moment and, last, its velocity, in the own frame of then.
-        at = self._paths[slots] % self.capacity
-        path = self._poses[at]  # (N, H + 1, J, 3)
-        seen = self._seen[at].all(axis=1)  # (N, J)
-        path = path - path[:, :1]
-        path = np.concatenate((path, self._velocities[slots][:, None]), axis=1)
-        path = turn(path, back(self._headings[slots])[:, None, None])
-        if flipped.any():
-            other = path[flipped][..., list(self.skeleton.mirror), :]
-            other[..., 1] *= -1.0
-            path[flipped] = other
-            seen[flipped] = seen[flipped][:, list(self.skeleton.mirror)]
-        return path if seen.all() else _by_those_seen(path, seen, weights)
-
-    def _apart(
-        self, slots: np.ndarray, distance: np.ndarray, flipped: np.ndarray, wanted: int
-    ) -> np.ndarray:
-        # Indices of the nearest moments that are not one moment of one person.
-        left = np.isfinite(distance)
-        stamps, tracks = self._stamps[slots], 2 * self._tracks[slots] + flipped
+    def _choose(
+        self,
+        found: Recall,
+        like: list[Like],
+        near: np.ndarray,
+        distance: np.ndarray,
+        flipped: np.ndarray,
+        wanted: int,
+    ) -> list[list[int]]:
+        # The nearest moments of each person that are not one moment, by their rank; what they
+        # weigh, how near and how many they are is put into `found`.
+        chosen = []
         limit_ns = round(APART_S / _NS)
-        chosen: list[int] = []
-        while len(chosen) < wanted:
-            index = int(left.argmax())
-            if not left[index]:
-                break
-            chosen.append(index)
-            left &= (np.abs(stamps - stamps[index]) >= limit_ns) | (tracks != tracks[index])
-        return np.array(chosen, dtype=np.int64)
+        for person, far in enumerate(distance):
+            slots = near[person, : np.searchsorted(far, np.inf)]
+            stamps, tracks = self._stamps[slots], self._tracks[slots]
+            ranks = apart(stamps, 2 * tracks + flipped[person, : len(slots)], limit_ns, wanted)
+            chosen.append(ranks)
+            if not ranks:
+                continue
+            within = max(2.0 * far[0], 2.0 * SAME_POSE_M)
+            weight = np.exp((far[0] - far[ranks]) / SOFTNESS_M)
+            found.weights[person, : len(ranks)] = weight / weight.sum()
+            found.distance_m[person] = far[0]
+            found.alike[person] = np.count_nonzero(far[ranks] < within)
+            close = int(np.searchsorted(far, within))
+            like[person] = Like(stamps[:close], tracks[:close])
+        return chosen
+
+    def _followed(
+        self,
+        slots: np.ndarray,
+        flipped: np.ndarray,
+        who: np.ndarray,
+        weights: np.ndarray,
+        facing: np.ndarray,
+    ) -> np.ndarray:
+        # Displacements after each of M moments and, last, its velocity, turned to where the
+        # person faces who is expected to do the like, (M, H + 2, J, 3).
+        at = self._paths[slots] % self.capacity
+        seen = self._seen[at].all(axis=1)  # (M, J)
+        path = np.empty((len(slots), self._steps + 2, *self._poses.shape[1:]), dtype=np.float32)
+        path[:, :-1] = self._poses[at]
+        path[:, :-1] -= path[:, :1].copy()
+        path[:, -1] = self._velocities[slots]
+        if flipped.any():
+            mirror = list(self.skeleton.mirror)
+            path[flipped] = path[flipped][..., mirror, :]
+            seen[flipped] = seen[flipped][:, mirror]
+        turned = _turns(self._headings[slots], facing, flipped)
+        path = (path.reshape(len(slots), -1, 3) @ turned).reshape(path.shape)
+        if not seen.all():
+            for person in np.unique(who[~seen.all(axis=1)]):
+                of = who == person
+                path[of] = _by_those_seen(path[of], seen[of], weights[of])
+        return path
 
 
-def _least(values: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
-    # The least of each row, rising, and where they are. Every one of them lies in one of the
-    # columns of as many least minima: only those are searched.
-    rows, count = values.shape
-    columns = count // _ROWS
-    if columns <= 2 * wanted or values.numel() < _FEW:
-        found = torch.topk(values, wanted, dim=1, largest=False, sorted=True)
-        return found.values, found.indices
-    folded = values[:, : columns * _ROWS].view(rows, _ROWS, columns)
-    best = torch.topk(folded.amin(dim=1), wanted, dim=1, largest=False, sorted=False).indices
-    at = best[:, None] + columns * torch.arange(_ROWS)[:, None]  # (rows, _ROWS, wanted)
-    rest = torch.arange(columns * _ROWS, count).expand(rows, -1)
-    at = torch.cat((at.flatten(1), rest), dim=1)
-    found = torch.topk(values.gather(1, at), wanted, dim=1, largest=False, sorted=True)
-    return found.values, at.gather(1, found.indices)
+def _turns(then: np.ndarray, now: np.ndarray, flipped: np.ndarray) -> np.ndarray:
+    # Matrices (M, 3, 3), for ``points @ matrix``, from the frame of the room to where somebody
+    # faces now who faced elsewhere then, mirrored where flipped; headings are (M, 2).
+    side = np.where(flipped, np.float32(-1.0), np.float32(1.0))
+    found = np.zeros((len(then), 3, 3), dtype=np.float32)
+    cos, sin = side * then[:, 0], side * then[:, 1]
+    found[:, 0, 0] = now[:, 0] * then[:, 0] + now[:, 1] * sin
+    found[:, 1, 0] = now[:, 0] * then[:, 1] - now[:, 1] * cos
+    found[:, 0, 1] = now[:, 1] * then[:, 0] - now[:, 0] * sin
+    found[:, 1, 1] = now[:, 1] * then[:, 1] + now[:, 0] * cos
+    found[:, 2, 2] = 1.0
+    return found
 
 
 def _by_those_seen(path: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -9,31 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 import math
 import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from motion_predictor.body_geometry import bone_lengths
+from motion_predictor.body_geometry import bone_lengths, squares
 from motion_predictor.candidates import (
     at_every_frame,
     CANDIDATES,
     DAMPED,
-    damped_velocity,
+    damping,
     jitter_m,
     knot_frames,
     MEMORY,
     MODEL,
     Stance,
     stance,
-    standing_still,
     STILL,
 )
 from motion_predictor.config import WindowConfig
 from motion_predictor.evidence import Evidence
 from motion_predictor.history import ObservedWindow
-from motion_predictor.memory import PlaceMemory, Recall
+from motion_predictor.memory import Like, NOTHING_LIKE, occasions, PlaceMemory, Recall
 from motion_predictor.mix import firmness, Mix, overall
 from motion_predictor.radius import Following, noise_radii, tell
 from motion_predictor.skeleton import Skeleton
@@ -138,10 +139,10 @@ class Place:
         self.following = Following(self.levels, follow) if self.levels else None
         self.working: Working | None = None
         self._knots = knot_frames(window)
-        self._times_s = np.arange(1, window.future_frames + 1) * window.period_s
+        self._lasting = damping(np.arange(1, window.future_frames + 1) * window.period_s)[:, None]
         self._noise: dict[int, _Noise] = {}
         self._awaited: dict[int, list[_Awaited]] = {}
-        self._latest: dict[int, tuple[np.ndarray, int]] = {}
+        self._latest: dict[int, tuple[np.ndarray, Like]] = {}
         self._present: dict[int, int] = {}
         self._lock = threading.Lock()
         self.forgotten = 0
@@ -275,7 +276,7 @@ class Place:
         jitter = self._judge_noise(tracks, windows, seen, absent)
         now = stance(seen, jitter, self.window.rate_hz)
         recall = self._recall(tracks, windows, now)
-        means, spreads, others = self._candidates(prediction, now, recall, origins)
+        means, spreads, futures = self._candidates(prediction, now, recall, origins)
         at_knots = means[:, self._knots]
         described = describe(
             seen, now, at_knots, spreads[:, :, MODEL].mean(axis=-1),
@@ -294,11 +295,10 @@ class Place:
             described, told, weights, evidence, spreads, recall, now, seen, origins
         )
         self._keep(tracks, windows, described, mix, absent)
+        shares = weights.sum(axis=1) / weights.shape[1]
         self._latest = {
-            track: (weights[index].mean(axis=0), int(recall.alike[index]))
-            for index, track in enumerate(tracks)
+            track: (mean, like) for track, mean, like in zip(tracks, shares, recall.like)
         }
-        futures = np.concatenate((prediction.futures, others), axis=1)
         joint = overall(mix.shares, mix.within, mix.candidate)
         return replace(prediction, futures=futures, weights=joint, mix=mix)
 
@@ -350,6 +350,7 @@ class Place:
                 np.zeros((persons, 0), np.float32),
                 np.full(persons, np.inf, np.float32),
                 np.zeros(persons, np.int64),
+                [NOTHING_LIKE] * persons,
             )
         self.memory.remember(tracks, windows, now.jitter)
         return self.memory.recall(now)
@@ -357,29 +358,38 @@ class Place:
     def _candidates(
         self, prediction: Prediction, now: Stance, recall: Recall, origins: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # Means (P, T, C, J, 3) from the origins, spreads at the knots (P, K, C, J) and the
-        # samples beside the model's, in the input's frame.
-        persons, samples, frames, joints = prediction.futures.shape[:4]
-        shares = prediction.weights[:, None]  # (P, 1, S)
-        flat = prediction.futures.reshape(persons, samples, -1)
-        model = (shares @ flat).reshape(persons, frames, joints, 3)
-        model = (model - origins[:, None, None]).astype(np.float32)
-        damped, still = damped_velocity(now, self._times_s), standing_still(now, self._times_s)
-        known = recall.known[:, None, None, None]
-        remembered = still
-        if recall.weights.shape[1]:
-            flat = recall.futures.reshape(persons, recall.weights.shape[1], -1)
-            mean = (recall.weights[:, None] @ flat).reshape(still.shape)
-            remembered = np.where(known, mean, still)
-        means = np.stack((model, damped, still, remembered), axis=2)
+        # Means (P, T, C, J, 3) from the origins, spreads at the knots (P, K, C, J) and all
+        # samples, the model's first, in the input's frame.
+        futures = prediction.futures
+        persons, samples, frames, joints = futures.shape[:4]
+        remembered = recall.weights.shape[1]
+        # a pose is one row of numbers here: NumPy is slow over a last axis of three
+        flat = futures.reshape(persons, samples, frames, -1)
+        past = recall.futures.reshape(persons, remembered, frames, 3 * joints)
+        from_here = np.tile(origins, joints)[:, None]  # (P, 1, 3 J)
+        still, velocity = (x.reshape(persons, 1, -1) for x in (now.still, now.velocity))
+        model = _mean(flat, prediction.weights)
+        means = np.empty((persons, frames, len(CANDIDATES), 3 * joints), dtype=np.float32)
+        means[:, :, MODEL] = model - from_here
+        means[:, :, DAMPED] = now.pose.reshape(persons, 1, -1) + self._lasting * velocity
+        means[:, :, STILL] = still
+        means[:, :, MEMORY] = still
+        if recall.known.any():
+            means[recall.known, :, MEMORY] = _mean(past, recall.weights)[recall.known]
+        from_here = from_here.astype(futures.dtype)
+        whole = np.empty((persons, samples + 2 + remembered, *flat.shape[2:]), futures.dtype)
+        whole[:, :samples] = flat
+        np.add(means[:, :, DAMPED], from_here, out=whole[:, samples])
+        np.add(still, from_here, out=whole[:, samples + 1])
+        np.add(past, from_here[:, None], out=whole[:, samples + 2 :])
         spreads = np.zeros((persons, len(self._knots), len(CANDIDATES), joints), np.float32)
-        at = prediction.futures[:, :, self._knots] - origins[:, None, None, None]
-        spreads[:, :, MODEL] = _spread(at, prediction.weights, model[:, self._knots])
-        at = recall.futures[:, :, self._knots]
-        spreads[:, :, MEMORY] = _spread(at, recall.weights, remembered[:, self._knots])
-        others = np.concatenate((damped[:, None], still[:, None], recall.futures), axis=1)
-        others = (others + origins[:, None, None, None]).astype(prediction.futures.dtype)
-        return means, spreads, others
+        at_knots = means[:, self._knots]
+        at = flat[:, :, self._knots] - from_here[:, None]
+        spreads[:, :, MODEL] = _spread(at, prediction.weights, at_knots[:, :, MODEL])
+        at = past[:, :, self._knots]
+        spreads[:, :, MEMORY] = _spread(at, recall.weights, at_knots[:, :, MEMORY])
+        means = means.reshape(persons, frames, len(CANDIDATES), joints, 3)
+        return means, spreads, whole.reshape(persons, -1, *futures.shape[2:])
 
     def _radii(
         self,
@@ -411,18 +421,14 @@ class Place:
         radii: np.ndarray | None,
     ) -> Mix:
         samples, remembered = prediction.weights.shape[1], recall.weights.shape[1]
-        candidate = np.array(
-            [MODEL] * samples + [DAMPED, STILL] + [MEMORY] * remembered, dtype=np.uint8
-        )
-        single = np.ones((len(seen), 2), dtype=np.float32)
-        within = np.concatenate((prediction.weights, single, recall.weights), axis=1)
+        within = np.empty((len(seen), samples + 2 + remembered), dtype=np.float32)
+        within[:, :samples] = prediction.weights
+        within[:, samples : samples + 2] = 1.0
+        within[:, samples + 2 :] = recall.weights
         if radii is not None:
-            levels, persons, knots, joints = radii.shape
-            moved = np.moveaxis(radii, 2, -2).reshape(levels * persons, knots, joints)
-            moved = at_every_frame(moved, self.window)
-            radii = moved.reshape(levels, persons, -1, joints)
+            radii = at_every_frame(radii, self.window)
         return Mix(
-            candidate, within.astype(np.float32), at_every_frame(weights, self.window),
+            _whose(samples, remembered), within, at_every_frame(weights, self.window),
             bone_lengths(seen, self.skeleton), firmness(jitter), means, origins, self.skeleton,
             self.levels, radii,
         )  # fmt: skip
@@ -495,11 +501,11 @@ class Place:
         found = self._latest.get(track)
         if found is None:
             return ''
-        weights, alike = found
-        first = int(weights.argmax())
+        weights, like = found
+        first, seen = int(weights.argmax()), occasions(like)
         text = f'{"mostly " if weights[first] > 0.5 else "partly "}{CANDIDATES[first]}'
-        often = 'once' if alike == 1 else f'{alike} times'
-        return f'{text}, has seen the like {often}' if alike else text
+        often = 'once' if seen == 1 else f'{seen} times'
+        return f'{text}, has seen the like {often}' if seen else text
 
     def shares(self, track: int) -> dict[str, float]:
         """Return the weight of each candidate by its name, over all horizons."""
@@ -507,9 +513,29 @@ class Place:
         return {} if found is None else dict(zip(CANDIDATES, found[0].tolist(), strict=True))
 
 
+@lru_cache(maxsize=8)
+def _whose(samples: int, remembered: int) -> np.ndarray:
+    # Which candidate each sample is of.
+    found = np.repeat(
+        np.array([MODEL, DAMPED, STILL, MEMORY], dtype=np.uint8), [samples, 1, 1, remembered]
+    )
+    found.setflags(write=False)
+    return found
+
+
+def _mean(futures: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    # Of futures (P, S, T, N) by their weights (P, S); torch, which keeps to the threads it was
+    # given.
+    shares = torch.from_numpy(weights.astype(futures.dtype, copy=False))
+    flat = torch.from_numpy(futures).flatten(2)
+    with torch.inference_mode():
+        return torch.bmm(shares[:, None], flat).view(len(futures), *futures.shape[2:]).numpy()
+
+
 def _spread(at: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    # (P, S, K, J, 3) to the root mean square distance from the mean (P, K, J).
-    persons, samples = weights.shape
-    square = np.square(at.astype(np.float32) - mean[:, None]).sum(axis=-1)
-    whole = weights[:, None] @ square.reshape(persons, samples, mean[0, ..., 0].size)
-    return np.sqrt(whole.reshape(mean.shape[:-1]))
+    # (P, S, K, 3 J) to the root mean square distance from the mean (P, K, J).
+    persons, samples, knots, numbers = at.shape
+    apart = at.astype(np.float32, copy=False) - mean[:, None]
+    square = squares(apart.reshape(persons, samples, knots * numbers // 3, 3))
+    whole = weights[:, None] @ square
+    return np.sqrt(whole.reshape(persons, knots, numbers // 3))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 import math
 from typing import Any
 
 import numpy as np
 from scipy.stats import chi
+import torch
 
+from motion_predictor.body_geometry import lengths, squares
 from motion_predictor.candidates import CANDIDATES, Stance
 from motion_predictor.errors import ConfigError, ShapeError
 from motion_predictor.memory import Recall
@@ -30,6 +32,10 @@ RARE_LEVEL = 0.99
 STILL_M_S = 0.09
 """Who moves no faster, by the mean of the joints, stands still: in the velocity and in the way."""
 _SPEED_FLOOR = 0.02
+_JOINT_FLOORS = np.array([0.003] * 3 + [_SPEED_FLOOR] * 2 + [0.003], np.float32).reshape(
+    6, 1, 1, 1
+)
+_BODY_FLOORS = np.array([_SPEED_FLOOR, 0.05, 0.0005, 0.01, 1.0], np.float32)
 _SIGMA = 1.33
 """White noise of one metre leaves so much less than a metre of jitter."""
 
@@ -88,17 +94,33 @@ class RadiusNetwork:
         :param jitter: of the input, metres, ``(P,)``.
         :returns: metres, rising with the level, ``(L, P, K, J)``.
         """
-        x = (told - self.mean) / self.scale
-        x = np.tanh(x @ self.first + self.first_bias)
-        x = np.tanh(x @ self.second + self.second_bias)
-        steps = np.moveaxis(x @ self.output + self.output_bias, -1, 0)  # (L, P, K, J)
-        steps[1:] = np.logaddexp(0.0, steps[1:])
-        found = np.exp(np.minimum(np.cumsum(steps, axis=0), 5.0))
+        with torch.inference_mode():  # torch, which keeps to the threads it was given
+            x = torch.from_numpy(told).flatten(0, -2)
+            for weight, bias in self._layers[:-1]:
+                x = torch.addmm(bias, x, weight).tanh_()
+            weight, bias = self._layers[-1]
+            steps = torch.addmm(bias[:, None], weight.T, x.T).numpy()  # (L, P K J)
+        for level in range(1, len(steps)):
+            steps[level] = steps[level - 1] + softplus(steps[level])
+        found = np.exp(np.minimum(steps, 5.0)).reshape(-1, *told.shape[:-1])
         found *= self.factor[:, None, :, None]
         if self.still is not None:
             more = np.where(stands_still(told), self.still[:, None], 1.0)  # (L, P, K)
             found = np.maximum.accumulate(found * more[..., None].astype(found.dtype), axis=0)
         return np.maximum(found, noise_radii(self.levels, jitter)[:, :, None, None])
+
+    @cached_property
+    def _layers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        # Weights and biases; the first has taken in the scaling of what is told.
+        first = self.first / self.scale[:, None]
+        return [
+            (torch.tensor(weight, dtype=torch.float32), torch.tensor(bias, dtype=torch.float32))
+            for weight, bias in (
+                (first, self.first_bias - self.mean @ first),
+                (self.second, self.second_bias),
+                (self.output, self.output_bias),
+            )
+        ]
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the numbers by name, as :meth:`from_tensors` takes them."""
@@ -138,8 +160,8 @@ def stands_still(told: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _noise_radius(level: float) -> float:
-    return _SIGMA * float(chi.ppf(level, 3))
+def _noise_radii(levels: tuple[float, ...]) -> np.ndarray:
+    return _SIGMA * np.array([float(chi.ppf(level, 3)) for level in levels])
 
 
 def noise_radii(levels: Sequence[float], jitter: np.ndarray) -> np.ndarray:
@@ -149,8 +171,7 @@ def noise_radii(levels: Sequence[float], jitter: np.ndarray) -> np.ndarray:
     :param jitter: of the input, metres, ``(P,)``.
     :returns: metres, float32 ``(L, P)``.
     """
-    noise = np.array([_noise_radius(level) for level in levels])
-    return (noise[:, None] * jitter).astype(np.float32)
+    return (_noise_radii(tuple(levels))[:, None] * jitter).astype(np.float32)
 
 
 def tell(
@@ -174,41 +195,54 @@ def tell(
     :returns: float32 ``(P, K, J, F)``.
     """
     persons, knots, _, joints = means.shape[:4]
-    shares = weights[..., None]  # (P, K, C, 1)
-    middle = (shares[..., None] * means).sum(axis=2)
-    apart = np.square(means - middle[:, :, None]).sum(axis=-1)  # (P, K, C, J)
-    between = np.sqrt((shares * apart).sum(axis=2))
-    whole = np.sqrt((shares * (apart + np.square(spreads))).sum(axis=2))
-    speed = np.sqrt(np.square(now.velocity).sum(axis=-1))  # (P, J)
-    way = np.sqrt(np.square(windows[:, -1] - windows[:, 0]).sum(axis=-1))
-    way = way * (rate_hz / (windows.shape[1] - 1))
-    told = np.zeros((persons, knots, joints, BY_JOINT + COMMON + knots + joints), np.float32)
-    told[..., 0] = _log(whole, 0.003)
-    told[..., 1] = _log(between, 0.003)
-    told[..., 2] = _log(spreads[:, :, 0], 0.003)
-    told[..., 3] = _log(speed, _SPEED_FLOOR)[:, None]
-    told[..., 4] = _log(way, _SPEED_FLOOR)[:, None]
-    told[..., 5] = _log(np.sqrt(apart[:, :, 2]), 0.003)
-    known = recall.known
-    body = [
-        _log(speed.mean(axis=-1), _SPEED_FLOOR),
-        _log(speed.max(axis=-1), 0.05),
-        _log(now.jitter, 0.0005),
-        known,
-        np.where(known, _log(np.where(known, recall.distance_m, 1.0), 0.01), 0.0),
-        np.where(known, np.log1p(recall.alike), 0.0),
+    shares = weights[..., None, :]  # (P, K, 1, C)
+    middle = (shares @ means.reshape(persons, knots, -1, 3 * joints)).reshape(
+        persons, knots, 1, joints, 3
+    )
+    apart = squares(means - middle)  # (P, K, C, J)
+    speed = lengths(now.velocity)  # (P, J)
+    by_joint = np.empty((BY_JOINT, persons, knots, joints), dtype=np.float32)
+    by_joint[0] = np.sqrt(shares @ (apart + spreads * spreads))[:, :, 0]
+    by_joint[1] = np.sqrt(shares @ apart)[:, :, 0]
+    by_joint[2] = spreads[:, :, 0]
+    by_joint[3] = speed[:, None]
+    by_joint[4] = (lengths(windows[:, -1] - windows[:, 0]) * (rate_hz / (windows.shape[1] - 1)))[
+        :, None
     ]
-    at = BY_JOINT
-    told[..., at : at + 6] = np.stack(body, axis=-1)[:, None, None]
-    told[..., at + 6 : at + COMMON] = weights[:, :, None]
-    at += COMMON
-    told[..., at : at + knots] = np.eye(knots, dtype=np.float32)[:, None]
-    told[..., at + knots :] = np.eye(joints, dtype=np.float32)
+    by_joint[5] = np.sqrt(apart[:, :, 2])
+    by_joint = np.log(by_joint + _JOINT_FLOORS)
+    known = recall.known
+    body = np.empty((persons, 5), dtype=np.float32)
+    body[:, 0], body[:, 1], body[:, 2] = (
+        speed.sum(axis=-1) / joints,
+        speed.max(axis=-1),
+        now.jitter,
+    )
+    body[:, 3], body[:, 4] = np.where(known, recall.distance_m, 1.0), recall.alike
+    body = np.log(body + _BODY_FLOORS)
+    told = np.empty((persons, knots, joints, BY_JOINT + COMMON + knots + joints), np.float32)
+    at = BY_JOINT + COMMON
+    told[..., :BY_JOINT] = np.moveaxis(by_joint, 0, -1)
+    told[..., BY_JOINT : BY_JOINT + 3] = body[:, None, None, :3]
+    told[..., BY_JOINT + 3] = known[:, None, None]
+    told[..., BY_JOINT + 4 : BY_JOINT + 6] = (body[:, 3:] * known[:, None])[:, None, None]
+    told[..., BY_JOINT + 6 : at] = weights[:, :, None]
+    told[..., at:] = _places(knots, joints)
     return told
 
 
-def _log(values: np.ndarray, floor: float) -> np.ndarray:
-    return np.log(values + np.float32(floor))
+@lru_cache(maxsize=8)
+def _places(knots: int, joints: int) -> np.ndarray:
+    # Which horizon and which joint, (K, J, K + J).
+    found = np.zeros((knots, joints, knots + joints), dtype=np.float32)
+    found[..., :knots] = np.eye(knots)[:, None]
+    found[..., knots:] = np.eye(joints)
+    return found
+
+
+def softplus(values: np.ndarray) -> np.ndarray:
+    """Return ``log(1 + exp(values))``, a third of the time that NumPy's logaddexp takes."""
+    return np.maximum(values, 0.0) + np.log1p(np.exp(-np.abs(values)))
 
 
 @dataclass

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from motion_predictor.body_geometry import lengths
 from motion_predictor.candidates import CANDIDATES, knot_frames, MEMORY, Stance
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, ShapeError
@@ -30,6 +32,11 @@ COMMON = SEGMENTS + 5 + 3
 BY_KNOT = 8
 PAIRS = ((0, 1), (0, 2), (1, 2), (3, 0), (3, 1), (3, 2))
 """Candidates whose distances are told; those with the memory only where there is one."""
+_PAIRS = np.array(PAIRS).T
+_OF_MEMORY = np.array([False, True, *(MEMORY in pair for pair in PAIRS)])  # of BY_KNOT
+_FLOORS = np.array(
+    [0.02] * SEGMENTS + [0.05, 0.02, 0.02, 0.05, 0.0005, 0.01, 1.0], dtype=np.float32
+)  # of the body's numbers before the logarithm
 _NEVER = -1e4  # logit of a candidate that there is not
 
 
@@ -73,45 +80,44 @@ def describe(
     """
     persons, knots = means.shape[:2]
     known = recall.known
-    features = np.zeros((persons, knots, COMMON + BY_KNOT + knots), dtype=np.float32)
-    frames = np.rint(np.linspace(0, windows.shape[1] - 1, SEGMENTS + 1)).astype(np.int64)
+    joints = windows.shape[2]
+    features = np.empty((persons, knots, COMMON + BY_KNOT + knots), dtype=np.float32)
+    frames, lasted = _segments(windows.shape[1], rate_hz)
     marks = windows[:, frames]
-    lasted = (np.diff(frames) / rate_hz).astype(np.float32)[:, None, None]
     velocities = (marks[:, 1:] - marks[:, :-1]) / lasted
-    speeds = _length(velocities).mean(axis=-1)  # (P, SEGMENTS)
-    present = _length(now.velocity)  # (P, J)
-    changed = _length(velocities[:, -1] - velocities[:, -2]).mean(axis=-1)
-    told = [_log(speed, 0.02) for speed in speeds.T]
-    told += [
-        _log(present.max(axis=-1), 0.05),
-        _log(present.mean(axis=-1), 0.02),
-        _log(present[:, 0], 0.02),
-        _log(changed, 0.05),
-        _log(now.jitter, 0.0005),
-        known,
-        np.where(known, _log(np.where(known, recall.distance_m, 1.0), 0.01), 0.0),
-        np.where(known, np.log1p(recall.alike), 0.0),
-    ]
-    features[..., :COMMON] = np.stack(told, axis=-1)[:, None]
-    features[..., COMMON] = _log(model_spread, 0.005)
-    features[..., COMMON + 1] = known[:, None] * _log(memory_spread, 0.005)
-    one, other = np.array(PAIRS).T
-    apart = _length(means[:, :, one] - means[:, :, other]).mean(axis=-1)  # (P, K, pairs)
-    with_memory = (one == MEMORY) | (other == MEMORY)
-    told_of = known[:, None, None] | ~with_memory
-    features[..., COMMON + 2 : COMMON + BY_KNOT] = told_of * _log(apart, 0.005)
+    present = lengths(now.velocity)  # (P, J)
+    # what is told as a logarithm, and then what is not
+    body = np.empty((persons, COMMON - 1), dtype=np.float32)
+    body[:, :SEGMENTS] = lengths(velocities).sum(axis=-1) / joints
+    body[:, SEGMENTS] = present.max(axis=-1)
+    body[:, SEGMENTS + 1] = present.sum(axis=-1) / joints
+    body[:, SEGMENTS + 2] = present[:, 0]
+    body[:, SEGMENTS + 3] = lengths(velocities[:, -1] - velocities[:, -2]).sum(axis=-1) / joints
+    body[:, SEGMENTS + 4] = now.jitter
+    body[:, SEGMENTS + 5] = np.where(known, recall.distance_m, 1.0)
+    body[:, SEGMENTS + 6] = recall.alike
+    body = np.log(body + _FLOORS)
+    body[:, SEGMENTS + 5 :] *= known[:, None]
+    features[..., : SEGMENTS + 5] = body[:, None, : SEGMENTS + 5]
+    features[..., SEGMENTS + 5] = known[:, None]
+    features[..., SEGMENTS + 6 : COMMON] = body[:, None, SEGMENTS + 5 :]
+    by_knot = features[..., COMMON : COMMON + BY_KNOT]
+    by_knot[..., 0], by_knot[..., 1] = model_spread, memory_spread
+    apart = means[:, :, _PAIRS[0]] - means[:, :, _PAIRS[1]]
+    by_knot[..., 2:] = lengths(apart).sum(axis=-1) / joints  # (P, K, pairs)
+    np.log(by_knot + np.float32(0.005), out=by_knot)
+    by_knot *= known[:, None, None] | ~_OF_MEMORY
     features[..., COMMON + BY_KNOT :] = np.eye(knots, dtype=np.float32)
     available = np.ones((persons, len(CANDIDATES)), dtype=bool)
     available[:, MEMORY] = known
     return Described(features, means, available)
 
 
-def _length(vectors: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.square(vectors).sum(axis=-1))
-
-
-def _log(values: np.ndarray, floor: float) -> np.ndarray:
-    return np.log(values + np.float32(floor))
+@lru_cache(maxsize=8)
+def _segments(observed: int, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    # The frames at which the parts of a window meet, and how long each part lasts, (S, 1, 1).
+    frames = np.rint(np.linspace(0, observed - 1, SEGMENTS + 1)).astype(np.int64)
+    return frames, (np.diff(frames) / rate_hz).astype(np.float32)[:, None, None]
 
 
 @dataclass(frozen=True, eq=False)

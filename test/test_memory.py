@@ -11,7 +11,9 @@ import torch
 from motion_predictor.candidates import Stance, stance
 from motion_predictor.errors import ConfigError
 from motion_predictor.history import ObservedWindow
-from motion_predictor.memory import _least, APART_S, PlaceMemory, Recall, STEP_S
+from motion_predictor.memory import APART_S, Like, occasions, PlaceMemory, Recall
+from motion_predictor.nearest import apart, least
+from motion_predictor.pending import STEP_S
 from motion_predictor.skeleton import H36M17
 
 HOUR_NS = 3600 * 10**9
@@ -322,11 +324,12 @@ def test_two_who_are_there_at_once_are_two_pasts() -> None:
 def test_the_moments_found_are_apart_in_time() -> None:
     memory = filled_memory()
     slots, far = memory._search(memory.keys(memory.own(*_pose_and_velocity(WORK, 300))[0]))
-    flipped = np.zeros(len(slots[0]), bool)
-    chosen = memory._apart(slots[0], far[0], flipped, 10)
+    assert (np.diff(far[0]) >= 0.0).all()
+    limit_ns = round(APART_S * 1e9)
+    chosen = apart(memory._stamps[slots[0]], memory._tracks[slots[0]], limit_ns, 10)
     stamps = np.sort(memory._stamps[slots[0][chosen]])
     assert len(chosen) >= 3
-    assert np.diff(stamps).min() >= round(APART_S * 1e9)
+    assert np.diff(stamps).min() >= limit_ns
 
 
 def _pose_and_velocity(poses: np.ndarray, frame: int) -> tuple[np.ndarray, np.ndarray]:
@@ -372,10 +375,54 @@ def test_the_least_are_found_in_two_steps_as_in_one() -> None:
     for count in (64, 1000, 2100, 20_011):
         values = torch.randn((3, count), generator=generator)
         values[:, ::3] = torch.inf
-        found, at = _least(values, min(64, count // 2))
+        found, at = least(values, min(64, count // 2))
         real = torch.topk(values, min(64, count // 2), dim=1, largest=False, sorted=True)
         assert (found == real.values).all()
         assert (values.gather(1, at) == real.values).all()
+
+
+def test_how_often_the_like_was_seen_counts_occasions_and_not_moments() -> None:
+    second = 10**9
+    close = [k * second // 10 for k in range(30)]  # three seconds of it
+    again = [60 * second + stamp for stamp in close]
+    for stamps, tracks, seen in (
+        ([], [], 0),
+        (close, [1] * 30, 1),
+        (close[::-1] + again, [1] * 60, 2),
+        (close + close, [1] * 30 + [2] * 30, 2),
+        ([0, second, 2 * second], [5, 5, 5], 3),
+        ([0, second - 1], [5, 5], 1),
+    ):
+        like = Like(np.array(stamps, np.int64), np.array(tracks, np.int64))
+        assert occasions(like) == seen, (stamps, tracks)
+    memory = PlaceMemory(WINDOW, H36M17)
+    turns = 4
+    for turn in range(turns):
+        show(memory, WORK[:300], turn, BEGIN_NS + turn * HOUR_NS)
+    found = recalled(memory, WORK, 150)
+    assert occasions(found.like[0]) == turns
+    slow = PlaceMemory(WINDOW, H36M17)
+    show(slow, swinging(8.0, 1, pace=0.05))
+    (like,) = recalled(slow, swinging(8.0, 1, pace=0.05), 150).like
+    assert len(like.stamps) > 3  # moments a tenth of a second apart
+    assert occasions(like) == 1
+
+
+def test_many_moments_at_once_are_judged_as_one_after_the_other() -> None:
+    # eight people do the same at once: whether a moment is known depends on those just stored
+    together, alone = (PlaceMemory(WINDOW, H36M17) for _ in range(2))
+    tracks = list(range(8))
+    for frame in asked(WORK[:300]):
+        window = window_at(WORK, frame)
+        together.remember(tracks, [window] * 8, np.zeros(8))
+        for track in tracks:
+            alone.remember([track], [window], np.zeros(1))
+    assert together.moments == alone.moments
+    assert together._head == alone._head
+    held = np.isfinite(together._norms[: together._head])
+    assert (held == np.isfinite(alone._norms[: alone._head])).all()
+    assert np.bincount(together._tracks[: together._head][held]).max() < 70
+    assert together.moments <= 6 * 60  # five of each moment, not eight
 
 
 def test_the_same_past_gives_the_same_to_the_bit() -> None:

@@ -1,0 +1,76 @@
+"""The nearest of many keys, and the nearest that are apart in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+_FEW = 16_384  # keys are searched in one step
+_ROWS = 16  # in which keys are searched in two steps
+
+
+def nearest(
+    keys: np.ndarray, norms: np.ndarray, queries: np.ndarray, wanted: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Find the nearest keys of each query, all queries in one product.
+
+    :param keys: float32 ``(N, R)``.
+    :param norms: square of each key's length ``(N,)``, infinite for one that is not to be found.
+    :param queries: float32 ``(Q, R)``.
+    :param wanted: at most so many, at most N.
+    :returns: indices ``(Q, wanted)``, nearest first, and how far they are, infinite where there
+        are no more.
+    """
+    with torch.inference_mode():  # torch, which keeps to the threads it was given
+        stored, asked = torch.from_numpy(keys), torch.from_numpy(np.ascontiguousarray(queries))
+        squares = torch.addmm(torch.from_numpy(norms), asked, stored.T, alpha=-2.0)
+        values, indices = least(squares, min(wanted, len(keys)))
+        own = (queries * queries).sum(axis=1, keepdims=True)
+        return indices.numpy(), np.sqrt(np.maximum(values.numpy() + own, 0.0))
+
+
+def least(values: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Return the least of each row, rising, and where they are.
+
+    Every one of them lies in one of the columns of as many least minima: only those are searched.
+
+    :param values: ``(rows, count)``.
+    :param wanted: of each row.
+    """
+    rows, count = values.shape
+    columns = count // _ROWS
+    if columns <= 2 * wanted or values.numel() < _FEW:
+        found = torch.topk(values, wanted, dim=1, largest=False, sorted=True)
+        return found.values, found.indices
+    folded = values[:, : columns * _ROWS].view(rows, _ROWS, columns)
+    best = torch.topk(folded.amin(dim=1), wanted, dim=1, largest=False, sorted=False).indices
+    at = best[:, None] + columns * torch.arange(_ROWS)[:, None]  # (rows, _ROWS, wanted)
+    rest = torch.arange(columns * _ROWS, count).expand(rows, -1)
+    at = torch.cat((at.flatten(1), rest), dim=1)
+    found = torch.topk(values.gather(1, at), wanted, dim=1, largest=False, sorted=True)
+    return found.values, at.gather(1, found.indices)
+
+
+def apart(stamps: np.ndarray, tracks: np.ndarray, limit: int, wanted: int) -> list[int]:
+    """
+    Choose the first that are not one moment of one track.
+
+    :param stamps: whole numbers, in the order of preference, ``(N,)``.
+    :param tracks: whose, ``(N,)``.
+    :param limit: two of one track that are less apart are one moment.
+    :param wanted: at most so many.
+    :returns: their indices, rising.
+    """
+    chosen: list[int] = []
+    taken: dict[int, list[int]] = {}
+    for index, (stamp, track) in enumerate(zip(stamps.tolist(), tracks.tolist())):
+        others = taken.setdefault(track, [])
+        if any(-limit < stamp - other < limit for other in others):
+            continue
+        others.append(stamp)
+        chosen.append(index)
+        if len(chosen) == wanted:
+            break
+    return chosen

@@ -1,0 +1,127 @@
+"""Poses of one track that the memory waits to see the future of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from motion_predictor.candidates import smoothed_window
+from motion_predictor.config import WindowConfig
+from motion_predictor.history import ObservedWindow
+
+STEP_S = 0.1
+"""Time between the poses that are remembered."""
+MOST_UNSEEN = 0.25
+"""A pose of which more joints were not seen is not remembered; those few are never learnt from."""
+_NS = 1e-9
+_FEWEST_FRAMES = 4  # after the first, for a velocity
+
+
+class Taken(NamedTuple):
+    """New poses of one track: stamps (N,), poses and velocities (N, J, 3), seen (N, J)."""
+
+    stamps: list[int]
+    poses: np.ndarray
+    velocities: np.ndarray
+    seen: np.ndarray
+
+
+@dataclass
+class Pending:
+    """Poses of one track whose future is not over yet."""
+
+    next_ns: int = 0
+    origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    """Near to where these poses are: float32 is exact there, wherever that is."""
+    stamps: list[int] = field(default_factory=list)
+    poses: list[np.ndarray] = field(default_factory=list)
+    velocities: list[np.ndarray] = field(default_factory=list)
+    keys: list[np.ndarray] = field(default_factory=list)
+    headings: list[np.ndarray] = field(default_factory=list)
+    seen: list[np.ndarray] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    """Where they were stored, -1 for not yet."""
+
+    def clear(self) -> None:
+        """Let everything go."""
+        for values in self._columns():
+            values.clear()
+
+    def drop_oldest(self, count: int) -> None:
+        """Let the first go, if there are any."""
+        for values in self._columns():
+            del values[: max(count, 0)]
+
+    def add(self, new: Taken, keys: np.ndarray, headings: np.ndarray) -> None:
+        """
+        Hold new poses; one of which much was made up breaks the moments around it.
+
+        :param keys: of the poses, ``(N, R)``.
+        :param headings: theirs, ``(N, 2)``.
+        """
+        for index, seen in enumerate(new.seen):
+            if np.count_nonzero(seen) < (1.0 - MOST_UNSEEN) * len(seen):
+                self.clear()
+                continue
+            self.stamps.append(new.stamps[index])
+            self.poses.append(new.poses[index])
+            self.velocities.append(new.velocities[index])
+            self.keys.append(keys[index])
+            self.headings.append(headings[index])
+            self.seen.append(seen)
+            self.slots.append(-1)
+
+    def _columns(self) -> tuple[list[Any], ...]:
+        return (
+            self.stamps, self.poses, self.velocities, self.keys, self.headings, self.seen,
+            self.slots,
+        )  # fmt: skip
+
+
+def take(
+    pending: Pending, window: ObservedWindow, jitter: float, config: WindowConfig
+) -> Taken | None:
+    """
+    Take the new poses on a track's grid of :data:`STEP_S`, each with the velocity around it.
+
+    :param pending: of this track.
+    :param window: what is observed of it now.
+    :param jitter: of the input, metres.
+    :param config: of the model.
+    :returns: None where there are none.
+    """
+    last, step_ns = config.observed_frames - 1, round(STEP_S / _NS)
+    period_ns = round(config.period_s / _NS)
+    oldest_ns = window.stamp_ns - (last - window.padded_frames) * period_ns
+    missed_ns = oldest_ns - pending.next_ns
+    ahead = pending.next_ns - window.stamp_ns > 10 * step_ns  # time has begun anew
+    if not pending.next_ns or missed_ns >= step_ns or ahead:
+        pending.clear()
+        pending.next_ns = oldest_ns
+        pending.origin = window.poses[-1, 0].copy()
+    elif missed_ns > period_ns // 2 and not pending.poses:
+        pending.next_ns = oldest_ns
+    count = (window.stamp_ns - pending.next_ns) // step_ns + 1
+    if count < 1 or last - window.padded_frames < _FEWEST_FRAMES:
+        return None
+    stamps = pending.next_ns + step_ns * np.arange(count)
+    pending.next_ns = int(stamps[-1]) + step_ns
+    at = np.clip(last - (window.stamp_ns - stamps) / period_ns, window.padded_frames, last)
+    _, seen = window.between(at)
+    at -= window.padded_frames  # nothing is learnt from what was made up before
+    poses = (window.poses[window.padded_frames :] - pending.origin).astype(np.float32)
+    smoothed, velocity = smoothed_window(poses, jitter, config.rate_hz)
+    before = np.minimum(at.astype(np.int64), len(poses) - 2)
+    share = (at - before).astype(np.float32)[:, None, None]
+    pose, speed = (
+        values[before] + share * (values[before + 1] - values[before])
+        for values in (smoothed, velocity)
+    )
+    if oldest_ns - stamps[0] > period_ns // 2:
+        # between two windows of somebody who is predicted a little too seldom
+        apart_ns, way = oldest_ns - pending.stamps[-1], pose[0] - pending.poses[-1]
+        speed[0] = way / np.float32(apart_ns * _NS)
+        pose[0] -= speed[0] * np.float32((oldest_ns - stamps[0]) * _NS)
+    return Taken(stamps.tolist(), pose, speed, seen)
