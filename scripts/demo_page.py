@@ -88,7 +88,7 @@ def page_data(
         )
     learning = None if scores is None else running(collection, scores)
     extent = np.nanmax(np.abs(collection.poses[..., 0, :2] - collection.poses[:1, :, 0, :2]))
-    forward = float(heading_rad(np.nanmean(collection.poses[:30, 0], axis=0)))
+    forward = float(np.nan_to_num(heading_rad(np.nanmean(collection.poses[:30, 0], axis=0))))
     return {
         'joints': H36M17.num_joints,
         'bones': [list(bone) for bone in H36M17.bones],

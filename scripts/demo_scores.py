@@ -134,7 +134,8 @@ def score(collection: Collection) -> Scores | None:
     """
     Compare predictions, and standing still or coming to rest, with what then happened.
 
-    The real poses are interpolated between the frames received by a cubic spline.
+    The real poses are interpolated between the frames received by a cubic spline. Joints that the
+    tracker did not see are not scored.
 
     :returns: None when no prediction's whole future was recorded.
     """
@@ -144,14 +145,16 @@ def score(collection: Collection) -> Scores | None:
     known &= stamps - WINDOW.observed_s >= -1e-6
     known &= collection.person < collection.poses.shape[1]
     rows = np.flatnonzero(known)
-    real_steps = _real(collection, stamps[rows])
+    seen = np.isfinite(collection.poses).all(axis=-1)  # (N, P, 17)
+    real_steps = _real(collection, stamps[rows]) & _seen(collection, seen, rows).any(axis=-1)
     rows, real_steps = rows[real_steps.any(axis=1)], real_steps[real_steps.any(axis=1)]
     if not len(rows):
         return None
-    motion = CubicSpline(collection.pose_stamps_s, collection.poses, axis=0)
+    motion = CubicSpline(collection.pose_stamps_s, _filled(collection, seen), axis=0)
     people = collection.person[rows]
     which = np.arange(len(rows))
     truth = motion(stamps[rows, None] + collection.times_s)[which, :, people]  # (K, T, 17, 3)
+    truth[~_seen(collection, seen, rows)] = np.nan
     before_s = np.arange(-WINDOW.observed_frames + 1, 1) / WINDOW.rate_hz
     observed = motion(stamps[rows, None] + before_s)[which, :, people].astype(np.float32)
     steps = np.round(collection.times_s * WINDOW.rate_hz).astype(int) - 1
@@ -171,10 +174,39 @@ def score(collection: Collection) -> Scores | None:
     )
 
 
+def _seen(collection: Collection, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Tell which joints of each row's person were seen at each predicted instant, (K, T, J)."""
+    at_s = collection.stamps_s[collection.message[rows], None] + collection.times_s
+    after = np.searchsorted(collection.pose_stamps_s, at_s - 1e-6)
+    after = np.minimum(after, len(seen) - 1)
+    people = collection.person[rows, None]
+    found: np.ndarray = seen[np.maximum(after - 1, 0), people] & seen[after, people]
+    return found
+
+
+def _filled(collection: Collection, seen: np.ndarray) -> np.ndarray:
+    """Return the poses with straight ways where joints were not seen; zero for never."""
+    if seen.all():
+        return collection.poses
+    poses, at_s = collection.poses.copy(), collection.pose_stamps_s
+    for person, joint in np.argwhere(~seen.all(axis=0)):
+        there, path = seen[:, person, joint], poses[:, person, joint]
+        for axis in range(3):
+            known = path[there, axis]
+            path[:, axis] = np.interp(at_s, at_s[there], known) if there.any() else 0.0
+    return poses
+
+
 def _apart(poses: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Average over the joints how far (..., J, 3) are from where they really were, (...)."""
-    apart: np.ndarray = np.linalg.norm(poses - truth, axis=-1).mean(axis=-1)
-    return apart
+    """
+    Average over the joints how far (..., J, 3) are from where they really were, (...).
+
+    :param truth: NaN for joints that were not seen; where nobody was, the result is zero.
+    """
+    apart = np.linalg.norm(poses - truth, axis=-1)
+    seen = np.isfinite(apart)
+    mean: np.ndarray = np.where(seen, apart, 0.0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1)
+    return mean
 
 
 def _best(

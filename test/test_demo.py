@@ -216,6 +216,22 @@ def test_a_known_error_is_measured(scene: Recording) -> None:
     assert scores.mean_m['expected future'] == pytest.approx(0.2, rel=1e-4)  # of 0, 0.1 .. 0.4
 
 
+def test_joints_that_were_not_seen_are_not_scored(scene: Recording) -> None:
+    collection = collection_of(scene)
+    expected = collection.expected + np.float32([0.0, 0.0, 0.2])
+    expected[:, :, 13] += 9.0  # of which nobody can know
+    poses = collection.poses.copy()
+    poses[:, :, 13] = np.nan
+    poses[40:60, 1] = np.nan
+    scores = score(replace(collection, poses=poses, expected=expected))
+    assert scores is not None
+    assert scores.mean_m['expected future'] == pytest.approx(0.2, rel=1e-4)
+    assert scores.mean_m['best sample'] < 0.01
+    assert 0.0 < scores.left_out < 0.5
+    lost = score(replace(collection, poses=np.full_like(poses, np.nan)))
+    assert lost is None
+
+
 def test_a_sample_that_counts_nothing_is_not_the_best(scene: Recording) -> None:
     collection = collection_of(scene, samples=5, offset_m=0.1)
     weights = collection.weights.copy()
