@@ -185,6 +185,7 @@ class Remembering:
         :raises StorageError: if the file could not be removed; the rest is forgotten.
         """
         self.place.forget()
+        self.known = KnownPeople(self.place.remembered_tracks)
         with self._file:  # what is being written is removed as well
             done = '' if self.path is None else f'; {remove_memory(self.path)}'
             self.complaint = self._overdue = ''

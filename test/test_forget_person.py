@@ -162,6 +162,13 @@ def test_the_file_is_written_at_once(tmp_path: Path) -> None:
     assert keeps.complaints == []
 
 
+def test_whoever_forgets_everybody_forgets_their_names(tmp_path: Path) -> None:
+    keeps = remembering(tmp_path / 'place.memory')
+    keeps.forget()
+    with pytest.raises(UnknownPersonError, match='predicted were: nobody'):
+        keeps.forget_person('ann')
+
+
 def test_without_a_file_none_is_written(tmp_path: Path) -> None:
     keeps = remembering(tmp_path / 'place.memory')
     assert keeps.forget_person('ann').endswith('moments')
