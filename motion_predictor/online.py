@@ -584,7 +584,7 @@ class OnlinePredictor:
             self._counters.snapshots += 1
             self._news = False
             people.reassociate()
-            windows, unpredicted = self._windows()
+            windows, unpredicted = self._windows(now_ns)
             for reason in unpredicted.values():
                 self._left_out[f'left_out_{reason.value}'] += 1
             departed = tuple(name for name in people.departed if name not in people.named)
@@ -862,12 +862,12 @@ class OnlinePredictor:
         return (xyz, seen) if self.layout is None else self.layout.to_model(xyz, seen)
 
     def _windows(
-        self,
+        self, now_ns: int | None
     ) -> tuple[dict[str, ObservedWindow], dict[str, NotReady | Excluded]]:
         windows: dict[str, ObservedWindow] = {}
         unpredicted: dict[str, NotReady | Excluded] = {}
         people, ahead = self._people, self._stamped_ahead()
-        newest_of = self._newest_without(ahead)
+        newest_of = self._newest_without(ahead, now_ns)
         for name, track in sorted(
             people.named.items(), key=lambda entry: people.distance_m(entry[1])
         ):
@@ -923,17 +923,24 @@ class OnlinePredictor:
         gaps = (self._longest_gap_s(track.history) for track in people.values())
         return stamped_ahead(times, min(gaps, default=0.0))
 
-    def _newest_without(self, ahead: Mapping[str, float]) -> dict[str, int]:
-        # The newest stamp by source, not counting those of people who are stamped ahead.
+    def _newest_without(self, ahead: Mapping[str, float], now_ns: int | None) -> dict[str, int]:
+        # The newest stamp by source, not counting those of people who are stamped ahead: of those
+        # who are there, and of whoever is gone or was refused, as far as the clock allows it.
         people = self._people
         newest = dict(people.newest)
-        for source in {people.named[name].source for name in ahead}:
-            stamps = [
-                track.newest_stamp_ns
-                for name, track in people.named.items()
-                if track.source == source and name not in ahead
-            ]
-            newest[source] = max(stamps, default=0)
+        there: dict[str, list[Track]] = {}
+        for name, track in people.named.items():
+            tracks = there.setdefault(track.source, [])
+            if name not in ahead:
+                tracks.append(track)
+        skewed = {people.named[name].source for name in ahead}
+        for source, tracks in there.items():
+            stamps = [track.newest_stamp_ns for track in tracks]
+            leads = [lead_ns for track in tracks for lead_ns in track.leads_ns]
+            if source in skewed:
+                newest[source] = max(stamps, default=0)
+            elif now_ns is not None and leads and source in newest:
+                newest[source] = max(min(newest[source], now_ns + max(leads)), *stamps)
         return newest
 
     def _others(

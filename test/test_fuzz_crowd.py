@@ -68,6 +68,24 @@ def test_old_stamps_of_some_people_of_a_message_are_no_jump_of_its_time() -> Non
     assert online.counters['resets_jump_back'] == 0
 
 
+@pytest.mark.parametrize('latency_s', [0.0, 0.3])
+def test_somebody_stamped_ahead_who_leaves_makes_nobody_else_look_lost(latency_s: float) -> None:
+    online = OnlinePredictor(StandsStill(), samples=1)
+    pose, begin_ns = walker()[0].astype(float), 10**18
+    for frame in range(80):
+        stamp_ns = begin_ns + frame * 33_000_000
+        now_ns = stamp_ns + round(latency_s * 1e9)
+        online.observe(Observation(stamp_ns, 'map', 'good', pose), now_ns)
+        if frame % 20 < 2:  # a new id each time, which is somebody else's the next time
+            ahead_ns, place = now_ns + 450_000_000, [5.0 + 3.0 * (frame % 2), 0.0, 0.0]
+            online.observe(Observation(ahead_ns, 'map', 'ahead', pose + place), now_ns)
+        if frame % 20 == 2:
+            online._people.drop('ahead')  # as a crowd does
+        result = online.predict(now_ns)
+        assert result is not None
+        assert frame < 25 or 'good' in result.persons, result.unpredicted
+
+
 def test_a_flood_is_part_of_the_traffic() -> None:
     from scripts.fuzz_tf import Traffic
 
