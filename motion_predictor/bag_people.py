@@ -62,6 +62,7 @@ def _is_there(pose: np.ndarray) -> bool:
 
 def _apart(pose: np.ndarray, before: np.ndarray) -> float:
     # Median distance of the joints seen in both, in sizes of the body; infinite where none is.
+    pose, before = pose.astype(np.float64), before.astype(np.float64)  # squares must fit
     both = (np.isfinite(pose) & np.isfinite(before)).all(axis=-1)
     if not both.any():
         return float('inf')

@@ -153,8 +153,8 @@ class Layout:
             return self.joints.index(joint)
         except ValueError:
             raise SkeletonError(
-                f'{self.name}: {wanted_by} names {joint!r}, which is not among its joints'
-                f'{_suggest(str(joint), self.joints)}'
+                f'{self.name}: {wanted_by} names {brief(repr(joint))}, which is not among its '
+                f'joints{_suggest(str(joint)[:MAX_NAME], self.joints)}'
             ) from None
 
     def to_model(

@@ -61,6 +61,7 @@ from motion_predictor.decoded import (
 )
 from motion_predictor.decoding import Decoded
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
+from motion_predictor.files import brief
 from motion_predictor.frame_motion import FrameMotion
 from motion_predictor.geometry import rotation_matrix
 from motion_predictor.history import HistoryLimits
@@ -419,12 +420,17 @@ class MotionPredictorNode(LifecycleNode):
             except InvalidParameterTypeException as error:
                 hint = f', for instance {default!r}'
                 raise ConfigError(
-                    f'{parameter.name}: expected {parameter.type_name}{hint} ({error})'
+                    f'{parameter.name}: expected {parameter.type_name}{hint} ({brief(error)})'
                 ) from None
             except InvalidParameterValueException as error:
                 raise ConfigError(
-                    f'{parameter.name}: must be {parameter.allowed} ({error})'
+                    f'{parameter.name}: must be {parameter.allowed} ({brief(error)})'
                 ) from None
+            if self.get_parameter_or(parameter.name).type_ == RosParameter.Type.NOT_SET:
+                raise ConfigError(
+                    f'{parameter.name}: has no value (null) in the parameter file; expected '
+                    f'{parameter.type_name}, for instance {default!r}'
+                )
         settings = Settings.from_values(self._parameter_values())
         self.add_on_set_parameters_callback(self._check_parameters)
         if hasattr(self, 'add_post_set_parameters_callback'):
@@ -1628,6 +1634,8 @@ def start_ros(args: list[str] | None = None) -> None:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:
+        if 'Failed to parse' in str(error):  # the command line, or the file that it names
+            raise ConfigError(brief(str(error).partition('\n')[0])) from None
         if 'logging' not in str(error):
             raise
         print(f'{NODE_NAME}: no log files will be written: {error}', file=sys.stderr)

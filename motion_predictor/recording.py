@@ -67,7 +67,8 @@ def in_single(poses: np.ndarray, of: str) -> np.ndarray:
     :param of: whose they are, for the error.
     :raises RecordingError: if float32 cannot hold one of them, naming it.
     """
-    far = (np.abs(poses) > FLOAT32_MOST) & np.isfinite(poses)
+    wide = poses.dtype.kind == 'f' and poses.dtype.itemsize > 4
+    far = (np.abs(poses) > FLOAT32_MOST) & np.isfinite(poses) if wide else np.zeros(0, bool)
     if far.any():
         frame, joint, axis = np.argwhere(far)[0].tolist()
         raise RecordingError(

@@ -240,7 +240,7 @@ def _load(path: Path) -> LoadedWeights:
             dtype = stored.pop() if len(stored) == 1 else torch.float32
     except SafetensorError as error:
         raise WeightsError(
-            f'{path}: truncated or damaged ({error}); fetch or export it again'
+            f'{path}: truncated or damaged ({brief(error)}); fetch or export it again'
         ) from None
     if golden is not None and not (
         np.isfinite(golden.observed).all() and np.isfinite(golden.futures).all()

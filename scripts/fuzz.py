@@ -65,6 +65,11 @@ class Findings:
     slowest_s: float = 0.0
     """Of a processor, for one message."""
     grown_mb: float = 0.0
+    """Of memory, at the most, from the first message or file on."""
+    read: int = 0
+    """Damaged files that were read all the same."""
+    refused: int = 0
+    """Damaged files that were refused by name."""
 
     def add(self, what: str) -> None:
         """Note something that must not be."""
