@@ -61,8 +61,11 @@ def test_the_policy_allows_what_the_node_opens_and_no_more(
             )
             return {name for name, _ in found}
 
-        listener.wait(lambda: '/skeleton' in opened('subscriber'), 'the node in the graph')
         enclave = '/motion_predictor/predictor'
+        listener.wait(lambda: '/skeleton' in opened('subscriber'), 'the node in the graph')
+        listener.wait(
+            lambda: names(enclave, 'topics', 'publish') <= opened('publisher'), 'all that it opens'
+        )
         assert names(enclave, 'topics', 'publish') == opened('publisher')
         allowed = names(enclave, 'topics', 'subscribe')
         assert opened('subscriber') <= allowed
