@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from motion_predictor.candidates import DAMPED, NEIGHBOURS, STILL
 from motion_predictor.errors import ConfigError
 from motion_predictor.parameters import Settings
 from motion_predictor.summaries import MAX_VOXELS
@@ -21,6 +22,14 @@ ROW_BYTES = 200
 """For each published row: of ~/predictions with its copies on the way to DDS, and of ~/moments."""
 
 
+def futures_of(settings: Settings) -> int:
+    """Return how many futures of each person there are: the model's, and those beside them."""
+    count = settings.integer('samples')
+    if settings.flag('weighing.enabled'):
+        count += len((DAMPED, STILL)) + NEIGHBOURS * settings.flag('memory.enabled')
+    return count
+
+
 def prediction_bytes(
     settings: Settings, *, rate_hz: float, future_frames: int, joints: int
 ) -> float:
@@ -33,7 +42,7 @@ def prediction_bytes(
     """
     stride = max(1, round(settings.number('output.step_s') * rate_hz))
     last = min(future_frames, int(settings.number('horizon_s') * rate_hz + 1e-6))
-    triples = settings.integer('max_persons') * settings.integer('samples') * joints
+    triples = settings.integer('max_persons') * futures_of(settings) * joints
     published = settings.flag('publish.predictions') * ROW_BYTES
     return float(triples * (FUTURE_BYTES * future_frames + published * (last // stride)))
 
@@ -73,7 +82,7 @@ def _require_occupancy(settings: Settings, longest_s: float) -> None:
     boxes = persons * math.ceil(horizon_s / bin_s - 1e-6)
     cells = math.prod(edge + 2.0 * radius_m for edge in BODY_M) / voxel_m**3
     ball = 8.0 * 4.0 / 3.0 * math.pi * (radius_m / voxel_m + 1.0) ** 3
-    words = math.ceil(settings.integer('samples') / WORD_SAMPLES)
+    words = math.ceil(futures_of(settings) / WORD_SAMPLES)
     voxels, looks = cells * boxes, cells * boxes * ball * words
     if voxels > MAX_VOXELS or looks > MAX_LOOKS:
         raise ConfigError(

@@ -16,6 +16,8 @@ from motion_predictor.body_geometry import median, squares
 from motion_predictor.config import WindowConfig
 
 MODEL, DAMPED, STILL, MEMORY = range(4)
+NEIGHBOURS = 10
+"""Earlier moments that make the memory's candidate."""
 CANDIDATES = ('model', 'damped velocity', 'standing still', 'memory')
 """By their number in ~/predictions."""
 DAMPING_S = 0.2

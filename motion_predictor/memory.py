@@ -17,7 +17,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from motion_predictor.body_geometry import back, heading, turn
-from motion_predictor.candidates import believed, Stance
+from motion_predictor.candidates import believed, NEIGHBOURS, Stance
 from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
 from motion_predictor.history import ObservedWindow
@@ -25,8 +25,6 @@ from motion_predictor.nearest import apart, nearest
 from motion_predictor.pending import Pending, STEP_S, take, Taken
 from motion_predictor.skeleton import Skeleton
 
-NEIGHBOURS = 10
-"""Earlier moments that make the candidate."""
 APART_S = 0.4
 """Moments of one person nearer in time than this are one moment."""
 OCCASION_S = 1.0
@@ -41,6 +39,9 @@ COPIES = 5
 """So many moments as good as the same are kept, more are not."""
 SAME_POSE_M = 0.006
 SAME_FUTURE_M = 0.012
+NOISE_OF_POSE, NOISE_OF_FUTURE = 8.0, 3.0
+"""A metre of jitter puts two moments that are the same so far apart, in their beginning (by all
+numbers; less by a part of them) and in what followed."""
 _POOL = 64  # nearest moments among which those apart in time are chosen
 _NS = 1e-9
 _SQRT2 = math.sqrt(2.0)
@@ -112,7 +113,7 @@ class PlaceMemory:
     Poses of everybody are kept every tenth of a second; the oldest give way. A moment can be
     found once its future is over. What was filled in or padded is not learnt from, and of
     moments as good as the same only a few are kept, so that a person who stands for hours fills
-    nothing.
+    nothing: the noisier the input, the farther apart two that are the same may be.
     """
 
     def __init__(
@@ -344,12 +345,14 @@ class PlaceMemory:
             return
         keys = np.stack([pending.keys[first] for _, pending, first in due])
         near, distance = self._search(keys)
-        same = [at[far < SAME_POSE_M].tolist() for at, far in zip(near, distance)]
+        noise = NOISE_OF_POSE * math.sqrt(self._rank / (6 * self.skeleton.num_joints))
+        limits = [math.hypot(SAME_POSE_M, noise * pending.jitter) for _, pending, _ in due]
+        same = [at[far < limit].tolist() for at, far, limit in zip(near, distance, limits)]
         fresh: list[int] = []  # where moments were stored since
         over: set[int] = set()  # what was there before is no more
         for number, (track, pending, first) in enumerate(due):
             between = self._keys[fresh] - keys[number]
-            alike = np.flatnonzero((between * between).sum(axis=1) < SAME_POSE_M**2).tolist()
+            alike = np.flatnonzero((between * between).sum(axis=1) < limits[number] ** 2).tolist()
             known = [at for at in same[number] if at not in over] + [fresh[at] for at in alike]
             if self._is_known(pending, first, known):
                 continue
@@ -377,7 +380,8 @@ class PlaceMemory:
         path = self._poses[self._paths[same] % self.capacity]
         there = turn(path - path[:, :1], back(self._headings[same])[:, None, None])
         apart = np.sqrt(np.square(there - here).sum(axis=-1).mean(axis=(1, 2)))
-        return int((apart < SAME_FUTURE_M).sum()) >= COPIES
+        limit = math.hypot(SAME_FUTURE_M, NOISE_OF_FUTURE * pending.jitter)
+        return int((apart < limit).sum()) >= COPIES
 
     def _store(self, track: int, pending: Pending, index: int) -> int:
         slot = self._head

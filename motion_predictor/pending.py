@@ -33,6 +33,8 @@ class Pending:
     """Poses of one track whose future is not over yet."""
 
     next_ns: int = 0
+    jitter: float = 0.0
+    """Of the input, metres."""
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
     """Near to where these poses are: float32 is exact there, wherever that is."""
     stamps: list[int] = field(default_factory=list)
@@ -94,6 +96,7 @@ def take(
     """
     last, step_ns = config.observed_frames - 1, round(STEP_S / _NS)
     period_ns = round(config.period_s / _NS)
+    pending.jitter = jitter
     oldest_ns = window.stamp_ns - (last - window.padded_frames) * period_ns
     missed_ns = oldest_ns - pending.next_ns
     ahead = pending.next_ns - window.stamp_ns > 10 * step_ns  # time has begun anew

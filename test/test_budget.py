@@ -60,10 +60,16 @@ def test_memory_grows_with_each_of_its_factors() -> None:
 
     usual = needed()
     assert 10e6 < usual < 100e6
-    assert needed(samples=500) == pytest.approx(10 * usual)
+    each = needed(samples=51) - usual
+    assert each > 0.0
+    assert needed(samples=500) - usual == pytest.approx(450 * each)
     assert needed(max_persons=16) == pytest.approx(2 * usual)
     assert needed(output__step_s=0.02) > 3 * usual
     assert needed(publish__predictions=False) < usual
+    # damped velocity, standing still and ten earlier moments are futures like the model's
+    assert usual == pytest.approx(62 * each)
+    assert needed(memory__enabled=False) == pytest.approx(52 * each)
+    assert needed(weighing__enabled=False) == pytest.approx(50 * each)
 
 
 def spread(samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -231,6 +231,24 @@ def test_a_person_idle_for_long_fills_little_and_what_was_learnt_before_stays() 
     assert off(memory, WORK, 300) < 0.05
 
 
+@pytest.mark.parametrize('noise_m', [0.01, 0.02])
+def test_idle_under_noise_fills_little_and_work_under_noise_is_learnt(noise_m: float) -> None:
+    generator = np.random.default_rng(0)
+
+    def kept(poses: np.ndarray) -> float:
+        # the share of the poses every tenth of a second that has become a moment
+        noisy = poses + noise_m * generator.standard_normal(poses.shape)
+        memory = PlaceMemory(WINDOW, H36M17)
+        show(memory, noisy, jitter=0.75 * noise_m)
+        return memory.moments / (len(poses) / 5 - FUTURE / 5)
+
+    idle = np.repeat(WORK[-1:], 50 * 120, axis=0)
+    idle = idle + 0.002 * np.sin(np.arange(len(idle)) / 40.0)[:, None, None]
+    assert kept(idle) < 0.05
+    walk = swinging(20.0, 3) + np.arange(1000)[:, None, None] * [0.02, 0.0, 0.0]
+    assert kept(walk) > 0.9
+
+
 def test_the_same_again_and_again_is_kept_a_few_times_only() -> None:
     memory = PlaceMemory(WINDOW, H36M17)
     heads = []
