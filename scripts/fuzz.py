@@ -6,7 +6,8 @@ it goes into the node's own code in this process, by the worker's path: decode, 
 encode; a share goes over DDS to a node that is a process of its own. Must hold: nothing raises, no
 prediction holds NaN, none has a stamp or a frame that was not given, and what is kept of people is
 bounded. In crowds and in a long-lived TF one good person must be served from every message, and no
-message may take more than a stated time and memory. The exit code says whether all that holds.
+message may take more than a stated time and memory. Files of every kind are damaged too: weights,
+recordings, YAML, archives. The exit code says whether all that holds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import contextlib
 from dataclasses import dataclass, field
 from functools import partial
 import json
-import math
 import os
 from pathlib import Path
 import sys
@@ -335,6 +335,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--kinds', nargs='+', choices=sorted(DECODERS), default=list(DECODERS), help='input types'
     )
+    parser.add_argument(
+        '--damaged', type=int, default=200, help='damaged files of each kind (default: 200)'
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
     parser.add_argument('--clip', default=MEDLEY, help='what is mutated, as for scripts/demo')
@@ -351,6 +354,8 @@ def page(files: list[Path]) -> str:
     results = [json.loads(path.read_text()) for path in files]
     joints = sum(result['joints'] for result in results)
     checked = sum(result['predictions'] for result in results)
+    parts = [part for result in results for part in result['parts'].values()]
+    files = sum(part.get('read', 0) + part.get('refused', 0) for part in parts)
     lines = [
         '# Fuzz campaign',
         '',
@@ -363,17 +368,26 @@ def page(files: list[Path]) -> str:
         f'Commit {", ".join(sorted({"`" + result["commit"] + "`" for result in results}))}; '
         f'{results[0]["machine"]}. Mutated: {results[0]["motion"]}.',
         '',
-        f'**{joints} joints, {checked} predictions checked, '
+        f'**{joints} joints, {checked} predictions checked, {files} damaged files, '
         f'{sum(result["findings"] for result in results)} findings.**',
         '',
-        '| input | messages | joints | predictions checked | slowest message (s) | findings |',
-        '|---|---:|---:|---:|---:|---:|',
+        'Messages: joints, predictions that were checked, processor time of the slowest message, '
+        'and memory that the part took on top. Files: how many were read all the same, and how '
+        'many were refused by name.',
+        '',
+        '| input | messages or files | joints | predictions checked | read | refused '
+        '| slowest one (s) | memory (MB) | findings |',
+        '|---|---:|---:|---:|---:|---:|---:|---:|---:|',
     ]
     for result in results:
         for name, part in result['parts'].items():
+            counts = [part['messages'], part['joints'], part['predictions']]
+            counts += [part.get('read', 0), part.get('refused', 0)]
+            figures = ' | '.join(str(count or '') for count in counts)
+            slowest_s, grown_mb = part.get('slowest_s', 0.0), part.get('grown_mb', 0.0)
             lines.append(
-                f'| {name} | {part["messages"]} | {part["joints"]} | {part["predictions"]} '
-                f'| {part.get("slowest_s") or math.nan:.2f} | {len(part["found"])} |'
+                f'| {name} | {figures} | {f"{slowest_s:.2f}" if slowest_s else ""} '
+                f'| {f"{grown_mb:.0f}" if grown_mb else ""} | {len(part["found"])} |'
             )
     return '\n'.join(lines) + '\n'
 
@@ -383,6 +397,7 @@ def campaign(
 ) -> Iterator[tuple[str, Callable[[Findings], object]]]:
     """Give every part of the campaign, by its name; each gets about as many joints."""
     from scripts.fuzz_crowd import fuzz_crowd
+    from scripts.fuzz_files import fuzz_files, kinds_of_files
     from scripts.fuzz_tf import fuzz_tf
 
     seed, weights = options.seed, options.weights
@@ -404,6 +419,9 @@ def campaign(
             yield f'{kind}, crowds', partial(fuzz_crowd, kind, poses, crowd, seed, weights)
     for kind in ('tf', 'hri'):
         yield f'{kind}, long-lived', partial(fuzz_tf, kind, poses, int(0.5 * share / 17), seed)
+    if options.damaged:
+        for what, files in kinds_of_files(poses).items():
+            yield what, partial(fuzz_files, what, files, options.damaged, seed)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -422,7 +440,8 @@ def main(arguments: list[str] | None = None) -> int:
         figures[name] = vars(findings)
         print(
             f'{name}: {findings.joints} joints in {findings.messages} messages, '
-            f'{findings.predictions} predictions checked, {len(findings.found)} findings, '
+            f'{findings.predictions} predictions checked, {findings.read} files read, '
+            f'{findings.refused} refused, {len(findings.found)} findings, '
             f'{time.monotonic() - begun:.0f} s',
             flush=True,
         )

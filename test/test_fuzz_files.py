@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ pytest.importorskip('yaml')
 from dataclasses import replace
 
 from motion_predictor.errors import RecordingError
-from scripts.fuzz import Findings, walker
+from scripts.fuzz import campaign, Findings, page, parse_arguments, walker
 from scripts.fuzz_files import fuzz_files, kinds_of_files
 
 KINDS = kinds_of_files(walker())
@@ -47,3 +48,23 @@ def test_the_campaign_would_find_an_error_of_another_kind() -> None:
 
     fuzz_files('loud', replace(files, read=loud), 6, 1, longest)
     assert any('an error of 5000 characters' in text for text in longest.found)
+
+
+def test_files_are_part_of_the_campaign_and_of_its_table(tmp_path: Path) -> None:
+    options = parse_arguments(['--joints', '0', '--damaged', '6', '--kinds', 'pose_array'])
+    parts = {name: run for name, run in campaign(options, walker()) if name in KINDS}
+    assert list(parts) == list(KINDS)
+    findings = Findings()
+    parts['recordings: BVH'](findings)
+    assert findings.messages == 6
+    result = {
+        'command': 'python -m scripts.fuzz', 'commit': 'abc', 'machine': 'a machine',
+        'motion': 'a walker', 'joints': 0, 'predictions': 0, 'findings': 0,
+        'parts': {'recordings: BVH': vars(findings)},
+    }  # fmt: skip
+    (tmp_path / 'one.json').write_text(json.dumps(result))
+    text = page([tmp_path / 'one.json'])
+    assert '6 damaged files' in text
+    assert (
+        f'| recordings: BVH | 6 |  |  | {findings.read or ""} | {findings.refused or ""} |' in text
+    )
