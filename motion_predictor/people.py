@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 import math
@@ -31,9 +32,10 @@ _MOVES_M_S = 0.1
 """Somebody faster than this does not stop to the bit from one pose to the next."""
 _LATELY_S = 0.5
 """Whoever was not seen for longer makes room for others first."""
-_RECALL_S = 10.0
+_RECALL_S = 5.0
 _RECALL_M = 1.5
-"""Who has no id and is seen this near to where somebody departed, this soon, has their name."""
+"""Where a tracker without ids fell silent on several people, who is seen this near to where one of
+them departed, this soon, has their name."""
 
 
 class People:
@@ -79,7 +81,7 @@ class People:
         self._reference_m = reference_m
         self._tracks = 0
         self._begun: set[int] = set()  # in the message that is stored now
-        self._stale: dict[str, Track] = {}  # by name, who was not seen for too long
+        self._stale: dict[str, Track] = {}  # by name, who departed at once with others
 
     @property
     def newest_ns(self) -> int:
@@ -373,6 +375,7 @@ class People:
         :param now_ns: the caller's clock; None: by stamps alone.
         """
         timeout = round(self._rules.stale_s / _NS)
+        gone: dict[str, Track] = {}
         for name, track in list(self.named.items()):
             if now_ns is not None and track.arrival_ns is not None:
                 # By arrival, so that a tracker whose clock is off is not always stale.
@@ -382,9 +385,13 @@ class People:
             else:
                 absent = self.newest_ns - track.newest_ns
             if absent > timeout:
-                self._stale.pop(name, None)
-                self._stale[name] = track
+                gone[name] = track
                 self.drop(name)
+        sources = Counter(track.source for track in gone.values())
+        for name, track in gone.items():
+            self._stale.pop(name, None)
+            if sources[track.source] > 1:  # else there is no other body to tell it from
+                self._stale[name] = track
         for name in list(self._stale)[:-_MAX_UNNAMED]:
             del self._stale[name]
 
