@@ -15,6 +15,7 @@ from motion_predictor.online import Observation, OnlinePredictor
 from motion_predictor.predictor import Prediction
 from motion_predictor.recordings import read_npz, synthetic_walkers
 from motion_predictor.skeleton import H36M17, Skeleton
+from motion_predictor.walker import walk
 
 SECOND = 1_000_000_000
 RATE_HZ = 30
@@ -75,6 +76,26 @@ def test_frames_with_left_and_right_exchanged_change_nothing(
     for one, other in zip(found, expected):
         np.testing.assert_array_equal(one.poses, other.poses)
         assert not one.filled.any()
+
+
+@pytest.mark.parametrize('speed_m_s', [0.0, 2.0, 4.0])
+@pytest.mark.parametrize('rate_hz', [5, 8, 25])
+def test_exchanged_sides_are_known_at_any_rate_and_pace(rate_hz: int, speed_m_s: float) -> None:
+    exchanged = missed = 0
+    for seed in range(4):
+        poses = walk(20.0, float(rate_hz), np.random.default_rng(seed)).astype(float)
+        at_s = np.arange(len(poses)) / rate_hz
+        poses[..., 0] += speed_m_s * np.sin(1.3 * at_s)[:, None] / 1.3
+        watch = BodyWatch(H36M17)
+        for frame, pose in enumerate(poses):
+            flip = frame % 5 == 4
+            stamp = SECOND + frame * SECOND // rate_hz
+            mended = watch.mend(stamp, pose[MIRROR] if flip else pose, EVERY_JOINT)
+            watch.note(stamp, mended.xyz, mended.seen)
+            exchanged += flip
+            missed += mended.exchanged is not flip
+    assert exchanged >= 80
+    assert missed == 0
 
 
 def test_sides_that_stay_exchanged_are_believed_after_a_second_and_nothing_jumps() -> None:
