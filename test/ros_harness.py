@@ -50,6 +50,12 @@ def walker_poses(persons: int = 1) -> list[np.ndarray]:
     return list(synthetic_walkers(persons).persons.values())
 
 
+def there_and_back(poses: np.ndarray, frame: int) -> np.ndarray:
+    """Pose of a walk without an end or a leap: it goes forwards and backwards in turn."""
+    last = len(poses) - 1
+    return poses[last - abs(last - frame % (2 * last))]
+
+
 def wait_until(holds: Callable[[], Any], step: Callable[[], None], what: str) -> Any:
     """Repeat ``step`` until ``holds`` gives something true, which is returned."""
     deadline = time.monotonic() + PATIENCE_S

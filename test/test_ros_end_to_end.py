@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+import itertools
 import json
 from pathlib import Path
 import signal
@@ -22,6 +23,8 @@ from ros_harness import (
     process,
     ROOT,
     Source,
+    there_and_back,
+    wait_until,
     walker_poses,
     write_random_weights,
 )
@@ -148,7 +151,7 @@ def test_two_people_are_predicted_at_once_and_one_may_leave(running: Running) ->
 
     def walk(count: int) -> None:
         nonlocal frame
-        source.send(pose_array([poses[frame] for poses in people[:count]]))
+        source.send(pose_array([there_and_back(poses, frame) for poses in people[:count]]))
         frame += 1
         running.listener.spin()
 
@@ -156,14 +159,12 @@ def test_two_people_are_predicted_at_once_and_one_may_leave(running: Running) ->
         return decode_predictions(running.clouds[-1]).persons.tolist() if running.clouds else []
 
     def walk_until(count: int, persons: list[int]) -> DecodedPredictions:
-        while last_persons() != persons:
-            walk(count)
-            assert frame < len(people[0]), f'{last_persons()} instead of {persons}'
+        wait_until(lambda: last_persons() == persons, lambda: walk(count), f'people {persons}')
         return decode_predictions(running.clouds[-1])
 
     both = walk_until(2, [0, 1])
     check_cloud(both, persons=2)
-    newest = np.array([poses[frame - 1][0] for poses in people])
+    newest = np.array([there_and_back(poses, frame - 1)[0] for poses in people])
     start = both.futures[:, :, 0, 0].mean(axis=1)  # (2, 3), the roots soon after
     assert np.linalg.norm(start - newest, axis=-1).max() < 3.0, 'not near where people are'
     shown = running.markers
@@ -190,12 +191,14 @@ def test_missing_joints_never_become_nan(running: Running) -> None:
     poses[missing] = np.nan
     poses[::7, 3] = 0.0
     before = len(running.clouds)
-    frame = 0
-    while len(running.clouds) < before + 10:
-        source.send(pose_array([poses[frame]]))
+    frames = itertools.count()
+
+    def walk() -> None:
+        source.send(pose_array([there_and_back(poses, next(frames))]))
         running.listener.spin()
-        frame += 1
-        assert frame < len(poses), 'no predictions from poses that lack joints'
+
+    what = 'predictions from poses that lack joints'
+    wait_until(lambda: len(running.clouds) >= before + 10, walk, what)
     for message in running.clouds[before:]:
         assert np.isfinite(decode_predictions(message).futures).all()
     counted = running.values()

@@ -205,7 +205,8 @@ def test_one_malformed_person_among_good_ones_costs_only_that_one(
 def test_one_person_stamped_ahead_leaves_the_others_predicted(
     listener: Listener, nodes: Nodes
 ) -> None:
-    nodes.start(**{'diagnostics.period_s': 0.1, 'input.topics': ['left', 'right']})
+    topics = ['left', 'right']
+    nodes.start(**{'diagnostics.period_s': 0.1, 'stale_timeout_s': 60.0, 'input.topics': topics})
     left, right = Scene(listener, topic='/left'), Source(listener.node, PoseArray, '/right')
     clock = listener.node.get_clock()
 
@@ -272,7 +273,7 @@ def test_a_model_that_gives_nan_is_held_back_counted_and_taken_back(
 def test_people_are_in_poses_while_the_model_fails(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = nodes.start(**{'diagnostics.period_s': 0.1})
+    node = nodes.start(**{'diagnostics.period_s': 0.1, 'stale_timeout_s': 60.0})
 
     def fail(predictor: Predictor, *arguments: Any, **settings: Any) -> Any:
         raise RuntimeError('out of memory')
@@ -284,8 +285,8 @@ def test_people_are_in_poses_while_the_model_fails(
     count = len(scene.poses)
     scene.until(lambda: len(scene.poses) > count + 5, 'points', None)
     assert {len(array.poses) for array in scene.poses} == {HORIZONS * 17}
-    assert not scene.clouds[-1].width
-    assert node._counts.snapshot()['worker_errors'] > 0
+    scene.until(lambda: not scene.clouds[-1].width, 'the futures to be taken back', None)
+    scene.until(lambda: node._counts.snapshot()['worker_errors'], 'a count', None)
 
 
 def test_input_that_dies_says_nothing_of_an_empty_room(listener: Listener, nodes: Nodes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import itertools
 import json
 from pathlib import Path
 import re
@@ -17,7 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from random_models import random_model, random_weighing
 from rclpy.parameter import Parameter as RosParameter
-from ros_harness import Listener, Source, walker_poses
+from ros_harness import Listener, Source, wait_until, walker_poses
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from test_node import Nodes, SUCCESS
@@ -72,14 +73,21 @@ def predicted(
     """Publish poses until somebody is predicted so that something holds; the newest cloud."""
     clouds = listener.collect(PointCloud2, f'{NODE}/predictions')
     source = Source(listener.node, PoseArray, '/skeleton')
-    for index in range(2000):
+    sent = itertools.count()
+
+    def send() -> None:
+        index = next(sent)
         source.send(pose_array([poses[index % len(poses)] for poses in people]))
         listener.spin()
-        if index > frames and clouds and clouds[-1].width:
-            cloud = decode_predictions(clouds[-1])
-            if holds(cloud):
-                return cloud
-    raise AssertionError('nobody was predicted')
+
+    def found() -> DecodedPredictions | None:
+        if len(source.sent_ns) <= frames or not clouds or not clouds[-1].width:
+            return None
+        cloud = decode_predictions(clouds[-1])
+        return cloud if holds(cloud) else None
+
+    cloud: DecodedPredictions = wait_until(found, send, 'somebody to be predicted so')
+    return cloud
 
 
 def test_every_candidate_is_in_the_cloud_with_weights_of_each_step(
