@@ -362,6 +362,8 @@ class MotionPredictorNode(LifecycleNode):
         self._wake = threading.Event()
         super().__init__(node_name, **node_arguments)
         self.startup_failed = False
+        self.asked_to_end = threading.Event()
+        """Set when the process is to end: a configuration under way is called off."""
         self._settings = self._declare_parameters()
         self._reset_wanted = threading.Event()
         self._inbox: deque[Arrival] = deque()
@@ -473,6 +475,8 @@ class MotionPredictorNode(LifecycleNode):
         self.destroy_timer(self._autostart_timer)
         self._autostart_timer = None
         done = self.trigger_configure()
+        if self.asked_to_end.is_set():
+            return
         if done == TransitionCallbackReturn.SUCCESS:
             done = self.trigger_activate()
         self.startup_failed = done != TransitionCallbackReturn.SUCCESS
@@ -481,6 +485,9 @@ class MotionPredictorNode(LifecycleNode):
         # rclpy swallows what a transition callback raises, so it is caught and logged here.
         try:
             action()
+        except CancelledError:
+            self.get_logger().info(f'{what} called off: the process was asked to end')
+            return TransitionCallbackReturn.FAILURE
         except MotionPredictorError as error:
             self.get_logger().error(f'{what} failed: {error}')
             return TransitionCallbackReturn.FAILURE
@@ -542,11 +549,15 @@ class MotionPredictorNode(LifecycleNode):
         self._save_memory()
         super().destroy_node()
 
+    def _require_running(self) -> None:
+        if self.asked_to_end.is_set():
+            raise CancelledError
+
     def _configure(self) -> None:
         settings = self._settings
         threads = use_threads(settings.integer('model.threads'))
         started = perf_counter()
-        predictor, lost_device = load_predictor(settings)
+        predictor, lost_device = load_predictor(settings, self._require_running)
         loaded_s = perf_counter() - started
         if lost_device:
             self._counts.add('device_losses')
@@ -1575,19 +1586,25 @@ def _opened(session: Session, arrival: Arrival) -> Arrival:
     return arrival._replace(message=message)
 
 
-def load_predictor(settings: Settings) -> tuple[Predictor, str]:
+def load_predictor(
+    settings: Settings, require_wanted: Callable[[], None] = lambda: None
+) -> tuple[Predictor, str]:
     """
     Load and warm up the model that the parameters name.
 
+    :param require_wanted: called between the steps; raises where the model is no longer wanted.
     :returns: the predictor, and what became of the device where ``auto`` had to do without it.
     :raises MotionPredictorError: if the file or the device cannot be used.
     """
     path, device = weights_path(settings.text('model.path')), settings.text('model.device')
 
     def load(device: str, engine: str) -> Predictor:
+        require_wanted()
         predictor = Predictor.load(path, device=device, engine=engine)
-        predictor.warm_up(1, settings.integer('samples'))
+        require_wanted()
+        predictor.warm_up(1, settings.integer('samples'), require_wanted)
         predictor.require_golden()
+        require_wanted()
         return predictor
 
     try:
@@ -1661,6 +1678,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         start_ros(args)
         node = MotionPredictorNode()
+        node.asked_to_end = asked_to_end
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while rclpy.ok() and not asked_to_end.is_set() and not node.startup_failed:

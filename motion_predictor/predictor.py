@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -411,18 +412,25 @@ class Predictor:
             futures = model.decode(white, history).cpu().numpy()
         return Prediction(futures, weights, window.rate_hz, forecast, self.calibration)
 
-    def warm_up(self, persons: int = 1, samples: int = 50) -> None:
+    def warm_up(
+        self,
+        persons: int = 1,
+        samples: int = 50,
+        require_wanted: Callable[[], None] = lambda: None,
+    ) -> None:
         """
         Run a few predictions so that the first real one is as fast as the others.
 
         :param persons: batch size to prepare for.
         :param samples: samples to prepare for.
+        :param require_wanted: called after each prediction; raises to give up.
         """
         frames, joints = self.window.observed_frames, self.skeleton.num_joints
         standing = np.zeros((persons, frames, joints, 3), dtype=np.float32)
         standing[..., 2] = np.linspace(0.0, 1.0, joints, dtype=np.float32)
         for _ in range(3):
             self.predict(standing, samples=samples)
+            require_wanted()
 
     def golden_error_m(self) -> float:
         """

@@ -78,7 +78,14 @@ def output_until(node: Any, word: str) -> str:
 
 
 SAYS_WHERE_IT_IS = """
-import sys, threading, time, runpy
+import os, signal, sys, threading, time, runpy
+
+def until_a_signal(moment):
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    signal.set_wakeup_fd(theirs)
+    print(moment, flush=True)
+    os.read(ours, 1)
 
 def tell():
     while 'torch' not in sys.modules:
@@ -92,10 +99,19 @@ if sys.argv[1] == 'configuring':
     check = weights._check_size
 
     def told(path):
-        print('configuring', flush=True)
+        until_a_signal('configuring')
         check(path)
 
     weights._check_size = told
+if sys.argv[1] == 'warming up':
+    from motion_predictor.predictor import Predictor
+    predict = Predictor.predict
+
+    def at_work(self, *given, **named):
+        until_a_signal('warming up')
+        return predict(self, *given, **named)
+
+    Predictor.predict = at_work
 sys.argv = ['motion_predictor', *sys.argv[2:]]
 runpy.run_module('motion_predictor', run_name='__main__')
 """
@@ -110,6 +126,8 @@ runpy.run_module('motion_predictor', run_name='__main__')
         ('configuring', signal.SIGINT),
         ('configuring', signal.SIGTERM),
         ('configuring', signal.SIGHUP),
+        ('warming up', signal.SIGTERM),
+        ('warming up', signal.SIGHUP),
         ('warmed up', signal.SIGTERM),
         ('warmed up', signal.SIGHUP),
     ],
@@ -135,6 +153,9 @@ def test_a_signal_at_any_moment_ends_the_node_with_0_and_no_trace(
         node.kill()
     assert node.returncode == 0, printed + rest
     assert 'Traceback' not in rest, rest
+    if moment in ('configuring', 'warming up'):
+        assert 'configure called off' in rest, 'what was begun was not finished first'
+        assert 'warmed up' not in rest
 
 
 TELLS_OF_TORCH = """
