@@ -1,0 +1,1 @@
+"""What a body is: skeletons, layouts, geometry. No torch, no ROS."""

@@ -1,0 +1,1 @@
+"""What people will do: the predictor, its use on line, what futures say in short."""

@@ -1,0 +1,1 @@
+"""What is learnt of a place: candidates, memory, gate, evidence, radius."""

@@ -1,0 +1,1 @@
+"""What the node publishes beside the cloud of all samples."""

@@ -1,0 +1,1 @@
+"""What a sensor says: fields of messages become observations. No torch, no ROS."""

@@ -1,0 +1,1 @@
+"""Who is there: observations become a window for each person."""

@@ -1,0 +1,1 @@
+"""Experiments about the recipe: nobody imports them, and they are not shipped."""

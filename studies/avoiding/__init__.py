@@ -1,0 +1,1 @@
+"""Variational Diffusion Distillation in its own domain, behaviour learning."""

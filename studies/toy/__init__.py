@@ -1,0 +1,1 @@
+"""Variational Diffusion Distillation on densities that can be looked at."""

@@ -1,0 +1,1 @@
+"""Tuning SwiftDiff by Bayesian optimisation."""

@@ -1,0 +1,1 @@
+"""Whatever arrives: messages, transforms, files."""

@@ -1,0 +1,1 @@
+"""Times of the node and of its outputs."""

@@ -1,0 +1,1 @@
+"""The documentation site, its figures and generated tables."""

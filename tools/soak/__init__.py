@@ -1,0 +1,1 @@
+"""For as long as a shift: faults, crowds, memory."""

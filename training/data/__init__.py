@@ -1,0 +1,1 @@
+"""Motion to learn from: stores, sources, windows, pools."""

@@ -1,0 +1,1 @@
+"""What is trained: teacher, one-step students, the mixture; and fine-tuning."""

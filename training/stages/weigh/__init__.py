@@ -1,0 +1,1 @@
+"""Fitting the gate and the radius network."""
