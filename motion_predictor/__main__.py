@@ -14,7 +14,7 @@ def main() -> int:
     :returns: the exit code.
     """
     leave_at_once_when_asked()
-    from motion_predictor.node import main as run
+    from motion_predictor.ros.node import main as run
 
     return run()
 

@@ -1,4 +1,4 @@
-"""Distil the teacher into one step by consistency, a control: python -m training.consistency."""
+"""Distil the teacher into one step by consistency, a control: python -m studies consistency."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 from torch import nn, Tensor
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.model import MotionModel
-from motion_predictor.schedule import ddim_steps, to_eps, to_x0
-from motion_predictor.weights import file_digest, load_weights, save_weights
-from training.checkpoints import open_run
-from training.config import as_plain, ChainConfig, OneStepConfig
-from training.diffusion import add_noise, complete_history
-from training.fitting import fit
-from training.losses import coefficient_weights
-from training.parallel import Shard, WHOLE
-from training.pool import EncodedPool
-from training.runs import card_of, parse_run, pool_like, Run, stage_or_shipped
-from training.stopping import run_verb
-from training.store import data_digest
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.schedule import ddim_steps, to_eps, to_x0
+from motion_predictor.model.weights import file_digest, load_weights, save_weights
+from training.common.parallel import Shard, WHOLE
+from training.common.stopping import run_verb
+from training.data.pool import EncodedPool
+from training.data.store import data_digest
+from training.engine.checkpoints import open_run
+from training.engine.config import as_plain, ChainConfig, OneStepConfig
+from training.engine.diffusion import add_noise, complete_history
+from training.engine.fitting import fit
+from training.engine.losses import coefficient_weights
+from training.engine.runs import card_of, parse_run, pool_like, Run, stage_or_shipped
 
 EXAMPLE = """
 example, from the run folder's teacher, or the shipped one, with the budget of stage 1:
-  python -m training.consistency --preset small --run runs/consistency \\
+  python -m studies consistency --preset small --run runs/consistency \\
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
 """
 DECAY = 0.95
@@ -127,11 +127,11 @@ def distil_by_consistency(run: Run, chain: ChainConfig) -> MotionModel:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb, continued where it stopped."""
-    run, chain = parse_run('training.consistency', __doc__, EXAMPLE, arguments, ('one_step',))
+    run, chain = parse_run('studies consistency', __doc__, EXAMPLE, arguments, ('one_step',))
     try:
         distil_by_consistency(run, chain)
     except MotionPredictorError as error:
-        sys.exit(f'training.consistency: {error}')
+        sys.exit(f'studies consistency: {error}')
     print(f'wrote {run.folder / "consistency.safetensors"}')
 
 

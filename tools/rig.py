@@ -38,10 +38,10 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.messages import decode_predictions, ns_to_stamp
-from motion_predictor.monitoring import SequenceGaps
+from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
+from motion_predictor.ros.monitoring import SequenceGaps
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 START_LIMIT_S = 240.0
 TICKS_PER_S = os.sysconf('SC_CLK_TCK')
 PAGE_BYTES = os.sysconf('SC_PAGE_SIZE')

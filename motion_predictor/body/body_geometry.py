@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from motion_predictor.skeleton import Skeleton
+from motion_predictor.body.skeleton import Skeleton
 
 MIN_LINE_M = 0.02
 """A horizontal line between joints that is shorter than this gives no heading."""
@@ -16,7 +16,7 @@ def heading(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
     Find which way each body faces.
 
-    As :class:`motion_predictor.normalization.PersonFrame` does: hips and shoulders give the
+    As :class:`motion_predictor.model.normalization.PersonFrame` does: hips and shoulders give the
     left, a skeleton without them its ``ahead`` line, else the line from the root to the
     shoulders' middle, else the input's own +x.
 

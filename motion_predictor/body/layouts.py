@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.common.files import brief, read_file, refused
 from motion_predictor.errors import ShapeError, SkeletonError
-from motion_predictor.files import brief, read_file, refused
-from motion_predictor.skeleton import H36M17, Skeleton
 
 Source = str | Mapping[str, float]
 """A source joint's name, or source joints with weights that sum to one."""

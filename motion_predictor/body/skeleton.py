@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from motion_predictor.common.files import brief, read_json, refused
 from motion_predictor.errors import SkeletonError
-from motion_predictor.files import brief, read_json, refused
 
 
 @dataclass(frozen=True)

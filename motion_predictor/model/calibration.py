@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.summaries import Moments
+from motion_predictor.predict.summaries import Moments
 
 LEVEL_TOLERANCE = 1e-6
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.model.config import WindowConfig
 
 
 def dct_matrix(frames: int) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.config import ModelConfig
-from motion_predictor.denoiser import build_denoiser
 from motion_predictor.errors import ConfigError
-from motion_predictor.model import MotionModel
+from motion_predictor.model.config import ModelConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.networks.denoiser import build_denoiser
 
 NOISE = 0.02
 """Copies of a channel differ by this share of their weights' deviation, or they never part."""

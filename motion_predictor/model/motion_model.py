@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.config import ModelConfig
-from motion_predictor.dct import WindowTransform
-from motion_predictor.denoiser import build_denoiser
-from motion_predictor.experts import MotionExperts
-from motion_predictor.mixture import GaussianMixture
-from motion_predictor.normalization import from_features, PersonFrame, to_features, Whitening
-from motion_predictor.schedule import cosine_alpha_bar, to_x0
-from motion_predictor.skeleton import Skeleton
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.model.config import ModelConfig
+from motion_predictor.model.dct import WindowTransform
+from motion_predictor.model.networks.denoiser import build_denoiser
+from motion_predictor.model.networks.experts import MotionExperts
+from motion_predictor.model.networks.mixture import GaussianMixture
+from motion_predictor.model.normalization import from_features, PersonFrame, to_features, Whitening
+from motion_predictor.model.schedule import cosine_alpha_bar, to_x0
 
 COARSE = 10
 """Of how many future frames one is looked at where futures are compared with each other."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from motion_predictor.skeleton import Skeleton
+from motion_predictor.body.skeleton import Skeleton
 
 MIN_LEFT_M = 0.02
 """Below this horizontal length a hip or shoulder line gives no heading (a person lying down)."""

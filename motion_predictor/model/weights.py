@@ -18,15 +18,15 @@ from safetensors.torch import save
 import torch
 from torch import Tensor
 
-from motion_predictor.calibration import Calibration
-from motion_predictor.config import from_dict, ModelConfig, to_dict
+from motion_predictor.body.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
+from motion_predictor.common.files import brief, open_file
+from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError, StorageError, WeightsError
-from motion_predictor.files import brief, open_file
-from motion_predictor.growth import grown_model
-from motion_predictor.model import MotionModel
-from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
-from motion_predictor.weighing_weights import MAX_NUMBERS, PREFIX, WeighingWeights
-from motion_predictor.whole_files import written_whole
+from motion_predictor.model.calibration import Calibration
+from motion_predictor.model.config import from_dict, ModelConfig, to_dict
+from motion_predictor.model.growth import grown_model
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.predict.place.weighing_weights import MAX_NUMBERS, PREFIX, WeighingWeights
 
 FORMAT = 'motion_predictor'
 VERSIONS = ('1', '2', '3')
@@ -105,8 +105,9 @@ def save_weights(
         is for the size of the file alone: a loaded model is float32 whatever was stored.
     :param calibration: how often people really were how near to the mean.
     :param stored: a smaller model that ``model`` was grown from by
-        :func:`motion_predictor.growth.grown_model`: the file holds this one, and loading grows it.
-    :param weighing: how the model is weighed, by ``training.weighing``.
+        :func:`motion_predictor.model.growth.grown_model`: the file holds this one, and loading
+            grows it.
+    :param weighing: how the model is weighed, by ``training weighing``.
     :raises WeightsError: if the path's suffix is another, or nothing can be written there.
     """
     path = Path(path)
@@ -438,7 +439,7 @@ def _read_weighing(
         return WeighingWeights.read(tensors, described, config.window, skeleton)
     except (MotionPredictorError, AttributeError, ValueError, RecursionError) as error:
         raise WeightsError(
-            f'{path}: bad weighing ({brief(error)}); fit it again with python -m training.weighing'
+            f'{path}: bad weighing ({brief(error)}); fit it again with python -m training weighing'
         ) from None
 
 

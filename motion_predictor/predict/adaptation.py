@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
-from motion_predictor.history import ObservedWindow
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.track.history import ObservedWindow
 
 if TYPE_CHECKING:
-    from motion_predictor.predictor import Prediction
+    from motion_predictor.predict.predictor import Prediction
 
 _NS = 1e-9
 MODES = ('both', 'widen', 'fixed')

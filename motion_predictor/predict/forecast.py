@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motion_predictor.experts import MotionExperts
-from motion_predictor.mixture import Covariance, GaussianMixture
-from motion_predictor.normalization import to_features
-from motion_predictor.summaries import Moments
+from motion_predictor.model.networks.experts import MotionExperts
+from motion_predictor.model.networks.mixture import Covariance, GaussianMixture
+from motion_predictor.model.normalization import to_features
+from motion_predictor.predict.summaries import Moments
 
 if TYPE_CHECKING:
-    from motion_predictor.model import History, MotionModel
+    from motion_predictor.model.motion_model import History, MotionModel
 
 CHECKED_S = (0.2, 0.5)
 """Seconds after a prediction at which what happened is compared with it."""

@@ -12,13 +12,16 @@ from typing import Protocol, TYPE_CHECKING
 
 import numpy as np
 
-from motion_predictor.adaptation import CoverageWatch, MODES
-from motion_predictor.clock import SourceClock
-from motion_predictor.config import WindowConfig
-from motion_predictor.decoded import Observation as Observation
+from motion_predictor.body.layouts import IDENTITY, joints_there, Layout
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError, SkeletonError
-from motion_predictor.forecast import Forecast
-from motion_predictor.history import (
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.adaptation import CoverageWatch, MODES
+from motion_predictor.predict.forecast import Forecast
+from motion_predictor.predict.vigilance import SurpriseWatch
+from motion_predictor.sources.decoded import Observation as Observation
+from motion_predictor.track.clock import SourceClock
+from motion_predictor.track.history import (
     AddOutcome,
     HistoryCounters,
     HistoryLimits,
@@ -26,11 +29,9 @@ from motion_predictor.history import (
     ObservedWindow,
     PoseHistory,
 )
-from motion_predictor.identity import PeopleRules, Sighting, Track
-from motion_predictor.layouts import IDENTITY, joints_there, Layout
-from motion_predictor.people import People
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.states import (
+from motion_predictor.track.identity import PeopleRules, Sighting, Track
+from motion_predictor.track.people import People
+from motion_predictor.track.states import (
     Excluded,
     measured_pose,
     other_person,
@@ -43,12 +44,11 @@ from motion_predictor.states import (
     stamped_ahead,
     Timing,
 )
-from motion_predictor.vigilance import SurpriseWatch
 
 if TYPE_CHECKING:
-    from motion_predictor.place import Place
-    from motion_predictor.predictor import Prediction
-    from motion_predictor.radius import Following
+    from motion_predictor.predict.place.place import Place
+    from motion_predictor.predict.place.radius import Following
+    from motion_predictor.predict.predictor import Prediction
 
 _NS = 1e-9
 _MAX_HELD = 64
@@ -179,7 +179,7 @@ class OnlinePrediction:
     reassociated: Mapping[str, str]
     surprises: np.ndarray | None = None
     """How unlikely what each person lately did was, nats a coordinate, NaN where that is not
-    known, (P,); see :class:`motion_predictor.vigilance.SurpriseWatch`."""
+    known, (P,); see :class:`motion_predictor.predict.vigilance.SurpriseWatch`."""
     others: Mapping[str, OtherPerson] = field(default_factory=dict)
     """As in :class:`Snapshot`, and those for whom the model gave no numbers."""
 
@@ -190,7 +190,7 @@ class OnlinePrediction:
 
 
 class FuturePredictor(Protocol):
-    """What is asked of a model: :class:`motion_predictor.predictor.Predictor` has it."""
+    """What is asked of a model: :class:`motion_predictor.predict.predictor.Predictor` has it."""
 
     @property
     def window(self) -> WindowConfig:
@@ -258,7 +258,7 @@ class OnlinePredictor:
 
     Observations of one source and stamp belong to one message: when the next message begins, or
     a prediction is asked for, they are assigned to the people known so far, all at once (see
-    :class:`motion_predictor.people.People`).
+    :class:`motion_predictor.track.people.People`).
 
     Every source of observations is held to its own clock: one whose stamps jump back begins anew
     alone, and one whose stamps are behind another's is left out rather than reset the other.
@@ -290,7 +290,7 @@ class OnlinePredictor:
         :param reference_point_m: in the frame of the observations.
         :param coverage: share of real positions that the radius of predictions is to hold.
         :param adapt: whether the radius follows what people really do: ``both``, ``widen``,
-            ``fixed``; see :class:`motion_predictor.adaptation.RadiusScale`.
+            ``fixed``; see :class:`motion_predictor.predict.adaptation.RadiusScale`.
         :param place: what is learnt of the place, and weighs the model against simple guesses
             and the memory; None: the model alone.
         :raises ConfigError: if a setting cannot work.

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from motion_predictor.calibration import Calibration
-from motion_predictor.candidates import MODEL
-from motion_predictor.config import ENGINES, WindowConfig
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.common.shapes import require_shape
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
-from motion_predictor.forecast import Forecast
-from motion_predictor.mix import Mix
-from motion_predictor.model import MotionModel
-from motion_predictor.shapes import require_shape
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.summaries import holding_radius, Moments, sample_moments
-from motion_predictor.weighing_weights import WeighingWeights
-from motion_predictor.weights import GoldenPair, load_weights, LoadedWeights
+from motion_predictor.model.calibration import Calibration
+from motion_predictor.model.config import ENGINES, WindowConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weights import GoldenPair, load_weights, LoadedWeights
+from motion_predictor.predict.forecast import Forecast
+from motion_predictor.predict.place.candidates import MODEL
+from motion_predictor.predict.place.mix import Mix
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.predict.summaries import holding_radius, Moments, sample_moments
 
 DEVICES = ('auto', 'cpu', 'cuda')
 GOLDEN_M = {'fp32': 0.005, 'bf16': 0.05}
@@ -52,13 +52,13 @@ class Prediction:
     closed_form: Moments | Forecast | None = None
     calibration: Calibration | None = None
     radius_scale: float = 1.0
-    """What :meth:`radius` is multiplied by; see :mod:`motion_predictor.adaptation`."""
+    """What :meth:`radius` is multiplied by (:mod:`motion_predictor.predict.adaptation`)."""
     mix: Mix | None = None
     """How the samples of several candidates belong together; None: all are the model's."""
 
     @property
     def candidate(self) -> np.ndarray:
-        """Which of :data:`motion_predictor.candidates.CANDIDATES` each sample is of, (S,)."""
+        """Which of ``candidates.CANDIDATES`` each sample is of, uint8 (S,)."""
         if self.mix is not None:
             return self.mix.candidate
         return np.zeros(self.futures.shape[1], dtype=np.uint8)
@@ -232,7 +232,8 @@ class Predictor:
             fast at it. A mixture of experts runs in fp32: its network takes a tenth of the time.
         :param name: shown in messages and diagnostics.
         :param calibration: put into every prediction.
-        :param weighing: kept for those who weigh predictions (:mod:`motion_predictor.place`).
+        :param weighing: kept for those who weigh predictions
+            (:mod:`motion_predictor.predict.place.place`).
         :raises ConfigError: if device or engine is unknown or cannot be had.
         :raises WeightsError: if the model is a many-step teacher.
         """
@@ -263,7 +264,7 @@ class Predictor:
         """
         Load a weights file.
 
-        :param path: safetensors file written by ``training.export``.
+        :param path: safetensors file written by ``training export``.
         :param device: 'auto', 'cpu' or 'cuda'.
         :param engine: 'auto', 'fp32' or 'bf16'.
         :raises WeightsError: if the file is missing, damaged, of another version, or a teacher.
@@ -283,7 +284,8 @@ class Predictor:
         """
         Make a predictor of everything that a weights file says.
 
-        :param weights: from :func:`motion_predictor.weights.load_weights`, as for :meth:`load`.
+        :param weights: from :func:`motion_predictor.model.weights.load_weights`, as for
+            :meth:`load`.
         :param name: shown in messages and diagnostics.
         :raises WeightsError: if the model is a many-step teacher.
         :raises ConfigError: if device or engine is unknown or cannot be had.
@@ -317,7 +319,7 @@ class Predictor:
 
     @property
     def weighing(self) -> WeighingWeights | None:
-        """How predictions are weighed (:mod:`motion_predictor.place`); None: not fitted."""
+        """How predictions are weighed in :class:`~.place.place.Place`; None: not fitted."""
         return self.weights.weighing
 
     @property

@@ -9,9 +9,9 @@ from itertools import product
 
 import numpy as np
 
-from motion_predictor.background import CancelledError
+from motion_predictor.common.background import CancelledError
+from motion_predictor.common.shapes import require_shape
 from motion_predictor.errors import ConfigError
-from motion_predictor.shapes import require_shape
 
 MAX_VOXELS = 5_000_000
 """Of one cloud of ~/occupancy: 140 MB."""

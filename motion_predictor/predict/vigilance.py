@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.forecast import checked_frames, CHECKED_S, Forecast
-from motion_predictor.history import ObservedWindow
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.forecast import checked_frames, CHECKED_S, Forecast
+from motion_predictor.track.history import ObservedWindow
 
 _NS = 1e-9
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_predictor import layouts
-from motion_predictor.bvh_file import BvhFile, read_bvh_file
-from motion_predictor.bvh_joints import find_joints
+from motion_predictor.body import layouts
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.common.files import brief
 from motion_predictor.errors import RecordingError
-from motion_predictor.files import brief
-from motion_predictor.recording import in_single, Overrides, Recording, upright, UPS
-from motion_predictor.skeleton import H36M17
+from motion_predictor.recordings.bvh_file import BvhFile, read_bvh_file
+from motion_predictor.recordings.bvh_joints import find_joints
+from motion_predictor.recordings.recording import in_single, Overrides, Recording, upright, UPS
 
 MAX_JOINT_SPEED_M_S = 20.0
 

@@ -11,8 +11,8 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_predictor.common.files import brief, read_file
 from motion_predictor.errors import RecordingError
-from motion_predictor.files import brief, read_file
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_JOINTS = 2000

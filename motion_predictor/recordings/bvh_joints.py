@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 import re
 
-from motion_predictor.bvh_file import BvhFile
+from motion_predictor.common.files import brief
 from motion_predictor.errors import RecordingError
-from motion_predictor.files import brief
+from motion_predictor.recordings.bvh_file import BvhFile
 
 _PARTS: dict[str, tuple[str, ...]] = {
     'Hip': ('upleg', 'thigh', 'hip', 'upperleg', 'legupper', 'femur', 'thighbend'),

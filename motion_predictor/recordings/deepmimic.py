@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.common.files import read_file, refused
 from motion_predictor.errors import RecordingError
-from motion_predictor.files import read_file, refused
-from motion_predictor.recording import in_single, Recording
-from motion_predictor.skeleton import H36M17
+from motion_predictor.recordings.recording import in_single, Recording
 
 # Joint offsets of that project's humanoid in metres, in its own axes: x forward, y up, z right.
 # Its motion files name no bone lengths; these are the figures of its published character.

@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_predictor.common.files import brief, open_file, refused
 from motion_predictor.errors import RecordingError
-from motion_predictor.files import brief, open_file, refused
 
 MAX_ENTRY_BYTES = 4 * 2**30
 """Unpacked, of one array: five hours of a hundred people."""
@@ -69,7 +69,7 @@ class Npz:
 
     def open(self, name: str) -> IO[bytes]:
         """
-        Open an entry's own file; call it within :func:`motion_predictor.files.refused`.
+        Open an entry's own file; call it within :func:`motion_predictor.common.files.refused`.
 
         :raises RecordingError: if there is no such entry, or it is too large.
         """

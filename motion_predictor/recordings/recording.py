@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from motion_predictor.body.layouts import FLOAT32_MOST
 from motion_predictor.errors import RecordingError
-from motion_predictor.layouts import FLOAT32_MOST
 
 KERNEL_HALF_WIDTH = 8  # samples on each side of the band-limited interpolation
 

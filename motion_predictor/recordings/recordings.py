@@ -9,16 +9,16 @@ import re
 
 import numpy as np
 
-from motion_predictor import layouts
-from motion_predictor.bvh import read_bvh
-from motion_predictor.deepmimic import read_deepmimic
+from motion_predictor.body import layouts
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.common.files import brief
 from motion_predictor.errors import RecordingError
-from motion_predictor.files import brief
-from motion_predictor.npz import check_offsets, read_arrays
-from motion_predictor.recording import in_single, Overrides, Recording, upright
-from motion_predictor.rosbag import BagInput, read_rosbag
-from motion_predictor.skeleton import H36M17
-from motion_predictor.walker import walk
+from motion_predictor.recordings.bvh import read_bvh
+from motion_predictor.recordings.deepmimic import read_deepmimic
+from motion_predictor.recordings.npz import check_offsets, read_arrays
+from motion_predictor.recordings.recording import in_single, Overrides, Recording, upright
+from motion_predictor.recordings.rosbag import BagInput, read_rosbag
+from motion_predictor.recordings.walker import walk
 
 BONES = H36M17.bones
 CLIP_ARRAYS = ('positions', 'offsets', 'names', 'fps')

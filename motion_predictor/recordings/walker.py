@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from motion_predictor.skeleton import H36M17
+from motion_predictor.body.skeleton import H36M17
 
 ADULT_LENGTHS_M = np.array(
     [0.10, 0.43, 0.42, 0.10, 0.43, 0.42]  # legs

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from motion_predictor.candidates import DAMPED, NEIGHBOURS, STILL
 from motion_predictor.errors import ConfigError
-from motion_predictor.parameters import Settings
-from motion_predictor.summaries import MAX_VOXELS
+from motion_predictor.predict.place.candidates import DAMPED, NEIGHBOURS, STILL
+from motion_predictor.predict.summaries import MAX_VOXELS
+from motion_predictor.ros.parameters import Settings
 
 MAX_BYTES = 2**31
 """Memory that the futures of everybody may take, with all that is made of them."""

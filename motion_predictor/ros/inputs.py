@@ -7,13 +7,13 @@ from functools import cached_property
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from motion_predictor import messages
-from motion_predictor.decoding import Decoder
-from motion_predictor.layouts import Layout
-from motion_predictor.parameters import Settings
-from motion_predictor.registry import layout_of, make_source, StandardSource
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.tf_input import (
+from motion_predictor.body.layouts import Layout
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.ros import messages
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.sources.decoding import Decoder
+from motion_predictor.sources.registry import layout_of, make_source, StandardSource
+from motion_predictor.sources.tf_input import (
     TF_MESSAGE,
     TF_STATIC_TOPIC,
     TF_TOPIC,
@@ -21,7 +21,7 @@ from motion_predictor.tf_input import (
     TRACKED_MESSAGE,
     TRACKED_TOPIC,
 )
-from motion_predictor.trackers import message_class, Source, TRACKERS
+from motion_predictor.sources.trackers import message_class, Source, TRACKERS
 
 TF_PACKAGE = 'tf2_msgs (ros-$ROS_DISTRO-tf2-msgs)'
 HRI_PACKAGE = 'hri_msgs (ros-$ROS_DISTRO-hri-msgs)'

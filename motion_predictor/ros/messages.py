@@ -15,22 +15,22 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, String
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.decoded import (  # noqa: F401  (names that lived here, for one release)
+from motion_predictor.body.geometry import rotation_matrix  # noqa: F401
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.sources.decoded import (  # noqa: F401  (names that lived here, for one release)
     DecodedPerson,
     InputFormat,
     message_header,
     MessageError,
     stamp_to_ns,
 )
-from motion_predictor.geometry import rotation_matrix  # noqa: F401
-from motion_predictor.point_cloud import (  # noqa: F401
+from motion_predictor.sources.point_cloud import (  # noqa: F401
     decode_point_cloud,
     FIELD_TYPES,
     read_cloud,
 )
-from motion_predictor.registry import Decoder, STANDARD
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.standard import decode_marker_array, decode_pose_array  # noqa: F401
+from motion_predictor.sources.registry import Decoder, STANDARD
+from motion_predictor.sources.standard import decode_marker_array, decode_pose_array  # noqa: F401
 
 MAX_ROWS = 2**31
 """Points of a cloud of our own."""
@@ -57,8 +57,8 @@ class DecodedPredictions:
     ``persons`` uint32 (P,), ``times_s`` float32 (T,) after the stamp, ``futures`` float32
     (P, S, T, J, 3) in metres in ``frame_id``. ``weights`` float32 (P, S) are those of the samples
     over all steps, ``step_weights`` (P, S, T) those at each step; both sum to one over S.
-    ``candidate`` uint8 (S,): which of :data:`motion_predictor.candidates.CANDIDATES` each sample
-    is of. ``seen`` bool (P, J): which joints were measured last, not filled in.
+    ``candidate`` uint8 (S,): which of :data:`motion_predictor.predict.place.candidates.CANDIDATES`
+    each sample is of. ``seen`` bool (P, J): which joints were measured last, not filled in.
     """
 
     stamp_ns: int

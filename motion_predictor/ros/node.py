@@ -1,7 +1,8 @@
 """
 The ROS 2 node: parameters, topics, lifecycle, one worker thread and diagnostics.
 
-``python -m motion_predictor.node --ros-args -p autostart:=true`` runs it without a launch file.
+``python -m motion_predictor.ros.node --ros-args -p autostart:=true`` runs it without a launch
+file.
 """
 
 from __future__ import annotations
@@ -50,28 +51,14 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
-from motion_predictor import messages
-from motion_predictor.background import CancelledError
-from motion_predictor.body_checks import BodyChecks
-from motion_predictor.budget import require_budget
-from motion_predictor.decoded import (
-    DecodedPerson,
-    message_header,
-    MessageError,
-)
-from motion_predictor.decoding import Decoded
+from motion_predictor.body.geometry import rotation_matrix
+from motion_predictor.body.layouts import Layout
+from motion_predictor.common.background import CancelledError
+from motion_predictor.common.files import brief
 from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
-from motion_predictor.files import brief
-from motion_predictor.frame_motion import FrameMotion
-from motion_predictor.geometry import rotation_matrix
-from motion_predictor.history import HistoryLimits
-from motion_predictor.inputs import Input, make_input, profile_of
-from motion_predictor.layouts import Layout
-from motion_predictor.likely import drawn_samples, likely_futures
-from motion_predictor.memory_services import MemoryServices
-from motion_predictor.messages import MarkerPerson
-from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
-from motion_predictor.online import (
+from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.likely import drawn_samples, likely_futures
+from motion_predictor.predict.online import (
     Observation,
     ObserveOutcome,
     OnlineLimits,
@@ -80,8 +67,14 @@ from motion_predictor.online import (
     Snapshot,
     unpredicted_of,
 )
-from motion_predictor.outputs import Outlook, SUMMARIES, SummaryPublishers
-from motion_predictor.parameters import (
+from motion_predictor.predict.predictor import Predictor, use_threads
+from motion_predictor.ros import messages
+from motion_predictor.ros.budget import require_budget
+from motion_predictor.ros.inputs import Input, make_input, profile_of
+from motion_predictor.ros.memory_services import MemoryServices
+from motion_predictor.ros.messages import MarkerPerson
+from motion_predictor.ros.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
+from motion_predictor.ros.parameters import (
     AT_CONFIGURE,
     BY_NAME,
     Parameter,
@@ -89,17 +82,25 @@ from motion_predictor.parameters import (
     Settings,
     unknown_parameter_message,
 )
-from motion_predictor.predictor import Predictor, use_threads
-from motion_predictor.qos import assert_alive, every_policy, latched_profile, output_profile
-from motion_predictor.remembering import make_place, Remembering, remembering_of
-from motion_predictor.seen import PeoplePublisher, PeopleReport, places
+from motion_predictor.ros.publish.outputs import Outlook, SUMMARIES, SummaryPublishers
+from motion_predictor.ros.publish.seen import PeoplePublisher, PeopleReport, places
+from motion_predictor.ros.qos import assert_alive, every_policy, latched_profile, output_profile
+from motion_predictor.ros.remembering import make_place, Remembering, remembering_of
+from motion_predictor.ros.transforms import find_transforms, FrameTransforms, TreeTransforms
 from motion_predictor.signals import when_asked_to_end
-from motion_predictor.stamp_checks import stamp_complaints
-from motion_predictor.states import Excluded, Refusal, short
-from motion_predictor.tf_queue import Held, Place, Ready, TransformQueue
-from motion_predictor.tf_tree import Pose
-from motion_predictor.transforms import find_transforms, FrameTransforms, TreeTransforms
-from motion_predictor.weights import default_weights
+from motion_predictor.sources.decoded import (
+    DecodedPerson,
+    message_header,
+    MessageError,
+)
+from motion_predictor.sources.decoding import Decoded
+from motion_predictor.sources.frame_motion import FrameMotion
+from motion_predictor.sources.tf_queue import Held, Place, Ready, TransformQueue
+from motion_predictor.sources.tf_tree import Pose
+from motion_predictor.track.body_checks import BodyChecks
+from motion_predictor.track.history import HistoryLimits
+from motion_predictor.track.stamp_checks import stamp_complaints
+from motion_predictor.track.states import Excluded, Refusal, short
 
 NODE_NAME = 'motion_predictor'
 INBOX_SIZE = 512

@@ -1,7 +1,7 @@
 """
 Every parameter of the node, declared once: the node, its checks and the README's table use this.
 
-``python -m motion_predictor.parameters`` prints the table as Markdown.
+``python -m motion_predictor.ros.parameters`` prints the table as Markdown.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 import math
 
-from motion_predictor.adaptation import MODES
-from motion_predictor.config import ENGINES
 from motion_predictor.errors import ConfigError
-from motion_predictor.likely import EXPECTED, FUTURES
-from motion_predictor.trackers import AUTO, require_pattern, TRACKERS
+from motion_predictor.model.config import ENGINES
+from motion_predictor.predict.adaptation import MODES
+from motion_predictor.predict.likely import EXPECTED, FUTURES
+from motion_predictor.sources.trackers import AUTO, require_pattern, TRACKERS
 
 Value = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
 """What a parameter can hold; lists are kept as tuples so that a set of values is immutable."""

@@ -15,7 +15,7 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from motion_predictor.parameters import Settings
+from motion_predictor.ros.parameters import Settings
 
 LEASE_S = 0.4
 """A node that has not said for so long that it is alive is not."""

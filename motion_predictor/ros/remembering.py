@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.background import Background, CancelledError
-from motion_predictor.candidates import CANDIDATES, knot_frames, KNOTS_S
+from motion_predictor.common.background import Background, CancelledError
+from motion_predictor.common.files import brief
 from motion_predictor.errors import MotionPredictorError, StorageError
-from motion_predictor.files import brief
-from motion_predictor.known_people import KnownPeople
-from motion_predictor.memory_file import is_memory, read_memory, write_memory
-from motion_predictor.parameters import Settings
-from motion_predictor.place import Place
-from motion_predictor.predictor import Predictor
+from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames, KNOTS_S
+from motion_predictor.predict.place.known_people import KnownPeople
+from motion_predictor.predict.place.memory_file import is_memory, read_memory, write_memory
+from motion_predictor.predict.place.place import Place
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.ros.parameters import Settings
 
 SAVE_PERIOD_S = 180.0
 """The memory's file is written so often, where something new is remembered."""

@@ -2,7 +2,7 @@
 ROS node that plays recorded motion on a skeleton topic, in real time.
 
 ``ros2 run motion_predictor replay --ros-args -p path:=walk.bvh`` or, without a ROS workspace,
-``python -m motion_predictor.replay --ros-args -p path:=walk.bvh``.
+``python -m motion_predictor.ros.replay --ros-args -p path:=walk.bvh``.
 
 At the end of a recording that loops, everybody glides back to the first pose within ``blend_s``
 (longer over longer ways, so that nobody moves faster than a walk); those frames are made up, and
@@ -31,13 +31,13 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import Marker, MarkerArray
 
+from motion_predictor.body.layouts import FLOAT32_MOST
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.layouts import FLOAT32_MOST
-from motion_predictor.messages import ns_to_stamp
-from motion_predictor.recording import Overrides, Recording
-from motion_predictor.recordings import open_recording, with_seam
-from motion_predictor.rosbag import BagInput, fields_of
-from motion_predictor.standard import KINECT_IDS_PER_PERSON
+from motion_predictor.recordings.recording import Overrides, Recording
+from motion_predictor.recordings.recordings import open_recording, with_seam
+from motion_predictor.recordings.rosbag import BagInput, fields_of
+from motion_predictor.ros.messages import ns_to_stamp
+from motion_predictor.sources.standard import KINECT_IDS_PER_PERSON
 
 CLOUD_DTYPE = np.dtype(
     [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('person', '<u4'), ('joint', '<u4')]

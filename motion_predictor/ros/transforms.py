@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from rclpy.time import Time
 
-from motion_predictor.decoded import MAX_FRAME_NAME
+from motion_predictor.body.geometry import rotation_matrix
 from motion_predictor.errors import ConfigError
-from motion_predictor.geometry import rotation_matrix
-from motion_predictor.inputs import profile_of, TF_PACKAGE, tf_subscriptions
-from motion_predictor.tf_causes import (
+from motion_predictor.ros.inputs import profile_of, TF_PACKAGE, tf_subscriptions
+from motion_predictor.sources.decoded import MAX_FRAME_NAME
+from motion_predictor.sources.tf_causes import (
     Cause,
     cut,
     Missing,
@@ -21,9 +21,9 @@ from motion_predictor.tf_causes import (
     too_new,
     too_old,
 )
-from motion_predictor.tf_input import TF_MESSAGE
-from motion_predictor.tf_tree import frame_name, MAX_AT_ONCE, Pose, TransformTree
-from motion_predictor.trackers import message_class
+from motion_predictor.sources.tf_input import TF_MESSAGE
+from motion_predictor.sources.tf_tree import frame_name, MAX_AT_ONCE, Pose, TransformTree
+from motion_predictor.sources.trackers import message_class
 
 _BACK_NS = 300_000_000  # by so much slow transforms are late
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from motion_predictor.decoded import DecodedPerson, flawed_people, Observation, plausible
-from motion_predictor.layouts import FLOAT32_MOST, joints_there, Layout
+from motion_predictor.body.layouts import FLOAT32_MOST, joints_there, Layout
+from motion_predictor.sources.decoded import DecodedPerson, flawed_people, Observation, plausible
 
 _MAX_SHOWN = 40
 
@@ -37,7 +37,7 @@ class Decoder:
     Reads a source's messages, and tells once which joints of everybody are seen.
 
     What is neither NaN, nor the void at (0, 0, 0), nor beyond float32 is seen. Everything that
-    comes after this reads :attr:`motion_predictor.decoded.Observation.seen`.
+    comes after this reads :attr:`motion_predictor.sources.decoded.Observation.seen`.
     """
 
     def __init__(self, source: _Source, layout: Layout) -> None:

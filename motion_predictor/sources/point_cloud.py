@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.decoded import (
+from motion_predictor.sources.decoded import (
     DecodedPerson,
     InputFormat,
     MAX_POINTS,

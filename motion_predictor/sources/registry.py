@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from motion_predictor.decoded import DecodedPerson, InputFormat
-from motion_predictor.layouts import IDENTITY, Layout, layout
-from motion_predictor.point_cloud import decode_point_cloud
-from motion_predictor.skeleton import H36M17, Skeleton
-from motion_predictor.standard import BonesError, decode_marker_array, decode_pose_array
-from motion_predictor.tf_input import HriSource, TF_MESSAGE, TfSource, TRACKED_MESSAGE
-from motion_predictor.trackers import AUTO, NAME_PATTERN, Source, TRACKERS
+from motion_predictor.body.layouts import IDENTITY, Layout, layout
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.sources.decoded import DecodedPerson, InputFormat
+from motion_predictor.sources.point_cloud import decode_point_cloud
+from motion_predictor.sources.standard import BonesError, decode_marker_array, decode_pose_array
+from motion_predictor.sources.tf_input import HriSource, TF_MESSAGE, TfSource, TRACKED_MESSAGE
+from motion_predictor.sources.trackers import AUTO, NAME_PATTERN, Source, TRACKERS
 
 Decoder = Callable[[Any, InputFormat], list[DecodedPerson]]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.decoded import (
+from motion_predictor.body.geometry import rotation_matrix
+from motion_predictor.sources.decoded import (
     DecodedPerson,
     InputFormat,
     MAX_NAME,
@@ -19,7 +20,6 @@ from motion_predictor.decoded import (
     require_somebody,
     stamp_to_ns,
 )
-from motion_predictor.geometry import rotation_matrix
 
 KINECT_IDS_PER_PERSON = 100
 ADD = 0

@@ -2,8 +2,8 @@
 People from TF frames: the poses that frames of a name make up, as they arrive.
 
 Frames are read from the messages' fields, and the tree is composed here
-(:mod:`motion_predictor.tf_tree`), so that this needs ``tf2_msgs`` alone: every transform is seen
-once as it arrives, which is when a pose may be complete.
+(:mod:`motion_predictor.sources.tf_tree`), so that this needs ``tf2_msgs`` alone: every transform
+is seen once as it arrives, which is when a pose may be complete.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.decoded import DecodedPerson
-from motion_predictor.layouts import Layout
-from motion_predictor.tf_causes import Cause, cut
-from motion_predictor.tf_tree import (
+from motion_predictor.body.layouts import Layout
+from motion_predictor.sources.decoded import DecodedPerson
+from motion_predictor.sources.tf_causes import Cause, cut
+from motion_predictor.sources.tf_tree import (
     frame_name,
     KEEP_S,
     MAX_AT_ONCE,
@@ -25,7 +25,7 @@ from motion_predictor.tf_tree import (
     RESTART_S,
     TransformTree,
 )
-from motion_predictor.trackers import NamePattern, stamp_of
+from motion_predictor.sources.trackers import NamePattern, stamp_of
 
 TF_MESSAGE = 'tf2_msgs/msg/TFMessage'
 TF_TOPIC = '/tf'

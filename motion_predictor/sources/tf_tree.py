@@ -17,9 +17,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from motion_predictor.decoded import MAX_FRAME_NAME, stamp_to_ns
-from motion_predictor.geometry import rotation_matrix
-from motion_predictor.tf_causes import Cause, Missing, no_frame, not_connected, too_new, too_old
+from motion_predictor.body.geometry import rotation_matrix
+from motion_predictor.sources.decoded import MAX_FRAME_NAME, stamp_to_ns
+from motion_predictor.sources.tf_causes import (
+    Cause,
+    Missing,
+    no_frame,
+    not_connected,
+    too_new,
+    too_old,
+)
 
 KEEP_S = 3.0
 """How long transforms are kept: no observation may be so late."""

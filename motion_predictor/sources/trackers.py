@@ -18,16 +18,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from motion_predictor.decoded import (
+from motion_predictor.body.layouts import joints_there, Layout
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.errors import ConfigError
+from motion_predictor.sources.decoded import (
     DecodedPerson,
     MAX_FRAME_NAME,
     MAX_PEOPLE,
     MessageError,
     require_people,
 )
-from motion_predictor.errors import ConfigError
-from motion_predictor.layouts import joints_there, Layout
-from motion_predictor.skeleton import H36M17
 
 AUTO = 'auto'
 """What a parameter is set to when the type of the input decides."""

@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from motion_predictor.decoded import Observation
-from motion_predictor.layouts import joints_there, Layout, layout, LAYOUTS
-from motion_predictor.skeleton import H36M17
+from motion_predictor.body.layouts import joints_there, Layout, layout, LAYOUTS
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.sources.decoded import Observation
 
 LOOKED_AT_S = 3.0
 ENOUGH_S = 2.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from motion_predictor.body_motion import BodyMotion
-from motion_predictor.joint_gate import JointGate
-from motion_predictor.sides import SideWatch
-from motion_predictor.skeleton import Skeleton
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.track.body_motion import BodyMotion
+from motion_predictor.track.joint_gate import JointGate
+from motion_predictor.track.sides import SideWatch
 
 
 @dataclass(frozen=True)

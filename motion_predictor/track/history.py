@@ -8,9 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.errors import ConfigError
-from motion_predictor.layouts import (
+from motion_predictor.body.layouts import (
     FLOAT32_MOST,
     HEAD_TOP_M,
     joints_there,
@@ -19,8 +17,10 @@ from motion_predictor.layouts import (
     SPINE_FRACTION,
     torso_frame,
 )
-from motion_predictor.shapes import require_shape
-from motion_predictor.skeleton import H36M17, Skeleton
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.common.shapes import require_shape
+from motion_predictor.errors import ConfigError
+from motion_predictor.model.config import WindowConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ import math
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from motion_predictor.body_watch import BodyWatch
-from motion_predictor.history import PoseHistory
-from motion_predictor.skeleton import Skeleton
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.track.body_watch import BodyWatch
+from motion_predictor.track.history import PoseHistory
 
 MAX_SPEED_M_S = 10.0
 """Of most joints at once; who is further off is somebody else."""
@@ -65,7 +65,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class PeopleRules:
-    """What the caller allows: see :class:`motion_predictor.online.OnlineLimits`."""
+    """What the caller allows: see :class:`motion_predictor.predict.online.OnlineLimits`."""
 
     within_m: float
     """An id may go over to a body this near; 0 for never. Says nothing of places in a message."""

@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 
-from motion_predictor.body_watch import BodyWatch
-from motion_predictor.history import AddOutcome, PoseHistory
-from motion_predictor.identity import (
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.track.body_watch import BodyWatch
+from motion_predictor.track.history import AddOutcome, PoseHistory
+from motion_predictor.track.identity import (
     assign,
     clear_owner,
     Expected,
@@ -23,8 +24,7 @@ from motion_predictor.identity import (
     Sighting,
     Track,
 )
-from motion_predictor.skeleton import H36M17, Skeleton
-from motion_predictor.states import Refusal
+from motion_predictor.track.states import Refusal
 
 _NS = 1e-9
 _MAX_UNNAMED = 32

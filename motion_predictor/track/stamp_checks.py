@@ -33,8 +33,8 @@ def stamp_complaints(
     Say what is wrong with the stamps of the input.
 
     :param lag_s: from the latest stamp to its arrival, seconds; None before there is one.
-    :param new: counters of :class:`motion_predictor.online.OnlinePredictor`, by how much they
-        have grown lately.
+    :param new: counters of :class:`motion_predictor.predict.online.OnlinePredictor`, by how much
+        they have grown lately.
     :param sim_time: whether ``use_sim_time`` is set.
     :param clock_ns: the node's clock.
     """

@@ -1,5 +1,5 @@
 """
-Measure what each part of the recipe is worth: python -m training.ablate.
+Measure what each part of the recipe is worth: python -m studies ablate.
 
 Every row is one student trained with the base settings but for what the row changes, with the
 same budget and several seeds, and scored on val and test of every set. Rows that are finished are
@@ -21,20 +21,13 @@ from torch import nn, Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.model import MotionModel
-from motion_predictor.schedule import to_x0
-from motion_predictor.weights import file_digest, load_weights
-from motion_predictor.whole_files import require_writable
-from training import provenance, rows
-from training.benchmark import walking_window
-from training.config import as_plain, ChainConfig, override, preset, SwiftDiffConfig
-from training.diffusion import Sampler, sampler_for
-from training.distill import Pairs, SwiftDiffLoss
-from training.parallel import Shard, WHOLE
-from training.pool import EncodedPool
-from training.stopping import run_verb
-from training.trials import (
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.schedule import to_x0
+from motion_predictor.model.weights import file_digest, load_weights
+from studies.ablation import rows
+from studies.tune.trials import (
     beside,
     digest,
     found_recordings,
@@ -57,6 +50,14 @@ from training.trials import (
     variety_of,
     with_ddim,
 )
+from training.common import provenance
+from training.common.parallel import Shard, WHOLE
+from training.common.stopping import run_verb
+from training.data.pool import EncodedPool
+from training.engine.config import as_plain, ChainConfig, override, preset, SwiftDiffConfig
+from training.engine.diffusion import Sampler, sampler_for
+from training.judge.speed.benchmark import walking_window
+from training.stages.distill import Pairs, SwiftDiffLoss
 
 FORMAT = 'motion_predictor ablations'
 VERSION = 2
@@ -65,9 +66,9 @@ BATCHES = (1, 8, 32)
 
 EXAMPLE = """\
 worked example, from the root of the source tree; it can be killed and given again:
-  python -m training.ablate --dry-run
-  python -m training.ablate --seeds 2 --json docs/ablations.json
-  python -m training.recipe_results --json docs/ablations.json --out docs/ablations.md
+  python -m studies ablate --dry-run
+  python -m studies ablate --seeds 2 --json docs/ablations.json
+  python -m studies report recipe --json docs/ablations.json --out docs/ablations.md
 """
 
 
@@ -556,7 +557,7 @@ def time_teacher(sampler: Sampler, persons: int, samples: int) -> dict[str, Any]
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = rows.common_parser(
-        'training.ablate', (__doc__ or '').split('\n\n', 1)[1], EXAMPLE, 'val.npz and test.npz'
+        'studies ablate', (__doc__ or '').split('\n\n', 1)[1], EXAMPLE, 'val.npz and test.npz'
     )
     add = made.add_argument
     add('--teacher', type=Path, default=Path('resource/weights/teacher.safetensors'),
@@ -656,7 +657,7 @@ def ablate(
         errors = ', '.join(f'{split} {error:.4f}' for split, error in found['error'].items())
         tqdm.write(f'{row.name}, seed {seed}: error {errors}')
     return {
-        **provenance.origin(FORMAT, VERSION, 'training.ablate', words),
+        **provenance.origin(FORMAT, VERSION, 'studies ablate', words),
         'preset': options.preset,
         'budget': asdict(limits),
         'data': [provenance.shown_path(path) for path in options.data],

@@ -1,5 +1,5 @@
 """
-Measure what each part of the mixture's training is worth: python -m training.ablate_moe.
+Measure what each part of the mixture's training is worth: python -m studies ablate-mixture.
 
 Every row is one mixture of experts trained with the base settings but for what the row changes,
 with the same budget and several seeds, and scored on val of every set. Rows that are finished are
@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from training import rows
-from training.config import ChainConfig, override
-from training.distill_moe import distil_moe
-from training.evaluate_moe import likelihoods, perplexity
-from training.rows import Budget, Place, Row
-from training.runs import Run
-from training.stopping import run_verb
-from training.trials import Stopwatch
+from studies.ablation import rows
+from studies.ablation.rows import Budget, Place, Row
+from studies.tune.trials import Stopwatch
+from training.common.stopping import run_verb
+from training.engine.config import ChainConfig, override
+from training.engine.runs import Run
+from training.judge.evaluate_moe import likelihoods, perplexity
+from training.stages.distill_moe import distil_moe
 
 FORMAT = 'motion_predictor mixture ablations'
 VERSION = 1
 EXAMPLE = """\
 worked example, from the root of the source tree; it can be killed and given again:
-  python -m training.ablate_moe --dry-run
-  python -m training.ablate_moe --seeds 2 --json docs/moe_ablations.json
-  python -m training.recipe_results --json docs/moe_ablations.json --out docs/moe_ablations.md
+  python -m studies ablate-mixture --dry-run
+  python -m studies ablate-mixture --seeds 2 --json docs/moe_ablations.json
+  python -m studies report recipe --json docs/moe_ablations.json --out docs/moe_ablations.md
 """
 NO_SCORE = {'moe.vdd.reverse': '0'}
 NO_SAMPLES = {'moe.vdd.forward': '0', 'moe.vdd.forward_end': '0'}
@@ -149,7 +149,7 @@ class MixtureBench:
         self.place = place
 
     def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
-        """See :class:`training.rows.Bench`."""
+        """See :class:`studies.ablation.rows.Bench`."""
         run = Run(folder, self.place.data, self.place.device, ('moe',))
         watch = Stopwatch()
         model = distil_moe(run, chain, kept=self.place.run / 'moe_samples').eval()
@@ -167,7 +167,7 @@ class MixtureBench:
 
 
 STUDY = rows.Study(
-    program='training.ablate_moe',
+    program='studies ablate-mixture',
     stage='moe',
     purpose=(__doc__ or '').split('\n\n', 1)[1],
     example=EXAMPLE,
@@ -180,7 +180,7 @@ STUDY = rows.Study(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; see :func:`training.rows.run`."""
+    """Run the command; see :func:`studies.ablation.rows.run`."""
     return rows.run(STUDY, arguments)
 
 

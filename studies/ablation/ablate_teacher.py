@@ -1,5 +1,5 @@
 """
-Measure what each switch of the teacher is worth: python -m training.ablate_teacher.
+Measure what each switch of the teacher is worth: python -m studies ablate-teacher.
 
 Every row is one diffusion teacher trained with the base settings but for what the row changes,
 with the same budget and several seeds, and scored on val of every set. Rows that are finished are
@@ -14,22 +14,22 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from training import rows
-from training.config import as_plain, ChainConfig, ENCODING, override
-from training.pool import EncodedPool
-from training.rows import Place, Row
-from training.runs import pool_of, Run
-from training.stopping import run_verb
-from training.train_teacher import train_teacher
-from training.trials import digest, Stopwatch
+from studies.ablation import rows
+from studies.ablation.rows import Place, Row
+from studies.tune.trials import digest, Stopwatch
+from training.common.stopping import run_verb
+from training.data.pool import EncodedPool
+from training.engine.config import as_plain, ChainConfig, ENCODING, override
+from training.engine.runs import pool_of, Run
+from training.stages.train_teacher import train_teacher
 
 FORMAT = 'motion_predictor teacher ablations'
 VERSION = 1
 EXAMPLE = """\
 worked example, from the root of the source tree; it can be killed and given again:
-  python -m training.ablate_teacher --dry-run
-  python -m training.ablate_teacher --seeds 2 --json docs/teacher_ablations.json
-  python -m training.recipe_results --json docs/teacher_ablations.json \\
+  python -m studies ablate-teacher --dry-run
+  python -m studies ablate-teacher --seeds 2 --json docs/teacher_ablations.json
+  python -m studies report recipe --json docs/teacher_ablations.json \\
       --out docs/teacher_ablations.md
 """
 
@@ -163,7 +163,7 @@ class TeacherBench:
         self._pools: dict[str, EncodedPool] = {}
 
     def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
-        """See :class:`training.rows.Bench`."""
+        """See :class:`studies.ablation.rows.Bench`."""
         # what only sampling is concerned with needs no training of its own
         trained_as = replace(chain, teacher=replace(chain.teacher, completion='clean'))
         plain = as_plain(trained_as)
@@ -190,7 +190,7 @@ class TeacherBench:
 
 
 STUDY = rows.Study(
-    program='training.ablate_teacher',
+    program='studies ablate-teacher',
     stage='teacher',
     purpose=(__doc__ or '').split('\n\n', 1)[1],
     example=EXAMPLE,
@@ -203,7 +203,7 @@ STUDY = rows.Study(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; see :func:`training.rows.run`."""
+    """Run the command; see :func:`studies.ablation.rows.run`."""
     return rows.run(STUDY, arguments)
 
 

@@ -1,5 +1,5 @@
 """
-Write the pages of tuning and ablations from their JSON: python -m training.recipe_results.
+Write the pages of tuning and ablations from their JSON: python -m studies report recipe.
 
 Every number and every verdict on the pages comes out of those files.
 """
@@ -15,23 +15,25 @@ from typing import Any
 
 import numpy as np
 
+from motion_predictor.common.files import read_json
+from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.files import read_json
-from motion_predictor.whole_files import write_whole
-from training import ablate, ablate_moe, ablate_teacher, provenance, tune
-from training.config import as_plain, preset
-from training.results import markdown_table
-from training.rows import Study
-from training.stopping import NOTHING, run_verb
-from training.studies import completed, hypervolume
+from studies.ablation import ablate, ablate_moe, ablate_teacher
+from studies.ablation.rows import Study
+from studies.tune import tune
+from studies.tune.studies import completed, hypervolume
+from training.common import provenance
+from training.common.stopping import NOTHING, run_verb
+from training.engine.config import as_plain, preset
+from training.report.results import markdown_table
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.recipe_results --json docs/tuning.json --out docs/tuning.md
-  python -m training.recipe_results --json docs/ablations.json --out docs/ablations.md
-  python -m training.recipe_results --json docs/teacher_ablations.json \\
+  python -m studies report recipe --json docs/tuning.json --out docs/tuning.md
+  python -m studies report recipe --json docs/ablations.json --out docs/ablations.md
+  python -m studies report recipe --json docs/teacher_ablations.json \\
       --out docs/teacher_ablations.md
-  python -m training.recipe_results --json docs/moe_ablations.json --out docs/moe_ablations.md
+  python -m studies report recipe --json docs/moe_ablations.json --out docs/moe_ablations.md
 """
 ERROR = (
     'The *error* is the mean, over ADE, FDE, MMADE and MMFDE of the root-relative pose and over '
@@ -42,7 +44,7 @@ AT_EQUAL_VARIETY = (
     '**At equal variety.** The best of many samples gains from their variety, and students differ '
     'in it. So every student is scored at the temperature at which its samples differ as much as '
     "the diffusion teacher's do (APD on windows of val, DDIM of 100 steps), which is also what "
-    '`training.temper` gives the student that is shipped.'
+    '`training choose-temperature` gives the student that is shipped.'
 )
 MEASURES = ('ade', 'fde', 'mmade', 'mmfde', 'apd')
 
@@ -153,7 +155,7 @@ def with_spread(values: Sequence[float], digits: int = 3) -> str:
 
 
 def tuning_page(result: Mapping[str, Any], command: str) -> str:
-    """Write the page of ``training.tune``."""
+    """Write the page of ``studies tune``."""
     limits, summary = result['budget'], result['summary']
     trials = {row['number']: row for row in result['gp']}
     random = {row['number']: row for row in result['random']}
@@ -172,7 +174,7 @@ def tuning_page(result: Mapping[str, Any], command: str) -> str:
     parts = [
         '# Bayesian optimisation of stage 2',
         f'This page is written by a command; change the JSON behind it, or '
-        f'`training/recipe_results.py`:\n\n```\n{command}\n```',
+        f'`studies/ablation/recipe_results.py`:\n\n```\n{command}\n```',
         origin(result),
         'The Gaussian-process sampler of Optuna (expected hypervolume improvement) with two '
         f'objectives, both to be small: the error on val ({", ".join(result["val"])}), and the '
@@ -252,9 +254,9 @@ def tuning_page(result: Mapping[str, Any], command: str) -> str:
         )
     )  # fmt: skip
     parts.append(
-        '`python -m training.tune --export` prints the commands that train both at the full '
+        '`python -m studies tune --export` prints the commands that train both at the full '
         'budget of the preset, from a run folder with the one-step teacher, and leaves their '
-        'settings in the run folder; `python -m training.export --only swiftdiff` then writes '
+        'settings in the run folder; `python -m training export --only swiftdiff` then writes '
         'the weights file.'
     )
     scores = result['importance'][0]
@@ -394,7 +396,7 @@ def shipped_sentence(
 
 
 def ablations_page(result: Mapping[str, Any], command: str) -> str:
-    """Write the page of ``training.ablate``."""
+    """Write the page of ``studies ablate``."""
     limits = result['budget']
     by_row: dict[str, list[Mapping[str, Any]]] = {}
     for found in result['results']:
@@ -409,7 +411,7 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
     parts = [
         "# What the recipe's parts are worth",
         f'This page is written by a command; change the JSON behind it, or '
-        f'`training/recipe_results.py`:\n\n```\n{command}\n```',
+        f'`studies/ablation/recipe_results.py`:\n\n```\n{command}\n```',
         origin(result),
         f'Every row is a SwiftDiff trained on {" and ".join(result["data"])} with the settings of '
         f'preset `{result["preset"]}` but for what the row says, with {limits["windows"]} windows '
@@ -454,7 +456,7 @@ def ablations_page(result: Mapping[str, Any], command: str) -> str:
 
 
 def rows_page(result: Mapping[str, Any], command: str) -> str:
-    """Write the page of ``training.ablate_teacher`` or ``training.ablate_moe``."""
+    """Write the page of ``studies ablate-teacher`` or ``studies ablate-mixture``."""
     limits = result['budget']
     by_row: dict[str, list[Mapping[str, Any]]] = {}
     for found in result['results']:
@@ -473,7 +475,7 @@ def rows_page(result: Mapping[str, Any], command: str) -> str:
     parts = [
         f'# {title}',
         f'This page is written by a command; change the JSON behind it, or '
-        f'`training/recipe_results.py`:\n\n```\n{command}\n```',
+        f'`studies/ablation/recipe_results.py`:\n\n```\n{command}\n```',
         origin(result),
         f'Every row is a {what} trained on {" and ".join(result["data"])} with the '
         f'settings of preset `{result["preset"]}` but for what the row says, {limits["steps"]} '
@@ -675,7 +677,7 @@ PAGES: dict[str, tuple[int, Callable[[Mapping[str, Any], str], str]]] = {
 
 def read_result(path: Path) -> dict[str, Any]:
     """
-    Read the JSON of ``training.tune --report`` or of one of the ablations.
+    Read the JSON of ``studies tune --report`` or of one of the ablations.
 
     :raises ConfigError: if it is none of these.
     """
@@ -689,13 +691,13 @@ def read_result(path: Path) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.recipe_results',
+        prog='python -m studies report recipe',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument('--json', type=Path, required=True, metavar='FILE',
-                      help='of training.tune, or of an ablation')  # fmt: skip
+                      help='of studies tune, or of an ablation')  # fmt: skip
     made.add_argument('--out', type=Path, required=True, metavar='PAGE', help='in Markdown')
     return made
 
@@ -714,7 +716,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     page = PAGES[result['format']][1](
-        result, provenance.command_line('training.recipe_results', words)
+        result, provenance.command_line('studies report recipe', words)
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(options.out, page)

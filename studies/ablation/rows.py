@@ -1,7 +1,7 @@
 """
 Ablations of one stage: rows of settings, trained alike with several seeds, and scored.
 
-``training.ablate_teacher`` and ``training.ablate_moe`` say what is trained and scored; the rest,
+``studies ablate-teacher`` and ``studies ablate-mixture`` say what is trained and scored; the rest,
 the command line, the recalling of rows that are finished and the errors, is here.
 """
 
@@ -17,12 +17,9 @@ from typing import Any, Protocol, TypeVar
 import torch
 from tqdm import tqdm
 
+from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.whole_files import require_writable
-from training import provenance
-from training.config import as_plain, ChainConfig, preset, PRESETS
-from training.store import data_digest
-from training.trials import (
+from studies.tune.trials import (
     beside,
     digest,
     found_recordings,
@@ -34,6 +31,9 @@ from training.trials import (
     Scorer,
     Stopwatch,
 )
+from training.common import provenance
+from training.data.store import data_digest
+from training.engine.config import as_plain, ChainConfig, preset, PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Bench(Protocol):
         Train what the settings say, going on where it stopped, and score it.
 
         :param folder: of this row and seed alone.
-        :returns: 'scores', as :data:`training.trials.Scores`, and what else shall be kept.
+        :returns: 'scores', as :data:`studies.tune.trials.Scores`, and what else shall be kept.
         """
 
 

@@ -1,5 +1,5 @@
 """
-VDD in its own domain, behaviour learning: python -m training.avoiding.
+VDD in its own domain, behaviour learning: python -m studies avoiding.
 
 A point robot has to pass three rows of obstacles, by any of 24 ways. For each seed: scripted
 demonstrations of all ways, a diffusion policy trained on them, its students and mixtures fitted
@@ -25,9 +25,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from motion_predictor.whole_files import require_writable
-from training import plots, provenance
-from training.avoiding_task import (
+from motion_predictor.common.whole_files import require_writable
+from studies.avoiding.avoiding_task import (
     CHUNK,
     CLEARANCE_M,
     demonstrate,
@@ -41,7 +40,7 @@ from training.avoiding_task import (
     WALL_M,
     WAYS,
 )
-from training.planar_policies import (
+from studies.avoiding.planar_policies import (
     Data,
     data_of,
     distil_consistency,
@@ -52,7 +51,9 @@ from training.planar_policies import (
     train_teacher,
     vdd_settings,
 )
-from training.stopping import run_verb
+from training.common import provenance
+from training.common.stopping import run_verb
+from training.judge import plots
 
 FORMAT = 'motion_predictor avoiding task'
 VERSION = 1
@@ -68,8 +69,8 @@ DRAWN = 48
 """Robots of the first seed whose tracks are kept for the figure."""
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.avoiding --json docs/avoiding.json --plots docs/images
-  python -m training.avoiding_results --json docs/avoiding.json --out docs/avoiding.md
+  python -m studies avoiding --json docs/avoiding.json --plots docs/images
+  python -m studies report avoiding --json docs/avoiding.json --out docs/avoiding.md
 """
 
 
@@ -246,7 +247,7 @@ def draw(tracks: Mapping[str, Sequence[Sequence[Sequence[float]]]], folder: Path
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.avoiding',
+        prog='python -m studies avoiding',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -286,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for seed in tqdm(range(options.seeds), unit='seed', disable=options.quiet)
     ]
     result = {
-        **provenance.origin(FORMAT, VERSION, 'training.avoiding', words),
+        **provenance.origin(FORMAT, VERSION, 'studies avoiding', words),
         'threads': torch.get_num_threads(),
         'settings': {
             **{

@@ -1,4 +1,4 @@
-"""Write docs/avoiding.md from the JSON of its command: python -m training.avoiding_results."""
+"""Write docs/avoiding.md from the JSON of its command: python -m studies report avoiding."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training import avoiding
-from training.avoiding_task import GAPS_M, OBSTACLES_M, WAYS
-from training.pages import write_page
-from training.stopping import NOTHING, run_verb
+from studies.avoiding import avoiding
+from studies.avoiding.avoiding_task import GAPS_M, OBSTACLES_M, WAYS
+from training.common.stopping import NOTHING, run_verb
+from training.report.pages import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.avoiding_results --json docs/avoiding.json --out docs/avoiding.md
+  python -m studies report avoiding --json docs/avoiding.json --out docs/avoiding.md
 """
 HEAD = """# Avoiding obstacles: VDD in its own domain
 
-This page is written by a command; change the JSON behind it, or `training/avoiding_results.py`:
+This page is written by a command; change the JSON behind it, or
+`studies/avoiding/avoiding_results.py`:
 
 ```
 {command}
@@ -31,11 +32,11 @@ trusted with people's motion it has to show there what its paper (arXiv 2406.125
 The task is our own, in the manner of D3IL's Avoiding: a point robot passes {rows} rows of
 {obstacles} obstacles, {ways} ways in all, and has to come through without touching one.
 
-- `training/avoiding_task.py`: the task, the scripted demonstrations (as many by every way, every
-  step shaken), success and the entropy of the ways.
-- `training/planar_policies.py`: a diffusion policy; its consistency distillation (Song et al.,
-  2023); mixtures by expectation maximisation and by the information-maximising curriculum, IMC
-  (Blessing et al., 2023), on the demonstrations; and VDD of the diffusion policy.
+- `studies/avoiding/avoiding_task.py`: the task, the scripted demonstrations (as many by every way,
+  every step shaken), success and the entropy of the ways.
+- `studies/avoiding/planar_policies.py`: a diffusion policy; its consistency distillation (Song et
+  al., 2023); mixtures by expectation maximisation and by the information-maximising curriculum,
+  IMC (Blessing et al., 2023), on the demonstrations; and VDD of the diffusion policy.
 
 All of them see the robot's position alone and choose {chunk} steps at once. All mixtures are the
 same network with as many experts; all students are trained for as many steps. Entropy is that of
@@ -159,13 +160,13 @@ def page_text(result: Mapping[str, Any], page: Path, images: Path, command: str)
 
 def _of_one(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
     if len(results) != 1:
-        raise ConfigError(f'--json: {len(results)} files; give the one of training.avoiding')
+        raise ConfigError(f'--json: {len(results)} files; give the one of studies avoiding')
     return page_text(results[0], page, images, command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    return write_page('training.avoiding_results', __doc__ or '', EXAMPLE, _of_one, arguments)
+    return write_page('studies report avoiding', __doc__ or '', EXAMPLE, _of_one, arguments)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 """
-VDD on densities that can be looked at: python -m training.toy_vdd.
+VDD on densities that can be looked at: python -m studies toy.
 
 For each density points are drawn and a diffusion teacher is trained on them; for each seed then
 mixtures of equally many experts are fitted by VDD to the teacher, by EM to the points and by EM
@@ -26,13 +26,14 @@ import torch
 from torch import nn, Tensor
 from tqdm import tqdm
 
-from motion_predictor.mixture import Full, GaussianMixture
-from motion_predictor.schedule import cosine_alpha_bar
-from motion_predictor.whole_files import require_writable
-from training import plots, provenance
-from training.stopping import run_verb
-from training.toy_densities import DENSITIES, Density, EXTENT, Quadrature
-from training.vdd import Batch, distil, ScoreTeacher, VddConfig
+from motion_predictor.common.whole_files import require_writable
+from motion_predictor.model.networks.mixture import Full, GaussianMixture
+from motion_predictor.model.schedule import cosine_alpha_bar
+from studies.toy.toy_densities import DENSITIES, Density, EXTENT, Quadrature
+from training.common import provenance
+from training.common.stopping import run_verb
+from training.engine.vdd import Batch, distil, ScoreTeacher, VddConfig
+from training.judge import plots
 
 FORMAT = 'motion_predictor toy densities'
 VERSION = 2
@@ -46,7 +47,7 @@ METHODS = {
 }
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.toy_vdd --json docs/toy_vdd.json --plots docs/images
+  python -m studies toy --json docs/toy_vdd.json --plots docs/images
 """
 
 
@@ -69,7 +70,7 @@ class ToyTeacher(nn.Module):
         )  # fmt: skip
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.vdd.ScoreTeacher`."""
+        """See :class:`training.engine.vdd.ScoreTeacher`."""
         alpha_bar = self.alpha_bar[level]
         return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
@@ -90,7 +91,7 @@ class ToyTeacher(nn.Module):
 
     @torch.no_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.vdd.ScoreTeacher`."""
+        """See :class:`training.engine.vdd.ScoreTeacher`."""
         flat, levels = noisy.flatten(0, 1), level.repeat(len(noisy))
         signal, noise = (part[:, None] for part in self.scales(levels))
         eps = signal * self.velocity(flat, levels) + noise * flat
@@ -177,12 +178,12 @@ class DensityTeacher:
         self.alpha_bar = cosine_alpha_bar(LEVELS).float()
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.vdd.ScoreTeacher`."""
+        """See :class:`training.engine.vdd.ScoreTeacher`."""
         alpha_bar = self.alpha_bar[level]
         return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.vdd.ScoreTeacher`."""
+        """See :class:`training.engine.vdd.ScoreTeacher`."""
         signal, noise = (part[:, None] for part in self.scales(level))
         power = (signal * self.density.width).square() + noise.square()  # (B, 1)
         centres = signal[..., None] * self.density.centres  # (B, C, 2)
@@ -200,13 +201,13 @@ class ExactTeacher:
         self.alpha_bar = cosine_alpha_bar(LEVELS).float()
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.vdd.ScoreTeacher`."""
+        """See :class:`training.engine.vdd.ScoreTeacher`."""
         alpha_bar = self.alpha_bar[level]
         return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
     @torch.enable_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.vdd.ScoreTeacher`."""
+        """See :class:`training.engine.vdd.ScoreTeacher`."""
         asked = noisy.detach().requires_grad_()
         log_p = self.mixture.noised(*self.scales(level)).log_prob(asked)
         return torch.autograd.grad(log_p.sum(), asked)[0]
@@ -287,11 +288,11 @@ class FreeExperts(nn.Module):
         return GaussianMixture(self.logits.log_softmax(dim=-1), self.means, Full(tril))
 
     def gate_parameters(self) -> list[nn.Parameter]:
-        """See :class:`training.vdd.Student`."""
+        """See :class:`training.engine.vdd.Student`."""
         return [self.logits]
 
     def expert_parameters(self) -> list[nn.Parameter]:
-        """See :class:`training.vdd.Student`."""
+        """See :class:`training.engine.vdd.Student`."""
         return [self.means, self.log_scale, self.lower]
 
 
@@ -540,7 +541,7 @@ def draw(mixtures: Mapping[str, Mapping[str, GaussianMixture]], folder: Path) ->
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.toy_vdd',
+        prog='python -m studies toy',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -580,7 +581,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows += found
         teachers.append(own)
     result = {
-        **provenance.origin(FORMAT, VERSION, 'training.toy_vdd', words),
+        **provenance.origin(FORMAT, VERSION, 'studies toy', words),
         'settings': {
             'points': options.points,
             'samples': options.samples,

@@ -1,4 +1,4 @@
-"""Write docs/vdd.md from the JSON of its commands: python -m training.vdd_results."""
+"""Write docs/vdd.md from the JSON of its commands: python -m studies report toy."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training import toy_vdd
-from training.pages import write_page
-from training.stopping import NOTHING, run_verb
+from studies.toy import toy_vdd
+from training.common.stopping import NOTHING, run_verb
+from training.report.pages import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.vdd_results --json docs/toy_vdd*.json --out docs/vdd.md
+  python -m studies report toy --json docs/toy_vdd*.json --out docs/vdd.md
 """
 HEAD = """# Variational Diffusion Distillation
 
-This page is written by a command; change the JSON behind it, or `training/vdd_results.py`:
+This page is written by a command; change the JSON behind it, or `studies/toy/vdd_results.py`:
 
 ```
 {command}
@@ -29,14 +29,15 @@ The method (arXiv 2406.12538) distils a diffusion model, known through its score
 of Gaussian experts: all futures, their weights, a likelihood and every joint's covariance in one
 pass.
 
-- `motion_predictor/mixture.py`: the mixture; covariances diagonal, full, diagonal plus low rank.
-- `training/vdd.py`: the experts' bound, the gate, the choice of noise levels, and the extensions:
-  noised queries, annealed band, tempered responsibilities, warm start, fading likelihood of the
-  teacher's samples, likelihood of recordings.
-- `training/distill_moe.py`: motion. The mixture is over the main directions of the whitened
+- `motion_predictor/model/networks/mixture.py`: the mixture; covariances diagonal, full, diagonal
+  plus low rank.
+- `training/engine/vdd.py`: the experts' bound, the gate, the choice of noise levels, and the
+  extensions: noised queries, annealed band, tempered responsibilities, warm start, fading
+  likelihood of the teacher's samples, likelihood of recordings.
+- `training/stages/distill_moe.py`: motion. The mixture is over the main directions of the whitened
   coefficients; its controls are `moe.method=em_data`, `em_teacher` and `winner`.
-- `motion_predictor/forecast.py`, `vigilance.py`: moments in closed form, and how unlikely it was
-  what somebody did in the half second after a forecast.
+- `motion_predictor/predict/forecast.py`, `vigilance.py`: moments in closed form, and how unlikely
+  it was what somebody did in the half second after a forecast.
 """
 STATUS = """## What is shown and what is not
 
@@ -68,7 +69,7 @@ def toy_section(result: Mapping[str, Any], page: Path, image: Path | None) -> st
     """
     Write a section of the toy densities.
 
-    :param result: of ``training.toy_vdd``.
+    :param result: of ``studies toy``.
     :param page: the page's path, from which the figure is linked.
     :param image: the figure, already drawn; None for none.
     """
@@ -164,7 +165,7 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    return write_page('training.vdd_results', __doc__ or '', EXAMPLE, page_text, arguments)
+    return write_page('studies report toy', __doc__ or '', EXAMPLE, page_text, arguments)
 
 
 if __name__ == '__main__':

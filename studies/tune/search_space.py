@@ -9,8 +9,8 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 
 from motion_predictor.errors import ConfigError
-from training.config import ChainConfig, override
-from training.trials import shortened
+from studies.tune.trials import shortened
+from training.engine.config import ChainConfig, override
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -81,7 +81,7 @@ def space(name: str) -> tuple[Dimension, ...]:
 
     Fixed: ``real`` = 1 (the other weights are relative to it: Adam does not see a factor on all
     of them), the number of samples S (it sets the price of a step more than anything else), t*
-    and the prediction (measured by ``training.ablate``), the augmentation (one pool for all),
+    and the prediction (measured by ``studies ablate``), the augmentation (one pool for all),
     dropout and weight decay (what is trained for so short does not overfit: a trial cannot tell).
     """
     sizes: tuple[Dimension, ...]

@@ -12,11 +12,11 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError
-from motion_predictor.whole_files import write_whole
-from training import plots
-from training.search_space import Budget, Dimension
-from training.trials import Lock
+from studies.tune.search_space import Budget, Dimension
+from studies.tune.trials import Lock
+from training.judge import plots
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -16,23 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-from motion_predictor.config import ModelConfig, WindowConfig
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
-from motion_predictor.model import MotionModel
-from motion_predictor.normalization import Whitening
-from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.weights import file_digest, load_weights
-from training import metrics
-from training.benchmark import FEWEST, walking_window, WARM_UP
-from training.config import ChainConfig
-from training.diffusion import Sampler
-from training.distill import distil_swiftdiff, make_pairs, Pairs, StudentLoss
-from training.fitting import Watch
-from training.locks import Lock
-from training.pool import encode_pool, EncodedPool
-from training.runs import Run, training_windows
-from training.scoring import (
+from motion_predictor.model.config import ModelConfig, WindowConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.normalization import Whitening
+from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.predict.predictor import Predictor
+from training.common.locks import Lock
+from training.data.pool import encode_pool, EncodedPool
+from training.data.store import data_digest
+from training.data.windows import recordings_folder
+from training.engine.config import ChainConfig
+from training.engine.diffusion import Sampler
+from training.engine.fitting import Watch
+from training.engine.runs import Run, training_windows
+from training.judge import metrics
+from training.judge.scoring import (
     CHUNK,
     DataFile,
     find_alternatives,
@@ -42,9 +42,9 @@ from training.scoring import (
     make_groups,
     score_file,
 )
-from training.store import data_digest
-from training.variety import temperature_for
-from training.windows import recordings_folder
+from training.judge.speed.benchmark import FEWEST, walking_window, WARM_UP
+from training.judge.variety import temperature_for
+from training.stages.distill import distil_swiftdiff, make_pairs, Pairs, StudentLoss
 
 ERRORS = ('ade', 'fde', 'mmade', 'mmfde')
 """Of the root-relative pose: their ratios to the reference's, averaged, are a student's error."""
@@ -75,7 +75,7 @@ def gather(
     The windows are whitened as that teacher was, whatever its own pool held, so that it and the
     diffusion teacher mean the same by a coefficient.
 
-    :param data: recordings, as ``training.distill`` takes them.
+    :param data: recordings, as ``training train swiftdiff`` takes them.
     :param chain: settings; ``pool`` windows are drawn by ``seed`` 0, whatever the chain's, and
         varied as the student's are.
     :param one_step: weights file of the one-step teacher.
@@ -166,7 +166,7 @@ def whitened_as(model: MotionModel, raw: EncodedPool, device: str = 'cpu') -> En
     """
     Whiten a pool in metres with a model's statistics.
 
-    :param raw: from :func:`training.pool.encode_pool` with ``whiten=False``.
+    :param raw: from :func:`training.data.pool.encode_pool` with ``whiten=False``.
     """
     condition = Whitening(model.condition_mean.cpu(), model.condition_scale.cpu())
     state = Whitening(model.state_mean.cpu(), model.state_scale.cpu())
@@ -210,11 +210,11 @@ def train_student(
     watch: Watch | None = None,
 ) -> MotionModel:
     """
-    Train a student as ``training.distill`` does; a killed training goes on where it stopped.
+    Train a student as ``train swiftdiff`` does; a killed training goes on where it stopped.
 
     :param folder: of the student alone.
-    :param loss: where it is not :class:`training.distill.SwiftDiffLoss`.
-    :param watch: as of :func:`training.fitting.fit`.
+    :param loss: where it is not :class:`training.stages.distill.SwiftDiffLoss`.
+    :param watch: as of :func:`training.engine.fitting.fit`.
     """
     run = Run(folder, material.data, material.device, ('swiftdiff',))
     pool, one_step, pairs = material.pool, material.one_step, material.pairs
@@ -222,7 +222,7 @@ def train_student(
 
 
 class Scorer:
-    """Scores a model as ``training.evaluate`` does, each file with its own sets."""
+    """Scores a model as ``training evaluate`` does, each file with its own sets."""
 
     def __init__(
         self,
@@ -296,7 +296,8 @@ class Scorer:
         Score a model of one step at the temperature at which its samples differ as asked.
 
         The best of many samples gains from variety, and students differ in it; what one gives
-        the robot is tempered too (``training.temper``), so this compares what would be shipped.
+        the robot is tempered too (``training choose-temperature``), so this compares what would be
+        shipped.
 
         :param model: its own temperature does not matter; it is not changed.
         :param apd: see :meth:`variety`, metres.
@@ -457,7 +458,7 @@ def digest(key: Any) -> str:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """
-    Read a result that :func:`training.provenance.write_json` wrote, None where there is none.
+    Read a result that ``provenance.write_json`` wrote, None where there is none.
 
     :raises ConfigError: if it cannot be read.
     """

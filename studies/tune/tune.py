@@ -1,10 +1,11 @@
 """
-Tune SwiftDiff by Bayesian optimisation: python -m training.tune.
+Tune SwiftDiff by Bayesian optimisation: python -m studies tune.
 
 Optuna's Gaussian-process sampler looks for settings of stage 2 with a small error on val AND a
 short Predictor call on this device: the expected gain in hypervolume says what is tried next.
 Every student is scored at the temperature at which its samples differ as much as the diffusion
-teacher's, as training.temper leaves what is shipped: the best of 50 gains from variety.
+teacher's, as training choose-temperature leaves what is shipped: the best of 50 gains from
+variety.
 ``--sampler random`` is the control, with the same space, budget and pruning. Several processes and
 machines may work on one study: call the same command again, with the same ``--storage``.
 
@@ -25,13 +26,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.model import MotionModel
-from motion_predictor.weights import file_digest
-from motion_predictor.whole_files import write_whole
-from training import provenance
-from training.config import as_plain, ChainConfig, preset, PRESETS
-from training.search_space import (
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weights import file_digest
+from studies.tune.search_space import (
     at_point,
     Budget,
     budget,
@@ -42,8 +41,7 @@ from training.search_space import (
     space,
     suggest,
 )
-from training.stopping import run_verb
-from training.studies import (
+from studies.tune.studies import (
     completed,
     draw,
     front_of,
@@ -56,7 +54,7 @@ from training.studies import (
     sampler_of,
     SAMPLERS,
 )
-from training.trials import (
+from studies.tune.trials import (
     beside,
     digest,
     found_recordings,
@@ -76,6 +74,9 @@ from training.trials import (
     variety_of,
     with_ddim,
 )
+from training.common import provenance
+from training.common.stopping import run_verb
+from training.engine.config import as_plain, ChainConfig, preset, PRESETS
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -85,12 +86,12 @@ VERSION = 2
 
 EXAMPLE = """\
 worked example, from the root of the source tree; every line can be killed and given again:
-  python -m training.tune --dry-run
-  python -m training.tune --sampler gp random --trials 20
-  python -m training.tune --confirm 3
-  python -m training.tune --report docs/tuning.json
-  python -m training.recipe_results --json docs/tuning.json --out docs/tuning.md
-  python -m training.tune --export
+  python -m studies tune --dry-run
+  python -m studies tune --sampler gp random --trials 20
+  python -m studies tune --confirm 3
+  python -m studies tune --report docs/tuning.json
+  python -m studies report recipe --json docs/tuning.json --out docs/tuning.md
+  python -m studies tune --export
 A study on several machines: --storage postgresql://... or mysql://..., or a journal on a shared
 disk, which is the default: RUN/journal.log. Trials of killed processes are queued again by the
 next process on the same machine and run folder.
@@ -449,7 +450,7 @@ def report(options: argparse.Namespace, base: ChainConfig, words: Sequence[str])
             'picked': {role: row['number'] for role, row in picked.items()},
         }
     return {
-        **provenance.origin(FORMAT, VERSION, 'training.tune', words),
+        **provenance.origin(FORMAT, VERSION, 'studies tune', words),
         'preset': options.preset,
         'seed': options.seed,
         'budget': asdict(limits),
@@ -482,7 +483,7 @@ def told(rows: Sequence[dict[str, Any]], enough_ms: float) -> list[dict[str, Any
 
 
 def export(options: argparse.Namespace, base: ChainConfig) -> None:
-    """Print and write what ``training.distill`` takes to train both picks at full budget."""
+    """Print and write what ``train swiftdiff`` takes to train both picks at full budget."""
     for role, row in deployed(options).items():
         chain = at_point(base, row['params'], None)
         changes = [
@@ -493,7 +494,7 @@ def export(options: argparse.Namespace, base: ChainConfig) -> None:
         write_whole(path, '\n'.join(changes) + '\n')
         print(f'# {role}: {row["study"]}, trial {row["number"]}, error {row["error"]:.4f}, '
               f'{row["latency_ms"]:.2f} ms; also in {path}')  # fmt: skip
-        print(f'python -m training.distill --preset {options.preset} --stages swiftdiff '
+        print(f'python -m training train swiftdiff --preset {options.preset} --stages swiftdiff '
               f'--run RUN_WITH_ONE_STEP --set {" ".join(changes)}')  # fmt: skip
 
 
@@ -511,7 +512,7 @@ def limits_of(options: argparse.Namespace) -> Budget:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.tune',
+        prog='python -m studies tune',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -528,7 +529,7 @@ def parser() -> argparse.ArgumentParser:
     add('--trials', type=int, default=20,
         help='that the study ends with, pruned ones among them (default %(default)s)')  # fmt: skip
     add('--data', type=Path, nargs='+', metavar='FILE',
-        help='to train on (default: train.npz of every set, as training.distill)')  # fmt: skip
+        help='to train on (default: train.npz of every set, as train swiftdiff)')  # fmt: skip
     add('--val', type=Path, nargs='+', metavar='FILE',
         help='to choose by (default: val.npz beside each of --data)')  # fmt: skip
     add('--teacher', type=Path, default=Path('resource/weights/teacher.safetensors'),

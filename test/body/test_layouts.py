@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from tracker_people import source_pose
 
+from motion_predictor.body.layouts import (
+    HEAD_TOP_M,
+    Layout,
+    layout,
+    LAYOUTS,
+    read_layout,
+    torso_frame,
+)
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ShapeError, SkeletonError
-from motion_predictor.layouts import HEAD_TOP_M, Layout, layout, LAYOUTS, read_layout, torso_frame
-from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.skeleton import H36M17
+from motion_predictor.recordings.recordings import synthetic_walkers
 
 # Somebody who stands at the origin and faces +x: left is +y. Places of joints by what they are
 # called, without their side; the left ones have y > 0.

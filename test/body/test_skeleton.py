@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import SkeletonError
-from motion_predictor.skeleton import H36M17, Skeleton
 
 
 def test_the_skeleton_is_that_of_the_recordings() -> None:

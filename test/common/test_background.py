@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from motion_predictor.background import Background, CancelledError, Stopped
+from motion_predictor.common.background import Background, CancelledError, Stopped
 
 PATIENCE_S = 60.0
 

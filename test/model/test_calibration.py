@@ -11,12 +11,13 @@ from random_models import observed_people, random_model, save_random, save_recor
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from motion_predictor.calibration import Calibration, spread_m
 from motion_predictor.errors import ConfigError, MotionPredictorError, ShapeError, WeightsError
-from motion_predictor.predictor import Prediction, Predictor
-from motion_predictor.summaries import holding_radius, Moments
-from motion_predictor.weights import load_weights, save_weights
-from training import calibrate, results
+from motion_predictor.model.calibration import Calibration, spread_m
+from motion_predictor.model.weights import load_weights, save_weights
+from motion_predictor.predict.predictor import Prediction, Predictor
+from motion_predictor.predict.summaries import holding_radius, Moments
+from training.judge import calibrate
+from training.report import results
 
 
 def calibration(levels: tuple[float, ...] = (0.9, 0.99), **changed: Any) -> Calibration:
@@ -152,7 +153,7 @@ def test_the_verb_fits_on_some_recordings_and_reports_on_others(tmp_path: Path) 
             assert all(level['held'] >= level['level'] for level in row['levels'])
     page = results.SECTIONS[calibrate.FORMAT](result, tmp_path, tmp_path / 'page.md')
     assert '| one, test |' in page
-    assert 'python -m training.calibrate' in page
+    assert 'python -m training calibrate' in page
     for level in result['rows'][-1]['levels']:
         assert set(level['followed']) == {'both', 'widen'}
         assert (

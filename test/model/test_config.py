@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from motion_predictor.config import (
+from motion_predictor.common.shapes import require_shape
+from motion_predictor.errors import ConfigError, ShapeError
+from motion_predictor.model.config import (
     DenoiserConfig,
     from_dict,
     ModelConfig,
     to_dict,
     WindowConfig,
 )
-from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.shapes import require_shape
 
 SIZE = DenoiserConfig(architecture='mixer', width=16, depth=2)
 

@@ -7,8 +7,8 @@ import pytest
 import scipy.fft
 import torch
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.dct import dct_matrix, decode, encode, WindowTransform
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.dct import dct_matrix, decode, encode, WindowTransform
 
 WINDOW = WindowConfig()
 

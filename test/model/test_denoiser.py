@@ -6,9 +6,9 @@ import pytest
 from random_models import random_model
 import torch
 
-from motion_predictor.config import DenoiserConfig, ModelConfig
-from motion_predictor.denoiser import build_denoiser, step_embedding
 from motion_predictor.errors import ConfigError
+from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from motion_predictor.model.networks.denoiser import build_denoiser, step_embedding
 
 
 @pytest.mark.parametrize(

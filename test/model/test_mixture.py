@@ -8,8 +8,15 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.experts import ExpertNetwork
-from motion_predictor.mixture import Covariance, covering, Diagonal, Full, GaussianMixture, LowRank
+from motion_predictor.model.networks.experts import ExpertNetwork
+from motion_predictor.model.networks.mixture import (
+    Covariance,
+    covering,
+    Diagonal,
+    Full,
+    GaussianMixture,
+    LowRank,
+)
 
 B, E, N, R = 3, 4, 5, 2
 

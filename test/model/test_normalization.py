@@ -8,8 +8,8 @@ from random_models import observed_people
 import torch
 from torch import Tensor
 
-from motion_predictor.normalization import from_features, PersonFrame, to_features, Whitening
-from motion_predictor.skeleton import H36M17
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.normalization import from_features, PersonFrame, to_features, Whitening
 
 ANGLES = st.floats(-np.pi, np.pi)
 PLACES = st.tuples(*[st.floats(-20.0, 20.0)] * 3)

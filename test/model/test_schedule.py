@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import pytest
 import torch
 
-from motion_predictor.schedule import cosine_alpha_bar, ddim_steps, target_of, to_eps, to_x0
+from motion_predictor.model.schedule import cosine_alpha_bar, ddim_steps, target_of, to_eps, to_x0
 
 ALPHA_BAR = cosine_alpha_bar(1000)
 

@@ -18,10 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 import torch
 
-from motion_predictor.calibration import Calibration
 from motion_predictor.errors import MotionPredictorError, WeightsError
-from motion_predictor.predictor import Predictor
-from motion_predictor.weights import (
+from motion_predictor.model.calibration import Calibration
+from motion_predictor.model.weights import (
     default_weights,
     file_digest,
     GoldenPair,
@@ -29,6 +28,7 @@ from motion_predictor.weights import (
     save_weights,
     weights_folders,
 )
+from motion_predictor.predict.predictor import Predictor
 
 SHIPPED = sorted(weights_folders()[0].glob('*.safetensors'))
 
@@ -239,7 +239,7 @@ def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
     for path in (first, again):
         save_weights(path, model, card)
     command = (
-        'from pathlib import Path; import sys; from motion_predictor.weights import *; '
+        'from pathlib import Path; import sys; from motion_predictor.model.weights import *; '
         'kept = load_weights(sys.argv[1]); save_weights(sys.argv[2], kept.model, kept.card)'
     )
     elsewhere = tmp_path / 'elsewhere.safetensors'  # by another process, whose hashes differ

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from motion_predictor.config import DenoiserConfig, ModelConfig
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from motion_predictor.experts import CodedExperts, MotionExperts
-from motion_predictor.forecast import _log_densities, checked_frames, FLOOR_M, Forecast
-from motion_predictor.mixture import LowRank
-from motion_predictor.model import MotionModel
-from motion_predictor.predictor import Prediction, Predictor
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import load_weights, save_weights
-from training.data import synthetic_walk
+from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.networks.experts import CodedExperts, MotionExperts
+from motion_predictor.model.networks.mixture import LowRank
+from motion_predictor.model.weights import load_weights, save_weights
+from motion_predictor.predict.forecast import _log_densities, checked_frames, FLOOR_M, Forecast
+from motion_predictor.predict.predictor import Prediction, Predictor
+from training.data.random_windows import synthetic_walk
 
 EXPERTS, LATENT = 4, 6
 

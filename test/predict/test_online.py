@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from motion_predictor.history import HistoryLimits, NotReady
-from motion_predictor.layouts import layout
-from motion_predictor.model import MotionModel
-from motion_predictor.online import (
+from motion_predictor.model.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.predict.online import (
     Excluded,
     Observation,
     ObserveOutcome,
@@ -23,9 +23,9 @@ from motion_predictor.online import (
     OnlinePrediction,
     OnlinePredictor,
 )
-from motion_predictor.predictor import Prediction, Predictor
-from motion_predictor.skeleton import H36M17
-from motion_predictor.states import Refusal
+from motion_predictor.predict.predictor import Prediction, Predictor
+from motion_predictor.track.history import HistoryLimits, NotReady
+from motion_predictor.track.states import Refusal
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

@@ -15,8 +15,8 @@ from random_models import observed_people, random_model, save_random
 import torch
 
 from motion_predictor.errors import ConfigError, MotionPredictorError, ShapeError, WeightsError
-from motion_predictor.predictor import Prediction, Predictor, sample_noise
-from motion_predictor.weights import default_weights, load_weights
+from motion_predictor.model.weights import default_weights, load_weights
+from motion_predictor.predict.predictor import Prediction, Predictor, sample_noise
 
 MODELS = {
     'one_step': random_model('one_step'),

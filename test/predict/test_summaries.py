@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.predictor import Prediction
-from motion_predictor.summaries import (
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.summaries import (
     holding_radius,
     keyframes,
     LAST_POSE,

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from motion_predictor.config import DenoiserConfig, ModelConfig
-from motion_predictor.forecast import Forecast
-from motion_predictor.model import MotionModel
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import H36M17
-from training.data import synthetic_walk
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.predict.forecast import Forecast
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.predictor import Predictor
+from training.data.random_windows import synthetic_walk
 
 SECOND = 10**9
 FRAME_NS = SECOND // 50

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [str(ROOT / name) for name in ('launch', 'motion_predictor', 'scripts', 'test')]
 SOURCES += [str(path) for path in (ROOT / 'training', ROOT / 'setup.py') if path.exists()]
 

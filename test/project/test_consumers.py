@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / 'docs' / 'consumers').glob('*.md'))
 FENCE = re.compile(r'^```(\w+)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 
@@ -59,8 +59,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_what_is_named_of_our_interface_exists() -> None:
-    outputs = pytest.importorskip('motion_predictor.outputs')
-    from motion_predictor.parameters import BY_NAME
+    outputs = pytest.importorskip('motion_predictor.ros.publish.outputs')
+    from motion_predictor.ros.parameters import BY_NAME
 
     topics = {*outputs.SUMMARIES, 'predictions', 'markers', 'model', 'people'}
     for page in [*PAGES, ROOT / 'docs' / 'outputs.md']:
@@ -74,7 +74,7 @@ def test_what_is_named_of_our_interface_exists() -> None:
 
 
 def test_occupancy_is_flattened_into_the_map_of_the_nav2_page() -> None:
-    outputs = pytest.importorskip('motion_predictor.outputs')
+    outputs = pytest.importorskip('motion_predictor.ros.publish.outputs')
     flattened = functions_of('nav2.md')['flattened']
     rows = np.zeros(5, dtype=outputs.OCCUPANCY_DTYPE)
     rows['x'], rows['y'], rows['z'] = [1.05, 1.05, 1.05, 99.0, -5.95], [2.05] * 5, [1.0] * 5
@@ -94,7 +94,7 @@ pytest.importorskip('rclpy')
 pytest.importorskip('rosbags')
 
 from motion_predictor.errors import ConfigError  # noqa: E402
-from scripts.ssm_demo import (  # noqa: E402
+from tools.demo.ssm_demo import (  # noqa: E402
     Comparison,
     permitted_speed_m_s,
     protective_distance_m,

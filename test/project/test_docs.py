@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from scripts.build_docs import LINK, navigation, stage
+from tools.site.build_docs import LINK, navigation, stage
 
 
 @pytest.fixture(scope='module')

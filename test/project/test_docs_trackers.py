@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from motion_predictor.layouts import layout, LAYOUTS, read_layout
-from motion_predictor.parameters import INPUT_TYPES, Settings
-from motion_predictor.tf_input import HriSource, TfSource
-from motion_predictor.trackers import AUTO, NAME_PATTERN, TRACKERS
-from scripts import draw_layouts
+from motion_predictor.body.layouts import layout, LAYOUTS, read_layout
+from motion_predictor.ros.parameters import INPUT_TYPES, Settings
+from motion_predictor.sources.tf_input import HriSource, TfSource
+from motion_predictor.sources.trackers import AUTO, NAME_PATTERN, TRACKERS
+from tools.site import draw_layouts
 
-FOLDER = Path(__file__).resolve().parent.parent / 'docs' / 'trackers'
+FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'trackers'
 PAGES = sorted(path for path in FOLDER.glob('*.md') if path.name != 'index.md')
 COUNTER = re.compile(r'`([a-z0-9]+(?:_[a-z0-9]+)+)`')
 
@@ -86,7 +86,7 @@ def test_every_input_type_and_every_skeleton_has_a_page() -> None:
 
 def test_the_drawings_are_those_of_the_mappings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('sys.argv', ['draw_layouts', '--check'])
-    assert draw_layouts.main() == 0, 'run python -m scripts.draw_layouts'
+    assert draw_layouts.main() == 0, 'run python -m tools.site.draw_layouts'
     for name in LAYOUTS:
         assert (FOLDER / f'{name}.svg').stat().st_size < 20_000
 
@@ -105,8 +105,8 @@ def test_links_lead_somewhere_and_pages_are_listed(page: Path) -> None:
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
 def test_counters_that_a_page_names_exist(page: Path) -> None:
     pytest.importorskip('rclpy')
-    from motion_predictor.history import HistoryCounters
-    from motion_predictor.online import OnlineCounters
+    from motion_predictor.predict.online import OnlineCounters
+    from motion_predictor.track.history import HistoryCounters
 
     node = (FOLDER.parent.parent / 'motion_predictor' / 'node.py').read_text()
     known = {*HistoryCounters().as_dict(), *vars(OnlineCounters()), *HriSource.counted}

@@ -7,9 +7,9 @@ import time
 
 from random_models import save_recording
 
-from motion_predictor.weights import load_weights
+from motion_predictor.model.weights import load_weights
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def reproduce(*words: str, data: Path) -> subprocess.CompletedProcess[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from motion_predictor.body.layouts import layout, MAX_FILE_BYTES
 from motion_predictor.errors import SkeletonError
-from motion_predictor.layouts import layout, MAX_FILE_BYTES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / 'motion_predictor').rglob('*.py')) + sorted(ROOT.glob('launch/*.py'))
 BANNED_MODULES = {
     'pickle', 'cPickle', '_pickle', 'dill', 'cloudpickle', 'joblib', 'marshal', 'shelve',

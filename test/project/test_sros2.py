@@ -15,9 +15,9 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from ros_harness import Listener, write_random_weights
 
-from motion_predictor.node import MotionPredictorNode
+from motion_predictor.ros.node import MotionPredictorNode
 
-POLICY = Path(__file__).resolve().parent.parent / 'config' / 'sros2' / 'policy.xml'
+POLICY = Path(__file__).resolve().parents[2] / 'config' / 'sros2' / 'policy.xml'
 ONLY_WHEN_ASKED = {'/tf', '/tf_static', '/clock'}
 """Subscribed to with target_frame or use_sim_time."""
 SUCCESS = TransitionCallbackReturn.SUCCESS

@@ -13,11 +13,11 @@ from hypothesis import given, HealthCheck, settings, strategies
 import numpy as np
 import pytest
 
-from motion_predictor import bag_files
+from motion_predictor.body.layouts import layout
 from motion_predictor.errors import RecordingError
-from motion_predictor.layouts import layout
-from motion_predictor.recording import Recording
-from motion_predictor.recordings import open_recording, synthetic_walkers
+from motion_predictor.recordings import bag_files
+from motion_predictor.recordings.recording import Recording
+from motion_predictor.recordings.recordings import open_recording, synthetic_walkers
 
 rosbags = pytest.importorskip('rosbags')
 

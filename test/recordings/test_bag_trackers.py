@@ -11,11 +11,11 @@ import pytest
 from tracker_packages import COMMON, DEFINITIONS, plain
 from tracker_people import MAKERS, tf, transform
 
+from motion_predictor.body.layouts import layout
 from motion_predictor.errors import RecordingError
-from motion_predictor.layouts import layout
-from motion_predictor.recordings import open_recording, synthetic_walkers
-from motion_predictor.rosbag import BagInput, read_rosbag
-from motion_predictor.trackers import TRACKERS
+from motion_predictor.recordings.recordings import open_recording, synthetic_walkers
+from motion_predictor.recordings.rosbag import BagInput, read_rosbag
+from motion_predictor.sources.trackers import TRACKERS
 
 pytest.importorskip('rosbags')
 

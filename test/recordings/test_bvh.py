@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 import pytest
 from scipy.spatial.transform import Rotation
 
-from motion_predictor import bvh_file
-from motion_predictor.bvh import read_bvh, read_bvh_joints
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError, SkeletonError
-from motion_predictor.recording import Overrides, Recording
-from motion_predictor.recordings import open_recording
-from motion_predictor.skeleton import H36M17
+from motion_predictor.recordings import bvh_file
+from motion_predictor.recordings.bvh import read_bvh, read_bvh_joints
+from motion_predictor.recordings.recording import Overrides, Recording
+from motion_predictor.recordings.recordings import open_recording
 
 WALK = walking()
 TRUTH = WALK.truth()

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import H36M17, read_skeleton
+from motion_predictor.common.files import read_json
 from motion_predictor.errors import ConfigError, RecordingError, SkeletonError, WeightsError
-from motion_predictor.files import read_json
-from motion_predictor.layouts import layout
-from motion_predictor.recordings import open_recording, synthetic_walkers
-from motion_predictor.skeleton import H36M17, read_skeleton
-from motion_predictor.weights import load_weights
+from motion_predictor.model.weights import load_weights
+from motion_predictor.recordings.recordings import open_recording, synthetic_walkers
 
 POSES = synthetic_walkers(1, duration_s=1.0).persons['0']
 

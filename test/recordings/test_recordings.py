@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
-from motion_predictor.recording import Overrides, Recording
-from motion_predictor.recordings import (
+from motion_predictor.recordings.recording import Overrides, Recording
+from motion_predictor.recordings.recordings import (
     bone_lengths,
     chain,
     heading_rad,
@@ -25,7 +26,6 @@ from motion_predictor.recordings import (
     turned,
     with_seam,
 )
-from motion_predictor.skeleton import H36M17
 
 JOINT = H36M17.index
 

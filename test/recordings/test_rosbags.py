@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from motion_predictor.errors import RecordingError
-from motion_predictor.recordings import open_recording, synthetic_walkers
+from motion_predictor.recordings.recordings import open_recording, synthetic_walkers
 
 rosbags = pytest.importorskip('rosbags')
 

@@ -39,9 +39,9 @@ from ros_harness import (
 )
 from sensor_msgs.msg import PointCloud2
 
-from motion_predictor.messages import decode_predictions
-from motion_predictor.node import MotionPredictorNode
-from motion_predictor.replay import pose_array
+from motion_predictor.ros.messages import decode_predictions
+from motion_predictor.ros.node import MotionPredictorNode
+from motion_predictor.ros.replay import pose_array
 
 NODE = 'motion_predictor'
 MOUNT_FULL = 'mount -t tmpfs -o size=16k tmpfs "$1" && head -c 1M /dev/zero >"$1/full"'
@@ -95,7 +95,7 @@ def tell():
 if sys.argv[1] == 'importing':
     threading.Thread(target=tell, daemon=True).start()
 if sys.argv[1] == 'configuring':
-    import motion_predictor.weights as weights
+    import motion_predictor.model.weights as weights
     check = weights._check_size
 
     def told(path):
@@ -104,7 +104,7 @@ if sys.argv[1] == 'configuring':
 
     weights._check_size = told
 if sys.argv[1] == 'warming up':
-    from motion_predictor.predictor import Predictor
+    from motion_predictor.predict.predictor import Predictor
     predict = Predictor.predict
 
     def at_work(self, *given, **named):
@@ -173,7 +173,7 @@ builtins.__import__ = told
 """
 
 
-@pytest.mark.parametrize('module', ['motion_predictor', 'motion_predictor.node'])
+@pytest.mark.parametrize('module', ['motion_predictor', 'motion_predictor.ros.node'])
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_either_module_may_be_asked_to_end_while_it_imports(
     tmp_path: Path, module: str, number: signal.Signals
@@ -205,7 +205,7 @@ import os, runpy, signal, sys, weakref
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == 'motion_predictor.node':
+        if name == 'motion_predictor.ros.node':
             thing = set()
             kept = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))
             del thing  # what its callback raises is printed and lost

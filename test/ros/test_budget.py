@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from motion_predictor import summaries
-from motion_predictor.background import CancelledError
-from motion_predictor.budget import prediction_bytes, require_budget
+from motion_predictor.common.background import CancelledError
 from motion_predictor.errors import ConfigError
-from motion_predictor.parameters import Settings
-from motion_predictor.summaries import occupancy
+from motion_predictor.predict import summaries
+from motion_predictor.predict.summaries import occupancy
+from motion_predictor.ros.budget import prediction_bytes, require_budget
+from motion_predictor.ros.parameters import Settings
 
 
 def of(**values: Any) -> Settings:

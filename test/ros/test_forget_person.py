@@ -10,15 +10,15 @@ import numpy as np
 from place_people import asked, BEGIN_NS, play, swinging, weights_of, WINDOW, window_at
 import pytest
 
-from motion_predictor.candidates import stance
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import StorageError
-from motion_predictor.evidence import MEMORIES
-from motion_predictor.known_people import KnownPeople, UnknownPersonError
-from motion_predictor.memory import PlaceMemory
-from motion_predictor.memory_file import read_memory
-from motion_predictor.place import Place
-from motion_predictor.remembering import Remembering
-from motion_predictor.skeleton import H36M17
+from motion_predictor.predict.place.candidates import stance
+from motion_predictor.predict.place.evidence import MEMORIES
+from motion_predictor.predict.place.known_people import KnownPeople, UnknownPersonError
+from motion_predictor.predict.place.memory import PlaceMemory
+from motion_predictor.predict.place.memory_file import read_memory
+from motion_predictor.predict.place.place import Place
+from motion_predictor.ros.remembering import Remembering
 
 ONE, TWO = swinging(16.0, 1), swinging(16.0, 2, 1.3)
 
@@ -218,7 +218,7 @@ def test_somebody_is_found_by_every_name_and_number_they_had() -> None:
 def test_names_of_whom_nothing_is_remembered_do_not_pile_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr('motion_predictor.known_people.MOST_TRACKS', 100)
+    monkeypatch.setattr('motion_predictor.predict.place.known_people.MOST_TRACKS', 100)
     known = KnownPeople(lambda: {3, 50})
     for track in range(1000):
         known.note({f'p{track}': track}, {f'p{track}': track})

@@ -31,9 +31,9 @@ from ros_harness import (
 from sensor_msgs.msg import PointCloud2
 from test_node import Nodes
 
-from motion_predictor import node as node_module
-from motion_predictor.outputs import no_occupancy, SUMMARIES
-from motion_predictor.replay import marker_array, pose_array
+from motion_predictor.ros import node as node_module
+from motion_predictor.ros.publish.outputs import no_occupancy, SUMMARIES
+from motion_predictor.ros.replay import marker_array, pose_array
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +104,7 @@ def test_poses_go_on_while_occupancy_is_made_and_what_is_taken_back_stays_so(
 def test_occupancy_that_cannot_be_made_is_counted_and_said(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('motion_predictor.summaries.MAX_VOXELS', 10)
+    monkeypatch.setattr('motion_predictor.predict.summaries.MAX_VOXELS', 10)
     node = nodes.start()
     listener.collect(PointCloud2, '/motion_predictor/occupancy')
     shown = listener.collect(PoseArray, '/motion_predictor/poses')
@@ -131,7 +131,7 @@ def test_parameters_whose_product_is_too_large_are_refused(nodes: Nodes) -> None
 def test_a_message_that_is_too_large_or_broken_is_counted_and_the_others_are_predicted(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('motion_predictor.node.MAX_MESSAGE_BYTES', 10_000)
+    monkeypatch.setattr('motion_predictor.ros.node.MAX_MESSAGE_BYTES', 10_000)
     node = nodes.start()
     clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
     step = walker(listener)
@@ -161,7 +161,7 @@ def test_a_message_that_is_too_large_or_broken_is_counted_and_the_others_are_pre
 def test_what_waits_unread_is_bounded_in_bytes(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('motion_predictor.node.MAX_INBOX_BYTES', 10_000)
+    monkeypatch.setattr('motion_predictor.ros.node.MAX_INBOX_BYTES', 10_000)
     node = nodes.make()
     store = node._store('skeleton')
     for number in range(20):
@@ -235,14 +235,14 @@ def test_a_node_that_is_asked_to_end_does_not_wait_for_the_model(
 
 HANGS = """
 import sys, time
-from motion_predictor.online import OnlinePredictor
+from motion_predictor.predict.online import OnlinePredictor
 
 def hang(self, snapshot):
     print('hanging', flush=True)
     time.sleep(3600)
 
 OnlinePredictor.run = hang
-from motion_predictor.node import main
+from motion_predictor.ros.node import main
 sys.exit(main(['--ros-args', '-p', 'autostart:=true', '-p', 'model.path:=' + sys.argv[1]]))
 """
 

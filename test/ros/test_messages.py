@@ -16,16 +16,10 @@ from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
 from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor import replay
-from motion_predictor.decoded import (
-    DecodedPerson,
-    InputFormat,
-    MessageError,
-    plausible,
-    stamp_to_ns,
-)
-from motion_predictor.geometry import rotation_matrix
-from motion_predictor.messages import (
+from motion_predictor.body.geometry import rotation_matrix
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.ros import replay
+from motion_predictor.ros.messages import (
     CloudEncoder,
     decode_predictions,
     encode_model,
@@ -34,10 +28,16 @@ from motion_predictor.messages import (
     ns_to_stamp,
     PREDICTION_DTYPE,
 )
-from motion_predictor.point_cloud import decode_point_cloud, read_cloud
-from motion_predictor.replay import CLOUD_DTYPE, point_cloud
-from motion_predictor.skeleton import H36M17
-from motion_predictor.standard import decode_marker_array, decode_pose_array
+from motion_predictor.ros.replay import CLOUD_DTYPE, point_cloud
+from motion_predictor.sources.decoded import (
+    DecodedPerson,
+    InputFormat,
+    MessageError,
+    plausible,
+    stamp_to_ns,
+)
+from motion_predictor.sources.point_cloud import decode_point_cloud, read_cloud
+from motion_predictor.sources.standard import decode_marker_array, decode_pose_array
 
 FORM = InputFormat(joints=17)
 TWO_PEOPLE = [np.random.default_rng(person).normal(size=(17, 3)) for person in range(2)]

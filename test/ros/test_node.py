@@ -33,12 +33,19 @@ from sensor_msgs.msg import PointCloud2
 import torch
 from visualization_msgs.msg import MarkerArray
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.layouts import joints_there, layout
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from motion_predictor.layouts import joints_there, layout
-from motion_predictor.messages import CloudEncoder, decode_predictions, MessageError, ns_to_stamp
-from motion_predictor.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
-from motion_predictor.node import (
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.ros.messages import (
+    CloudEncoder,
+    decode_predictions,
+    MessageError,
+    ns_to_stamp,
+)
+from motion_predictor.ros.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
+from motion_predictor.ros.node import (
     Arrival,
     load_predictor,
     make_online,
@@ -47,12 +54,10 @@ from motion_predictor.node import (
     PersonNumbers,
     ros_descriptor,
 )
-from motion_predictor.outputs import SUMMARIES
-from motion_predictor.parameters import PARAMETERS, Settings
-from motion_predictor.predictor import Predictor
-from motion_predictor.replay import ENCODERS
-from motion_predictor.skeleton import H36M17
-from motion_predictor.transforms import FrameTransforms
+from motion_predictor.ros.parameters import PARAMETERS, Settings
+from motion_predictor.ros.publish.outputs import SUMMARIES
+from motion_predictor.ros.replay import ENCODERS
+from motion_predictor.ros.transforms import FrameTransforms
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -582,7 +587,7 @@ def test_a_full_inbox_keeps_the_newest_and_counts_what_it_dropped(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = nodes.make()
-    monkeypatch.setattr('motion_predictor.node.INBOX_SIZE', 8)
+    monkeypatch.setattr('motion_predictor.ros.node.INBOX_SIZE', 8)
     store = node._store('skeleton')
     for number in range(20):
         store(number, {'publication_sequence_number': number, 'publisher_gid': {'data': b'a'}})

@@ -20,20 +20,24 @@ from test_node import Nodes, predictions_of
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor import outputs
-from motion_predictor.body_geometry import bone_lengths
-from motion_predictor.calibration import Calibration
-from motion_predictor.likely import drawn_samples
-from motion_predictor.messages import (
+from motion_predictor.body.body_geometry import bone_lengths
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.calibration import Calibration
+from motion_predictor.predict.likely import drawn_samples
+from motion_predictor.predict.online import OnlinePrediction
+from motion_predictor.predict.place.mix import Mix, overall
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.summaries import Moments
+from motion_predictor.ros.messages import (
     decode_predictions,
     MessageError,
     ns_to_stamp,
     read_cloud,
     stamp_to_ns,
 )
-from motion_predictor.mix import Mix, overall
-from motion_predictor.online import OnlinePrediction
-from motion_predictor.outputs import (
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish import outputs
+from motion_predictor.ros.publish.outputs import (
     decode_moments,
     MOMENTS_DTYPE,
     OCCUPANCY_DTYPE,
@@ -42,11 +46,7 @@ from motion_predictor.outputs import (
     SummaryPublishers,
     turned,
 )
-from motion_predictor.parameters import Settings
-from motion_predictor.predictor import Prediction
-from motion_predictor.replay import ENCODERS
-from motion_predictor.skeleton import H36M17
-from motion_predictor.summaries import Moments
+from motion_predictor.ros.replay import ENCODERS
 
 STAMP_NS = 1_700_000_000_123_456_789
 FRAMES = np.arange(4, 100, 5)
@@ -466,7 +466,7 @@ def test_occupancy_keeps_to_its_rate_and_never_takes_most_of_the_time(
             self.published += 1
 
     now_s, cost_s = [100.0], [0.0]
-    monkeypatch.setattr('motion_predictor.outputs.perf_counter', lambda: now_s[0])
+    monkeypatch.setattr('motion_predictor.ros.publish.outputs.perf_counter', lambda: now_s[0])
 
     def encode(view: Any, settings: Any, stopped: Any = None) -> None:
         now_s[0] += cost_s[0]

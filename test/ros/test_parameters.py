@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.history import HistoryLimits
-from motion_predictor.online import OnlineLimits
-from motion_predictor.parameters import markdown_table, PARAMETERS, Settings
+from motion_predictor.predict.online import OnlineLimits
+from motion_predictor.ros.parameters import markdown_table, PARAMETERS, Settings
+from motion_predictor.track.history import HistoryLimits
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def flattened(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:

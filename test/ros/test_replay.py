@@ -23,8 +23,8 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
-from motion_predictor.messages import DECODERS, InputFormat  # noqa: E402
-from motion_predictor.recordings import synthetic_walkers  # noqa: E402
+from motion_predictor.recordings.recordings import synthetic_walkers  # noqa: E402
+from motion_predictor.ros.messages import DECODERS, InputFormat  # noqa: E402
 
 DOMAIN = random.Random(os.getpid()).randint(10, 100)
 PATIENCE_S = 30.0
@@ -81,7 +81,7 @@ def replay() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     }
 
     def start(**parameters: object) -> subprocess.Popen[str]:
-        command = [sys.executable, '-m', 'motion_predictor.replay', '--ros-args']
+        command = [sys.executable, '-m', 'motion_predictor.ros.replay', '--ros-args']
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         process = subprocess.Popen(

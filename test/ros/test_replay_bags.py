@@ -16,8 +16,8 @@ from geometry_msgs.msg import PoseArray
 from test_bag_trackers import FRAMES, tracked, tree, WALKERS, write
 from test_replay import Listener, listener, PATIENCE_S, replay  # noqa: F401
 
-from motion_predictor.layouts import layout
-from motion_predictor.recordings import open_recording
+from motion_predictor.body.layouts import layout
+from motion_predictor.recordings.recordings import open_recording
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,12 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.messages import decode_predictions, DecodedPredictions
-from motion_predictor.replay import pose_array
+from motion_predictor.ros.messages import decode_predictions, DecodedPredictions
+from motion_predictor.ros.replay import pose_array
 
 SAMPLES = 6
 NODE = 'motion_predictor'
-REPLAY = 'motion_predictor.replay'
+REPLAY = 'motion_predictor.ros.replay'
 
 
 class Running:

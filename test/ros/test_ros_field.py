@@ -17,7 +17,7 @@ from test_node import Nodes
 from test_ros_states import Scene
 from visualization_msgs.msg import MarkerArray
 
-from motion_predictor.messages import decode_predictions, ns_to_stamp
+from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
 
 YEARS_NS = 3 * 365 * 86_400 * 1_000_000_000
 

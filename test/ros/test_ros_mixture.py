@@ -18,12 +18,12 @@ from sensor_msgs.msg import PointCloud2
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from motion_predictor.errors import WeightsError
-from motion_predictor.forecast import checked_frames, Forecast
-from motion_predictor.messages import decode_predictions
-from motion_predictor.outputs import decode_moments
-from motion_predictor.predictor import Prediction, Predictor
-from motion_predictor.replay import pose_array
-from motion_predictor.weights import default_weights
+from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.forecast import checked_frames, Forecast
+from motion_predictor.predict.predictor import Prediction, Predictor
+from motion_predictor.ros.messages import decode_predictions
+from motion_predictor.ros.publish.outputs import decode_moments
+from motion_predictor.ros.replay import pose_array
 
 NODE = 'motion_predictor'
 SAMPLES = 3

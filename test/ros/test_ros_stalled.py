@@ -33,10 +33,10 @@ from ros_harness import (
 from std_msgs.msg import Bool, Float64
 from test_node import FAILURE, Nodes, SUCCESS
 
-from motion_predictor.messages import ns_to_stamp
-from motion_predictor.parameters import Settings
-from motion_predictor.qos import output_profile
-from motion_predictor.replay import pose_array
+from motion_predictor.ros.messages import ns_to_stamp
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.qos import output_profile
+from motion_predictor.ros.replay import pose_array
 
 LEASE = Duration(seconds=0.5)
 NODE = 'motion_predictor'
@@ -101,7 +101,7 @@ HANGS = """
 import pathlib, runpy, sys, time
 
 flag = pathlib.Path(sys.argv[1])
-from motion_predictor.predictor import Predictor
+from motion_predictor.predict.predictor import Predictor
 predict = Predictor.predict
 
 def hang(*given, **settings):

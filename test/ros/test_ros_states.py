@@ -20,10 +20,10 @@ from std_msgs.msg import String
 from test_node import Nodes
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.messages import decode_predictions
-from motion_predictor.predictor import Predictor
-from motion_predictor.replay import ENCODERS
-from motion_predictor.skeleton import H36M17
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.ros.messages import decode_predictions
+from motion_predictor.ros.replay import ENCODERS
 
 LEGS = [H36M17.index(joint) for joint in ('RKnee', 'RAnkle', 'LKnee', 'LAnkle')]
 HORIZONS = 4

@@ -17,8 +17,8 @@ from std_msgs.msg import String
 from test_node import Nodes
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.node import MotionPredictorNode
-from motion_predictor.replay import ENCODERS
+from motion_predictor.ros.node import MotionPredictorNode
+from motion_predictor.ros.replay import ENCODERS
 
 
 @pytest.fixture(scope='module')

@@ -25,19 +25,19 @@ from test_node import Nodes, SUCCESS
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import MarkerArray
 
-from motion_predictor.memory import NEIGHBOURS
-from motion_predictor.memory_file import read_memory
-from motion_predictor.messages import (
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.weights import save_weights
+from motion_predictor.predict.place.memory import NEIGHBOURS
+from motion_predictor.predict.place.memory_file import read_memory
+from motion_predictor.ros.messages import (
     decode_predictions,
     DecodedPredictions,
 )
-from motion_predictor.node import MotionPredictorNode
-from motion_predictor.outputs import decode_moments
-from motion_predictor.parameters import Settings
-from motion_predictor.remembering import make_place
-from motion_predictor.replay import pose_array
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import save_weights
+from motion_predictor.ros.node import MotionPredictorNode
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.outputs import decode_moments
+from motion_predictor.ros.remembering import make_place
+from motion_predictor.ros.replay import pose_array
 
 NODE = '/motion_predictor'
 

@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 from sensor_msgs.msg import PointCloud2
 from test_node import FAILURE, Nodes, SUCCESS
 
-from motion_predictor.calibration import Calibration
-from motion_predictor.outputs import decode_moments
-from motion_predictor.predictor import Predictor
-from motion_predictor.replay import ENCODERS
-from motion_predictor.weights import GoldenPair, save_weights
+from motion_predictor.model.calibration import Calibration
+from motion_predictor.model.weights import GoldenPair, save_weights
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.ros.publish.outputs import decode_moments
+from motion_predictor.ros.replay import ENCODERS
 
 
 @pytest.fixture(scope='module')

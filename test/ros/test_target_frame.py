@@ -20,9 +20,9 @@ from sensor_msgs.msg import PointCloud2
 from test_node import Nodes
 import tracker_packages
 
-from motion_predictor.messages import decode_predictions, ns_to_stamp, stamp_to_ns
-from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.replay import pose_array
+from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.ros.messages import decode_predictions, ns_to_stamp, stamp_to_ns
+from motion_predictor.ros.replay import pose_array
 
 TURN_RAD_S = 2.0
 """The camera turns: a transform a tenth of a second off moves somebody at 4 m by 0.8 m."""

@@ -38,10 +38,10 @@ from tracker_packages import DEFINITIONS, real, TYPE_HASHES
 from tracker_people import MAKERS, source_pose, tf, transform
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.geometry import rotation_matrix
-from motion_predictor.layouts import layout
-from motion_predictor.messages import decode_predictions, ns_to_stamp
-from motion_predictor.trackers import TRACKERS
+from motion_predictor.body.geometry import rotation_matrix
+from motion_predictor.body.layouts import layout
+from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
+from motion_predictor.sources.trackers import TRACKERS
 
 NEAR_M = 0.5
 """How far a joint moves, and the model errs, in a tenth of a second of a busy machine."""

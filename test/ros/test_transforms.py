@@ -16,9 +16,9 @@ from rclpy.time import Time
 from tracker_packages import plain
 from tracker_people import tf, transform
 
-from motion_predictor.tf_causes import Cause
-from motion_predictor.tf_tree import TransformTree
-from motion_predictor.transforms import FrameTransforms, TreeTransforms
+from motion_predictor.ros.transforms import FrameTransforms, TreeTransforms
+from motion_predictor.sources.tf_causes import Cause
+from motion_predictor.sources.tf_tree import TransformTree
 
 SECOND = 1_000_000_000
 

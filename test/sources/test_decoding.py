@@ -10,13 +10,13 @@ import pytest
 from test_online import GoesOn, pose_at, stamps
 from tracker_people import source_pose
 
-from motion_predictor.body_checks import BodyChecks
-from motion_predictor.decoded import MessageError, Observation
-from motion_predictor.decoding import Decoded, Decoder
-from motion_predictor.layouts import layout
-from motion_predictor.online import OnlinePredictor
-from motion_predictor.registry import make_source
-from motion_predictor.skeleton import H36M17
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.sources.decoded import MessageError, Observation
+from motion_predictor.sources.decoding import Decoded, Decoder
+from motion_predictor.sources.registry import make_source
+from motion_predictor.track.body_checks import BodyChecks
 
 WRIST = H36M17.index('LWrist')
 

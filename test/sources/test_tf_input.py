@@ -12,17 +12,17 @@ import pytest
 from tracker_packages import plain
 from tracker_people import source_pose, stamp, tf, transform
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.decoded import DecodedPerson
-from motion_predictor.decoding import Decoder
-from motion_predictor.layouts import layout
-from motion_predictor.online import OnlinePredictor
-from motion_predictor.predictor import Prediction
-from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.skeleton import H36M17
-from motion_predictor.states import PersonState
-from motion_predictor.tf_input import HriSource, MAX_PEOPLE, TfSource
-from motion_predictor.tf_tree import TransformTree
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.sources.decoded import DecodedPerson
+from motion_predictor.sources.decoding import Decoder
+from motion_predictor.sources.tf_input import HriSource, MAX_PEOPLE, TfSource
+from motion_predictor.sources.tf_tree import TransformTree
+from motion_predictor.track.states import PersonState
 
 HRI, XSENS = layout('hri'), layout('xsens23')
 PERIOD_NS = 33_000_000

@@ -10,12 +10,12 @@ import pytest
 from tracker_packages import plain
 from tracker_people import MAKERS, source_pose
 
-from motion_predictor.decoded import DecodedPerson, MessageError
+from motion_predictor.body.layouts import layout, LAYOUTS
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from motion_predictor.layouts import layout, LAYOUTS
-from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.skeleton import H36M17
-from motion_predictor.trackers import (
+from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.sources.decoded import DecodedPerson, MessageError
+from motion_predictor.sources.trackers import (
     message_class,
     NamePattern,
     NearestNames,

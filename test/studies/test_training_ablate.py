@@ -10,13 +10,13 @@ import torch
 from torch.distributions import Categorical, kl_divergence, Normal
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.weights import save_weights
-from training import ablate, recipe_results
-from training.config import preset
-from training.distill import SwiftDiffLoss
-from training.pool import EncodedPool
-from training.trials import fresh_model, whitened_as
-from training.variety import HIGHEST, LOWEST
+from motion_predictor.model.weights import save_weights
+from studies.ablation import ablate, recipe_results
+from studies.tune.trials import fresh_model, whitened_as
+from training.data.pool import EncodedPool
+from training.engine.config import preset
+from training.judge.variety import HIGHEST, LOWEST
+from training.stages.distill import SwiftDiffLoss
 
 ROWS = ['base', 'base_one_stage', 'pairs_x0', 'kl_gaussian', 'kl_softmax']
 

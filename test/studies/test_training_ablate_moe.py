@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from random_models import save_random, save_recording
 
-from training import ablate_moe, recipe_results, runs
-from training.config import preset
+from studies.ablation import ablate_moe, recipe_results
+from training.engine import runs
+from training.engine.config import preset
 
 ROWS = ['base', 'experts_10', 'no_best', 'no_teacher']
 

@@ -7,14 +7,14 @@ import pytest
 from random_models import save_recording
 import torch
 
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from motion_predictor.model import MotionModel
-from motion_predictor.skeleton import H36M17
-from training import ablate_teacher, recipe_results
-from training.config import override, preset, require_same_encoding
-from training.data import Augmentation, TrainingWindows, turn_windows
-from training.pool import encode_pool
-from training.train_teacher import min_snr_weight, TeacherLoss
+from motion_predictor.model.motion_model import MotionModel
+from studies.ablation import ablate_teacher, recipe_results
+from training.data.pool import encode_pool
+from training.data.random_windows import Augmentation, TrainingWindows, turn_windows
+from training.engine.config import override, preset, require_same_encoding
+from training.stages.train_teacher import min_snr_weight, TeacherLoss
 
 ROWS = ['base', 'paper', 'min_snr', 'velocity', 'completion_noised', 'input_heading']
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from motion_predictor.errors import ConfigError
-from training import avoiding, avoiding_results
-from training.avoiding_task import (
+from studies.avoiding import avoiding, avoiding_results
+from studies.avoiding.avoiding_task import (
     CHUNK,
     collides,
     demonstrate,
@@ -22,7 +22,7 @@ from training.avoiding_task import (
     WAYS,
     ways_of,
 )
-from training.planar_policies import (
+from studies.avoiding.planar_policies import (
     ConsistencyStudent,
     Data,
     data_of,

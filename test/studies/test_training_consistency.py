@@ -6,12 +6,12 @@ import numpy as np
 from random_models import observed_people, save_random
 import torch
 
-from motion_predictor.predictor import Predictor
-from motion_predictor.weights import file_digest, load_weights
-from training import consistency
-from training.config import ChainConfig, preset
-from training.diffusion import ddim
-from training.runs import pool_like, Run
+from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.predict.predictor import Predictor
+from studies import consistency
+from training.engine.config import ChainConfig, preset
+from training.engine.diffusion import ddim
+from training.engine.runs import pool_like, Run
 
 WORDS = ['--preset', 'debug', '--device', 'cpu']
 BUDGET = ['pool=64', 'one_step.teacher_steps=5', 'one_step.optim.learning_rate=0.003']

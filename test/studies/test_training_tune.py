@@ -9,9 +9,10 @@ import pytest
 from random_models import save_random, save_recording
 
 from motion_predictor.errors import ConfigError
-from training import recipe_results, search_space, studies, tune
-from training.config import override, preset, PRESETS
-from training.trials import Lock
+from studies.ablation import recipe_results
+from studies.tune import search_space, studies, tune
+from studies.tune.trials import Lock
+from training.engine.config import override, preset, PRESETS
 
 optuna = pytest.importorskip('optuna')
 

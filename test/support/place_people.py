@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 from random_models import walking
 
-from motion_predictor.candidates import CANDIDATES, knot_frames
-from motion_predictor.config import WindowConfig
-from motion_predictor.evidence import MEMORIES
-from motion_predictor.history import ObservedWindow
-from motion_predictor.place import Place
-from motion_predictor.predictor import Prediction
-from motion_predictor.radius import BY_JOINT, COMMON, RadiusNetwork
-from motion_predictor.skeleton import H36M17, Skeleton
-from motion_predictor.weighing import feature_count, Gate
-from motion_predictor.weighing_weights import WeighingWeights
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
+from motion_predictor.predict.place.evidence import MEMORIES
+from motion_predictor.predict.place.place import Place
+from motion_predictor.predict.place.radius import BY_JOINT, COMMON, RadiusNetwork
+from motion_predictor.predict.place.weighing import feature_count, Gate
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.track.history import ObservedWindow
 
 WINDOW = WindowConfig()
 KNOTS = knot_frames(WINDOW)

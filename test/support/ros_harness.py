@@ -21,14 +21,14 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 import torch
 
-from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
-from motion_predictor.messages import ns_to_stamp
-from motion_predictor.model import MotionModel
-from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import save_weights
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weights import save_weights
+from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.ros.messages import ns_to_stamp
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = random.Random(os.getpid() + 1).randint(101, 200)
 PATIENCE_S = 180.0
 """Deadline of every wait: reached only on failure, or on a machine that is very busy."""

@@ -10,7 +10,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from motion_predictor.node import MotionPredictorNode
+from motion_predictor.ros.node import MotionPredictorNode
 
 
 def main() -> int:

@@ -16,17 +16,17 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('rosbags')
 
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.outputs import DecodedMoments
-from motion_predictor.predictor import Predictor
-from motion_predictor.recordings import open_recording, Recording, synthetic_walkers
-from motion_predictor.summaries import holding_radius, keyframes
-from motion_predictor.weights import default_weights
-from scripts.bag_run import BagRun, play, record, share_held
-from scripts.ssm_demo import compare, in_the_way, report
-from training.calibrate import main as calibrate
+from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.predict.summaries import holding_radius, keyframes
+from motion_predictor.recordings.recordings import open_recording, Recording, synthetic_walkers
+from motion_predictor.ros.publish.outputs import DecodedMoments
+from tools.demo.ssm_demo import compare, in_the_way, report
+from tools.measure.bag_run import BagRun, play, record, share_held
+from training.judge.calibrate import main as calibrate
 
-REAL = Path(__file__).resolve().parent.parent.parent / 'shared' / 'data' / 'cmu17' / 'val.npz'
+REAL = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'cmu17' / 'val.npz'
 KIND = 'real' if REAL.is_file() else 'synthetic'
 RATE_HZ = 25.0
 SAMPLES = 20

@@ -20,18 +20,19 @@ import pytest
 from random_models import save_random
 from scipy.interpolate import CubicSpline
 
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
-from motion_predictor.recordings import chain, Recording, synthetic_walkers, with_seam
-from motion_predictor.skeleton import H36M17
-from scripts import demo_clips, demo_page, update_readme
-from scripts.demo import overrides_of, parse_arguments, summary
-from scripts.demo_clips import demo_recording, whole_recording
-from scripts.demo_collector import Collected, save
-from scripts.demo_page import Facts, page_data, write_page, write_still
-from scripts.demo_scores import Collection, METHODS, RUNNING, running, score, timing
-from scripts.demo_work import synthetic_work
+from motion_predictor.recordings.recordings import chain, Recording, synthetic_walkers, with_seam
+from tools.demo import demo_clips, demo_page
+from tools.demo.demo import overrides_of, parse_arguments, summary
+from tools.demo.demo_clips import demo_recording, whole_recording
+from tools.demo.demo_collector import Collected, save
+from tools.demo.demo_page import Facts, page_data, write_page, write_still
+from tools.demo.demo_scores import Collection, METHODS, RUNNING, running, score, timing
+from tools.demo.demo_work import synthetic_work
+from tools.site import update_readme
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0
 RATE_HZ = 30.0
 
@@ -363,7 +364,7 @@ def test_the_still_is_a_picture(tmp_path: Path) -> None:
 def test_the_tables_of_the_readme_are_up_to_date() -> None:
     pytest.importorskip('rclpy')
     text = update_readme.README.read_text()
-    assert update_readme.updated(text) == text, 'run: python -m scripts.update_readme'
+    assert update_readme.updated(text) == text, 'run: python -m tools.site.update_readme'
 
 
 def test_every_figure_of_the_readmes_first_words_is_from_the_docs() -> None:
@@ -419,7 +420,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def start_demo(tmp_path: Path, weights: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, '-m', 'scripts.demo', '--clip', 'synthetic', '--seconds', '5']
+    command = [sys.executable, '-m', 'tools.demo.demo', '--clip', 'synthetic', '--seconds', '5']
     command += ['--weights', str(weights), '--output', str(tmp_path / 'out'), *arguments]
     return subprocess.Popen(
         command,

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip('scipy')
 
-from motion_predictor.recordings import synthetic_walkers
-from scripts.demo_rerun import import_rerun, RerunError, write_rerun
-from scripts.demo_scores import Collection
+from motion_predictor.recordings.recordings import synthetic_walkers
+from tools.demo.demo_rerun import import_rerun, RerunError, write_rerun
+from tools.demo.demo_scores import Collection
 
 
 def collection() -> Collection:

@@ -1,4 +1,4 @@
-"""A little of scripts/fuzz.py: whatever arrives, nothing breaks and nothing untrue is said."""
+"""A little of the fuzz: whatever arrives, nothing breaks and nothing untrue is said."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from std_msgs.msg import Header
 from tracker_packages import plain
 from tracker_people import MAKERS
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.decoded import InputFormat, MessageError, plausible
-from motion_predictor.layouts import layout
-from motion_predictor.messages import DECODERS
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.predictor import Prediction
-from motion_predictor.skeleton import H36M17
-from motion_predictor.trackers import TRACKERS
-from scripts.fuzz import Findings, fuzz_in_process, node_in_process, walker
-from scripts.fuzz_messages import Fuzzer
-from scripts.fuzz_messages import given as given_by
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.ros.messages import DECODERS
+from motion_predictor.sources.decoded import InputFormat, MessageError, plausible
+from motion_predictor.sources.trackers import TRACKERS
+from tools.fuzz.fuzz import Findings, fuzz_in_process, node_in_process, walker
+from tools.fuzz.fuzz_messages import Fuzzer
+from tools.fuzz.fuzz_messages import given as given_by
 
 
 @pytest.fixture(scope='module')
@@ -108,7 +108,7 @@ def test_stamps_frames_and_numbers_of_any_value_leave_the_worker_working(
 
 @pytest.fixture(scope='module')
 def fuzzed_node(weights: str) -> object:
-    from motion_predictor.node import Arrival
+    from motion_predictor.ros.node import Arrival
 
     with node_in_process('pose_array', 'h36m17', weights) as node:
 
@@ -137,7 +137,7 @@ def test_the_fuzzer_makes_messages_that_are_good_and_some_that_are_not() -> None
 def test_what_the_campaign_looks_for_would_be_found(
     weights: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from motion_predictor.messages import CloudEncoder
+    from motion_predictor.ros.messages import CloudEncoder
 
     encode = CloudEncoder.encode
 

@@ -10,11 +10,11 @@ pytest.importorskip('rclpy')
 from ros_harness import write_random_weights
 from test_fuzz import StandsStill
 
-from motion_predictor.online import Observation, OnlinePredictor
-from scripts import fuzz_crowd
-from scripts.fuzz import Findings, walker
-from scripts.fuzz_crowd import FLAWS
-from scripts.fuzz_tf import fuzz_tf
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from tools.fuzz import fuzz_crowd
+from tools.fuzz.fuzz import Findings, walker
+from tools.fuzz.fuzz_crowd import FLAWS
+from tools.fuzz.fuzz_tf import fuzz_tf
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +34,7 @@ def test_the_good_person_is_predicted_from_every_message(kind: str, weights: str
 def test_the_campaign_would_find_a_good_person_who_is_not_served(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('motion_predictor.decoded.MAX_PEOPLE', 5)
+    monkeypatch.setattr('motion_predictor.sources.decoded.MAX_PEOPLE', 5)
     findings = Findings()
     fuzz_crowd.fuzz_crowd('pose_array', walker(), 100, 4, weights, findings)
     assert any('the good person is not predicted' in text for text in findings.found)
@@ -87,7 +87,7 @@ def test_somebody_stamped_ahead_who_leaves_makes_nobody_else_look_lost(latency_s
 
 
 def test_a_flood_is_part_of_the_traffic() -> None:
-    from scripts.fuzz_tf import Traffic
+    from tools.fuzz.fuzz_tf import Traffic
 
     traffic = Traffic(np.asarray(walker()), 2)
     sizes = [len(traffic.others(number, 10**18)) for number in range(250)]

@@ -11,11 +11,12 @@ pytest.importorskip('rclpy')
 
 from random_models import random_model, random_weighing
 
-from motion_predictor.candidates import CANDIDATES
-from motion_predictor.outputs import SUMMARIES
-from motion_predictor.parameters import Settings
-from motion_predictor.weights import save_weights
-from scripts import benchmark_outputs, draw_outputs
+from motion_predictor.model.weights import save_weights
+from motion_predictor.predict.place.candidates import CANDIDATES
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.outputs import SUMMARIES
+from tools.measure import benchmark_outputs
+from tools.site import draw_outputs
 
 
 @pytest.fixture(scope='module')

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from scripts.rig import Heard
-from scripts.soak import Soak
-from scripts.soak_faults import FAULTS, shuffled
-from scripts.soak_hostile import HOSTILE
-from scripts.soak_record import Frames, Run
+from tools.rig import Heard
+from tools.soak.soak import Soak
+from tools.soak.soak_faults import FAULTS, shuffled
+from tools.soak.soak_hostile import HOSTILE
+from tools.soak.soak_record import Frames, Run
 
 STAMP_NS = 10**18
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from tracker_people import source_pose
 
-from motion_predictor.body_checks import BodyChecks, fitting_layout, height_m
-from motion_predictor.decoded import Observation
-from motion_predictor.layouts import layout
-from motion_predictor.recordings import read_npz, synthetic_walkers
-from motion_predictor.skeleton import H36M17
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.recordings.recordings import read_npz, synthetic_walkers
+from motion_predictor.sources.decoded import Observation
+from motion_predictor.track.body_checks import BodyChecks, fitting_layout, height_m
 
 SECOND = 1_000_000_000
 WALK = synthetic_walkers(1, 4.0, rate_hz=25.0).persons['0'].astype(float)
 MIRROR = np.array(H36M17.mirror)
-DATA = Path(__file__).resolve().parent.parent.parent / 'shared' / 'data'
+DATA = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_is_said_with_what_would_do(change: Change, words: list[s
 
 
 def test_the_rotation_that_is_named_sets_the_frame_right() -> None:
-    from motion_predictor.geometry import rotation_matrix
+    from motion_predictor.body.geometry import rotation_matrix
 
     for change, rotation in (
         (optical, [-np.pi / 2, 0.0, 0.0]),

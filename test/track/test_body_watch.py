@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motion_predictor.body_watch import BodyWatch
-from motion_predictor.config import WindowConfig
-from motion_predictor.history import ObservedWindow
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.predictor import Prediction
-from motion_predictor.recordings import read_npz, synthetic_walkers
-from motion_predictor.skeleton import H36M17, Skeleton
-from motion_predictor.walker import walk
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.recordings.recordings import read_npz, synthetic_walkers
+from motion_predictor.recordings.walker import walk
+from motion_predictor.track.body_watch import BodyWatch
+from motion_predictor.track.history import ObservedWindow
 
 SECOND = 1_000_000_000
 RATE_HZ = 30
@@ -23,7 +23,7 @@ MIRROR = np.array(H36M17.mirror)
 WRIST = H36M17.index('RWrist')
 LIMBS = [H36M17.index(joint) for joint in ('RWrist', 'LWrist', 'RAnkle', 'LAnkle')]
 WALK = synthetic_walkers(1, 8.0, rate_hz=RATE_HZ).persons['0'].astype(float)
-DATA = Path(__file__).resolve().parent.parent.parent / 'shared' / 'data'
+DATA = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 EVERY_JOINT = np.ones(17, dtype=bool)
 
 

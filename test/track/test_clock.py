@@ -8,14 +8,14 @@ import math
 import numpy as np
 import pytest
 
-from motion_predictor.clock import SourceClock
-from motion_predictor.config import WindowConfig
-from motion_predictor.online import Observation, OnlineLimits, OnlinePredictor
-from motion_predictor.predictor import Prediction
-from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.skeleton import H36M17
-from motion_predictor.stamp_checks import stamp_complaints
-from motion_predictor.states import PersonState, Refusal
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.online import Observation, OnlineLimits, OnlinePredictor
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.track.clock import SourceClock
+from motion_predictor.track.stamp_checks import stamp_complaints
+from motion_predictor.track.states import PersonState, Refusal
 
 SECOND = 1_000_000_000
 WALK = synthetic_walkers(1, 10.0).persons['0'].astype(float)  # 50 Hz

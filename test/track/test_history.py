@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.history import (
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.track.history import (
     AddOutcome,
     HistoryCounters,
     HistoryLimits,
@@ -17,7 +18,6 @@ from motion_predictor.history import (
     ObservedWindow,
     PoseHistory,
 )
-from motion_predictor.skeleton import H36M17
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND  # today's stamps do not fit into a float of seconds

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.online import (
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.online import (
     Observation,
     ObserveOutcome,
     OnlineLimits,
     OnlinePrediction,
     OnlinePredictor,
 )
-from motion_predictor.predictor import Prediction
-from motion_predictor.skeleton import H36M17
+from motion_predictor.predict.predictor import Prediction
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND

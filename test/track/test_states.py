@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from test_online import GoesOn, online_with, PERIOD, pose_at, predicted, REST, SECOND, see, stamps
 
-from motion_predictor.history import NotReady, PoseHistory
-from motion_predictor.layouts import layout
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.predictor import Prediction
-from motion_predictor.skeleton import H36M17
-from motion_predictor.states import (
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.track.history import NotReady, PoseHistory
+from motion_predictor.track.states import (
     Excluded,
     measured_pose,
     OtherPerson,

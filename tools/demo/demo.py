@@ -28,12 +28,12 @@ import webbrowser
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recording import Overrides, Recording
-from motion_predictor.recordings import SYNTHETIC
-from scripts.demo_clips import CLIPS, demo_recording, MEDLEY, whole_recording, WORK
-from scripts.demo_page import Facts, write_page, write_still
-from scripts.demo_rerun import import_rerun, open_viewer, write_rerun
-from scripts.demo_scores import (
+from motion_predictor.recordings.recording import Overrides, Recording
+from motion_predictor.recordings.recordings import SYNTHETIC
+from tools.demo.demo_clips import CLIPS, demo_recording, MEDLEY, whole_recording, WORK
+from tools.demo.demo_page import Facts, write_page, write_still
+from tools.demo.demo_rerun import import_rerun, open_viewer, write_rerun
+from tools.demo.demo_scores import (
     Collection,
     METHODS,
     Running,
@@ -44,7 +44,7 @@ from scripts.demo_scores import (
     timing,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 180.0
 WORK_S, CLIP_S, LONGEST_S = 120.0, 20.0, 900.0
 """How long is played of repeated work and of clips, and of a recording at most."""
@@ -226,14 +226,14 @@ def perform(options: argparse.Namespace, recording: Recording, folder: Path) -> 
     try:
         node = stage.start(
             'node',
-            'motion_predictor.node',
+            'motion_predictor.ros.node',
             ['--ros-args', '-p', 'autostart:=true', '-p', f'model.path:={options.weights}']
             + ['-p', f'trajectory.horizons_s:={HORIZONS_S}'],
         )
-        collector = stage.start('collector', 'scripts.demo_collector', ['--out', str(found)])
+        collector = stage.start('collector', 'tools.demo.demo_collector', ['--out', str(found)])
         replay = stage.start(
             'replay',
-            'motion_predictor.replay',
+            'motion_predictor.ros.replay',
             ['--ros-args', '-p', f'path:={motion}:{clip}', '-p', 'loop:=false']
             + ['-p', 'wait_for_subscribers:=2', '-p', 'frame_id:=map'],
         )

@@ -14,17 +14,17 @@ import zipfile
 
 import numpy as np
 
-from motion_predictor.deepmimic import read_deepmimic
 from motion_predictor.errors import RecordingError
-from motion_predictor.recording import Overrides, Recording
-from motion_predictor.recordings import (
+from motion_predictor.recordings.deepmimic import read_deepmimic
+from motion_predictor.recordings.recording import Overrides, Recording
+from motion_predictor.recordings.recordings import (
     chain,
     open_recording,
     read_npz,
     SYNTHETIC,
     with_seam,
 )
-from scripts.demo_work import synthetic_work
+from tools.demo.demo_work import synthetic_work
 
 CLIP_PACKAGE = 'pybullet==3.2.7'
 CLIP_CREDIT = (
@@ -54,7 +54,7 @@ def demo_recording(
     Get motion that lasts as long as asked, repeated where it is shorter.
 
     :param clip: ``work``, ``medley``, one of :data:`CLIPS`, ``synthetic``, or what
-        :func:`motion_predictor.recordings.open_recording` takes.
+        :func:`motion_predictor.recordings.recordings.open_recording` takes.
     :param seconds: how long the result lasts.
     :param rate_hz: of the result.
     :param overrides: what is known of a file, in place of what it says or lets judge.
@@ -88,8 +88,8 @@ def whole_recording(
     """
     Read one long recording; it is not repeated.
 
-    :param path: what :func:`motion_predictor.recordings.open_recording` takes; of an archive of
-        clips all are played, one after another, unless one is named.
+    :param path: what :func:`motion_predictor.recordings.recordings.open_recording` takes; of an
+        archive of clips all are played, one after another, unless one is named.
     :param seconds: at most so much of it.
     :param rate_hz: of the result.
     :param overrides: what is known of the file, in place of what it says or lets judge.

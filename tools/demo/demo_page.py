@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.likely import by_weight
-from motion_predictor.recordings import heading_rad
-from motion_predictor.skeleton import H36M17
-from scripts.demo_scores import (
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.predict.likely import by_weight
+from motion_predictor.recordings.recordings import heading_rad
+from tools.demo.demo_scores import (
     BEST,
     Collection,
     DAMPED,

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.likely import by_weight
-from motion_predictor.skeleton import H36M17
-from motion_predictor.summaries import occupancy
-from scripts.demo_scores import Collection
+from motion_predictor.predict.likely import by_weight
+from motion_predictor.predict.summaries import occupancy
+from tools.demo.demo_scores import Collection
 
 BONES = np.array(H36M17.bones)
 ENDS = [j for j in range(H36M17.num_joints) if j not in H36M17.parents]
@@ -48,7 +48,7 @@ def write_rerun(path: Path, collection: Collection, title: str) -> Path:
     Write everything that the collector heard, on a timeline of seconds since the first pose.
 
     :param path: .rrd file to write.
-    :param collection: from :func:`scripts.demo_scores.Collection.load`.
+    :param collection: from :func:`tools.demo.demo_scores.Collection.load`.
     :param title: name of the recording.
     :returns: the path.
     :raises RerunError: if Rerun is not installed.

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from motion_predictor.config import WindowConfig
-from training.baselines import damped_velocity, zero_velocity
+from motion_predictor.model.config import WindowConfig
+from training.judge.baselines import damped_velocity, zero_velocity
 
 WINDOW = WindowConfig()
 SPLICE_S = 0.1
@@ -26,7 +26,7 @@ RUNNING_POINTS = 400
 
 @dataclass(frozen=True)
 class Collection:
-    """The collector's file; see :func:`scripts.demo_collector.save`."""
+    """The collector's file; see :func:`tools.demo.demo_collector.save`."""
 
     pose_stamps_s: np.ndarray  # (N,) seconds since the first pose
     poses: np.ndarray  # (N, P, 17, 3) metres

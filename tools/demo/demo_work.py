@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from motion_predictor.recording import Recording
-from motion_predictor.skeleton import H36M17
-from motion_predictor.walker import ADULT_LENGTHS_M
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.recordings.recording import Recording
+from motion_predictor.recordings.walker import ADULT_LENGTHS_M
 
 SOURCE = (
     'synthetic work of our own making (not motion capture): a made-up person takes parts from a '

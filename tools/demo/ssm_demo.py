@@ -1,10 +1,10 @@
 """
 Speed and separation monitoring on ~/poses, against the same on measured positions alone.
 
-    python -m scripts.ssm_demo --clip walk --seconds 20
+    python -m tools.demo.ssm_demo --clip walk --seconds 20
 
-Motion is recorded into a rosbag2 and played through the real node (see ``scripts.bag_run``). A
-robot stands in the person's way; both monitors give it the highest speed at which it could still
+Motion is recorded into a rosbag2 and played through the real node (see ``tools.measure.bag_run``).
+A robot stands in the person's way; both monitors give it the highest speed at which it could still
 stop in time, by the protective separation distance of ISO/TS 15066:2016, 5.5.4.2.3 (now in
 ISO 10218-2:2025):
 
@@ -31,9 +31,9 @@ import tempfile
 import numpy as np
 
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from scripts.bag_run import BagRun, BagRunError, play, record
-from scripts.demo import DemoError
-from scripts.demo_clips import demo_recording
+from tools.demo.demo import DemoError
+from tools.demo.demo_clips import demo_recording
+from tools.measure.bag_run import BagRun, BagRunError, play, record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ def compare(
     """
     Run both monitors over what the node answered.
 
-    :param run: from :func:`scripts.bag_run.play`.
+    :param run: from :func:`tools.measure.bag_run.play`.
     :param robot: metres, (3,), where it stands.
     """
     settings = settings or SeparationSettings()

@@ -35,14 +35,14 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.time import Time
 
+from motion_predictor.body.layouts import layout
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.layouts import layout
-from motion_predictor.messages import decode_predictions, DECODERS
-from motion_predictor.node import Arrival, MotionPredictorNode
-from motion_predictor.recordings import synthetic_walkers
-from scripts.demo_clips import demo_recording, MEDLEY
-from scripts.fuzz_messages import count_joints, Fuzzer, given
-from scripts.rig import commit, Driver, free_domain, Heard, machine, NodeProcess
+from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.ros.messages import decode_predictions, DECODERS
+from motion_predictor.ros.node import Arrival, MotionPredictorNode
+from tools.demo.demo_clips import demo_recording, MEDLEY
+from tools.fuzz.fuzz_messages import count_joints, Fuzzer, given
+from tools.rig import commit, Driver, free_domain, Heard, machine, NodeProcess
 
 START_NS = 1_800_000_000 * 1_000_000_000
 REMEMBERED = 20_000
@@ -323,10 +323,10 @@ def walker() -> np.ndarray:
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog='python -m scripts.fuzz',
+        prog='python -m tools.fuzz.fuzz',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m scripts.fuzz --joints 5000000',
+        epilog='example: python -m tools.fuzz.fuzz --joints 5000000',
     )
     parser.add_argument('--joints', type=float, default=200_000, help='in all (default: 200000)')
     parser.add_argument(
@@ -359,7 +359,7 @@ def page(files: list[Path]) -> str:
     lines = [
         '# Fuzz campaign',
         '',
-        'Written by `python -m scripts.fuzz --report` from the figures of these runs:',
+        'Written by `python -m tools.fuzz.fuzz --report` from the figures of these runs:',
         '',
         '```sh',
         *(result['command'] for result in results),
@@ -396,9 +396,9 @@ def campaign(
     options: argparse.Namespace, poses: np.ndarray
 ) -> Iterator[tuple[str, Callable[[Findings], object]]]:
     """Give every part of the campaign, by its name; each gets about as many joints."""
-    from scripts.fuzz_crowd import fuzz_crowd
-    from scripts.fuzz_files import fuzz_files, kinds_of_files
-    from scripts.fuzz_tf import fuzz_tf
+    from tools.fuzz.fuzz_crowd import fuzz_crowd
+    from tools.fuzz.fuzz_files import fuzz_files, kinds_of_files
+    from tools.fuzz.fuzz_tf import fuzz_tf
 
     seed, weights = options.seed, options.weights
     share = options.joints / (len(options.kinds) + 1)
@@ -452,7 +452,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = sum(len(each['found']) for each in figures.values())
     total = sum(each['joints'] for each in figures.values())
     result = {
-        'command': 'python -m scripts.fuzz ' + ' '.join(arguments or sys.argv[1:]),
+        'command': 'python -m tools.fuzz.fuzz ' + ' '.join(arguments or sys.argv[1:]),
         'commit': commit(),
         'machine': machine(),
         'motion': source,

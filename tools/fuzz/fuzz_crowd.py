@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 
-from motion_predictor.messages import decode_predictions, ns_to_stamp
-from motion_predictor.node import Arrival
-from motion_predictor.replay import marker_array, pose_array
-from scripts.fuzz import Caught, Findings, node_in_process, SetClock
-from scripts.fuzz_messages import EXTREMES, SECOND
+from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
+from motion_predictor.ros.node import Arrival
+from motion_predictor.ros.replay import marker_array, pose_array
+from tools.fuzz.fuzz import Caught, Findings, node_in_process, SetClock
+from tools.fuzz.fuzz_messages import EXTREMES, SECOND
 
 PERIOD_NS = 33_000_000
 WARM_MESSAGES = 30

@@ -31,6 +31,8 @@ from rclpy.context import Context
 from rclpy.parameter import Parameter as RosParameter
 import yaml
 
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import (
     ConfigError,
     MotionPredictorError,
@@ -38,17 +40,15 @@ from motion_predictor.errors import (
     SkeletonError,
     WeightsError,
 )
-from motion_predictor.layouts import layout
-from motion_predictor.node import MotionPredictorNode
-from motion_predictor.predictor import Predictor
-from motion_predictor.recording import Recording
-from motion_predictor.recordings import open_recording
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import default_weights, load_weights
-from scripts.fuzz import Findings
-from scripts.rig import free_domain
+from motion_predictor.model.weights import default_weights, load_weights
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.recordings.recording import Recording
+from motion_predictor.recordings.recordings import open_recording
+from motion_predictor.ros.node import MotionPredictorNode
+from tools.fuzz.fuzz import Findings
+from tools.rig import free_domain
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MAX_CPU_S = 5.0
 """Of one file."""
 MAX_GROWTH_MB = 600.0
@@ -260,7 +260,7 @@ def read_parameters(path: Path) -> Any:
 
 def read_archive(path: Path) -> Any:
     """Read an archive of objects, as data sets have them."""
-    from training.archives import read_object_archive
+    from training.data.archives import read_object_archive
 
     return read_object_archive(path)
 

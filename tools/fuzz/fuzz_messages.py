@@ -12,8 +12,8 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.messages import DECODERS
-from motion_predictor.replay import ENCODERS
+from motion_predictor.ros.messages import DECODERS
+from motion_predictor.ros.replay import ENCODERS
 
 SECOND = 1_000_000_000
 EXTREMES = (

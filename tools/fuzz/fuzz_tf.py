@@ -13,11 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.layouts import layout
-from motion_predictor.tf_input import HriSource, MAX_PEOPLE, TF_TOPIC, TfSource, TRACKED_TOPIC
-from motion_predictor.tf_tree import MAX_FRAMES, MAX_TRANSFORMS
-from scripts.fuzz import Findings, START_NS
-from scripts.fuzz_messages import EXTREMES
+from motion_predictor.body.layouts import layout
+from motion_predictor.sources.tf_input import (
+    HriSource,
+    MAX_PEOPLE,
+    TF_TOPIC,
+    TfSource,
+    TRACKED_TOPIC,
+)
+from motion_predictor.sources.tf_tree import MAX_FRAMES, MAX_TRANSFORMS
+from tools.fuzz.fuzz import Findings, START_NS
+from tools.fuzz.fuzz_messages import EXTREMES
 
 PERIOD_NS = 33_000_000
 WARM_MESSAGES = 3

@@ -1,7 +1,7 @@
 """
 Record replayed motion into a rosbag2, and play a rosbag2 through the real node, frame by frame.
 
-    python -m scripts.bag_run --clip walk --seconds 20 --bag walk.bag
+    python -m tools.measure.bag_run --clip walk --seconds 20 --bag walk.bag
 
 Both ends are real: the bag holds what the replay node sent over DDS, with its /clock, and the node
 is a process of its own that takes the time from the bag's /clock (``use_sim_time``). The player
@@ -36,21 +36,21 @@ from rosbags.typesys import get_typestore, Stores
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.decoded import InputFormat
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.messages import (
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.recordings.recordings import Recording
+from motion_predictor.ros.messages import (
     decode_predictions,
     DecodedPredictions,
     ns_to_stamp,
     stamp_to_ns,
 )
-from motion_predictor.outputs import decode_moments, DecodedMoments
-from motion_predictor.recordings import Recording
-from motion_predictor.skeleton import H36M17
-from motion_predictor.standard import decode_pose_array
-from scripts.demo import DemoError, Stage
-from scripts.demo_clips import demo_recording
+from motion_predictor.ros.publish.outputs import decode_moments, DecodedMoments
+from motion_predictor.sources.decoded import InputFormat
+from motion_predictor.sources.standard import decode_pose_array
+from tools.demo.demo import DemoError, Stage
+from tools.demo.demo_clips import demo_recording
 
 OBSERVED_S = WindowConfig().observed_s
 STORAGE = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
@@ -159,7 +159,7 @@ def record(
                 'speed': float(speed),
             }.items():
                 arguments += ['-p', f'{name}:={value}']
-            stage.start('replay', 'motion_predictor.replay', arguments)
+            stage.start('replay', 'motion_predictor.ros.replay', arguments)
             recorder.wait(lambda: ended, 'recording', stage)
             recorder.executor.spin_once(timeout_sec=0.1)
     return written
@@ -238,7 +238,7 @@ def play(
         arguments = ['--ros-args']
         for name, value in settings.items():
             arguments += ['-p', f'{name}:={value}']
-        stage.start('node', 'motion_predictor.node', arguments)
+        stage.start('node', 'motion_predictor.ros.node', arguments)
         player.wait(
             lambda: all(publisher.get_subscription_count() for publisher in publishers.values()),
             'waiting for the node',

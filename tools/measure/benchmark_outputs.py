@@ -1,7 +1,8 @@
 """
 Measure what each output costs: to build it, and to publish it to one reliable subscriber.
 
-    python -m scripts.benchmark_outputs --json docs/outputs_benchmark.json --page docs/outputs.md
+    python -m tools.measure.benchmark_outputs --json docs/outputs_benchmark.json --page
+    docs/outputs.md
 
 Every row is timed in turn, round after round, so that what else the machine does meets all
 alike; processor time is shown beside the wall's, which grows where others want the cores. The
@@ -34,15 +35,15 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from motion_predictor.likely import drawn_samples, likely_futures
-from motion_predictor.messages import CloudEncoder, MarkerEncoder, MarkerPerson
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.outputs import Outlook, SUMMARIES
-from motion_predictor.parameters import Settings
-from motion_predictor.predictor import Predictor, use_threads
-from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.remembering import make_place
-from motion_predictor.weights import default_weights
+from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.likely import drawn_samples, likely_futures
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.predictor import Predictor, use_threads
+from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.ros.messages import CloudEncoder, MarkerEncoder, MarkerPerson
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.outputs import Outlook, SUMMARIES
+from motion_predictor.ros.remembering import make_place
 
 REFERENCE = '~/predictions'
 SAMPLES = 50
@@ -236,7 +237,7 @@ def page_part(content: dict[str, Any]) -> str:
         f'Medians (and 99th percentiles) of {content["rounds"]} rounds; {content["machine"]}; '
         f'load average of the machine at the end {content["load"]:.1f}; commit '
         f'`{content["commit"][:12]}`, {content["date"]}:',
-        f'`python -m scripts.benchmark_outputs {content["arguments"]}`',
+        f'`python -m tools.measure.benchmark_outputs {content["arguments"]}`',
     ]
     parts += [table(int(persons), found) for persons, found in content['persons'].items()]
     return '\n\n'.join(parts)

@@ -1,7 +1,7 @@
 """
 Measure what the engines of the shipped models do to the same input, and write the table of it.
 
-    python -m scripts.engines --page docs/limits.md
+    python -m tools.measure.engines --page docs/limits.md
 
 Of each one-step model, with fp32 and bf16: whether the same input gives the same futures again,
 how far they move when seven others are predicted beside, in another order, when the input is
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.predictor import Predictor
-from motion_predictor.recordings import synthetic_walkers
-from motion_predictor.weights import default_weights
+from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.recordings.recordings import synthetic_walkers
 
 MODELS = ('swiftdiff', 'swiftdiff_balance', 'one_step', 'moe')
 PEOPLE = 8

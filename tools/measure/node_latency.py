@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recordings import SYNTHETIC
-from scripts.demo import perform
-from scripts.demo_clips import demo_recording
-from scripts.demo_scores import Collection, timing
-from training.provenance import write_json
+from motion_predictor.recordings.recordings import SYNTHETIC
+from tools.demo.demo import perform
+from tools.demo.demo_clips import demo_recording
+from tools.demo.demo_scores import Collection, timing
+from training.common.provenance import write_json
 
 SETTLED_S = 1.0
 """Left out at the beginning: discovery, and people not yet observed for long enough."""
@@ -77,10 +77,10 @@ def figures(collection: Collection) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m scripts.node_latency',
+        prog='python -m tools.measure.node_latency',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m scripts.node_latency --weights swiftdiff --seconds 20',
+        epilog='example: python -m tools.measure.node_latency --weights swiftdiff --seconds 20',
     )
     add = made.add_argument
     add('--weights', default='swiftdiff', help='a shipped model or a file (default: %(default)s)')

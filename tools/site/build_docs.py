@@ -1,5 +1,5 @@
 """
-Build the documentation site: ``python -m scripts.build_docs``, or ``scripts/docs``.
+Build the documentation site: ``python -m tools.site.build_docs``, or ``scripts/docs``.
 
 The pages are those of ``docs/`` and of the repository's top, as they are read on the repository's
 own pages too; only links between them are put right. The tables of parameters are made from the
@@ -16,9 +16,9 @@ import shutil
 import subprocess
 import sys
 
-from motion_predictor import parameters
-from scripts.rig import ROOT
-from scripts.update_readme import replay_rows
+from motion_predictor.ros import parameters
+from tools.rig import ROOT
+from tools.site.update_readme import replay_rows
 
 BUILD = ROOT / 'build'
 TOP = {
@@ -84,7 +84,7 @@ def stage(folder: Path) -> list[str]:
             _write_page(ROOT / name, folder, page, pages)
     table = parameters.markdown_table().strip()
     (folder / 'parameters.md').write_text(
-        f'# Parameters\n\nMade from the declarations in `motion_predictor/parameters.py`.\n\n'
+        f'# Parameters\n\nMade from the declarations in `motion_predictor/ros/parameters.py`.\n\n'
         f'## The node\n\n{table}\n\n## The replay node\n\n{replay_rows()}\n'
     )
     return [*pages, 'parameters.md']

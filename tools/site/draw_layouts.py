@@ -1,4 +1,4 @@
-"""Draw every tracker's skeleton and what the model makes of it: python -m scripts.draw_layouts."""
+"""Draw every tracker's skeleton and what the model makes of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from motion_predictor.layouts import (
+from motion_predictor.body.layouts import (
     HEAD_TOP_M,
     Layout,
     LAYOUTS,
@@ -17,9 +17,9 @@ from motion_predictor.layouts import (
     NOSE_UP_M,
     SPINE_FRACTION,
 )
-from motion_predictor.skeleton import H36M17
+from motion_predictor.body.skeleton import H36M17
 
-FOLDER = Path(__file__).resolve().parent.parent / 'docs' / 'trackers'
+FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'trackers'
 WIDTH, HEIGHT = 860, 430
 SCALE = 205.0
 """Pixels of a metre."""
@@ -216,7 +216,7 @@ def main() -> int:
                 FOLDER.mkdir(parents=True, exist_ok=True)
                 path.write_text(drawing)
     if check and stale:
-        print(f'not up to date: {", ".join(stale)}; run python -m scripts.draw_layouts')
+        print(f'not up to date: {", ".join(stale)}; run python -m tools.site.draw_layouts')
     return int(check and bool(stale))
 
 

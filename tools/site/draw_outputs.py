@@ -1,7 +1,7 @@
 """
 Draw every output as a picture, from the messages themselves, for docs/outputs.md.
 
-    python -m scripts.draw_outputs --clip walk --at 1.5
+    python -m tools.site.draw_outputs --clip walk --at 1.5
 
 A clip is watched up to ``--at``, ten predictions a second, with what the node learns of its place;
 the last prediction's outputs are encoded as the node does it, read back from the message and
@@ -23,26 +23,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 import numpy as np
 
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.likely import by_weight, drawn_samples, likely_futures
-from motion_predictor.messages import (
+from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.likely import by_weight, drawn_samples, likely_futures
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.predictor import Predictor, use_threads
+from motion_predictor.recordings.recordings import heading_rad
+from motion_predictor.ros.messages import (
     CloudEncoder,
     decode_predictions,
     MarkerEncoder,
     MarkerPerson,
     read_cloud,
 )
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.outputs import decode_moments, Outlook, SUMMARIES
-from motion_predictor.parameters import Settings
-from motion_predictor.predictor import Predictor, use_threads
-from motion_predictor.recordings import heading_rad
-from motion_predictor.remembering import make_place
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import default_weights
-from scripts.demo_clips import demo_recording
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.outputs import decode_moments, Outlook, SUMMARIES
+from motion_predictor.ros.remembering import make_place
+from tools.demo.demo_clips import demo_recording
 
-FOLDER = Path(__file__).resolve().parent.parent / 'docs' / 'images' / 'outputs'
+FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'images' / 'outputs'
 BONES = np.array(H36M17.bones)
 WRIST = H36M17.index('RWrist')
 SIDE, TOP = (0, 2), (0, 1)

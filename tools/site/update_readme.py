@@ -1,4 +1,4 @@
-"""Write what the sources know into the README: python -m scripts.update_readme."""
+"""Write what the sources know into the README: python -m tools.site.update_readme."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 import textwrap
 from typing import Any
 
-from motion_predictor import parameters
-from motion_predictor.layouts import LAYOUTS
+from motion_predictor.body.layouts import LAYOUTS
+from motion_predictor.ros import parameters
 
-DOCS = Path(__file__).resolve().parent.parent / 'docs'
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
 STREAMS, FORGETFUL = DOCS / 'streams.json', DOCS / 'streams_memory_off.json'
 REGIMES = DOCS / 'streams_regimes.json'
 PLACES = {
@@ -29,12 +29,12 @@ SHOWN = {
 }
 ONE_SECOND, TWO_SECONDS = 2, 3
 """Where they are among the horizons of streams."""
-README = Path(__file__).resolve().parent.parent / 'README.md'
+README = Path(__file__).resolve().parents[2] / 'README.md'
 
 
 def replay_rows() -> str:
     """Rows of the table of the replay node's parameters."""
-    from motion_predictor.replay import PARAMETERS
+    from motion_predictor.ros.replay import PARAMETERS
 
     rows = ['| parameter of `replay` | default | meaning |', '|---|---|---|']
     for name, (default, description) in PARAMETERS.items():

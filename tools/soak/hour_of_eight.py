@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from scripts.rig import (
+from tools.rig import (
     commit,
     Driver,
     free_domain,
@@ -51,10 +51,10 @@ SETS = (
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog='python -m scripts.hour_of_eight',
+        prog='python -m tools.soak.hour_of_eight',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m scripts.hour_of_eight --json docs/hour_of_eight.json',
+        epilog='example: python -m tools.soak.hour_of_eight --json docs/hour_of_eight.json',
     )
     parser.add_argument('--data', type=Path, default=DATA, help='folder of the recordings')
     parser.add_argument('--persons', type=int, default=8)
@@ -220,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run, writing the JSON after every part; 1 if a node ended."""
     options = parse_arguments(arguments)
     result: dict[str, Any] = {
-        'command': 'python -m scripts.hour_of_eight ' + ' '.join(sys.argv[1:]),
+        'command': 'python -m tools.soak.hour_of_eight ' + ' '.join(sys.argv[1:]),
         'commit': commit(),
         'begun': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'machine': machine(),

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recordings import with_seam
-from scripts.demo_clips import demo_recording, MEDLEY
-from scripts.rig import (
+from motion_predictor.recordings.recordings import with_seam
+from tools.demo.demo_clips import demo_recording, MEDLEY
+from tools.rig import (
     commit,
     Driver,
     free_domain,
@@ -52,10 +52,10 @@ DROPS = (
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog='python -m scripts.many_people',
+        prog='python -m tools.soak.many_people',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m scripts.many_people --persons 10 --minutes 10 --rate 30',
+        epilog='example: python -m tools.soak.many_people --persons 10 --minutes 10',
     )
     parser.add_argument('--persons', type=int, default=10)
     parser.add_argument('--minutes', type=float, default=10.0)
@@ -176,7 +176,7 @@ def perform(options: argparse.Namespace) -> dict[str, Any]:
         if ended or code:
             raise MotionPredictorError(f'the node ended with {code}: {node.output()[-2000:]}')
     return {
-        'command': 'python -m scripts.many_people ' + ' '.join(sys.argv[1:]),
+        'command': 'python -m tools.soak.many_people ' + ' '.join(sys.argv[1:]),
         'commit': commit(),
         'begun': begun.isoformat(timespec='seconds'),
         'machine': machine(),

@@ -26,9 +26,9 @@ import numpy as np
 from rclpy.publisher import Publisher
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recordings import Recording, with_seam
-from scripts.demo_clips import demo_recording, MEDLEY
-from scripts.rig import (
+from motion_predictor.recordings.recordings import Recording, with_seam
+from tools.demo.demo_clips import demo_recording, MEDLEY
+from tools.rig import (
     commit,
     Driver,
     free_domain,
@@ -39,10 +39,10 @@ from scripts.rig import (
     ROOT,
     use_large_messages,
 )
-from scripts.soak_faults import Fault, FAULTS, FRAME, shuffled, stamp_is_known
-from scripts.soak_hostile import HOSTILE
-from scripts.soak_record import Frames, memory_growth, percentiles_ms, Run, Tally
-from scripts.soak_report import write_report
+from tools.soak.soak_faults import Fault, FAULTS, FRAME, shuffled, stamp_is_known
+from tools.soak.soak_hostile import HOSTILE
+from tools.soak.soak_record import Frames, memory_growth, percentiles_ms, Run, Tally
+from tools.soak.soak_report import write_report
 
 RATE_HZ = 30.0
 SETTLE_S = 1.5
@@ -61,7 +61,7 @@ SERIES = ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'load', 'p50_ms', 'p99_ms
 
 
 class Soak:
-    """One run: the stage that faults play on, see :class:`scripts.soak_faults.Stage`."""
+    """One run: the stage that faults play on, see :class:`tools.soak.soak_faults.Stage`."""
 
     def __init__(
         self, node: NodeProcess, domain: int, recording: Recording, seed: int, fault_every_s: float
@@ -354,10 +354,10 @@ def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog='python -m scripts.soak',
+        prog='python -m tools.soak.soak',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m scripts.soak --minutes 60 --json docs/soak.json',
+        epilog='example: python -m tools.soak.soak --minutes 60 --json docs/soak.json',
     )
     parser.add_argument('--minutes', type=float, default=60.0, help='how long (default: 60)')
     parser.add_argument('--every', type=float, default=5.5, help='seconds from fault to fault')
@@ -405,7 +405,7 @@ def main(arguments: list[str] | None = None) -> int:
         judged['checks']['no trace in what the node printed'] = False
         print(output[-6000:], file=sys.stderr)
     result = {
-        'command': 'python -m scripts.soak ' + ' '.join(arguments or sys.argv[1:]),
+        'command': 'python -m tools.soak.soak ' + ' '.join(arguments or sys.argv[1:]),
         'commit': commit(),
         'begun': begun.isoformat(timespec='seconds'),
         'minutes': (time.monotonic() - soak._begun_s) / 60.0,

@@ -10,7 +10,7 @@ import numpy as np
 import rclpy
 from rclpy.publisher import Publisher
 
-from scripts.rig import Driver, NodeProcess
+from tools.rig import Driver, NodeProcess
 
 SECOND = 1_000_000_000
 FRAME = 'hall'

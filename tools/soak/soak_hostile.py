@@ -7,8 +7,8 @@ import numpy as np
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import PointCloud2
 
-from scripts.rig import pose_array
-from scripts.soak_faults import Fault, FRAME, SECOND, Stage
+from tools.rig import pose_array
+from tools.soak.soak_faults import Fault, FRAME, SECOND, Stage
 
 FAR_M = np.array([0.0, 20.0, 0.0])
 APART_M = np.array([0.0, 1.5, 0.0])
@@ -150,4 +150,4 @@ HOSTILE = (
           _fine_voxels),
     Fault('stamps in pairs', 'two frames a millisecond apart for a second', _twins_of_time),
 )  # fmt: skip
-"""Kinds beside those of :data:`scripts.soak_faults.FAULTS`."""
+"""Kinds beside those of :data:`tools.soak.soak_faults.FAULTS`."""

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scripts.soak_faults import FAULTS
-from scripts.soak_hostile import HOSTILE
+from tools.soak.soak_faults import FAULTS
+from tools.soak.soak_hostile import HOSTILE
 
 
 def write_report(path: Path) -> Path:

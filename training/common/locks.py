@@ -9,8 +9,8 @@ import platform
 from types import TracebackType
 from typing import IO
 
+from motion_predictor.common.whole_files import not_written
 from motion_predictor.errors import StorageError
-from motion_predictor.whole_files import not_written
 
 LOCK = '.lock'
 

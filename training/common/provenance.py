@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
+from motion_predictor.common.files import read_json
+from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError
-from motion_predictor.files import read_json
-from motion_predictor.whole_files import write_whole
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def shown_path(path: Path | str) -> str:
@@ -57,7 +57,7 @@ def origin(kind: str, version: int, module: str, arguments: Sequence[str]) -> di
 
     :param kind: the ``format`` by which the pages know it.
     :param version: of that format.
-    :param module: the verb, as ``training.evaluate``.
+    :param module: the verb, as ``training evaluate``.
     :param arguments: the words after it.
     """
     return {

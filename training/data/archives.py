@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from motion_predictor.common.files import brief, refused
 from motion_predictor.errors import RecordingError
-from motion_predictor.files import brief, refused
-from motion_predictor.npz import Npz, read_header
-from training.plain_pickle import PlainPickleError, read_plain_pickle
+from motion_predictor.recordings.npz import Npz, read_header
+from training.data.plain_pickle import PlainPickleError, read_plain_pickle
 
 
 def read_object_archive(path: Path, entry: str = 'positions_3d') -> dict[str, Any]:

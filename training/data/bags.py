@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from motion_predictor.body.geometry import rotation_matrix
+from motion_predictor.body.layouts import Layout
+from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import RecordingError
-from motion_predictor.geometry import rotation_matrix
-from motion_predictor.layouts import Layout
-from motion_predictor.recording import Recording
-from motion_predictor.rosbag import BagInput, fields_of, read_bag
-from motion_predictor.skeleton import H36M17, Skeleton
-from training.sources import given, Source, SourceClip, split_of
-from training.store import check_positions
-from training.windows import Clip
+from motion_predictor.recordings.recording import Recording
+from motion_predictor.recordings.rosbag import BagInput, fields_of, read_bag
+from training.data.sources import given, Source, SourceClip, split_of
+from training.data.store import check_positions
+from training.data.windows import Clip
 
 MAX_GAP_S = 0.25
 """Joints unseen for longer end a clip; the node's ``max_joint_gap_s``."""

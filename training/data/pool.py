@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from motion_predictor.config import ModelConfig
-from motion_predictor.model import MotionModel
-from motion_predictor.normalization import Whitening
-from motion_predictor.skeleton import H36M17, Skeleton
-from training.data import Augmentation, tracker_noise, TrainingWindows
-from training.parallel import current
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.model.config import ModelConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.normalization import Whitening
+from training.common.parallel import current
+from training.data.random_windows import Augmentation, tracker_noise, TrainingWindows
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """
-Prepare, describe and check stores of motion: python -m training.data.
+Prepare, describe and check stores of motion: python -m training data.
 
-A store is a folder of memory-mapped arrays with a manifest (training/store.py); every training
-verb and training.evaluate takes it as --data.
+A store is a folder of memory-mapped arrays with a manifest (training/data/store.py); every
+training verb and training evaluate takes it as --data.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import sys
 
 from tqdm import tqdm
 
+from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.errors import MotionPredictorError, RecordingError
-from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
-from training import provenance
-from training.bags import add_bag_arguments, bag_input, read_bags, rotation_of
-from training.sources import (
+from training.common import provenance
+from training.data.bags import add_bag_arguments, bag_input, read_bags, rotation_of
+from training.data.sources import (
     in_splits,
     load_at,
     MAX_SPEED_M_S,
@@ -31,7 +31,7 @@ from training.sources import (
     smplh_kinematics,
     Source,
 )
-from training.store import (
+from training.data.store import (
     data_digest,
     describe,
     digest_of_files,
@@ -43,50 +43,50 @@ from training.store import (
 
 EXAMPLE = """\
 worked examples, from the root of the source tree:
-  python -m training.data prepare h36m data_3d_h36m.npz --out stores
-  python -m training.data info stores/h36m/train stores/h36m/test
-  python -m training.data verify stores/h36m/test
-  python -m training.train_teacher --preset full --data stores/h36m/train --run runs/h36m
+  python -m training data prepare h36m data_3d_h36m.npz --out stores
+  python -m training data info stores/h36m/train stores/h36m/test
+  python -m training data verify stores/h36m/test
+  python -m training train teacher --preset full --data stores/h36m/train --run runs/h36m
 prepare writes OUT/NAME/SPLIT, one store for each split that the data set has.
 """
 EXAMPLES = {
     'h36m': """\
 worked example: Human3.6M as VideoPose3D passes it on, subject 8 kept for validation
-  python -m training.data prepare h36m data_3d_h36m.npz --out stores --val S8
+  python -m training data prepare h36m data_3d_h36m.npz --out stores --val S8
 """,
     'humaneva': """\
 worked example, at the rate of the recordings as the published protocol has it:
-  python -m training.data prepare humaneva data_3d_humaneva15.npz --out stores --rate 60
+  python -m training data prepare humaneva data_3d_humaneva15.npz --out stores --rate 60
 """,
     'amass': """\
 worked example: AMASS/ACCAD/..., AMASS/CMU/... as downloaded (SMPL+H G), and its body model
   pip install '.[amass]'
-  python -m training.data prepare amass AMASS --body-model smplh --out stores --rate 60
+  python -m training data prepare amass AMASS --body-model smplh --out stores --rate 60
 as the 17 joints that the shipped models have:
-  python -m training.data prepare amass AMASS --body-model smplh --out stores --joints h36m17
+  python -m training data prepare amass AMASS --body-model smplh --out stores --joints h36m17
 """,
     'cmu17': """\
 worked example:
-  python -m training.data prepare cmu17 ../shared/data/cmu17 --out stores
+  python -m training data prepare cmu17 ../shared/data/cmu17 --out stores
 """,
     'uiprmd17': """\
 worked example:
-  python -m training.data prepare uiprmd17 ../shared/data/uiprmd17 --out stores
+  python -m training data prepare uiprmd17 ../shared/data/uiprmd17 --out stores
 """,
     'npz': """\
 worked example: clips of a robot in the cmu17 format, with its own joints
-  python -m training.data prepare npz arm.npz --skeleton arm.json --name arm --out stores
+  python -m training data prepare npz arm.npz --skeleton arm.json --name arm --out stores
 """,
     'bvh': """\
 worked example: people, the usual joint names, subjects by sub-folder
-  python -m training.data prepare bvh mocap --out stores --val anna --test 'b*'
+  python -m training data prepare bvh mocap --out stores --val anna --test 'b*'
 worked example: a dog, in centimetres, y up
-  python -m training.data prepare bvh dogs --skeleton dog.json --mapping dog_bvh.json \\
+  python -m training data prepare bvh dogs --skeleton dog.json --mapping dog_bvh.json \\
       --units-scale 0.01 --up y --out stores --name dogs
 """,
     'rosbag': """\
 worked example: a tracker's topic, people by their ids, an optical frame turned level
-  python -m training.data prepare rosbag my_bag --topic /skeleton --layout k4a32 \\
+  python -m training data prepare rosbag my_bag --topic /skeleton --layout k4a32 \\
       --rotation -1.5708 0 0 --out stores --name lab
 """,
 }
@@ -248,7 +248,7 @@ KINDS = {
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.data',
+        prog='python -m training data',
         description=__doc__,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -271,7 +271,7 @@ def parser() -> argparse.ArgumentParser:
             verb,
             help=what,
             description=what,
-            epilog=f'worked example:\n  python -m training.data {verb} stores/cmu17/train\n',
+            epilog=f'worked example:\n  python -m training data {verb} stores/cmu17/train\n',
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         reading.add_argument('store', type=Path, nargs='+')
@@ -342,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :param arguments: the words after ``python -m training.data``.
+    :param arguments: the words after ``python -m training data``.
     :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -355,7 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.dry_run:
                 print(plan(source, options))
                 return 0
-            command = provenance.command_line('training.data', words)
+            command = provenance.command_line('training data', words)
             for folder in prepare(source, options, command):
                 print(describe(open_store(folder)))
             return 0

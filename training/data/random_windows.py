@@ -1,7 +1,7 @@
 """
 Random training windows from recordings, with augmentation, and a synthetic walker for tests.
 
-As a verb, ``python -m training.data``, it prepares stores of motion: see training/prepare.py.
+As a verb, ``python -m training data``, it prepares stores of motion: see training/data/prepare.py.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError, RecordingError
-from motion_predictor.skeleton import H36M17, Skeleton
-from training.store import is_store, open_store
-from training.windows import load_clips, resample, short_clips, skeleton_of
+from motion_predictor.model.config import WindowConfig
+from training.data.store import is_store, open_store
+from training.data.windows import load_clips, resample, short_clips, skeleton_of
 
 
 @dataclass(frozen=True)
@@ -395,7 +395,7 @@ def synthetic_walk(seconds: float, rate_hz: float, generator: np.random.Generato
 if __name__ == '__main__':
     import sys
 
-    from training.prepare import main
-    from training.stopping import NOTHING, run_verb
+    from training.common.stopping import NOTHING, run_verb
+    from training.data.prepare import main
 
     sys.exit(run_verb(main, NOTHING))

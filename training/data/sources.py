@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-from motion_predictor.bvh import MAX_JOINT_SPEED_M_S, read_bvh, read_bvh_joints
+from motion_predictor.body.layouts import Layout
+from motion_predictor.body.layouts import layout as layout_of
+from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import RecordingError
-from motion_predictor.layouts import Layout
-from motion_predictor.layouts import layout as layout_of
-from motion_predictor.npz import Npz
-from motion_predictor.recording import Overrides, upright
-from motion_predictor.skeleton import H36M17, Skeleton
-from training.archives import read_object_archive
-from training.store import check_positions
-from training.windows import load_clips, resample
+from motion_predictor.recordings.bvh import MAX_JOINT_SPEED_M_S, read_bvh, read_bvh_joints
+from motion_predictor.recordings.npz import Npz
+from motion_predictor.recordings.recording import Overrides, upright
+from training.data.archives import read_object_archive
+from training.data.store import check_positions
+from training.data.windows import load_clips, resample
 
 Positions = tuple[NDArray[np.float32], float]
 """Metres, z up, ``(T, J, 3)``, and frames per second."""

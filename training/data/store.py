@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_predictor.body.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
+from motion_predictor.common.files import read_json, refused
+from motion_predictor.common.whole_files import not_written
 from motion_predictor.errors import RecordingError, SkeletonError, StorageError
-from motion_predictor.files import read_json, refused
-from motion_predictor.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
-from motion_predictor.weights import file_digest
-from motion_predictor.whole_files import not_written
+from motion_predictor.model.weights import file_digest
 
 FORMAT = 'motion_predictor motion store'
 VERSION = 1

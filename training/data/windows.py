@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_predictor.bag_files import is_bag
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError, RecordingError
-from motion_predictor.npz import check_offsets, read_arrays
-from motion_predictor.skeleton import H36M17, Skeleton
-from training.store import is_store, MotionStore, open_store
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.recordings.bag_files import is_bag
+from motion_predictor.recordings.npz import check_offsets, read_arrays
+from training.data.store import is_store, MotionStore, open_store
 
 if TYPE_CHECKING:
-    from training.bags import BagReading
+    from training.data.bags import BagReading
 
 MILLIMETRES_PER_METRE = 1000.0
 STRIDE_S = 0.5
@@ -99,7 +99,7 @@ def load_clips(
     path: Path | str, skeleton: Skeleton | None = None, bag: BagReading | None = None
 ) -> tuple[Clip, ...]:
     """
-    Read every clip of a store (see :mod:`training.store`), a rosbag2 or a file as cmu17's.
+    Read every clip of a store (see :mod:`training.data.store`), a rosbag2 or a file as cmu17's.
 
     The format is an npz without pickled objects: ``positions`` (frames, 17, 3) in whole
     millimetres, all clips one after another; ``offsets`` (clips + 1), clip i being
@@ -117,7 +117,7 @@ def load_clips(
     if is_store(path):
         return _clips_of(open_store(path))
     if path.exists() and is_bag(path):
-        from training.bags import load_bag  # which reads such files too
+        from training.data.bags import load_bag  # which reads such files too
 
         return load_bag(path, skeleton, bag)
     arrays = read_arrays(path, REQUIRED_ARRAYS, 'in the cmu17 format')
@@ -302,6 +302,6 @@ def recordings_folder() -> Path | None:
     :returns: the folder, or None where there is none; it holds ``cmu17/test.npz`` and the like.
     """
     named = os.environ.get('MOTION_PREDICTOR_DATA')
-    beside = Path(__file__).resolve().parents[1].parent / 'shared' / 'data'
+    beside = Path(__file__).resolve().parents[2].parent / 'shared' / 'data'
     folder = Path(named) if named else beside
     return folder if folder.is_dir() else None

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from motion_predictor.common.whole_files import write_whole, written_whole
 from motion_predictor.errors import ConfigError
-from motion_predictor.whole_files import write_whole, written_whole
-from training import parallel
-from training.locks import hold_folder
+from training.common import parallel
+from training.common.locks import hold_folder
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -89,7 +89,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 def git_commit() -> str:
     """Name the source tree's commit, ``-dirty`` where it was changed; 'unknown' without git."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     try:
         return subprocess.run(
             ['git', 'describe', '--always', '--dirty', '--abbrev=12'],

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.errors import ConfigError
-from training.data import Augmentation
-from training.vdd import VddConfig
+from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from training.data.random_windows import Augmentation
+from training.engine.vdd import VddConfig
 
 PRESETS = ('debug', 'small', 'balance', 'full')
 COMPLETIONS = ('none', 'clean', 'noised')
-"""How the teacher's DDIM puts the observed history back; see ``training.diffusion.ddim``."""
+"""How the teacher's DDIM puts the observed history back; see ``diffusion.ddim``."""
 
 
 @dataclass(frozen=True, kw_only=True)

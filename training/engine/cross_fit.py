@@ -28,13 +28,13 @@ from torch import nn, Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError
-from motion_predictor.experts import FlatBlock
-from motion_predictor.predictor import cpu_has_fast_bf16
-from motion_predictor.whole_files import written_whole
-from training.config import as_plain, CrossFitConfig
-from training.fitting import fit
-from training.parallel import Shard, WHOLE
+from motion_predictor.model.networks.experts import FlatBlock
+from motion_predictor.predict.predictor import cpu_has_fast_bf16
+from training.common.parallel import Shard, WHOLE
+from training.engine.config import as_plain, CrossFitConfig
+from training.engine.fitting import fit
 
 WAVES = 32
 """Pairs of sine and cosine that tell the network how much noise there is."""

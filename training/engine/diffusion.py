@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.model import History, MotionModel
-from motion_predictor.predictor import cpu_has_fast_bf16, Prediction, Predictor
-from motion_predictor.schedule import ddim_steps, to_eps, to_x0
-from motion_predictor.weights import load_weights
-from training.config import COMPLETIONS
-from training.fitting import compiled_network
+from motion_predictor.model.motion_model import History, MotionModel
+from motion_predictor.model.schedule import ddim_steps, to_eps, to_x0
+from motion_predictor.model.weights import load_weights
+from motion_predictor.predict.predictor import cpu_has_fast_bf16, Prediction, Predictor
+from training.engine.config import COMPLETIONS
+from training.engine.fitting import compiled_network
 
 
 def add_noise(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Export a run's weights with golden pairs and model cards: python -m training.export."""
+"""Export a run's weights with golden pairs and model cards: python -m training export."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import sys
 import numpy as np
 import torch
 
+from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
+from motion_predictor.common.files import read_json
+from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.files import read_json
-from motion_predictor.growth import grown_model
-from motion_predictor.model import MotionModel
-from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
-from motion_predictor.weights import (
+from motion_predictor.model.growth import grown_model
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weights import (
     file_digest,
     GoldenPair,
     load_weights,
@@ -26,16 +26,16 @@ from motion_predictor.weights import (
     quantize_rows,
     save_weights,
 )
-from motion_predictor.whole_files import write_whole
-from training.config import preset, PRESETS
-from training.data import synthetic_walk
-from training.stopping import NOTHING, run_verb
+from motion_predictor.predict.predictor import Predictor
+from training.common.stopping import NOTHING, run_verb
+from training.data.random_windows import synthetic_walk
+from training.engine.config import preset, PRESETS
 
 EXAMPLE = """
 example, what a run made, as the package ships it:
-  python -m training.export --run runs/small --out resource/weights
+  python -m training export --run runs/small --out resource/weights
 example, an untrained network for trying things out:
-  python -m training.export --random /tmp/random.safetensors
+  python -m training export --random /tmp/random.safetensors
 """
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'int8': torch.int8}
 CARD_METRICS = ('APD', 'ADE', 'FDE', 'MMADE', 'MMFDE')
@@ -216,7 +216,7 @@ def scores_by_digest(evaluation: Path) -> dict[str, dict[str, object]]:
     """
     Gather what an evaluation says of every weights file, for its card.
 
-    :param evaluation: JSON of ``training.evaluate``.
+    :param evaluation: JSON of ``training evaluate``.
     :returns: by SHA-256 of the file: metric names and values by set and split, the constant
         pose's beside them.
     :raises ConfigError: if the file holds no evaluation.
@@ -227,7 +227,7 @@ def scores_by_digest(evaluation: Path) -> dict[str, dict[str, object]]:
         settings = result['settings']
         how = f'{settings["samples"]} samples, seed {settings["seed"]}, metres'
         found: dict[str, dict[str, object]] = {
-            digest: {'python -m training.evaluate': how} for digest in digests.values()
+            digest: {'python -m training evaluate': how} for digest in digests.values()
         }
         still = {}
         for row in result['rows']:
@@ -251,7 +251,7 @@ def surprise_facts(evaluation: Path, weights: Path) -> dict[str, object]:
     """
     Read the threshold above which a mixture's surprise counts as new, for its card.
 
-    :param evaluation: JSON of ``training.evaluate_moe``.
+    :param evaluation: JSON of ``training evaluate-mixture``.
     :param weights: the file that is exported; it must be the one evaluated.
     :returns: 'threshold', nats a coordinate, and 'false_alarms' by split.
     :raises ConfigError: if the evaluation holds no threshold of that file.
@@ -269,7 +269,7 @@ def surprise_facts(evaluation: Path, weights: Path) -> dict[str, object]:
     except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
         raise ConfigError(
             f'--surprise {evaluation}: no threshold of {weights.name} in it '
-            f'({type(error).__name__}: {error}); evaluate that file with training.evaluate_moe '
+            f'({type(error).__name__}: {error}); evaluate that file by evaluate-mixture '
             'and a val.npz among its --data'
         ) from None
 
@@ -296,7 +296,7 @@ def write_cards(folder: Path, evaluation: Path) -> list[Path]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb."""
     parser = argparse.ArgumentParser(
-        prog='python -m training.export',
+        prog='python -m training export',
         description=__doc__,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -321,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         'cards of the files in --out, and nothing else'
     )  # fmt: skip
     parser.add_argument(
-        '--surprise', type=Path, metavar='JSON', help='of training.evaluate_moe: its threshold '
+        '--surprise', type=Path, metavar='JSON', help='of evaluate-mixture: its threshold '
         "goes into the mixture's card, for the node's flag"
     )  # fmt: skip
     parser.add_argument('--random', type=Path, help='write an untrained SwiftDiff instead')
@@ -335,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             written = [] if options.dry_run else write_cards(options.out, options.cards)
         except MotionPredictorError as error:
-            sys.exit(f'training.export: {error}')
+            sys.exit(f'training export: {error}')
         print('\n'.join(f'wrote {path}' for path in written) or 'no card written')
         return
     if (options.random is None) == (options.run is None or options.out is None):
@@ -369,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             export(source, out, DTYPES.get(options.dtype), scores.get(role), stated)
             print(f'wrote {out}')
     except MotionPredictorError as error:
-        sys.exit(f'training.export: {error}')
+        sys.exit(f'training export: {error}')
 
 
 if __name__ == '__main__':

@@ -16,14 +16,14 @@ import torch
 from torch import nn, Tensor
 from tqdm import tqdm
 
+from motion_predictor.common.whole_files import not_written, write_whole
 from motion_predictor.errors import StorageError
-from motion_predictor.predictor import cpu_has_fast_bf16
-from motion_predictor.whole_files import not_written, write_whole
-from training import parallel
-from training.checkpoints import load_checkpoint, save_checkpoint
-from training.config import OptimConfig
-from training.logs import Logs
-from training.stopping import stop_when_whole, stopped_at
+from motion_predictor.predict.predictor import cpu_has_fast_bf16
+from training.common import parallel
+from training.common.logs import Logs
+from training.common.stopping import stop_when_whole, stopped_at
+from training.engine.checkpoints import load_checkpoint, save_checkpoint
+from training.engine.config import OptimConfig
 
 LossOfStep = Callable[..., dict[str, Tensor]]
 """

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.model import MotionModel
-from motion_predictor.normalization import Whitening
-from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
-from motion_predictor.weights import default_weights, file_digest
-from training.checkpoints import begun_at, open_run
-from training.config import as_plain, ChainConfig, override, preset, PRESETS
-from training.data import Augmentation, synthetic_walk, TrainingWindows
-from training.parallel import current
-from training.pool import encode_pool, EncodedPool
-from training.store import data_digest, is_store
-from training.windows import recordings_folder, skeleton_of
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.normalization import Whitening
+from motion_predictor.model.weights import default_weights, file_digest
+from training.common.parallel import current
+from training.data.pool import encode_pool, EncodedPool
+from training.data.random_windows import Augmentation, synthetic_walk, TrainingWindows
+from training.data.store import data_digest, is_store
+from training.data.windows import recordings_folder, skeleton_of
+from training.engine.checkpoints import begun_at, open_run
+from training.engine.config import as_plain, ChainConfig, override, preset, PRESETS
 
 STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
 
@@ -71,7 +71,7 @@ def parse_run(
         '--data',
         nargs='+',
         type=Path,
-        help='stores (python -m training.data), or recordings in the cmu17 format; the default '
+        help='stores (python -m training data), or recordings in the cmu17 format; the default '
         'is train.npz of every set in MOTION_PREDICTOR_DATA or ../shared/data, and synthetic '
         'walks for the debug preset',
     )

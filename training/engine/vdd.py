@@ -25,9 +25,9 @@ from torch import nn, Tensor
 from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.mixture import GaussianMixture
-from training.checkpoints import load_checkpoint, save_checkpoint
-from training.stopping import stop_when_whole, stopped_at
+from motion_predictor.model.networks.mixture import GaussianMixture
+from training.common.stopping import stop_when_whole, stopped_at
+from training.engine.checkpoints import load_checkpoint, save_checkpoint
 
 GATES = ('learned', 'uniform')
 

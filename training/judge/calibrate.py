@@ -1,5 +1,5 @@
 """
-Fit and report how often people really are within a radius: python -m training.calibrate.
+Fit and report how often people really are within a radius: python -m training calibrate.
 
 Split conformal prediction: on recordings that the model was not trained on, the distance of every
 real joint from the mean of the samples, over a power of the spread of the samples, has quantiles;
@@ -22,17 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from motion_predictor.adaptation import checked_instants, RadiusScale
-from motion_predictor.calibration import Calibration, spread_m
+from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.summaries import holding_radius
-from motion_predictor.weights import file_digest, load_weights
-from motion_predictor.whole_files import require_writable
-from training import provenance
-from training.diffusion import Sampler, sampler_for
-from training.export import rewrite
-from training.scoring import DataFile, load_data
-from training.stopping import NOTHING, run_verb
+from motion_predictor.model.calibration import Calibration, spread_m
+from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.predict.adaptation import checked_instants, RadiusScale
+from motion_predictor.predict.summaries import holding_radius
+from training.common import provenance
+from training.common.stopping import NOTHING, run_verb
+from training.engine.diffusion import Sampler, sampler_for
+from training.engine.export import rewrite
+from training.judge.scoring import DataFile, load_data
 
 FORMAT = 'motion_predictor calibration'
 VERSION = 2
@@ -46,7 +46,7 @@ BATCH = 20
 
 EXAMPLE = """\
 worked example, from the root of the source tree: fit on the val subjects, report on test too:
-  python -m training.calibrate --weights resource/weights/swiftdiff.safetensors \\
+  python -m training calibrate --weights resource/weights/swiftdiff.safetensors \\
       --fit ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
       --report ../shared/data/cmu17/test.npz ../shared/data/uiprmd17/test.npz \\
       --json docs/calibration.json
@@ -193,7 +193,7 @@ def follow(
     :param clip: of each window, ``(N,)``; a change of it ends whatever was going on.
     :param start: first frame of each window in its clip, rising, ``(N,)``.
     :param share: to be held.
-    :param mode: of :class:`motion_predictor.adaptation.RadiusScale`.
+    :param mode: of :class:`motion_predictor.predict.adaptation.RadiusScale`.
     :returns: the scale in force when each window was predicted, ``(N,)``.
     """
     frames = checked_instants(apart.shape[1])
@@ -323,7 +323,7 @@ def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
     if not options.keep_file:
         rewrite(options.weights, replace(loaded, calibration=calibration))
     return {
-        **provenance.origin(FORMAT, VERSION, 'training.calibrate', arguments),
+        **provenance.origin(FORMAT, VERSION, 'training calibrate', arguments),
         'model': options.weights.stem,
         'sha256': file_digest(options.weights),
         'settings': {
@@ -341,7 +341,7 @@ def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.calibrate',
+        prog='python -m training calibrate',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,5 +1,5 @@
 """
-Score weights files on recordings: python -m training.evaluate.
+Score weights files on recordings: python -m training evaluate.
 
 For every weights file and for the baselines: APD, ADE, FDE, MMADE and MMFDE of the root-relative
 pose, and ADE and FDE with the root's motion in, on each file, and on all files of a split
@@ -21,18 +21,21 @@ from numpy.typing import NDArray
 import torch
 from tqdm import tqdm
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
+from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.skeleton import H36M17, read_skeleton, Skeleton
-from motion_predictor.weights import file_digest, load_weights
-from motion_predictor.whole_files import require_writable
-from training import metrics, plots, provenance
-from training.bags import add_bag_arguments, bag_reading
-from training.baselines import BASELINES
-from training.diffusion import Sampler, sampler_for
-from training.neighbours import load_neighbours
-from training.predictions import PredictionStore
-from training.scoring import (
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.weights import file_digest, load_weights
+from training.common import provenance
+from training.common.stopping import run_verb
+from training.data.bags import add_bag_arguments, bag_reading
+from training.data.store import data_digest
+from training.engine.diffusion import Sampler, sampler_for
+from training.judge import metrics, plots
+from training.judge.baselines import BASELINES
+from training.judge.neighbours import load_neighbours
+from training.judge.predictions import PredictionStore
+from training.judge.scoring import (
     Alternatives,
     baseline_futures,
     compare_with,
@@ -50,8 +53,6 @@ from training.scoring import (
     score_file,
     summarise,
 )
-from training.stopping import run_verb
-from training.store import data_digest
 
 FORMAT = 'motion_predictor evaluation'
 VERSION = 1
@@ -59,7 +60,7 @@ NEIGHBOURS_NAME = 'neighbours'
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.evaluate \\
+  python -m training evaluate \\
     --weights resource/weights/teacher.safetensors resource/weights/swiftdiff.safetensors \\
     --data ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
            ../shared/data/cmu17/test.npz ../shared/data/uiprmd17/test.npz \\
@@ -204,7 +205,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     alternatives, neighbours = find_alternatives(files, groups)
     facts_of_models: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    origin = provenance.origin(FORMAT, VERSION, 'training.evaluate', arguments)
+    origin = provenance.origin(FORMAT, VERSION, 'training evaluate', arguments)
     result: dict[str, Any] = {
         **origin,
         'machine': {**origin['machine'], 'threads': torch.get_num_threads()},
@@ -343,7 +344,7 @@ def ratios_of_means(
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.evaluate',
+        prog='python -m training evaluate',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -442,7 +443,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :param arguments: the words after ``python -m training.evaluate``.
+    :param arguments: the words after ``python -m training evaluate``.
     :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)

@@ -1,5 +1,5 @@
 """
-Score what a mixture of experts says beyond its samples: python -m training.evaluate_moe.
+Score what a mixture of experts says beyond its samples: python -m training evaluate-mixture.
 
 Log-likelihood, the best of the top ranked futures against as many samples of another model,
 whether an expert of weight w is the nearest one w of the time, how many experts are used, jitter,
@@ -21,16 +21,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.experts import MotionExperts
-from motion_predictor.forecast import checked_frames, CHECKED_S, Forecast
-from motion_predictor.model import MotionModel
-from motion_predictor.weights import file_digest, load_weights
-from motion_predictor.whole_files import require_writable
-from training import metrics, provenance
-from training.diffusion import Sampler, sampler_for
-from training.scoring import DataFile, load_data, rounded
-from training.stopping import NOTHING, run_verb
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.networks.experts import MotionExperts
+from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.predict.forecast import checked_frames, CHECKED_S, Forecast
+from training.common import provenance
+from training.common.stopping import NOTHING, run_verb
+from training.engine.diffusion import Sampler, sampler_for
+from training.judge import metrics
+from training.judge.scoring import DataFile, load_data, rounded
 
 FORMAT = 'motion_predictor mixture evaluation'
 VERSION = 2
@@ -42,7 +43,7 @@ QUANTILE = 0.95
 """Of the surprises on the validation split: what exceeds it counts as new."""
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.evaluate_moe --weights runs/small/moe.safetensors \\
+  python -m training evaluate-mixture --weights runs/small/moe.safetensors \\
       --against resource/weights/swiftdiff.safetensors \\
       --data ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz --json OUT.json
 """
@@ -234,7 +235,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
         if role == 'moe':
             rows.extend(_surprise_rows(models[-1]['model'], surprises, options.held_out))
     result = {
-        **provenance.origin(FORMAT, VERSION, 'training.evaluate_moe', words),
+        **provenance.origin(FORMAT, VERSION, 'training evaluate-mixture', words),
         'settings': {
             'samples': options.samples,
             'limit': options.limit,
@@ -367,7 +368,7 @@ def _surprise_rows(
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.evaluate_moe',
+        prog='python -m training evaluate-mixture',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from motion_predictor.shapes import require_shape
+from motion_predictor.common.shapes import require_shape
 
 MULTIMODAL_THRESHOLD_M = 0.5
 """How near two last observed poses must lie for their futures to count as alternatives."""

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
-from motion_predictor.normalization import PersonFrame, to_features
-from motion_predictor.skeleton import Skeleton
-from training.store import data_digest
-from training.windows import load_window_set, WindowSet
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.normalization import PersonFrame, to_features
+from training.data.store import data_digest
+from training.data.windows import load_window_set, WindowSet
 
 NEIGHBOURS = 50
 OF_ONE_CLIP = 8

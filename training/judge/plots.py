@@ -29,7 +29,7 @@ def draw_horizons(result: Mapping[str, Any], folder: Path) -> list[Path]:
     Left the root-relative pose, right the world with the root's motion in. Full lines: the best
     of a window's samples by its ADE, broken ones: its median sample; means over the windows.
 
-    :param result: of ``training.evaluate``.
+    :param result: of ``training evaluate``.
     :param folder: gets ``horizon_<set>_<split>.svg``; made where it is missing.
     :returns: the files written.
     """
@@ -54,7 +54,7 @@ def draw_latencies(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """
     Draw how long one prediction takes, for every model and number of people.
 
-    :param result: of ``training.benchmark``.
+    :param result: of ``training benchmark``.
     :param folder: gets ``latency.svg``; made where it is missing.
     :returns: the files written.
     """

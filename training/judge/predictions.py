@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.common.whole_files import not_written, write_whole
 from motion_predictor.errors import StorageError
-from motion_predictor.whole_files import not_written, write_whole
-from training.locks import hold_folder
+from motion_predictor.model.config import WindowConfig
+from training.common.locks import hold_folder
 
 
 class Sampler(Protocol):
-    """A model that gives futures; what :func:`training.diffusion.sampler_for` returns."""
+    """A model that gives futures; what :func:`training.engine.diffusion.sampler_for` returns."""
 
     def sample(
         self, observed: NDArray[np.float32], *, samples: int, seed: int, first_index: int

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
-from motion_predictor.skeleton import Skeleton
-from training import metrics
-from training.bags import BagReading
-from training.baselines import Baseline
-from training.predictions import Sampler
-from training.store import data_digest
-from training.windows import load_window_set, WindowSet
+from motion_predictor.model.config import WindowConfig
+from training.data.bags import BagReading
+from training.data.store import data_digest
+from training.data.windows import load_window_set, WindowSet
+from training.judge import metrics
+from training.judge.baselines import Baseline
+from training.judge.predictions import Sampler
 
 CHUNK = 16
 """Windows scored at once."""
@@ -201,7 +201,7 @@ class NoisyTracker:
     def sample(
         self, observed: NDArray[np.float32], *, samples: int, seed: int, first_index: int
     ) -> NDArray[np.float32]:
-        """Sample as :class:`training.predictions.Sampler` says, from noisy observations."""
+        """Sample as :class:`training.judge.predictions.Sampler` says, from noisy observations."""
         seen = noisy(observed, self.deviation_m, seed, first_index)
         return self.sampler.sample(seen, samples=samples, seed=seed, first_index=first_index)
 

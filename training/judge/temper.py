@@ -1,5 +1,5 @@
 """
-Choose the temperature of a one-step model's samples: python -m training.temper.
+Choose the temperature of a one-step model's samples: python -m training choose-temperature.
 
 A student of the best-of-S loss gives samples that differ less than people do. Its noise can be
 made larger when it predicts, at no cost: this verb scores a row of such temperatures on people
@@ -25,19 +25,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from motion_predictor.config import ModelConfig
+from motion_predictor.common.files import read_json
+from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.experts import MotionExperts
-from motion_predictor.files import read_json
-from motion_predictor.model import MotionModel
-from motion_predictor.predictor import Predictor
-from motion_predictor.weights import file_digest, load_weights
-from motion_predictor.whole_files import require_writable
-from training import provenance
-from training.diffusion import Sampler
-from training.evaluate import FORMAT as EVALUATION
-from training.export import golden_pair, rewrite
-from training.scoring import (
+from motion_predictor.model.config import ModelConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.networks.experts import MotionExperts
+from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.predict.predictor import Predictor
+from training.common import provenance
+from training.common.stopping import NOTHING, run_verb
+from training.engine.diffusion import Sampler
+from training.engine.export import golden_pair, rewrite
+from training.judge.evaluate import FORMAT as EVALUATION
+from training.judge.scoring import (
     Alternatives,
     DataFile,
     find_alternatives,
@@ -48,8 +49,7 @@ from training.scoring import (
     rounded,
     score_file,
 )
-from training.stopping import NOTHING, run_verb
-from training.variety import temperature_for
+from training.judge.variety import temperature_for
 
 FORMAT = 'motion_predictor temperature'
 VERSION = 1
@@ -66,7 +66,7 @@ BATCH = 20
 
 EXAMPLE = """\
 worked example: the lowest temperature at which the samples differ as much as the teacher's do:
-  python -m training.temper --weights resource/weights/swiftdiff.safetensors \\
+  python -m training choose-temperature --weights resource/weights/swiftdiff.safetensors \\
       --fit ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
       --as-varied-as docs/evaluation.json --json docs/temperature.json
 It is looked for in hundredths between the temperatures given. Without --as-varied-as: the
@@ -74,7 +74,7 @@ temperature of the smallest error, the mean of ADE, FDE, MMADE and MMFDE, each o
 temperature 1. A mixture takes the temperature and the spread at which what really happened was the
 least unlikely, then moves its futures apart by the factor of the smallest error. A calibration in
 the file is dropped, as it held for the former samples alone, and so is a mixture's threshold of
-surprise: run training.calibrate, and training.evaluate_moe and training.export --surprise,
+surprise: run training calibrate, and training evaluate-mixture and training export --surprise,
 afterwards.
 """
 
@@ -199,7 +199,7 @@ def teacher_apd(evaluation: Path, files: Sequence[DataFile]) -> float:
     """
     Read how much the teacher's samples differ on the same files.
 
-    :param evaluation: JSON of ``training.evaluate``.
+    :param evaluation: JSON of ``training evaluate``.
     :raises ConfigError: if it has no teacher's row of them, or scored other recordings.
     """
     try:
@@ -298,7 +298,7 @@ def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, A
         tempered = replace(loaded, card=card, golden=golden_pair(model), calibration=None)
         rewrite(options.weights, tempered)
     return {
-        **provenance.origin(FORMAT, VERSION, 'training.temper', arguments),
+        **provenance.origin(FORMAT, VERSION, 'training choose-temperature', arguments),
         'model': options.weights.stem,
         'sha256': file_digest(options.weights),
         'settings': {
@@ -331,7 +331,7 @@ def shown(numbers: Sequence[float]) -> str:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.temper',
+        prog='python -m training choose-temperature',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -8,14 +8,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from training.plots import save
+from training.judge.plots import save
 
 
 def draw_reliability(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """
     Draw how often experts of a weight were the nearest, against that weight.
 
-    :param rows: of ``training.evaluate_moe``, of mixtures; a line each.
+    :param rows: of ``training evaluate-mixture``, of mixtures; a line each.
     :param path: the SVG to write; its folder is made where it is missing.
     """
     figure = Figure(figsize=(4.5, 4), layout='constrained')
@@ -39,7 +39,7 @@ def draw_roc(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """
     Draw how much of a held-out kind of motion is detected at which rate of false alarms.
 
-    :param rows: of ``training.evaluate_moe``, those with a 'roc'; a line each.
+    :param rows: of ``training evaluate-mixture``, those with a 'roc'; a line each.
     :param path: the SVG to write; its folder is made where it is missing.
     """
     figure = Figure(figsize=(4.5, 4), layout='constrained')

@@ -1,8 +1,8 @@
 """
-Write the page of the mixture of experts from its JSON: python -m training.moe_results.
+Write the page of the mixture of experts from its JSON: python -m training report mixture.
 
-Every number on the page comes out of ``training.evaluate``, ``training.evaluate_moe`` and
-``training.benchmark``, each with the command and the commit that gave it.
+Every number on the page comes out of ``training evaluate``, ``training evaluate-mixture`` and
+``training benchmark``, each with the command and the commit that gave it.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training import benchmark, calibrate, evaluate, evaluate_moe, plots, temper
-from training.evaluate_moe import QUANTILE, RANKS
-from training.moe_plots import draw_reliability, draw_roc
-from training.pages import write_page
-from training.results import calibration_section, markdown_table, temperature_section
-from training.stopping import NOTHING, run_verb
+from training.common.stopping import NOTHING, run_verb
+from training.judge import calibrate, evaluate, evaluate_moe, plots, temper
+from training.judge.evaluate_moe import QUANTILE, RANKS
+from training.judge.speed import benchmark
+from training.report.moe_plots import draw_reliability, draw_roc
+from training.report.pages import write_page
+from training.report.results import calibration_section, markdown_table, temperature_section
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.moe_results --json docs/moe_*.json --out docs/moe.md
+  python -m training report mixture --json docs/moe_*.json --out docs/moe.md
 """
 HEAD = """# A mixture of experts for motion
 
-This page is written by a command; change the JSON behind it, or `training/moe_results.py`:
+This page is written by a command; change the JSON behind it, or `training/report/moe_results.py`:
 
 ```
 {command}
 ```
 
-`python -m training.distill_moe` distils the diffusion teacher into a mixture of Gaussian experts
+`python -m training train mixture` distils the diffusion teacher into a mixture of Gaussian experts
 over a person's future ([vdd.md](vdd.md)); the weights have role `moe`, and `Predictor` and node
 take them as any others. One branch of the network looks at the history, once; a second, narrow
 one runs for every expert, told apart by a learned code. The mixture is over the main directions
@@ -47,7 +48,7 @@ SwiftDiff's training has, dropout, and trackers' noise on half of the histories
 (`moe.augmentation`). Afterwards the experts are widened by a temperature and their means moved
 apart by a spread, by the likelihood on val; and the 50 futures that stand for the experts are
 moved apart once more, by their errors on val, which leaves the density as it is
-(`python -m training.temper`).
+(`python -m training choose-temperature`).
 
 It has four parts. The likelihood of the recordings comes first (`moe.likelihood_first`, 20 000
 steps of 64): bound and nearest expert from the first step on put the means where they stay
@@ -92,9 +93,9 @@ The heaviest future is a poor guess of what happens (top 1), the one that stands
 better one (few 1); `~/trajectory` shows that.
 
 ```
-python -m training.distill_moe --preset small --run runs/moe --data ...
-python -m training.temper --weights runs/moe/moe.safetensors --fit VAL... --json OUT
-python -m training.distill_moe --preset small --run runs/em_data --data ... \\
+python -m training train mixture --preset small --run runs/moe --data ...
+python -m training choose-temperature --weights runs/moe/moe.safetensors --fit VAL... --json OUT
+python -m training train mixture --preset small --run runs/em_data --data ... \\
     --set moe.method=em_data
 # em_teacher with moe.augmentation.jitter_m=0; winner with moe.likelihood_first=0
 # moe.vdd.steps=20000 moe.model.denoiser.points_width=0
@@ -127,7 +128,7 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
     """
     Write the section of the samples.
 
-    :param result: of ``training.evaluate``.
+    :param result: of ``training evaluate``.
     """
     parts = ['## Accuracy of 50 futures', _origin(result), MEASURES]
     head = ['pose, m', 'APD', 'ADE', 'FDE', 'MMADE', 'MMFDE', 'world ADE', 'world FDE']
@@ -151,7 +152,7 @@ def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
     """
     Write the section of what the mixtures say beyond their samples.
 
-    :param result: of ``training.evaluate_moe``.
+    :param result: of ``training evaluate-mixture``.
     :param page: the page's path, from which the figures are linked.
     :param images: folder that gets them.
     """
@@ -210,7 +211,7 @@ def surprise_section(result: Mapping[str, Any], page: Path, images: Path) -> str
     """
     Write the section of who does what the model never saw; '' where nothing was measured.
 
-    :param result: of ``training.evaluate_moe``.
+    :param result: of ``training evaluate-mixture``.
     """
     rows = [row for row in result['rows'] if row['set'] == 'surprise']
     if not rows:
@@ -252,7 +253,7 @@ def time_section(result: Mapping[str, Any]) -> str:
     """
     Write the section of times.
 
-    :param result: of ``training.benchmark``.
+    :param result: of ``training benchmark``.
     """
     head = ['model', 'what', 'engine', 'threads', 'people', 'median, ms', 'p99, ms']
     names = list(dict.fromkeys(n for row in result['rows'] for n in row['times_faster_than']))
@@ -289,7 +290,7 @@ def outside_of_the_network(result: Mapping[str, Any], names: Sequence[str]) -> s
     """
     Say what of a model's call is left if its network takes no time at all.
 
-    :param result: of ``training.benchmark --networks``.
+    :param result: of ``training benchmark --networks``.
     :param names: of the models that others are compared with.
     :returns: a paragraph; empty where no network was timed.
     """
@@ -380,7 +381,11 @@ def _origin(result: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     return write_page(
-        'training.moe_results', (__doc__ or '').split('\n\n', 1)[1], EXAMPLE, page_text, arguments
+        'training report mixture',
+        (__doc__ or '').split('\n\n', 1)[1],
+        EXAMPLE,
+        page_text,
+        arguments,
     )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from motion_predictor.common.files import read_json
+from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.files import read_json
-from motion_predictor.whole_files import write_whole
-from training import provenance
+from training.common import provenance
 
 PageText = Callable[[Sequence[Mapping[str, Any]], Path, Path, str], str]
 """Results, the page's path, the folder of its figures and the command; the page in Markdown."""
@@ -23,7 +23,7 @@ def write_page(
     """
     Run such a verb.
 
-    :param module: as ``training.vdd_results``.
+    :param module: as ``studies report toy``.
     :param purpose: of its help.
     :param example: worked, below its help.
     :param text: writes the page.

@@ -1,5 +1,5 @@
 """
-Write the results page from the JSON of evaluations and benchmarks: python -m training.results.
+Write the results page from JSON: python -m training report results.
 
 Every number on the page comes out of those files, each with the command, the commit and the
 weights that gave it.
@@ -15,18 +15,21 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from motion_predictor.common.files import read_json
+from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.files import read_json
-from motion_predictor.whole_files import write_whole
-from training import benchmark, calibrate, evaluate, plots, provenance, temper
-from training.scoring import COMPARED
-from training.stopping import NOTHING, run_verb
+from training.common import provenance
+from training.common.stopping import NOTHING, run_verb
+from training.judge import calibrate, evaluate, plots, temper
+from training.judge.scoring import COMPARED
+from training.judge.speed import benchmark
 
 SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.results --json docs/evaluation.json docs/benchmark.json --out docs/results.md
+  python -m training report results --json docs/evaluation.json docs/benchmark.json --out
+  docs/results.md
 """
 
 MEASURES = """\
@@ -52,7 +55,7 @@ def evaluation_section(result: Mapping[str, Any], images: Path, page: Path) -> s
     """
     Write the section of one evaluation.
 
-    :param result: of ``training.evaluate``.
+    :param result: of ``training evaluate``.
     :param images: folder of the figures, already drawn.
     :param page: the page's path, from which the figures are linked.
     """
@@ -89,7 +92,7 @@ def benchmark_section(result: Mapping[str, Any], images: Path, page: Path) -> st
     """
     Write the section of one benchmark.
 
-    :param result: of ``training.benchmark``.
+    :param result: of ``training benchmark``.
     :param images: folder of the figures, already drawn.
     :param page: the page's path, from which the figures are linked.
     """
@@ -178,7 +181,7 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
     """
     Write the section of one calibration.
 
-    :param result: of ``training.calibrate``.
+    :param result: of ``training calibrate``.
     :param images: not used: tables alone.
     :param page: not used.
     """
@@ -238,7 +241,7 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
             'and scales them until they hold what was asked (`moments.adapt`, by default `both`: '
             '*following*; `widen`: never narrower than fitted, *widening*). Here that was done '
             'over the windows of each file one after the other, a check counting when its instant '
-            'has come, and each file begun anew; `motion_predictor/adaptation.py` does both.',
+            'has come, and each file begun anew; `predict/adaptation.py` does both.',
             markdown_table(head, body),
             f'By subject, {last["data"].replace("/", ", ")}:',
             markdown_table(['subject', 'windows', *ways], by_subject),
@@ -254,7 +257,7 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
     """
     Write the section of the choice of a temperature.
 
-    :param result: of ``training.temper``.
+    :param result: of ``training choose-temperature``.
     :param images: not used: a table alone.
     :param page: not used.
     """
@@ -340,7 +343,7 @@ def noise_section(results: Sequence[Mapping[str, Any]]) -> str:
     """
     Write the section of evaluations behind a noisy tracker.
 
-    :param results: of ``training.evaluate --tracker-noise``.
+    :param results: of ``training evaluate --tracker-noise``.
     """
     parts = [
         '## Behind a noisy tracker',
@@ -434,7 +437,7 @@ def read_result(path: Path) -> dict[str, Any]:
     result = read_json(path, ConfigError)
     if not isinstance(result, dict) or result.get('format') not in SECTIONS:
         raise ConfigError(
-            f'{path}: not of training.evaluate, temper, calibrate or benchmark; '
+            f'{path}: not of training evaluate, temper, calibrate or benchmark; '
             f'"format" must be one of {", ".join(SECTIONS)}'
         )
     modules = (evaluate, temper, calibrate, benchmark)
@@ -457,13 +460,13 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.results',
+        prog='python -m training report results',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument('--json', type=Path, nargs='+', required=True, metavar='FILE',
-                      help='of training.evaluate and training.benchmark')  # fmt: skip
+                      help='of training evaluate and training benchmark')  # fmt: skip
     made.add_argument('--out', type=Path, required=True, metavar='PAGE',
                       help='the page, in Markdown; figures go to images/ beside it')  # fmt: skip
     made.add_argument('--dry-run', action='store_true', help='say what would be written')
@@ -474,7 +477,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :param arguments: the words after ``python -m training.results``.
+    :param arguments: the words after ``python -m training report results``.
     :returns: the exit code: 0, or 2 when a file cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -499,7 +502,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path, result in zip(options.json, results, strict=True):
             print(f'{path}: {result["format"]}, {len(result["rows"])} rows')
         return 0
-    write_page(results, options.out, provenance.command_line('training.results', words))
+    write_page(results, options.out, provenance.command_line('training report results', words))
     print(f'written: {options.out}')
     return 0
 

@@ -1,4 +1,4 @@
-"""Write docs/streams.md from the JSON of training.evaluate_streams."""
+"""Write docs/streams.md from the JSON of training evaluate-streams."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training import evaluate_streams
-from training.pages import write_page
-from training.results import markdown_table
-from training.stopping import NOTHING, run_verb
-from training.stream_scores import BEST_OF, LEVELS, MODEL, PUBLISHED
-from training.stream_tables import ALLOWED
-from training.streams import HORIZONS_S
+from training.common.stopping import NOTHING, run_verb
+from training.judge.stream import evaluate_streams
+from training.judge.stream.stream_scores import BEST_OF, LEVELS, MODEL, PUBLISHED
+from training.judge.stream.stream_tables import ALLOWED
+from training.judge.stream.streams import HORIZONS_S
+from training.report.pages import write_page
+from training.report.results import markdown_table
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.stream_results --json docs/streams*.json --out docs/streams.md
+  python -m training report streams --json docs/streams*.json --out docs/streams.md
 The first file is shown in full, of the others the ratios, radii and running errors; of weights
 other than the first one's the errors too.
 """
 HEAD = """# Streams: what the node learns on line
 
-This page is written by a command; change the JSON behind it, or `training/stream_results.py`:
+This page is written by a command; change the JSON behind it, or
+`training/report/stream_results.py`:
 
 ```
 {command}
@@ -47,9 +48,9 @@ Nothing is shown before it happens.
 - **Energy score** of all samples with their weights, in metres over the 17 joints together:
   `sum w_i |X_i - y| - 1/2 sum w_i w_j |X_i - X_j|`. It is proper: too much spread costs, and too
   little.
-- **Kinds** are told from the true motion around each prediction (`training/kinds.py`): *onset* is
-  standing still and then moving within the next second. **Minutes** are those that people were
-  watched in this place before.
+- **Kinds** are told from the true motion around each prediction
+  (`training/judge/stream/kinds.py`): *onset* is standing still and then moving within the next
+  second. **Minutes** are those that people were watched in this place before.
 - In brackets: 95 % interval, drawing whole clips with replacement. Clips of one person are alike,
   and the interval does not speak for other people.
 """
@@ -60,20 +61,20 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
     """
     Write the page.
 
-    :param results: of ``training.evaluate_streams``; the first is shown in full.
+    :param results: of ``training evaluate-streams``; the first is shown in full.
     :param page: not looked at, as ``images``: there are no figures.
     :param images: see above.
     :param command: what made the page.
     :raises ConfigError: if a result is of something else.
     """
     if not results:
-        raise ConfigError('--json: name at least one file of training.evaluate_streams')
+        raise ConfigError('--json: name at least one file of training evaluate-streams')
     for result in results:
         known = (evaluate_streams.FORMAT, evaluate_streams.VERSION)
         if (result.get('format'), result.get('version')) != known:
             raise ConfigError(
                 f'--json: {result.get("format")!r}, version {result.get("version")}: this page is '
-                f'made of {known[0]!r}, version {known[1]}; run training.evaluate_streams again'
+                f'made of {known[0]!r}, version {known[1]}; run training evaluate-streams again'
             )
     gap = f'{results[0]["settings"]["gap_s"]:g} s'
     parts = [HEAD.format(command=command, gap=gap)]
@@ -143,7 +144,7 @@ def section(result: Mapping[str, Any], usual: str, *, in_full: bool) -> str:
     """
     Write the section of one result.
 
-    :param result: of ``training.evaluate_streams``.
+    :param result: of ``training evaluate-streams``.
     :param usual: weights that are not named in the title.
     :param in_full: with every table; else ratios, radii and running errors alone.
     """
@@ -324,10 +325,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :param arguments: the words after ``python -m training.stream_results``.
+    :param arguments: the words after ``python -m training report streams``.
     :returns: the exit code: 0, or 2 when a file cannot be used.
     """
-    return write_page('training.stream_results', __doc__ or '', EXAMPLE, page_text, arguments)
+    return write_page('training report streams', __doc__ or '', EXAMPLE, page_text, arguments)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """
-Write the page of left-out laboratories: python -m training.weighing_results.
+Write the page of left-out laboratories: python -m training report weighing.
 
-The rows are those that ``python -m training.weighing --leave-out --json OUT`` measured.
+The rows are those that ``python -m training weighing --leave-out --json OUT`` measured.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from motion_predictor.candidates import KNOTS_S
 from motion_predictor.errors import ConfigError
-from training.pages import write_page
-from training.results import markdown_table
-from training.stopping import NOTHING, run_verb
-from training.weighing import FORMAT
+from motion_predictor.predict.place.candidates import KNOTS_S
+from training.common.stopping import NOTHING, run_verb
+from training.report.pages import write_page
+from training.report.results import markdown_table
+from training.stages.weigh.weighing import FORMAT
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training.weighing_results --json docs/weighing.json --out docs/weighing.md
+  python -m training report weighing --json docs/weighing.json --out docs/weighing.md
 """
 HEAD = """# Weighing: laboratories left out
 
-This page is written by a command; change the JSON behind it, or `training/weighing_results.py`:
+This page is written by a command; change the JSON behind it, or
+`training/report/weighing_results.py`:
 
 ```
 {page}
@@ -52,7 +53,7 @@ def page(results: Sequence[Mapping[str, Any]], out: Path, images: Path, command:
     """
     Write the page.
 
-    :param results: one, which ``training.weighing`` wrote.
+    :param results: one, which ``training weighing`` wrote.
     :raises ConfigError: if it is something else.
     """
     if len(results) != 1 or results[0].get('format') != FORMAT:
@@ -93,10 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :param arguments: the words after ``python -m training.weighing_results``.
+    :param arguments: the words after ``python -m training report weighing``.
     :returns: the exit code: 0, or 2 when a file cannot be used.
     """
-    return write_page('training.weighing_results', __doc__ or '', EXAMPLE, page, arguments)
+    return write_page('training report weighing', __doc__ or '', EXAMPLE, page, arguments)
 
 
 if __name__ == '__main__':

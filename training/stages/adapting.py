@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
-from motion_predictor.model import History, MotionModel
-from motion_predictor.normalization import PersonFrame, to_features
-from motion_predictor.predictor import cpu_has_fast_bf16
-from training.checkpoints import load_checkpoint, save_checkpoint
-from training.data import Augmentation, TrainingWindows
-from training.losses import best_of_samples, displacement_errors
-from training.stopping import stop_when_whole, stopped_at
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.motion_model import History, MotionModel
+from motion_predictor.model.normalization import PersonFrame, to_features
+from motion_predictor.predict.predictor import cpu_has_fast_bf16
+from training.common.stopping import stop_when_whole, stopped_at
+from training.data.random_windows import Augmentation, TrainingWindows
+from training.engine.checkpoints import load_checkpoint, save_checkpoint
+from training.engine.losses import best_of_samples, displacement_errors
 
 BLOCK_S = 10.0
 """Windows of one clip within so long count as one when intervals are drawn."""

@@ -1,4 +1,4 @@
-"""Distil the teacher into one step, and that into SwiftDiff: python -m training.distill."""
+"""Distil the teacher into one step, then SwiftDiff: python -m training train swiftdiff."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import torch
 from torch import nn, Tensor
 from tqdm import tqdm
 
+from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.growth import grown
-from motion_predictor.model import MotionModel
-from motion_predictor.normalization import Whitening
-from motion_predictor.predictor import cpu_has_fast_bf16
-from motion_predictor.schedule import to_x0
-from motion_predictor.weights import load_weights, save_weights
-from motion_predictor.whole_files import written_whole
-from training.config import ChainConfig, require_same_encoding, SwiftDiffConfig
-from training.diffusion import ddim
-from training.fitting import fit, LossOfStep, Watch
-from training.losses import (
+from motion_predictor.model.growth import grown
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.normalization import Whitening
+from motion_predictor.model.schedule import to_x0
+from motion_predictor.model.weights import load_weights, save_weights
+from motion_predictor.predict.predictor import cpu_has_fast_bf16
+from training.common.parallel import current, join, Shard, WHOLE
+from training.common.stopping import run_verb
+from training.data.pool import EncodedPool
+from training.engine.config import ChainConfig, require_same_encoding, SwiftDiffConfig
+from training.engine.diffusion import ddim
+from training.engine.fitting import fit, LossOfStep, Watch
+from training.engine.losses import (
     best_of_samples,
     coefficient_weights,
     displacement_errors,
     energy_score,
 )
-from training.parallel import current, join, Shard, WHOLE
-from training.pool import EncodedPool
-from training.runs import card_of, open_stage, parse_run, pool_of, Run
-from training.stopping import run_verb
+from training.engine.runs import card_of, open_stage, parse_run, pool_of, Run
 
 EXAMPLE = """
-example, after training.train_teacher with the same preset and run folder:
-  python -m training.distill --preset small --run runs/small \\
+example, after training train teacher with the same preset and run folder:
+  python -m training train swiftdiff --preset small --run runs/small \\
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
 """
 PAIRS_A_FILE = 4096
@@ -203,7 +203,7 @@ def distil_swiftdiff(
     :param pairs: of the diffusion teacher, where ``swiftdiff.match_ddim`` wants them.
     :param loss: makes the loss from settings, student, one-step teacher and pool; the default is
         :class:`SwiftDiffLoss` with the pairs.
-    :param watch: as of :func:`training.fitting.fit`.
+    :param watch: as of :func:`training.engine.fitting.fit`.
     :returns: SwiftDiff, also written to ``swiftdiff.safetensors``.
     """
     config = chain.swiftdiff
@@ -399,12 +399,12 @@ def load_stage(run: Run, name: str, before: str) -> MotionModel:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb: both stages, each continued where it stopped."""
     stages = ('one_step', 'swiftdiff')
-    run, chain = parse_run('training.distill', __doc__, EXAMPLE, arguments, stages)
+    run, chain = parse_run('training train swiftdiff', __doc__, EXAMPLE, arguments, stages)
     try:
         with join(run.device) as processes:
             _distil(run, chain)
     except MotionPredictorError as error:
-        sys.exit(f'training.distill: {error}')
+        sys.exit(f'training train swiftdiff: {error}')
     if processes.is_main:
         print('wrote ' + ' and '.join(str(run.folder / f'{s}.safetensors') for s in run.stages))
 
@@ -412,16 +412,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _distil(run: Run, chain: ChainConfig) -> None:
     require_same_encoding(chain)
     if 'one_step' in run.stages:
-        teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
+        teacher = load_stage(run, 'teacher', 'python -m training train teacher')
         open_stage(run, chain, 'one_step')
         one_step = distil_one_step(run, chain, pool_of(run, chain), teacher)
     else:
-        one_step = load_stage(run, 'one_step', 'python -m training.distill --stages one_step')
+        one_step = load_stage(
+            run, 'one_step', 'python -m training train swiftdiff --stages one_step'
+        )
     if 'swiftdiff' in run.stages:
         pool = pool_of(run, chain, chain.swiftdiff.augmentation)
         pairs = None
         if chain.swiftdiff.match_ddim > 0.0:
-            teacher = load_stage(run, 'teacher', 'python -m training.train_teacher')
+            teacher = load_stage(run, 'teacher', 'python -m training train teacher')
             folder = open_stage(run, chain, 'swiftdiff') / 'pairs'
             clean = pool.clean.nonzero().squeeze(-1)
             count = chain.swiftdiff.pairs

@@ -1,4 +1,4 @@
-"""Distil the teacher into a mixture of experts (VDD): python -m training.distill_moe."""
+"""Distil the teacher into a mixture of experts (VDD): python -m training train mixture."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from motion_predictor.config import DenoiserConfig, ModelConfig
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.experts import MotionExperts
-from motion_predictor.mixture import GaussianMixture
-from motion_predictor.model import MotionModel
-from motion_predictor.normalization import Whitening
-from motion_predictor.schedule import to_eps, to_x0
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import file_digest, load_weights, save_weights
-from motion_predictor.whole_files import written_whole
-from training.config import as_plain, ChainConfig, MoeConfig, require_encoding_of
-from training.cross_fit import cross_fitted_samples, share_out
-from training.losses import displacement_errors
-from training.pool import EncodedPool
-from training.runs import card_of, open_stage, parse_run, pool_like, Run, stage_or_shipped
-from training.stopping import run_verb
-from training.store import data_digest
-from training.vdd import Batch, distil, VddConfig
-from training.windows import skeleton_of
+from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.networks.experts import MotionExperts
+from motion_predictor.model.networks.mixture import GaussianMixture
+from motion_predictor.model.normalization import Whitening
+from motion_predictor.model.schedule import to_eps, to_x0
+from motion_predictor.model.weights import file_digest, load_weights, save_weights
+from training.common.stopping import run_verb
+from training.data.pool import EncodedPool
+from training.data.store import data_digest
+from training.data.windows import skeleton_of
+from training.engine.config import as_plain, ChainConfig, MoeConfig, require_encoding_of
+from training.engine.cross_fit import cross_fitted_samples, share_out
+from training.engine.losses import displacement_errors
+from training.engine.runs import card_of, open_stage, parse_run, pool_like, Run, stage_or_shipped
+from training.engine.vdd import Batch, distil, VddConfig
 
 EXAMPLE = """
-example, from a run that training.train_teacher and training.distill have been through, or, where
-the run folder holds no teacher, from the shipped one:
-  python -m training.distill_moe --preset small --run runs/small \\
+example, from a run that training train teacher and training train swiftdiff have been through, or,
+where the run folder holds no teacher, from the shipped one:
+  python -m training train mixture --preset small --run runs/small \\
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
 example, the same network by maximum likelihood on the recordings:
-  python -m training.distill_moe --preset small --run runs/em_data --set moe.method=em_data
+  python -m training train mixture --preset small --run runs/em_data --set moe.method=em_data
 """
 PASS = 512
 """States that go through the one-step teacher at once."""
@@ -74,13 +74,13 @@ class MotionTeacher:
         self.deviation = (state - inputs @ self.map).std(dim=0)
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.vdd.ScoreTeacher`."""
+        """See :class:`training.engine.vdd.ScoreTeacher`."""
         alpha_bar = self.model.alpha_bar[level]
         return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
     @torch.no_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.vdd.ScoreTeacher`; ``noisy`` (M, B, N)."""
+        """See :class:`training.engine.vdd.ScoreTeacher`; ``noisy`` (M, B, N)."""
         count, size = noisy.shape[:2]
         signal, noise = (part[None, :, None] for part in self.scales(level))
         # what lies beneath the noise: the linear estimate
@@ -364,7 +364,7 @@ def require_same_body(run: Run, wanted: ModelConfig, model: MotionModel, path: P
     if model.skeleton.joints != found.joints:
         raise ConfigError(
             f'{path}: has the joints of {model.skeleton.name}, the recordings those of '
-            f'{found.name}: train its teachers first (training.train_teacher, training.distill)'
+            f'{found.name}: train its teachers first (train teacher, train swiftdiff)'
         )
     require_encoding_of('moe', wanted, model.config, f'{path}: ')
 
@@ -559,11 +559,11 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb, continued where it stopped."""
-    run, chain = parse_run('training.distill_moe', __doc__, EXAMPLE, arguments, ('moe',))
+    run, chain = parse_run('training train mixture', __doc__, EXAMPLE, arguments, ('moe',))
     try:
         distil_moe(run, chain)
     except MotionPredictorError as error:
-        sys.exit(f'training.distill_moe: {error}')
+        sys.exit(f'training train mixture: {error}')
     print(f'wrote {run.folder / "moe.safetensors"}')
 
 

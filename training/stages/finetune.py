@@ -1,5 +1,5 @@
 """
-Adapt a shipped student to your own people: python -m training.finetune.
+Adapt a shipped student to your own people: python -m training finetune.
 
 Reads any recording (a rosbag2, BVH, an npz in the cmu17 format, a store), holds a part of it back
 in whole blocks of time, teaches a copy of the student the rest, stops when a second part gets no
@@ -25,38 +25,39 @@ from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.common.whole_files import require_writable, write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError, RecordingError
-from motion_predictor.model import MotionModel
-from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.weights import file_digest, load_weights, save_weights
-from motion_predictor.whole_files import require_writable, write_whole
-from training import metrics, provenance
-from training.adapting import (
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weights import file_digest, load_weights, save_weights
+from motion_predictor.predict.predictor import Predictor
+from training.common import provenance
+from training.common.stopping import GOES_ON, run_verb
+from training.data.bags import add_bag_arguments, bag_input, read_bags, rotation_of
+from training.data.sources import load_at, read_bvh_folder, Source
+from training.data.store import data_digest, is_store
+from training.data.windows import load_clips, resample, short_clips
+from training.engine.diffusion import window_noise
+from training.engine.export import card_text, golden_pair
+from training.judge import metrics
+from training.judge.scoring import bootstrap_interval
+from training.stages.adapting import (
     adapt,
     cut_windows,
     FinetuneConfig,
     Kept,
     take_apart,
 )
-from training.bags import add_bag_arguments, bag_input, read_bags, rotation_of
-from training.diffusion import window_noise
-from training.export import card_text, golden_pair
-from training.refit_weighing import refit
-from training.scoring import bootstrap_interval
-from training.sources import load_at, read_bvh_folder, Source
-from training.stopping import GOES_ON, run_verb
-from training.store import data_digest, is_store
-from training.windows import load_clips, resample, short_clips
+from training.stages.weigh.refit_weighing import refit
 
 EXAMPLE = """\
 worked example, a rosbag2 of a tracker (Azure Kinect's joints, camera looking ahead):
-  python -m training.finetune --recording my_bag --topic /skeleton --layout k4a32 \\
+  python -m training finetune --recording my_bag --topic /skeleton --layout k4a32 \\
       --rotation -1.5708 0 0 --weights resource/weights/swiftdiff.safetensors \\
       --out my.safetensors
 worked example, one subject that the shipped weights were not trained on:
-  python -m training.finetune --recording ../shared/data/uiprmd17/val.npz \\
+  python -m training finetune --recording ../shared/data/uiprmd17/val.npz \\
       --weights resource/weights/swiftdiff.safetensors --out /tmp/u10.safetensors
 then: ros2 launch motion_predictor predictor.launch.py weights:=$PWD/my.safetensors
 """
@@ -277,7 +278,7 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
         )
         print(f'{name}, which is not in the recording:\n{table(also[name])}')
     result = {
-        'command': provenance.command_line('training.finetune', words),
+        'command': provenance.command_line('training finetune', words),
         **code,
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'machine': {**provenance.machine(), 'threads': torch.get_num_threads()},
@@ -401,7 +402,7 @@ def report_text(result: Mapping[str, Any], recordings: Sequence[Path]) -> str:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.finetune',
+        prog='python -m training finetune',
         description=__doc__,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -452,7 +453,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :param arguments: the words after ``python -m training.finetune``.
+    :param arguments: the words after ``python -m training finetune``.
     :returns: the exit code: 0; 2 when something given cannot be used; 3 when the weights got
         worse and were not written; 130 when stopped.
     """

@@ -1,5 +1,5 @@
 """
-Grow a trained mixer into a larger one that gives the same output: python -m training.growth.
+Grow a trained mixer into a larger one that gives the same output: python -m training grow.
 
 Wider and deeper, as Net2Net does: a place to go on training from at that size. The file that is
 written holds the smaller mixer and says what it grows into when it is loaded.
@@ -14,23 +14,23 @@ from pathlib import Path
 import sys
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.growth import grown_model
-from motion_predictor.weights import file_digest, load_weights, save_weights
-from training.stopping import NOTHING, run_verb
+from motion_predictor.model.growth import grown_model
+from motion_predictor.model.weights import file_digest, load_weights, save_weights
+from training.common.stopping import NOTHING, run_verb
 
 EXAMPLE = """
 example, the size published for Human3.6M, from a small trained mixer:
-  python -m training.growth --weights mixer.safetensors --width 768 --depth 12 \\
+  python -m training grow --weights mixer.safetensors --width 768 --depth 12 \\
       --out runs/grown/swiftdiff.safetensors
 then, as it is shipped (the file holds the smaller mixer, which is grown when it is loaded):
-  python -m training.export --run runs/grown --only swiftdiff --dtype int8 --out resource/weights
+  python -m training export --run runs/grown --only swiftdiff --dtype int8 --out resource/weights
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb."""
     parser = argparse.ArgumentParser(
-        prog='python -m training.growth',
+        prog='python -m training grow',
         description=__doc__,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         card.pop('scores', None)
         save_weights(options.out, model, card, stored=loaded.model)
     except MotionPredictorError as error:
-        sys.exit(f'training.growth: {error}')
+        sys.exit(f'training grow: {error}')
     print(f'wrote {options.out}: {what}')
 
 

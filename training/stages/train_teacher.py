@@ -1,4 +1,4 @@
-"""Train the diffusion teacher: python -m training.train_teacher --preset small."""
+"""Train the diffusion teacher: python -m training train teacher --preset small."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import torch
 from torch import nn, Tensor
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.model import MotionModel
-from motion_predictor.schedule import target_of, to_x0
-from motion_predictor.weights import save_weights
-from training.config import ChainConfig, TeacherConfig
-from training.diffusion import add_noise
-from training.fitting import fit
-from training.losses import coefficient_weights
-from training.parallel import current, join, Shard, WHOLE
-from training.pool import EncodedPool
-from training.runs import card_of, open_stage, parse_run, pool_of, Run
-from training.stopping import run_verb
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.schedule import target_of, to_x0
+from motion_predictor.model.weights import save_weights
+from training.common.parallel import current, join, Shard, WHOLE
+from training.common.stopping import run_verb
+from training.data.pool import EncodedPool
+from training.engine.config import ChainConfig, TeacherConfig
+from training.engine.diffusion import add_noise
+from training.engine.fitting import fit
+from training.engine.losses import coefficient_weights
+from training.engine.runs import card_of, open_stage, parse_run, pool_of, Run
 
 EXAMPLE = """
 example, the seconds-long preset on synthetic walks:
-  python -m training.train_teacher --preset debug --run runs/debug
+  python -m training train teacher --preset debug --run runs/debug
 example, two CPU cores and real motion:
-  python -m training.train_teacher --preset small --run runs/small \\
+  python -m training train teacher --preset small --run runs/small \\
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
 example, two processes that share every batch (as many as there are GPUs):
-  torchrun --nproc-per-node 2 -m training.train_teacher --preset full --run-folder runs/full \
+  torchrun --nproc-per-node 2 -m training train teacher --preset full --run-folder runs/full \
       --data stores/h36m/train
 """
 
@@ -74,7 +74,7 @@ class TeacherLoss:
     Mean square error of the denoiser at random steps (DDPM's simple loss).
 
     With ``min_snr`` and ``velocity`` as
-    :class:`training.config.TeacherConfig` says.
+    :class:`training.engine.config.TeacherConfig` says.
     """
 
     def __init__(self, config: TeacherConfig, model: MotionModel, pool: EncodedPool) -> None:
@@ -138,13 +138,13 @@ def min_snr_weight(prediction: str, alpha_bar: Tensor, gamma: float) -> Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb."""
-    run, chain = parse_run('training.train_teacher', __doc__, EXAMPLE, arguments, ('teacher',))
+    run, chain = parse_run('training train teacher', __doc__, EXAMPLE, arguments, ('teacher',))
     try:
         with join(run.device) as processes:
             open_stage(run, chain, 'teacher')
             train_teacher(run, chain, pool_of(run, chain))
     except MotionPredictorError as error:
-        sys.exit(f'training.train_teacher: {error}')
+        sys.exit(f'training train teacher: {error}')
     if processes.is_main:
         print(f'wrote {Path(run.folder) / "teacher.safetensors"}')
 

@@ -15,9 +15,9 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
-from motion_predictor.config import ModelConfig
 from motion_predictor.errors import ConfigError
-from motion_predictor.experts import FlatBlock, MotionExperts
+from motion_predictor.model.config import ModelConfig
+from motion_predictor.model.networks.experts import FlatBlock, MotionExperts
 
 
 class SqueezeExcitation(nn.Module):

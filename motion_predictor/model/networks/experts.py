@@ -8,9 +8,15 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
-from motion_predictor.config import DenoiserConfig, ModelConfig
 from motion_predictor.errors import ConfigError
-from motion_predictor.mixture import Covariance, Diagonal, Full, GaussianMixture, LowRank
+from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from motion_predictor.model.networks.mixture import (
+    Covariance,
+    Diagonal,
+    Full,
+    GaussianMixture,
+    LowRank,
+)
 
 COVARIANCES = ('diagonal', 'low_rank', 'full')
 MIN_LOG_SCALE = -4.5

@@ -1,8 +1,8 @@
 """
 What a person may do next: the model, damped velocity, standing still, what people did before.
 
-The last is :mod:`motion_predictor.memory`'s. Windows in, futures out, for P people at once; no
-torch, no ROS.
+The last is :mod:`motion_predictor.predict.place.memory`'s. Windows in, futures out, for P people
+at once; no torch, no ROS.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from motion_predictor.body_geometry import median, squares
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.body_geometry import median, squares
+from motion_predictor.model.config import WindowConfig
 
 MODEL, DAMPED, STILL, MEMORY = range(4)
 NEIGHBOURS = 10

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from motion_predictor.candidates import CANDIDATES, knot_frames
-from motion_predictor.config import WindowConfig
-from motion_predictor.history import ObservedWindow
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
+from motion_predictor.track.history import ObservedWindow
 
 EVERY_S = 0.48
 """Predictions of a person whose outcome is waited for are so far apart."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import threading
 
+from motion_predictor.common.files import brief
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.files import brief
 
 MOST_TRACKS = 2048
 """Beyond so many those of whom nothing is remembered are dropped."""

@@ -16,14 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from motion_predictor.body_geometry import back, heading, turn
-from motion_predictor.candidates import believed, NEIGHBOURS, Stance
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.body_geometry import back, heading, turn
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
-from motion_predictor.history import ObservedWindow
-from motion_predictor.nearest import apart, nearest
-from motion_predictor.pending import Pending, STEP_S, take, Taken
-from motion_predictor.skeleton import Skeleton
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import believed, NEIGHBOURS, Stance
+from motion_predictor.predict.place.nearest import apart, nearest
+from motion_predictor.predict.place.pending import Pending, STEP_S, take, Taken
+from motion_predictor.track.history import ObservedWindow
 
 APART_S = 0.4
 """Moments of one person nearer in time than this are one moment."""

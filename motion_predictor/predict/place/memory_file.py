@@ -20,13 +20,13 @@ import numpy as np
 from safetensors import safe_open, SafetensorError
 from safetensors.numpy import save_file
 
-from motion_predictor.candidates import CANDIDATES, knot_frames
+from motion_predictor.common.files import brief, check_file, open_file, refused
+from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.evidence import MEMORIES, WORST
-from motion_predictor.files import brief, check_file, open_file, refused
-from motion_predictor.memory import STEP_S, steps_of
-from motion_predictor.place import Kept, Place
-from motion_predictor.whole_files import written_whole
+from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
+from motion_predictor.predict.place.evidence import MEMORIES, WORST
+from motion_predictor.predict.place.memory import STEP_S, steps_of
+from motion_predictor.predict.place.place import Kept, Place
 
 FORMAT = 'motion_predictor memory'
 VERSION = '1'

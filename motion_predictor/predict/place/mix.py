@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from motion_predictor.body_geometry import with_bones
-from motion_predictor.candidates import CANDIDATES
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.summaries import Moments, sample_moments
+from motion_predictor.body.body_geometry import with_bones
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.predict.place.candidates import CANDIDATES
+from motion_predictor.predict.summaries import Moments, sample_moments
 
 _TOLERANCE = 1e-6
 _FIRM_M = 0.003

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from motion_predictor.body_geometry import bone_lengths, squares
-from motion_predictor.candidates import (
+from motion_predictor.body.body_geometry import bone_lengths, squares
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import (
     at_every_frame,
     CANDIDATES,
     DAMPED,
@@ -31,18 +33,22 @@ from motion_predictor.candidates import (
     stance,
     STILL,
 )
-from motion_predictor.config import WindowConfig
-from motion_predictor.evidence import Evidence
-from motion_predictor.history import ObservedWindow
-from motion_predictor.memory import Like, NOTHING_LIKE, occasions, PlaceMemory, Recall
-from motion_predictor.mix import firmness, Mix, overall
-from motion_predictor.radius import Following, noise_radii, tell
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.weighing import describe, Described
-from motion_predictor.weighing_weights import WeighingWeights
+from motion_predictor.predict.place.evidence import Evidence
+from motion_predictor.predict.place.memory import (
+    Like,
+    NOTHING_LIKE,
+    occasions,
+    PlaceMemory,
+    Recall,
+)
+from motion_predictor.predict.place.mix import firmness, Mix, overall
+from motion_predictor.predict.place.radius import Following, noise_radii, tell
+from motion_predictor.predict.place.weighing import describe, Described
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.track.history import ObservedWindow
 
 if TYPE_CHECKING:
-    from motion_predictor.predictor import Prediction
+    from motion_predictor.predict.predictor import Prediction
 
 JITTER_S = 3.0
 """The input's noise is judged over about so long."""
@@ -73,7 +79,7 @@ class _Awaited:
 
 @dataclass(frozen=True)
 class Kept:
-    """What of a place outlives the node; see :mod:`motion_predictor.memory_file`."""
+    """What of a place outlives the node; see :mod:`motion_predictor.predict.place.memory_file`."""
 
     columns: Mapping[str, np.ndarray]
     """Of the memory, oldest first, as :meth:`PlaceMemory.columns` copies them; slots from 0."""
@@ -241,7 +247,7 @@ class Place:
             return set() if self.memory is None else self.memory.tracks
 
     def follow(self, mode: str) -> None:
-        """Let radii follow people as :class:`motion_predictor.radius.Following` says."""
+        """Let radii follow people in the way that :class:`Following` says."""
         if self.following is not None and self.following.mode != mode:
             with self._lock:
                 self.following.follow(mode)
@@ -258,7 +264,8 @@ class Place:
         :param tracks: numbers of the people's histories, P of them.
         :param windows: what was observed of them.
         :param prediction: of the model, each from their own last frame on.
-        :returns: with every sample, weights and radii; see :class:`motion_predictor.mix.Mix`.
+        :returns: with every sample, weights and radii; see
+            :class:`motion_predictor.predict.place.mix.Mix`.
         """
         with self._lock:
             return self._weigh(tracks, windows, prediction)

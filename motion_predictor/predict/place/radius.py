@@ -17,10 +17,10 @@ import numpy as np
 from scipy.stats import chi
 import torch
 
-from motion_predictor.body_geometry import lengths, squares
-from motion_predictor.candidates import CANDIDATES, Stance
+from motion_predictor.body.body_geometry import lengths, squares
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.memory import Recall
+from motion_predictor.predict.place.candidates import CANDIDATES, Stance
+from motion_predictor.predict.place.memory import Recall
 
 BY_JOINT = 6
 COMMON = 6 + len(CANDIDATES)

@@ -4,7 +4,7 @@ How much each guess of a person's future counts, at each horizon: a small gate a
 The gate is a network of one hidden layer, trained on people that the model has not seen; it is
 told what the node knows at that moment: how fast the body moves, how noisy the input is, how far
 the candidates are from each other, how near an earlier moment came. Evidence is what the
-candidates then turned out to be worth (:mod:`motion_predictor.evidence`).
+candidates then turned out to be worth (:mod:`motion_predictor.predict.place.evidence`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.body_geometry import lengths
-from motion_predictor.candidates import CANDIDATES, knot_frames, MEMORY, Stance
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.body_geometry import lengths
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.evidence import MEMORIES
-from motion_predictor.memory import Recall
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames, MEMORY, Stance
+from motion_predictor.predict.place.evidence import MEMORIES
+from motion_predictor.predict.place.memory import Recall
 
 VERSION = 1
 """Of what the gate is told; a gate of another version is refused."""
@@ -165,7 +165,7 @@ class Gate:
         Weigh the candidates.
 
         :param described: from :func:`describe`.
-        :param evidence: ``(P, K, E, C)``, from :mod:`motion_predictor.evidence`.
+        :param evidence: ``(P, K, E, C)``, from :mod:`motion_predictor.predict.place.evidence`.
         :returns: ``(P, K, C)``, rows sum to one.
         """
         told = (described.features - self.mean) / self.scale

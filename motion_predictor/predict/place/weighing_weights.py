@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.candidates import CANDIDATES, knot_frames
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.radius import BY_JOINT, COMMON, RadiusNetwork
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.weighing import feature_count, Gate, VERSION
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
+from motion_predictor.predict.place.radius import BY_JOINT, COMMON, RadiusNetwork
+from motion_predictor.predict.place.weighing import feature_count, Gate, VERSION
 
 PREFIX = 'weighing.'
 MAX_NUMBERS = 1_000_000
@@ -98,7 +98,7 @@ class WeighingWeights:
         if described.get('version') != VERSION or described.get('candidates') != list(CANDIDATES):
             raise ConfigError(
                 f'weighing of version {described.get("version")!r:.40}; this release reads '
-                f'{VERSION}: fit it again with python -m training.weighing'
+                f'{VERSION}: fit it again with python -m training weighing'
             )
         try:
             parts: dict[str, dict[str, np.ndarray]] = {'gate': {}, 'radius': {}}

@@ -20,17 +20,17 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
-from motion_predictor.background import Background, CancelledError, Stopped
-from motion_predictor.decoded import MessageError, stamp_to_ns
-from motion_predictor.likely import likely_futures, TYPICAL
-from motion_predictor.messages import MAX_ROWS, ns_to_stamp
-from motion_predictor.online import OnlinePrediction
-from motion_predictor.parameters import Settings
-from motion_predictor.point_cloud import read_cloud
-from motion_predictor.predictor import Prediction
-from motion_predictor.seen import places, seen_poses
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.summaries import keyframes, LAST_POSE, Moments, occupancy, poses_at
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.common.background import Background, CancelledError, Stopped
+from motion_predictor.predict.likely import likely_futures, TYPICAL
+from motion_predictor.predict.online import OnlinePrediction
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.summaries import keyframes, LAST_POSE, Moments, occupancy, poses_at
+from motion_predictor.ros.messages import MAX_ROWS, ns_to_stamp
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.seen import places, seen_poses
+from motion_predictor.sources.decoded import MessageError, stamp_to_ns
+from motion_predictor.sources.point_cloud import read_cloud
 
 OCCUPANCY_STEP_S = 0.08
 """Time between the instants at which bodies are looked at, in whole model frames."""
@@ -244,8 +244,8 @@ def encode_occupancy(
     """
     Make the cloud of ~/occupancy: voxel centres with probability, in order of time bin.
 
-    See :func:`motion_predictor.summaries.occupancy` for what occupied means. ``t`` and ``t_end``
-    are the bin's limits in seconds after the stamp.
+    See :func:`motion_predictor.predict.summaries.occupancy` for what occupied means. ``t`` and
+    ``t_end`` are the bin's limits in seconds after the stamp.
 
     :param stopped: whether the cloud is no longer wanted.
     :raises CancelledError: if it is not.

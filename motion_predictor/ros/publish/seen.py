@@ -11,7 +11,7 @@ from geometry_msgs.msg import Point, Pose, Quaternion
 import numpy as np
 from std_msgs.msg import String
 
-from motion_predictor.states import OtherPerson, PersonState, sentence, short
+from motion_predictor.track.states import OtherPerson, PersonState, sentence, short
 
 MOST_NAMED = 32
 """People whom the diagnostics list one by one."""

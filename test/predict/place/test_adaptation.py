@@ -5,7 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from motion_predictor.adaptation import (
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.errors import ConfigError
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.adaptation import (
     checked_instants,
     CoverageWatch,
     MODES,
@@ -14,14 +17,11 @@ from motion_predictor.adaptation import (
     RadiusScale,
     WIDEST,
 )
-from motion_predictor.config import WindowConfig
-from motion_predictor.errors import ConfigError
-from motion_predictor.history import ObservedWindow
-from motion_predictor.online import Observation, OnlinePrediction, OnlinePredictor
-from motion_predictor.predictor import Prediction
-from motion_predictor.skeleton import H36M17, Skeleton
-from training.calibrate import follow
-from training.data import synthetic_walk
+from motion_predictor.predict.online import Observation, OnlinePrediction, OnlinePredictor
+from motion_predictor.predict.predictor import Prediction
+from motion_predictor.track.history import ObservedWindow
+from training.data.random_windows import synthetic_walk
+from training.judge.calibrate import follow
 
 SECOND = 10**9
 WINDOW = WindowConfig()

@@ -6,7 +6,8 @@ import numpy as np
 from place_people import KNOTS, swinging, WINDOW
 import pytest
 
-from motion_predictor.candidates import (
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.predict.place.candidates import (
     at_every_frame,
     believed,
     CANDIDATES,
@@ -22,7 +23,6 @@ from motion_predictor.candidates import (
     standing_still,
     STILL,
 )
-from motion_predictor.skeleton import H36M17
 
 TIMES = np.arange(1, WINDOW.future_frames + 1) * WINDOW.period_s
 POSES = swinging(2.0)

@@ -7,9 +7,15 @@ import numpy as np
 from place_people import KNOTS, swinging, WINDOW, window_at
 import pytest
 
-from motion_predictor.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
-from motion_predictor.evidence import EVERY_S, Evidence, MEMORIES, relative_losses, WORST
-from motion_predictor.history import ObservedWindow
+from motion_predictor.predict.place.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
+from motion_predictor.predict.place.evidence import (
+    EVERY_S,
+    Evidence,
+    MEMORIES,
+    relative_losses,
+    WORST,
+)
+from motion_predictor.track.history import ObservedWindow
 
 C = len(CANDIDATES)
 ALL = np.ones(C, bool)

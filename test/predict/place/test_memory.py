@@ -8,13 +8,13 @@ from place_people import ARM, asked, BEGIN_NS, swinging, WINDOW, window_at
 import pytest
 import torch
 
-from motion_predictor.candidates import Stance, stance
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from motion_predictor.history import ObservedWindow
-from motion_predictor.memory import APART_S, Like, occasions, PlaceMemory, Recall
-from motion_predictor.nearest import apart, least
-from motion_predictor.pending import STEP_S
-from motion_predictor.skeleton import H36M17
+from motion_predictor.predict.place.candidates import Stance, stance
+from motion_predictor.predict.place.memory import APART_S, Like, occasions, PlaceMemory, Recall
+from motion_predictor.predict.place.nearest import apart, least
+from motion_predictor.predict.place.pending import STEP_S
+from motion_predictor.track.history import ObservedWindow
 
 HOUR_NS = 3600 * 10**9
 FUTURE = WINDOW.future_frames

@@ -13,14 +13,14 @@ from random_models import random_weighing, walking
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from motion_predictor.candidates import stance
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import StorageError
-from motion_predictor.history import ObservedWindow
-from motion_predictor.memory_file import MemoryFileError, read_memory, write_memory
-from motion_predictor.place import Place
-from motion_predictor.remembering import Remembering
-from motion_predictor.skeleton import H36M17
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import stance
+from motion_predictor.predict.place.memory_file import MemoryFileError, read_memory, write_memory
+from motion_predictor.predict.place.place import Place
+from motion_predictor.ros.remembering import Remembering
+from motion_predictor.track.history import ObservedWindow
 
 WINDOW = WindowConfig()
 WALK = walking(700)
@@ -154,7 +154,7 @@ def test_a_file_of_another_window_is_refused_by_name(place: Place, tmp_path: Pat
 
 def resealed(path: Path, change: Callable[[dict[str, np.ndarray]], object], place: Place) -> None:
     """Change what a file holds, with a digest that is right again: as somebody hostile would."""
-    from motion_predictor.memory_file import _digest, _rows
+    from motion_predictor.predict.place.memory_file import _digest, _rows
 
     arrays = load_file(path)
     with safe_open(str(path), 'np') as file:
@@ -268,7 +268,7 @@ def test_what_is_forgotten_while_it_is_copied_is_not_written(
 
     monkeypatch.setattr(place, '_lock', LetsForgettingGoFirst())
     monkeypatch.setattr(place.memory, 'columns', copied)
-    monkeypatch.setattr('motion_predictor.place._PIECE', 10)
+    monkeypatch.setattr('motion_predictor.predict.place.place._PIECE', 10)
     assert write_memory(path, place, '') is None
     assert not path.exists()
     assert not place.memory.moments

@@ -4,11 +4,11 @@ import numpy as np
 from place_people import KNOTS, LEVELS, swinging, WINDOW
 import pytest
 
-from motion_predictor.body_geometry import bone_lengths
-from motion_predictor.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
-from motion_predictor.mix import firmness, Mix, overall
-from motion_predictor.skeleton import H36M17
-from motion_predictor.summaries import sample_moments
+from motion_predictor.body.body_geometry import bone_lengths
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.predict.place.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
+from motion_predictor.predict.place.mix import firmness, Mix, overall
+from motion_predictor.predict.summaries import sample_moments
 
 P, S, T, C = 2, 9, WINDOW.future_frames, len(CANDIDATES)
 CANDIDATE = np.array([MODEL] * 3 + [DAMPED, STILL] + [MEMORY] * 4, np.uint8)

@@ -20,15 +20,15 @@ from place_people import (
 import pytest
 from random_models import random_model, walking
 
-from motion_predictor.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
-from motion_predictor.evidence import MEMORIES
-from motion_predictor.memory import NEIGHBOURS
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.place import LOST_S, Place
-from motion_predictor.predictor import Prediction, Predictor
-from motion_predictor.radius import noise_radii
-from motion_predictor.skeleton import H36M17, Skeleton
-from motion_predictor.weighing_weights import WeighingWeights
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.place.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
+from motion_predictor.predict.place.evidence import MEMORIES
+from motion_predictor.predict.place.memory import NEIGHBOURS
+from motion_predictor.predict.place.place import LOST_S, Place
+from motion_predictor.predict.place.radius import noise_radii
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.predict.predictor import Prediction, Predictor
 
 EVERY = np.arange(WINDOW.future_frames)
 FIRST, SECOND = swinging(9.0, 1), swinging(9.0, 2) + [2.0, 0.0, 0.0]

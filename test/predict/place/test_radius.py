@@ -6,10 +6,10 @@ import numpy as np
 from place_people import KNOTS, LEVELS, swinging, weights_of, WINDOW
 import pytest
 
-from motion_predictor.candidates import CANDIDATES, jitter_m, stance
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.memory import Recall
-from motion_predictor.radius import (
+from motion_predictor.predict.place.candidates import CANDIDATES, jitter_m, stance
+from motion_predictor.predict.place.memory import Recall
+from motion_predictor.predict.place.radius import (
     Following,
     NARROWEST,
     noise_radii,

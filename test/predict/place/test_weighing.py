@@ -10,14 +10,14 @@ from random_models import random_model
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from motion_predictor.candidates import CANDIDATES, MEMORY, stance
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
-from motion_predictor.evidence import MEMORIES
-from motion_predictor.memory import Recall
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weighing import describe, Described, Gate
-from motion_predictor.weighing_weights import WeighingWeights
-from motion_predictor.weights import load_weights, save_weights
+from motion_predictor.model.weights import load_weights, save_weights
+from motion_predictor.predict.place.candidates import CANDIDATES, MEMORY, stance
+from motion_predictor.predict.place.evidence import MEMORIES
+from motion_predictor.predict.place.memory import Recall
+from motion_predictor.predict.place.weighing import describe, Described, Gate
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
 
 K, C, E = len(KNOTS), len(CANDIDATES), len(MEMORIES)
 POSES = swinging(1.0)

@@ -16,18 +16,19 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from test_recordings import bvh_text
 from test_rosbags import BEGAN_NS, pose_array, STORE
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.layouts import LAYOUTS
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
-from motion_predictor.layouts import LAYOUTS
-from motion_predictor.rosbag import BagInput
-from motion_predictor.skeleton import H36M17
-from training import evaluate, finetune
-from training.bags import bag_reading, read_bags
-from training.prepare import main
-from training.scoring import load_data
-from training.sources import load_at
-from training.store import open_store
-from training.windows import resample
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.recordings.rosbag import BagInput
+from training.data.bags import bag_reading, read_bags
+from training.data.prepare import main
+from training.data.sources import load_at
+from training.data.store import open_store
+from training.data.windows import resample
+from training.judge import evaluate
+from training.judge.scoring import load_data
+from training.stages import finetune
 
 STEP_NS = 33_333_333
 

@@ -19,15 +19,15 @@ import pytest
 from random_models import save_random, save_recording, walking
 import torch
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.layouts import LAYOUTS
+from motion_predictor.body.skeleton import H36M17, read_skeleton
 from motion_predictor.errors import RecordingError
-from motion_predictor.layouts import LAYOUTS
-from motion_predictor.skeleton import H36M17, read_skeleton
-from training import evaluate, sources
-from training.archives import read_object_archive
-from training.data import Augmentation, TrainingWindows
-from training.prepare import KINDS, main, parser
-from training.sources import (
+from motion_predictor.model.config import WindowConfig
+from training.data import sources
+from training.data.archives import read_object_archive
+from training.data.prepare import KINDS, main, parser
+from training.data.random_windows import Augmentation, TrainingWindows
+from training.data.sources import (
     H36M_JOINTS,
     HUMANEVA15,
     load_at,
@@ -38,8 +38,9 @@ from training.sources import (
     SMPL22,
     smplh_kinematics,
 )
-from training.store import MANIFEST, open_store, StoredClip, StoreFacts, StoreWriter
-from training.windows import load_window_set
+from training.data.store import MANIFEST, open_store, StoredClip, StoreFacts, StoreWriter
+from training.data.windows import load_window_set
+from training.judge import evaluate
 
 WINDOW = WindowConfig()
 SUBJECTS = ('S1', 'S5', 'S6', 'S7', 'S8', 'S9', 'S11')
@@ -300,7 +301,7 @@ def test_amass_is_split_by_data_set_and_brought_to_the_rate(
     amass: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = amass()
-    monkeypatch.setattr('training.prepare.smplh_kinematics', lambda path: stick_figure)
+    monkeypatch.setattr('training.data.prepare.smplh_kinematics', lambda path: stick_figure)
     words = ['prepare', 'amass', str(root), '--body-model', 'smplh', '--out', str(tmp_path)]
     assert main([*words, '--rate', '60', '--quiet']) == 0
     for split, data_set in (('train', 'CMU'), ('val', 'HDM05'), ('test', 'Transitions')):

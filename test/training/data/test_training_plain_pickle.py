@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from motion_predictor.errors import RecordingError
-from training import plain_pickle
-from training.archives import read_object_archive
-from training.plain_pickle import PlainPickleError, read_plain_pickle
+from training.data import plain_pickle
+from training.data.archives import read_object_archive
+from training.data.plain_pickle import PlainPickleError, read_plain_pickle
 
 RECONSTRUCT = b'cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R'
 CHOSEN_ADDRESS = b'C\x08' + b'\x41' * 6 + bytes(2)

@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from motion_predictor.errors import SkeletonError
-from motion_predictor.layouts import layout
-from motion_predictor.normalization import PersonFrame
-from motion_predictor.online import Observation, OnlinePredictor
-from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import (
+from motion_predictor.body.layouts import layout
+from motion_predictor.body.skeleton import (
     H36M17,
     read_skeleton,
     Skeleton,
     skeleton_from_dict,
     skeleton_to_dict,
 )
-from training import distill, evaluate, export, prepare, train_teacher
+from motion_predictor.errors import SkeletonError
+from motion_predictor.model.normalization import PersonFrame
+from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.predictor import Predictor
+from training.data import prepare
+from training.engine import export
+from training.judge import evaluate
+from training.stages import distill, train_teacher
 
 ARM: dict[str, Any] = {
     'name': 'arm6',
@@ -213,9 +216,9 @@ def test_the_node_takes_the_weights_with_the_models_own_joints(
     from ros_harness import Listener, Source
     from sensor_msgs.msg import PointCloud2
 
-    from motion_predictor.messages import decode_predictions
-    from motion_predictor.node import MotionPredictorNode
-    from motion_predictor.replay import ENCODERS
+    from motion_predictor.ros.messages import decode_predictions
+    from motion_predictor.ros.node import MotionPredictorNode
+    from motion_predictor.ros.replay import ENCODERS
 
     body, path, weights = trained
     listener = Listener()

@@ -18,15 +18,15 @@ from test_training_finetune import command, QUICK, walks, WINDOW
 from test_training_processes import ENVIRONMENT, LONG_S, options, ROOT
 import torch
 
+from motion_predictor.common.whole_files import require_writable, write_whole, written_whole
 from motion_predictor.errors import ConfigError, StorageError
-from motion_predictor.weights import load_weights, save_weights
-from motion_predictor.whole_files import require_writable, write_whole, written_whole
-from training import adapting, finetune, train_teacher
-from training.checkpoints import load_checkpoint, open_run, save_checkpoint
-from training.fitting import CURVE, read_curve
-from training.locks import let_go
-from training.predictions import PredictionStore
-from training.store import MotionStore, open_store, StoredClip, StoreFacts, StoreWriter
+from motion_predictor.model.weights import load_weights, save_weights
+from training.common.locks import let_go
+from training.data.store import MotionStore, open_store, StoredClip, StoreFacts, StoreWriter
+from training.engine.checkpoints import load_checkpoint, open_run, save_checkpoint
+from training.engine.fitting import CURVE, read_curve
+from training.judge.predictions import PredictionStore
+from training.stages import adapting, finetune, train_teacher
 
 NOWHERE = Path('/proc/version/runs')  # below a file: nobody can write there, root neither
 LONGER = ('teacher.optim.steps=200', 'teacher.optim.log_every=1', 'teacher.optim.save_every=20')
@@ -98,10 +98,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.whole_files import written_whole
+from motion_predictor.common.whole_files import written_whole
 from random_models import random_model
-from motion_predictor.weights import save_weights
-from training.checkpoints import save_checkpoint
+from motion_predictor.model.weights import save_weights
+from training.engine.checkpoints import save_checkpoint
 folder = Path(sys.argv[1])
 large = {'x': torch.zeros(100_000)}
 def by_safetensors():
@@ -144,11 +144,11 @@ NO_ROOM = """
 import sys
 from pathlib import Path
 import numpy as np
-from motion_predictor.config import WindowConfig
+from motion_predictor.model.config import WindowConfig
 from motion_predictor.errors import StorageError
-from motion_predictor.skeleton import H36M17
-from training.predictions import PredictionStore
-from training.store import StoredClip, StoreFacts, StoreWriter
+from motion_predictor.body.skeleton import H36M17
+from training.judge.predictions import PredictionStore
+from training.data.store import StoredClip, StoreFacts, StoreWriter
 folder = Path(sys.argv[1])
 facts = StoreFacts(
     kind='npz', sources=(), skeleton=H36M17, rate_hz=50.0, source_rate_hz=(50.0,), split='train',
@@ -224,7 +224,7 @@ def test_a_training_that_is_stopped_saves_says_so_and_goes_on_to_the_bit(
 ) -> None:
     words = options(tmp_path / 'stopped', *LONGER)
     curve = tmp_path / 'stopped' / 'teacher' / CURVE
-    started = verb('training.train_teacher', words)
+    started = verb('training train teacher', words)
     assert started.stderr is not None
     said = ''
     while more := started.stderr.read(64):
@@ -241,7 +241,7 @@ def test_a_training_that_is_stopped_saves_says_so_and_goes_on_to_the_bit(
     assert saved is not None
     assert saved['step'] == done
     # A disk that is full now costs nothing, and is one line.
-    full = verb('training.train_teacher', words, preexec_fn=with_little_room(40_000))
+    full = verb('training train teacher', words, preexec_fn=with_little_room(40_000))
     said = full.communicate(timeout=LONG_S)[1]
     assert full.returncode not in (0, None)
     assert 'Traceback' not in said
@@ -262,7 +262,7 @@ def test_a_training_that_is_stopped_saves_says_so_and_goes_on_to_the_bit(
 HOLD = """
 import sys, time
 from pathlib import Path
-from training.locks import hold_folder
+from training.common.locks import hold_folder
 hold_folder(Path(sys.argv[1]))
 print('held', flush=True)
 time.sleep(600)
@@ -361,7 +361,7 @@ def test_a_torn_journal_opens_and_loses_no_whole_line(
     tmp_path: Path, torn: str, capsys: Any
 ) -> None:
     pytest.importorskip('optuna')
-    from training.studies import mend_journal, open_study
+    from studies.tune.studies import mend_journal, open_study
 
     path = tmp_path / 'journal.log'
     study = open_study(str(path), 'gp-0')
@@ -396,7 +396,7 @@ def test_every_verb_says_how_to_go_on() -> None:
 
 
 def test_a_verb_ends_in_one_line_whatever_ends_it(capsys: Any) -> None:
-    from training.stopping import NOTHING, run_verb
+    from training.common.stopping import NOTHING, run_verb
 
     def ended_by(error: BaseException) -> Any:
         def main() -> int:

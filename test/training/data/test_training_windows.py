@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from random_models import save_random
 
-from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError, RecordingError
-from training import finetune
-from training.config import preset
-from training.data import TrainingWindows
-from training.runs import Run, training_windows
-from training.scoring import load_data
-from training.windows import evaluation_windows, load_clips, load_window_set, resample
+from motion_predictor.model.config import WindowConfig
+from training.data.random_windows import TrainingWindows
+from training.data.windows import evaluation_windows, load_clips, load_window_set, resample
+from training.engine.config import preset
+from training.engine.runs import Run, training_windows
+from training.judge.scoring import load_data
+from training.stages import finetune
 
 WINDOW = WindowConfig()
 

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
-from training.config import CrossFitConfig, OptimConfig, override, preset
-from training.cross_fit import (
+from motion_predictor.model.config import WindowConfig
+from training.data.random_windows import Augmentation, TrainingWindows
+from training.engine.config import CrossFitConfig, OptimConfig, override, preset
+from training.engine.cross_fit import (
     CoordinateDenoiser,
     cross_fitted_samples,
     DenoisingLoss,
     sample,
     share_out,
 )
-from training.data import Augmentation, TrainingWindows
-from training.fitting import fit
+from training.engine.fitting import fit
 
 SMALL = CrossFitConfig(
     folds=2, samples=1, steps=16, width=32, depth=1, history_width=16, history_depth=1,

@@ -9,10 +9,10 @@ from scipy.fft import dct, idct
 import torch
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.model import MotionModel
-from motion_predictor.schedule import cosine_alpha_bar
-from training.data import mirror_windows
-from training.diffusion import add_noise, complete_history, ddim, padded_state
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.schedule import cosine_alpha_bar
+from training.data.random_windows import mirror_windows
+from training.engine.diffusion import add_noise, complete_history, ddim, padded_state
 
 PAST, FUTURE, KEEP = 25, 100, 20
 TOTAL = PAST + FUTURE

@@ -14,15 +14,15 @@ from safetensors.torch import load_file
 import torch
 
 from motion_predictor.errors import ConfigError
-from training import distill, train_teacher
-from training.config import preset
-from training.distill import Pairs, SwiftDiffLoss
-from training.fitting import CURVE, fit, note, read_curve
-from training.parallel import Processes, Shard, WHOLE
-from training.runs import pool_of, Run
-from training.train_teacher import MotionModel, TeacherLoss
+from training.common.parallel import Processes, Shard, WHOLE
+from training.engine.config import preset
+from training.engine.fitting import CURVE, fit, note, read_curve
+from training.engine.runs import pool_of, Run
+from training.stages import distill, train_teacher
+from training.stages.distill import Pairs, SwiftDiffLoss
+from training.stages.train_teacher import MotionModel, TeacherLoss
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
 LONG_S = 240.0
 """Deadline of a whole process, reached only on failure."""
@@ -81,7 +81,7 @@ def test_a_training_killed_in_the_middle_ends_as_the_unbroken_one(tmp_path: Path
     words = options(tmp_path / 'killed', *settings)
     curve = tmp_path / 'killed' / 'teacher' / CURVE
     started = subprocess.Popen(
-        [sys.executable, '-m', 'training.train_teacher', *words],
+        [sys.executable, '-m', 'training', 'train', 'teacher', *words],
         cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert started.stderr is not None

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.mixture import Full, GaussianMixture
-from training import toy_vdd, vdd_results
-from training.toy_densities import DENSITIES, grid, Quadrature
-from training.toy_vdd import (
+from motion_predictor.model.networks.mixture import Full, GaussianMixture
+from studies.toy import toy_vdd, vdd_results
+from studies.toy.toy_densities import DENSITIES, grid, Quadrature
+from studies.toy.toy_vdd import (
     DensityTeacher,
     distil_toy,
     ExactTeacher,
@@ -19,7 +19,7 @@ from training.toy_vdd import (
     ToyTeacher,
     vdd_settings,
 )
-from training.vdd import expert_bound, gate_loss, likelihood, VddConfig
+from training.engine.vdd import expert_bound, gate_loss, likelihood, VddConfig
 
 
 def square_of_gaussians(side: int = 2) -> tuple[GaussianMixture, torch.Tensor]:

@@ -10,12 +10,13 @@ import pytest
 from random_models import random_model, save_random
 import torch
 
-from motion_predictor.config import DenoiserConfig, WindowConfig
-from motion_predictor.memory import PlaceMemory
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import save_weights
-from training import benchmark, results, timing
-from training.benchmark_weighing import fill
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.config import DenoiserConfig, WindowConfig
+from motion_predictor.model.weights import save_weights
+from motion_predictor.predict.place.memory import PlaceMemory
+from training.judge.speed import benchmark, timing
+from training.judge.speed.benchmark_weighing import fill
+from training.report import results
 
 
 @pytest.fixture(autouse=True)

@@ -10,17 +10,20 @@ import pytest
 from random_models import save_random, save_recording, walking
 import torch
 
-from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
-from training import evaluate, export, metrics, plots, provenance, results, scoring
-from training.baselines import (
+from motion_predictor.model.config import WindowConfig
+from training.common import provenance
+from training.engine import export
+from training.engine.diffusion import sampler_for
+from training.judge import evaluate, metrics, plots, scoring
+from training.judge.baselines import (
     constant_root_velocity,
     constant_velocity,
     damped_velocity,
     zero_velocity,
 )
-from training.diffusion import sampler_for
-from training.predictions import PredictionStore
+from training.judge.predictions import PredictionStore
+from training.report import results
 
 WINDOW = WindowConfig()
 
@@ -217,7 +220,7 @@ def test_a_second_run_reuses_the_futures(
     def forbidden(*_: object, **__: object) -> np.ndarray:
         raise AssertionError('a model ran again')
 
-    monkeypatch.setattr('training.diffusion.Sampler.sample', forbidden)
+    monkeypatch.setattr('training.engine.diffusion.Sampler.sample', forbidden)
     second = run(tmp_path, weights, recordings)
     assert first['rows'] == second['rows']
 
@@ -419,8 +422,8 @@ def test_recorded_paths_do_not_name_folders_outside_the_repository() -> None:
     assert provenance.shown_path(inside) == 'resource/weights/a.safetensors'
     outside = '/a folder of somebody/b.npz'
     assert provenance.shown_path(outside) == 'b.npz'
-    command = provenance.command_line('training.evaluate', ['--data', outside])
-    assert command == 'python -m training.evaluate --data b.npz'
+    command = provenance.command_line('training evaluate', ['--data', outside])
+    assert command == 'python -m training evaluate --data b.npz'
 
 
 def test_names_say_what_a_model_is_once() -> None:

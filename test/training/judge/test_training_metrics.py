@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ShapeError
-from training import metrics
-from training.windows import evaluation_windows, recordings_folder
+from motion_predictor.model.config import WindowConfig
+from training.data.windows import evaluation_windows, recordings_folder
+from training.judge import metrics
 
 RECORDINGS = recordings_folder()
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from random_models import save_recording
 
-from motion_predictor.config import WindowConfig
 from motion_predictor.errors import ConfigError
-from training import neighbours
-from training.baselines import zero_velocity
-from training.neighbours import load_neighbours, OF_ONE_CLIP, TrainingNeighbours
-from training.store import data_digest
-from training.windows import load_window_set
+from motion_predictor.model.config import WindowConfig
+from training.data.store import data_digest
+from training.data.windows import load_window_set
+from training.judge import neighbours
+from training.judge.baselines import zero_velocity
+from training.judge.neighbours import load_neighbours, OF_ONE_CLIP, TrainingNeighbours
 
 WINDOW = WindowConfig()
 

@@ -10,11 +10,12 @@ from random_models import observed_people, save_random, save_random_mixture, sav
 import torch
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.predictor import Predictor
-from motion_predictor.weights import load_weights
-from training import calibrate, evaluate, results, temper
-from training.evaluate_moe import likelihoods
-from training.scoring import load_data
+from motion_predictor.model.weights import load_weights
+from motion_predictor.predict.predictor import Predictor
+from training.judge import calibrate, evaluate, temper
+from training.judge.evaluate_moe import likelihoods
+from training.judge.scoring import load_data
+from training.report import results
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_the_samples_differ_more_the_higher_the_temperature_and_the_file_says_wh
         assert (after.model.state_dict()[name] == value).all()
     assert Predictor.load(weights, device='cpu', engine='fp32').golden_error_m() < 1e-5
     page = results.SECTIONS[temper.FORMAT](report, tmp_path, tmp_path / 'page.md')
-    assert 'python -m training.temper' in page
+    assert 'python -m training choose-temperature' in page
     assert '| yes |' in page
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from random_models import save_random, save_recording
 
-from motion_predictor.weights import load_weights
-from training.trials import Scorer
-from training.variety import HIGHEST, LOWEST, temperature_for
+from motion_predictor.model.weights import load_weights
+from studies.tune.trials import Scorer
+from training.judge.variety import HIGHEST, LOWEST, temperature_for
 
 
 @pytest.mark.parametrize('wanted', [0.7, 1.0, 2.345, 4.0])

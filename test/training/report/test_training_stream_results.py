@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from random_models import save_random, save_recording
 
-from training import evaluate_streams, stream_results
+from training.judge.stream import evaluate_streams
+from training.report import stream_results
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope='module')
@@ -94,7 +95,7 @@ def test_the_page_in_the_documentation_is_what_its_command_writes(tmp_path: Path
     made = written([ROOT / file for file in files], tmp_path / 'streams.md')
 
     def without_command(text: str) -> list[str]:
-        return [line for line in text.splitlines() if 'training.stream_results' not in line]
+        return [line for line in text.splitlines() if 'training report streams' not in line]
 
     assert without_command(made) == without_command(page)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from training import weighing_results
+from training.report import weighing_results
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_page_in_the_documentation_is_what_its_command_writes(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_the_page_in_the_documentation_is_what_its_command_writes(tmp_path: Path
     assert weighing_results.main(['--json', str(source), '--out', str(out)]) == 0
 
     def without_command(text: str) -> list[str]:
-        return [line for line in text.splitlines() if 'training.weighing_results' not in line]
+        return [line for line in text.splitlines() if 'training report weighing' not in line]
 
     kept = (ROOT / 'docs' / 'weighing.md').read_text()
     assert without_command(out.read_text()) == without_command(kept)

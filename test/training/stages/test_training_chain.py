@@ -10,17 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from motion_predictor.config import WindowConfig
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, WeightsError
-from motion_predictor.model import MotionModel
-from motion_predictor.normalization import Whitening
-from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import load_weights
-from training import distill, export, train_teacher
-from training.checkpoints import load_checkpoint
-from training.config import override, preset
-from training.data import (
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.normalization import Whitening
+from motion_predictor.model.weights import load_weights
+from motion_predictor.predict.predictor import Predictor
+from training.data.pool import encode_pool
+from training.data.random_windows import (
     Augmentation,
     mirror_windows,
     scale_bones,
@@ -28,10 +26,13 @@ from training.data import (
     tracker_noise,
     TrainingWindows,
 )
-from training.diffusion import ddim
-from training.fitting import CURVE, fit, read_curve
-from training.pool import encode_pool
-from training.runs import pool_of, Run
+from training.engine import export
+from training.engine.checkpoints import load_checkpoint
+from training.engine.config import override, preset
+from training.engine.diffusion import ddim
+from training.engine.fitting import CURVE, fit, read_curve
+from training.engine.runs import pool_of, Run
+from training.stages import distill, train_teacher
 
 
 @pytest.fixture(scope='module')

@@ -11,12 +11,12 @@ import pytest
 from random_models import random_model, save_random, save_recording, walking
 import torch
 
-from motion_predictor.config import WindowConfig
 from motion_predictor.errors import RecordingError
-from motion_predictor.predictor import Predictor
-from motion_predictor.weights import load_weights
-from training import finetune
-from training.adapting import (
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.weights import load_weights
+from motion_predictor.predict.predictor import Predictor
+from training.stages import finetune
+from training.stages.adapting import (
     adapt,
     cut_windows,
     examples_of,
@@ -163,7 +163,7 @@ def test_the_verb_writes_weights_that_the_predictor_and_the_node_load(
     from rclpy.parameter import Parameter
     from ros_harness import Listener
 
-    from motion_predictor.node import MotionPredictorNode
+    from motion_predictor.ros.node import MotionPredictorNode
 
     listener = Listener()
     node = MotionPredictorNode(

@@ -11,15 +11,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 import torch
 
-from motion_predictor.config import DenoiserConfig, ModelConfig
-from motion_predictor.denoiser import build_denoiser
 from motion_predictor.errors import ConfigError, WeightsError
-from motion_predictor.growth import grown
-from motion_predictor.model import MotionModel
-from motion_predictor.predictor import Predictor
-from motion_predictor.weights import file_digest, load_weights, save_weights
-from training import export, growth
-from training.distill import begin_from
+from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from motion_predictor.model.growth import grown
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.networks.denoiser import build_denoiser
+from motion_predictor.model.weights import file_digest, load_weights, save_weights
+from motion_predictor.predict.predictor import Predictor
+from training.engine import export
+from training.stages import growth
+from training.stages.distill import begin_from
 
 
 def larger(config: ModelConfig, **sizes: int) -> ModelConfig:

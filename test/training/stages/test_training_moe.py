@@ -11,19 +11,21 @@ import pytest
 from random_models import save_random, save_recording
 import torch
 
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from motion_predictor.experts import MotionExperts
-from motion_predictor.model import MotionModel
-from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import load_weights
-from training import distill_moe, evaluate_moe, export
-from training.checkpoints import load_checkpoint
-from training.config import override, preset
-from training.losses import displacement_errors
-from training.moe_results import main as write_page
-from training.moe_results import outside_of_the_network
-from training.vdd import Batch, distil, VddConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.networks.experts import MotionExperts
+from motion_predictor.model.weights import load_weights
+from motion_predictor.predict.predictor import Predictor
+from training.engine import export
+from training.engine.checkpoints import load_checkpoint
+from training.engine.config import override, preset
+from training.engine.losses import displacement_errors
+from training.engine.vdd import Batch, distil, VddConfig
+from training.judge import evaluate_moe
+from training.report.moe_results import main as write_page
+from training.report.moe_results import outside_of_the_network
+from training.stages import distill_moe
 
 
 @pytest.fixture(scope='module')

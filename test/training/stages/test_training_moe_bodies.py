@@ -10,10 +10,10 @@ import pytest
 from random_models import save_random, save_random_mixture
 from test_training_skeletons import BODIES, record, skeleton_file
 
-from motion_predictor.predictor import Predictor
-from motion_predictor.skeleton import read_skeleton
-from motion_predictor.weights import load_weights, save_weights
-from training import distill, distill_moe, train_teacher
+from motion_predictor.body.skeleton import read_skeleton
+from motion_predictor.model.weights import load_weights, save_weights
+from motion_predictor.predict.predictor import Predictor
+from training.stages import distill, distill_moe, train_teacher
 
 LINKS = [f'link{number}' for number in range(17)]
 ROBOT17 = {

@@ -1,12 +1,12 @@
 """
-Time one prediction of every model: python -m training.benchmark.
+Time one prediction of every model: python -m training benchmark.
 
 A call is timed from NumPy poses to NumPy futures, as a robot makes it. All models take turns in
 one run, so that whatever else the machine does falls on each of them; no model finds the caches
 as its own last call left them.
 
 Then every one-step model runs in the real node, in a process of its own behind real DDS: from the
-stamp of a pose to the publication of its prediction (``python -m scripts.node_latency``).
+stamp of a pose to the publication of its prediction (``python -m tools.measure.node_latency``).
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ from numpy.typing import NDArray
 import torch
 from tqdm import tqdm
 
-from motion_predictor.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.model import MotionModel
-from motion_predictor.predictor import cpu_has_fast_bf16, ENGINES, Predictor
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weights import file_digest, load_weights, weights_folders
-from motion_predictor.whole_files import require_writable
-from training import plots, provenance
-from training.benchmark_weighing import weighing_rows
-from training.diffusion import sampler_for
-from training.evaluate import engine_of
-from training.stopping import NOTHING, run_verb
-from training.timing import Case
+from motion_predictor.model.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weights import file_digest, load_weights, weights_folders
+from motion_predictor.predict.predictor import cpu_has_fast_bf16, ENGINES, Predictor
+from training.common import provenance
+from training.common.stopping import NOTHING, run_verb
+from training.engine.diffusion import sampler_for
+from training.judge import plots
+from training.judge.evaluate import engine_of
+from training.judge.speed.benchmark_weighing import weighing_rows
+from training.judge.speed.timing import Case
 
 FORMAT = 'motion_predictor benchmark'
 VERSION = 1
@@ -57,7 +58,7 @@ WARM_UP = 3
 
 EXAMPLE = """\
 worked example, from the root of the source tree; times every shipped weights file:
-  python -m training.benchmark --json docs/benchmark.json --plots docs/images
+  python -m training benchmark --json docs/benchmark.json --plots docs/images
 """
 
 
@@ -180,7 +181,7 @@ def node_rows(options: argparse.Namespace, unavailable: list[str]) -> list[dict[
         )
         return []
     rows: list[dict[str, Any]] = []
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[3]
     for path in options.weights:
         model = load_weights(path).model
         if model.config.role == 'teacher':
@@ -189,7 +190,7 @@ def node_rows(options: argparse.Namespace, unavailable: list[str]) -> list[dict[
             out = Path(scratch) / 'latency.json'
             words = ['--weights', str(path.resolve()), '--seconds', str(options.node_seconds)]
             done = subprocess.run(
-                [sys.executable, '-m', 'scripts.node_latency', *words, '--json', str(out)],
+                [sys.executable, '-m', 'tools.measure.node_latency', *words, '--json', str(out)],
                 cwd=root,
                 capture_output=True,
                 text=True,
@@ -258,7 +259,7 @@ def benchmark(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
     add_ratios(networks)
     weighing = weighing_rows(options) if options.weighing_minutes > 0.0 else []
     node = node_rows(options, unavailable)
-    origin = provenance.origin(FORMAT, VERSION, 'training.benchmark', arguments)
+    origin = provenance.origin(FORMAT, VERSION, 'training benchmark', arguments)
     return {
         **origin,
         'machine': {**origin['machine'], 'load_before': load_before},
@@ -293,7 +294,7 @@ def shipped_weights() -> list[Path]:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.benchmark',
+        prog='python -m training benchmark',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -365,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :param arguments: the words after ``python -m training.benchmark``.
+    :param arguments: the words after ``python -m training benchmark``.
     :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)

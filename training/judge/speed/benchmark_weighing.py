@@ -1,4 +1,4 @@
-"""What weighing costs beside the model: for training.benchmark."""
+"""What weighing costs beside the model: for training benchmark."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 import torch
 from tqdm import tqdm
 
-from motion_predictor.config import WindowConfig
-from motion_predictor.history import ObservedWindow
-from motion_predictor.memory import PlaceMemory
-from motion_predictor.place import Place
-from motion_predictor.predictor import Predictor
-from motion_predictor.weights import file_digest, load_weights
-from training.data import synthetic_walk
-from training.timing import Case
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.predict.place.memory import PlaceMemory
+from motion_predictor.predict.place.place import Place
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.track.history import ObservedWindow
+from training.data.random_windows import synthetic_walk
+from training.judge.speed.timing import Case
 
 STEP_FRAMES = 2
 """People are predicted every so many frames of the window: 25 Hz of 50."""

@@ -1,5 +1,5 @@
 """
-Judge a predictor that learns on line: python -m training.evaluate_streams.
+Judge a predictor that learns on line: python -m training evaluate-streams.
 
 The clips of each file are played, as a tracker would send them, into one node's memory of that
 place, and its published future is held against the clean truth, beside what the model alone,
@@ -20,19 +20,20 @@ from typing import Any
 
 from tqdm import tqdm
 
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.online import OnlinePredictor
-from motion_predictor.place import Place as LearntPlace
-from motion_predictor.predictor import Predictor, use_threads
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.weights import file_digest
-from training import provenance
-from training.neighbours import load_neighbours, TrainingNeighbours
-from training.regimes import regime_takes
-from training.stopping import NOTHING, run_verb
-from training.store import data_digest
-from training.stream_scores import CANDIDATES, joined, PUBLISHED, Scores, StreamScorer
-from training.stream_tables import (
+from motion_predictor.model.weights import file_digest
+from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.place.place import Place as LearntPlace
+from motion_predictor.predict.predictor import Predictor, use_threads
+from training.common import provenance
+from training.common.stopping import NOTHING, run_verb
+from training.data.store import data_digest
+from training.data.windows import load_clips
+from training.judge.neighbours import load_neighbours, TrainingNeighbours
+from training.judge.stream.regimes import regime_takes
+from training.judge.stream.stream_scores import CANDIDATES, joined, PUBLISHED, Scores, StreamScorer
+from training.judge.stream.stream_tables import (
     error_row,
     groups,
     joint_row,
@@ -40,8 +41,15 @@ from training.stream_tables import (
     radius_row,
     running,
 )
-from training.streams import GAP_S, HORIZONS_S, ORDERS, SimulatedTracker, Stream, Take, takes_of
-from training.windows import load_clips
+from training.judge.stream.streams import (
+    GAP_S,
+    HORIZONS_S,
+    ORDERS,
+    SimulatedTracker,
+    Stream,
+    Take,
+    takes_of,
+)
 
 FORMAT = 'motion_predictor streams'
 VERSION = 1
@@ -49,9 +57,9 @@ PLACES = ('file', 'subject')
 
 EXAMPLE = """\
 worked examples, from the root of the source tree:
-  python -m training.evaluate_streams --weights resource/weights/swiftdiff.safetensors \\
+  python -m training evaluate-streams --weights resource/weights/swiftdiff.safetensors \\
     --data ../shared/data/*/val.npz --json streams.json
-  python -m training.evaluate_streams --weights resource/weights/swiftdiff.safetensors \\
+  python -m training evaluate-streams --weights resource/weights/swiftdiff.safetensors \\
     --data ../shared/data/*/val.npz --noise .01 --rate 15 --order random --json noisy.json
 With --held-out SET=FILE the places of a set are judged with weights that were made without it: a
 table that leaves each laboratory out in turn.
@@ -233,7 +241,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     places = given_places(options)
     played = _play_all(places, options.processes, options.quiet)
     return {
-        **provenance.origin(FORMAT, VERSION, 'training.evaluate_streams', arguments),
+        **provenance.origin(FORMAT, VERSION, 'training evaluate-streams', arguments),
         'settings': {
             'order': options.order,
             'places': options.places,
@@ -287,7 +295,7 @@ def tables(played: Sequence[Played]) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.evaluate_streams',
+        prog='python -m training evaluate-streams',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -345,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :param arguments: the words after ``python -m training.evaluate_streams``.
+    :param arguments: the words after ``python -m training evaluate-streams``.
     :returns: the exit code: 0, or 2 when something given cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
-from motion_predictor.skeleton import Skeleton
-from training.kinds import kind_of
-from training.streams import HORIZONS_S, Take
-from training.windows import Clip, resample
+from training.data.windows import Clip, resample
+from training.judge.stream.kinds import kind_of
+from training.judge.stream.streams import HORIZONS_S, Take
 
 RATE_HZ = 50.0
 SHORTEST_S, LONGEST_S = 5.0, 20.0

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-from motion_predictor import candidates
-from motion_predictor.mix import Mix
-from motion_predictor.predictor import Prediction
-from motion_predictor.skeleton import Skeleton
-from training import metrics
-from training.baselines import DAMPED_OVER_S, damped_velocity, zero_velocity
-from training.neighbours import TrainingNeighbours
-from training.streams import HORIZONS_S, Moment
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.predict.place import candidates
+from motion_predictor.predict.place.mix import Mix
+from motion_predictor.predict.predictor import Prediction
+from training.judge import metrics
+from training.judge.baselines import DAMPED_OVER_S, damped_velocity, zero_velocity
+from training.judge.neighbours import TrainingNeighbours
+from training.judge.stream.streams import HORIZONS_S, Moment
 
 PUBLISHED = 'published'
 MODEL = 'model'

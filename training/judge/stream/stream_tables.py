@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.kinds import KINDS
-from training.scoring import bootstrap_interval
-from training.stream_scores import (
+from training.judge.scoring import bootstrap_interval
+from training.judge.stream.kinds import KINDS
+from training.judge.stream.stream_scores import (
     BEST_OF,
     CANDIDATES,
     DAMPED,
@@ -22,7 +22,7 @@ from training.stream_scores import (
     Scores,
     SPEED_FLOOR_M_S,
 )
-from training.streams import EVERY_S, HORIZONS_S
+from training.judge.stream.streams import EVERY_S, HORIZONS_S
 
 MINUTES = (('0-1', 0.0, 1.0), ('1-5', 1.0, 5.0), ('5-15', 5.0, 15.0), ('15+', 15.0, np.inf))
 """Minutes watched before a prediction: name, from, to."""

@@ -2,8 +2,9 @@
 Recordings played as a tracker would have sent them: one clip after another, causally.
 
 A judge of what a node learns on line must not show it the future: the clips of a place are
-observed pose by pose by one :class:`motion_predictor.online.OnlinePredictor`, which is asked for
-predictions on the way. Truth is taken from the clean recording, whatever the tracker adds.
+observed pose by pose by one :class:`motion_predictor.predict.online.OnlinePredictor`, which is
+asked for predictions on the way. Truth is taken from the clean recording, whatever the tracker
+adds.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.history import ObservedWindow
-from motion_predictor.online import Observation, OnlinePrediction, OnlinePredictor
-from training.kinds import kind_of
-from training.windows import Clip, resample
+from motion_predictor.predict.online import Observation, OnlinePrediction, OnlinePredictor
+from motion_predictor.track.history import ObservedWindow
+from training.data.windows import Clip, resample
+from training.judge.stream.kinds import kind_of
 
 EVERY_S = 0.48
 """A prediction is asked for so often: 12 frames of 25 Hz."""
@@ -159,7 +160,7 @@ class Moment:
     subject: str
     action: str
     kind: str
-    """Of the true motion; see :mod:`training.kinds`."""
+    """Of the true motion; see :mod:`training.judge.stream.kinds`."""
     time_s: float
     """Into the take."""
     minutes: float

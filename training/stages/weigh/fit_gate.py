@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.candidates import CANDIDATES, MEMORY
-from motion_predictor.evidence import MEMORIES
-from motion_predictor.weighing import Gate
-from training.weighing_data import Records
+from motion_predictor.predict.place.candidates import CANDIDATES, MEMORY
+from motion_predictor.predict.place.evidence import MEMORIES
+from motion_predictor.predict.place.weighing import Gate
+from training.stages.weigh.weighing_data import Records
 
 HIDDEN = 24
 LEAST_TRUST = tuple(4.0 if m.kept in (0.6, 0.98) else 0.0 for m in MEMORIES)

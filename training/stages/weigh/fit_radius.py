@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.body_geometry import bone_lengths, with_bones
-from motion_predictor.candidates import Stance
-from motion_predictor.memory import Recall
-from motion_predictor.mix import firmness
-from motion_predictor.radius import RadiusNetwork, stands_still, tell
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.weighing import Described, Gate
-from training.fit_gate import groups_of
-from training.kinds import ONSET
-from training.weighing_data import Records
+from motion_predictor.body.body_geometry import bone_lengths, with_bones
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.predict.place.candidates import Stance
+from motion_predictor.predict.place.memory import Recall
+from motion_predictor.predict.place.mix import firmness
+from motion_predictor.predict.place.radius import RadiusNetwork, stands_still, tell
+from motion_predictor.predict.place.weighing import Described, Gate
+from training.judge.stream.kinds import ONSET
+from training.stages.weigh.fit_gate import groups_of
+from training.stages.weigh.weighing_data import Records
 
 LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
 RARE_LEVEL = 0.99

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_predictor.model import MotionModel
-from motion_predictor.predictor import Predictor
-from motion_predictor.radius import RARE_LEVEL
-from motion_predictor.weighing_weights import WeighingWeights
-from training.fit_gate import fit_gate, GateFit
-from training.fit_radius import tell_part
-from training.weighing_data import play_clips, PLAYS
-from training.windows import Clip
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.predict.place.radius import RARE_LEVEL
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.predict.predictor import Predictor
+from training.data.windows import Clip
+from training.stages.weigh.fit_gate import fit_gate, GateFit
+from training.stages.weigh.fit_radius import tell_part
+from training.stages.weigh.weighing_data import play_clips, PLAYS
 
 FEWEST = 100
 """Moments below which gate and radii stay those of the original weights."""

@@ -1,5 +1,5 @@
 """
-Fit how the model is weighed against simple guesses and the memory: python -m training.weighing.
+Fit how the model is weighed against simple guesses and the memory: python -m training weighing.
 
 Recordings of people that the model has not seen are played as streams, clean and as trackers send
 them; gate and radius network are fitted on what the candidates were then worth, and written into
@@ -22,27 +22,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_predictor.body_geometry import bone_lengths, with_bones
+from motion_predictor.body.body_geometry import bone_lengths, with_bones
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.mix import firmness
-from motion_predictor.predictor import Predictor, use_threads
-from motion_predictor.skeleton import Skeleton
-from motion_predictor.weighing import Described, Gate
-from motion_predictor.weighing_weights import WeighingWeights
-from motion_predictor.weights import file_digest, load_weights
-from motion_predictor.whole_files import require_writable
-from training import provenance
-from training.export import rewrite
-from training.fit_gate import fit_gate, GateFit, groups_of
-from training.fit_radius import fit_radius, LEVELS
-from training.stopping import NOTHING, run_verb
-from training.weighing_data import collect, fit_basis, PLAYS, read_records, Records, save_records
+from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.predict.place.mix import firmness
+from motion_predictor.predict.place.weighing import Described, Gate
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.predict.predictor import Predictor, use_threads
+from training.common import provenance
+from training.common.stopping import NOTHING, run_verb
+from training.engine.export import rewrite
+from training.stages.weigh.fit_gate import fit_gate, GateFit, groups_of
+from training.stages.weigh.fit_radius import fit_radius, LEVELS
+from training.stages.weigh.weighing_data import (
+    collect,
+    fit_basis,
+    PLAYS,
+    read_records,
+    Records,
+    save_records,
+)
 
 FORMAT = 'motion_predictor weighing'
 VERSION = 1
 EXAMPLE = """\
 worked example, from the root of the source tree: weigh the shipped model for one's own place
-  python -m training.weighing --weights my.safetensors --data hall_a/*.npz hall_b/*.npz \\
+  python -m training weighing --weights my.safetensors --data hall_a/*.npz hall_b/*.npz \\
       --leave-out --json weighing.json
 """
 
@@ -153,7 +160,7 @@ def fit(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]
     weighing.check(window, skeleton)
     rewrite(options.out or options.weights, replace(loaded, weighing=weighing))
     return {
-        **provenance.origin(FORMAT, VERSION, 'training.weighing', arguments),
+        **provenance.origin(FORMAT, VERSION, 'training weighing', arguments),
         **facts,
         'fit_s': round(time.perf_counter() - begun, 1),
         'left_out': rows,
@@ -169,7 +176,7 @@ def _named(path: Path) -> str:
 def parser() -> argparse.ArgumentParser:
     """Make the command's parser."""
     made = argparse.ArgumentParser(
-        prog='python -m training.weighing',
+        prog='python -m training weighing',
         description=(__doc__ or '').split('\n\n', 1)[1],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

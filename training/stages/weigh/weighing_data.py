@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-from motion_predictor.candidates import CANDIDATES, knot_frames, stance
 from motion_predictor.errors import RecordingError
-from motion_predictor.memory import PlaceMemory
-from motion_predictor.npz import Npz
-from motion_predictor.online import OnlinePredictor
-from motion_predictor.place import Place
-from motion_predictor.predictor import Predictor
-from motion_predictor.weighing_weights import WeighingWeights
-from training.streams import Moment, SimulatedTracker, Stream, takes_of
-from training.windows import Clip, load_clips, resample
+from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames, stance
+from motion_predictor.predict.place.memory import PlaceMemory
+from motion_predictor.predict.place.place import Place
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.recordings.npz import Npz
+from training.data.windows import Clip, load_clips, resample
+from training.judge.stream.streams import Moment, SimulatedTracker, Stream, takes_of
 
 ONE_LABORATORY = {'cmu13more17': 'cmu17'}
 """Sets that are of the same laboratory as another."""
@@ -259,7 +259,7 @@ def read_records(path: Path) -> list[Records]:
     """
     with Npz(path) as found:
         if 'count' not in found.names:
-            raise RecordingError(f'{path}: not records kept by training.weighing; play them again')
+            raise RecordingError(f'{path}: not records kept by training weighing; play them again')
         return [
             Records(
                 laboratory_of(Path(str(found.read(f'{index}.laboratory')), 'kept')),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from random_models import save_random, save_recording
 
-from training import evaluate_streams
-from training.stream_scores import CANDIDATES, NEIGHBOURS, PUBLISHED
+from training.judge.stream import evaluate_streams
+from training.judge.stream.stream_scores import CANDIDATES, NEIGHBOURS, PUBLISHED
 
 
 @pytest.fixture(scope='module')

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from random_models import walking
 
-from training.kinds import CLIMBING, IDLE, kind_of, KINDS, ONSET, SEATED, WALKING, WORK
-from training.windows import load_clips, recordings_folder, resample
+from training.data.windows import load_clips, recordings_folder, resample
+from training.judge.stream.kinds import (
+    CLIMBING,
+    IDLE,
+    kind_of,
+    KINDS,
+    ONSET,
+    SEATED,
+    WALKING,
+    WORK,
+)
 
 RECORDINGS = recordings_folder()
 FRAMES, OBSERVED, RATE_HZ = 125, 25, 50.0

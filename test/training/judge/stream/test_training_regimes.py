@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from random_models import walking
 
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from motion_predictor.skeleton import H36M17
-from training.regimes import LONGEST_S, regime_takes, SEAM_S, SHORTEST_S
-from training.windows import Clip
+from training.data.windows import Clip
+from training.judge.stream.regimes import LONGEST_S, regime_takes, SEAM_S, SHORTEST_S
 
 
 def clips() -> list[Clip]:

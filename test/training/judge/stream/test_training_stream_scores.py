@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from random_models import random_model, walking
 
-from motion_predictor.online import OnlinePredictor
-from motion_predictor.place import Place
-from motion_predictor.predictor import Prediction, Predictor
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weighing_weights import WeighingWeights
-from training import stream_tables
-from training.kinds import IDLE, WALKING
-from training.stream_scores import (
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.place.place import Place
+from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.predict.predictor import Prediction, Predictor
+from training.data.windows import Clip
+from training.judge.stream import stream_tables
+from training.judge.stream.kinds import IDLE, WALKING
+from training.judge.stream.stream_scores import (
     as_many,
     DAMPED,
     energy_score,
@@ -31,8 +32,7 @@ from training.stream_scores import (
     STILL,
     StreamScorer,
 )
-from training.streams import Moment, Stream, takes_of
-from training.windows import Clip
+from training.judge.stream.streams import Moment, Stream, takes_of
 
 
 @pytest.fixture(scope='module')

@@ -9,10 +9,10 @@ import pytest
 from random_models import random_model, save_recording, walking
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.online import OnlinePredictor
-from motion_predictor.predictor import Predictor
-from training.streams import GAP_S, Moment, SimulatedTracker, Stream, Take, takes_of
-from training.windows import Clip, load_clips, recordings_folder
+from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.predictor import Predictor
+from training.data.windows import Clip, load_clips, recordings_folder
+from training.judge.stream.streams import GAP_S, Moment, SimulatedTracker, Stream, Take, takes_of
 
 
 @pytest.fixture(scope='module')

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from random_models import walking
 
-from motion_predictor.weights import default_weights, load_weights
-from training.refit_weighing import FEWEST, refit
+from motion_predictor.model.weights import default_weights, load_weights
+from training.stages.weigh.refit_weighing import FEWEST, refit
 
 
 def test_a_short_recording_keeps_gate_and_radii_as_they_were() -> None:

@@ -10,16 +10,16 @@ from place_people import KNOTS, weights_of, WINDOW
 import pytest
 from random_models import save_random, save_recording
 
-from motion_predictor.candidates import CANDIDATES, MEMORY
-from motion_predictor.evidence import MEMORIES
-from motion_predictor.skeleton import H36M17
-from motion_predictor.weighing import Described, feature_count, Gate
-from motion_predictor.weights import load_weights
-from training import weighing
-from training.fit_gate import fit_gate, GateFit
-from training.fit_radius import fit_radius, RadiusFit, tell_part
-from training.kinds import IDLE, ONSET
-from training.weighing_data import read_records, Records, save_records
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.weights import load_weights
+from motion_predictor.predict.place.candidates import CANDIDATES, MEMORY
+from motion_predictor.predict.place.evidence import MEMORIES
+from motion_predictor.predict.place.weighing import Described, feature_count, Gate
+from training.judge.stream.kinds import IDLE, ONSET
+from training.stages.weigh import weighing
+from training.stages.weigh.fit_gate import fit_gate, GateFit
+from training.stages.weigh.fit_radius import fit_radius, RadiusFit, tell_part
+from training.stages.weigh.weighing_data import read_records, Records, save_records
 
 K, C, N = len(KNOTS), len(CANDIDATES), 60
 QUICK = GateFit(steps=250, batch=128)
