@@ -37,7 +37,7 @@ setup(
     entry_points={
         'console_scripts': [
             f'predictor = {NAME}.__main__:main',
-            f'replay = {NAME}.replay:main',
+            f'replay = {NAME}.ros.replay:main',
         ],
     },
     zip_safe=False,

@@ -15,7 +15,6 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.schedule import ddim_steps, to_eps, to_x0
 from motion_predictor.model.weights import file_digest, load_weights, save_weights
 from training.common.parallel import Shard, WHOLE
-from training.common.stopping import run_verb
 from training.data.pool import EncodedPool
 from training.data.store import data_digest
 from training.engine.checkpoints import open_run
@@ -133,7 +132,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MotionPredictorError as error:
         sys.exit(f'studies consistency: {error}')
     print(f'wrote {run.folder / "consistency.safetensors"}')
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

@@ -468,7 +468,7 @@ def file_digest(path: Path | str) -> str:
 def weights_folders() -> list[Path]:
     """Where shipped weights may lie: the source tree first, then the installed share folders."""
     here = Path(__file__).resolve()
-    folders = [here.parents[1] / 'resource' / 'weights']
+    folders = [here.parents[2] / 'resource' / 'weights']
     prefixes = [Path(sys.prefix)]
     prefixes += [parent.parent for parent in here.parents if parent.name in ('lib', 'local')]
     folders += [prefix / 'share' / 'motion_predictor' / 'weights' for prefix in prefixes]

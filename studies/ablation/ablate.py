@@ -52,7 +52,6 @@ from studies.tune.trials import (
 )
 from training.common import provenance
 from training.common.parallel import Shard, WHOLE
-from training.common.stopping import run_verb
 from training.data.pool import EncodedPool
 from training.engine.config import as_plain, ChainConfig, override, preset, SwiftDiffConfig
 from training.engine.diffusion import Sampler, sampler_for
@@ -705,7 +704,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         provenance.write_json(options.json, result)
         print(f'written: {options.json}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

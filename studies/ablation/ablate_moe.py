@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 import math
 from pathlib import Path
-import sys
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ import torch
 from studies.ablation import rows
 from studies.ablation.rows import Budget, Place, Row
 from studies.tune.trials import Stopwatch
-from training.common.stopping import run_verb
 from training.engine.config import ChainConfig, override
 from training.engine.runs import Run
 from training.judge.evaluate_moe import likelihoods, perplexity
@@ -182,7 +180,3 @@ STUDY = rows.Study(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; see :func:`studies.ablation.rows.run`."""
     return rows.run(STUDY, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-import sys
 from typing import Any
 
 from studies.ablation import rows
 from studies.ablation.rows import Place, Row
 from studies.tune.trials import digest, Stopwatch
-from training.common.stopping import run_verb
 from training.data.pool import EncodedPool
 from training.engine.config import as_plain, ChainConfig, ENCODING, override
 from training.engine.runs import pool_of, Run
@@ -205,7 +203,3 @@ STUDY = rows.Study(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; see :func:`studies.ablation.rows.run`."""
     return rows.run(STUDY, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

@@ -23,7 +23,6 @@ from studies.ablation.rows import Study
 from studies.tune import tune
 from studies.tune.studies import completed, hypervolume
 from training.common import provenance
-from training.common.stopping import NOTHING, run_verb
 from training.engine.config import as_plain, preset
 from training.report.results import markdown_table
 
@@ -722,7 +721,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_whole(options.out, page)
     print(f'written: {options.out}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

@@ -52,7 +52,6 @@ from studies.avoiding.planar_policies import (
     vdd_settings,
 )
 from training.common import provenance
-from training.common.stopping import run_verb
 from training.judge import plots
 
 FORMAT = 'motion_predictor avoiding task'
@@ -311,7 +310,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.plots:
         print(f'drawn: {draw(seeds[0]["tracks"], options.plots)}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import os
 from pathlib import Path
-import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
 from studies.avoiding import avoiding
 from studies.avoiding.avoiding_task import GAPS_M, OBSTACLES_M, WAYS
-from training.common.stopping import NOTHING, run_verb
 from training.report.pages import write_page
 
 EXAMPLE = """\
@@ -167,7 +165,3 @@ def _of_one(results: Sequence[Mapping[str, Any]], page: Path, images: Path, comm
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     return write_page('studies report avoiding', __doc__ or '', EXAMPLE, _of_one, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

@@ -31,7 +31,6 @@ from motion_predictor.model.networks.mixture import Full, GaussianMixture
 from motion_predictor.model.schedule import cosine_alpha_bar
 from studies.toy.toy_densities import DENSITIES, Density, EXTENT, Quadrature
 from training.common import provenance
-from training.common.stopping import run_verb
 from training.engine.vdd import Batch, distil, ScoreTeacher, VddConfig
 from training.judge import plots
 
@@ -600,7 +599,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.plots:
         print(f'drawn: {draw(pictured, options.plots)}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

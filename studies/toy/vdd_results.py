@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import os
 from pathlib import Path
-import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
 from studies.toy import toy_vdd
-from training.common.stopping import NOTHING, run_verb
 from training.report.pages import write_page
 
 EXAMPLE = """\
@@ -166,7 +164,3 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     return write_page('studies report toy', __doc__ or '', EXAMPLE, page_text, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

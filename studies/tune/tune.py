@@ -75,7 +75,6 @@ from studies.tune.trials import (
     with_ddim,
 )
 from training.common import provenance
-from training.common.stopping import run_verb
 from training.engine.config import as_plain, ChainConfig, preset, PRESETS
 
 if TYPE_CHECKING:
@@ -643,7 +642,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
         return 130
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

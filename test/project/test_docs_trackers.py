@@ -108,7 +108,8 @@ def test_counters_that_a_page_names_exist(page: Path) -> None:
     from motion_predictor.predict.online import OnlineCounters
     from motion_predictor.track.history import HistoryCounters
 
-    node = (FOLDER.parent.parent / 'motion_predictor' / 'node.py').read_text()
+    package = Path(__file__).resolve().parents[2] / 'motion_predictor'
+    node = '\n'.join(path.read_text() for path in package.rglob('*.py'))
     known = {*HistoryCounters().as_dict(), *vars(OnlineCounters()), *HriSource.counted}
     known |= {name for entry in TRACKERS.values() for name in entry.source.counted}
     known |= set(re.findall(r"'(messages_\w+)'", node))

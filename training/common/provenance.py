@@ -34,7 +34,7 @@ def shown_path(path: Path | str) -> str:
 def command_line(module: str, arguments: Sequence[str]) -> str:
     """Write the command that is running, with paths as seen from the repository's root."""
     shown = [shown_path(word) if os.path.isabs(word) else word for word in arguments]
-    return shlex.join(['python', '-m', module, *shown])
+    return shlex.join(['python', '-m', *module.split(), *shown])
 
 
 def commit() -> dict[str, Any]:

@@ -390,12 +390,3 @@ def synthetic_walk(seconds: float, rate_hz: float, generator: np.random.Generato
     world[..., :2] += path[:, None]
     world[..., 2] += size * (0.92 + 0.02 * np.cos(2.0 * phase))[:, None]
     return world.astype(np.float32)
-
-
-if __name__ == '__main__':
-    import sys
-
-    from training.common.stopping import NOTHING, run_verb
-    from training.data.prepare import main
-
-    sys.exit(run_verb(main, NOTHING))

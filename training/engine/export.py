@@ -27,7 +27,6 @@ from motion_predictor.model.weights import (
     save_weights,
 )
 from motion_predictor.predict.predictor import Predictor
-from training.common.stopping import NOTHING, run_verb
 from training.data.random_windows import synthetic_walk
 from training.engine.config import preset, PRESETS
 
@@ -370,7 +369,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f'wrote {out}')
     except MotionPredictorError as error:
         sys.exit(f'training export: {error}')
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

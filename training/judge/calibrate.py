@@ -29,7 +29,6 @@ from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.adaptation import checked_instants, RadiusScale
 from motion_predictor.predict.summaries import holding_radius
 from training.common import provenance
-from training.common.stopping import NOTHING, run_verb
 from training.engine.diffusion import Sampler, sampler_for
 from training.engine.export import rewrite
 from training.judge.scoring import DataFile, load_data
@@ -396,7 +395,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     print(f'written: {options.json}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

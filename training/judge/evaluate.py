@@ -27,7 +27,6 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.weights import file_digest, load_weights
 from training.common import provenance
-from training.common.stopping import run_verb
 from training.data.bags import add_bag_arguments, bag_reading
 from training.data.store import data_digest
 from training.engine.diffusion import Sampler, sampler_for
@@ -635,7 +634,3 @@ def _predict(
         futures.append(store.read)
     facts['this_run_wall_s'] = round(time.perf_counter() - begun, 1)
     return futures, facts
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

@@ -28,7 +28,6 @@ from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.forecast import checked_frames, CHECKED_S, Forecast
 from training.common import provenance
-from training.common.stopping import NOTHING, run_verb
 from training.engine.diffusion import Sampler, sampler_for
 from training.judge import metrics
 from training.judge.scoring import DataFile, load_data, rounded
@@ -418,7 +417,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print({k: v for k, v in row.items() if k not in ('reliability', 'roc')})
     print(f'written: {options.json}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

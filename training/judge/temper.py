@@ -34,7 +34,6 @@ from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
-from training.common.stopping import NOTHING, run_verb
 from training.engine.diffusion import Sampler
 from training.engine.export import golden_pair, rewrite
 from training.judge.evaluate import FORMAT as EVALUATION
@@ -388,7 +387,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     print(f'written: {options.json}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

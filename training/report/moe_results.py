@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import os
 from pathlib import Path
-import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training.common.stopping import NOTHING, run_verb
 from training.judge import calibrate, evaluate, evaluate_moe, plots, temper
 from training.judge.evaluate_moe import QUANTILE, RANKS
 from training.judge.speed import benchmark
@@ -387,7 +385,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page_text,
         arguments,
     )
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

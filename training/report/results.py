@@ -19,7 +19,6 @@ from motion_predictor.common.files import read_json
 from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common import provenance
-from training.common.stopping import NOTHING, run_verb
 from training.judge import calibrate, evaluate, plots, temper
 from training.judge.scoring import COMPARED
 from training.judge.speed import benchmark
@@ -635,7 +634,3 @@ def _ordered(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         plots.sets_and_splits(rows),
         key=lambda pair: (pair[1] != 'test', pair[1], pair[0] not in ('both', 'all'), pair[0]),
     )
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

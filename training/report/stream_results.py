@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training.common.stopping import NOTHING, run_verb
 from training.judge.stream import evaluate_streams
 from training.judge.stream.stream_scores import BEST_OF, LEVELS, MODEL, PUBLISHED
 from training.judge.stream.stream_tables import ALLOWED
@@ -329,7 +327,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when a file cannot be used.
     """
     return write_page('training report streams', __doc__ or '', EXAMPLE, page_text, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

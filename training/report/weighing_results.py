@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-import sys
 from typing import Any
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.place.candidates import KNOTS_S
-from training.common.stopping import NOTHING, run_verb
 from training.report.pages import write_page
 from training.report.results import markdown_table
 from training.stages.weigh.weighing import FORMAT
@@ -98,7 +96,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when a file cannot be used.
     """
     return write_page('training report weighing', __doc__ or '', EXAMPLE, page, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

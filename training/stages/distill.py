@@ -22,7 +22,6 @@ from motion_predictor.model.schedule import to_x0
 from motion_predictor.model.weights import load_weights, save_weights
 from motion_predictor.predict.predictor import cpu_has_fast_bf16
 from training.common.parallel import current, join, Shard, WHOLE
-from training.common.stopping import run_verb
 from training.data.pool import EncodedPool
 from training.engine.config import ChainConfig, require_same_encoding, SwiftDiffConfig
 from training.engine.diffusion import ddim
@@ -429,7 +428,3 @@ def _distil(run: Run, chain: ChainConfig) -> None:
             count = chain.swiftdiff.pairs
             pairs = make_pairs(run, chain, pool, teacher, folder, count, among=clean)
         distil_swiftdiff(run, chain, pool, one_step, pairs=pairs)
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

@@ -25,7 +25,6 @@ from motion_predictor.model.networks.mixture import GaussianMixture
 from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.schedule import to_eps, to_x0
 from motion_predictor.model.weights import file_digest, load_weights, save_weights
-from training.common.stopping import run_verb
 from training.data.pool import EncodedPool
 from training.data.store import data_digest
 from training.data.windows import skeleton_of
@@ -565,7 +564,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MotionPredictorError as error:
         sys.exit(f'training train mixture: {error}')
     print(f'wrote {run.folder / "moe.safetensors"}')
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

@@ -33,7 +33,7 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import file_digest, load_weights, save_weights
 from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
-from training.common.stopping import GOES_ON, run_verb
+from training.common.stopping import GOES_ON
 from training.data.bags import add_bag_arguments, bag_input, read_bags, rotation_of
 from training.data.sources import load_at, read_bvh_folder, Source
 from training.data.store import data_digest, is_store
@@ -467,7 +467,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(str(error) or GOES_ON, file=sys.stderr)
         return 130
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

@@ -16,7 +16,6 @@ import sys
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model.growth import grown_model
 from motion_predictor.model.weights import file_digest, load_weights, save_weights
-from training.common.stopping import NOTHING, run_verb
 
 EXAMPLE = """
 example, the size published for Human3.6M, from a small trained mixer:
@@ -62,7 +61,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MotionPredictorError as error:
         sys.exit(f'training grow: {error}')
     print(f'wrote {options.out}: {what}')
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

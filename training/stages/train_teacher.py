@@ -14,7 +14,6 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.schedule import target_of, to_x0
 from motion_predictor.model.weights import save_weights
 from training.common.parallel import current, join, Shard, WHOLE
-from training.common.stopping import run_verb
 from training.data.pool import EncodedPool
 from training.engine.config import ChainConfig, TeacherConfig
 from training.engine.diffusion import add_noise
@@ -147,7 +146,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f'training train teacher: {error}')
     if processes.is_main:
         print(f'wrote {Path(run.folder) / "teacher.safetensors"}')
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main))

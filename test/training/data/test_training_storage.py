@@ -21,7 +21,10 @@ import torch
 from motion_predictor.common.whole_files import require_writable, write_whole, written_whole
 from motion_predictor.errors import ConfigError, StorageError
 from motion_predictor.model.weights import load_weights, save_weights
+from studies import __main__ as studies_program
+from training import __main__ as training_program
 from training.common.locks import let_go
+from training.common.verbs import run
 from training.data.store import MotionStore, open_store, StoredClip, StoreFacts, StoreWriter
 from training.engine.checkpoints import load_checkpoint, open_run, save_checkpoint
 from training.engine.fitting import CURVE, read_curve
@@ -44,7 +47,7 @@ def with_little_room(bytes_free: int) -> Any:
 
 def verb(name: str, words: list[str], **more: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, '-m', name, *words],
+        [sys.executable, '-m', *name.split(), *words],
         cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         **more,
     )  # fmt: skip
@@ -126,7 +129,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_good_state(tmp_path: Path) -
     write_whole(tmp_path / 'pool.safetensors', 'before')
     script = tmp_path / 'full.py'
     script.write_text(FULL)
-    environment = {**ENVIRONMENT, 'PYTHONPATH': f'{ROOT}:{ROOT / "test"}'}
+    environment = {**ENVIRONMENT, 'PYTHONPATH': f'{ROOT}:{ROOT / "test" / "support"}'}
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)], env=environment, capture_output=True,
         text=True, timeout=LONG_S, check=True, preexec_fn=with_little_room(50_000),
@@ -385,14 +388,19 @@ def test_a_torn_journal_opens_and_loses_no_whole_line(
 # --- every verb ----------------------------------------------------------------------------------
 
 
-def test_every_verb_says_how_to_go_on() -> None:
-    verbs = [
-        path for path in sorted((ROOT / 'training').glob('*.py'))
-        if "__name__ == '__main__'" in path.read_text()
-    ]  # fmt: skip
-    assert len(verbs) > 20
-    for path in verbs:
-        assert 'sys.exit(run_verb(main' in path.read_text(), path.name
+def test_every_verb_is_there_and_ends_in_one_line(capsys: Any) -> None:
+    for program, verbs in (
+        ('training', training_program.VERBS),
+        ('studies', studies_program.VERBS),
+    ):
+        for name, verb in verbs.items():
+            with pytest.raises(SystemExit, match='0'):
+                run(program, verbs, '', [*name.split(), '--help'])
+            assert f'python -m {program} {name}' in capsys.readouterr().out, verb.module
+    assert run('training', training_program.VERBS, '', ['evaluat']) == 2
+    assert 'expected one of' in capsys.readouterr().err
+    assert run('training', training_program.VERBS, '', ['train', 'swift']) == 2
+    assert 'train swiftdiff' in capsys.readouterr().err
 
 
 def test_a_verb_ends_in_one_line_whatever_ends_it(capsys: Any) -> None:

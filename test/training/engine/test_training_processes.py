@@ -48,7 +48,7 @@ SHORT = [
 
 BOTH_VERBS = """
 import sys
-from training import distill, train_teacher
+from training.stages import distill, train_teacher
 train_teacher.main(sys.argv[1:])
 distill.main(sys.argv[1:])
 """

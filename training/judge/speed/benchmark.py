@@ -36,7 +36,7 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import file_digest, load_weights, weights_folders
 from motion_predictor.predict.predictor import cpu_has_fast_bf16, ENGINES, Predictor
 from training.common import provenance
-from training.common.stopping import NOTHING, run_verb
+from training.common.stopping import NOTHING
 from training.engine.diffusion import sampler_for
 from training.judge import plots
 from training.judge.evaluate import engine_of
@@ -475,7 +475,3 @@ def _check_options(options: argparse.Namespace) -> None:
         raise ConfigError('--weights: no weights file given, and none is shipped')
     if options.device == 'cuda' and not torch.cuda.is_available():
         raise ConfigError('--device cuda: there is no CUDA device here; use cpu')
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

@@ -27,7 +27,7 @@ from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.place.place import Place as LearntPlace
 from motion_predictor.predict.predictor import Predictor, use_threads
 from training.common import provenance
-from training.common.stopping import NOTHING, run_verb
+from training.common.stopping import NOTHING
 from training.data.store import data_digest
 from training.data.windows import load_clips
 from training.judge.neighbours import load_neighbours, TrainingNeighbours
@@ -404,7 +404,3 @@ def _check_options(options: argparse.Namespace) -> None:
         raise ConfigError(f'--minutes {options.minutes}: must be positive')
     if options.regimes and options.order != ORDERS[0]:
         raise ConfigError('--regimes: are mixed already; leave --order out')
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

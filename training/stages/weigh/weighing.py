@@ -32,7 +32,6 @@ from motion_predictor.predict.place.weighing import Described, Gate
 from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from motion_predictor.predict.predictor import Predictor, use_threads
 from training.common import provenance
-from training.common.stopping import NOTHING, run_verb
 from training.engine.export import rewrite
 from training.stages.weigh.fit_gate import fit_gate, GateFit, groups_of
 from training.stages.weigh.fit_radius import fit_radius, LEVELS
@@ -236,7 +235,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(summary(result))
     print(f'written: {options.out or options.weights}, {options.json}')
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(run_verb(main, NOTHING))

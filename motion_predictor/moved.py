@@ -1,0 +1,95 @@
+"""Names that modules had before release 0.2: they still work in this release, with a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import importlib
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+import runpy
+import sys
+from types import CodeType, ModuleType
+import warnings
+
+ROOMS = {
+    'body': 'layouts skeleton',
+    'model': 'config weights',
+    'predict': 'online predictor summaries',
+    'recordings': 'bvh recording recordings rosbag',
+    'ros': 'messages node parameters replay',
+    'ros.publish': 'outputs',
+}
+"""Room, and the modules that moved into it and that others may have imported."""
+
+
+class Moved(MetaPathFinder, Loader):
+    """Finds modules by the names they had; the module is the one of the new name."""
+
+    def __init__(self, names: Mapping[str, str], commands: Mapping[str, str]) -> None:
+        """
+        Keep former names.
+
+        :param names: old to new.
+        :param commands: what replaces ``python -m OLD``, for the warning; others are
+            ``python -m NEW``.
+        """
+        self.names, self.commands = dict(names), dict(commands)
+        self._own: dict[str, ModuleSpec | None] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find what has moved; see :class:`importlib.abc.MetaPathFinder`."""
+        return ModuleSpec(fullname, self) if fullname in self.names else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module of the new name."""
+        new = self.names[spec.name]
+        warnings.warn(f'{spec.name} is now {new}', DeprecationWarning, stacklevel=2)
+        module = importlib.import_module(new)
+        self._own[spec.name] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave the module as it was imported by its new name."""
+        spec = module.__spec__
+        if spec is not None:
+            module.__spec__ = self._own.pop(spec.name)
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return what ``python -m`` runs under the old name: the program of the new one."""
+        return _program.__code__
+
+
+def _program() -> None:
+    from motion_predictor.moved import run_by_its_new_name
+
+    run_by_its_new_name(globals()['__spec__'])
+
+
+def run_by_its_new_name(spec: ModuleSpec) -> None:
+    """Run what a former program is now, and say so on standard error."""
+    moved = spec.loader
+    assert isinstance(moved, Moved)
+    program, *words = moved.commands.get(spec.name, moved.names[spec.name]).split()
+    print(f'python -m {spec.name} is now python -m {" ".join([program, *words])}', file=sys.stderr)
+    sys.argv[1:1] = words
+    runpy.run_module(program, run_name='__main__', alter_sys=True)
+
+
+def keep(
+    package: str, rooms: Mapping[str, str], commands: Mapping[str, str] | None = None
+) -> None:
+    """
+    Let former names of a package's modules go on working.
+
+    :param package: the package.
+    :param rooms: modules by the room, of this package, that they are in now.
+    :param commands: former programs, and the words after ``python -m`` that run them now.
+    """
+    names = {
+        f'{package}.{name}': f'{package}.{room}.{name}'
+        for room, known in rooms.items()
+        for name in known.split()
+    }
+    sys.meta_path.append(Moved(names, commands or {}))
