@@ -21,13 +21,7 @@ from motion_predictor.recordings.recordings import open_recording, synthetic_wal
 
 rosbags = pytest.importorskip('rosbags')
 
-from rosbags.rosbag2 import (  # noqa: E402
-    CompressionFormat,
-    CompressionMode,
-    StoragePlugin,
-    Writer,
-)
-from test_rosbags import (  # noqa: E402
+from bag_messages import (  # noqa: E402
     BEGAN_NS,
     marker_array,
     MESSAGES,
@@ -35,6 +29,12 @@ from test_rosbags import (  # noqa: E402
     pose_array,
     STEP_NS,
     STORE,
+)
+from rosbags.rosbag2 import (  # noqa: E402
+    CompressionFormat,
+    CompressionMode,
+    StoragePlugin,
+    Writer,
 )
 
 WALK = next(iter(synthetic_walkers(1, 4.0, 30.0).persons.values()))

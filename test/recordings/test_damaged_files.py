@@ -407,8 +407,8 @@ def test_weights_cut_off_anywhere_are_refused(tmp_path: Path) -> None:
 def bag(folder: Path, kind: str) -> Path:
     """Write a bag of one walker; return its data file."""
     pytest.importorskip('rosbags')
+    from bag_messages import BEGAN_NS, pose_array, STEP_NS, STORE
     from rosbags.rosbag2 import StoragePlugin, Writer
-    from test_rosbags import BEGAN_NS, pose_array, STEP_NS, STORE
 
     plugin = {'db3': StoragePlugin.SQLITE3, 'mcap': StoragePlugin.MCAP}[kind]
     with Writer(folder, version=9, storage_plugin=plugin) as writer:

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import Point, Pose, PoseArray
+from node_rig import Nodes
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.serialization import serialize_message
@@ -29,7 +30,6 @@ from ros_harness import (
     write_random_weights,
 )
 from sensor_msgs.msg import PointCloud2
-from test_node import Nodes
 
 from motion_predictor.ros import node as node_module
 from motion_predictor.ros.publish.outputs import no_occupancy, SUMMARIES

@@ -21,11 +21,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from node_rig import FAILURE, Nodes, predictions_of, SUCCESS
 from random_models import save_random
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from ros_harness import DOMAIN, Listener, Source, wait_until, walker_poses, write_random_weights
 from rosgraph_msgs.msg import Clock
@@ -59,8 +59,6 @@ from motion_predictor.ros.publish.outputs import SUMMARIES
 from motion_predictor.ros.replay import ENCODERS
 from motion_predictor.ros.transforms import FrameTransforms
 
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -74,53 +72,11 @@ def listener() -> Iterator[Listener]:
     listener.close()
 
 
-class Nodes:
-    """Makes nodes in the listener's context and takes them away again."""
-
-    def __init__(self, listener: Listener, weights: Path) -> None:
-        self.listener, self.weights = listener, weights
-        self.made: list[MotionPredictorNode] = []
-
-    def make(self, **parameters: Any) -> MotionPredictorNode:
-        values = {'model.path': str(self.weights), 'samples': 4, **parameters}
-        node = MotionPredictorNode(
-            context=self.listener.context,
-            parameter_overrides=[RosParameter(name, value=v) for name, v in values.items()],
-        )
-        self.made.append(node)
-        self.listener.executor.add_node(node)
-        return node
-
-    def start(self, **parameters: Any) -> MotionPredictorNode:
-        node = self.make(**parameters)
-        assert node.trigger_configure() == SUCCESS
-        assert node.trigger_activate() == SUCCESS
-        return node
-
-    def close(self) -> None:
-        for node in self.made:
-            node.destroy_node()
-
-
 @pytest.fixture
 def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
     nodes = Nodes(listener, weights)
     yield nodes
     nodes.close()
-
-
-def predictions_of(
-    listener: Listener, kind: str, people: list[np.ndarray], frame_id: str = 'map'
-) -> Any:
-    """Publish walking people in one form of message until they are predicted."""
-    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
-    source = Source(listener.node, ENCODERS[kind][0], '/skeleton')
-    for poses in zip(*people):
-        source.send(ENCODERS[kind][1](list(poses)), frame_id)
-        listener.spin()
-        if clouds and len(decode_predictions(clouds[-1]).persons) == len(people):
-            return decode_predictions(clouds[-1])
-    raise AssertionError(f'{len(people)} people as {kind} were not predicted')
 
 
 @pytest.mark.parametrize('kind', sorted(ENCODERS))

@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import PoseArray
+from node_rig import Nodes, predictions_of
 from rclpy.parameter import Parameter as RosParameter
 from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
 from sensor_msgs.msg import PointCloud2
-from test_node import Nodes, predictions_of
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 

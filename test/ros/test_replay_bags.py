@@ -13,8 +13,8 @@ pytest.importorskip('rclpy')
 pytest.importorskip('rosbags')
 
 from geometry_msgs.msg import PoseArray
-from test_bag_trackers import FRAMES, tracked, tree, WALKERS, write
-from test_replay import Listener, listener, PATIENCE_S, replay  # noqa: F401
+from replay_rig import Listener, listener, PATIENCE_S, replay  # noqa: F401
+from tracker_bags import FRAMES, tracked, tree, WALKERS, write
 
 from motion_predictor.body.layouts import layout
 from motion_predictor.recordings.recordings import open_recording

@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import PoseArray
+from node_rig import Nodes
 from ros_harness import Listener, wait_until, write_random_weights
-from test_node import Nodes
-from test_ros_states import Scene
+from scene import Scene
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.ros.messages import decode_predictions, ns_to_stamp

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import Point, Pose, PoseArray
+from node_rig import FAILURE, Nodes, SUCCESS
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import LivelinessPolicy, QoSProfile
@@ -31,7 +32,6 @@ from ros_harness import (
     write_random_weights,
 )
 from std_msgs.msg import Bool, Float64
-from test_node import FAILURE, Nodes, SUCCESS
 
 from motion_predictor.ros.messages import ns_to_stamp
 from motion_predictor.ros.parameters import Settings

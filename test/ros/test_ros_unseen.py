@@ -12,9 +12,9 @@ pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point, PoseArray
+from node_rig import Nodes
 from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
 from std_msgs.msg import String
-from test_node import Nodes
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.ros.node import MotionPredictorNode

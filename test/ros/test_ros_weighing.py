@@ -16,12 +16,12 @@ pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
+from node_rig import Nodes, SUCCESS
 from random_models import random_model, random_weighing
 from rclpy.parameter import Parameter as RosParameter
 from ros_harness import Listener, Source, wait_until, walker_poses
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
-from test_node import Nodes, SUCCESS
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import MarkerArray
 

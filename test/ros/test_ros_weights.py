@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import PoseArray
+from node_rig import FAILURE, Nodes, SUCCESS
 from random_models import observed_people, random_model
 from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sensor_msgs.msg import PointCloud2
-from test_node import FAILURE, Nodes, SUCCESS
 
 from motion_predictor.model.calibration import Calibration
 from motion_predictor.model.weights import GoldenPair, save_weights

@@ -14,10 +14,10 @@ pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, TransformStamped
+from node_rig import Nodes
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import Listener, Source, wait_until, write_random_weights
 from sensor_msgs.msg import PointCloud2
-from test_node import Nodes
 import tracker_packages
 
 from motion_predictor.recordings.recordings import synthetic_walkers

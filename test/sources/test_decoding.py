@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import warnings
 
 import numpy as np
+from online_people import GoesOn, pose_at, stamps
 import pytest
-from test_online import GoesOn, pose_at, stamps
 from tracker_people import source_pose
 
 from motion_predictor.body.layouts import layout

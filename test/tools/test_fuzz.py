@@ -15,15 +15,13 @@ pytest.importorskip('rclpy')
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, PoseArray
 from ros_harness import write_random_weights
+from stands_still import StandsStill
 from std_msgs.msg import Header
 from tracker_packages import plain
 from tracker_people import MAKERS
 
 from motion_predictor.body.layouts import layout
-from motion_predictor.body.skeleton import H36M17
-from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.online import Observation, OnlinePredictor
-from motion_predictor.predict.predictor import Prediction
 from motion_predictor.ros.messages import DECODERS
 from motion_predictor.sources.decoded import InputFormat, MessageError, plausible
 from motion_predictor.sources.trackers import TRACKERS
@@ -217,16 +215,3 @@ def test_a_trackers_message_is_read_or_refused_whatever_it_holds(
             result = online.predict(now_ns)
         if result is not None and result.prediction is not None:
             assert np.isfinite(result.prediction.futures).all()
-
-
-class StandsStill:
-    """A model that lets everybody stand still."""
-
-    window, skeleton = WindowConfig(), H36M17
-
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
-        """Repeat the last pose."""
-        shape = (len(observed), samples, self.window.future_frames, 17, 3)
-        futures = np.broadcast_to(observed[:, -1, None, None], shape).astype(np.float32)
-        weights = np.full(shape[:2], 1.0 / samples, dtype=np.float32)
-        return Prediction(futures, weights, self.window.rate_hz)

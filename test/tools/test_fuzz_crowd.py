@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from ros_harness import write_random_weights
-from test_fuzz import StandsStill
+from stands_still import StandsStill
 
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from tools.fuzz import fuzz_crowd

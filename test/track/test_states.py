@@ -7,8 +7,18 @@ import math
 from typing import Any
 
 import numpy as np
+from online_people import (
+    GoesOn,
+    online_with,
+    PERIOD,
+    pose_at,
+    predicted,
+    REST,
+    SECOND,
+    see,
+    stamps,
+)
 import pytest
-from test_online import GoesOn, online_with, PERIOD, pose_at, predicted, REST, SECOND, see, stamps
 
 from motion_predictor.body.layouts import layout
 from motion_predictor.body.skeleton import H36M17

@@ -12,9 +12,9 @@ from random_models import save_random, walking
 
 pytest.importorskip('rosbags')
 
+from bag_messages import BEGAN_NS, pose_array, STORE
+from bvh_texts import bvh_text
 from rosbags.rosbag2 import StoragePlugin, Writer
-from test_recordings import bvh_text
-from test_rosbags import BEGAN_NS, pose_array, STORE
 
 from motion_predictor.body.layouts import LAYOUTS
 from motion_predictor.body.skeleton import H36M17

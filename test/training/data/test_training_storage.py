@@ -10,13 +10,13 @@ import subprocess
 import sys
 from typing import Any
 
+from finetune_runs import command, QUICK, walks, WINDOW
 import numpy as np
 import pytest
 from random_models import random_model, save_random, save_recording
 from safetensors.torch import load_file
-from test_training_finetune import command, QUICK, walks, WINDOW
-from test_training_processes import ENVIRONMENT, LONG_S, options, ROOT
 import torch
+from verb_processes import ENVIRONMENT, LONG_S, options, ROOT
 
 from motion_predictor.common.whole_files import require_writable, write_whole, written_whole
 from motion_predictor.errors import ConfigError, StorageError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-import os
 from pathlib import Path
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import sys
 import pytest
 from safetensors.torch import load_file
 import torch
+from verb_processes import ENVIRONMENT, LONG_S, options, ROOT
 
 from motion_predictor.errors import ConfigError
 from training.common.parallel import Processes, Shard, WHOLE
@@ -21,18 +21,6 @@ from training.engine.runs import pool_of, Run
 from training.stages import distill, train_teacher
 from training.stages.distill import Pairs, SwiftDiffLoss
 from training.stages.train_teacher import MotionModel, TeacherLoss
-
-ROOT = Path(__file__).resolve().parents[3]
-ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-LONG_S = 240.0
-"""Deadline of a whole process, reached only on failure."""
-
-
-def options(folder: Path, *settings: str) -> list[str]:
-    return [
-        '--preset', 'debug', '--run-folder', str(folder), '--device', 'cpu',
-        '--set', 'pool=64', *settings,
-    ]  # fmt: skip
 
 
 def losses(folder: Path, stage: str) -> list[float]:

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from finetune_runs import command, QUICK, walks, WINDOW
 import numpy as np
 import pytest
 from random_models import random_model, save_random, save_recording, walking
 import torch
 
 from motion_predictor.errors import RecordingError
-from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
 from training.stages import finetune
@@ -25,15 +25,6 @@ from training.stages.adapting import (
     Parts,
     take_apart,
 )
-
-WINDOW = WindowConfig()
-QUICK = FinetuneConfig(
-    steps=30, batch=8, samples=4, matched=1, every=10, pool=64, learning_rate=3e-3, stay=0.0
-)
-
-
-def walks(count: int, seconds: float = 12.0) -> list[np.ndarray]:
-    return [walking(round(50 * seconds), seed) for seed in range(count)]
 
 
 @pytest.fixture(scope='module')
@@ -124,14 +115,6 @@ def test_a_recording_too_short_to_hold_a_part_back_is_refused() -> None:
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
     return save_recording(tmp_path / 'home' / 'walks.npz', (300, 300))
-
-
-def command(tmp_path: Path, recording: Path, weights: Path, *more: str) -> list[str]:
-    return [
-        '--recording', str(recording), '--weights', str(weights), '--quiet', '--steps', '20',
-        '--batch', '8', '--samples', '4', '--stay', '0', '--learning-rate', '3e-3',
-        '--out', str(tmp_path / 'mine.safetensors'), *more,
-    ]  # fmt: skip
 
 
 def test_the_verb_writes_weights_that_the_predictor_and_the_node_load(

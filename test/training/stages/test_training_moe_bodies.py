@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from other_bodies import BODIES, record, skeleton_file
 import pytest
 from random_models import save_random, save_random_mixture
-from test_training_skeletons import BODIES, record, skeleton_file
 
 from motion_predictor.body.skeleton import read_skeleton
 from motion_predictor.model.weights import load_weights, save_weights
