@@ -24,11 +24,12 @@ VERBS = {
         'studies.avoiding.avoiding', 'VDD in its own domain, behaviour learning', goes_on=True
     ),
     'report recipe': Verb(
-        'studies.ablation.recipe_results', 'write docs/tuning.md and docs/ablations.md from JSON'
+        'studies.ablation.recipe_results',
+        'write docs/results/tuning.md and docs/results/ablations.md from JSON',
     ),
-    'report toy': Verb('studies.toy.vdd_results', 'write docs/vdd.md from JSON'),
+    'report toy': Verb('studies.toy.vdd_results', 'write docs/results/vdd.md from JSON'),
     'report avoiding': Verb(
-        'studies.avoiding.avoiding_results', 'write docs/avoiding.md from JSON'
+        'studies.avoiding.avoiding_results', 'write docs/results/avoiding.md from JSON'
     ),
 }
 

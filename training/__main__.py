@@ -34,11 +34,13 @@ VERBS = {
     'choose-temperature': Verb('training.judge.temper', 'choose how much samples differ'),
     'calibrate': Verb('training.judge.calibrate', 'fit how often people are within a radius'),
     'benchmark': Verb('training.judge.speed.benchmark', 'time predictions'),
-    'report results': Verb('training.report.results', 'write docs/results.md from JSON'),
-    'report mixture': Verb('training.report.moe_results', 'write docs/moe.md from JSON'),
-    'report streams': Verb('training.report.stream_results', 'write docs/streams.md from JSON'),
+    'report results': Verb('training.report.results', 'write docs/results/results.md from JSON'),
+    'report mixture': Verb('training.report.moe_results', 'write docs/results/moe.md from JSON'),
+    'report streams': Verb(
+        'training.report.stream_results', 'write docs/results/streams.md from JSON'
+    ),
     'report weighing': Verb(
-        'training.report.weighing_results', 'write docs/weighing.md from JSON'
+        'training.report.weighing_results', 'write docs/results/weighing.md from JSON'
     ),
 }
 

@@ -100,8 +100,8 @@ class Prediction:
 
         The medoid: the one with the least distance to all others, by their weight, which is the
         least expected error where the samples are what may happen. The heaviest one of many
-        experts is a corner of what may happen, and farther from what does (docs/moe.md, top 1
-        and few 1).
+        experts is a corner of what may happen, and farther from what does (docs/results/moe.md,
+        top 1 and few 1).
         """
         persons, samples = self.weights.shape
         chosen = np.empty(persons, dtype=np.int64)

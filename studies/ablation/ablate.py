@@ -66,8 +66,9 @@ BATCHES = (1, 8, 32)
 EXAMPLE = """\
 worked example, from the root of the source tree; it can be killed and given again:
   python -m studies ablate --dry-run
-  python -m studies ablate --seeds 2 --json docs/ablations.json
-  python -m studies report recipe --json docs/ablations.json --out docs/ablations.md
+  python -m studies ablate --seeds 2 --json docs/results/data/ablations.json
+  python -m studies report recipe --json docs/results/data/ablations.json \\
+      --out docs/results/ablations.md
 """
 
 

@@ -30,8 +30,9 @@ VERSION = 1
 EXAMPLE = """\
 worked example, from the root of the source tree; it can be killed and given again:
   python -m studies ablate-mixture --dry-run
-  python -m studies ablate-mixture --seeds 2 --json docs/moe_ablations.json
-  python -m studies report recipe --json docs/moe_ablations.json --out docs/moe_ablations.md
+  python -m studies ablate-mixture --seeds 2 --json docs/results/data/moe_ablations.json
+  python -m studies report recipe --json docs/results/data/moe_ablations.json \\
+      --out docs/results/moe_ablations.md
 """
 NO_SCORE = {'moe.vdd.reverse': '0'}
 NO_SAMPLES = {'moe.vdd.forward': '0', 'moe.vdd.forward_end': '0'}

@@ -26,9 +26,9 @@ VERSION = 1
 EXAMPLE = """\
 worked example, from the root of the source tree; it can be killed and given again:
   python -m studies ablate-teacher --dry-run
-  python -m studies ablate-teacher --seeds 2 --json docs/teacher_ablations.json
-  python -m studies report recipe --json docs/teacher_ablations.json \\
-      --out docs/teacher_ablations.md
+  python -m studies ablate-teacher --seeds 2 --json docs/results/data/teacher_ablations.json
+  python -m studies report recipe --json docs/results/data/teacher_ablations.json \\
+      --out docs/results/teacher_ablations.md
 """
 
 PAPER = {

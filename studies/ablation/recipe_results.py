@@ -28,11 +28,13 @@ from training.report.results import markdown_table
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m studies report recipe --json docs/tuning.json --out docs/tuning.md
-  python -m studies report recipe --json docs/ablations.json --out docs/ablations.md
-  python -m studies report recipe --json docs/teacher_ablations.json \\
-      --out docs/teacher_ablations.md
-  python -m studies report recipe --json docs/moe_ablations.json --out docs/moe_ablations.md
+  python -m studies report recipe --json docs/results/data/tuning.json --out docs/results/tuning.md
+  python -m studies report recipe --json docs/results/data/ablations.json \\
+      --out docs/results/ablations.md
+  python -m studies report recipe --json docs/results/data/teacher_ablations.json \\
+      --out docs/results/teacher_ablations.md
+  python -m studies report recipe --json docs/results/data/moe_ablations.json \\
+      --out docs/results/moe_ablations.md
 """
 ERROR = (
     'The *error* is the mean, over ADE, FDE, MMADE and MMFDE of the root-relative pose and over '
@@ -236,7 +238,8 @@ def tuning_page(result: Mapping[str, Any], command: str) -> str:
     parts.append(
         '## The two off the front of both studies\n\n`swiftdiff` is the lowest error of all that '
         'was tried, `swiftdiff_balance` the lowest error within '
-        f'{result["balance"]:.0%} of its time. [training.md](training.md) says what they gave at '
+        f'{result["balance"]:.0%} of its time. '
+        '[training.md](../guide/training.md) says what they gave at '
         'full length.'
     )
     named = {'gp': 'Gaussian process', 'random': 'random'}

@@ -68,8 +68,9 @@ DRAWN = 48
 """Robots of the first seed whose tracks are kept for the figure."""
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m studies avoiding --json docs/avoiding.json --plots docs/images
-  python -m studies report avoiding --json docs/avoiding.json --out docs/avoiding.md
+  python -m studies avoiding --json docs/results/data/avoiding.json --plots docs/results/images
+  python -m studies report avoiding --json docs/results/data/avoiding.json \\
+      --out docs/results/avoiding.md
 """
 
 

@@ -1,4 +1,4 @@
-"""Write docs/avoiding.md from the JSON of its command: python -m studies report avoiding."""
+"""Write docs/results/avoiding.md from its JSON: python -m studies report avoiding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from training.report.pages import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m studies report avoiding --json docs/avoiding.json --out docs/avoiding.md
+  python -m studies report avoiding --json docs/results/data/avoiding.json \\
+      --out docs/results/avoiding.md
 """
 HEAD = """# Avoiding obstacles: VDD in its own domain
 

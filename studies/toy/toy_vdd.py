@@ -46,7 +46,7 @@ METHODS = {
 }
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m studies toy --json docs/toy_vdd.json --plots docs/images
+  python -m studies toy --json docs/results/data/toy_vdd.json --plots docs/results/images
 """
 
 

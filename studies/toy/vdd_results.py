@@ -1,4 +1,4 @@
-"""Write docs/vdd.md from the JSON of its commands: python -m studies report toy."""
+"""Write docs/results/vdd.md from the JSON of its commands: python -m studies report toy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.report.pages import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m studies report toy --json docs/toy_vdd*.json --out docs/vdd.md
+  python -m studies report toy --json docs/results/data/toy_vdd*.json --out docs/results/vdd.md
 """
 HEAD = """# Variational Diffusion Distillation
 

@@ -88,8 +88,8 @@ worked example, from the root of the source tree; every line can be killed and g
   python -m studies tune --dry-run
   python -m studies tune --sampler gp random --trials 20
   python -m studies tune --confirm 3
-  python -m studies tune --report docs/tuning.json
-  python -m studies report recipe --json docs/tuning.json --out docs/tuning.md
+  python -m studies tune --report docs/results/data/tuning.json
+  python -m studies report recipe --json docs/results/data/tuning.json --out docs/results/tuning.md
   python -m studies tune --export
 A study on several machines: --storage postgresql://... or mysql://..., or a journal on a shared
 disk, which is the default: RUN/journal.log. Trials of killed processes are queued again by the

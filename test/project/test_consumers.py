@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted((ROOT / 'docs' / 'consumers').glob('*.md'))
+PAGES = sorted((ROOT / 'docs' / 'guide' / 'consumers').glob('*.md'))
 FENCE = re.compile(r'^```(\w+)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 
 
@@ -23,7 +23,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def functions_of(page: str) -> dict[str, Any]:
     """Constants and functions of a page's program, without its imports and classes."""
-    (program,) = blocks(ROOT / 'docs' / 'consumers' / page, 'python')
+    (program,) = blocks(ROOT / 'docs' / 'guide' / 'consumers' / page, 'python')
     tree = ast.parse(program)
     tree.body = [part for part in tree.body if isinstance(part, (ast.Assign, ast.FunctionDef))]
     names: dict[str, Any] = {'np': np}
@@ -33,7 +33,7 @@ def functions_of(page: str) -> dict[str, Any]:
 
 def test_every_consumer_has_a_page() -> None:
     assert {page.stem for page in PAGES} == {'README', 'moveit2', 'nav2', 'ros2_control', 'ssm'}
-    index = (ROOT / 'docs' / 'consumers' / 'README.md').read_text()
+    index = (ROOT / 'docs' / 'guide' / 'consumers' / 'README.md').read_text()
     for page in PAGES:
         if page.stem != 'README':
             assert f']({page.name})' in index
@@ -63,7 +63,7 @@ def test_what_is_named_of_our_interface_exists() -> None:
     from motion_predictor.ros.parameters import BY_NAME
 
     topics = {*outputs.SUMMARIES, 'predictions', 'markers', 'model', 'people'}
-    for page in [*PAGES, ROOT / 'docs' / 'outputs.md']:
+    for page in [*PAGES, ROOT / 'docs' / 'guide' / 'outputs.md']:
         text = page.read_text()
         for topic in re.findall(r'/motion_predictor/(\w+)|`~/(\w+)`', text):
             name = topic[0] or topic[1]

@@ -45,6 +45,6 @@ def test_links_between_pages_and_to_files_lead_somewhere(
 
 def test_the_parameters_page_holds_every_parameter(staged: tuple[Path, list[str]]) -> None:
     folder, _ = staged
-    text = (folder / 'parameters.md').read_text()
+    text = (folder / 'reference' / 'parameters.md').read_text()
     assert '`input.topics`' in text
     assert '`blend_s`' in text

@@ -15,7 +15,7 @@ from motion_predictor.sources.tf_input import HriSource, TfSource
 from motion_predictor.sources.trackers import AUTO, NAME_PATTERN, TRACKERS
 from tools.site import draw_layouts
 
-FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'trackers'
+FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'guide' / 'trackers'
 PAGES = sorted(path for path in FOLDER.glob('*.md') if path.name != 'index.md')
 COUNTER = re.compile(r'`([a-z0-9]+(?:_[a-z0-9]+)+)`')
 

@@ -436,7 +436,7 @@ def test_transitions_in_every_order_and_changes_meanwhile_leave_the_node_working
 def test_every_counter_that_the_page_on_bad_days_names_is_counted(
     weights: Path, listener: Listener
 ) -> None:
-    page = (ROOT / 'docs' / 'robustness.md').read_text()
+    page = (ROOT / 'docs' / 'design' / 'robustness.md').read_text()
     named = set(re.findall(r'`((?:messages|frames|joints|poses|observations|persons|resets|windows'
                            r'|left_out|device|worker)[a-z_]*)`', page))  # fmt: skip
     node = MotionPredictorNode(

@@ -202,12 +202,12 @@ def test_an_override_that_cannot_be_is_refused_with_its_topic(
     assert 'Traceback' not in said
 
 
-# The monitor of docs/consumers/ssm.md
+# The monitor of docs/guide/consumers/ssm.md
 
 
 @pytest.fixture
 def monitor(tmp_path: Path) -> Iterator[Any]:
-    page = (ROOT / 'docs' / 'consumers' / 'ssm.md').read_text()
+    page = (ROOT / 'docs' / 'guide' / 'consumers' / 'ssm.md').read_text()
     program = tmp_path / 'monitor.py'
     program.write_text(re.findall(r'```python\n(.*?)```', page, re.DOTALL)[0])
     running = subprocess.Popen([sys.executable, str(program)], env=ros_environment())

@@ -15,7 +15,7 @@ uncertainty of the measurement Z. One monitor is given the observed joints, the 
 of ~/poses, which hold the observed joints and those of the likely future. So the second is
 never faster than the first. This shows by how much earlier it slows, and how often for nothing.
 
-An example of what a consumer does, not a safety function: see docs/consumers/ssm.md.
+An example of what a consumer does, not a safety function: see docs/guide/consumers/ssm.md.
 """
 
 from __future__ import annotations

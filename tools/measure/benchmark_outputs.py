@@ -1,8 +1,7 @@
 """
 Measure what each output costs: to build it, and to publish it to one reliable subscriber.
 
-    python -m tools.measure.benchmark_outputs --json docs/outputs_benchmark.json --page
-    docs/outputs.md
+    python -m tools.measure.benchmark_outputs --json FILE --page docs/guide/outputs.md
 
 Every row is timed in turn, round after round, so that what else the machine does meets all
 alike; processor time is shown beside the wall's, which grows where others want the cores. The

@@ -1,7 +1,7 @@
 """
 Measure what the engines of the shipped models do to the same input, and write the table of it.
 
-    python -m tools.measure.engines --page docs/limits.md
+    python -m tools.measure.engines --page docs/design/limits.md
 
 Of each one-step model, with fp32 and bf16: whether the same input gives the same futures again,
 how far they move when seven others are predicted beside, in another order, when the input is

@@ -2,8 +2,8 @@
 Build the documentation site: ``python -m tools.site.build_docs``, or ``scripts/docs``.
 
 The pages are those of ``docs/`` and of the repository's top, as they are read on the repository's
-own pages too; only links between them are put right. The tables of parameters are made from the
-declarations. MkDocs builds the site, every warning (such as a link that leads nowhere) an error.
+own pages too; only links between them are put right. MkDocs builds the site, every warning (such
+as a link that leads nowhere) an error.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import shutil
 import subprocess
 import sys
 
-from motion_predictor.ros import parameters
 from tools.rig import ROOT
-from tools.site.update_readme import replay_rows
 
 BUILD = ROOT / 'build'
 TOP = {
@@ -30,29 +28,30 @@ TOP = {
 """Pages that lie at the top of the repository."""
 NAVIGATION = (
     ('Quick start', 'index.md'),
-    ('Trackers', 'trackers/'),
-    ('Consumers', 'consumers/'),
-    ('Outputs', 'outputs.md'),
-    ('How the prediction is made', 'prediction.md'),
-    ('Parameters', 'parameters.md'),
-    ('Architecture', 'architecture.md'),
-    ('On bad days', 'robustness.md'),
-    ('Soak', 'soak.md'),
-    ('Many people', 'many_people.md'),
-    ('Fuzz campaign', 'fuzz.md'),
-    ('Security', 'security.md'),
-    ('Limits and safety', 'limits.md'),
-    ('Questions', 'faq.md'),
-    ('Training', 'training.md'),
-    ('Data', 'data.md'),
-    ('Results', 'results.md'),
-    ('Streams', 'streams.md'),
-    ('Weighing', 'weighing.md'),
-    ('Ablations', 'ablations.md'),
-    ("The teacher's switches", 'teacher_ablations.md'),
-    ('Mixture of experts', 'moe.md'),
-    ("The mixture's ablations", 'moe_ablations.md'),
-    ('Tuning', 'tuning.md'),
+    ('Running it', 'guide/run.md'),
+    ('Trackers', 'guide/trackers/'),
+    ('Consumers', 'guide/consumers/'),
+    ('Outputs', 'guide/outputs.md'),
+    ('How the prediction is made', 'guide/prediction.md'),
+    ('Questions', 'guide/faq.md'),
+    ('Training', 'guide/training.md'),
+    ('Data', 'guide/data.md'),
+    ('Parameters', 'reference/parameters.md'),
+    ('Architecture', 'design/architecture.md'),
+    ('Limits and safety', 'design/limits.md'),
+    ('On bad days', 'design/robustness.md'),
+    ('Security', 'design/security.md'),
+    ('Results', 'results/results.md'),
+    ('Streams', 'results/streams.md'),
+    ('Weighing', 'results/weighing.md'),
+    ('Mixture of experts', 'results/moe.md'),
+    ('Ablations', 'results/ablations.md'),
+    ("The teacher's switches", 'results/teacher_ablations.md'),
+    ("The mixture's ablations", 'results/moe_ablations.md'),
+    ('Tuning', 'results/tuning.md'),
+    ('Soak', 'results/soak.md'),
+    ('Many people', 'results/many_people.md'),
+    ('Fuzz campaign', 'results/fuzz.md'),
     ('Contributing', 'contributing.md'),
     ('Quality declaration', 'quality_declaration.md'),
     ('Changelog', 'changelog.md'),
@@ -82,12 +81,7 @@ def stage(folder: Path) -> list[str]:
     for name, page in TOP.items():
         if (ROOT / name).is_file():
             _write_page(ROOT / name, folder, page, pages)
-    table = parameters.markdown_table().strip()
-    (folder / 'parameters.md').write_text(
-        f'# Parameters\n\nMade from the declarations in `motion_predictor/ros/parameters.py`.\n\n'
-        f'## The node\n\n{table}\n\n## The replay node\n\n{replay_rows()}\n'
-    )
-    return [*pages, 'parameters.md']
+    return pages
 
 
 def _write_page(source: Path, folder: Path, page: str, pages: list[str]) -> None:

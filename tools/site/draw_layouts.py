@@ -19,7 +19,7 @@ from motion_predictor.body.layouts import (
 )
 from motion_predictor.body.skeleton import H36M17
 
-FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'trackers'
+FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'guide' / 'trackers'
 WIDTH, HEIGHT = 860, 430
 SCALE = 205.0
 """Pixels of a metre."""

@@ -1,5 +1,5 @@
 """
-Draw every output as a picture, from the messages themselves, for docs/outputs.md.
+Draw every output as a picture, from the messages themselves, for docs/guide/outputs.md.
 
     python -m tools.site.draw_outputs --clip walk --at 1.5
 

@@ -357,7 +357,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         prog='python -m tools.soak.soak',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m tools.soak.soak --minutes 60 --json docs/soak.json',
+        epilog='example: python -m tools.soak.soak --minutes 60 --json soak.json',
     )
     parser.add_argument('--minutes', type=float, default=60.0, help='how long (default: 60)')
     parser.add_argument('--every', type=float, default=5.5, help='seconds from fault to fault')

@@ -342,7 +342,7 @@ FAULTS = (
     Fault('noise', 'random numbers, extreme ones, in random places', _noise,
           ('joints_not_finite', 'messages_malformed', 'joints_off_body')),
 )  # fmt: skip
-"""Every kind, in the order of docs/soak.md."""
+"""Every kind, in the order of docs/results/soak.md."""
 
 
 def shuffled(rng: np.random.Generator, faults: Sequence[Fault] = FAULTS) -> list[Fault]:

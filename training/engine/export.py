@@ -176,7 +176,7 @@ def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
         for name, values in scores.items():
             lines += [f'- {name}: {json.dumps(values)}']
     else:
-        lines += ['See docs/results.md.']
+        lines += ['See docs/results/results.md.']
     lines += ['', '## Limits', '', _limits(model, card), '']
     names = ' '.join(data) if isinstance(data, dict) else ''
     if 'cmu17' in names:

@@ -48,7 +48,7 @@ worked example, from the root of the source tree: fit on the val subjects, repor
   python -m training calibrate --weights resource/weights/swiftdiff.safetensors \\
       --fit ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
       --report ../shared/data/cmu17/test.npz ../shared/data/uiprmd17/test.npz \\
-      --json docs/calibration.json
+      --json docs/results/data/calibration.json
 """
 
 

@@ -63,7 +63,7 @@ worked example, from the root of the source tree:
     --weights resource/weights/teacher.safetensors resource/weights/swiftdiff.safetensors \\
     --data ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
            ../shared/data/cmu17/test.npz ../shared/data/uiprmd17/test.npz \\
-    --json docs/evaluation.json --plots docs/images
+    --json docs/results/data/evaluation.json --plots docs/results/images
 The files' names give the rows theirs: cmu17/test.npz is set cmu17, split test; files of one split
 are also scored together ('both'), with multimodal sets over all of their windows.
 """

@@ -67,7 +67,7 @@ EXAMPLE = """\
 worked example: the lowest temperature at which the samples differ as much as the teacher's do:
   python -m training choose-temperature --weights resource/weights/swiftdiff.safetensors \\
       --fit ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz \\
-      --as-varied-as docs/evaluation.json --json docs/temperature.json
+      --as-varied-as docs/results/data/evaluation.json --json docs/results/data/temperature.json
 It is looked for in hundredths between the temperatures given. Without --as-varied-as: the
 temperature of the smallest error, the mean of ADE, FDE, MMADE and MMFDE, each over its value at
 temperature 1. A mixture takes the temperature and the spread at which what really happened was the

@@ -22,7 +22,7 @@ from training.report.results import calibration_section, markdown_table, tempera
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training report mixture --json docs/moe_*.json --out docs/moe.md
+  python -m training report mixture --json docs/results/data/moe_*.json --out docs/results/moe.md
 """
 HEAD = """# A mixture of experts for motion
 
@@ -70,21 +70,21 @@ nearest. These two are of the weights before: 10 000 steps together (`winner` wi
 spreads and futures moved apart by the same rules. `consistency` is another student: the teacher's
 own network in one step by consistency distillation (2000 steps of 64). `without_jump` was trained
 as a former `moe`, for 5000 steps and 4000 of its covariances, without recordings whose action has
-"jump", and has no temperature. [training.md](training.md) has what parts of the training change,
-and what a second, better teacher does not; [moe_ablations.md](moe_ablations.md), of a former
-preset, the number of experts, un-noised queries, a uniform gate and terms left out, after a
+"jump", and has no temperature. [training.md](../guide/training.md) has what parts of the training
+change, and what a second, better teacher does not; [moe_ablations.md](moe_ablations.md), of a
+former preset, the number of experts, un-noised queries, a uniform gate and terms left out, after a
 fortieth of a full training.
 
 What this says: at equal steps VDD is ahead of maximum likelihood on recordings and on the
 teacher's samples in all four best-of-50 errors, by the term of the nearest expert, and in the
 likelihood of the coordinates, which is what all of them are trained by: on test .009 nats a
-coordinate better than `em_data`, on both sets, .002 on val ([training.md](training.md): runs that
-differ by nothing but the machine are up to .013 apart, so this is a pair of runs, not a law). Of
-joints' positions in the world `em_data` is ahead, by .014 on test and .018 on val. ADE is below
-SwiftDiff's, FDE and MMADE within 1 % of it, MMFDE within 3 %; in the world both are 3 and 5 %
-behind. Winner-takes-all on recordings is a little better in ADE and MMADE: where recordings of the
-same kind are at hand, VDD's gain over it is a likelihood and the end of the future, not accuracy
-on the way. The weights before, with means that the nearest expert moved and the teacher's
+coordinate better than `em_data`, on both sets, .002 on val ([training.md](../guide/training.md):
+runs that differ by nothing but the machine are up to .013 apart, so this is a pair of runs, not a
+law). Of joints' positions in the world `em_data` is ahead, by .014 on test and .018 on val. ADE is
+below SwiftDiff's, FDE and MMADE within 1 % of it, MMFDE within 3 %; in the world both are 3 and 5
+% behind. Winner-takes-all on recordings is a little better in ADE and MMADE: where recordings of
+the same kind are at hand, VDD's gain over it is a likelihood and the end of the future, not
+accuracy on the way. The weights before, with means that the nearest expert moved and the teacher's
 denoiser matched, were .033 nats worse on test, had the same errors within 2.5 % (the world's 4 %
 better) and narrower radii (the medians .153 and .392 m on test for the shares of .9 and .99).
 The heaviest future is a poor guess of what happens (top 1), the one that stands for all others a

@@ -38,7 +38,9 @@ def write_page(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument('--json', type=Path, nargs='*', default=[], help='results to be shown')
-    made.add_argument('--images', type=Path, default=Path('docs/images'), help='of the figures')
+    made.add_argument(
+        '--images', type=Path, default=Path('docs/results/images'), help='of the figures'
+    )
     made.add_argument('--out', type=Path, required=True, help='the page')
     options = made.parse_args(words)
     try:

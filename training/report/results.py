@@ -27,8 +27,9 @@ SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training report results --json docs/evaluation.json docs/benchmark.json --out
-  docs/results.md
+  python -m training report results \\
+      --json docs/results/data/evaluation.json docs/results/data/benchmark.json --out
+  docs/results/results.md
 """
 
 MEASURES = """\

@@ -1,4 +1,4 @@
-"""Write docs/streams.md from the JSON of training evaluate-streams."""
+"""Write docs/results/streams.md from the JSON of training evaluate-streams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from training.report.results import markdown_table
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training report streams --json docs/streams*.json --out docs/streams.md
+  python -m training report streams --json docs/results/data/streams*.json \\
+      --out docs/results/streams.md
 The first file is shown in full, of the others the ratios, radii and running errors; of weights
 other than the first one's the errors too.
 """

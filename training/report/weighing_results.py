@@ -18,7 +18,8 @@ from training.stages.weigh.weighing import FORMAT
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m training report weighing --json docs/weighing.json --out docs/weighing.md
+  python -m training report weighing --json docs/results/data/weighing.json \\
+      --out docs/results/weighing.md
 """
 HEAD = """# Weighing: laboratories left out
 
@@ -29,9 +30,9 @@ This page is written by a command; change the JSON behind it, or
 {page}
 ```
 
-Gate and radii are fitted on people that the model has not seen ([how](prediction.md)). What they
-are worth in a laboratory of which they have seen nobody is measured by leaving each out in turn:
-by this table their settings are chosen. The last row of each table is the mean.
+Gate and radii are fitted on people that the model has not seen ([how](../guide/prediction.md)).
+What they are worth in a laboratory of which they have seen nobody is measured by leaving each out
+in turn: by this table their settings are chosen. The last row of each table is the mean.
 
 - **Error**: of the one published future (the weighted mean on the person's own bones), relative
   to the best of the model's mean, damped velocity and standing still, chosen afterwards for each

@@ -368,7 +368,7 @@ def report_text(result: Mapping[str, Any], recordings: Sequence[Path]) -> str:
     lines = [
         '# Fine-tuning on a recording of your own',
         '',
-        'Written by the command below, every figure measured by it; docs/training.md says how '
+        'Written by the command below, every figure measured by it; the training page says how '
         'fine-tuning works.',
         '',
         '```sh',

@@ -88,7 +88,7 @@ def test_files_of_another_kind_are_refused(
 
 
 def test_the_page_in_the_documentation_is_what_its_command_writes(tmp_path: Path) -> None:
-    page = (ROOT / 'docs' / 'streams.md').read_text()
+    page = (ROOT / 'docs' / 'results' / 'streams.md').read_text()
     command = next(line for line in page.splitlines() if line.startswith('python -m '))
     words = command.split()[3:]
     files = words[words.index('--json') + 1 : words.index('--out')]

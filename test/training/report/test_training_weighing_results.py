@@ -14,13 +14,13 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_the_page_in_the_documentation_is_what_its_command_writes(tmp_path: Path) -> None:
     out = tmp_path / 'weighing.md'
-    source = ROOT / 'docs' / 'weighing.json'
+    source = ROOT / 'docs' / 'results' / 'data' / 'weighing.json'
     assert weighing_results.main(['--json', str(source), '--out', str(out)]) == 0
 
     def without_command(text: str) -> list[str]:
         return [line for line in text.splitlines() if 'training report weighing' not in line]
 
-    kept = (ROOT / 'docs' / 'weighing.md').read_text()
+    kept = (ROOT / 'docs' / 'results' / 'weighing.md').read_text()
     assert without_command(out.read_text()) == without_command(kept)
 
 

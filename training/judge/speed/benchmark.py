@@ -58,7 +58,7 @@ WARM_UP = 3
 
 EXAMPLE = """\
 worked example, from the root of the source tree; times every shipped weights file:
-  python -m training benchmark --json docs/benchmark.json --plots docs/images
+  python -m training benchmark --json docs/results/data/benchmark.json --plots docs/results/images
 """
 
 
