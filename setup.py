@@ -11,7 +11,7 @@ SHARE = f'share/{NAME}'
 
 setup(
     name=NAME,
-    version='0.1.0',
+    version='0.2.0',
     description='Samples where people will move next, from a stream of 3D skeletons.',
     license='Apache-2.0',
     maintainer='motion_predictor maintainers',
@@ -21,7 +21,7 @@ setup(
     install_requires=['numpy>=1.22', 'safetensors>=0.4', 'scipy>=1.8', 'torch>=2.1'],
     extras_require={
         'amass': ['smplx'],
-        'test': ['hypothesis', 'pytest'],
+        'test': ['hypothesis', 'pytest', 'pytest-xdist'],
         'replay': ['rosbags'],
         'view': ['rerun-sdk'],
         'training': ['matplotlib', 'optuna', 'tensorboard', 'tqdm'],

@@ -70,6 +70,7 @@ def test_a_calibration_that_cannot_be_is_refused() -> None:
         calibration(floor_m=0.0)
 
 
+@pytest.mark.slow
 def test_a_weights_file_keeps_its_calibration_and_predictions_carry_it(tmp_path: Path) -> None:
     path, stated = tmp_path / 'model.safetensors', calibration()
     save_weights(path, random_model(), {}, calibration=stated)

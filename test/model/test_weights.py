@@ -177,6 +177,7 @@ def test_metadata_that_were_changed_are_refused(tmp_path: Path) -> None:
         load_weights(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['swiftdiff', 'moe'])
 def test_a_shipped_file_with_a_flipped_bit_is_refused_or_predicts_what_it_did(
     name: str, tmp_path: Path
@@ -233,6 +234,7 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
             save_weights(place / 'model.safetensors', random_model(), {})
 
 
+@pytest.mark.slow
 def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
     model, card = random_model(), {f'fact {number}': number for number in range(20)}
     first, again = tmp_path / 'first.safetensors', tmp_path / 'again.safetensors'
@@ -406,6 +408,7 @@ NASTY = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_metadata_of_any_value_are_refused_or_harmless(

@@ -91,6 +91,7 @@ def test_every_expert_keeps_its_weight_however_many_samples_share_it(
         assert torch.allclose(held, mixture.log_weights.exp()[:, expert], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_moments_in_closed_form_are_those_of_samples(
     predictor: Predictor, walks: np.ndarray
 ) -> None:

@@ -522,6 +522,7 @@ def test_observing_from_threads_while_predicting_keeps_every_pose() -> None:
     assert counted['poses_accepted'] + counted['observations_held'] >= 800
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 100_000))
 def test_whatever_arrives_predictions_are_finite_and_newest_stamped(seed: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import subprocess
 import time
 
+import pytest
 from random_models import save_recording
 
 from motion_predictor.model.weights import load_weights
@@ -22,6 +23,7 @@ def reproduce(*words: str, data: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_whole_way_from_recordings_to_the_page(tmp_path: Path) -> None:
     for split, seed in (('train', 0), ('val', 20), ('test', 40)):
         save_recording(tmp_path / 'data' / 'walks' / f'{split}.npz', (100, 90), seed)
@@ -38,6 +40,7 @@ def test_the_whole_way_from_recordings_to_the_page(tmp_path: Path) -> None:
         assert heading in page
 
 
+@pytest.mark.slow
 def test_it_stops_whole_when_a_part_fails(tmp_path: Path) -> None:
     for split, seed in (('train', 0), ('val', 20), ('test', 40)):
         save_recording(tmp_path / 'data' / 'walks' / f'{split}.npz', (100, 90), seed)

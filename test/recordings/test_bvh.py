@@ -446,6 +446,7 @@ def test_joints_of_anything_keep_the_files_names_and_axes(tmp_path: Path) -> Non
     assert rate_hz == 50.0
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.text(max_size=6), st.integers(0, 12))))
 def test_damaged_files_are_read_or_refused(tmp_path_factory: Any, changes: list) -> None:

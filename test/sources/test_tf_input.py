@@ -382,6 +382,7 @@ def test_there_are_never_more_people_than_fit() -> None:
     assert 'new' in source._people, 'who has been gone for long makes room'
 
 
+@pytest.mark.slow
 def test_somebody_new_is_seen_however_many_were_there_before() -> None:
     source = TfSource(HRI, '{joint}_{person}')
     pose = WALKERS[0][0]

@@ -45,6 +45,7 @@ def test_a_flood_of_names_takes_no_frame_that_is_in_use(static: bool) -> None:
     assert tree.forgotten > MAX_FRAMES
 
 
+@pytest.mark.slow
 def test_fixed_frames_below_somebody_who_has_gone_make_room_first() -> None:
     tree = TransformTree()
     add(tree, 'base', 'lidar', 0, static=True)  # which nobody has asked for yet

@@ -54,6 +54,7 @@ def pool() -> EncodedPool:
     return whitened_as(one_step, raw)
 
 
+@pytest.mark.slow
 def test_every_row_is_scored_on_val_and_test_of_every_set(ablated: Path) -> None:
     result = json.loads(ablated.read_text())
     assert [found['row'] for found in result['results']] == ROWS

@@ -26,6 +26,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_rows_are_scored_recalled_and_make_a_page(words: list[str], tmp_path: Path) -> None:
     out, page = tmp_path / 'moe.json', tmp_path / 'moe.md'
     assert ablate_moe.main([*words, '--json', str(out)]) == 0
@@ -48,6 +49,7 @@ def test_rows_are_scored_recalled_and_make_a_page(words: list[str], tmp_path: Pa
     assert 'former preset' not in text
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_preset_has_changed_in_since(
     words: list[str], tmp_path: Path
 ) -> None:

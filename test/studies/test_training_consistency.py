@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from random_models import observed_people, save_random
 import torch
 
@@ -28,6 +29,7 @@ def gap_to_the_path_s_end(path: Path, teacher_path: Path, chain: ChainConfig) ->
     return float((found - end).square().mean())
 
 
+@pytest.mark.slow
 def test_one_step_comes_near_the_end_of_the_teachers_path(tmp_path: Path) -> None:
     teacher = save_random(tmp_path / 'teacher.safetensors', 'teacher')
     run = ['--run', str(tmp_path), '--set', *BUDGET]

@@ -41,6 +41,7 @@ def searched(words: list[str]) -> Path:
     return report
 
 
+@pytest.mark.slow
 def test_a_study_has_two_objectives_and_ends_with_the_trials_asked_for(searched: Path) -> None:
     result = json.loads(searched.read_text())
     for sampler in tune.SAMPLERS:
@@ -86,6 +87,7 @@ def test_a_trial_whose_process_is_gone_is_queued_again(tmp_path: Path) -> None:
     assert states == ['FAIL', 'RUNNING', 'FAIL', 'RUNNING', 'WAITING']
 
 
+@pytest.mark.slow
 def test_a_database_takes_the_study_too(tmp_path: Path) -> None:
     url = f'sqlite:///{tmp_path}/studies.db'
     options = tune.parser().parse_args(['--run', str(tmp_path), '--storage', url])
@@ -141,6 +143,7 @@ def test_pruning_compares_a_trial_with_those_no_slower_alone() -> None:
     assert not search_space.falls_behind(0.9, 9.0, slow_and_good[:1], limits)
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_given_up_is_estimated_and_counted_as_such(
     words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -171,6 +171,7 @@ def test_most_joints_leaping_at_once_is_the_person() -> None:
     assert counted['joints_leapt'] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason='the recordings are not at hand')
 @pytest.mark.parametrize('step,noise_m', [(1, 0.0), (2, 0.0), (5, 0.0), (1, 0.02)])
 def test_no_recorded_motion_however_fast_is_a_slip(step: int, noise_m: float) -> None:

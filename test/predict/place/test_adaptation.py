@@ -111,6 +111,7 @@ def glide(online: OnlinePredictor, speed_m_s: float, seconds: float, begin_s: fl
         online.predict()
 
 
+@pytest.mark.slow
 def test_somebody_who_does_more_than_was_said_widens_the_radius() -> None:
     online = OnlinePredictor(Uncertain(0.3), samples=4)
     glide(online, 0.5, 1.8)  # 0.15 m to be expected half a second ahead, 0.5 m one second ahead
@@ -217,6 +218,7 @@ def test_somebody_else_is_not_held_to_what_was_said_of_the_first(how: str) -> No
     assert online.radius_held == 1.0  # of the second one's own predictions alone
 
 
+@pytest.mark.slow
 def test_the_report_follows_as_the_node_does() -> None:
     rng = np.random.default_rng(5)
     seconds, model = 40, Uncertain(0.12)

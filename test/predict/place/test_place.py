@@ -75,6 +75,7 @@ def test_the_expected_future_is_the_weighted_mean_of_all_samples() -> None:
     assert loose == pytest.approx(real, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('degrees, offset', [(80.0, [0.0, 0.0, 0.0]), (0.0, [7.0, -3.0, 0.4]),
                                              (200.0, [-1.0, 9.0, 0.0])])  # fmt: skip
 def test_turning_and_moving_the_people_turns_and_moves_everything(
@@ -112,6 +113,7 @@ def test_the_same_input_gives_the_same_output_to_the_bit() -> None:
         assert (radii(one) == radii(other)).all()
 
 
+@pytest.mark.slow
 def test_at_map_coordinates_everything_is_as_near_the_origin() -> None:
     far = np.array([692_000.0, 5_334_000.0, 520.0])
     before, after = play(place_of(), [FIRST]), play(place_of(), [FIRST + far])
@@ -159,6 +161,7 @@ def test_somebody_who_walks_into_view_is_not_taken_for_noise() -> None:
         assert place.working.now.jitter[0] < 1e-3
 
 
+@pytest.mark.slow
 def test_one_person_changes_anothers_only_by_memory_and_evidence() -> None:
     alone = play(place_of(remember=False), [FIRST])
     both = play(place_of(remember=False), [FIRST, SECOND])

@@ -52,6 +52,7 @@ def trained(request: Any, tmp_path_factory: Any) -> tuple[str, Path, Path]:
     return request.param, path, folder / 'weights' / 'swiftdiff.safetensors'
 
 
+@pytest.mark.slow
 def test_the_chain_ends_in_weights_that_carry_the_skeleton_and_predict(
     trained: tuple[str, Path, Path],
 ) -> None:

@@ -123,6 +123,7 @@ for act in (
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_keeps_the_last_good_state(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / 'checkpoint.pt', {'step': 7})
     save_weights(tmp_path / 'w.safetensors', random_model(), {'what': 'before'})

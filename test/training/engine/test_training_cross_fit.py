@@ -34,6 +34,7 @@ def linear_people(count: int) -> tuple[Tensor, Tensor]:
     return condition[:, :2] + torch.tensor([0.3, 0.6]) * noise, condition
 
 
+@pytest.mark.slow
 def test_it_learns_a_conditional_density_and_draws_from_it(tmp_path: Path) -> None:
     real, condition = linear_people(8192)
     torch.manual_seed(0)

@@ -42,6 +42,7 @@ distill.main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_with_the_same_batch(tmp_path: Path) -> None:
     settings = [*SHORT, 'teacher.unconditional=0.3']
     train_teacher.main(options(tmp_path / 'one', *settings))
@@ -61,6 +62,7 @@ def test_two_processes_give_the_losses_of_one_with_the_same_batch(tmp_path: Path
         assert shared == pytest.approx(alone, rel=2e-4), stage
 
 
+@pytest.mark.slow
 def test_a_training_killed_in_the_middle_ends_as_the_unbroken_one(tmp_path: Path) -> None:
     settings = (
         'teacher.optim.steps=200', 'teacher.optim.log_every=1', 'teacher.optim.save_every=20',

@@ -172,6 +172,7 @@ def test_the_gate_learns_how_often_each_expert_is_right() -> None:
     assert torch.allclose(logits.softmax(-1)[0], share, atol=0.05)
 
 
+@pytest.mark.slow
 def test_vdd_finds_every_mode_of_a_square_of_gaussians() -> None:
     mixture, _ = square_of_gaussians()
     density = grid(2)
@@ -208,6 +209,7 @@ def test_expectation_maximisation_raises_the_likelihood() -> None:
     assert after > before
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_a_picture_and_the_page(tmp_path: Path) -> None:
     out, page = tmp_path / 'toy.json', tmp_path / 'vdd.md'
     options = ['--json', str(out), '--runs', str(tmp_path), '--plots', str(tmp_path), '--quiet']

@@ -131,6 +131,7 @@ def test_a_memory_is_filled_with_as_much_as_is_said() -> None:
     assert memory.moments == pytest.approx(2 * 580, abs=20)
 
 
+@pytest.mark.slow
 def test_threads_are_put_back(tmp_path: Path, weights: list[Path]) -> None:
     before = torch.get_num_threads()
     run(tmp_path, weights[2:], '--no-paper-size', '--threads', '1', '2')
@@ -178,6 +179,7 @@ def test_a_dry_run_times_nothing(
     assert 'teacher.safetensors: teacher' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_one_step_models_are_measured_in_the_node_and_the_teacher_is_not(
     tmp_path: Path, weights: list[Path]
 ) -> None:
@@ -195,6 +197,7 @@ def test_one_step_models_are_measured_in_the_node_and_the_teacher_is_not(
     assert not result['unavailable']
 
 
+@pytest.mark.slow
 def test_a_node_that_cannot_be_measured_is_named(tmp_path: Path, weights: list[Path]) -> None:
     pytest.importorskip('rclpy')
     options = benchmark.parser().parse_args(['--weights', str(weights[2]), '--json', 'x'])

@@ -47,6 +47,7 @@ SHORT = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('body', ['arm', 'quadruped', 'robot17'])
 def test_a_mixture_is_of_the_body_that_was_recorded(tmp_path: Path, body: str) -> None:
     content, move = (ROBOT17, move_chain) if body == 'robot17' else BODIES[body]

@@ -60,6 +60,7 @@ def test_every_table_has_every_group(folder: Path) -> None:
     assert result['over_laboratories']['error_ratio_mean']
 
 
+@pytest.mark.slow
 def test_the_same_words_give_the_same_figures_in_one_process_and_in_two(folder: Path) -> None:
     words = ('--noise', '0.01', '--rate', '15', '--order', 'random', '--missing', '0.01')
     one = run(folder, *words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from random_models import walking
 
 from motion_predictor.model.weights import default_weights, load_weights
@@ -17,6 +18,7 @@ def test_a_short_recording_keeps_gate_and_radii_as_they_were() -> None:
     assert refit(loaded.model, None, [walking(4000, 0)]) == (None, 0)
 
 
+@pytest.mark.slow
 def test_a_longer_one_moves_them_a_little_and_never_narrows_what_is_rare() -> None:
     loaded = load_weights(default_weights())
     before = loaded.weighing

@@ -71,6 +71,7 @@ def test_the_fitted_gate_takes_the_right_guess_in_every_laboratory() -> None:
     assert gate.trust.min() >= 0.0
 
 
+@pytest.mark.slow
 def test_fitting_again_gives_the_same_and_another_seed_does_not() -> None:
     first, again = fit_gate(PARTS, QUICK), fit_gate(PARTS, QUICK)
     other = fit_gate(PARTS, replace(QUICK, seed=1))
@@ -79,6 +80,7 @@ def test_fitting_again_gives_the_same_and_another_seed_does_not() -> None:
     assert any((other.tensors()[name] != value).any() for name, value in first.tensors().items())
 
 
+@pytest.mark.slow
 def test_radii_fitted_on_people_left_out_hold_what_they_say() -> None:
     gate = fit_gate(PARTS, QUICK)
     quick = RadiusFit(steps=40, batch=256, folds=2)
