@@ -17,6 +17,10 @@ class SkeletonError(MotionPredictorError, ValueError):
     """A skeleton or joint layout is unknown or inconsistent."""
 
 
+class MessageError(MotionPredictorError, ValueError):
+    """A message does not have the form that the configured input expects."""
+
+
 class RecordingError(MotionPredictorError, ValueError):
     """A recording of motion cannot be read or does not hold what was asked for."""
 

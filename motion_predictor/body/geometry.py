@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from motion_predictor.sources.decoded import MessageError
+from motion_predictor.errors import MessageError
 
 
 def rotation_matrix(rotation: Sequence[float] | np.ndarray) -> np.ndarray:

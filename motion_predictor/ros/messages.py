@@ -17,11 +17,11 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.body.geometry import rotation_matrix  # noqa: F401
 from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.errors import MessageError
 from motion_predictor.sources.decoded import (  # noqa: F401  (names that lived here, for one release)
     DecodedPerson,
     InputFormat,
     message_header,
-    MessageError,
     stamp_to_ns,
 )
 from motion_predictor.sources.point_cloud import (  # noqa: F401

@@ -55,7 +55,7 @@ from motion_predictor.body.geometry import rotation_matrix
 from motion_predictor.body.layouts import Layout
 from motion_predictor.common.background import CancelledError
 from motion_predictor.common.files import brief
-from motion_predictor.errors import ConfigError, MotionPredictorError, WeightsError
+from motion_predictor.errors import ConfigError, MessageError, MotionPredictorError, WeightsError
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.likely import drawn_samples, likely_futures
 from motion_predictor.predict.online import (
@@ -88,11 +88,7 @@ from motion_predictor.ros.qos import assert_alive, every_policy, latched_profile
 from motion_predictor.ros.remembering import make_place, Remembering, remembering_of
 from motion_predictor.ros.transforms import find_transforms, FrameTransforms, TreeTransforms
 from motion_predictor.signals import when_asked_to_end
-from motion_predictor.sources.decoded import (
-    DecodedPerson,
-    message_header,
-    MessageError,
-)
+from motion_predictor.sources.decoded import DecodedPerson, message_header
 from motion_predictor.sources.decoding import Decoded
 from motion_predictor.sources.frame_motion import FrameMotion
 from motion_predictor.sources.tf_queue import Held, Place, Ready, TransformQueue

@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.errors import MotionPredictorError
+from motion_predictor.errors import MessageError
 
 MAX_POINTS = 100_000
 MAX_PEOPLE = 256
 MAX_NAME = 128
 MAX_FRAME_NAME = 256
 """Characters of a frame_id; a longer one is refused."""
-
-
-class MessageError(MotionPredictorError, ValueError):
-    """A message does not have the form that the configured input expects."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from motion_predictor.errors import MessageError
 from motion_predictor.sources.decoded import (
     DecodedPerson,
     InputFormat,
     MAX_POINTS,
-    MessageError,
     require_blocks,
     require_people,
     require_somebody,

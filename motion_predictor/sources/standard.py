@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.body.geometry import rotation_matrix
+from motion_predictor.errors import MessageError
 from motion_predictor.sources.decoded import (
     DecodedPerson,
     InputFormat,
     MAX_NAME,
-    MessageError,
     require_blocks,
     require_count,
     require_people,

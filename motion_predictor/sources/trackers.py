@@ -20,12 +20,11 @@ import numpy as np
 
 from motion_predictor.body.layouts import joints_there, Layout
 from motion_predictor.body.skeleton import H36M17
-from motion_predictor.errors import ConfigError
+from motion_predictor.errors import ConfigError, MessageError
 from motion_predictor.sources.decoded import (
     DecodedPerson,
     MAX_FRAME_NAME,
     MAX_PEOPLE,
-    MessageError,
     require_people,
 )
 

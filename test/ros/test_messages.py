@@ -18,6 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.body.geometry import rotation_matrix
 from motion_predictor.body.skeleton import H36M17
+from motion_predictor.errors import MessageError
 from motion_predictor.ros import replay
 from motion_predictor.ros.messages import (
     CloudEncoder,
@@ -29,13 +30,7 @@ from motion_predictor.ros.messages import (
     PREDICTION_DTYPE,
 )
 from motion_predictor.ros.replay import CLOUD_DTYPE, point_cloud
-from motion_predictor.sources.decoded import (
-    DecodedPerson,
-    InputFormat,
-    MessageError,
-    plausible,
-    stamp_to_ns,
-)
+from motion_predictor.sources.decoded import DecodedPerson, InputFormat, plausible, stamp_to_ns
 from motion_predictor.sources.point_cloud import decode_point_cloud, read_cloud
 from motion_predictor.sources.standard import decode_marker_array, decode_pose_array
 

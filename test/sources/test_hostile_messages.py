@@ -17,14 +17,9 @@ from tracker_people import tf, transform
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.body.layouts import layout
+from motion_predictor.errors import MessageError
 from motion_predictor.ros.replay import CLOUD_DTYPE, marker_array, point_cloud, pose_array
-from motion_predictor.sources.decoded import (
-    DecodedPerson,
-    InputFormat,
-    MAX_PEOPLE,
-    MessageError,
-    plausible,
-)
+from motion_predictor.sources.decoded import DecodedPerson, InputFormat, MAX_PEOPLE, plausible
 from motion_predictor.sources.point_cloud import decode_point_cloud, read_cloud
 from motion_predictor.sources.standard import decode_marker_array, decode_pose_array
 from motion_predictor.sources.tf_input import TfSource

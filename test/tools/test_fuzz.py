@@ -21,9 +21,10 @@ from tracker_packages import plain
 from tracker_people import MAKERS
 
 from motion_predictor.body.layouts import layout
+from motion_predictor.errors import MessageError
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.ros.messages import DECODERS
-from motion_predictor.sources.decoded import InputFormat, MessageError, plausible
+from motion_predictor.sources.decoded import InputFormat, plausible
 from motion_predictor.sources.trackers import TRACKERS
 from tools.fuzz.fuzz import Findings, fuzz_in_process, node_in_process, walker
 from tools.fuzz.fuzz_messages import Fuzzer

@@ -22,6 +22,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectory
 
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.background import Background, CancelledError, Stopped
+from motion_predictor.errors import MessageError
 from motion_predictor.predict.likely import likely_futures, TYPICAL
 from motion_predictor.predict.online import OnlinePrediction
 from motion_predictor.predict.predictor import Prediction
@@ -29,7 +30,7 @@ from motion_predictor.predict.summaries import keyframes, LAST_POSE, Moments, oc
 from motion_predictor.ros.messages import MAX_ROWS, ns_to_stamp
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.seen import places, seen_poses
-from motion_predictor.sources.decoded import MessageError, stamp_to_ns
+from motion_predictor.sources.decoded import stamp_to_ns
 from motion_predictor.sources.point_cloud import read_cloud
 
 OCCUPANCY_STEP_S = 0.08
