@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.predict.summaries import Moments
 
 LEVEL_TOLERANCE = 1e-6
 
@@ -54,23 +53,23 @@ class Calibration:
             )
 
     def level_for(self, coverage: float) -> int | None:
-        """Give the index of the least level that is not below a share; None where all are."""
+        """Return the index of the least level that is not below a share; None where all are."""
         for index, level in enumerate(self.levels):
             if level >= coverage - LEVEL_TOLERANCE:
                 return index
         return None
 
-    def radius(self, level: int, moments: Moments, frames: np.ndarray) -> np.ndarray:
+    def radius(self, level: int, covariance: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """
-        Give the radius about the mean that holds a joint as often as the level says.
+        Return the radius about the mean that holds a joint as often as the level says.
 
         :param level: index into ``levels``.
-        :param moments: of these frames, P people.
+        :param covariance: of the samples at these frames, metres squared, (P, frames, J, 3, 3).
         :param frames: indices of the frames.
         :returns: metres, (P, frames, J).
         """
         factor = self.factor[level][..., frames, :]
-        return factor * spread_m(moments, self.floor_m) ** self.power
+        return factor * spread_m(covariance, self.floor_m) ** self.power
 
     def later(self, lag_frames: np.ndarray) -> Calibration:
         """
@@ -95,11 +94,12 @@ class Calibration:
         }
 
 
-def spread_m(moments: Moments, floor_m: float) -> np.ndarray:
+def spread_m(covariance: np.ndarray, floor_m: float) -> np.ndarray:
     """
     Measure how far samples lie from their mean: root mean square, never below a floor.
 
+    :param covariance: of the samples, metres squared, (P, T, J, 3, 3).
     :returns: metres, (P, T, J).
     """
-    trace = np.trace(moments.covariance, axis1=-2, axis2=-1)
+    trace = np.trace(covariance, axis1=-2, axis2=-1)
     return np.sqrt(np.maximum(trace, 0.0) + floor_m * floor_m)

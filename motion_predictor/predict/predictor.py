@@ -155,7 +155,8 @@ class Prediction:
         elif self.calibration is not None:
             level = self.calibration.level_for(coverage)
             if level is not None:
-                return self.radius_scale * self.calibration.radius(level, moments, frames)
+                stated = self.calibration.radius(level, moments.covariance, frames)
+                return self.radius_scale * stated
         weights = self.weights if self.mix is None else self.weights_at(frames)
         ball = holding_radius(self.futures[:, :, frames], weights, moments.mean, coverage)
         return self.radius_scale * ball

@@ -15,7 +15,7 @@ from motion_predictor.errors import ConfigError, MotionPredictorError, ShapeErro
 from motion_predictor.model.calibration import Calibration, spread_m
 from motion_predictor.model.weights import load_weights, save_weights
 from motion_predictor.predict.predictor import Prediction, Predictor
-from motion_predictor.predict.summaries import holding_radius, Moments
+from motion_predictor.predict.summaries import holding_radius
 from training.judge import calibrate
 from training.report import results
 
@@ -52,8 +52,8 @@ def test_later_futures_take_the_factor_of_the_next_later_frame() -> None:
     np.testing.assert_array_equal(late.factor[:, 0], stated.factor)
     np.testing.assert_array_equal(late.factor[:, 1, :98], stated.factor[:, 2:])
     np.testing.assert_array_equal(late.factor[:, 2], stated.factor[:, [99] * 100])
-    moments = Moments(np.zeros((3, 100, 17, 3)), np.broadcast_to(np.eye(3), (3, 100, 17, 3, 3)))
-    radius = late.radius(1, moments, np.arange(100))
+    covariance = np.broadcast_to(np.eye(3), (3, 100, 17, 3, 3))
+    radius = late.radius(1, covariance, np.arange(100))
     np.testing.assert_allclose(radius[1, 0], stated.factor[1, 2] * np.sqrt(3.0004), rtol=1e-5)
 
 
@@ -196,8 +196,7 @@ def test_a_teacher_and_missing_files_are_refused(
 
 
 def test_the_spread_has_a_floor() -> None:
-    none = Moments(np.zeros((1, 2, 3, 3)), np.zeros((1, 2, 3, 3, 3)))
-    np.testing.assert_allclose(spread_m(none, 0.02), 0.02)
+    np.testing.assert_allclose(spread_m(np.zeros((1, 2, 3, 3, 3)), 0.02), 0.02)
     assert replace(calibration(), floor_m=0.5).floor_m == 0.5
 
 
@@ -257,11 +256,10 @@ def test_quantiles_are_raised_until_a_new_subject_is_held_as_often_as_asked() ->
 
 def test_the_radius_goes_with_the_power_of_the_spread(tmp_path: Path) -> None:
     covariance = np.broadcast_to(np.eye(3) * 0.12, (1, 2, 17, 3, 3))
-    moments = Moments(np.zeros((1, 2, 17, 3)), covariance)
     frames = np.array([3, 9])
     plain, squared = calibration(), calibration(power=2.0)
     spread = np.sqrt(0.36 + plain.floor_m**2)
-    ratio = squared.radius(0, moments, frames) / plain.radius(0, moments, frames)
+    ratio = squared.radius(0, covariance, frames) / plain.radius(0, covariance, frames)
     np.testing.assert_allclose(ratio, spread, rtol=1e-6)
     path = tmp_path / 'model.safetensors'
     save_weights(path, random_model(), {}, calibration=squared)

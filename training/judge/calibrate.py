@@ -160,7 +160,7 @@ def measure(
         )
         moments = prediction.moments()
         parts['distance'].append(np.linalg.norm(real - moments.mean, axis=-1))
-        parts['spread'].append(spread_m(moments, FLOOR_M))
+        parts['spread'].append(spread_m(moments.covariance, FLOOR_M))
         balls = [
             holding_radius(prediction.futures, prediction.weights, moments.mean, level)
             for level in levels
