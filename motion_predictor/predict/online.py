@@ -525,6 +525,12 @@ class OnlinePredictor:
         """Give every counter by its name, summed over all people there were."""
         with self._lock:
             self._close_all()
+        return self.counters_so_far
+
+    @property
+    def counters_so_far(self) -> dict[str, int]:
+        """Give the same for any thread, while a message is still being observed."""
+        with self._lock:
             return {
                 **{entry.name: getattr(self._counters, entry.name) for entry in _ENTRIES},
                 **vars(self._people.counters),

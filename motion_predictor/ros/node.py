@@ -1369,7 +1369,7 @@ class MotionPredictorNode(LifecycleNode):
         session, now_s = self._session, perf_counter()
         counts = Counter(self._counts.snapshot())
         if session is not None:
-            counts.update(session.online.counters)  # adds
+            counts.update(session.online.counters_so_far)  # adds
             counts.update(dict(session.input.source.counters))
         new = {name: count - self._reported.get(name, 0) for name, count in counts.items()}
         self._reported = dict(counts)
