@@ -294,7 +294,9 @@ def _costs(
         allowed &= (off <= rules.within_m) & (rules.within_m > 0.0)
     else:  # a place in the message says too little to be believed alone, however long ago it was
         reach = np.minimum(MAX_ERROR_M + _STRANGER_SPEED_M_S * apart_s, _STRANGER_M)
-        allowed &= np.nan_to_num(away.jump_m, nan=np.inf) <= reach
+        near = np.nan_to_num(away.jump_m) <= reach  # or nothing can be told
+        of_owner = np.where(near, of_owner, np.maximum(of_owner, limit))
+        allowed &= near
     of_other = np.where(allowed, np.minimum(off, limit), _NOBODY_M)
     return np.where(owned, of_owner, of_other)
 

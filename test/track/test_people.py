@@ -153,26 +153,47 @@ def test_without_ids_a_body_keeps_its_name_in_any_order() -> None:
             assert last['0'][0, 1] < last['1'][0, 1], 'the bodies changed names'
 
 
-@pytest.mark.parametrize('silent_s', [0.4, 0.6, 0.9])
-@pytest.mark.parametrize('limits', [OnlineLimits(), OnlineLimits(reassociate_within_m=0.0)])
+@pytest.mark.parametrize('silent_s', [0.4, 0.6, 0.9, 1.4])
+@pytest.mark.parametrize('goes_on', [True, False])
+@pytest.mark.parametrize('settings', [{}, {'reassociate_within_m': 0.0}])
 @pytest.mark.parametrize('after', [(1, 0), (1,)])
 def test_without_ids_a_body_keeps_its_name_through_a_silence(
-    silent_s: float, limits: OnlineLimits, after: tuple[int, ...]
+    silent_s: float, goes_on: bool, settings: dict[str, float], after: tuple[int, ...]
 ) -> None:
+    limits = OnlineLimits(stale_timeout_s=5.0, **settings)
     people, online = beside(3.0), online_with(limits=limits)
     play(online, 30, 1.0, lambda frame, place: str(place), people, order=lambda frame: (0, 1),
          identified=False)  # fmt: skip
     stamp_ns = START + round((29 / 30 + silent_s) * SECOND)
     for place, index in enumerate(after):
-        pose = people[index]((stamp_ns - START) / SECOND)
+        pose = people[index](29 / 30 + silent_s * goes_on) + [0.01, 0.0, 0.0]  # not frozen
         online.observe(Observation(stamp_ns, 'map', str(place), pose, identified=False))
     online.snapshot()
-    there = {
-        name: track.history.newest_pose[0][0, 1] for name, track in online._people.named.items()
-    }
+    there = {n: track.history.newest_pose[0][0, 1] for n, track in online._people.named.items()}
     assert there == {'0': 0.0, '1': 3.0}
     assert online._people.named['1'].newest_stamp_ns == stamp_ns
     assert online.counters['persons_appeared'] == 2
+
+
+@pytest.mark.parametrize('silent_s', [0.1, 0.3, 0.6, 1.4])
+@pytest.mark.parametrize('after', [(1, 0), (1,)])
+def test_without_ids_a_place_counts_for_less_than_where_bodies_are(
+    silent_s: float, after: tuple[int, ...]
+) -> None:
+    """Also where they seemed to run, since the last two stamps were too near to each other."""
+    online = online_with(limits=OnlineLimits(stale_timeout_s=5.0))
+    people = beside(3.0)
+    play(online, 30, 1.0, lambda frame, place: str(place), people, order=lambda frame: (0, 1),
+         identified=False)  # fmt: skip
+    for at_s, places in ((0.98, (0, 1)), (0.98 + silent_s, after)):
+        stamp_ns = START + round(at_s * SECOND)
+        for place, index in enumerate(places):
+            pose = people[index](29 / 30) + [0.0, 0.05 * min(at_s, 1.0), 0.0]
+            online.observe(Observation(stamp_ns, 'map', str(place), pose, identified=False))
+    online.snapshot()
+    there = {n: track.history.newest_pose[0][0, 1] for n, track in online._people.named.items()}
+    assert there == {'0': pytest.approx(0.0, abs=0.1), '1': pytest.approx(3.0, abs=0.1)}
+    assert online._people.named['1'].newest_stamp_ns == stamp_ns
 
 
 @pytest.mark.parametrize('after', [(1, 0), (1,)])
@@ -308,6 +329,17 @@ def test_an_id_is_believed_where_taking_over_is_not_allowed() -> None:
         order=lambda frame: (1, 0) if frame > 30 else (0, 1),
     )  # fmt: skip
     assert online.counters['persons_switched'] == 0
+
+
+def test_counters_that_are_read_in_between_leave_a_message_whole() -> None:
+    online = online_with()
+    for frame in range(30):
+        for place, pose in enumerate((walker(frame / 30), walker(frame / 30, (0.0, 3.0)))):
+            stamp = START + frame * SECOND // 30
+            seen = Observation(stamp, 'map', str(place), pose, identified=False)
+            assert online.observe(seen).outcome is ObserveOutcome.STORED
+            assert online.counters_so_far['observations_elsewhere'] == 0  # as diagnostics do
+    assert online.counters['poses_accepted'] == 60
 
 
 def test_a_second_body_beside_everybody_seen_is_there_at_once() -> None:
