@@ -260,7 +260,7 @@ def test_the_monitor_never_permits_full_speed_without_knowing(
     robot = Robot(listener)
     robot.never_moves(listener.spin)
     robot.never_moves(lambda: robot.send(9.0, ahead_s=5.0))
-    robot.never_moves(lambda: robot.send(None, ahead_s=0.1))
+    robot.never_moves(lambda: robot.send(None, ahead_s=5.0))
     robot.never_moves(lambda: robot.send(9.0, ahead_s=-1.0))
     robot.never_moves(lambda: robot.send(9.0, frame_id='lab'))
     wait_until(lambda: robot.said() == (1.0, True), lambda: robot.send(9.0), 'full speed')
