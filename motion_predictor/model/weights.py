@@ -26,7 +26,7 @@ from motion_predictor.model.calibration import Calibration
 from motion_predictor.model.config import from_dict, ModelConfig, to_dict
 from motion_predictor.model.growth import grown_model
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.predict.place.weighing_weights import MAX_NUMBERS, PREFIX, WeighingWeights
+from motion_predictor.model.weighing_weights import MAX_NUMBERS, PREFIX, WeighingWeights
 
 FORMAT = 'motion_predictor'
 VERSIONS = ('1', '2', '3')

@@ -18,13 +18,13 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.shapes import require_shape
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
 from motion_predictor.model.calibration import Calibration
+from motion_predictor.model.candidates import MODEL
 from motion_predictor.model.config import ENGINES, WindowConfig
 from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import GoldenPair, load_weights, LoadedWeights
 from motion_predictor.predict.forecast import Forecast
-from motion_predictor.predict.place.candidates import MODEL
 from motion_predictor.predict.place.mix import Mix
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from motion_predictor.predict.summaries import holding_radius, Moments, sample_moments
 
 DEVICES = ('auto', 'cpu', 'cuda')

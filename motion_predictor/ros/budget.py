@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.predict.place.candidates import DAMPED, NEIGHBOURS, STILL
+from motion_predictor.model.candidates import DAMPED, STILL
+from motion_predictor.predict.place.candidates import NEIGHBOURS
 from motion_predictor.predict.summaries import MAX_VOXELS
 from motion_predictor.ros.parameters import Settings
 

@@ -57,7 +57,7 @@ class DecodedPredictions:
     ``persons`` uint32 (P,), ``times_s`` float32 (T,) after the stamp, ``futures`` float32
     (P, S, T, J, 3) in metres in ``frame_id``. ``weights`` float32 (P, S) are those of the samples
     over all steps, ``step_weights`` (P, S, T) those at each step; both sum to one over S.
-    ``candidate`` uint8 (S,): which of :data:`motion_predictor.predict.place.candidates.CANDIDATES`
+    ``candidate`` uint8 (S,): which of :data:`motion_predictor.model.candidates.CANDIDATES`
     each sample is of. ``seen`` bool (P, J): which joints were measured last, not filled in.
     """
 

@@ -12,8 +12,8 @@ import pytest
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import StorageError
+from motion_predictor.model.candidates import MEMORIES
 from motion_predictor.predict.place.candidates import stance
-from motion_predictor.predict.place.evidence import MEMORIES
 from motion_predictor.predict.place.known_people import KnownPeople, UnknownPersonError
 from motion_predictor.predict.place.memory import PlaceMemory
 from motion_predictor.predict.place.memory_file import read_memory

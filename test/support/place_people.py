@@ -7,13 +7,12 @@ import numpy as np
 from random_models import walking
 
 from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.model.candidates import CANDIDATES, knot_frames, MEMORIES
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
-from motion_predictor.predict.place.evidence import MEMORIES
+from motion_predictor.model.networks.gate import feature_count, Gate
+from motion_predictor.model.networks.radius_network import BY_JOINT, COMMON, RadiusNetwork
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.place.place import Place
-from motion_predictor.predict.place.radius import BY_JOINT, COMMON, RadiusNetwork
-from motion_predictor.predict.place.weighing import feature_count, Gate
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from motion_predictor.predict.predictor import Prediction
 from motion_predictor.track.history import ObservedWindow
 

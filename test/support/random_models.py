@@ -7,15 +7,14 @@ import numpy as np
 import torch
 
 from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.candidates import CANDIDATES, knot_frames, MEMORIES
 from motion_predictor.model.config import DenoiserConfig, ModelConfig, WindowConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
+from motion_predictor.model.networks.gate import feature_count, Gate
+from motion_predictor.model.networks.radius_network import BY_JOINT, COMMON, RadiusNetwork
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import save_weights
-from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
-from motion_predictor.predict.place.evidence import MEMORIES
-from motion_predictor.predict.place.radius import BY_JOINT, COMMON, RadiusNetwork
-from motion_predictor.predict.place.weighing import feature_count, Gate
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from training.data.random_windows import synthetic_walk
 
 ARCHITECTURES = {'teacher': 'transfusion', 'one_step': 'transfusion', 'swiftdiff': 'mixer'}

@@ -11,8 +11,8 @@ pytest.importorskip('rclpy')
 
 from random_models import random_model, random_weighing
 
+from motion_predictor.model.candidates import CANDIDATES
 from motion_predictor.model.weights import save_weights
-from motion_predictor.predict.place.candidates import CANDIDATES
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outputs import SUMMARIES
 from tools.measure import benchmark_outputs

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.predict.place.candidates import KNOTS_S
+from motion_predictor.model.candidates import KNOTS_S
 from training.report.pages import write_page
 from training.report.results import markdown_table
 from training.stages.weigh.weighing import FORMAT

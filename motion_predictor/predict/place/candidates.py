@@ -13,29 +13,19 @@ from functools import lru_cache
 import numpy as np
 
 from motion_predictor.body.body_geometry import median, squares
+from motion_predictor.model.candidates import knot_frames
 from motion_predictor.model.config import WindowConfig
 
-MODEL, DAMPED, STILL, MEMORY = range(4)
 NEIGHBOURS = 10
 """Earlier moments that make the memory's candidate."""
-CANDIDATES = ('model', 'damped velocity', 'standing still', 'memory')
-"""By their number in ~/predictions."""
 DAMPING_S = 0.2
 """A velocity lasts for so long: ``last + v * tau * (1 - exp(-t / tau))``."""
-KNOTS_S = (0.1, 0.26, 0.5, 1.0, 2.0)
-"""Horizons at which candidates are weighed; between them weights change evenly."""
 _FIT_DEGREE = 4
 _CLEAN_FRAMES = 5  # over which a clean input's velocity is taken
 _NOISY_FRAMES = 13  # over which that of the noisiest is
 _NOISY_M = 0.02
 _STILL_S = 0.1
 _VELOCITY_DOUBT = 2.0  # resampled noise is not white
-
-
-def knot_frames(window: WindowConfig) -> np.ndarray:
-    """Return the indices of the future frames at which candidates are weighed, rising."""
-    frames = np.rint(np.array(KNOTS_S) * window.rate_hz).astype(np.int64) - 1
-    return np.unique(np.clip(frames, 0, window.future_frames - 1))
 
 
 @lru_cache(maxsize=8)

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
+from motion_predictor.model.candidates import CANDIDATES, knot_frames, MEMORIES
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
 from motion_predictor.track.history import ObservedWindow
 
 EVERY_S = 0.48
@@ -26,22 +25,6 @@ FLOOR_M = 0.005
 WORST = 2.0
 """A loss counts for at most so much more than the mean of the candidates."""
 _NS = 1e-9
-
-
-class Memory(NamedTuple):
-    """One way to forget: ``kept`` of the former sum at every outcome."""
-
-    kept: float
-    of_place: bool
-
-
-MEMORIES = (
-    Memory(0.6, False),
-    Memory(0.9, False),
-    Memory(0.9, True),
-    Memory(0.98, True),
-)
-"""A person's last second and last five, the place's last five outcomes and last fifty."""
 
 
 def relative_losses(errors: np.ndarray, available: np.ndarray) -> np.ndarray:

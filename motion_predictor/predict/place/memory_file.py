@@ -23,8 +23,8 @@ from safetensors.numpy import save_file
 from motion_predictor.common.files import brief, check_file, open_file, refused
 from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
-from motion_predictor.predict.place.evidence import MEMORIES, WORST
+from motion_predictor.model.candidates import CANDIDATES, knot_frames, MEMORIES
+from motion_predictor.predict.place.evidence import WORST
 from motion_predictor.predict.place.memory import STEP_S, steps_of
 from motion_predictor.predict.place.place import Kept, Place
 

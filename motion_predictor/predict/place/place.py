@@ -19,19 +19,17 @@ import torch
 
 from motion_predictor.body.body_geometry import bone_lengths, squares
 from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.model.candidates import CANDIDATES, DAMPED, knot_frames, MEMORY, MODEL, STILL
 from motion_predictor.model.config import WindowConfig
+from motion_predictor.model.networks.gate import Described
+from motion_predictor.model.networks.radius_network import noise_radii
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.place.candidates import (
     at_every_frame,
-    CANDIDATES,
-    DAMPED,
     damping,
     jitter_m,
-    knot_frames,
-    MEMORY,
-    MODEL,
     Stance,
     stance,
-    STILL,
 )
 from motion_predictor.predict.place.evidence import Evidence
 from motion_predictor.predict.place.memory import (
@@ -42,9 +40,8 @@ from motion_predictor.predict.place.memory import (
     Recall,
 )
 from motion_predictor.predict.place.mix import firmness, Mix, overall
-from motion_predictor.predict.place.radius import Following, noise_radii, tell
-from motion_predictor.predict.place.weighing import describe, Described
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
+from motion_predictor.predict.place.radius import Following, tell
+from motion_predictor.predict.place.weighing import describe
 from motion_predictor.track.history import ObservedWindow
 
 if TYPE_CHECKING:

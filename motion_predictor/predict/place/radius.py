@@ -1,177 +1,33 @@
 """
-How far from the published future people will be: a radius for each joint, horizon and level.
+What the radius network is told, and what its radii are then multiplied by, as people here move.
 
-A small network, trained by the pinball loss on people that the model has not seen, and a scale
-that follows what the people here then did, by person and for the place.
+The network (:mod:`motion_predictor.model.networks.radius_network`) is trained by the pinball loss
+on people that the model has not seen; the scale follows what the people here then did, by person
+and for the place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 import math
-from typing import Any
 
 import numpy as np
-from scipy.stats import chi
-import torch
 
 from motion_predictor.body.body_geometry import lengths, squares
-from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.predict.place.candidates import CANDIDATES, Stance
+from motion_predictor.errors import ConfigError
+from motion_predictor.model.networks.radius_network import BY_JOINT, COMMON, SPEED_FLOOR
+from motion_predictor.predict.place.candidates import Stance
 from motion_predictor.predict.place.memory import Recall
 
-BY_JOINT = 6
-COMMON = 6 + len(CANDIDATES)
 PACE, RARE_PACE = 0.15, 0.5
 """How fast a scale follows, below RARE_LEVEL and from there on; see :class:`Following`."""
 NARROWEST, WIDEST = 0.4, 6.0
 RARE_LEVEL = 0.99
 """From here on a scale never narrows: a quiet hour says nothing of what is rare."""
-STILL_M_S = 0.09
-"""Who moves no faster, by the mean of the joints, stands still: in the velocity and in the way."""
-_SPEED_FLOOR = 0.02
-_JOINT_FLOORS = np.array([0.003] * 3 + [_SPEED_FLOOR] * 2 + [0.003], np.float32).reshape(
-    6, 1, 1, 1
-)
-_BODY_FLOORS = np.array([_SPEED_FLOOR, 0.05, 0.0005, 0.01, 1.0], np.float32)
-_SIGMA = 1.33
-"""White noise of one metre leaves so much less than a metre of jitter."""
-
-
-@dataclass(frozen=True, eq=False)
-class RadiusNetwork:
-    """
-    The network's numbers, float32; two hidden layers.
-
-    ``levels`` rise; ``factor`` (L, K) is what cross-conformal calibration multiplies radii by.
-    ``still`` (L, K), none below one, multiplies them once more for whoever stands still: nothing
-    tells who of them is about to move, and a level that is asked for must hold those too.
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-    first: np.ndarray
-    first_bias: np.ndarray
-    second: np.ndarray
-    second_bias: np.ndarray
-    output: np.ndarray
-    output_bias: np.ndarray
-    factor: np.ndarray
-    levels: tuple[float, ...]
-    still: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        count, hidden, levels = *self.first.shape, len(self.levels)
-        shapes = {
-            'mean': (count,), 'scale': (count,), 'first_bias': (hidden,),
-            'second': (hidden, hidden), 'second_bias': (hidden,), 'output': (hidden, levels),
-            'output_bias': (levels,), 'factor': (levels, self.factor.shape[-1]),
-        }  # fmt: skip
-        for name, shape in shapes.items():
-            found = getattr(self, name).shape
-            if found != shape:
-                raise ShapeError(f'radius {name}: expected {shape}, got {found}')
-        if self.still is not None and self.still.shape != self.factor.shape:
-            raise ShapeError(f'radius still: expected {self.factor.shape}, got {self.still.shape}')
-        for name in (*shapes, 'first') if self.still is None else (*shapes, 'first', 'still'):
-            if not np.isfinite(getattr(self, name)).all():
-                raise ConfigError(f'radius {name}: holds NaN or infinity')
-        rising = all(a < b for a, b in zip(self.levels, self.levels[1:]))
-        if not levels or not rising or not 0.0 < self.levels[0] <= self.levels[-1] < 1.0:
-            raise ConfigError(f'radius levels {self.levels}: must rise within 0..1')
-        if (self.scale <= 0.0).any() or (self.factor <= 0.0).any():
-            raise ConfigError('radius: scale and factor must be positive')
-        if self.still is not None and (self.still < 1.0).any():
-            raise ConfigError('radius still: must be 1 or more')
-
-    def radii(self, told: np.ndarray, jitter: np.ndarray) -> np.ndarray:
-        """
-        Return the radius of every joint at the knots, never below the input's own noise.
-
-        :param told: from :func:`tell`, ``(P, K, J, F)``.
-        :param jitter: of the input, metres, ``(P,)``.
-        :returns: metres, rising with the level, ``(L, P, K, J)``.
-        """
-        with torch.inference_mode():  # torch, which keeps to the threads it was given
-            x = torch.from_numpy(told).flatten(0, -2)
-            for weight, bias in self._layers[:-1]:
-                x = torch.addmm(bias, x, weight).tanh_()
-            weight, bias = self._layers[-1]
-            steps = torch.addmm(bias[:, None], weight.T, x.T).numpy()  # (L, P K J)
-        for level in range(1, len(steps)):
-            steps[level] = steps[level - 1] + softplus(steps[level])
-        found = np.exp(np.minimum(steps, 5.0)).reshape(-1, *told.shape[:-1])
-        found *= self.factor[:, None, :, None]
-        if self.still is not None:
-            more = np.where(stands_still(told), self.still[:, None], 1.0)  # (L, P, K)
-            found = np.maximum.accumulate(found * more[..., None].astype(found.dtype), axis=0)
-        return np.maximum(found, noise_radii(self.levels, jitter)[:, :, None, None])
-
-    @cached_property
-    def _layers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        # Weights and biases; the first has taken in the scaling of what is told.
-        first = self.first / self.scale[:, None]
-        return [
-            (torch.tensor(weight, dtype=torch.float32), torch.tensor(bias, dtype=torch.float32))
-            for weight, bias in (
-                (first, self.first_bias - self.mean @ first),
-                (self.second, self.second_bias),
-                (self.output, self.output_bias),
-            )
-        ]
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Return the numbers by name, as :meth:`from_tensors` takes them."""
-        numbers = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return {
-            name: value
-            for name, value in numbers.items()
-            if name != 'levels' and value is not None
-        }
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Any], levels: Sequence[float]) -> RadiusNetwork:
-        """
-        Make a network of numbers that were stored.
-
-        :raises ShapeError: if they do not fit each other.
-        :raises ConfigError: if they are not finite, or the levels do not rise.
-        """
-        numbers = {
-            entry.name: np.asarray(tensors[entry.name])
-            for entry in fields(cls)
-            if entry.name != 'levels' and (entry.name != 'still' or 'still' in tensors)
-        }
-        return cls(**numbers, levels=tuple(float(level) for level in levels))
-
-
-def stands_still(told: np.ndarray) -> np.ndarray:
-    """
-    Tell who stands still, from what the network is told.
-
-    :param told: from :func:`tell`, ``(P, K, J, F)``.
-    :returns: bool ``(P, 1)``.
-    """
-    speed = np.exp(told[:, 0, 0, BY_JOINT]) - _SPEED_FLOOR  # the mean of the joints
-    way = (np.exp(told[:, 0, :, 4]) - _SPEED_FLOOR).mean(axis=-1)
-    return ((speed < STILL_M_S) & (way < STILL_M_S))[:, None]
-
-
-@lru_cache(maxsize=64)
-def _noise_radii(levels: tuple[float, ...]) -> np.ndarray:
-    return _SIGMA * np.array([float(chi.ppf(level, 3)) for level in levels])
-
-
-def noise_radii(levels: Sequence[float], jitter: np.ndarray) -> np.ndarray:
-    """
-    Return what holds a share of the input's own noise: no radius is less.
-
-    :param jitter: of the input, metres, ``(P,)``.
-    :returns: metres, float32 ``(L, P)``.
-    """
-    return (_noise_radii(tuple(levels))[:, None] * jitter).astype(np.float32)
+_JOINT_FLOORS = np.array([0.003] * 3 + [SPEED_FLOOR] * 2 + [0.003], np.float32).reshape(6, 1, 1, 1)
+_BODY_FLOORS = np.array([SPEED_FLOOR, 0.05, 0.0005, 0.01, 1.0], np.float32)
 
 
 def tell(
@@ -238,11 +94,6 @@ def _places(knots: int, joints: int) -> np.ndarray:
     found[..., :knots] = np.eye(knots)[:, None]
     found[..., knots:] = np.eye(joints)
     return found
-
-
-def softplus(values: np.ndarray) -> np.ndarray:
-    """Return ``log(1 + exp(values))``, a third of the time that NumPy's logaddexp takes."""
-    return np.maximum(values, 0.0) + np.log1p(np.exp(-np.abs(values)))
 
 
 @dataclass

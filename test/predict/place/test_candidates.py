@@ -7,21 +7,16 @@ from place_people import KNOTS, swinging, WINDOW
 import pytest
 
 from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.candidates import CANDIDATES, DAMPED, KNOTS_S, MEMORY, MODEL, STILL
 from motion_predictor.predict.place.candidates import (
     at_every_frame,
     believed,
-    CANDIDATES,
-    DAMPED,
     damped_velocity,
     DAMPING_S,
     jitter_m,
-    KNOTS_S,
-    MEMORY,
-    MODEL,
     smoothed_window,
     stance,
     standing_still,
-    STILL,
 )
 
 TIMES = np.arange(1, WINDOW.future_frames + 1) * WINDOW.period_s

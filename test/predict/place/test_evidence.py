@@ -7,14 +7,8 @@ import numpy as np
 from place_people import KNOTS, swinging, WINDOW, window_at
 import pytest
 
-from motion_predictor.predict.place.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
-from motion_predictor.predict.place.evidence import (
-    EVERY_S,
-    Evidence,
-    MEMORIES,
-    relative_losses,
-    WORST,
-)
+from motion_predictor.model.candidates import CANDIDATES, DAMPED, MEMORIES, MEMORY, MODEL, STILL
+from motion_predictor.predict.place.evidence import EVERY_S, Evidence, relative_losses, WORST
 from motion_predictor.track.history import ObservedWindow
 
 C = len(CANDIDATES)

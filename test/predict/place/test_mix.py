@@ -6,7 +6,7 @@ import pytest
 
 from motion_predictor.body.body_geometry import bone_lengths
 from motion_predictor.body.skeleton import H36M17
-from motion_predictor.predict.place.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
+from motion_predictor.model.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
 from motion_predictor.predict.place.mix import firmness, Mix, overall
 from motion_predictor.predict.summaries import sample_moments
 

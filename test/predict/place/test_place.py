@@ -21,13 +21,12 @@ import pytest
 from random_models import random_model, walking
 
 from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.model.candidates import CANDIDATES, DAMPED, MEMORIES, MEMORY, MODEL, STILL
+from motion_predictor.model.networks.radius_network import noise_radii
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.online import Observation, OnlinePredictor
-from motion_predictor.predict.place.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
-from motion_predictor.predict.place.evidence import MEMORIES
 from motion_predictor.predict.place.memory import NEIGHBOURS
 from motion_predictor.predict.place.place import LOST_S, Place
-from motion_predictor.predict.place.radius import noise_radii
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from motion_predictor.predict.predictor import Prediction, Predictor
 
 EVERY = np.arange(WINDOW.future_frames)

@@ -7,18 +7,11 @@ from place_people import KNOTS, LEVELS, swinging, weights_of, WINDOW
 import pytest
 
 from motion_predictor.errors import ConfigError, ShapeError
-from motion_predictor.predict.place.candidates import CANDIDATES, jitter_m, stance
+from motion_predictor.model.candidates import CANDIDATES
+from motion_predictor.model.networks.radius_network import noise_radii, RadiusNetwork, stands_still
+from motion_predictor.predict.place.candidates import jitter_m, stance
 from motion_predictor.predict.place.memory import Recall
-from motion_predictor.predict.place.radius import (
-    Following,
-    NARROWEST,
-    noise_radii,
-    RadiusNetwork,
-    RARE_LEVEL,
-    stands_still,
-    tell,
-    WIDEST,
-)
+from motion_predictor.predict.place.radius import Following, NARROWEST, RARE_LEVEL, tell, WIDEST
 
 K, C = len(KNOTS), len(CANDIDATES)
 POSES = swinging(1.0)

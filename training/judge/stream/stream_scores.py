@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import torch
 
 from motion_predictor.body.skeleton import Skeleton
-from motion_predictor.predict.place import candidates
+from motion_predictor.model import candidates
 from motion_predictor.predict.place.mix import Mix
 from motion_predictor.predict.predictor import Prediction
 from training.judge import metrics

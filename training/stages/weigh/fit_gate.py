@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.predict.place.candidates import CANDIDATES, MEMORY
-from motion_predictor.predict.place.evidence import MEMORIES
-from motion_predictor.predict.place.weighing import Gate
+from motion_predictor.model.candidates import CANDIDATES, MEMORIES, MEMORY
+from motion_predictor.model.networks.gate import Gate
 from training.stages.weigh.weighing_data import Records
 
 HIDDEN = 24

@@ -12,11 +12,12 @@ from torch import nn, Tensor
 
 from motion_predictor.body.body_geometry import bone_lengths, with_bones
 from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.model.networks.gate import Described, Gate
+from motion_predictor.model.networks.radius_network import RadiusNetwork, stands_still
 from motion_predictor.predict.place.candidates import Stance
 from motion_predictor.predict.place.memory import Recall
 from motion_predictor.predict.place.mix import firmness
-from motion_predictor.predict.place.radius import RadiusNetwork, stands_still, tell
-from motion_predictor.predict.place.weighing import Described, Gate
+from motion_predictor.predict.place.radius import tell
 from training.judge.stream.kinds import ONSET
 from training.stages.weigh.fit_gate import groups_of
 from training.stages.weigh.weighing_data import Records

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.place.radius import RARE_LEVEL
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from motion_predictor.predict.predictor import Predictor
 from training.data.windows import Clip
 from training.stages.weigh.fit_gate import fit_gate, GateFit

@@ -26,10 +26,10 @@ from motion_predictor.body.body_geometry import bone_lengths, with_bones
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.model.networks.gate import Described, Gate
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.place.mix import firmness
-from motion_predictor.predict.place.weighing import Described, Gate
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from motion_predictor.predict.predictor import Predictor, use_threads
 from training.common import provenance
 from training.engine.export import rewrite

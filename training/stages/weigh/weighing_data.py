@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 import torch
 
 from motion_predictor.errors import RecordingError
+from motion_predictor.model.candidates import CANDIDATES, knot_frames
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.online import OnlinePredictor
-from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames, stance
+from motion_predictor.predict.place.candidates import stance
 from motion_predictor.predict.place.memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.npz import Npz
 from training.data.windows import Clip, load_clips, resample

@@ -8,9 +8,9 @@ import pytest
 from random_models import random_model, walking
 
 from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.place.place import Place
-from motion_predictor.predict.place.weighing_weights import WeighingWeights
 from motion_predictor.predict.predictor import Prediction, Predictor
 from training.data.windows import Clip
 from training.judge.stream import stream_tables

@@ -11,10 +11,9 @@ import pytest
 from random_models import save_random, save_recording
 
 from motion_predictor.body.skeleton import H36M17
+from motion_predictor.model.candidates import CANDIDATES, MEMORIES, MEMORY
+from motion_predictor.model.networks.gate import Described, feature_count, Gate
 from motion_predictor.model.weights import load_weights
-from motion_predictor.predict.place.candidates import CANDIDATES, MEMORY
-from motion_predictor.predict.place.evidence import MEMORIES
-from motion_predictor.predict.place.weighing import Described, feature_count, Gate
 from training.judge.stream.kinds import IDLE, ONSET
 from training.stages.weigh import weighing
 from training.stages.weigh.fit_gate import fit_gate, GateFit

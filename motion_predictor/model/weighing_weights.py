@@ -10,10 +10,10 @@ import numpy as np
 
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError, ShapeError
+from motion_predictor.model.candidates import CANDIDATES, knot_frames
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.place.candidates import CANDIDATES, knot_frames
-from motion_predictor.predict.place.radius import BY_JOINT, COMMON, RadiusNetwork
-from motion_predictor.predict.place.weighing import feature_count, Gate, VERSION
+from motion_predictor.model.networks.gate import feature_count, Gate, VERSION
+from motion_predictor.model.networks.radius_network import BY_JOINT, COMMON, RadiusNetwork
 
 PREFIX = 'weighing.'
 MAX_NUMBERS = 1_000_000
