@@ -14,7 +14,8 @@ pytest.importorskip('yaml')
 from dataclasses import replace
 
 from motion_predictor.errors import RecordingError
-from tools.fuzz.fuzz import campaign, Findings, page, parse_arguments, walker
+from tools.fuzz.__main__ import campaign, page, parse_arguments
+from tools.fuzz.fuzz import Findings, walker
 from tools.fuzz.fuzz_files import fuzz_files, kinds_of_files
 
 KINDS = kinds_of_files(walker())
@@ -58,7 +59,7 @@ def test_files_are_part_of_the_campaign_and_of_its_table(tmp_path: Path) -> None
     parts['recordings: BVH'](findings)
     assert findings.messages == 6
     result = {
-        'command': 'python -m tools.fuzz.fuzz', 'commit': 'abc', 'machine': 'a machine',
+        'command': 'python -m tools.fuzz', 'commit': 'abc', 'machine': 'a machine',
         'motion': 'a walker', 'joints': 0, 'predictions': 0, 'findings': 0,
         'parts': {'recordings: BVH': vars(findings)},
     }  # fmt: skip

@@ -1,27 +1,12 @@
-"""
-Feed the node messages that no tracker should send, millions of joints of them.
-
-Recorded motion is mutated, and messages of pure chance are mixed in, for every input type. Most of
-it goes into the node's own code in this process, by the worker's path: decode, observe, predict,
-encode; a share goes over DDS to a node that is a process of its own. Must hold: nothing raises, no
-prediction holds NaN, none has a stamp or a frame that was not given, and what is kept of people is
-bounded. In crowds and in a long-lived TF one good person must be served from every message, and no
-message may take more than a stated time and memory. Files of every kind are damaged too: weights,
-recordings, YAML, archives. The exit code says whether all that holds.
-"""
+"""Mutated messages of one input type, fed into a node in this process or over DDS to another."""
 
 from __future__ import annotations
 
-import argparse
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import contextlib
 from dataclasses import dataclass, field
-from functools import partial
-import json
-import os
 from pathlib import Path
-import sys
 import tempfile
 import time
 import traceback
@@ -38,19 +23,14 @@ from rclpy.time import Time
 from motion_predictor.body.layouts import layout
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.recordings import synthetic_walkers
-from motion_predictor.ros.messages import decode_predictions, DECODERS
+from motion_predictor.ros.messages import decode_predictions
 from motion_predictor.ros.node import Arrival, MotionPredictorNode
-from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.fuzz.fuzz_messages import count_joints, Fuzzer, given
-from tools.rig import commit, Driver, free_domain, Heard, machine, NodeProcess
+from tools.rig import Driver, free_domain, Heard, NodeProcess
 
 START_NS = 1_800_000_000 * 1_000_000_000
 REMEMBERED = 20_000
 MAX_FINDINGS = 20
-CROWD_JOINTS = 17 * 20
-"""Of one message of a crowd, about."""
-LAYOUTS = ('h36m17', 'k4a32')
-"""Layouts of the messages: the recorded motion's own, and one that has to be mapped."""
 
 
 @dataclass
@@ -308,166 +288,6 @@ def fuzz_process(
     return counters
 
 
-def recorded_poses(clip: str = MEDLEY) -> tuple[np.ndarray, str]:
-    """Get motion (T, 17, 3) at 30 Hz, and where it comes from."""
-    recording = demo_recording(clip, 60.0, 30.0)
-    (poses,) = recording.persons.values()
-    return poses, recording.source
-
-
 def walker() -> np.ndarray:
     """Motion of our own making (T, 17, 3), for the tests."""
     return next(iter(synthetic_walkers(1).persons.values()))
-
-
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='python -m tools.fuzz.fuzz',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m tools.fuzz.fuzz --joints 5000000',
-    )
-    parser.add_argument('--joints', type=float, default=200_000, help='in all (default: 200000)')
-    parser.add_argument(
-        '--share', type=float, default=0.1, help='of it over DDS to a process (default: 0.1)'
-    )
-    parser.add_argument(
-        '--kinds', nargs='+', choices=sorted(DECODERS), default=list(DECODERS), help='input types'
-    )
-    parser.add_argument(
-        '--damaged', type=int, default=200, help='damaged files of each kind (default: 200)'
-    )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
-    parser.add_argument('--clip', default=MEDLEY, help='what is mutated, as for scripts/demo')
-    parser.add_argument('--json', type=Path, help='file to write the figures to')
-    parser.add_argument(
-        '--report', type=Path, metavar='PAGE', help='only write a page of existing --json FILES'
-    )
-    parser.add_argument('files', nargs='*', type=Path, help='for --report')
-    return parser.parse_args(arguments)
-
-
-def page(files: list[Path]) -> str:
-    """Write the page of campaigns, from their JSON files, as Markdown."""
-    results = [json.loads(path.read_text()) for path in files]
-    joints = sum(result['joints'] for result in results)
-    checked = sum(result['predictions'] for result in results)
-    parts = [part for result in results for part in result['parts'].values()]
-    files = sum(part.get('read', 0) + part.get('refused', 0) for part in parts)
-    lines = [
-        '# Fuzz campaign',
-        '',
-        'Written by `python -m tools.fuzz.fuzz --report` from the figures of these runs:',
-        '',
-        '```sh',
-        *(result['command'] for result in results),
-        '```',
-        '',
-        f'Commit {", ".join(sorted({"`" + result["commit"] + "`" for result in results}))}; '
-        f'{results[0]["machine"]}. Mutated: {results[0]["motion"]}.',
-        '',
-        f'**{joints} joints, {checked} predictions checked, {files} damaged files, '
-        f'{sum(result["findings"] for result in results)} findings.**',
-        '',
-        'Messages: joints, predictions that were checked, processor time of the slowest message, '
-        'and memory that the part took on top. Files: how many were read all the same, and how '
-        'many were refused by name.',
-        '',
-        '| input | messages or files | joints | predictions checked | read | refused '
-        '| slowest one (s) | memory (MB) | findings |',
-        '|---|---:|---:|---:|---:|---:|---:|---:|---:|',
-    ]
-    for result in results:
-        for name, part in result['parts'].items():
-            counts = [part['messages'], part['joints'], part['predictions']]
-            counts += [part.get('read', 0), part.get('refused', 0)]
-            figures = ' | '.join(str(count or '') for count in counts)
-            slowest_s, grown_mb = part.get('slowest_s', 0.0), part.get('grown_mb', 0.0)
-            lines.append(
-                f'| {name} | {figures} | {f"{slowest_s:.2f}" if slowest_s else ""} '
-                f'| {f"{grown_mb:.0f}" if grown_mb else ""} | {len(part["found"])} |'
-            )
-    return '\n'.join(lines) + '\n'
-
-
-def campaign(
-    options: argparse.Namespace, poses: np.ndarray
-) -> Iterator[tuple[str, Callable[[Findings], object]]]:
-    """Give every part of the campaign, by its name; each gets about as many joints."""
-    from tools.fuzz.fuzz_crowd import fuzz_crowd
-    from tools.fuzz.fuzz_files import fuzz_files, kinds_of_files
-    from tools.fuzz.fuzz_tf import fuzz_tf
-
-    seed, weights = options.seed, options.weights
-    share = options.joints / (len(options.kinds) + 1)
-    single = int(0.5 * share * (1.0 - options.share) / len(LAYOUTS))
-    crowd, process = int(0.5 * share / CROWD_JOINTS), int(share * options.share)
-    for kind in options.kinds:
-        for skeleton in LAYOUTS if single else ():
-            yield (
-                f'{kind} of {skeleton}, in process',
-                partial(fuzz_in_process, kind, skeleton, poses, single, seed, weights),
-            )
-        if process:
-            yield (
-                f'{kind} of {LAYOUTS[0]}, over DDS',
-                partial(fuzz_process, kind, LAYOUTS[0], poses, process, seed, weights),
-            )
-        if crowd:
-            yield f'{kind}, crowds', partial(fuzz_crowd, kind, poses, crowd, seed, weights)
-    for kind in ('tf', 'hri'):
-        yield f'{kind}, long-lived', partial(fuzz_tf, kind, poses, int(0.5 * share / 17), seed)
-    if options.damaged:
-        for what, files in kinds_of_files(poses).items():
-            yield what, partial(fuzz_files, what, files, options.damaged, seed)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the campaign; 0 if nothing was found."""
-    options = parse_arguments(arguments)
-    if options.report:
-        options.report.write_text(page(options.files))
-        return 0
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    poses, source = recorded_poses(options.clip)
-    begun = time.monotonic()
-    figures: dict[str, Any] = {}
-    for name, run in campaign(options, poses):
-        findings = Findings()
-        run(findings)
-        figures[name] = vars(findings)
-        print(
-            f'{name}: {findings.joints} joints in {findings.messages} messages, '
-            f'{findings.predictions} predictions checked, {findings.read} files read, '
-            f'{findings.refused} refused, {len(findings.found)} findings, '
-            f'{time.monotonic() - begun:.0f} s',
-            flush=True,
-        )
-        for text in findings.found:
-            print(text, file=sys.stderr)
-        for text, count in findings.warned.items():
-            print(f'  warned {count} times: {text}')
-    found = sum(len(each['found']) for each in figures.values())
-    total = sum(each['joints'] for each in figures.values())
-    result = {
-        'command': 'python -m tools.fuzz.fuzz ' + ' '.join(arguments or sys.argv[1:]),
-        'commit': commit(),
-        'machine': machine(),
-        'motion': source,
-        'joints': total,
-        'predictions': sum(each['predictions'] for each in figures.values()),
-        'findings': found,
-        'minutes': (time.monotonic() - begun) / 60.0,
-        'parts': figures,
-    }
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + '\n')
-    print(f'{total} joints, {result["predictions"]} predictions checked, {found} findings')
-    return 1 if found else 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
