@@ -18,9 +18,9 @@ from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.rosbag import BagInput, fields_of, read_bag
+from training.data.clips import Clip
 from training.data.sources import given, Source, SourceClip, split_of
 from training.data.store import check_positions
-from training.data.windows import Clip
 
 MAX_GAP_S = 0.25
 """Joints unseen for longer end a clip; the node's ``max_joint_gap_s``."""

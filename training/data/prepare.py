@@ -25,7 +25,6 @@ from training.data.sources import (
     MAX_SPEED_M_S,
     read_amass,
     read_bvh_folder,
-    read_clip_files,
     read_h36m,
     read_humaneva,
     smplh_kinematics,
@@ -40,6 +39,7 @@ from training.data.store import (
     StoreFacts,
     StoreWriter,
 )
+from training.data.windows import read_clip_files
 
 EXAMPLE = """\
 worked examples, from the root of the source tree:

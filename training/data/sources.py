@@ -24,8 +24,8 @@ from motion_predictor.recordings.bvh import MAX_JOINT_SPEED_M_S, read_bvh, read_
 from motion_predictor.recordings.npz import Npz
 from motion_predictor.recordings.recording import Overrides, upright
 from training.data.archives import read_object_archive
+from training.data.clips import resample
 from training.data.store import check_positions
-from training.data.windows import load_clips, resample
 
 Positions = tuple[NDArray[np.float32], float]
 """Metres, z up, ``(T, J, 3)``, and frames per second."""
@@ -450,58 +450,6 @@ def _plain_arrays(path: Path) -> dict[str, NDArray]:
     return arrays
 
 
-# --- clips in the cmu17 format -------------------------------------------------------------------
-
-
-def read_clip_files(
-    paths: Sequence[Path],
-    kind: str,
-    skeleton: Skeleton = H36M17,
-    *,
-    val: Sequence[str] = (),
-    test: Sequence[str] = (),
-) -> Source:
-    """
-    Read files in the cmu17 format, or folders of train.npz, val.npz and test.npz.
-
-    A file named after a split is that split's; else its clips are of 'train' but for those of
-    subjects that ``val`` and ``test`` name.
-
-    :param kind: the data set's name.
-    :param skeleton: whose joints the positions are.
-    :param val: patterns of subjects for validation.
-    :param test: patterns of subjects for the test.
-    :raises RecordingError: if a file is not of the format, or a folder has none.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = [path / f'{split}.npz' for split in ('train', 'val', 'test')]
-            found = [file for file in found if file.is_file()]
-            if not found:
-                raise RecordingError(f'{path}: has no train.npz, val.npz or test.npz')
-            files += found
-        else:
-            files.append(path)
-    clips = []
-    for path in files:
-        named = path.stem if path.stem in ('train', 'val', 'test') else None
-        for clip in load_clips(path, skeleton):
-            split = named or split_of(clip.subject, val, test)
-            load = given(clip.positions, clip.rate_hz)
-            clips.append(SourceClip(clip.name, clip.subject, clip.action, split, load))
-    root = paths[0] if paths[0].is_dir() else paths[0].parent
-    return Source(kind, skeleton, tuple(files), root, tuple(clips))
-
-
-def split_of(subject: str, val: Sequence[str], test: Sequence[str]) -> str:
-    """Give the split of a subject: that whose patterns name it, else 'train'."""
-    for split, patterns in (('test', test), ('val', val)):
-        if any(fnmatchcase(subject, pattern) for pattern in patterns):
-            return split
-    return 'train'
-
-
 # --- BVH -----------------------------------------------------------------------------------------
 
 
@@ -638,6 +586,14 @@ def load_at(
                 f'{frame} (allowed: {max_speed_m_s:g}): a wrong frame rate or unit, or a jump'
             )
     return resample(positions, found_hz, rate_hz), found_hz
+
+
+def split_of(subject: str, val: Sequence[str], test: Sequence[str]) -> str:
+    """Give the split of a subject: that whose patterns name it, else 'train'."""
+    for split, patterns in (('test', test), ('val', val)):
+        if any(fnmatchcase(subject, pattern) for pattern in patterns):
+            return split
+    return 'train'
 
 
 def in_splits(source: Source) -> Iterator[tuple[str, list[SourceClip]]]:

@@ -1,50 +1,26 @@
-"""Recordings in the cmu17 format, and the windows they are evaluated on."""
+"""The clips of a store, a bag or a file, and the windows they are evaluated on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-import itertools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motion_predictor.body.skeleton import H36M17, Skeleton
-from motion_predictor.errors import ConfigError, RecordingError
+from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.recordings.bag_files import is_bag
-from motion_predictor.recordings.npz import check_offsets, read_arrays
+from training.data.bags import BagReading, load_bag
+from training.data.clips import Clip, read_clips, resample
+from training.data.sources import given, Source, SourceClip, split_of
 from training.data.store import is_store, MotionStore, open_store
 
-if TYPE_CHECKING:
-    from training.data.bags import BagReading
-
-MILLIMETRES_PER_METRE = 1000.0
 STRIDE_S = 0.5
 """A window starts every half second (25 frames at 50 Hz) inside one clip."""
-HALF_WIDTH = 16
-"""Frames of the recording on each side of an instant that its interpolation looks at."""
-KAISER_BETA = 8.0
-
-REQUIRED_ARRAYS = ('positions', 'offsets', 'names', 'subjects', 'actions', 'fps')
-
-
-@dataclass(frozen=True)
-class Clip:
-    """
-    One uninterrupted recording of one person.
-
-    ``positions`` are world positions in metres, z up, shape ``(T, J, 3)`` float32, at ``rate_hz``.
-    """
-
-    name: str
-    subject: str
-    action: str
-    positions: NDArray[np.float32]
-    rate_hz: float
 
 
 @dataclass(frozen=True)
@@ -101,10 +77,7 @@ def load_clips(
     """
     Read every clip of a store (see :mod:`training.data.store`), a rosbag2 or a file as cmu17's.
 
-    The format is an npz without pickled objects: ``positions`` (frames, 17, 3) in whole
-    millimetres, all clips one after another; ``offsets`` (clips + 1), clip i being
-    ``positions[offsets[i]:offsets[i + 1]]``; ``names``, ``subjects`` and ``actions`` (clips);
-    ``fps``, a number.
+    The format of files is that of :func:`training.data.clips.read_clips`.
 
     :param path: the npz file, or the folder of the store or the bag.
     :param skeleton: whose joints a file holds; Human3.6M's 17 by default.
@@ -117,91 +90,8 @@ def load_clips(
     if is_store(path):
         return _clips_of(open_store(path))
     if path.exists() and is_bag(path):
-        from training.data.bags import load_bag  # which reads such files too
-
         return load_bag(path, skeleton, bag)
-    arrays = read_arrays(path, REQUIRED_ARRAYS, 'in the cmu17 format')
-    positions, offsets, fps = arrays['positions'], arrays['offsets'], arrays['fps']
-    joints = skeleton.num_joints
-    if positions.ndim != 3 or positions.shape[1:] != (joints, 3):
-        raise RecordingError(
-            f'{path}: positions: expected (frames, {joints}, 3), got {positions.shape}'
-        )
-    if positions.dtype.kind not in 'iu':
-        raise RecordingError(
-            f'{path}: positions: expected whole millimetres (int16), got {positions.dtype}; '
-            'convert with np.rint(1000 * metres).astype(np.int16)'
-        )
-    if fps.ndim != 0 or fps.dtype.kind not in 'iuf' or not np.isfinite(fps) or fps <= 0:
-        raise RecordingError(f'{path}: fps: expected one positive number, got {fps!r}')
-    check_offsets(path, offsets, len(positions))
-    count = len(offsets) - 1
-    for name in ('names', 'subjects', 'actions'):
-        if arrays[name].shape != (count,):
-            raise RecordingError(
-                f'{path}: {name}: expected one for each of {count} clips, '
-                f'got shape {arrays[name].shape}'
-            )
-    metres = positions.astype(np.float32) / np.float32(MILLIMETRES_PER_METRE)
-    return tuple(
-        Clip(
-            name=str(arrays['names'][i]),
-            subject=str(arrays['subjects'][i]),
-            action=str(arrays['actions'][i]),
-            positions=metres[begin:end],
-            rate_hz=float(fps),
-        )
-        for i, (begin, end) in enumerate(itertools.pairwise(offsets))
-    )
-
-
-def resample(poses: NDArray[np.float32], from_hz: float, to_hz: float) -> NDArray[np.float32]:
-    """
-    Change the frame rate of a recording by band-limited interpolation.
-
-    A Kaiser-windowed sinc, the recording continued past its ends by point reflection. Going up,
-    given frames that fall on an instant of the result are kept; going down, the band is narrowed
-    to the new rate first.
-
-    :param poses: any positions over time, shape ``(T, ...)``.
-    :param from_hz: frames per second of ``poses``.
-    :param to_hz: frames per second wanted.
-    :returns: shape ``(T', ...)``, frame i at the instant ``i / to_hz``, none past the last given.
-    :raises ConfigError: if a rate is not positive.
-    """
-    if not (from_hz > 0 and to_hz > 0):
-        raise ConfigError(f'resample: rates must be positive, got {from_hz} to {to_hz} Hz')
-    frames = len(poses)
-    if from_hz == to_hz or frames < 2:
-        return np.array(poses, dtype=np.float32)
-    band = min(1.0, to_hz / from_hz)
-    reach = min(round(HALF_WIDTH / band), frames - 1)
-    padded = np.concatenate(
-        [
-            2 * poses[:1] - poses[reach:0:-1],
-            poses,
-            2 * poses[-1:] - poses[-2 : -reach - 2 : -1],
-        ]
-    )
-    ratio = from_hz / to_hz
-    instants = np.arange(int((frames - 1) / ratio + 1e-9) + 1) * ratio  # in given frames
-    before = np.minimum(np.floor(instants + 1e-9).astype(np.int64), frames - 1)
-    taps = np.arange(1 - reach, reach + 1)
-    distance = (instants - before)[:, None] - taps  # (T', 2 reach)
-    if reach == 1:  # two frames: a straight line between them
-        weights = np.clip(1.0 - np.abs(distance), 0.0, None)
-    else:
-        inside = 1.0 - (distance / (reach - 0.5)) ** 2
-        kaiser = np.i0(KAISER_BETA * np.sqrt(np.clip(inside, 0.0, None)))
-        weights = np.sinc(band * distance) * np.where(inside > -1e-9, kaiser, 0.0)
-    weights /= weights.sum(axis=1, keepdims=True)
-    result = np.zeros((len(instants), *poses.shape[1:]), dtype=np.float64)
-    trailing = (1,) * (poses.ndim - 1)
-    last = len(padded) - 1
-    for column, tap in enumerate(taps):
-        rows = np.minimum(before + reach + tap, last)
-        result += weights[:, column].reshape(-1, *trailing) * padded[rows]
-    return result.astype(np.float32)
+    return read_clips(path, skeleton)
 
 
 def _clips_of(store: MotionStore) -> tuple[Clip, ...]:
@@ -209,6 +99,47 @@ def _clips_of(store: MotionStore) -> tuple[Clip, ...]:
     return tuple(
         Clip(clip.name, clip.subject, clip.action, positions, rate_hz) for clip, positions in store
     )
+
+
+def read_clip_files(
+    paths: Sequence[Path],
+    kind: str,
+    skeleton: Skeleton = H36M17,
+    *,
+    val: Sequence[str] = (),
+    test: Sequence[str] = (),
+) -> Source:
+    """
+    Read files in the cmu17 format, or folders of train.npz, val.npz and test.npz.
+
+    A file named after a split is that split's; else its clips are of 'train' but for those of
+    subjects that ``val`` and ``test`` name.
+
+    :param kind: the data set's name.
+    :param skeleton: whose joints the positions are.
+    :param val: patterns of subjects for validation.
+    :param test: patterns of subjects for the test.
+    :raises RecordingError: if a file is not of the format, or a folder has none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = [path / f'{split}.npz' for split in ('train', 'val', 'test')]
+            found = [file for file in found if file.is_file()]
+            if not found:
+                raise RecordingError(f'{path}: has no train.npz, val.npz or test.npz')
+            files += found
+        else:
+            files.append(path)
+    clips = []
+    for path in files:
+        named = path.stem if path.stem in ('train', 'val', 'test') else None
+        for clip in load_clips(path, skeleton):
+            split = named or split_of(clip.subject, val, test)
+            load = given(clip.positions, clip.rate_hz)
+            clips.append(SourceClip(clip.name, clip.subject, clip.action, split, load))
+    root = paths[0] if paths[0].is_dir() else paths[0].parent
+    return Source(kind, skeleton, tuple(files), root, tuple(clips))
 
 
 def load_window_set(

@@ -35,9 +35,10 @@ from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
 from training.common.stopping import GOES_ON
 from training.data.bags import add_bag_arguments, bag_input, read_bags, rotation_of
+from training.data.clips import resample
 from training.data.sources import load_at, read_bvh_folder, Source
 from training.data.store import data_digest, is_store
-from training.data.windows import load_clips, resample, short_clips
+from training.data.windows import load_clips, short_clips
 from training.engine.diffusion import window_noise
 from training.engine.export import card_text, golden_pair
 from training.judge import metrics

@@ -22,10 +22,10 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.recordings.rosbag import BagInput
 from training.data.bags import bag_reading, read_bags
+from training.data.clips import resample
 from training.data.prepare import main
 from training.data.sources import load_at
 from training.data.store import open_store
-from training.data.windows import resample
 from training.judge import evaluate
 from training.judge.scoring import load_data
 from training.stages import finetune

@@ -12,8 +12,9 @@ from random_models import save_random
 
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.model.config import WindowConfig
+from training.data.clips import resample
 from training.data.random_windows import TrainingWindows
-from training.data.windows import evaluation_windows, load_clips, load_window_set, resample
+from training.data.windows import evaluation_windows, load_clips, load_window_set
 from training.engine.config import preset
 from training.engine.runs import Run, training_windows
 from training.judge.scoring import load_data

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
-from training.data.windows import Clip, resample
+from training.data.clips import Clip, resample
 from training.judge.stream.kinds import kind_of
 from training.judge.stream.streams import HORIZONS_S, Take
 

@@ -12,7 +12,7 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.place.radius import RARE_LEVEL
 from motion_predictor.predict.predictor import Predictor
-from training.data.windows import Clip
+from training.data.clips import Clip
 from training.stages.weigh.fit_gate import fit_gate, GateFit
 from training.stages.weigh.fit_radius import tell_part
 from training.stages.weigh.weighing_data import play_clips, PLAYS

@@ -22,7 +22,8 @@ from motion_predictor.predict.place.memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.npz import Npz
-from training.data.windows import Clip, load_clips, resample
+from training.data.clips import Clip, resample
+from training.data.windows import load_clips
 from training.judge.stream.streams import Moment, SimulatedTracker, Stream, takes_of
 
 ONE_LABORATORY = {'cmu13more17': 'cmu17'}

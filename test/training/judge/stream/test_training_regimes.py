@@ -8,7 +8,7 @@ from random_models import walking
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
-from training.data.windows import Clip
+from training.data.clips import Clip
 from training.judge.stream.regimes import LONGEST_S, regime_takes, SEAM_S, SHORTEST_S
 
 

@@ -12,7 +12,7 @@ from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Prediction, Predictor
-from training.data.windows import Clip
+from training.data.clips import Clip
 from training.judge.stream import stream_tables
 from training.judge.stream.kinds import IDLE, WALKING
 from training.judge.stream.stream_scores import (

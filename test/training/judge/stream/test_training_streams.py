@@ -11,7 +11,8 @@ from random_models import random_model, save_recording, walking
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
-from training.data.windows import Clip, load_clips, recordings_folder
+from training.data.clips import Clip
+from training.data.windows import load_clips, recordings_folder
 from training.judge.stream.streams import GAP_S, Moment, SimulatedTracker, Stream, Take, takes_of
 
 
