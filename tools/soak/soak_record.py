@@ -81,10 +81,11 @@ def memory_growth(rss_mb: list[float]) -> float:
     Compare the memory at the end with that after the warm-up.
 
     :param rss_mb: resident memory at even times.
-    :returns: median of the last tenth over that of the second tenth, minus one.
+    :returns: median of the last third over that of the middle third, minus one; in the first,
+        every kind of fault comes for the first time and the place's memory fills.
     """
-    tenth = max(1, len(rss_mb) // 10)
-    early, late = rss_mb[tenth : 2 * tenth] or rss_mb[:1], rss_mb[-tenth:]
+    third = max(1, len(rss_mb) // 3)
+    early, late = rss_mb[third : 2 * third] or rss_mb[:1], rss_mb[-third:]
     return float(np.median(late) / np.median(early) - 1.0)
 
 

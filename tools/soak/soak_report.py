@@ -13,14 +13,15 @@ from tools.soak.soak_hostile import HOSTILE
 
 def write_report(path: Path) -> Path:
     """
-    Write the plot (.svg) and the page (.md) beside a soak's JSON.
+    Write the plot (.svg) and the page (.md) beside a soak's JSON, or beside its folder ``data``.
 
     :param path: of the JSON.
     :returns: path of the page.
     """
     result: dict[str, Any] = json.loads(path.read_text())
-    _plot(result, path.with_suffix('.svg'))
-    page = path.with_suffix('.md')
+    beside = path.parent.parent if path.parent.name == 'data' else path.parent
+    page = beside / f'{path.stem}.md'
+    _plot(result, page.with_suffix('.svg'))
     page.write_text(_page(result, path))
     return page
 
