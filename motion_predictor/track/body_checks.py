@@ -251,9 +251,10 @@ def _look(at_s: float, pose: np.ndarray) -> _Look:
         line = _unit(pose[ankle] - pose[hip])
         out = pose[knee] - pose[hip]
         out = out - (out @ line) * line
-        bent_ahead += float(np.clip(out @ ahead, -0.15, 0.15))
-        bent += min(float(np.linalg.norm(out)), 0.15)
-    thin = np.linalg.svd(pose - pose.mean(axis=0), compute_uv=False)[-1] / math.sqrt(len(pose))
+        bent_ahead += min(max(float(out @ ahead), -0.15), 0.15)
+        bent += min(math.sqrt(float(out @ out)), 0.15)
+    about = pose - pose.mean(axis=0)
+    thin = math.sqrt(max(0.0, float(np.linalg.eigvalsh(about.T @ about)[0])) / len(pose))
     return _Look(
         at_s, spine, legs, height_m(pose), 0.5 * bent_ahead, 0.5 * bent, float(thin),
     )  # fmt: skip
@@ -281,4 +282,4 @@ def _lengths(vectors: np.ndarray) -> np.ndarray:
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+    return vector / max(math.sqrt(float(vector @ vector)), 1e-9)

@@ -48,6 +48,7 @@ class BodyMotion:
         self._before = np.zeros((joints, 3))
         self._before_s = np.full(joints, -np.inf)
         self._velocity = np.zeros(3)
+        self._whole = 0  # newest poses in a row with every joint: after two nothing is masked
         self._base_ns = 0
         self._newest_s = -np.inf
 
@@ -71,6 +72,13 @@ class BodyMotion:
         step_s = now_s - self._newest_s
         if not 0.0 < step_s <= _KNOWN_S:
             return None
+        if self._whole > 1:
+            with_body = self._last + self._velocity * step_s
+            apart_s = float(self._last_s[0] - self._before_s[0])
+            on_its_own = with_body
+            if apart_s <= _KNOWN_S:
+                on_its_own = self._last + (self._last - self._before) / apart_s * step_s
+            return Expectation(with_body, on_its_own, np.full(len(self._last), step_s), step_s)
         gap_s = now_s - self._last_s
         gap_s = np.where(gap_s <= _KNOWN_S, gap_s, np.inf)
         ahead_s = np.where(np.isfinite(gap_s), gap_s, 0.0)[:, None]
@@ -97,6 +105,18 @@ class BodyMotion:
         step_s = now_s - self._newest_s
         if step_s <= 0.0:
             return
+        whole = bool(seen.all())
+        if whole and self._whole:
+            if step_s <= _KNOWN_S:
+                self._velocity = (xyz - self._last).mean(axis=0) / step_s
+            else:
+                self._velocity = np.zeros(3)
+            self._before, self._before_s = self._last, self._last_s
+            self._last, self._last_s = xyz.copy(), np.full(len(xyz), now_s)
+            self._newest_s = now_s
+            self._whole += 1
+            return
+        self._whole = int(whole)
         both = seen & (self._last_s == self._newest_s)
         if both.any() and step_s <= _KNOWN_S:
             self._velocity = (xyz[both] - self._last[both]).mean(axis=0) / step_s

@@ -580,6 +580,13 @@ class PoseHistory:
             return kept
         # About a point on the body, as coordinates in a map may be large; what is absurdly far
         # must not drown the rest.
+        if kept.all():
+            points = xyz - np.sort(xyz, axis=0)[len(xyz) // 2]
+            if np.abs(points).max() <= _FAR_M and np.abs(xyz).max() <= _BEYOND_M:
+                square = (points * points).sum(axis=1)
+                apart = square[:, None] + square - 2.0 * points @ points.T
+                if apart.max() >= self._min_extent_m**2 and (apart <= self._near_m2).all():
+                    return kept  # as nearly always
         points = np.where(kept[:, None], xyz, 0.0)
         with np.errstate(over='ignore'):
             points = points - np.sort(points[kept], axis=0)[np.count_nonzero(kept) // 2]
@@ -592,8 +599,6 @@ class PoseHistory:
         points = np.where(kept[:, None], points, 0.0)
         square = (points * points).sum(axis=1)
         apart = square[:, None] + square - 2.0 * points @ points.T
-        if kept.all() and apart.max() >= self._min_extent_m**2 and (apart <= self._near_m2).all():
-            return kept  # as nearly always
         both = kept[:, None] & kept
         if np.where(both, apart, 0.0).max() < self._min_extent_m**2 and kept.sum() > 2:
             self.counters.joints_off_body += int(kept.sum())

@@ -214,6 +214,15 @@ def clear_owner(
     owner = named.get(sighting.person)
     if owner is None:
         return None
+    was, moved, known, stamp_ns = owner.history.expected(sighting.stamp_ns)
+    common = known & sighting.seen
+    count = int(np.count_nonzero(common))
+    if count >= MIN_COMMON_JOINTS:
+        off = np.minimum(_lengths(sighting.xyz - moved), _FAR_JOINT_M)
+        limit = MAX_ERROR_M + MAX_SPEED_M_S * abs(sighting.stamp_ns - stamp_ns) * _NS
+        jump = np.where(common, _lengths(sighting.xyz - was), 0.0)
+        if (off * common).sum() / count <= _CLEARLY_M and jump.max() <= limit:
+            return owner  # as nearly always
     away = Expected([owner], sighting.stamp_ns, skeleton).distances(sighting)
     return None if not away.possible[0] or away.off_m[0] > _CLEARLY_M else owner
 

@@ -14,6 +14,7 @@ from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Prediction
 from motion_predictor.recordings.recordings import read_npz, synthetic_walkers
 from motion_predictor.recordings.walker import walk
+from motion_predictor.track.body_motion import BodyMotion
 from motion_predictor.track.body_watch import BodyWatch
 from motion_predictor.track.history import ObservedWindow
 
@@ -205,3 +206,22 @@ def test_arms_of_robots_are_left_alone() -> None:
     counted = online.counters
     assert counted['joints_leapt'] == counted['poses_exchanged'] == 0
     assert counted['poses_accepted'] == 30
+
+
+def test_whole_poses_are_expected_as_those_with_a_joint_that_nobody_sees() -> None:
+    rng = np.random.default_rng(2)
+    whole, masked = BodyMotion(17), BodyMotion(18)
+    stamp, pose = SECOND, WALK[0]
+    for frame in range(60):
+        stamp += int(rng.choice([SECOND // 30, SECOND // 30, SECOND // 5, SECOND // 2]))
+        pose = WALK[frame] + rng.normal(0.0, 0.02, (17, 3))
+        seen = EVERY_JOINT if frame % 13 else rng.random(17) < 0.7
+        for found, other in [(whole.expect(stamp), masked.expect(stamp))]:
+            assert (found is None) == (other is None)
+            if found is not None and other is not None:
+                np.testing.assert_array_equal(found.with_body, other.with_body[:17])
+                np.testing.assert_array_equal(found.on_its_own, other.on_its_own[:17])
+                np.testing.assert_array_equal(found.gap_s, other.gap_s[:17])
+        whole.note(stamp, pose, seen)
+        masked.note(stamp, np.vstack([pose, np.zeros(3)]), np.append(seen, False))
+        assert whole.speed_m_s == pytest.approx(masked.speed_m_s)

@@ -17,6 +17,8 @@ from motion_predictor.predict.online import (
     OnlinePredictor,
 )
 from motion_predictor.predict.predictor import Prediction
+from motion_predictor.track.history import PoseHistory
+from motion_predictor.track.identity import clear_owner, Expected, Sighting, Track
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -363,3 +365,22 @@ def test_stamps_that_stand_still_make_nobody_up(identified: bool) -> None:
         online.observe(Observation(START, 'map', '0', pose, identified=identified))
     assert list(online._people.named) == ['0']
     assert online.counters['persons_appeared'] == 1
+
+
+def test_whoever_is_clearly_where_they_were_is_known_as_by_the_full_comparison() -> None:
+    rng, step = np.random.default_rng(4), SECOND // 30
+    history = PoseHistory()
+    for frame in range(5):
+        history.add(START + frame * step, walker(frame * step * 1e-9))
+    track = Track(1, history, 'a', '0', name='0')
+    found = 0
+    for _ in range(300):
+        stamp = START + int(rng.integers(3, 12)) * step
+        xyz = walker((stamp - START) * 1e-9) + rng.normal(0.0, rng.choice([0.0, 0.1, 0.4]), 3)
+        xyz[rng.random(17) < rng.choice([0.0, 0.2])] += rng.choice([0.1, 1.0, 9.0])
+        sighting = Sighting(stamp, 'a', '0', True, xyz, rng.random(17) < rng.choice([1.0, 0.4]))
+        away = Expected([track], stamp, H36M17).distances(sighting)
+        is_there = bool(away.possible[0] and not away.off_m[0] > 0.15)
+        assert (clear_owner(sighting, {'0': track}, H36M17) is track) == is_there
+        found += is_there
+    assert 50 < found < 250
