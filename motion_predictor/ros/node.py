@@ -95,7 +95,7 @@ from motion_predictor.sources.tf_queue import Held, Place, Ready, TransformQueue
 from motion_predictor.sources.tf_tree import Pose
 from motion_predictor.track.body_checks import BodyChecks
 from motion_predictor.track.history import HistoryLimits
-from motion_predictor.track.stamp_checks import stamp_complaints
+from motion_predictor.track.stamp_checks import SameStamps, stamp_complaints
 from motion_predictor.track.states import Excluded, Refusal, short
 
 NODE_NAME = 'motion_predictor'
@@ -313,6 +313,7 @@ class Session:
     tracks: Mapping[str, int] = field(default_factory=dict)
     """Of whom the latest prediction was: the number of each person's history by their name."""
     remembering: Remembering | None = None
+    same_stamps: SameStamps = field(default_factory=SameStamps)
     leading: Mapping[str, str] = field(default_factory=dict)
     """What ~/model said last of each person's future, and below when that was."""
     told_s: float = 0.0
@@ -371,7 +372,8 @@ class MotionPredictorNode(LifecycleNode):
             'messages_unread',
             'messages_empty', 'messages_malformed', 'messages_without_transform',
             'persons_refused',
-            'messages_without_stamp', 'messages_without_frame', 'messages_without_news',
+            'messages_without_stamp', 'messages_same_stamp', 'messages_without_frame',
+            'messages_without_news',
             'joints_not_finite',
             'joints_at_origin', 'joints_beyond_float32',
             'frames_refused', 'frames_stored', 'frames_answered',
@@ -960,6 +962,9 @@ class MotionPredictorNode(LifecycleNode):
                 self._refuse(session, settings, arrival, flawed, Refusal.MALFORMED, flawed.flaw)
             if people:
                 self._counts.add('messages_without_stamp', int(people[0].stamp_ns <= 0))
+                names = (person.person for person in people)
+                same = session.same_stamps.repeat(arrival.topic, people[0].stamp_ns, names)
+                self._counts.add('messages_same_stamp', int(same))
                 self._counts.add('messages_without_frame', int(not people[0].frame_id))
             else:
                 self._counts.add('messages_empty')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 BEHIND_S = 0.5
 """Stamps behind the clock by more are of another clock, or the tracker is very slow."""
@@ -12,6 +12,28 @@ ALIKE = 0.95
 REPEATED = 0.5
 """From this share of poses with a stamp that was there already on, the stamps stand still."""
 _DAY_S = 86_400.0
+
+
+class SameStamps:
+    """Tells messages that have the stamp of the one before them, of the same people."""
+
+    def __init__(self) -> None:
+        """Begin without a message."""
+        self._latest: dict[str, tuple[int, frozenset[str]]] = {}
+
+    def repeat(self, topic: str, stamp_ns: int, people: Iterable[str]) -> bool:
+        """
+        Tell whether a message has no stamp of its own.
+
+        :param topic: that it came on.
+        :param stamp_ns: its stamp; 0 for none, which is no repetition.
+        :param people: their names: messages of one person each may share a stamp.
+        """
+        before_ns, those = self._latest.get(topic, (0, frozenset()))
+        names = frozenset(people)
+        same = stamp_ns > 0 and stamp_ns == before_ns
+        self._latest[topic] = stamp_ns, names | those if same else names
+        return same and not names.isdisjoint(those)
 
 
 def duration(seconds: float) -> str:
@@ -33,8 +55,9 @@ def stamp_complaints(
     Say what is wrong with the stamps of the input.
 
     :param lag_s: from the latest stamp to its arrival, seconds; None before there is one.
-    :param new: counters of :class:`motion_predictor.predict.online.OnlinePredictor`, by how much
-        they have grown lately.
+    :param new: counters of the node and of
+        :class:`motion_predictor.predict.online.OnlinePredictor`, by how much they have grown
+        lately.
     :param sim_time: whether ``use_sim_time`` is set.
     :param clock_ns: the node's clock.
     """
@@ -49,9 +72,11 @@ def stamp_complaints(
     elif lag_s is not None and lag_s < -AHEAD_S:
         found.append(f"stamps are {duration(-lag_s)} ahead of the node's clock: synchronize them")
     repeated, taken = new.get('poses_duplicate', 0), new.get('poses_accepted', 0)
-    if repeated > 1 and repeated >= ALIKE * (repeated + taken):
+    same = new.get('messages_same_stamp', 0)
+    shown = new.get('messages', 0) - new.get('messages_empty', 0)
+    if same > 1 and same >= ALIKE * shown:
         found.append(
-            f'every stamp is the same ({repeated} poses with a stamp that was there already): the '
+            f'every stamp is the same ({same} messages with the stamp of the one before): the '
             'tracker must stamp each message anew, or leave the stamp at zero, which means arrival'
         )
     elif repeated > 0 and repeated >= REPEATED * (repeated + taken):

@@ -113,6 +113,28 @@ def test_stamps_of_another_clock_are_no_missed_deadline(listener: Listener, node
     assert told['deadline_misses'] == '0'
 
 
+def test_a_tracker_whose_every_stamp_is_the_same_is_told_exactly_that(
+    listener: Listener, nodes: Nodes
+) -> None:
+    nodes.start(**{'diagnostics.period_s': 0.2})
+    scene = Scene(listener)
+    first_ns = listener.node.get_clock().now().nanoseconds
+
+    def frozen() -> None:
+        time.sleep(scene.source.period_s)
+        message: PoseArray = scene.encode([scene.walks[0][scene.frame % 3000]])
+        message.header.stamp, message.header.frame_id = ns_to_stamp(first_ns), 'map'
+        scene.source.publisher.publish(message)
+        scene.frame += 1
+        scene.listener.spin()
+
+    wait_until(
+        lambda: scene.warns_of('every stamp is the same', 'stamp each message anew'),
+        frozen,
+        'the stamps to be told of',
+    )
+
+
 def test_two_trackers_on_one_topic_are_two_people_and_are_named(
     listener: Listener, nodes: Nodes
 ) -> None:

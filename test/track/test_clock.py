@@ -14,7 +14,7 @@ from motion_predictor.predict.online import Observation, OnlineLimits, OnlinePre
 from motion_predictor.predict.predictor import Prediction
 from motion_predictor.recordings.recordings import synthetic_walkers
 from motion_predictor.track.clock import SourceClock
-from motion_predictor.track.stamp_checks import stamp_complaints
+from motion_predictor.track.stamp_checks import SameStamps, stamp_complaints
 from motion_predictor.track.states import PersonState, Refusal
 
 SECOND = 1_000_000_000
@@ -243,8 +243,13 @@ def test_clocks_that_are_off_are_told_from_latency(
 def test_stamps_that_stand_still_or_come_in_bursts_are_named() -> None:
     still = {'poses_duplicate': 30, 'poses_accepted': 0}
     (found,) = stamp_complaints(0.0, still, sim_time=False, clock_ns=1)
-    assert found.startswith('every stamp is the same (30 poses')
+    assert 'stand still' in found
+    alike = {'messages_same_stamp': 30, 'messages': 31, 'messages_empty': 1}
+    (found,) = stamp_complaints(0.0, alike, sim_time=False, clock_ns=1)
+    assert found.startswith('every stamp is the same (30 messages')
     assert 'stamp each message anew' in found
+    twice = {'messages_same_stamp': 30, 'messages': 60}
+    assert stamp_complaints(0.0, twice, sim_time=False, clock_ns=1) == []
     half = {'poses_duplicate': 20, 'poses_accepted': 10}
     (found,) = stamp_complaints(0.0, half, sim_time=False, clock_ns=1)
     assert 'stand still' in found
@@ -253,3 +258,14 @@ def test_stamps_that_stand_still_or_come_in_bursts_are_named() -> None:
     bursts = {'observations_steadied': 30}
     (found,) = stamp_complaints(0.0, bursts, sim_time=False, clock_ns=1)
     assert 'bursts' in found
+
+
+def test_a_stamp_is_repeated_by_a_message_of_the_same_people_alone() -> None:
+    stamps = SameStamps()
+    assert not stamps.repeat('a', 7, ['0'])
+    assert not stamps.repeat('b', 7, ['0']), 'another topic'
+    assert not stamps.repeat('a', 7, ['1']), 'a message for each person'
+    assert stamps.repeat('a', 7, ['0', '1'])
+    assert not stamps.repeat('a', 8, ['0'])
+    assert not stamps.repeat('a', 0, ['0'])
+    assert not stamps.repeat('a', 0, ['0']), 'no stamp is no stamp'
