@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription as RosSubscription
 
 from motion_predictor.body.layouts import Layout
 from motion_predictor.body.skeleton import Skeleton
@@ -28,6 +31,7 @@ HRI_PACKAGE = 'hri_msgs (ros-$ROS_DISTRO-hri-msgs)'
 QUEUE_DEPTH = 30
 """Messages that wait in DDS for the executor: a second of a camera. More would be a standing queue
 where the processor is too slow, and every prediction late by it."""
+MOST_NAMED = 3
 TF_DEPTH = 500
 """Messages of TF that may wait for the executor: some drivers send one for each frame."""
 
@@ -136,3 +140,34 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
         message_type = messages.DECODERS[kind][0]
     topics = settings.texts('input.topics')
     return Input(chosen, source, tuple(Subscription(topic, message_type) for topic in topics))
+
+
+def published_elsewhere(node: Node, inputs: Sequence[RosSubscription]) -> str:
+    """
+    Say on which other topics messages come that the inputs wait for.
+
+    :param node: whose inputs they are; what it publishes itself is no input.
+    :param inputs: its subscriptions.
+    :returns: words to be added to a complaint; '' where there are none.
+    """
+    heard = {subscription.topic_name for subscription in inputs}
+    kinds = {_name_of(subscription.msg_type): subscription.topic_name for subscription in inputs}
+    own = node.get_name(), node.get_namespace()
+    found = []
+    for topic, types in node.get_topic_names_and_types():
+        kind = next((kind for kind in types if kind in kinds), '')
+        if topic in heard or not kind:
+            continue
+        publishers = node.get_publishers_info_by_topic(topic)
+        if any((each.node_name, each.node_namespace) != own for each in publishers):
+            found.append((topic, kinds[kind]))
+    if not found:
+        return ''
+    topic, ours = found[0]
+    named = ', '.join(topic for topic, _ in found[:MOST_NAMED])
+    return f', but such messages come on {named}: set input.topics, or remap (-r {ours}:={topic})'
+
+
+def _name_of(message_type: type) -> str:
+    package = message_type.__module__.partition('.msg')[0]
+    return f'{package}/msg/{message_type.__name__}'

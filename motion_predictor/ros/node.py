@@ -70,7 +70,7 @@ from motion_predictor.predict.online import (
 from motion_predictor.predict.predictor import Predictor, use_threads
 from motion_predictor.ros import messages
 from motion_predictor.ros.budget import require_budget
-from motion_predictor.ros.inputs import Input, make_input, profile_of
+from motion_predictor.ros.inputs import Input, make_input, profile_of, published_elsewhere
 from motion_predictor.ros.memory_services import MemoryServices
 from motion_predictor.ros.messages import MarkerPerson
 from motion_predictor.ros.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
@@ -1505,7 +1505,7 @@ class MotionPredictorNode(LifecycleNode):
                 heard = ', '.join(names)
             else:
                 heard = session.input.topics if session else 'any topic'
-            silent = f'no input on {heard}'
+            silent = f'no input on {heard}{published_elsewhere(self, self._inputs)}'
             complaints += frames or [silent]
         else:
             complaints += frames

@@ -92,4 +92,9 @@ def test_silence_is_told_of_the_topic_that_is_really_listened_to(
     listener.wait(
         lambda: 'no input on /anna/skeleton' in status_of(diagnostics)[1], 'the topic to be named'
     )
+    assert 'come on' not in status_of(diagnostics)[1], 'what the node publishes itself is no input'
+    source = Source(listener.node, ENCODERS['pose_array'][0], '/skeleton')
+    words = 'such messages come on /skeleton: set input.topics, or remap (-r /anna/skeleton:='
+    listener.wait(lambda: words in status_of(diagnostics)[1], 'where they come to be told')
+    assert source.publisher.get_subscription_count() == 0
     node.destroy_node()
