@@ -343,7 +343,10 @@ def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> 
         'accounts': accounts,
         'good_frames': frames.good,
         'good_answered': frames.good_answered,
-        'good_unanswered': frames.unanswered,
+        'good_unanswered': [
+            {'after': after, 'before': before, 'frames': count}
+            for (after, before), count in frames.unanswered.items()
+        ],
         'clouds_missed': driver.clouds_missed,
         'good_covered_ms': percentiles_ms(frames.covered_s),
         'latency_ms': percentiles_ms([latency_s for _, latency_s in frames.latencies]),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 import threading
-from typing import Any
 
 import numpy as np
 
@@ -46,8 +45,8 @@ class Frames:
     """(seconds since the beginning, latency in seconds) of good frames."""
     places: dict[int, tuple[Run, int]] = field(default_factory=dict)
     """Stamps of good frames, until forgotten: where in which run they were sent."""
-    unanswered: list[dict[str, Any]] = field(default_factory=list)
-    """Good frames without a prediction of their own stamp, by the faults around them."""
+    unanswered: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Good frames without a prediction of their own stamp, by the faults before and after them."""
 
     def forget(self, before_ns: int) -> None:
         """Forget frames stamped before; note those among them that were good and unanswered."""
@@ -55,16 +54,9 @@ class Frames:
             good = self.sent.pop(stamp)
             self.roots.pop(stamp, None)
             answered = self.answered.pop(stamp, None) is not None
-            run, index = self.places.pop(stamp, (Run(''), 0))
+            run, _ = self.places.pop(stamp, (Run(''), 0))
             if good and not answered:
-                self.unanswered.append(
-                    {
-                        'after': run.after,
-                        'before': run.before,
-                        'frame': index,
-                        'of': run.length,
-                    }
-                )
+                self.unanswered[run.after, run.before] += 1
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 import json
 from pathlib import Path
 from typing import Any
@@ -117,10 +116,10 @@ def _page(result: dict[str, Any], path: Path) -> str:
 def _places(unanswered: list[dict[str, Any]]) -> str:
     if not unanswered:
         return ''
-    runs = Counter((each['after'], each['before']) for each in unanswered)
+    most = max(each['frames'] for each in unanswered)
     return (
-        f' (the others, for which a newer one was there, lay in {len(runs)} of the times between '
-        f'faults, {max(runs.values())} at most in one)'
+        ' (the others, for which a newer one was there, lay between '
+        f'{len(unanswered)} pairs of faults, {most} at most between one)'
     )
 
 
