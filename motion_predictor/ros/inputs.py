@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription as RosSubscription
 
@@ -153,18 +154,21 @@ def published_elsewhere(node: Node, inputs: Sequence[RosSubscription]) -> str:
     heard = {subscription.topic_name for subscription in inputs}
     kinds = {_name_of(subscription.msg_type): subscription.topic_name for subscription in inputs}
     own = node.get_name(), node.get_namespace()
-    found = []
-    for topic, types in node.get_topic_names_and_types():
-        kind = next((kind for kind in types if kind in kinds), '')
-        if topic in heard or not kind:
+    found: dict[str, str] = {}
+    for name, namespace in node.get_node_names_and_namespaces():
+        if (name, namespace) == own:
             continue
-        publishers = node.get_publishers_info_by_topic(topic)
-        if any((each.node_name, each.node_namespace) != own for each in publishers):
-            found.append((topic, kinds[kind]))
+        with contextlib.suppress(NodeNameNonExistentError):  # it has just gone
+            # by node, as what is asked for by topic is remapped as this node's topics are
+            for topic, types in node.get_publisher_names_and_types_by_node(name, namespace):
+                kind = next((kind for kind in types if kind in kinds), '')
+                if kind and topic not in heard:
+                    found[topic] = kinds[kind]
     if not found:
         return ''
-    topic, ours = found[0]
-    named = ', '.join(topic for topic, _ in found[:MOST_NAMED])
+    topics = sorted(found)
+    topic, ours = topics[0], found[topics[0]]
+    named = ', '.join(topics[:MOST_NAMED])
     return f', but such messages come on {named}: set input.topics, or remap (-r {ours}:={topic})'
 
 
