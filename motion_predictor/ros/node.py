@@ -132,6 +132,8 @@ SIGNAL_PERIOD_S = 0.1
 DELIVERY_S = 0.5
 """How long a node that ends waits for subscribers to have its last messages."""
 WARN_PERIOD_S = 5.0
+UNCONFIGURED_S = 5.0
+"""A node that nobody has configured for so long says what would do; launch files take less."""
 SLOW_INPUT_HZ = 10.0
 FLOAT32_REACH_M = 10_000.0
 """Farther from the origin float32, which clouds are made of, is off by a millimetre and more."""
@@ -387,6 +389,8 @@ class MotionPredictorNode(LifecycleNode):
         self._last_received_s = 0.0
         self._last_warnings: dict[str, float] = {}
         self._reported: dict[str, int] = {}
+        self._waits_since_s = perf_counter()  # for the first configure; never after it
+        self._told_to_configure = False
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         steady = rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME)
         period_s = self._settings.number('diagnostics.period_s')
@@ -1370,7 +1374,8 @@ class MotionPredictorNode(LifecycleNode):
     # Diagnostics -------------------------------------------------------------------------------
 
     def _publish_diagnostics(self) -> None:
-        status = DiagnosticStatus(name=f'{self.get_name()}: prediction', level=DiagnosticStatus.OK)
+        name = self.get_fully_qualified_name().lstrip('/')  # nodes of two cells are two names
+        status = DiagnosticStatus(name=f'{name}: prediction', level=DiagnosticStatus.OK)
         session, now_s = self._session, perf_counter()
         counts = Counter(self._counts.snapshot())
         if session is not None:
@@ -1426,7 +1431,7 @@ class MotionPredictorNode(LifecycleNode):
             complaints.append(f'motion unlike the training data: {", ".join(strangers)}')
         if session is not None and session.lost_device:
             complaints.insert(0, session.lost_device)
-        complaints += self._namesakes()
+        complaints += self._namesakes() + self._unconfigured(session, now_s)
         if session is not None and session.remembering:
             complaints += session.remembering.complaints
         if active and session is not None:
@@ -1438,6 +1443,22 @@ class MotionPredictorNode(LifecycleNode):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _unconfigured(self, session: Session | None, now_s: float) -> list[str]:
+        """Complain of a node that nobody has configured since it was started; log it once."""
+        if session is not None:
+            self._waits_since_s = math.inf
+        if now_s - self._waits_since_s < UNCONFIGURED_S:
+            return []
+        name = self.get_fully_qualified_name()
+        complaint = (
+            f'unconfigured for {UNCONFIGURED_S:g} s and more: `ros2 lifecycle set {name} '
+            f'configure`, then `activate`; or start it with -p autostart:=true'
+        )
+        if not self._told_to_configure:
+            self._told_to_configure = True
+            self.get_logger().warning(complaint)
+        return [complaint]
 
     def _namesakes(self) -> list[str]:
         """Complain of other nodes with this one's name: their outputs mix, and parameters too."""

@@ -75,6 +75,48 @@ def test_bones_without_joints_are_told_and_are_not_nobody(
     assert not any('"people": []' in message.data for message in people[1:])
 
 
+def test_a_node_that_nobody_configures_says_so_and_what_would_do(
+    listener: Listener, weights: Path
+) -> None:
+    made = []
+    for cell in ('cell_1', 'cell_2'):
+        made.append(
+            MotionPredictorNode(
+                context=listener.context,
+                cli_args=[
+                    '--ros-args', '-r', f'__ns:=/{cell}',
+                    '-p', f'model.path:={weights}', '-p', 'diagnostics.period_s:=0.1',
+                ],
+            )
+        )  # fmt: skip
+        listener.executor.add_node(made[-1])
+    diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
+
+    def told(cell: str) -> list[tuple[int, str]]:
+        return [
+            status_of([message])[:2]
+            for message in diagnostics
+            if message.status[0].name == f'{cell}/motion_predictor: prediction'
+        ]
+
+    words = 'ros2 lifecycle set /cell_2/motion_predictor configure'
+    listener.wait(
+        lambda: told('cell_2') and words in told('cell_2')[-1][1], 'what would do to be told'
+    )
+    assert told('cell_2')[0] == (0, 'unconfigured'), 'whoever is just starting is given time'
+    assert told('cell_2')[-1][0] == 1
+    assert 'autostart:=true' in told('cell_2')[-1][1]
+    assert made[1].trigger_configure().name == 'SUCCESS'
+    listener.wait(lambda: told('cell_2')[-1] == (0, 'inactive'), 'it to be configured')
+    assert made[1].trigger_cleanup().name == 'SUCCESS'
+    count = len(told('cell_2'))
+    listener.wait(lambda: len(told('cell_2')) > count + 3, 'more of it')
+    assert told('cell_2')[-1] == (0, 'unconfigured'), 'whoever cleaned it up knows'
+    assert words not in {text for _, text in told('cell_1')}
+    for node in made:
+        node.destroy_node()
+
+
 def test_silence_is_told_of_the_topic_that_is_really_listened_to(
     listener: Listener, weights: Path
 ) -> None:
