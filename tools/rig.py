@@ -38,8 +38,8 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.errors import MotionPredictorError
+from motion_predictor.ros.diagnostics.monitoring import SequenceGaps
 from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
-from motion_predictor.ros.monitoring import SequenceGaps
 
 ROOT = Path(__file__).resolve().parents[1]
 START_LIMIT_S = 240.0

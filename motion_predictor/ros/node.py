@@ -70,10 +70,12 @@ from motion_predictor.predict.online import (
 from motion_predictor.predict.predictor import Predictor, use_threads
 from motion_predictor.ros import messages
 from motion_predictor.ros.budget import require_budget
-from motion_predictor.ros.inputs import Input, make_input, profile_of, published_elsewhere
-from motion_predictor.ros.memory_services import MemoryServices
+from motion_predictor.ros.diagnostics.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
+from motion_predictor.ros.intake.inputs import Input, make_input, profile_of, published_elsewhere
+from motion_predictor.ros.intake.transforms import find_transforms, FrameTransforms, TreeTransforms
+from motion_predictor.ros.memory.remembering import make_place, Remembering, remembering_of
+from motion_predictor.ros.memory.services import MemoryServices
 from motion_predictor.ros.messages import MarkerPerson
-from motion_predictor.ros.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.ros.parameters import (
     AT_CONFIGURE,
     BY_NAME,
@@ -83,10 +85,13 @@ from motion_predictor.ros.parameters import (
     unknown_parameter_message,
 )
 from motion_predictor.ros.publish.outputs import Outlook, SUMMARIES, SummaryPublishers
+from motion_predictor.ros.publish.qos import (
+    assert_alive,
+    every_policy,
+    latched_profile,
+    output_profile,
+)
 from motion_predictor.ros.publish.seen import PeoplePublisher, PeopleReport, places
-from motion_predictor.ros.qos import assert_alive, every_policy, latched_profile, output_profile
-from motion_predictor.ros.remembering import make_place, Remembering, remembering_of
-from motion_predictor.ros.transforms import find_transforms, FrameTransforms, TreeTransforms
 from motion_predictor.signals import when_asked_to_end
 from motion_predictor.sources.decoded import DecodedPerson, message_header
 from motion_predictor.sources.decoding import Decoded

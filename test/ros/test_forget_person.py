@@ -18,7 +18,7 @@ from motion_predictor.predict.place.known_people import KnownPeople, UnknownPers
 from motion_predictor.predict.place.memory import PlaceMemory
 from motion_predictor.predict.place.memory_file import read_memory
 from motion_predictor.predict.place.place import Place
-from motion_predictor.ros.remembering import Remembering
+from motion_predictor.ros.memory.remembering import Remembering
 
 ONE, TWO = swinging(16.0, 1), swinging(16.0, 2, 1.3)
 

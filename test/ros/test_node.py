@@ -38,13 +38,14 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.ros.diagnostics.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
+from motion_predictor.ros.intake.transforms import FrameTransforms
 from motion_predictor.ros.messages import (
     CloudEncoder,
     decode_predictions,
     MessageError,
     ns_to_stamp,
 )
-from motion_predictor.ros.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.ros.node import (
     Arrival,
     load_predictor,
@@ -57,7 +58,6 @@ from motion_predictor.ros.node import (
 from motion_predictor.ros.parameters import PARAMETERS, Settings
 from motion_predictor.ros.publish.outputs import SUMMARIES
 from motion_predictor.ros.replay import ENCODERS
-from motion_predictor.ros.transforms import FrameTransforms
 
 
 @pytest.fixture(scope='module')

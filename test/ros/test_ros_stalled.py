@@ -35,7 +35,7 @@ from std_msgs.msg import Bool, Float64
 
 from motion_predictor.ros.messages import ns_to_stamp
 from motion_predictor.ros.parameters import Settings
-from motion_predictor.ros.qos import output_profile
+from motion_predictor.ros.publish.qos import output_profile
 from motion_predictor.ros.replay import pose_array
 
 LEASE = Duration(seconds=0.5)

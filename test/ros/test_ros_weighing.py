@@ -29,6 +29,7 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.weights import save_weights
 from motion_predictor.predict.place.memory import NEIGHBOURS
 from motion_predictor.predict.place.memory_file import read_memory
+from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import (
     decode_predictions,
     DecodedPredictions,
@@ -36,7 +37,6 @@ from motion_predictor.ros.messages import (
 from motion_predictor.ros.node import MotionPredictorNode
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outputs import decode_moments
-from motion_predictor.ros.remembering import make_place
 from motion_predictor.ros.replay import pose_array
 
 NODE = '/motion_predictor'

@@ -16,7 +16,7 @@ from rclpy.time import Time
 from tracker_packages import plain
 from tracker_people import tf, transform
 
-from motion_predictor.ros.transforms import FrameTransforms, TreeTransforms
+from motion_predictor.ros.intake.transforms import FrameTransforms, TreeTransforms
 from motion_predictor.sources.tf_causes import Cause
 from motion_predictor.sources.tf_tree import TransformTree
 

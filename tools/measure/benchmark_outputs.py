@@ -39,10 +39,10 @@ from motion_predictor.predict.likely import drawn_samples, likely_futures
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor, use_threads
 from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import CloudEncoder, MarkerEncoder, MarkerPerson
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outputs import Outlook, SUMMARIES
-from motion_predictor.ros.remembering import make_place
 
 REFERENCE = '~/predictions'
 SAMPLES = 50

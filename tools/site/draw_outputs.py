@@ -30,6 +30,7 @@ from motion_predictor.predict.likely import by_weight, drawn_samples, likely_fut
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor, use_threads
 from motion_predictor.recordings.recordings import heading_rad
+from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import (
     CloudEncoder,
     decode_predictions,
@@ -39,7 +40,6 @@ from motion_predictor.ros.messages import (
 )
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outputs import decode_moments, Outlook, SUMMARIES
-from motion_predictor.ros.remembering import make_place
 from tools.demo.demo_clips import demo_recording
 
 FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'images' / 'outputs'

@@ -1,1 +1,1 @@
-"""What the node publishes beside the cloud of all samples."""
+"""What goes out: publishers, their messages, and what is taken back."""

@@ -19,7 +19,7 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.place.candidates import stance
 from motion_predictor.predict.place.memory_file import MemoryFileError, read_memory, write_memory
 from motion_predictor.predict.place.place import Place
-from motion_predictor.ros.remembering import Remembering
+from motion_predictor.ros.memory.remembering import Remembering
 from motion_predictor.track.history import ObservedWindow
 
 WINDOW = WindowConfig()

@@ -17,8 +17,8 @@ from rclpy.task import Future
 from std_msgs.msg import String
 
 from motion_predictor.errors import MotionPredictorError
+from motion_predictor.ros.memory.remembering import memory_path, Remembering, remove_memory
 from motion_predictor.ros.parameters import Settings
-from motion_predictor.ros.remembering import memory_path, Remembering, remove_memory
 
 PEOPLE_AT_ONCE = 10
 """Names that wait in ~/forget_person, at most."""

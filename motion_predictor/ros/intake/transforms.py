@@ -10,7 +10,7 @@ from rclpy.time import Time
 
 from motion_predictor.body.geometry import rotation_matrix
 from motion_predictor.errors import ConfigError
-from motion_predictor.ros.inputs import profile_of, TF_PACKAGE, tf_subscriptions
+from motion_predictor.ros.intake.inputs import profile_of, TF_PACKAGE, tf_subscriptions
 from motion_predictor.sources.decoded import MAX_FRAME_NAME
 from motion_predictor.sources.tf_causes import (
     Cause,

@@ -1,0 +1,1 @@
+"""What the node tells of itself: counters, rates, latencies, and complaints in words."""

@@ -1,0 +1,1 @@
+"""What comes in: topics, messages that wait, transforms; messages to observations."""

@@ -1,0 +1,1 @@
+"""What the node remembers of its place beyond a run, and the services that command it."""
