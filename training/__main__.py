@@ -23,7 +23,6 @@ VERBS = {
     ),
     'weighing': Verb('training.stages.weigh.weighing', 'fit the gate and the radii of weights'),
     'export': Verb('training.engine.export', 'write the weights files of a run'),
-    'grow': Verb('training.stages.growth', 'grow a mixer into a larger one of the same output'),
     'evaluate': Verb('training.judge.evaluate', 'score weights on recordings', goes_on=True),
     'evaluate-mixture': Verb(
         'training.judge.evaluate_moe', 'score what a mixture says beyond its samples'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 import hashlib
 import json
 import math
@@ -24,15 +24,14 @@ from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError, StorageError, WeightsError
 from motion_predictor.model.calibration import Calibration
 from motion_predictor.model.config import from_dict, ModelConfig, to_dict
-from motion_predictor.model.growth import grown_model
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weighing_weights import MAX_NUMBERS, PREFIX, WeighingWeights
 
 FORMAT = 'motion_predictor'
-VERSIONS = ('1', '2', '3')
-"""2 has matrices in 8 bits a number, 3 a network that grows when it is loaded; others are 1."""
-MAX_GROWN = 64_000_000
-"""Numbers that a network may grow to."""
+VERSIONS = ('1', '2')
+"""2 has matrices in 8 bits a number; others are 1."""
+GROWN_VERSION = '3'
+"""Held a network that earlier releases enlarged when they loaded it; no longer read."""
 ROW_SCALE = '.row_scale'
 """Ends the name of the tensor that holds what one unit of an 8-bit matrix row stands for."""
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -74,8 +73,6 @@ class LoadedWeights:
     calibration: Calibration | None = None
     dtype: torch.dtype = torch.float32
     """In which the network's matrices were stored."""
-    stored: MotionModel | None = None
-    """What the file holds where the model was grown from something smaller."""
     digest: str = ''
     """SHA-256 of tensors and metadata that the file states, and was found to have; '' where it
     states none, as files of earlier releases."""
@@ -90,7 +87,6 @@ def save_weights(
     golden: GoldenPair | None = None,
     dtype: torch.dtype = torch.float32,
     calibration: Calibration | None = None,
-    stored: MotionModel | None = None,
     weighing: WeighingWeights | None = None,
 ) -> None:
     """
@@ -104,9 +100,6 @@ def save_weights(
         matrix in 8 bits with one scale a row (see :func:`quantize_rows`), the rest in float32; it
         is for the size of the file alone: a loaded model is float32 whatever was stored.
     :param calibration: how often people really were how near to the mean.
-    :param stored: a smaller model that ``model`` was grown from by
-        :func:`motion_predictor.model.growth.grown_model`: the file holds this one, and loading
-            grows it.
     :param weighing: how the model is weighed, by ``training weighing``.
     :raises WeightsError: if the path's suffix is another, or nothing can be written there.
     """
@@ -115,7 +108,7 @@ def save_weights(
         raise WeightsError(f'{path}: a weights file ends in {SUFFIX}')
     tensors: dict[str, Tensor] = {}
     small = dtype == torch.int8
-    for name, value in (stored or model).state_dict().items():
+    for name, value in model.state_dict().items():
         value, network = value.detach().cpu(), name.startswith('denoiser.')
         if small and network and value.ndim == 2:
             tensors[name], tensors[name + ROW_SCALE] = quantize_rows(value)
@@ -129,9 +122,6 @@ def save_weights(
         'skeleton': json.dumps(skeleton_to_dict(model.skeleton)),
         'card': json.dumps(dict(card)),
     }
-    if stored is not None:
-        metadata['version'] = VERSIONS[2]
-        metadata['stored'] = json.dumps(to_dict(stored.config))
     if golden is not None:
         for part in ('observed', 'futures'):
             values = np.ascontiguousarray(getattr(golden, part), dtype=np.float32)
@@ -212,12 +202,12 @@ def _load(path: Path) -> LoadedWeights:
     try:
         with safe_open(str(path), framework='pt', device='cpu') as file:
             metadata = file.metadata() or {}
-            config, small, skeleton, card = _read_metadata(path, metadata)
+            config, skeleton, card = _read_metadata(path, metadata)
             with torch.device('meta'):  # shapes alone: nothing is allocated for a hostile file
-                shapes = MotionModel(small or config, skeleton).state_dict()
+                shapes = MotionModel(config, skeleton).state_dict()
             expected = {name: tuple(value.shape) for name, value in shapes.items()}
             golden_shapes = _check_tensors(path, file, expected, config, skeleton)
-            model = MotionModel(small or config, skeleton)
+            model = MotionModel(config, skeleton)
             state = {name: file.get_tensor(name).float() for name in expected}
             for name in expected:
                 if file.get_slice(name).get_dtype() == 'I8':
@@ -260,24 +250,7 @@ def _load(path: Path) -> LoadedWeights:
         )
     model.load_state_dict(state)
     model.eval().requires_grad_(False)
-    shown, kept = (model, None) if small is None else (_grow(path, model, config), model)
-    return LoadedWeights(shown, card, golden, path, calibration, dtype, kept, digest, weighing)
-
-
-def _grow(path: Path, model: MotionModel, config: ModelConfig) -> MotionModel:
-    try:
-        small = model.config
-        after = {name: getattr(config, name) for name in ('temperature', 'spread', 'apart')}
-        same = replace(small, **after)
-        if replace(same, denoiser=config.denoiser) != config:
-            raise ConfigError('it differs from the stored one in more than its size')
-        with torch.device('meta'):
-            numbers = sum(p.numel() for p in MotionModel(config, model.skeleton).parameters())
-        if numbers > MAX_GROWN:
-            raise ConfigError(f'{numbers} numbers; at most {MAX_GROWN} are made')
-        return grown_model(model, config)
-    except ConfigError as error:
-        raise WeightsError(f'{path}: its network cannot be grown: {brief(error)}') from None
+    return LoadedWeights(model, card, golden, path, calibration, dtype, digest, weighing)
 
 
 def _check_size(path: Path) -> None:
@@ -303,11 +276,17 @@ def _check_size(path: Path) -> None:
 
 def _read_metadata(
     path: Path, metadata: Mapping[str, str]
-) -> tuple[ModelConfig, ModelConfig | None, Skeleton, dict[str, Any]]:
+) -> tuple[ModelConfig, Skeleton, dict[str, Any]]:
     if metadata.get('format') != FORMAT:
         found = metadata.get('format')
         raise WeightsError(
             f'{path}: format {brief(repr(found))}; needs a file written by {FORMAT}'
+        )
+    if metadata.get('version') == GROWN_VERSION:
+        raise WeightsError(
+            f'{path}: format version {GROWN_VERSION} (a small network that is enlarged when it is '
+            f'loaded) is no longer read: use a shipped file ({_shipped_names()}), or export the '
+            f'smaller network that it was made from'
         )
     if metadata.get('version') not in VERSIONS:
         raise WeightsError(
@@ -316,9 +295,6 @@ def _read_metadata(
         )
     try:
         config = from_dict(ModelConfig, json.loads(metadata['config']))
-        small = None
-        if 'stored' in metadata:
-            small = from_dict(ModelConfig, json.loads(metadata['stored']))
         skeleton = skeleton_from_dict(json.loads(metadata['skeleton']))
         card = json.loads(metadata['card'])
     except KeyError as error:
@@ -329,7 +305,7 @@ def _read_metadata(
         raise WeightsError(f'{path}: the model card is no JSON object; export it again')
     if skeleton.num_joints > 128:
         raise WeightsError(f'{path}: {skeleton.num_joints} joints; at most 128 are read')
-    return config, small, skeleton, card
+    return config, skeleton, card
 
 
 def _check_tensors(

@@ -312,6 +312,7 @@ def changed(path: Path, **metadata_changes: str | None) -> Path:
         ({'format': 'other'}, "format 'other'"),
         ({'format': None}, 'format None'),
         ({'version': '99'}, "version '99'"),
+        ({'version': '3'}, 'version 3 .* no longer read: use a shipped file'),
         ({'version': None}, 'version None'),
         ({'config': None}, "'config' is missing"),
         ({'config': '{'}, 'bad metadata'),

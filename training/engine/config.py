@@ -130,8 +130,7 @@ class SwiftDiffConfig:
     frame_stride: int = 4
     """The terms look at every so many future frames, the last one always among them."""
     start: str = ''
-    """Weights file of a student to go on from instead of random weights; a smaller mixer is grown
-    into the size wanted, giving the same futures at first (Net2Net, arXiv 1511.05641)."""
+    """Weights file of a student of the same size to go on from instead of random weights."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.matched <= self.samples:

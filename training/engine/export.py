@@ -16,7 +16,6 @@ from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.common.files import read_json
 from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.model.growth import grown_model
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import (
     file_digest,
@@ -103,10 +102,9 @@ def export(
     :raises WeightsError: if the source is damaged.
     """
     loaded = load_weights(source)
-    model, stored = loaded.model, loaded.stored
+    model = loaded.model
     kept = dtype or (torch.float32 if model.config.role == 'swiftdiff' else torch.float16)
-    held = (stored or model).denoiser
-    numbers = [*held.parameters(), *held.buffers()]
+    numbers = [*model.denoiser.parameters(), *model.denoiser.buffers()]
     for parameter in numbers:  # the golden pair is that of the file
         if kept == torch.int8:
             if parameter.ndim == 2:
@@ -114,14 +112,12 @@ def export(
                 parameter.data = whole.float() * scale
         else:
             parameter.data = parameter.data.to(kept).float()
-    if stored is not None:
-        model = grown_model(stored, model.config)
     card = dict(loaded.card)
     if scores:
         card['scores'] = scores
     if surprise:
         card['surprise'] = surprise
-    save_weights(out, model, card, golden_pair(model), kept, stored=stored)
+    save_weights(out, model, card, golden_pair(model), kept)
     write_whole(out.with_suffix('.md'), card_text(out, model, card))
 
 
@@ -139,7 +135,6 @@ def rewrite(path: Path, loaded: LoadedWeights) -> None:
         loaded.golden,
         loaded.dtype,
         loaded.calibration,
-        loaded.stored,
         loaded.weighing,
     )
     card = path.with_suffix('.md')
@@ -158,8 +153,7 @@ def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
         f'{card.get("what", "")}.',
         '',
         f'- Network: {size.architecture}, width {size.width}, depth {size.depth}, '
-        f'{parameters / 1e6:.2f} M parameters, {out.stat().st_size / 1e6:.2f} MB'
-        + (', as the file holds the smaller network.' if 'grown_from' in card else '.'),
+        f'{parameters / 1e6:.2f} M parameters, {out.stat().st_size / 1e6:.2f} MB.',
         f'- Window: {config.window.observed_frames} observed and {config.window.future_frames} '
         f'future frames at {config.window.rate_hz:g} Hz; {config.window.dct_keep} DCT rows; '
         f'joints of {config.skeleton}.',

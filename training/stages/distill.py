@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.model.growth import grown
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.schedule import to_x0
@@ -237,7 +236,7 @@ def distil_swiftdiff(
 
 def begin_from(student: MotionModel, earlier: MotionModel, name: str) -> None:
     """
-    Give a student the network of an earlier one, grown where it is to be larger.
+    Give a student the network of an earlier one.
 
     :param student: changed.
     :param earlier: with the same joints, window and whitening.
@@ -251,10 +250,12 @@ def begin_from(student: MotionModel, earlier: MotionModel, name: str) -> None:
                 f'swiftdiff.start={name}: its {statistic} is not that of this training data; '
                 f'start from weights trained on the same recordings with the same pool and seed'
             )
-    network = earlier.denoiser.requires_grad_(True)
     if earlier.config.denoiser != student.config.denoiser:
-        network = grown(network, earlier.config, student.config)
-    student.denoiser.load_state_dict(network.state_dict())
+        raise ConfigError(
+            f'swiftdiff.start={name}: its network is {earlier.config.denoiser}, the student is '
+            f'to have {student.config.denoiser}; start from weights of the same size'
+        )
+    student.denoiser.load_state_dict(earlier.denoiser.state_dict())
 
 
 class SwiftDiffLoss:
