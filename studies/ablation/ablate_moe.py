@@ -19,7 +19,7 @@ import torch
 
 from studies.ablation import rows
 from studies.ablation.rows import Budget, Place, Row
-from studies.tune.trials import Stopwatch
+from studies.common.kept import Stopwatch
 from training.engine.config import ChainConfig, override
 from training.engine.runs import Run
 from training.judge.evaluate_moe import likelihoods, perplexity

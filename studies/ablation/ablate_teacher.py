@@ -15,7 +15,7 @@ from typing import Any
 
 from studies.ablation import rows
 from studies.ablation.rows import Place, Row
-from studies.tune.trials import digest, Stopwatch
+from studies.common.kept import digest, Stopwatch
 from training.data.pool import EncodedPool
 from training.engine.config import as_plain, ChainConfig, ENCODING, override
 from training.engine.runs import pool_of, Run

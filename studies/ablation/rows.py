@@ -19,18 +19,9 @@ from tqdm import tqdm
 
 from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from studies.tune.trials import (
-    beside,
-    digest,
-    found_recordings,
-    of_split,
-    read_json,
-    relative_error,
-    require_files,
-    require_positive,
-    Scorer,
-    Stopwatch,
-)
+from studies.common.inputs import beside, found_recordings, require_files, require_positive
+from studies.common.kept import digest, read_json, Stopwatch
+from studies.common.scorer import of_split, relative_error, Scorer
 from training.common import provenance
 from training.data.store import data_digest
 from training.engine.config import as_plain, ChainConfig, preset, PRESETS
@@ -74,7 +65,7 @@ class Bench(Protocol):
         Train what the settings say, going on where it stopped, and score it.
 
         :param folder: of this row and seed alone.
-        :returns: 'scores', as :data:`studies.tune.trials.Scores`, and what else shall be kept.
+        :returns: 'scores', as :data:`studies.common.scorer.Scores`, and what else shall be kept.
         """
 
 

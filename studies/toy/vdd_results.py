@@ -9,6 +9,7 @@ from typing import Any
 
 from motion_predictor.errors import ConfigError
 from studies.toy import toy_vdd
+from studies.toy.fitting import METHODS
 from training.report.pages import write_page
 
 EXAMPLE = """\
@@ -92,7 +93,7 @@ def toy_section(result: Mapping[str, Any], page: Path, image: Path | None) -> st
     ]
     for row in result['summary']:
         lines.append(
-            f'| {row["density"]} | {toy_vdd.METHODS[row["method"]]} | {row["experts"]} '
+            f'| {row["density"]} | {METHODS[row["method"]]} | {row["experts"]} '
             f'| {row["seeds"]} | {row["all_modes_found"]} | {row["kl_q_p_median"]:.3f} '
             f'| {row["kl_q_p_worst"]:.3f} | {row["kl_p_q_median"]:.3f} '
             f'| {row["kl_p_q_worst"]:.3f} | {row["closer_than_em_data"]} |'
@@ -106,10 +107,10 @@ def toy_section(result: Mapping[str, Any], page: Path, image: Path | None) -> st
         closer = [row['density'] for row in own if 2 * row['closer_than_em_data'] > row['seeds']]
         lines += [
             '',
-            f'Wanted of VDD: every mode in at least 9 of 10 seeds. {toy_vdd.METHODS[method]} has '
+            f'Wanted of VDD: every mode in at least 9 of 10 seeds. {METHODS[method]} has '
             f'it on: {", ".join(found) or "none"}.',
             'Wanted of VDD: closer in KL(q, p) than EM on the data. '
-            f'{toy_vdd.METHODS[method]} has it for most seeds on: {", ".join(closer) or "none"}.',
+            f'{METHODS[method]} has it for most seeds on: {", ".join(closer) or "none"}.',
         ]
     if any('kl_teacher_p' in own for own in result['teachers']):
         lines += ['', *teacher_table(result)]

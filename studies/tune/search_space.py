@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
 from motion_predictor.errors import ConfigError
-from studies.tune.trials import shortened
+from studies.common.students import shortened
 from training.engine.config import ChainConfig, override
 
 if TYPE_CHECKING:
@@ -223,3 +224,14 @@ def extrapolated(error: float, number: int, finished: Sequence[Sequence[float]])
     """
     ratios = [errors[-1] / errors[number] for errors in finished if len(errors) > number + 1]
     return error * (float(np.median(ratios)) if ratios else 1.0)
+
+
+def limits_of(options: argparse.Namespace) -> Budget:
+    """Give the preset's budget with what the command line changes."""
+    limits = budget(options.preset)
+    changes = {
+        name: getattr(options, name)
+        for name in ('windows', 'pool', 'pairs', 'limit', 'startup', 'repetitions')
+        if getattr(options, name) is not None
+    }
+    return replace(limits, **changes)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError
 from studies.tune.search_space import Budget, Dimension
-from studies.tune.trials import Lock
+from training.common.locks import Lock
 from training.judge import plots
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from torch.distributions import Categorical, kl_divergence, Normal
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.weights import save_weights
-from studies.ablation import ablate, recipe_results
-from studies.tune.trials import fresh_model, whitened_as
+from studies.ablation import ablate, ablated_loss, claims, recipe_results, swiftdiff_rows
+from studies.common.material import whitened_as
+from studies.common.students import fresh_model
 from training.data.pool import EncodedPool
 from training.engine.config import preset
 from training.judge.variety import HIGHEST, LOWEST
@@ -88,10 +89,8 @@ def test_the_page_judges_the_claims_whose_rows_were_run(ablated: Path) -> None:
     assert f'{mine:.3f} on val (below {above} of the 5 rows)' in text
     assert f'Here: {result["apd"]:.3f} m.' in text
     assert 'against `no_real`' not in text
-    known = {row.name for row in ablate.ROWS}
-    assert {name for claim in recipe_results.CLAIMS for name in (claim.better, claim.worse)} <= (
-        known
-    )
+    known = {row.name for row in swiftdiff_rows.ROWS}
+    assert {name for claim in claims.CLAIMS for name in (claim.better, claim.worse)} <= (known)
 
 
 def test_students_are_scored_as_they_come_where_nothing_else_is_asked_for(
@@ -128,19 +127,19 @@ def test_a_finished_row_is_recalled(ablated: Path, words: list[str]) -> None:
 
 
 def test_a_row_changes_its_settings_and_no_others() -> None:
-    base, limits = preset('small'), ablate.budget('small')
-    row = next(row for row in ablate.ROWS if row.name == 'eps_801')
-    changed = ablate.settings_of(row, base, limits, 1)
-    own = ablate.settings_of(ablate.ROWS[0], base, limits, 1)
+    base, limits = preset('small'), swiftdiff_rows.budget('small')
+    row = next(row for row in swiftdiff_rows.ROWS if row.name == 'eps_801')
+    changed = swiftdiff_rows.settings_of(row, base, limits, 1)
+    own = swiftdiff_rows.settings_of(swiftdiff_rows.ROWS[0], base, limits, 1)
     model = replace(changed.swiftdiff.model, prediction='x0', t_star=own.swiftdiff.model.t_star)
     assert changed.swiftdiff.model.t_star == 801
     assert replace(changed.swiftdiff, model=model) == own.swiftdiff
 
 
-@pytest.mark.parametrize('name', [row.name for row in ablate.ROWS])
+@pytest.mark.parametrize('name', [row.name for row in swiftdiff_rows.ROWS])
 def test_every_row_fits_the_preset_it_is_for(name: str) -> None:
-    row = next(row for row in ablate.ROWS if row.name == name)
-    chain = ablate.settings_of(row, preset('small'), ablate.budget('small'), 0)
+    row = next(row for row in swiftdiff_rows.ROWS if row.name == name)
+    chain = swiftdiff_rows.settings_of(row, preset('small'), swiftdiff_rows.budget('small'), 0)
     for setting, value in row.changes.items():
         found = chain.swiftdiff
         for part in setting.split('.'):
@@ -150,28 +149,28 @@ def test_every_row_fits_the_preset_it_is_for(name: str) -> None:
 
 def test_an_unknown_row_is_named() -> None:
     with pytest.raises(ConfigError, match='depth_99'):
-        ablate.rows_for(['depth_99'], 'small')
+        swiftdiff_rows.rows_for(['depth_99'], 'small')
 
 
 def test_the_divergences_are_those_of_torch() -> None:
     generator = torch.Generator().manual_seed(1)
     found, target = torch.randn(2, 3, 5, 4, 6, generator=generator)
-    mine = ablate.kl_of_softmaxes(found, target)
+    mine = ablated_loss.kl_of_softmaxes(found, target)
     flat = [values.flatten(0, 1).flatten(1) for values in (target, found)]
     wanted = kl_divergence(Categorical(logits=flat[0]), Categorical(logits=flat[1])).mean()
     assert mine == pytest.approx(float(wanted), rel=1e-4)
     fits = [
         Normal(values.mean(dim=1), (values.var(dim=1) + 0.05).sqrt()) for values in (target, found)
     ]
-    gaussian = ablate.kl_of_gaussians(found, target)
+    gaussian = ablated_loss.kl_of_gaussians(found, target)
     assert gaussian == pytest.approx(float(kl_divergence(fits[0], fits[1]).mean()), rel=1e-4)
-    assert ablate.kl_of_gaussians(target, target).abs() < 1e-6
-    assert ablate.kl_of_softmaxes(target, target).abs() < 1e-6
+    assert ablated_loss.kl_of_gaussians(target, target).abs() < 1e-6
+    assert ablated_loss.kl_of_softmaxes(target, target).abs() < 1e-6
 
 
 def test_on_clean_windows_the_distance_is_that_of_stage_two(pool: EncodedPool) -> None:
-    config = ablate.settings_of(
-        ablate.ROWS[1], preset('debug'), ablate.budget('debug'), 0
+    config = swiftdiff_rows.settings_of(
+        swiftdiff_rows.ROWS[1], preset('debug'), swiftdiff_rows.budget('debug'), 0
     ).swiftdiff
     student = fresh_model(config.model, pool)
     torch.nn.init.normal_(student.denoiser.out.weight, std=0.1)
@@ -188,8 +187,8 @@ def test_on_clean_windows_the_distance_is_that_of_stage_two(pool: EncodedPool) -
         float(loss(student.denoiser, torch.Generator().manual_seed(3))['loss'].detach())
         for loss in (
             plain,
-            ablate.AblatedLoss(config, student, one_step, clean),
-            ablate.AblatedLoss(config, student, one_step, pool),
+            ablated_loss.AblatedLoss(config, student, one_step, clean),
+            ablated_loss.AblatedLoss(config, student, one_step, pool),
         )
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
@@ -197,17 +196,19 @@ def test_on_clean_windows_the_distance_is_that_of_stage_two(pool: EncodedPool) -
 
 
 def test_a_student_that_gives_the_pairs_has_nothing_to_learn(pool: EncodedPool) -> None:
-    config = ablate.settings_of(
-        ablate.ROWS[1], preset('debug'), ablate.budget('debug'), 0
+    config = swiftdiff_rows.settings_of(
+        swiftdiff_rows.ROWS[1], preset('debug'), swiftdiff_rows.budget('debug'), 0
     ).swiftdiff
     student = fresh_model(config.model, pool)
     torch.nn.init.normal_(student.denoiser.out.weight, std=0.1)
     noise = torch.randn(12, 20, 51, generator=torch.Generator().manual_seed(4))
     chosen = torch.arange(12)
-    target = ablate.estimate(student, noise, pool.condition)
+    target = ablated_loss.estimate(student, noise, pool.condition)
     for shift, least in ((0.0, 0.0), (1.0, 1e-3)):
-        pairs = ablate.Pairs(chosen, noise, target.detach() + shift)
-        loss = ablate.AblatedLoss(config, student, random_model('one_step'), pool, pairs=pairs)
+        pairs = ablated_loss.Pairs(chosen, noise, target.detach() + shift)
+        loss = ablated_loss.AblatedLoss(
+            config, student, random_model('one_step'), pool, pairs=pairs
+        )
         value = float(loss(student.denoiser, torch.Generator())['loss'].detach())
         assert value == pytest.approx(0.0, abs=1e-8) if shift == 0.0 else value > least
 

@@ -10,8 +10,9 @@ from random_models import save_random, save_recording
 
 from motion_predictor.errors import ConfigError
 from studies.ablation import recipe_results
-from studies.tune import search_space, studies, tune
-from studies.tune.trials import Lock
+from studies.common import verdicts
+from studies.tune import search, search_space, studies, tune, tuning_page
+from training.common.locks import Lock
 from training.engine.config import override, preset, PRESETS
 
 optuna = pytest.importorskip('optuna')
@@ -34,7 +35,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope='module')
 def searched(words: list[str]) -> Path:
     """Both studies, a confirmation and the report, with trials of seconds."""
-    assert tune.main([*words, '--sampler', *tune.SAMPLERS, '--trials', '3']) == 0
+    assert tune.main([*words, '--sampler', *studies.SAMPLERS, '--trials', '3']) == 0
     assert tune.main([*words, '--confirm', '1']) == 0
     report = Path(words[words.index('--run') + 1]).parent / 'docs' / 'tuning.json'
     assert tune.main([*words, '--report', str(report)]) == 0
@@ -44,7 +45,7 @@ def searched(words: list[str]) -> Path:
 @pytest.mark.slow
 def test_a_study_has_two_objectives_and_ends_with_the_trials_asked_for(searched: Path) -> None:
     result = json.loads(searched.read_text())
-    for sampler in tune.SAMPLERS:
+    for sampler in studies.SAMPLERS:
         assert len(result[sampler]) == 3
         for row in studies.completed(result[sampler]):
             assert row['error'] > 0.0
@@ -66,13 +67,13 @@ def test_asking_again_for_as_many_trials_runs_none(searched: Path, words: list[s
     before = json.loads(searched.read_text())['gp']
     assert tune.main([*words, '--trials', '3']) == 0
     options = tune.parser().parse_args(words)
-    study = tune.study_of(options, 'gp')
+    study = search.study_of(options, 'gp')
     assert [trial.number for trial in study.get_trials()] == [row['number'] for row in before]
 
 
 def test_a_trial_whose_process_is_gone_is_queued_again(tmp_path: Path) -> None:
     options = tune.parser().parse_args(['--run', str(tmp_path)])
-    study = tune.study_of(options, 'gp')
+    study = search.study_of(options, 'gp')
     lost, alive = study.ask(), study.ask()
     lost.suggest_float('match', 0.1, 1.0)
     held = Lock(tmp_path / 'running' / f'{study.study_name}_{alive.number}')
@@ -91,9 +92,9 @@ def test_a_trial_whose_process_is_gone_is_queued_again(tmp_path: Path) -> None:
 def test_a_database_takes_the_study_too(tmp_path: Path) -> None:
     url = f'sqlite:///{tmp_path}/studies.db'
     options = tune.parser().parse_args(['--run', str(tmp_path), '--storage', url])
-    first = tune.study_of(options, 'random')
+    first = search.study_of(options, 'random')
     first.ask()
-    assert len(tune.study_of(options, 'random').get_trials()) == 1
+    assert len(search.study_of(options, 'random').get_trials()) == 1
 
 
 def test_a_storage_that_cannot_be_used_is_named(
@@ -149,10 +150,10 @@ def test_a_trial_that_is_given_up_is_estimated_and_counted_as_such(
 ) -> None:
     assert search_space.extrapolated(2.0, 0, [[1.0, 0.9], [1.0, 0.7], [2.0, 1.6]]) == 1.6
     assert search_space.extrapolated(2.0, 1, [[1.0, 0.9]]) == 2.0
-    monkeypatch.setattr(tune, 'falls_behind', lambda *given: len(given[2]) == 2)  # the third
+    monkeypatch.setattr(search, 'falls_behind', lambda *given: len(given[2]) == 2)  # the third
     given = [*words, '--sampler', 'random', '--trials', '4', '--run', str(tmp_path)]
     assert tune.main(given) == 0
-    study = tune.study_of(tune.parser().parse_args(given), 'random')
+    study = search.study_of(tune.parser().parse_args(given), 'random')
     rows = studies.rows_of(study, search_space.space('debug'))
     assert [row['state'] for row in rows] == ['complete', 'complete', 'pruned', 'complete']
     whole = [(row['rungs'][0], row['error']) for row in rows[:2]]
@@ -199,14 +200,14 @@ def test_the_page_gives_a_verdict(searched: Path) -> None:
     assert '| default, untuned |' in text
     assert 'images/tuning_front_gp.svg' in text
     unconfirmed = json.loads(searched.read_text()) | {'confirmed': []}
-    assert 'nothing is claimed' in recipe_results.tuning_page(unconfirmed, 'command')
+    assert 'nothing is claimed' in tuning_page.tuning_page(unconfirmed, 'command')
 
 
 def test_a_verdict_needs_seeds_that_do_not_overlap() -> None:
-    assert recipe_results.verdict([0.8, 0.81], [0.82, 0.9]) == 'holds'
-    assert recipe_results.verdict([0.91, 0.92], [0.82, 0.9]) == 'does not hold'
-    assert recipe_results.verdict([0.8, 0.85], [0.82, 0.9]).startswith('undecided')
-    assert recipe_results.verdict([0.8], [0.82, 0.9]).startswith('undecided')
+    assert verdicts.verdict([0.8, 0.81], [0.82, 0.9]) == 'holds'
+    assert verdicts.verdict([0.91, 0.92], [0.82, 0.9]) == 'does not hold'
+    assert verdicts.verdict([0.8, 0.85], [0.82, 0.9]).startswith('undecided')
+    assert verdicts.verdict([0.8], [0.82, 0.9]).startswith('undecided')
 
 
 @pytest.mark.parametrize('option, wanted', [('one-step', 'one-step'), ('teacher', 'diffusion')])

@@ -9,16 +9,10 @@ import torch
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.networks.mixture import Full, GaussianMixture
-from studies.toy import toy_vdd, vdd_results
+from studies.toy import fitting, toy_vdd, vdd_results
+from studies.toy.fitting import distil_toy, expectation_maximisation, vdd_settings
+from studies.toy.teachers import DensityTeacher, ExactTeacher, ToyTeacher
 from studies.toy.toy_densities import DENSITIES, grid, Quadrature
-from studies.toy.toy_vdd import (
-    DensityTeacher,
-    distil_toy,
-    ExactTeacher,
-    expectation_maximisation,
-    ToyTeacher,
-    vdd_settings,
-)
 from training.engine.vdd import expert_bound, gate_loss, likelihood, VddConfig
 
 
@@ -217,7 +211,7 @@ def test_the_command_writes_figures_a_picture_and_the_page(tmp_path: Path) -> No
     options += ['--samples', '80', '--width', '16']
     assert toy_vdd.main([*options, '--teacher-steps', '4']) == 0
     written = out.read_text()
-    assert len(json.loads(written)['rows']) == 2 * len(toy_vdd.METHODS)
+    assert len(json.loads(written)['rows']) == 2 * len(fitting.METHODS)
     assert (tmp_path / 'toy_vdd.svg').stat().st_size > 1000
     assert toy_vdd.main([*options, '--teacher-steps', '4']) == 0  # from what was kept
     assert json.loads(out.read_text())['rows'] == json.loads(written)['rows']

@@ -7,7 +7,7 @@ import pytest
 from random_models import save_random, save_recording
 
 from motion_predictor.model.weights import load_weights
-from studies.tune.trials import Scorer
+from studies.common.scorer import Scorer
 from training.judge.variety import HIGHEST, LOWEST, temperature_for
 
 

@@ -1,0 +1,1 @@
+"""What tuning and ablations have in common."""

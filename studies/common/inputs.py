@@ -1,0 +1,55 @@
+"""What the command lines of the studies have in common: recordings, files and counts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from motion_predictor.errors import ConfigError
+from training.data.windows import recordings_folder
+
+
+def require_positive(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """
+    Check whole numbers of a command line; those that were not given are None.
+
+    :raises ConfigError: on one below 1.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ConfigError(f'--{name.replace("_", "-")} {value}: must be at least 1')
+
+
+def found_recordings(given: Sequence[Path] | None) -> list[Path]:
+    """
+    Give the recordings to train on.
+
+    :param given: on the command line; None for train.npz of every set.
+    :raises ConfigError: if there are none, or one does not exist.
+    """
+    if given is None:
+        folder = recordings_folder()
+        given = sorted(folder.glob('*/train.npz')) if folder else []
+    if not given:
+        raise ConfigError('--data: no recordings found; name train.npz files')
+    require_files('data', given)
+    return list(given)
+
+
+def require_files(name: str, paths: Sequence[Path]) -> None:
+    """
+    Check that files or stores exist.
+
+    :param name: of the option that named them.
+    :raises ConfigError: if one does not.
+    """
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise ConfigError(f'--{name}: no such file: {", ".join(missing)}')
+
+
+def beside(data: Sequence[Path], *splits: str) -> list[Path]:
+    """Name the files of other splits beside recordings."""
+    return [path.with_name(f'{split}.npz') for split in splits for path in data]

@@ -1,0 +1,132 @@
+"""What all students of a comparison learn from: windows, teachers and pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.normalization import Whitening
+from motion_predictor.model.weights import file_digest, load_weights
+from studies.common.kept import digest
+from training.common.locks import Lock
+from training.data.pool import encode_pool, EncodedPool
+from training.data.store import data_digest
+from training.engine.config import ChainConfig
+from training.engine.runs import Run, training_windows
+from training.stages.distill import make_pairs, Pairs
+
+
+@dataclass(frozen=True)
+class Material:
+    """What all students of a comparison learn from."""
+
+    data: tuple[Path, ...]
+    pool: EncodedPool
+    one_step: MotionModel
+    digest: str
+    """Of the data, the pool's size and the teachers: part of every result's key."""
+    device: str
+    pairs: Pairs | None = None
+    """Of the diffusion teacher, where ``swiftdiff.match_ddim`` wants them."""
+
+
+def gather(
+    data: Sequence[Path], chain: ChainConfig, one_step: Path, device: str = 'cpu'
+) -> Material:
+    """
+    Draw the training windows and load the one-step teacher.
+
+    The windows are whitened as that teacher was, whatever its own pool held, so that it and the
+    diffusion teacher mean the same by a coefficient.
+
+    :param data: recordings, as ``training train swiftdiff`` takes them.
+    :param chain: settings; ``pool`` windows are drawn by ``seed`` 0, whatever the chain's, and
+        varied as the student's are.
+    :param one_step: weights file of the one-step teacher.
+    :raises WeightsError: if that cannot be read.
+    :raises ConfigError: if it is no one-step teacher of this window.
+    """
+    teacher = load_teacher(one_step, 'one_step', chain)
+    run = Run(Path(), tuple(data), device, ())
+    windows = training_windows(run, replace(chain, seed=0))
+    raw = encode_pool(
+        windows,
+        teacher.config,
+        chain.swiftdiff.augmentation,
+        chain.pool,
+        0,
+        whiten=False,
+    )
+    pool = whitened_as(teacher, raw, device)
+    key = [[data_digest(path) for path in data], chain.pool, file_digest(one_step)]
+    return Material(tuple(data), pool, teacher.to(device).eval(), digest(key), device)
+
+
+TEACHERS = {'one_step': 'one-step', 'teacher': 'diffusion'}
+
+
+def load_teacher(path: Path, role: str, chain: ChainConfig) -> MotionModel:
+    """
+    Load a teacher of the students.
+
+    :param role: 'one_step' or 'teacher'.
+    :param chain: whose students' window it has to have.
+    :raises WeightsError: if the file cannot be read.
+    :raises ConfigError: if it holds another role or window.
+    """
+    model = load_weights(path).model
+    if model.config.role != role:
+        raise ConfigError(
+            f'{path}: role {model.config.role!r}; expected a {TEACHERS[role]} teacher'
+        )
+    window = chain.swiftdiff.model.window
+    if model.config.window != window:
+        raise ConfigError(f'{path}: window {model.config.window}; the preset has {window}')
+    return model
+
+
+def with_ddim(
+    material: Material, chain: ChainConfig, teacher: Path, run: Path, count: int
+) -> Material:
+    """
+    Add pairs of the diffusion teacher's DDIM, the same for all seeds, made once a run folder.
+
+    :param chain: ``one_step.teacher_steps`` and ``teacher.completion`` are taken.
+    :param teacher: its weights file.
+    :param count: N.
+    :raises WeightsError: if that cannot be read.
+    :raises ConfigError: if it is no diffusion teacher of this window.
+    """
+    model = load_teacher(teacher, 'teacher', chain).to(material.device)
+    steps, completion = chain.one_step.teacher_steps, chain.teacher.completion
+    key = digest([material.digest, file_digest(teacher), count, steps, completion])
+    made = Run(run, material.data, material.device, ())
+    clean = material.pool.clean.nonzero().squeeze(-1)
+    with Lock(run / 'pairs.lock'):
+        pairs = make_pairs(
+            made, replace(chain, seed=0), material.pool, model, run / f'pairs_{key}', count,
+            among=clean,
+        )  # fmt: skip
+    return replace(material, pairs=pairs, digest=key)
+
+
+def whitened_as(model: MotionModel, raw: EncodedPool, device: str = 'cpu') -> EncodedPool:
+    """
+    Whiten a pool in metres with a model's statistics.
+
+    :param raw: from :func:`training.data.pool.encode_pool` with ``whiten=False``.
+    """
+    condition = Whitening(model.condition_mean.cpu(), model.condition_scale.cpu())
+    state = Whitening(model.state_mean.cpu(), model.state_scale.cpu())
+    return EncodedPool(
+        state.apply(raw.state).to(device),
+        condition.apply(raw.condition).to(device),
+        state.apply(raw.padded).to(device),
+        state,
+        condition,
+        raw.clean.to(device),
+        raw.skeleton,
+    )

@@ -1,0 +1,67 @@
+"""What the seeds of two rows say of a claim, and the words that the pages share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+ERROR = (
+    'The *error* is the mean, over ADE, FDE, MMADE and MMFDE of the root-relative pose and over '
+    "the sets, of the ratio to the one-step teacher's on the same windows: below 1 is better than "
+    'what the student was distilled from.'
+)
+AT_EQUAL_VARIETY = (
+    '**At equal variety.** The best of many samples gains from their variety, and students differ '
+    'in it. So every student is scored at the temperature at which its samples differ as much as '
+    "the diffusion teacher's do (APD on windows of val, DDIM of 100 steps), which is also what "
+    '`training choose-temperature` gives the student that is shipped.'
+)
+MEASURES = ('ade', 'fde', 'mmade', 'mmfde', 'apd')
+
+
+def verdict(better: Sequence[float], worse: Sequence[float]) -> str:
+    """
+    Judge by the seeds whether one thing's error is below another's.
+
+    :param better: errors of what should be lower, one a seed.
+    :param worse: of the other.
+    :returns: 'holds', 'does not hold' or 'undecided': the seeds overlap, or are too few.
+    """
+    if min(len(better), len(worse)) < 2:
+        return 'undecided (one seed)'
+    if max(better) < min(worse):
+        return 'holds'
+    if min(better) > max(worse):
+        return 'does not hold'
+    return 'undecided (seeds overlap)'
+
+
+def with_spread(values: Sequence[float], digits: int = 3) -> str:
+    """Write a mean and half of the range of the seeds."""
+    if len(values) < 2:
+        return f'{values[0]:.{digits}f}'
+    half = 0.5 * (max(values) - min(values))
+    return f'{np.mean(values):.{digits}f} ± {half:.{digits}f}'
+
+
+def gain(mine: Sequence[float], others: Sequence[float]) -> str:
+    """Write by how much one mean error is below another."""
+    return f'{100.0 * (np.mean(mine) / np.mean(others) - 1.0):+.1f} %'
+
+
+def shown(value: Any) -> str:
+    """Write a setting."""
+    return f'{value:.3g}' if isinstance(value, float) else str(value)
+
+
+def origin(result: Mapping[str, Any]) -> str:
+    """Write the command, commit and machine behind a result."""
+    machine = result['machine']
+    changed = ', with uncommitted changes' if result['modified'] else ''
+    return (
+        f'```\n{result["command"]}\n```\n\nCommit `{result["commit"]}`{changed}, '
+        f'{result["date"]}; {machine["processor"]}, one thread; PyTorch {machine["torch"]}, '
+        f'Python {machine["python"]}.'
+    )
