@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / 'README.md'
 RUN = ROOT / 'docs' / 'guide' / 'run.md'
 REFERENCE = ROOT / 'docs' / 'reference' / 'parameters.md'
+CONFIG = ROOT / 'config' / 'predictor.yaml'
 DATA = ROOT / 'docs' / 'results' / 'data'
 STREAMS, FORGETFUL = DATA / 'streams.json', DATA / 'streams_memory_off.json'
 REGIMES, BENCHMARK = DATA / 'streams_regimes.json', DATA / 'benchmark.json'
@@ -52,7 +53,7 @@ def reference_page() -> str:
     """Return the page of all parameters."""
     table = parameters.markdown_table().strip()
     return (
-        '# Parameters\n\nMade from the declarations in `motion_predictor/ros/parameters.py` by '
+        '# Parameters\n\nMade from the declarations in `motion_predictor/ros/parameters/` by '
         '`python -m tools.site.update_pages`; `config/predictor.yaml` holds those of the node.\n\n'
         f'## The node\n\n{table}\n\n## The replay node\n\n{replay_rows()}\n'
     )
@@ -158,7 +159,7 @@ def updated(text: str, name: str) -> str:
 def pages() -> dict[Path, str]:
     """Return every page that is written, as it should be."""
     made = {page: updated(page.read_text(), page.name) for page in (README, RUN)}
-    return {**made, REFERENCE: reference_page()}
+    return {**made, REFERENCE: reference_page(), CONFIG: parameters.parameter_file()}
 
 
 def main() -> int:

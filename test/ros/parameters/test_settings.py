@@ -1,27 +1,13 @@
-"""The declaration table, and the files that must agree with it."""
+"""The record of all values: its defaults, its checks, and changes."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.online import OnlineLimits
-from motion_predictor.ros.parameters import markdown_table, PARAMETERS, Settings
+from motion_predictor.ros.parameters import PARAMETERS, Settings
 from motion_predictor.track.history import HistoryLimits
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def flattened(values: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from flattened(value, f'{prefix}{key}.')
-        else:
-            yield prefix + key, value
 
 
 def test_every_default_passes_its_own_check() -> None:
@@ -71,15 +57,6 @@ def test_a_whole_number_will_do_for_a_double() -> None:
     assert Settings.from_values({'rate_limit_hz': 30}).number('rate_limit_hz') == 30.0
 
 
-def test_the_parameter_file_holds_every_default() -> None:
-    yaml = pytest.importorskip('yaml')
-    content = yaml.safe_load((ROOT / 'config' / 'predictor.yaml').read_text())
-    values = dict(flattened(content['/**']['ros__parameters']))
-    assert values.keys() == {parameter.name for parameter in PARAMETERS}
-    for parameter in PARAMETERS:
-        assert parameter.check(values[parameter.name]) == parameter.default, parameter.name
-
-
 def test_defaults_are_those_of_the_histories() -> None:
     settings, online, history = Settings.from_values({}), OnlineLimits(), HistoryLimits()
     for name in ('max_joint_gap_s', 'min_observed_s'):
@@ -92,14 +69,22 @@ def test_defaults_are_those_of_the_histories() -> None:
     assert settings.number('input.min_confidence') == online.min_confidence
 
 
-def test_the_table_has_a_row_for_every_parameter() -> None:
-    rows = markdown_table().splitlines()
-    assert len(rows) == len(PARAMETERS) + 2
-    assert all(row.count('|') == 8 for row in rows)
-
-
 def test_a_text_of_absurd_length_is_refused_in_few_words() -> None:
     for name, value in (('target_frame', 'x' * 1_000_000), ('input.topics', ['x' * 5_000])):
         with pytest.raises(ConfigError, match=f'{name}=.*characters; at most 4096') as refused:
             Settings.from_values({name: value})
         assert len(str(refused.value)) < 200
+
+
+def test_a_change_is_checked_and_leaves_the_former_settings_as_they_were() -> None:
+    before = Settings.from_values({'samples': 7})
+    after = before.changed({'moments.coverage': 0.5, 'input.topics': ['a', 'b']})
+    assert (after.samples, after.moments.coverage, after.input.topics) == (7, 0.5, ('a', 'b'))
+    assert before == Settings.from_values({'samples': 7})
+    with pytest.raises(ConfigError, match=r'output\.step_s=0.1: must not exceed horizon_s=0.05'):
+        after.changed({'horizon_s': 0.05})
+
+
+def test_values_that_exclude_each_other_make_no_record_at_all() -> None:
+    with pytest.raises(ConfigError, match=r'output\.step_s=0.1: must not exceed horizon_s=0.05'):
+        Settings(horizon_s=0.05)

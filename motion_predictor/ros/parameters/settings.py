@@ -1,0 +1,327 @@
+"""Every parameter of the node: a complete, checked, immutable record of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+import math
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.ros.parameters.fields import (
+    group,
+    parameter,
+    parameters_of,
+    replaced,
+    value_of,
+)
+from motion_predictor.ros.parameters.groups import (
+    Diagnostics,
+    Input,
+    Markers,
+    Memory,
+    Model,
+    Moments,
+    Occupancy,
+    Output,
+    Poses,
+    Publish,
+    Trajectory,
+    Weighing,
+)
+from motion_predictor.ros.parameters.parameter import ALWAYS, AT_START, Parameter, Value
+from motion_predictor.sources.trackers import AUTO, require_pattern
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """
+    The values of all parameters; two threads read them, so a change makes another record.
+
+    ``settings.moments.coverage`` is the parameter ``moments.coverage``. Values from outside go
+    through :meth:`from_values` and :meth:`changed`, which check each of them.
+    """
+
+    autostart: bool = parameter(
+        False,
+        applies=AT_START,
+        note=(
+            'Configure and activate by itself. Leave false under `ros2 launch`: the launch file '
+            'does it.'
+        ),
+    )
+    """Configure and activate by itself, for a node that no launch file manages."""
+    model: Model = group(Model)
+    samples: int = parameter(
+        50,
+        minimum=1,
+        maximum=1000,
+        applies=ALWAYS,
+        note='Futures sampled for each person; with max_persons and steps 2 GiB at most.(count).',
+    )
+    """Futures sampled for each person; with max_persons and steps 2 GiB at most."""
+    horizon_s: float = parameter(
+        2.0,
+        unit='s',
+        minimum=0.02,
+        maximum=60.0,
+        applies=ALWAYS,
+        note='How far ahead futures are published (s); at most what the model predicts.',
+    )
+    """
+    How far ahead futures are published; more than the model predicts is refused, but for the
+    default.
+    """
+    seed: int = parameter(
+        0,
+        minimum=0,
+        maximum=2**31 - 1,
+        applies=ALWAYS,
+        note='The same seed and input give the same futures.',
+    )
+    """Seed of the samples: the same seed and input give the same futures."""
+    max_persons: int = parameter(
+        8,
+        minimum=1,
+        maximum=100,
+        applies=ALWAYS,
+        note='People predicted at once (count), the nearest to the reference point.',
+    )
+    """People predicted at once, the nearest to reference_point_m."""
+    reference_point_m: tuple[float, ...] = parameter(
+        (0.0, 0.0, 0.0),
+        unit='m',
+        lengths=(3,),
+        note='Point of the output frame that max_persons counts from (m), such as the robot.',
+    )
+    """Point of the output frame that max_persons counts from, such as the robot."""
+    rate_limit_hz: float = parameter(
+        0.0,
+        unit='Hz',
+        minimum=0.0,
+        maximum=1000.0,
+        applies=ALWAYS,
+        note='Predictions a second at most (Hz); 0 predicts on every new observation.',
+    )
+    """Predictions a second at most; 0 predicts on every new observation."""
+    catch_up_s: float = parameter(
+        0.1,
+        unit='s',
+        minimum=0.0,
+        maximum=1.0,
+        applies=ALWAYS,
+        note=(
+            'Frames that came while the node was busy are predicted one by one if all take no '
+            'longer (s).'
+        ),
+    )
+    """
+    Frames that came while the node was busy are predicted one by one, in order, if all of them
+    take no longer than this; else the newest alone, as always with 0.
+    """
+    deadline_s: float = parameter(
+        0.033,
+        unit='s',
+        minimum=0.001,
+        maximum=10.0,
+        applies=ALWAYS,
+        note='From input stamp to publication (s); later ones are counted in /diagnostics.',
+    )
+    """From the arrival of a message to publication; later ones are counted in diagnostics."""
+    weighing: Weighing = group(
+        Weighing,
+        note=(
+            'Weigh the model against standing still, damped velocity and what was remembered, '
+            'where the weights file says how; false: the model alone, and nothing is kept.'
+        ),
+    )
+    memory: Memory = group(Memory)
+    target_frame: str = parameter(
+        '',
+        note='A level frame, z up, to predict in (reached by TF); empty: the frame of the input.',
+    )
+    """
+    Level frame (z up) that does not move (odom or map, never base_link) to predict in, reached
+    by TF; empty: the input frame.
+    """
+    tf_timeout_s: float = parameter(
+        0.2,
+        unit='s',
+        minimum=0.0,
+        maximum=1.0,
+        applies=ALWAYS,
+        note=(
+            'How long a message may wait for the transform at its stamp (s); raise it where TF is'
+            ' late.'
+        ),
+    )
+    """
+    How long a message may wait, once it came, for the transform into target_frame at its stamp;
+    raise it where TF comes late or seldom.
+    """
+    input: Input = group(Input)
+    min_observed_s: float = parameter(
+        0.25,
+        unit='s',
+        minimum=0.02,
+        maximum=10.0,
+        note='How long somebody is observed before the first prediction (s).',
+    )
+    """How long somebody is observed before the first prediction."""
+    max_joint_gap_s: float = parameter(
+        0.25,
+        unit='s',
+        minimum=0.0,
+        maximum=2.0,
+        note='A joint missing for longer than this (s) stops the predictions of that person.',
+    )
+    """A joint missing for longer stops the predictions of that person."""
+    stale_timeout_s: float = parameter(
+        1.0,
+        unit='s',
+        minimum=0.05,
+        maximum=60.0,
+        note='A person not observed for this long (s) is forgotten.',
+    )
+    """A person not shown for this long is forgotten, with one empty output."""
+    max_future_s: float = parameter(
+        0.5,
+        unit='s',
+        minimum=0.0,
+        maximum=3600.0,
+        note="Observations stamped further ahead of the node's clock than this (s) are dropped.",
+    )
+    """Observations stamped further ahead of the node's clock are dropped."""
+    jump_back_s: float = parameter(
+        0.5,
+        unit='s',
+        minimum=0.1,
+        maximum=60.0,
+        note=(
+            'When all stamps fall back by more than this (s), histories begin anew: a bag that '
+            'loops.'
+        ),
+    )
+    """When all stamps fall back by more, histories begin anew (a looping bag)."""
+    reassociate_within_m: float = parameter(
+        0.5,
+        unit='m',
+        minimum=0.0,
+        maximum=5.0,
+        note='A new id this near (m) to where another vanished is the same person; 0.0: never.',
+    )
+    """A new id this near to where another vanished is the same person; 0: never."""
+    reassociate_within_s: float = parameter(
+        0.5,
+        unit='s',
+        minimum=0.0,
+        maximum=5.0,
+        note='How long ago (s) the other may have vanished.',
+    )
+    """How long ago the other may have vanished."""
+    output: Output = group(Output)
+    publish: Publish = group(Publish)
+    moments: Moments = group(Moments)
+    trajectory: Trajectory = group(Trajectory)
+    poses: Poses = group(Poses)
+    occupancy: Occupancy = group(Occupancy)
+    markers: Markers = group(Markers)
+    diagnostics: Diagnostics = group(Diagnostics)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object]) -> Settings:
+        """
+        Check values, fill in defaults, and check what must hold between parameters.
+
+        :param values: by parameter name; those left out take their default.
+        :raises ConfigError: for an unknown name, a bad value, or values that exclude each other.
+        """
+        return cls().changed(values)
+
+    def changed(self, values: Mapping[str, object]) -> Settings:
+        """
+        Return the settings with other values; these stay as they are.
+
+        :param values: by parameter name; those left out stay.
+        :raises ConfigError: for an unknown name, a bad value, or values that exclude each other.
+        """
+        for name in values:
+            if name not in BY_NAME:
+                raise ConfigError(unknown_parameter_message(name))
+        checked = {p.name: p.check(values[p.name]) for p in PARAMETERS if p.name in values}
+        return replaced(self, checked)
+
+    def __post_init__(self) -> None:
+        """
+        Check what must hold between parameters.
+
+        :raises ConfigError: for values that exclude each other.
+        """
+        topics = self.input.topics
+        if len(set(topics)) != len(topics):
+            raise ConfigError(f'input.topics={list(topics)}: names a topic twice')
+        if self.output.step_s > self.horizon_s:
+            raise ConfigError(
+                f'output.step_s={self.output.step_s:g}: must not exceed '
+                f'horizon_s={self.horizon_s:g}'
+            )
+        if self.input.pattern != AUTO:
+            require_pattern(self.input.pattern)
+        rotation = self.input.rotation
+        if len(rotation) == 4 and abs(math.hypot(*rotation) - 1.0) > 0.01:
+            raise ConfigError(
+                f'input.rotation={list(rotation)}: a quaternion must have length 1, '
+                f'this one has {math.hypot(*rotation):g}'
+            )
+        if any(rotation[:3]) and self.target_frame:
+            raise ConfigError(
+                f'input.rotation={list(rotation)} and target_frame='
+                f'{self.target_frame!r}: set one of them; TF already turns the input'
+            )
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """Return every value by its parameter's name."""
+        return {p.name: value_of(self, p.name) for p in PARAMETERS}
+
+    def flag(self, name: str) -> bool:
+        """Get a bool."""
+        return bool(value_of(self, name))
+
+    def integer(self, name: str) -> int:
+        """Get an integer."""
+        return int(value_of(self, name))  # type: ignore[arg-type]
+
+    def number(self, name: str) -> float:
+        """Get a double."""
+        return float(value_of(self, name))  # type: ignore[arg-type]
+
+    def text(self, name: str) -> str:
+        """Get a string."""
+        return str(value_of(self, name))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Get an array of strings."""
+        return tuple(str(item) for item in self._items(name))
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Get an array of doubles."""
+        return tuple(float(item) for item in self._items(name))
+
+    def _items(self, name: str) -> tuple[str, ...] | tuple[float, ...]:
+        value = value_of(self, name)
+        assert isinstance(value, tuple), name
+        return value
+
+
+PARAMETERS: tuple[Parameter, ...] = tuple(parameters_of(Settings))
+"""Every parameter, in the order of the reference page."""
+
+BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def unknown_parameter_message(name: str) -> str:
+    """Word what is wrong with a parameter that does not exist, with the closest that does."""
+    close = get_close_matches(name, BY_NAME, n=1)
+    hint = f'; did you mean {close[0]}?' if close else ''
+    return f'{name}: there is no such parameter{hint}'

@@ -1,0 +1,93 @@
+"""What is written about the parameters: the table of the reference page, config/predictor.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+import textwrap
+from typing import Any
+
+from motion_predictor.ros.parameters.parameter import ALWAYS, AT_CONFIGURE, AT_START, Value
+from motion_predictor.ros.parameters.settings import PARAMETERS, Settings
+
+WIDTH = 99
+"""Characters of a line of the parameter file."""
+HEADER = """\
+# Parameters of the motion_predictor node: every one, with its default.
+# `python3 -m motion_predictor.ros.parameters` prints what is allowed for each.
+#
+# "/**" applies this to the node whatever its name and namespace.
+/**:
+  ros__parameters:
+"""
+SECTIONS = (
+    ('autostart',),
+    ('model',),
+    (
+        'samples', 'horizon_s', 'seed', 'max_persons', 'reference_point_m', 'rate_limit_hz',
+        'weighing', 'memory', 'catch_up_s', 'deadline_s',
+    ),
+    ('target_frame', 'tf_timeout_s'),
+    ('input',),
+    (
+        'min_observed_s', 'max_joint_gap_s', 'stale_timeout_s', 'max_future_s', 'jump_back_s',
+        'reassociate_within_m', 'reassociate_within_s',
+    ),
+    ('output',),
+    ('publish',),
+    ('moments',),
+    ('trajectory',),
+    ('poses',),
+    ('occupancy',),
+    ('markers',),
+    ('diagnostics',),
+)  # fmt: skip
+"""Fields of :class:`Settings` as the parameter file has them: a blank line between sections."""
+
+
+def markdown_table() -> str:
+    """Return the table of the reference page, a row for each parameter."""
+    lines = [
+        '| parameter | type | default | allowed | unit | change | meaning |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    change = {AT_START: 'read-only', AT_CONFIGURE: 'before configure', ALWAYS: 'any time'}
+    for p in PARAMETERS:
+        default = _yaml(p.default, "'")
+        lines.append(
+            f'| `{p.name}` | {p.type_name} | `{default}` | {p.allowed} | {p.unit} '
+            f'| {change[p.applies]} | {p.description} |'
+        )
+    return '\n'.join(lines)
+
+
+def parameter_file() -> str:
+    """Return the text of ``config/predictor.yaml``: every parameter with its default."""
+    settings = Settings()
+    sections = ['\n'.join(_entries(settings, names, indent=4)) for names in SECTIONS]
+    return HEADER + '\n\n'.join(sections) + '\n'
+
+
+def _entries(record: Any, names: Iterable[str], indent: int) -> list[str]:
+    # The lines of these fields, each below its comment, and of the groups among them.
+    lines: list[str] = []
+    known = {item.name: item for item in fields(record)}
+    for name in names:
+        value, metadata = getattr(record, name), known[name].metadata
+        for part in metadata['note'].splitlines():
+            comment = textwrap.wrap(part, WIDTH - indent - 2, break_on_hyphens=False)
+            lines += [f'{" " * indent}# {line}' for line in comment]
+        if is_dataclass(value):
+            inner = [item.name for item in fields(value)]
+            lines += [f'{" " * indent}{name}:', *_entries(value, inner, indent + 2)]
+        else:
+            lines.append(f'{" " * indent}{name}: {_yaml(value, metadata["quotes"])}')
+    return lines
+
+
+def _yaml(value: Value, quotes: str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return '[' + ', '.join(_yaml(item, quotes) for item in value) + ']'
+    return f'{quotes}{value}{quotes}' if isinstance(value, str) else str(value)
