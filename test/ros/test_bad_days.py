@@ -35,7 +35,6 @@ from ros_harness import (
     Source,
     wait_until,
     walker_poses,
-    write_random_weights,
 )
 from sensor_msgs.msg import PointCloud2
 
@@ -53,11 +52,6 @@ def terminal() -> Iterator[None]:
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
 
 
 @pytest.fixture(scope='module')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 import signal
 import subprocess
@@ -27,32 +27,12 @@ from ros_harness import (
     Source,
     wait_until,
     walker_poses,
-    write_random_weights,
 )
 from sensor_msgs.msg import PointCloud2
 
 from motion_predictor.ros import node as node_module
 from motion_predictor.ros.publish.outputs import no_occupancy, SUMMARIES
 from motion_predictor.ros.replay import marker_array, pose_array
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 def walker(listener: Listener) -> Callable[[], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 import re
@@ -27,7 +26,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter as RosParameter
-from ros_harness import DOMAIN, Listener, Source, wait_until, walker_poses, write_random_weights
+from ros_harness import DOMAIN, Listener, Source, wait_until, walker_poses
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 import torch
@@ -58,25 +57,6 @@ from motion_predictor.ros.node import (
 from motion_predictor.ros.parameters import PARAMETERS, Settings
 from motion_predictor.ros.publish.outputs import SUMMARIES
 from motion_predictor.ros.replay import ENCODERS
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 @pytest.mark.parametrize('kind', sorted(ENCODERS))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ pytest.importorskip('rclpy')
 from geometry_msgs.msg import PoseArray
 from node_rig import Nodes, predictions_of
 from rclpy.parameter import Parameter as RosParameter
-from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
+from ros_harness import Listener, Source, wait_until, walker_poses
 from sensor_msgs.msg import PointCloud2
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
@@ -299,25 +297,6 @@ def test_occupancy_is_where_bodies_will_be() -> None:
 
 
 # From the node --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 def last_of(messages: list[Any], listener: Listener, what: str) -> Any:

@@ -26,7 +26,6 @@ from ros_harness import (
     there_and_back,
     wait_until,
     walker_poses,
-    write_random_weights,
 )
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
@@ -68,11 +67,6 @@ class Running:
         """Wait until the node has taken its predictions back."""
         self.listener.wait(lambda: self.clouds and not self.clouds[-1].width, 'an empty cloud')
         return decode_predictions(self.clouds[-1])
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
 
 
 @pytest.fixture(scope='module')

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 import time
 
 import numpy as np
@@ -13,32 +11,13 @@ pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import PoseArray
 from node_rig import Nodes
-from ros_harness import Listener, wait_until, write_random_weights
+from ros_harness import Listener, wait_until
 from scene import Scene
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
 
 YEARS_NS = 3 * 365 * 86_400 * 1_000_000_000
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 def send(scene: Scene, people: list[np.ndarray], behind_ns: int = 0) -> None:

@@ -29,7 +29,6 @@ from ros_harness import (
     Source,
     wait_until,
     walker_poses,
-    write_random_weights,
 )
 from std_msgs.msg import Bool, Float64
 
@@ -40,25 +39,6 @@ from motion_predictor.ros.replay import pose_array
 
 LEASE = Duration(seconds=0.5)
 NODE = 'motion_predictor'
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 class Watcher:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,32 +11,13 @@ pytest.importorskip('rclpy')
 
 from geometry_msgs.msg import PoseArray
 from node_rig import Nodes
-from ros_harness import Listener, Source, wait_until, write_random_weights
+from ros_harness import Listener, Source, wait_until
 from scene import HORIZONS, LEGS, Scene
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.messages import decode_predictions
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 def test_a_worker_at_a_table_is_in_poses_all_the_time_and_the_status_says_why_not_predicted(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,12 @@ pytest.importorskip('rclpy')
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point, PoseArray
 from node_rig import Nodes
-from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
+from ros_harness import Listener, Source, wait_until, walker_poses
 from std_msgs.msg import String
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.ros.node import MotionPredictorNode
 from motion_predictor.ros.replay import ENCODERS
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 def status_of(diagnostics: list[Any]) -> tuple[int, str, dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import itertools
 import json
 from pathlib import Path
@@ -48,20 +48,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = {'what': 'untrained weights, for tests'}
     save_weights(path, random_model(deviation=0.02), card, weighing=random_weighing())
     return path
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 def predicted(

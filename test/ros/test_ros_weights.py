@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ pytest.importorskip('rclpy')
 from geometry_msgs.msg import PoseArray
 from node_rig import FAILURE, Nodes, SUCCESS
 from random_models import observed_people, random_model
-from ros_harness import Listener, Source, wait_until, walker_poses, write_random_weights
+from ros_harness import Listener, Source, wait_until, walker_poses
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sensor_msgs.msg import PointCloud2
@@ -24,25 +23,6 @@ from motion_predictor.model.weights import GoldenPair, save_weights
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.publish.outputs import decode_moments
 from motion_predictor.ros.replay import ENCODERS
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 @pytest.mark.parametrize('damage', ['none', 'of a file with a digest', 'of an earlier file'])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 import time
 from typing import Any
 
@@ -16,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, TransformStamped
 from node_rig import Nodes
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import Listener, Source, wait_until, write_random_weights
+from ros_harness import Listener, Source, wait_until
 from sensor_msgs.msg import PointCloud2
 import tracker_packages
 
@@ -36,11 +34,6 @@ MOUNT = np.array([1.0, -2.0, 2.5])
 
 
 @pytest.fixture(scope='module')
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
-
-
-@pytest.fixture(scope='module')
 def tf_message(tmp_path_factory: pytest.TempPathFactory) -> type:
     """Give the class tf2_msgs/msg/TFMessage: the installed one, or one made as ROS makes it."""
     try:
@@ -55,20 +48,6 @@ def tf_message(tmp_path_factory: pytest.TempPathFactory) -> type:
         tracker_packages.use(folder, only)
         import tf2_msgs.msg
     return tf2_msgs.msg.TFMessage
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-@pytest.fixture
-def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
-    nodes = Nodes(listener, weights)
-    yield nodes
-    nodes.close()
 
 
 def turn_at(stamp_ns: int, begun_ns: int) -> float:
