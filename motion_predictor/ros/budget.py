@@ -25,9 +25,9 @@ ROW_BYTES = 200
 
 def futures_of(settings: Settings) -> int:
     """Return how many futures of each person there are: the model's, and those beside them."""
-    count = settings.integer('samples')
-    if settings.flag('weighing.enabled'):
-        count += len((DAMPED, STILL)) + NEIGHBOURS * settings.flag('memory.enabled')
+    count = settings.samples
+    if settings.weighing.enabled:
+        count += len((DAMPED, STILL)) + NEIGHBOURS * settings.memory.enabled
     return count
 
 
@@ -41,10 +41,10 @@ def prediction_bytes(
     :param future_frames: of the model.
     :param joints: of the model.
     """
-    stride = max(1, round(settings.number('output.step_s') * rate_hz))
-    last = min(future_frames, int(settings.number('horizon_s') * rate_hz + 1e-6))
-    triples = settings.integer('max_persons') * futures_of(settings) * joints
-    published = settings.flag('publish.predictions') * ROW_BYTES
+    stride = max(1, round(settings.output.step_s * rate_hz))
+    last = min(future_frames, int(settings.horizon_s * rate_hz + 1e-6))
+    triples = settings.max_persons * futures_of(settings) * joints
+    published = settings.publish.predictions * ROW_BYTES
     return float(triples * (FUTURE_BYTES * future_frames + published * (last // stride)))
 
 
@@ -64,22 +64,20 @@ def require_budget(
     )
     if needed > MAX_BYTES:
         raise ConfigError(
-            f'samples={settings.integer("samples")}, max_persons='
-            f'{settings.integer("max_persons")}, horizon_s={settings.number("horizon_s"):g} and '
-            f'output.step_s={settings.number("output.step_s"):g}: together take '
-            f'{needed / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:g} GiB. Lower one of them'
+            f'samples={settings.samples}, max_persons={settings.max_persons}, '
+            f'horizon_s={settings.horizon_s:g} and output.step_s={settings.output.step_s:g}: '
+            f'together take {needed / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:g} GiB. '
+            'Lower one of them'
         )
-    if settings.flag('publish.occupancy'):
+    if settings.publish.occupancy:
         _require_occupancy(settings, future_frames / rate_hz)
 
 
 def _require_occupancy(settings: Settings, longest_s: float) -> None:
-    voxel_m, radius_m = (
-        settings.number('occupancy.voxel_m'), settings.number('occupancy.body_radius_m')
-    )  # fmt: skip
-    horizon_s = min(settings.number('horizon_s'), longest_s)
-    bin_s = settings.number('occupancy.bin_s')
-    persons = settings.integer('max_persons')
+    wanted = settings.occupancy
+    voxel_m, radius_m, bin_s = wanted.voxel_m, wanted.body_radius_m, wanted.bin_s
+    horizon_s = min(settings.horizon_s, longest_s)
+    persons = settings.max_persons
     boxes = persons * math.ceil(horizon_s / bin_s - 1e-6)
     cells = math.prod(edge + 2.0 * radius_m for edge in BODY_M) / voxel_m**3
     ball = 8.0 * 4.0 / 3.0 * math.pi * (radius_m / voxel_m + 1.0) ** 3
@@ -88,7 +86,7 @@ def _require_occupancy(settings: Settings, longest_s: float) -> None:
     if voxels > MAX_VOXELS or looks > MAX_LOOKS:
         raise ConfigError(
             f'occupancy.voxel_m={voxel_m:g}, occupancy.body_radius_m={radius_m:g}, '
-            f'occupancy.bin_s={bin_s:g}, samples={settings.integer("samples")} and '
+            f'occupancy.bin_s={bin_s:g}, samples={settings.samples} and '
             f'max_persons={persons}: together are up to {voxels:.2g} voxels and {looks:.2g} '
             f'looks at one; at most {MAX_VOXELS:.2g} and {MAX_LOOKS:.2g}. Raise '
             'occupancy.voxel_m, or set publish.occupancy to false'

@@ -48,8 +48,8 @@ def test_the_parameters_of_a_page_pass_the_nodes_checks(page: Path, tmp_path: Pa
     assert sets, 'a page without parameters'
     for values in sets:
         settings = Settings.from_values(values)
-        kind, skeleton = settings.text('input.type'), settings.text('input.skeleton')
-        pattern = settings.text('input.pattern')
+        kind, skeleton = settings.input.type, settings.input.skeleton
+        pattern = settings.input.pattern
         assert kind == 'hri' or skeleton != AUTO, 'a reader should see the skeleton'
         if skeleton.startswith('/path/to/'):
             skeleton = str(mapping_file(page, tmp_path))

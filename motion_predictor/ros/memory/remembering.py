@@ -32,21 +32,21 @@ def make_place(predictor: Predictor, settings: Settings) -> Place | None:
     :raises ConfigError: if the memory is too small to hold anything.
     """
     weighing = predictor.weighing
-    if weighing is None or weighing.gate is None or not settings.flag('weighing.enabled'):
+    if weighing is None or weighing.gate is None or not settings.weighing.enabled:
         return None
     return Place(
         predictor.window,
         predictor.skeleton,
         weighing,
-        memory_mb=settings.number('memory.megabytes'),
-        remember=settings.flag('memory.enabled'),
-        follow=settings.text('moments.adapt'),
+        memory_mb=settings.memory.megabytes,
+        remember=settings.memory.enabled,
+        follow=settings.moments.adapt,
     )
 
 
 def memory_path(settings: Settings) -> Path | None:
     """Return the file that the memory is kept in; None where it is to end with the node."""
-    text = settings.text('memory.file')
+    text = settings.memory.file
     if not text:
         return None
     try:
@@ -295,5 +295,5 @@ def remembering_of(
     """Make what keeps a place as the parameters say; None where there is no place."""
     if place is None:
         return None
-    path = memory_path(settings) if settings.flag('memory.enabled') else None
+    path = memory_path(settings) if settings.memory.enabled else None
     return Remembering(place, path, failed)

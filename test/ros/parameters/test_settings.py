@@ -12,9 +12,9 @@ from motion_predictor.track.history import HistoryLimits
 
 def test_every_default_passes_its_own_check() -> None:
     settings = Settings.from_values({})
-    assert settings.integer('samples') == 50
-    assert settings.number('output.step_s') == 0.1
-    assert settings.texts('input.topics') == ('skeleton',)
+    assert settings.samples == 50
+    assert settings.output.step_s == 0.1
+    assert settings.input.topics == ('skeleton',)
 
 
 def test_names_are_unique_and_every_one_is_described() -> None:
@@ -54,19 +54,19 @@ def test_a_bad_value_is_refused_with_name_value_and_remedy(
 
 
 def test_a_whole_number_will_do_for_a_double() -> None:
-    assert Settings.from_values({'rate_limit_hz': 30}).number('rate_limit_hz') == 30.0
+    assert Settings.from_values({'rate_limit_hz': 30}).rate_limit_hz == 30.0
 
 
 def test_defaults_are_those_of_the_histories() -> None:
     settings, online, history = Settings.from_values({}), OnlineLimits(), HistoryLimits()
     for name in ('max_joint_gap_s', 'min_observed_s'):
-        assert settings.number(name) == getattr(history, name)
+        assert getattr(settings, name) == getattr(history, name)
     for name in (
         'stale_timeout_s', 'max_future_s', 'jump_back_s', 'reassociate_within_m',
         'reassociate_within_s',
     ):  # fmt: skip
-        assert settings.number(name) == getattr(online, name)
-    assert settings.number('input.min_confidence') == online.min_confidence
+        assert getattr(settings, name) == getattr(online, name)
+    assert settings.input.min_confidence == online.min_confidence
 
 
 def test_a_text_of_absurd_length_is_refused_in_few_words() -> None:
