@@ -24,7 +24,15 @@ setup(
         'test': ['hypothesis', 'pytest', 'pytest-xdist'],
         'replay': ['rosbags'],
         'view': ['rerun-sdk'],
-        'training': ['matplotlib', 'optuna', 'tensorboard', 'tqdm'],
+        'training': [
+            'jinja2',
+            'matplotlib',
+            'optuna',
+            'ruamel.yaml',
+            'tensorboard',
+            'tqdm',
+            'tyro',
+        ],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),

@@ -22,7 +22,8 @@ from training.engine.config import as_plain, ChainConfig, OneStepConfig
 from training.engine.diffusion import add_noise, complete_history
 from training.engine.fitting import fit
 from training.engine.losses import coefficient_weights
-from training.engine.runs import card_of, parse_run, pool_like, Run, stage_or_shipped
+from training.engine.run_options import parse_run
+from training.engine.runs import card_of, pool_like, Run, stage_or_shipped
 
 EXAMPLE = """
 example, from the run folder's teacher, or the shipped one, with the budget of stage 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints, TypeVar
 
 from motion_predictor.errors import ConfigError
@@ -244,14 +244,13 @@ def from_dict(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f'{cls.__name__}: unknown settings {unknown}; known are {sorted(known)}')
-    nested = {'denoiser': DenoiserConfig, 'window': WindowConfig}
+    kinds = get_type_hints(cls)
     parsed = {
-        name: from_dict(nested[name], value)
-        if name in nested and isinstance(value, Mapping)
+        name: from_dict(kinds[name], value)
+        if is_dataclass(kinds[name]) and isinstance(value, Mapping)
         else value
         for name, value in values.items()
     }
-    kinds = get_type_hints(cls)
     for name, value in parsed.items():
         _require_type(f'{cls.__name__}.{name}', value, kinds[name])
     try:

@@ -301,6 +301,7 @@ class ChainConfig:
     """The whole chain with what its stages share."""
 
     preset: str
+    """Sizes and budgets: debug, small, balance or full."""
     pool: int
     """Augmented windows that are drawn and encoded once, and trained on again and again."""
     augmentation: Augmentation
@@ -311,6 +312,7 @@ class ChainConfig:
     whiten: bool = True
     """Scale every coefficient to unit variance (the paper: no)."""
     seed: int = 0
+    """Of all that is drawn."""
 
 
 ENCODING = ('window', 'skeleton', 'condition', 'condition_keep', 'residual', 'heading')

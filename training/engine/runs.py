@@ -1,30 +1,26 @@
-"""What the training verbs share: their options, run folder, data and model card."""
+"""What the training verbs share: their run folder, data and model card."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-import json
 from pathlib import Path
 import sys
 from typing import Any
 
 import numpy as np
-import torch
 
-from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
-from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.weights import default_weights, file_digest
 from training.common.parallel import current
 from training.data.pool import encode_pool, EncodedPool
 from training.data.random_windows import Augmentation, synthetic_walk, TrainingWindows
-from training.data.store import data_digest, is_store
-from training.data.windows import recordings_folder, skeleton_of
+from training.data.store import data_digest
 from training.engine.checkpoints import begun_at, open_run
-from training.engine.config import as_plain, ChainConfig, override, preset, PRESETS
+from training.engine.config import as_plain, ChainConfig
+from training.engine.run_config import NAME as CONFIG
+from training.engine.run_config import write_config
 
 STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
 
@@ -41,84 +37,8 @@ class Run:
     """What this call of a verb trains."""
     skeleton: Skeleton | None = None
     """Whose joints the recordings hold, where they do not say so themselves; None: a person's."""
-
-
-def parse_run(
-    program: str,
-    purpose: str | None,
-    example: str,
-    arguments: Sequence[str] | None,
-    stages: tuple[str, ...],
-) -> tuple[Run, ChainConfig]:
-    """
-    Read a verb's options; print the settings and exit on ``--dry-run``.
-
-    :param program: as the user calls it.
-    :param purpose: one line.
-    :param example: worked examples for ``--help``.
-    :param arguments: of the command line, None for the process's own.
-    :param stages: what the verb trains; where it is more than one, ``--stages`` chooses.
-    :raises SystemExit: on unusable options, with a message that says what would do.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f'python -m {program}',
-        description=purpose,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--preset', choices=PRESETS, default='small', help='sizes and budgets')
-    parser.add_argument(
-        '--data',
-        nargs='+',
-        type=Path,
-        help='stores (python -m training data), or recordings in the cmu17 format; the default '
-        'is train.npz of every set in MOTION_PREDICTOR_DATA or ../shared/data, and synthetic '
-        'walks for the debug preset',
-    )
-    parser.add_argument(
-        '--run', '--run-folder', type=Path, help='run folder; the default is runs/PRESET'
-    )
-    parser.add_argument(
-        '--skeleton',
-        type=Path,
-        help='skeleton file (JSON) of recordings in the cmu17 format that are no person; '
-        'stores know their own',
-    )
-    parser.add_argument('--device', default='auto', choices=('auto', 'cpu', 'cuda'))
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--set',
-        nargs='+',
-        default=[],
-        metavar='NAME=VALUE',
-        help='change single settings, as teacher.optim.steps=500',
-    )
-    parser.add_argument('--dry-run', action='store_true', help='print the settings and stop')
-    parser.set_defaults(stages=stages)
-    if len(stages) > 1:
-        parser.add_argument('--stages', nargs='+', choices=stages, help='these alone')
-    options = parser.parse_args(arguments)
-    try:
-        changes = dict(_split(text) for text in options.set)
-        changes['seed'] = str(options.seed)
-        chain = override(preset(options.preset), changes)
-        data = _data(options)
-        skeleton = read_skeleton(options.skeleton) if options.skeleton else None
-        found = skeleton_of(data[0], skeleton) if data else skeleton or H36M17
-        if not data and found.joints != H36M17.joints:
-            raise ConfigError(f'--skeleton {options.skeleton}: needs recordings (--data)')
-        chain = for_skeleton(chain, found)
-        if options.dry_run:
-            print(json.dumps({'data': [str(p) for p in data], **as_plain(chain)}, indent=2))
-            raise SystemExit(0)
-        device = options.device
-        if device == 'auto':
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        folder = options.run or Path('runs') / options.preset
-        run = Run(folder, data, device, tuple(options.stages), skeleton)
-    except MotionPredictorError as error:
-        sys.exit(f'{program}: {error}')
-    return run, chain
+    skeleton_file: Path | None = None
+    """Where that was read."""
 
 
 def for_skeleton(chain: ChainConfig, skeleton: Skeleton) -> ChainConfig:
@@ -131,31 +51,6 @@ def for_skeleton(chain: ChainConfig, skeleton: Skeleton) -> ChainConfig:
         for stage in STAGES
     }
     return replace(chain, **changes)
-
-
-def _split(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition('=')
-    if not equals:
-        raise ConfigError(f'--set {text}: expected NAME=VALUE')
-    return name, value
-
-
-def _data(options: argparse.Namespace) -> tuple[Path, ...]:
-    if options.data:
-        missing = [str(p) for p in options.data if not (p.is_file() or is_store(p))]
-        if missing:
-            raise ConfigError(f'--data: no such file or store: {", ".join(missing)}')
-        return tuple(options.data)
-    if options.preset == 'debug':
-        return ()
-    folder = recordings_folder()
-    found = sorted(folder.glob('*/train.npz')) if folder else []
-    if not found:
-        raise ConfigError(
-            '--data: no recordings found; name train.npz files, or their folder in '
-            'MOTION_PREDICTOR_DATA'
-        )
-    return tuple(found)
 
 
 def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
@@ -174,7 +69,19 @@ def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
     digests = {f'{path.parent.name}/{path.name}': data_digest(path) for path in run.data}
     with current().main_first():
         open_run(run.folder / stage, {'data': digests, **settings})
+        if current().is_main:
+            write_config(run.folder / CONFIG, place_of(run), chain)
     return run.folder / stage
+
+
+def place_of(run: Run) -> dict[str, Any]:
+    """Return what ``config.yaml`` says of where a run works."""
+    return {
+        'run': str(run.folder),
+        'data': [str(path) for path in run.data],
+        'skeleton_file': None if run.skeleton_file is None else str(run.skeleton_file),
+        'device': run.device,
+    }
 
 
 def training_windows(run: Run, chain: ChainConfig, without: str = '') -> TrainingWindows:

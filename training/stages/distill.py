@@ -31,7 +31,8 @@ from training.engine.losses import (
     displacement_errors,
     energy_score,
 )
-from training.engine.runs import card_of, open_stage, parse_run, pool_of, Run
+from training.engine.run_options import parse_run
+from training.engine.runs import card_of, open_stage, pool_of, Run
 
 EXAMPLE = """
 example, after training train teacher with the same preset and run folder:

@@ -31,7 +31,8 @@ from training.data.windows import skeleton_of
 from training.engine.config import as_plain, ChainConfig, MoeConfig, require_encoding_of
 from training.engine.cross_fit import cross_fitted_samples, share_out
 from training.engine.losses import displacement_errors
-from training.engine.runs import card_of, open_stage, parse_run, pool_like, Run, stage_or_shipped
+from training.engine.run_options import parse_run
+from training.engine.runs import card_of, open_stage, pool_like, Run, stage_or_shipped
 from training.engine.vdd import Batch, distil, VddConfig
 
 EXAMPLE = """

@@ -19,7 +19,8 @@ from training.engine.config import ChainConfig, TeacherConfig
 from training.engine.diffusion import add_noise
 from training.engine.fitting import fit
 from training.engine.losses import coefficient_weights
-from training.engine.runs import card_of, open_stage, parse_run, pool_of, Run
+from training.engine.run_options import parse_run
+from training.engine.runs import card_of, open_stage, pool_of, Run
 
 EXAMPLE = """
 example, the seconds-long preset on synthetic walks:

@@ -1,0 +1,64 @@
+"""The options of a verb: a frozen dataclass, filled from the command line by tyro."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import sys
+from typing import Any, TypeVar
+
+import tyro
+
+Options = TypeVar('Options')
+
+
+def read_options(
+    kind: type[Options],
+    program: str,
+    purpose: str | None,
+    example: str = '',
+    words: Sequence[str] | None = None,
+    default: Options | None = None,
+) -> Options:
+    """
+    Read a verb's options from its words.
+
+    Every field is an option of its name with dashes, the docstring below it the option's help.
+
+    :param kind: a frozen dataclass. A list without a default must not be empty.
+    :param program: as after ``python -m``.
+    :param purpose: what ``--help`` says first.
+    :param example: worked examples, which ``--help`` says next.
+    :param words: of the command line; this process's own by default.
+    :param default: where the fields' values come from that the words do not name.
+    :raises SystemExit: with code 2 on words that cannot be used, which standard error tells; with
+        code 0 after ``--help``.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    options: Options = tyro.cli(
+        kind,
+        prog=f'python -m {program}',
+        description='\n\n'.join(part.strip('\n') for part in (purpose or '', example) if part),
+        args=given,
+        default=tyro.MISSING if default is None else default,
+        config=(tyro.conf.DisallowNone,),
+    )
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if is_required(field) and getattr(options, field.name) == ():
+            flag = field.name.replace('_', '-')
+            print(
+                f'python -m {program}: --{flag}: give one value or more; see --help',
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
+    return options
+
+
+def is_required(field: dataclasses.Field[Any]) -> bool:
+    """Return whether a field has no default."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def about(doc: str | None) -> str:
+    """Return what a verb's docstring says after its first paragraph, for its help."""
+    return (doc or '').split('\n\n', 1)[-1]
