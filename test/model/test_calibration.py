@@ -84,6 +84,7 @@ def test_a_weights_file_keeps_its_calibration_and_predictions_carry_it(tmp_path:
     assert plain.predict(observed_people(1), samples=3).calibration is None
 
 
+@pytest.mark.slow
 def test_a_damaged_calibration_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'model.safetensors'
     save_weights(path, random_model(), {}, calibration=calibration())

@@ -369,6 +369,7 @@ def test_two_ids_that_are_switched_go_on_with_each_others_histories() -> None:
     assert not online._people.unnamed
 
 
+@pytest.mark.slow
 def test_ids_that_are_switched_without_end_do_not_fill_the_memory() -> None:
     online = online_with(limits=OnlineLimits(reassociate_within_m=0.0))
     for index in range(200):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -57,24 +58,33 @@ MAX_MODULES, MAX_LINES = 12, 450
 
 def imported(path: Path, typing_too: bool = True) -> Iterator[tuple[str, int]]:
     """Every module that is imported, by its full name, late imports too; and the line."""
-    tree = ast.parse(path.read_text())
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and getattr(node.test, 'id', '') == 'TYPE_CHECKING'
-        for inner in ast.walk(node)
-        if not typing_too
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+    for name, line, for_types in imports_of(path):
+        if typing_too or not for_types:
+            yield name, line
+
+
+@cache
+def imports_of(path: Path) -> list[tuple[str, int, bool]]:
+    """Every imported name, its line, and whether it is imported for types alone."""
+    found: list[tuple[str, int, bool]] = []
+    for node, for_types in below(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
+            found += [(alias.name, node.lineno, for_types) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f'{path}:{node.lineno}: a relative import'
-            for alias in node.names:
-                yield f'{node.module}.{alias.name}', node.lineno
+            found += [
+                (f'{node.module}.{alias.name}', node.lineno, for_types) for alias in node.names
+            ]
+    return found
+
+
+def below(node: ast.AST, for_types: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every statement below a node, and whether it stands under ``if TYPE_CHECKING``."""
+    checking = isinstance(node, ast.If) and getattr(node.test, 'id', '') == 'TYPE_CHECKING'
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.stmt | ast.excepthandler | ast.match_case):
+            yield inner, for_types or checking
+            yield from below(inner, for_types or checking)
 
 
 def sources(package: str) -> list[Path]:

@@ -383,6 +383,7 @@ def test_a_name_in_an_archive_of_names_is_chosen_by_digits_of_any_script(tmp_pat
         | st.text(max_size=4), inner, max_size=5,
     ),
 ))  # fmt: skip
+@pytest.mark.slow
 def test_any_json_is_a_file_or_refused(tmp_path_factory: Any, content: Any) -> None:
     folder = tmp_path_factory.mktemp('j')
     for name, reader, error in READERS:

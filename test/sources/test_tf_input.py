@@ -395,6 +395,7 @@ def test_somebody_new_is_seen_however_many_were_there_before() -> None:
         assert len(given) == 3, f'body number {person}'
 
 
+@pytest.mark.slow
 def test_a_flood_of_people_of_one_frame_each_takes_nobody_away() -> None:
     source = TfSource(HRI, '{joint}_{person}')
     given = 0

@@ -92,6 +92,7 @@ def test_turning_and_moving_the_people_turns_and_moves_everything(
         assert radii(other) == pytest.approx(radii(one), rel=0.01, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_mirroring_the_people_mirrors_everything() -> None:
     mirror, swap = np.array([1.0, -1.0, 1.0]), list(H36M17.mirror)
     weights = sided_weights()
@@ -303,6 +304,7 @@ def swapped(seed: int) -> np.ndarray:
     return np.concatenate([both[(at // 50) % 2][at : at + 50] for at in range(0, 900, 50)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('past', ['nonsense', 'mirrored', 'swapped'])
 def test_a_bad_past_cannot_make_the_published_future_much_worse_than_the_best_guess(
     past: str,

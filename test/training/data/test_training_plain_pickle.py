@@ -184,6 +184,7 @@ PIECES = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(st.lists(PIECES, max_size=40))
 @example([b']', b'q\x01', b'h\x01', b'a'])
@@ -206,6 +207,7 @@ def test_an_archive_that_makes_numpy_follow_a_chosen_address_is_refused(tmp_path
         read_object_archive(archive_of(tmp_path / 'evil.npz', text))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=4))))
 def test_damaged_archives_are_read_or_refused(tmp_path_factory: Any, changes: list) -> None:

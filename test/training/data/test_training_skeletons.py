@@ -75,6 +75,7 @@ def test_the_chain_ends_in_weights_that_carry_the_skeleton_and_predict(
         assert np.abs(turned - futures @ turn.T).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_evaluate_scores_the_weights_on_their_own_joints_and_no_others(
     trained: tuple[str, Path, Path], tmp_path: Path, capsys: Any
 ) -> None:
@@ -90,6 +91,7 @@ def test_evaluate_scores_the_weights_on_their_own_joints_and_no_others(
     assert f'expected (frames, 17, 3), got (180, {joints}, 3)' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_observed_one_by_one_a_body_is_predicted_by_identity_or_a_mapping_file(
     trained: tuple[str, Path, Path], tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_observed_one_by_one_a_body_is_predicted_by_identity_or_a_mapping_file(
     np.testing.assert_allclose(*futures, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_node_takes_the_weights_with_the_models_own_joints(
     trained: tuple[str, Path, Path],
 ) -> None:

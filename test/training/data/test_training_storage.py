@@ -172,6 +172,7 @@ for act in (lambda: PredictionStore(folder, {}, 100, 10, WindowConfig(), 17), st
 """
 
 
+@pytest.mark.slow
 def test_what_needs_room_for_much_says_so_and_leaves_nothing_half(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, '-c', NO_ROOM, str(tmp_path)], cwd=ROOT, env=ENVIRONMENT,
@@ -222,6 +223,7 @@ def test_a_store_that_is_replaced_is_there_until_the_new_one_is_whole(tmp_path: 
 # --- trainings -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_training_that_is_stopped_saves_says_so_and_goes_on_to_the_bit(
     tmp_path: Path, number: signal.Signals
@@ -305,6 +307,7 @@ def test_fine_tuning_tries_its_places_before_it_works(tmp_path: Path, capsys: An
     assert not list(tmp_path.glob('*.checkpoint'))
 
 
+@pytest.mark.slow
 def test_fine_tuning_writes_its_weights_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -325,6 +328,7 @@ def test_fine_tuning_writes_its_weights_first(
     assert load_weights(tmp_path / 'mine.safetensors').card['finetuned']
 
 
+@pytest.mark.slow
 def test_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_it_learns_a_conditional_density_and_draws_from_it(tmp_path: Path) -> No
     assert (drawn.std(dim=0).log() - torch.tensor([0.3, 0.6]).log()).abs().max() < 0.3
 
 
+@pytest.mark.slow
 def test_what_is_drawn_for_a_person_does_not_depend_on_what_that_person_did(
     tmp_path: Path,
 ) -> None:

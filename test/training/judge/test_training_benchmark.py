@@ -101,6 +101,7 @@ def test_a_slow_case_is_repeated_less_often_than_a_fast_one(
     assert cases[1].row()['median_ms'] == pytest.approx(1000.0)
 
 
+@pytest.mark.slow
 def test_weighing_is_timed_beside_the_model_of_the_same_run(tmp_path: Path) -> None:
     path = tmp_path / 'weighed.safetensors'
     save_weights(path, random_model(), {'what': 'untrained weights'}, weighing=weights_of())

@@ -114,6 +114,7 @@ def test_the_figures_are_those_of_the_futures_that_the_model_gives(
                 assert row[part][name] == pytest.approx(value.mean().item(), abs=1e-3), name
 
 
+@pytest.mark.slow
 def test_the_batch_size_changes_no_figure(
     tmp_path: Path, weights: list[Path], recordings: list[Path]
 ) -> None:
@@ -379,6 +380,7 @@ def test_intervals_hold_the_mean_and_shrink_to_a_point_without_spread() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_page_names_command_commit_and_weights_and_is_the_same_each_time(
     tmp_path: Path, weights: list[Path], recordings: list[Path]
 ) -> None:
@@ -464,6 +466,7 @@ def test_cards_get_the_scores_of_their_own_file_alone(
         export.main(words)
 
 
+@pytest.mark.slow
 def test_a_trackers_noise_is_seen_by_models_and_baselines_and_not_by_the_scores(
     tmp_path: Path, weights: list[Path], recordings: list[Path]
 ) -> None:

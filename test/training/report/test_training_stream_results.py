@@ -38,6 +38,7 @@ def written(results: list[Path], page: Path) -> str:
     return page.read_text()
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_was_measured_with_what_words(
     results: list[Path], tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_the_page_shows_what_was_measured_with_what_words(
     assert written(results[:1], tmp_path / 'one.md').count('## At a glance') == 0
 
 
+@pytest.mark.slow
 def test_files_of_another_kind_are_refused(
     results: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

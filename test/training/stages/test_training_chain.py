@@ -233,6 +233,7 @@ def test_bad_settings_are_refused_by_name(setting: str, message: str) -> None:
         override(preset('debug'), {name: value})
 
 
+@pytest.mark.slow
 def test_the_papers_own_settings_go_through_the_whole_chain(tmp_path: Path) -> None:
     paper = {'prediction': 'eps', 'condition': 'padded', 'residual': 'false'}
     settings = ['whiten=false', 'teacher.metric_weight=0', 'one_step.metric_weight=0', 'pool=64']

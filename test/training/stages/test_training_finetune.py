@@ -51,6 +51,7 @@ def test_the_student_gets_better_on_what_it_never_saw_and_the_original_stays(
     assert finetune.got_worse(finetune.compare(after, before, blocks))
 
 
+@pytest.mark.slow
 def test_staying_near_the_original_keeps_its_futures() -> None:
     original = random_model()
     parts = take_apart(walks(2), WINDOW, QUICK)
@@ -117,6 +118,7 @@ def recording(tmp_path: Path) -> Path:
     return save_recording(tmp_path / 'home' / 'walks.npz', (300, 300))
 
 
+@pytest.mark.slow
 def test_the_verb_writes_weights_that_the_predictor_and_the_node_load(
     tmp_path: Path, recording: Path, capsys: Any
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_second_call_goes_on_from_the_checkpoint_and_the_kept_samples(moe_run:
     assert kept == ['futures', 'windows']
 
 
+@pytest.mark.slow
 def test_a_teacher_is_asked_about_histories_without_noise_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_control_is_the_same_network_without_the_score(method: str) -> None:
     assert (settings.real > 0.0) == (method != 'em_teacher')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['vdd', 'em_teacher'])
 def test_likelihood_comes_first_and_the_method_goes_on_from_there(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -162,6 +164,7 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
     assert last['loading_change.2.weight'].abs().sum() > 0.0
 
 
+@pytest.mark.slow
 def test_it_begins_from_weights_of_the_same_size_whatever_their_covariances(
     moe_run: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +227,7 @@ def test_the_term_of_the_nearest_expert_is_its_distance_in_metres_and_fades() ->
         replace(base, best_fade=2.0)
 
 
+@pytest.mark.slow
 def test_without_steps_of_its_own_the_method_has_the_last_part_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +271,7 @@ def test_the_likelihood_of_positions_is_a_density_of_the_pose_at_instants_to_the
     assert float(same) == pytest.approx(float(found['position_nll']), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path) -> None:
     val = save_recording(tmp_path / 'made' / 'val.npz', (70, 80))
     test = save_recording(tmp_path / 'made' / 'test.npz', (70, 80), seed=5)

@@ -71,6 +71,7 @@ def test_the_same_words_give_the_same_figures_in_one_process_and_in_two(folder: 
     assert clean['rows'][0]['error_cm'] != one['rows'][0]['error_cm']
 
 
+@pytest.mark.slow
 def test_a_laboratory_can_be_judged_with_weights_that_have_not_seen_it(folder: Path) -> None:
     plain = run(folder)
     result = run(folder, '--held-out', f'two={folder / "other.safetensors"}')
@@ -91,6 +92,7 @@ def test_everybody_can_have_a_place_of_their_own(folder: Path) -> None:
     assert [row['name'] for row in result['rows'] if row['by'] == 'laboratory'] == ['one']
 
 
+@pytest.mark.slow
 def test_neighbours_regimes_and_a_short_watch(folder: Path) -> None:
     near = run(folder, '--neighbours', str(folder / 'two' / 'train.npz'), sets=('one',))
     assert near['places'][0]['neighbours'] == 12

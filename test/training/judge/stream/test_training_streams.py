@@ -106,6 +106,7 @@ def test_what_comes_later_changes_no_earlier_prediction(predictor: Predictor) ->
         assert not same[-1]
 
 
+@pytest.mark.slow
 def test_in_another_order_the_same_poses_are_seen_of_each_clip(predictor: Predictor) -> None:
     takes = takes_of(clips(63, 88, 75, 63, 80))
     tracker = SimulatedTracker(noise_m=0.01, wander_m=0.01, missing=0.02)

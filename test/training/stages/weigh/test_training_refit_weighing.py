@@ -10,6 +10,7 @@ from motion_predictor.model.weights import default_weights, load_weights
 from training.stages.weigh.refit_weighing import FEWEST, refit
 
 
+@pytest.mark.slow
 def test_a_short_recording_keeps_gate_and_radii_as_they_were() -> None:
     loaded = load_weights(default_weights())
     found, moments = refit(loaded.model, loaded.weighing, [walking(400, 0)], samples=4)

@@ -98,6 +98,7 @@ def who_begins_to_move(part: Records) -> Records:
     return replace(part, kind=kind, truth=truth.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_rare_radii_of_those_who_stand_still_hold_who_begins_to_move() -> None:
     gate = fit_gate(PARTS, QUICK)
     quick = RadiusFit(steps=150, batch=256, folds=2, onset=1.0)
@@ -128,6 +129,7 @@ def test_what_was_collected_goes_through_a_file(tmp_path: Path) -> None:
         assert (read.means == part.means).all()
 
 
+@pytest.mark.slow
 def test_the_verb_plays_fits_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
