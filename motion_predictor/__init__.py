@@ -6,23 +6,23 @@ import importlib
 import sys
 from typing import Any, TYPE_CHECKING
 
-from motion_predictor.moved import keep, ROOMS
+from motion_predictor.moved import CUT, keep, ROOMS
 
 if TYPE_CHECKING:
     from motion_predictor.body.skeleton import Skeleton as Skeleton
     from motion_predictor.model.weights import load_weights as load_weights
-    from motion_predictor.predict.predictor import Prediction as Prediction
+    from motion_predictor.predict.prediction import Prediction as Prediction
     from motion_predictor.predict.predictor import Predictor as Predictor
 
 PUBLIC = {
     'Predictor': 'motion_predictor.predict.predictor',
-    'Prediction': 'motion_predictor.predict.predictor',
+    'Prediction': 'motion_predictor.predict.prediction',
     'Skeleton': 'motion_predictor.body.skeleton',
     'load_weights': 'motion_predictor.model.weights',
 }
 """What ``from motion_predictor import ...`` finds, each imported when it is asked for."""
 
-keep(__name__, ROOMS)
+keep(__name__, ROOMS, cut=CUT)
 if sys.argv[:1] == ['-m'] and {f'{__name__}.node', f'{__name__}.ros.node'} & {*sys.orig_argv}:
     # The node is about to import PyTorch, and may be asked to end meanwhile.
     from motion_predictor.signals import leave_at_once_when_asked

@@ -14,36 +14,58 @@ import warnings
 ROOMS = {
     'body': 'layouts skeleton',
     'model': 'config weights',
-    'predict': 'online predictor summaries',
+    'predict': 'online',
     'recordings': 'bvh recording recordings rosbag',
     'ros': 'messages node parameters replay',
     'ros.publish': 'outputs',
 }
 """Room, and the modules that moved into it and that others may have imported."""
+CUT = {
+    'predictor': ('predict.predictor', 'predict.prediction', 'predict.device'),
+    'summaries': ('predict.moments', 'predict.keyframes', 'predict.occupancy'),
+}
+"""Modules that others may have imported, and those that their names are in now."""
 
 
 class Moved(MetaPathFinder, Loader):
     """Finds modules by the names they had; the module is the one of the new name."""
 
-    def __init__(self, names: Mapping[str, str], commands: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        commands: Mapping[str, str],
+        cut: Mapping[str, Sequence[str]],
+    ) -> None:
         """
         Keep former names.
 
         :param names: old to new.
         :param commands: what replaces ``python -m OLD``, for the warning; others are
             ``python -m NEW``.
+        :param cut: old to the several modules that hold its names now.
         """
-        self.names, self.commands = dict(names), dict(commands)
+        self.names, self.commands, self.cut = dict(names), dict(commands), dict(cut)
         self._own: dict[str, ModuleSpec | None] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Find what has moved; see :class:`importlib.abc.MetaPathFinder`."""
-        return ModuleSpec(fullname, self) if fullname in self.names else None
+        known = fullname in self.names or fullname in self.cut
+        return ModuleSpec(fullname, self) if known else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module of the new name."""
+        """Return the module of the new name, or one of all names where it was cut."""
+        if spec.name in self.cut:
+            parts = self.cut[spec.name]
+            warnings.warn(
+                f'{spec.name} is now {", ".join(parts)}', DeprecationWarning, stacklevel=2
+            )
+            whole = ModuleType(spec.name)
+            for part in parts:
+                vars(whole).update(_public(importlib.import_module(part)))
+            self._own[spec.name] = spec
+            return whole
         new = self.names[spec.name]
         warnings.warn(f'{spec.name} is now {new}', DeprecationWarning, stacklevel=2)
         module = importlib.import_module(new)
@@ -59,6 +81,10 @@ class Moved(MetaPathFinder, Loader):
     def get_code(self, fullname: str) -> CodeType:
         """Return what ``python -m`` runs under the old name: the program of the new one."""
         return _program.__code__
+
+
+def _public(module: ModuleType) -> dict[str, object]:
+    return {name: value for name, value in vars(module).items() if not name.startswith('_')}
 
 
 def _program() -> None:
@@ -78,7 +104,10 @@ def run_by_its_new_name(spec: ModuleSpec) -> None:
 
 
 def keep(
-    package: str, rooms: Mapping[str, str], commands: Mapping[str, str] | None = None
+    package: str,
+    rooms: Mapping[str, str],
+    commands: Mapping[str, str] | None = None,
+    cut: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """
     Let former names of a package's modules go on working.
@@ -86,10 +115,15 @@ def keep(
     :param package: the package.
     :param rooms: modules by the room, of this package, that they are in now.
     :param commands: former programs, and the words after ``python -m`` that run them now.
+    :param cut: former modules, and those, of this package, that hold their names now.
     """
     names = {
         f'{package}.{name}': f'{package}.{room}.{name}'
         for room, known in rooms.items()
         for name in known.split()
     }
-    sys.meta_path.append(Moved(names, commands or {}))
+    parts = {
+        f'{package}.{name}': [f'{package}.{module}' for module in modules]
+        for name, modules in (cut or {}).items()
+    }
+    sys.meta_path.append(Moved(names, commands or {}, parts))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from motion_predictor.predict.predictor import Prediction
+    from motion_predictor.predict.prediction import Prediction
 
 EXPECTED, TYPICAL = 'expected', 'typical'
 FUTURES = (EXPECTED, TYPICAL)

@@ -16,9 +16,9 @@ from motion_predictor.body.layouts import IDENTITY, joints_there, Layout
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError, SkeletonError
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.adaptation import CoverageWatch, MODES
-from motion_predictor.predict.forecast import Forecast
-from motion_predictor.predict.vigilance import SurpriseWatch
+from motion_predictor.predict.mixture_forecast import Forecast
+from motion_predictor.predict.novelty import SurpriseWatch
+from motion_predictor.predict.radius import CoverageWatch, MODES
 from motion_predictor.sources.decoded import Observation as Observation
 from motion_predictor.track.clock import SourceClock
 from motion_predictor.track.history import (
@@ -46,9 +46,9 @@ from motion_predictor.track.states import (
 )
 
 if TYPE_CHECKING:
+    from motion_predictor.predict.place.following import Following
     from motion_predictor.predict.place.place import Place
-    from motion_predictor.predict.place.radius import Following
-    from motion_predictor.predict.predictor import Prediction
+    from motion_predictor.predict.prediction import Prediction
 
 _NS = 1e-9
 _MAX_HELD = 64
@@ -179,7 +179,7 @@ class OnlinePrediction:
     reassociated: Mapping[str, str]
     surprises: np.ndarray | None = None
     """How unlikely what each person lately did was, nats a coordinate, NaN where that is not
-    known, (P,); see :class:`motion_predictor.predict.vigilance.SurpriseWatch`."""
+    known, (P,); see :class:`motion_predictor.predict.novelty.SurpriseWatch`."""
     others: Mapping[str, OtherPerson] = field(default_factory=dict)
     """As in :class:`Snapshot`, and those for whom the model gave no numbers."""
 
@@ -290,7 +290,7 @@ class OnlinePredictor:
         :param reference_point_m: in the frame of the observations.
         :param coverage: share of real positions that the radius of predictions is to hold.
         :param adapt: whether the radius follows what people really do: ``both``, ``widen``,
-            ``fixed``; see :class:`motion_predictor.predict.adaptation.RadiusScale`.
+            ``fixed``; see :class:`motion_predictor.predict.radius.RadiusScale`.
         :param place: what is learnt of the place, and weighs the model against simple guesses
             and the memory; None: the model alone.
         :raises ConfigError: if a setting cannot work.

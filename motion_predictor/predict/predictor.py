@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import copy
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,177 +16,17 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.shapes import require_shape
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
 from motion_predictor.model.calibration import Calibration
-from motion_predictor.model.candidates import MODEL
-from motion_predictor.model.config import ENGINES, WindowConfig
+from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import GoldenPair, load_weights, LoadedWeights
-from motion_predictor.predict.forecast import Forecast
-from motion_predictor.predict.place.mix import Mix
-from motion_predictor.predict.summaries import holding_radius, Moments, sample_moments
+from motion_predictor.predict.device import pick_device, pick_engine
+from motion_predictor.predict.mixture_forecast import Forecast
+from motion_predictor.predict.prediction import Prediction as Prediction
 
-DEVICES = ('auto', 'cpu', 'cuda')
 GOLDEN_M = {'fp32': 0.005, 'bf16': 0.05}
 """How far a coordinate of the golden pair may be off when it is replayed, by engine. In bf16 the
 shipped models are off by 0.5 to 1.1 cm."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """
-    Sampled futures of P people, S samples each.
-
-    ``futures`` float32 (float64 far from the origin of the frame), (P, S, T_fut, J, 3), metres, in
-    the frame of the input; frame i lies ``(i + 1) / rate_hz`` seconds after the last observed one.
-    ``weights`` likewise (P, S), every row sums to one. ``closed_form`` holds the moments of
-    every frame where the model knows them better than its samples do (a mixture of Gaussians),
-    ``calibration`` says how often people really were how near to the mean, where the weights
-    file carries that.
-    """
-
-    futures: np.ndarray
-    weights: np.ndarray
-    rate_hz: float
-    closed_form: Moments | Forecast | None = None
-    calibration: Calibration | None = None
-    radius_scale: float = 1.0
-    """What :meth:`radius` is multiplied by (:mod:`motion_predictor.predict.adaptation`)."""
-    mix: Mix | None = None
-    """How the samples of several candidates belong together; None: all are the model's."""
-
-    @property
-    def candidate(self) -> np.ndarray:
-        """Which of ``candidates.CANDIDATES`` each sample is of, uint8 (S,)."""
-        if self.mix is not None:
-            return self.mix.candidate
-        return np.zeros(self.futures.shape[1], dtype=np.uint8)
-
-    def weights_at(self, frames: np.ndarray) -> np.ndarray:
-        """
-        Return the weight of every sample at some frames; they sum to one over the samples.
-
-        :param frames: indices, F of them.
-        :returns: (P, S, F).
-        """
-        if self.mix is not None:
-            return self.mix.weights_at(frames)
-        return np.repeat(self.weights[:, :, None], len(frames), axis=2)
-
-    @cached_property
-    def expected(self) -> np.ndarray:
-        """
-        Return the one future with the least expected error, float64 (P, T_fut, J, 3).
-
-        The weighted mean of all samples on the person's own bones. Without a mix: the mean of
-        the model's samples, whose bones are those of the samples.
-        """
-        if self.mix is not None:
-            return self.mix.expected()
-        start = self.futures[:, :1].astype(np.float64)
-        shares = self.weights[:, :, None, None, None]
-        return start[:, 0] + (shares * (self.futures - start)).sum(axis=1)
-
-    @property
-    def times_s(self) -> np.ndarray:
-        """Seconds after the last observed frame, float64 (T_fut,)."""
-        return np.arange(1, self.futures.shape[2] + 1) / self.rate_hz
-
-    @property
-    def most_likely(self) -> np.ndarray:
-        """
-        Index of the sample to show as the trajectory of each person, int64 (P,).
-
-        The medoid: the one with the least distance to all others, by their weight, which is the
-        least expected error where the samples are what may happen. The heaviest one of many
-        experts is a corner of what may happen, and farther from what does (docs/results/moe.md,
-        top 1 and few 1).
-        """
-        persons, samples = self.weights.shape
-        chosen = np.empty(persons, dtype=np.int64)
-        for person in range(persons):
-            flat = self.futures[person].reshape(samples, -1)
-            flat = flat - flat.mean(axis=0)
-            square = (flat * flat).sum(axis=1)
-            # torch, which keeps to the threads it was given: NumPy's take every core there is,
-            # and where others need them this small product then takes 100 ms instead of 1
-            inner = torch.from_numpy(np.ascontiguousarray(flat))
-            gaps = square[:, None] + square[None] - 2.0 * (inner @ inner.T).numpy()
-            expected = np.sqrt(np.maximum(gaps, 0.0)) @ self.weights[person]
-            chosen[person] = int(expected.argmin())
-        return chosen
-
-    def moments(self, frames: np.ndarray | None = None) -> Moments:
-        """
-        Give mean and covariance of every joint: in closed form, else of the weighted samples.
-
-        :param frames: indices of the frames to give; all by default.
-        """
-        chosen = np.arange(self.futures.shape[2]) if frames is None else frames
-        if self.mix is None:
-            if self.closed_form is not None:
-                return self.closed_form.at(chosen)
-            return sample_moments(self.futures[:, :, chosen], self.weights)
-        own = np.flatnonzero(self.mix.candidate == MODEL)
-        if self.closed_form is not None:
-            model = self.closed_form.at(chosen)
-        else:
-            model = sample_moments(self.futures[:, own][:, :, chosen], self.mix.within[:, own])
-        return self.mix.moments(self.futures, chosen, model)
-
-    def radius(self, coverage: float, moments: Moments, frames: np.ndarray) -> np.ndarray:
-        """
-        Give the radius about the mean within which each joint will be.
-
-        The weights file's calibration where it has a level that is not below the share: of real
-        positions so many lay within. Else the ball that holds so many of the weighted samples.
-        Either times ``radius_scale``.
-
-        :param coverage: the share, above 0 and at most 1.
-        :param moments: from :meth:`moments` of the same frames.
-        :param frames: indices of the frames.
-        :returns: metres, (P, frames, J).
-        """
-        if self.mix is not None:
-            stated = self.mix.radius(coverage, frames)
-            if stated is not None:
-                return stated
-        elif self.calibration is not None:
-            level = self.calibration.level_for(coverage)
-            if level is not None:
-                stated = self.calibration.radius(level, moments.covariance, frames)
-                return self.radius_scale * stated
-        weights = self.weights if self.mix is None else self.weights_at(frames)
-        ball = holding_radius(self.futures[:, :, frames], weights, moments.mean, coverage)
-        return self.radius_scale * ball
-
-
-def cpu_has_fast_bf16() -> bool:
-    """Tell whether this processor multiplies bfloat16 matrices in hardware (AVX512-BF16, AMX)."""
-    checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
-    return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
-
-
-def use_threads(count: int = 0) -> int:
-    """
-    Set how many threads torch works with, for the calling thread and those begun after.
-
-    More is not faster when cores are shared: torch's threads wait for each other, and each that
-    loses its core to the middleware or the tracker holds up all of them.
-
-    :param count: 0 for half of the cores this process may use, at least 1 and at most 4.
-    :returns: how many were set.
-    :raises ConfigError: if the count is negative.
-    """
-    if count < 0:
-        raise ConfigError(f'threads={count}: must be 0 (half of the cores, 1 to 4) or more')
-    chosen = count or max(1, min(4, _cores() // 2))
-    torch.set_num_threads(chosen)
-    return chosen
-
-
-def _cores() -> int:
-    affinity = getattr(os, 'sched_getaffinity', None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=8)
@@ -249,8 +87,8 @@ class Predictor:
                 f'{name}: a many-step teacher; only models of one step deploy '
                 '(one_step, swiftdiff, moe)'
             )
-        self.device = _pick_device(device)
-        self.engine = _pick_engine(engine, self.device, model.config.role)
+        self.device = pick_device(device)
+        self.engine = pick_engine(engine, self.device, model.config.role)
         self.asked_engine = engine
         self.name = name
         # Kept as it was read: for the day that the device is lost, when nothing can be copied off
@@ -376,29 +214,8 @@ class Predictor:
         :raises ShapeError: if an array has another shape.
         :raises ConfigError: if samples or seed cannot be used, or observed is not finite.
         """
-        observed = np.array(observed, dtype=np.float32, order='C')  # torch wants a writable copy
-        window, joints = self.window, self.skeleton.num_joints
-        if observed.ndim == 3:
-            observed = observed[None]
-        if observed.ndim != 4:
-            raise ShapeError(
-                f'observed: expected ({window.observed_frames}, {joints}, 3) or one axis of '
-                f'people more, got {observed.shape}'
-            )
-        require_shape('observed', observed, ('P', window.observed_frames, joints, 3))
-        if not np.isfinite(observed).all():
-            raise ConfigError('observed: holds NaN or infinity; fill or leave out missing joints')
-        persons, rows, channels = len(observed), window.dct_keep, 3 * joints
-        if noise is None:
-            if not 1 <= samples <= 10_000:
-                raise ConfigError(f'samples={samples}: must lie in 1..10000')
-            if seed < 0:
-                raise ConfigError(f'seed={seed}: must not be negative')
-            drawn = torch.from_numpy(sample_noise(seed, samples, rows, channels).copy())
-            drawn = drawn.to(self.device).expand(persons, -1, -1, -1)
-        else:
-            require_shape('noise', noise, (persons, 'S', rows, channels))
-            drawn = torch.from_numpy(np.array(noise, dtype=np.float32, order='C')).to(self.device)
+        observed = self._checked(observed)
+        drawn = self._drawn(len(observed), samples, seed, noise)
         with torch.inference_mode():
             model = self._model
             history = model.observe(torch.from_numpy(observed).to(self.device))
@@ -411,9 +228,40 @@ class Predictor:
             else:
                 white = model.one_step(drawn, history.condition)
                 count = drawn.shape[1]
-                weights = np.full((persons, count), 1.0 / count, dtype=np.float32)
+                weights = np.full((len(observed), count), 1.0 / count, dtype=np.float32)
             futures = model.decode(white, history).cpu().numpy()
-        return Prediction(futures, weights, window.rate_hz, forecast, self.calibration)
+        return Prediction(futures, weights, self.window.rate_hz, forecast, self.calibration)
+
+    def _checked(self, observed: np.ndarray) -> np.ndarray:
+        # Windows (P, T_obs, J, 3), float32, that the model can take.
+        observed = np.array(observed, dtype=np.float32, order='C')  # torch wants a writable copy
+        frames, joints = self.window.observed_frames, self.skeleton.num_joints
+        if observed.ndim == 3:
+            observed = observed[None]
+        if observed.ndim != 4:
+            raise ShapeError(
+                f'observed: expected ({frames}, {joints}, 3) or one axis of people more, got '
+                f'{observed.shape}'
+            )
+        require_shape('observed', observed, ('P', frames, joints, 3))
+        if not np.isfinite(observed).all():
+            raise ConfigError('observed: holds NaN or infinity; fill or leave out missing joints')
+        return observed
+
+    def _drawn(
+        self, persons: int, samples: int, seed: int, noise: np.ndarray | None
+    ) -> torch.Tensor:
+        # The noise of every sample, (P, S, K, 3 J), on the device.
+        rows, channels = self.window.dct_keep, 3 * self.skeleton.num_joints
+        if noise is not None:
+            require_shape('noise', noise, (persons, 'S', rows, channels))
+            return torch.from_numpy(np.array(noise, dtype=np.float32, order='C')).to(self.device)
+        if not 1 <= samples <= 10_000:
+            raise ConfigError(f'samples={samples}: must lie in 1..10000')
+        if seed < 0:
+            raise ConfigError(f'seed={seed}: must not be negative')
+        drawn = torch.from_numpy(sample_noise(seed, samples, rows, channels).copy())
+        return drawn.to(self.device).expand(persons, -1, -1, -1)
 
     def warm_up(
         self,
@@ -482,27 +330,3 @@ class Predictor:
             raise RuntimeError(f'{self.name}: {what}')
         hint = '' if self.engine == 'fp32' else "set model.engine to 'fp32', or "
         raise WeightsError(f'{self.name}: {what}; {hint}export it again')
-
-
-def _pick_device(device: str) -> str:
-    if device not in DEVICES:
-        raise ConfigError(f'device={device!r}: must be one of {DEVICES}')
-    if device == 'cpu':
-        return 'cpu'
-    available = torch.cuda.is_available()
-    if device == 'cuda' and not available:
-        raise ConfigError("device='cuda': torch finds no CUDA device here; use 'auto' or 'cpu'")
-    return 'cuda' if available else 'cpu'
-
-
-def _pick_engine(engine: str, device: str, role: str) -> str:
-    if engine not in ENGINES:
-        raise ConfigError(f'engine={engine!r}: must be one of {ENGINES}')
-    if role == 'moe':
-        if engine == 'bf16':
-            raise ConfigError("engine='bf16': a mixture of experts runs in fp32; use 'auto'")
-        return 'fp32'
-    if engine != 'auto':
-        return engine
-    fast = torch.cuda.is_bf16_supported() if device == 'cuda' else cpu_has_fast_bf16()
-    return 'bf16' if fast else 'fp32'

@@ -6,8 +6,8 @@ import math
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.candidates import DAMPED, STILL
+from motion_predictor.predict.occupancy import MAX_VOXELS
 from motion_predictor.predict.place.candidates import NEIGHBOURS
-from motion_predictor.predict.summaries import MAX_VOXELS
 from motion_predictor.ros.parameters import Settings
 
 MAX_BYTES = 2**31

@@ -57,6 +57,7 @@ from motion_predictor.common.background import CancelledError
 from motion_predictor.common.files import brief
 from motion_predictor.errors import ConfigError, MessageError, MotionPredictorError, WeightsError
 from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import drawn_samples, likely_futures
 from motion_predictor.predict.online import (
     Observation,
@@ -67,7 +68,7 @@ from motion_predictor.predict.online import (
     Snapshot,
     unpredicted_of,
 )
-from motion_predictor.predict.predictor import Predictor, use_threads
+from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros import messages
 from motion_predictor.ros.budget import require_budget
 from motion_predictor.ros.diagnostics.monitoring import Counts, EventRate, LatencyLog, SequenceGaps

@@ -35,8 +35,8 @@ pass.
   likelihood of the teacher's samples, likelihood of recordings.
 - `training/stages/distill_moe.py`: motion. The mixture is over the main directions of the whitened
   coefficients; its controls are `moe.method=em_data`, `em_teacher` and `winner`.
-- `motion_predictor/predict/forecast.py`, `vigilance.py`: moments in closed form, and how unlikely
-  it was what somebody did in the half second after a forecast.
+- `motion_predictor/predict/mixture_forecast.py`, `novelty.py`: moments in closed form, and how
+  unlikely it was what somebody did in the half second after a forecast.
 """
 STATUS = """## What is shown and what is not
 

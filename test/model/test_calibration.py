@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from motion_predictor.errors import ConfigError, MotionPredictorError, ShapeError, WeightsError
 from motion_predictor.model.calibration import Calibration, spread_m
 from motion_predictor.model.weights import load_weights, save_weights
-from motion_predictor.predict.predictor import Prediction, Predictor
-from motion_predictor.predict.summaries import holding_radius
+from motion_predictor.predict.moments import holding_radius
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.predictor import Predictor
 from training.judge import calibrate
 from training.report import results
 

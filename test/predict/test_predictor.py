@@ -16,7 +16,8 @@ import torch
 
 from motion_predictor.errors import ConfigError, MotionPredictorError, ShapeError, WeightsError
 from motion_predictor.model.weights import default_weights, load_weights
-from motion_predictor.predict.predictor import Prediction, Predictor, sample_noise
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.predictor import Predictor, sample_noise
 
 MODELS = {
     'one_step': random_model('one_step'),

@@ -9,8 +9,8 @@ import pytest
 
 from motion_predictor.common.background import CancelledError
 from motion_predictor.errors import ConfigError
-from motion_predictor.predict import summaries
-from motion_predictor.predict.summaries import occupancy
+from motion_predictor.predict import occupancy as voxels
+from motion_predictor.predict.occupancy import occupancy
 from motion_predictor.ros.budget import prediction_bytes, require_budget
 from motion_predictor.ros.parameters import Settings
 
@@ -79,14 +79,14 @@ def spread(samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_more_voxels_than_a_consumer_can_take_are_refused(monkeypatch: Any) -> None:
-    monkeypatch.setattr(summaries, 'MAX_VOXELS', 1_000)
+    monkeypatch.setattr(voxels, 'MAX_VOXELS', 1_000)
     with pytest.raises(ConfigError, match=r'more than 1000 voxels; raise occupancy\.voxel_m'):
         occupancy(*spread(4), ((0, 1), (1, 2)), voxel_m=0.05, bin_s=0.5, body_radius_m=0.2)
 
 
 @pytest.mark.parametrize('samples, dense', [(4, 8_000_000), (1, 10)])
 def test_what_is_no_longer_wanted_is_given_up(monkeypatch: Any, samples: int, dense: int) -> None:
-    monkeypatch.setattr(summaries, '_DENSE_HALVES', dense)
+    monkeypatch.setattr(voxels, '_DENSE_HALVES', dense)
     asked = 0
 
     def stopped() -> bool:
@@ -107,7 +107,7 @@ def test_a_body_listed_in_parts_is_the_same_body(monkeypatch: Any) -> None:
         result = occupancy(*spread(1), ((0, 1), (1, 2)), voxel_m=0.1, bin_s=0.5, body_radius_m=0.2)
         return result.index.tolist()
 
-    monkeypatch.setattr(summaries, '_DENSE_HALVES', 10)
+    monkeypatch.setattr(voxels, '_DENSE_HALVES', 10)
     whole = found()
-    monkeypatch.setattr(summaries, '_MAX_LISTED', 100)
+    monkeypatch.setattr(voxels, '_MAX_LISTED', 100)
     assert found() == whole

@@ -84,7 +84,7 @@ def test_poses_go_on_while_occupancy_is_made_and_what_is_taken_back_stays_so(
 def test_occupancy_that_cannot_be_made_is_counted_and_said(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('motion_predictor.predict.summaries.MAX_VOXELS', 10)
+    monkeypatch.setattr('motion_predictor.predict.occupancy.MAX_VOXELS', 10)
     node = nodes.start()
     listener.collect(PointCloud2, '/motion_predictor/occupancy')
     shown = listener.collect(PoseArray, '/motion_predictor/poses')

@@ -22,10 +22,10 @@ from motion_predictor.body.body_geometry import bone_lengths
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.calibration import Calibration
 from motion_predictor.predict.likely import drawn_samples
+from motion_predictor.predict.moments import Moments
 from motion_predictor.predict.online import OnlinePrediction
 from motion_predictor.predict.place.mix import Mix, overall
-from motion_predictor.predict.predictor import Prediction
-from motion_predictor.predict.summaries import Moments
+from motion_predictor.predict.prediction import Prediction
 from motion_predictor.ros.messages import (
     decode_predictions,
     MessageError,

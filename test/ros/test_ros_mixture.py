@@ -19,8 +19,9 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from motion_predictor.errors import WeightsError
 from motion_predictor.model.weights import default_weights
-from motion_predictor.predict.forecast import checked_frames, Forecast
-from motion_predictor.predict.predictor import Prediction, Predictor
+from motion_predictor.predict.mixture_forecast import checked_frames, Forecast
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.messages import decode_predictions
 from motion_predictor.ros.publish.outputs import decode_moments
 from motion_predictor.ros.replay import pose_array

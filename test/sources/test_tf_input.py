@@ -16,7 +16,7 @@ from motion_predictor.body.layouts import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.online import OnlinePredictor
-from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.prediction import Prediction
 from motion_predictor.recordings.recordings import synthetic_walkers
 from motion_predictor.sources.decoded import DecodedPerson
 from motion_predictor.sources.decoding import Decoder

@@ -12,7 +12,7 @@ from motion_predictor.predict.online import (
     OnlinePrediction,
     OnlinePredictor,
 )
-from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.prediction import Prediction
 
 SECOND = 1_000_000_000
 

@@ -13,7 +13,7 @@ from motion_predictor.model.networks.gate import feature_count, Gate
 from motion_predictor.model.networks.radius_network import BY_JOINT, COMMON, RadiusNetwork
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.place.place import Place
-from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.prediction import Prediction
 from motion_predictor.track.history import ObservedWindow
 
 WINDOW = WindowConfig()

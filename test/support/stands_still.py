@@ -6,7 +6,7 @@ import numpy as np
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.prediction import Prediction
 
 
 class StandsStill:

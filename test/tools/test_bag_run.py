@@ -17,9 +17,10 @@ pytest.importorskip('rclpy')
 pytest.importorskip('rosbags')
 
 from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.keyframes import keyframes
+from motion_predictor.predict.moments import holding_radius
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.predict.summaries import holding_radius, keyframes
 from motion_predictor.recordings.recordings import open_recording, Recording, synthetic_walkers
 from motion_predictor.ros.publish.outputs import DecodedMoments
 from tools.demo.ssm_demo import compare, in_the_way, report

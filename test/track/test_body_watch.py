@@ -11,7 +11,7 @@ import pytest
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.online import Observation, OnlinePredictor
-from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.prediction import Prediction
 from motion_predictor.recordings.recordings import read_npz, synthetic_walkers
 from motion_predictor.recordings.walker import walk
 from motion_predictor.track.body_motion import BodyMotion

@@ -16,7 +16,7 @@ from motion_predictor.predict.online import (
     OnlinePrediction,
     OnlinePredictor,
 )
-from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.prediction import Prediction
 from motion_predictor.track.history import PoseHistory
 from motion_predictor.track.identity import clear_owner, Expected, Sighting, Track
 

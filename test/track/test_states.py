@@ -23,7 +23,7 @@ import pytest
 from motion_predictor.body.layouts import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.online import Observation, OnlinePredictor
-from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.prediction import Prediction
 from motion_predictor.track.history import NotReady, PoseHistory
 from motion_predictor.track.states import (
     Excluded,

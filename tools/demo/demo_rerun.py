@@ -13,7 +13,7 @@ import numpy as np
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.predict.likely import by_weight
-from motion_predictor.predict.summaries import occupancy
+from motion_predictor.predict.occupancy import occupancy
 from tools.demo.demo_scores import Collection
 
 BONES = np.array(H36M17.bones)

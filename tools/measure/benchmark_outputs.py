@@ -35,9 +35,10 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import drawn_samples, likely_futures
 from motion_predictor.predict.online import Observation, OnlinePredictor
-from motion_predictor.predict.predictor import Predictor, use_threads
+from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.recordings import synthetic_walkers
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import CloudEncoder, MarkerEncoder, MarkerPerson

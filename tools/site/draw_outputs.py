@@ -26,9 +26,10 @@ import numpy as np
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model.weights import default_weights
+from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import by_weight, drawn_samples, likely_futures
 from motion_predictor.predict.online import Observation, OnlinePredictor
-from motion_predictor.predict.predictor import Predictor, use_threads
+from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.recordings import heading_rad
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import (

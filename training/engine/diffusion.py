@@ -14,7 +14,9 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.model.motion_model import History, MotionModel
 from motion_predictor.model.schedule import ddim_steps, to_eps, to_x0
 from motion_predictor.model.weights import load_weights
-from motion_predictor.predict.predictor import cpu_has_fast_bf16, Prediction, Predictor
+from motion_predictor.predict.device import cpu_has_fast_bf16
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.predictor import Predictor
 from training.engine.config import COMPLETIONS
 from training.engine.fitting import compiled_network
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from motion_predictor.common.whole_files import not_written, write_whole
 from motion_predictor.errors import StorageError
-from motion_predictor.predict.predictor import cpu_has_fast_bf16
+from motion_predictor.predict.device import cpu_has_fast_bf16
 from training.common import parallel
 from training.common.logs import Logs
 from training.common.stopping import stop_when_whole, stopped_at

@@ -26,8 +26,8 @@ from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.calibration import Calibration, spread_m
 from motion_predictor.model.weights import file_digest, load_weights
-from motion_predictor.predict.adaptation import checked_instants, RadiusScale
-from motion_predictor.predict.summaries import holding_radius
+from motion_predictor.predict.moments import holding_radius
+from motion_predictor.predict.radius import checked_instants, RadiusScale
 from training.common import provenance
 from training.engine.diffusion import Sampler, sampler_for
 from training.engine.export import rewrite
@@ -192,7 +192,7 @@ def follow(
     :param clip: of each window, ``(N,)``; a change of it ends whatever was going on.
     :param start: first frame of each window in its clip, rising, ``(N,)``.
     :param share: to be held.
-    :param mode: of :class:`motion_predictor.predict.adaptation.RadiusScale`.
+    :param mode: of :class:`motion_predictor.predict.radius.RadiusScale`.
     :returns: the scale in force when each window was predicted, ``(N,)``.
     """
     frames = checked_instants(apart.shape[1])

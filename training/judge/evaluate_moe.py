@@ -26,7 +26,7 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import file_digest, load_weights
-from motion_predictor.predict.forecast import checked_frames, CHECKED_S, Forecast
+from motion_predictor.predict.mixture_forecast import checked_frames, CHECKED_S, Forecast
 from training.common import provenance
 from training.engine.diffusion import Sampler, sampler_for
 from training.judge import metrics

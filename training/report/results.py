@@ -241,7 +241,7 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
             'and scales them until they hold what was asked (`moments.adapt`, by default `both`: '
             '*following*; `widen`: never narrower than fitted, *widening*). Here that was done '
             'over the windows of each file one after the other, a check counting when its instant '
-            'has come, and each file begun anew; `predict/adaptation.py` does both.',
+            'has come, and each file begun anew; `predict/radius.py` does both.',
             markdown_table(head, body),
             f'By subject, {last["data"].replace("/", ", ")}:',
             markdown_table(['subject', 'windows', *ways], by_subject),

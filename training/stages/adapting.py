@@ -19,7 +19,7 @@ from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.motion_model import History, MotionModel
 from motion_predictor.model.normalization import PersonFrame, to_features
-from motion_predictor.predict.predictor import cpu_has_fast_bf16
+from motion_predictor.predict.device import cpu_has_fast_bf16
 from training.common.stopping import stop_when_whole, stopped_at
 from training.data.random_windows import Augmentation, TrainingWindows
 from training.engine.checkpoints import load_checkpoint, save_checkpoint

@@ -19,7 +19,7 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.schedule import to_x0
 from motion_predictor.model.weights import load_weights, save_weights
-from motion_predictor.predict.predictor import cpu_has_fast_bf16
+from motion_predictor.predict.device import cpu_has_fast_bf16
 from training.common.parallel import current, join, Shard, WHOLE
 from training.data.pool import EncodedPool
 from training.engine.config import ChainConfig, require_same_encoding, SwiftDiffConfig

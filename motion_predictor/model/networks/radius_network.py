@@ -74,7 +74,7 @@ class RadiusNetwork:
         """
         Return the radius of every joint at the knots, never below the input's own noise.
 
-        :param told: from :func:`motion_predictor.predict.place.radius.tell`, ``(P, K, J, F)``.
+        :param told: from :func:`motion_predictor.predict.place.weighing.tell`, ``(P, K, J, F)``.
         :param jitter: of the input, metres, ``(P,)``.
         :returns: metres, rising with the level, ``(L, P, K, J)``.
         """
@@ -135,7 +135,7 @@ def stands_still(told: np.ndarray) -> np.ndarray:
     """
     Tell who stands still, from what the network is told.
 
-    :param told: from :func:`motion_predictor.predict.place.radius.tell`, ``(P, K, J, F)``.
+    :param told: from :func:`motion_predictor.predict.place.weighing.tell`, ``(P, K, J, F)``.
     :returns: bool ``(P, 1)``.
     """
     speed = np.exp(told[:, 0, 0, BY_JOINT]) - SPEED_FLOOR  # the mean of the joints

@@ -9,7 +9,7 @@ import numpy as np
 from motion_predictor.body.body_geometry import with_bones
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.candidates import CANDIDATES
-from motion_predictor.predict.summaries import Moments, sample_moments
+from motion_predictor.predict.moments import Moments, sample_moments
 
 _TOLERANCE = 1e-6
 _FIRM_M = 0.003

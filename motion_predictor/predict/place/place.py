@@ -32,6 +32,7 @@ from motion_predictor.predict.place.candidates import (
     stance,
 )
 from motion_predictor.predict.place.evidence import Evidence
+from motion_predictor.predict.place.following import Following
 from motion_predictor.predict.place.memory import (
     Like,
     NOTHING_LIKE,
@@ -40,12 +41,11 @@ from motion_predictor.predict.place.memory import (
     Recall,
 )
 from motion_predictor.predict.place.mix import firmness, Mix, overall
-from motion_predictor.predict.place.radius import Following, tell
-from motion_predictor.predict.place.weighing import describe
+from motion_predictor.predict.place.weighing import describe, tell
 from motion_predictor.track.history import ObservedWindow
 
 if TYPE_CHECKING:
-    from motion_predictor.predict.predictor import Prediction
+    from motion_predictor.predict.prediction import Prediction
 
 JITTER_S = 3.0
 """The input's noise is judged over about so long."""

@@ -1,10 +1,14 @@
 """
-What the gate is told, to say how much each guess of a person's future counts at each horizon.
+What the gate and the radius network are told of this moment.
 
-The gate (:mod:`motion_predictor.model.networks.gate`) is trained on people that the model has not
-seen; it is told what the node knows at that moment: how fast the body moves, how noisy the input
-is, how far the candidates are from each other, how near an earlier moment came. Evidence is what
-the candidates then turned out to be worth (:mod:`motion_predictor.predict.place.evidence`).
+The gate (:mod:`motion_predictor.model.networks.gate`) says how much each guess of a person's
+future counts at each horizon; the radius network, trained by the pinball loss
+(:mod:`motion_predictor.model.networks.radius_network`), how far off the whole may be. Both are
+trained on people that the model has not seen, and are told what the node knows: how fast the body
+moves, how noisy the input is, how far the candidates are from each other, how near an earlier
+moment came. What the candidates then turned out to be worth is evidence
+(:mod:`motion_predictor.predict.place.evidence`); what the radii then held is followed
+(:mod:`motion_predictor.predict.place.following`).
 """
 
 from __future__ import annotations
@@ -13,9 +17,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from motion_predictor.body.body_geometry import lengths
+from motion_predictor.body.body_geometry import lengths, squares
 from motion_predictor.model.candidates import CANDIDATES, MEMORY
 from motion_predictor.model.networks.gate import BY_KNOT, COMMON, Described, PAIRS, SEGMENTS
+from motion_predictor.model.networks.radius_network import BY_JOINT, SPEED_FLOOR
+from motion_predictor.model.networks.radius_network import COMMON as RADIUS_COMMON
 from motion_predictor.predict.place.candidates import Stance
 from motion_predictor.predict.place.memory import Recall
 
@@ -24,6 +30,8 @@ _OF_MEMORY = np.array([False, True, *(MEMORY in pair for pair in PAIRS)])  # of 
 _FLOORS = np.array(
     [0.02] * SEGMENTS + [0.05, 0.02, 0.02, 0.05, 0.0005, 0.01, 1.0], dtype=np.float32
 )  # of the body's numbers before the logarithm
+_JOINT_FLOORS = np.array([0.003] * 3 + [SPEED_FLOOR] * 2 + [0.003], np.float32).reshape(6, 1, 1, 1)
+_BODY_FLOORS = np.array([SPEED_FLOOR, 0.05, 0.0005, 0.01, 1.0], np.float32)
 
 
 def describe(
@@ -85,3 +93,69 @@ def _segments(observed: int, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
     # The frames at which the parts of a window meet, and how long each part lasts, (S, 1, 1).
     frames = np.rint(np.linspace(0, observed - 1, SEGMENTS + 1)).astype(np.int64)
     return frames, (np.diff(frames) / rate_hz).astype(np.float32)[:, None, None]
+
+
+def tell(
+    windows: np.ndarray,
+    now: Stance,
+    means: np.ndarray,
+    weights: np.ndarray,
+    spreads: np.ndarray,
+    recall: Recall,
+    rate_hz: float,
+) -> np.ndarray:
+    """
+    Make what the radius network is told.
+
+    :param windows: metres, float32 ``(P, T_obs, J, 3)``.
+    :param now: of these people.
+    :param means: of each candidate, metres, ``(P, K, C, J, 3)``.
+    :param weights: of each candidate, ``(P, K, C)``.
+    :param spreads: of each candidate's samples about its mean, metres, ``(P, K, C, J)``.
+    :param recall: what the memory found.
+    :returns: float32 ``(P, K, J, F)``.
+    """
+    persons, knots, _, joints = means.shape[:4]
+    shares = weights[..., None, :]  # (P, K, 1, C)
+    middle = (shares @ means.reshape(persons, knots, -1, 3 * joints)).reshape(
+        persons, knots, 1, joints, 3
+    )
+    apart = squares(means - middle)  # (P, K, C, J)
+    speed = lengths(now.velocity)  # (P, J)
+    by_joint = np.empty((BY_JOINT, persons, knots, joints), dtype=np.float32)
+    by_joint[0] = np.sqrt(shares @ (apart + spreads * spreads))[:, :, 0]
+    by_joint[1] = np.sqrt(shares @ apart)[:, :, 0]
+    by_joint[2] = spreads[:, :, 0]
+    by_joint[3] = speed[:, None]
+    by_joint[4] = (lengths(windows[:, -1] - windows[:, 0]) * (rate_hz / (windows.shape[1] - 1)))[
+        :, None
+    ]
+    by_joint[5] = np.sqrt(apart[:, :, 2])
+    by_joint = np.log(by_joint + _JOINT_FLOORS)
+    known = recall.known
+    body = np.empty((persons, 5), dtype=np.float32)
+    body[:, 0], body[:, 1], body[:, 2] = (
+        speed.sum(axis=-1) / joints,
+        speed.max(axis=-1),
+        now.jitter,
+    )
+    body[:, 3], body[:, 4] = np.where(known, recall.distance_m, 1.0), recall.alike
+    body = np.log(body + _BODY_FLOORS)
+    at = BY_JOINT + RADIUS_COMMON
+    told = np.empty((persons, knots, joints, at + knots + joints), np.float32)
+    told[..., :BY_JOINT] = np.moveaxis(by_joint, 0, -1)
+    told[..., BY_JOINT : BY_JOINT + 3] = body[:, None, None, :3]
+    told[..., BY_JOINT + 3] = known[:, None, None]
+    told[..., BY_JOINT + 4 : BY_JOINT + 6] = (body[:, 3:] * known[:, None])[:, None, None]
+    told[..., BY_JOINT + 6 : at] = weights[:, :, None]
+    told[..., at:] = _places(knots, joints)
+    return told
+
+
+@lru_cache(maxsize=8)
+def _places(knots: int, joints: int) -> np.ndarray:
+    # Which horizon and which joint, (K, J, K + J).
+    found = np.zeros((knots, joints, knots + joints), dtype=np.float32)
+    found[..., :knots] = np.eye(knots)[:, None]
+    found[..., knots:] = np.eye(joints)
+    return found

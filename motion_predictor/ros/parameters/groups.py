@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from motion_predictor.model.config import ENGINES
-from motion_predictor.predict.adaptation import MODES
 from motion_predictor.predict.likely import EXPECTED, FUTURES
+from motion_predictor.predict.radius import MODES
 from motion_predictor.ros.parameters.fields import group, parameter
 from motion_predictor.ros.parameters.parameter import ALWAYS, AT_START
 from motion_predictor.sources.trackers import AUTO, TRACKERS

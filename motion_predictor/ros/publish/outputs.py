@@ -23,10 +23,12 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectory
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.background import Background, CancelledError, Stopped
 from motion_predictor.errors import MessageError
+from motion_predictor.predict.keyframes import keyframes, LAST_POSE, poses_at
 from motion_predictor.predict.likely import likely_futures, TYPICAL
+from motion_predictor.predict.moments import Moments
+from motion_predictor.predict.occupancy import occupancy
 from motion_predictor.predict.online import OnlinePrediction
-from motion_predictor.predict.predictor import Prediction
-from motion_predictor.predict.summaries import keyframes, LAST_POSE, Moments, occupancy, poses_at
+from motion_predictor.predict.prediction import Prediction
 from motion_predictor.ros.messages import MAX_ROWS, ns_to_stamp
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.seen import places, seen_poses
@@ -245,7 +247,7 @@ def encode_occupancy(
     """
     Make the cloud of ~/occupancy: voxel centres with probability, in order of time bin.
 
-    See :func:`motion_predictor.predict.summaries.occupancy` for what occupied means. ``t`` and
+    See :func:`motion_predictor.predict.occupancy.occupancy` for what occupied means. ``t`` and
     ``t_end`` are the bin's limits in seconds after the stamp.
 
     :param stopped: whether the cloud is no longer wanted.

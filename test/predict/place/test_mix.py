@@ -7,8 +7,8 @@ import pytest
 from motion_predictor.body.body_geometry import bone_lengths
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
+from motion_predictor.predict.moments import sample_moments
 from motion_predictor.predict.place.mix import firmness, Mix, overall
-from motion_predictor.predict.summaries import sample_moments
 
 P, S, T, C = 2, 9, WINDOW.future_frames, len(CANDIDATES)
 CANDIDATE = np.array([MODEL] * 3 + [DAMPED, STILL] + [MEMORY] * 4, np.uint8)

@@ -27,7 +27,8 @@ from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.place.memory import NEIGHBOURS
 from motion_predictor.predict.place.place import LOST_S, Place
-from motion_predictor.predict.predictor import Prediction, Predictor
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.predictor import Predictor
 
 EVERY = np.arange(WINDOW.future_frames)
 FIRST, SECOND = swinging(9.0, 1), swinging(9.0, 2) + [2.0, 0.0, 0.0]

@@ -31,10 +31,11 @@ from tqdm import tqdm
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from motion_predictor.model.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.model.config import DenoiserConfig, ENGINES, ModelConfig, WindowConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import file_digest, load_weights, weights_folders
-from motion_predictor.predict.predictor import cpu_has_fast_bf16, ENGINES, Predictor
+from motion_predictor.predict.device import cpu_has_fast_bf16
+from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
 from training.common.stopping import NOTHING
 from training.engine.diffusion import sampler_for

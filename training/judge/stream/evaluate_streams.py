@@ -23,9 +23,10 @@ from tqdm import tqdm
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.weights import file_digest
+from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.place.place import Place as LearntPlace
-from motion_predictor.predict.predictor import Predictor, use_threads
+from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
 from training.common.stopping import NOTHING
 from training.data.store import data_digest

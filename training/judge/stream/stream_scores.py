@@ -13,7 +13,7 @@ import torch
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model import candidates
 from motion_predictor.predict.place.mix import Mix
-from motion_predictor.predict.predictor import Prediction
+from motion_predictor.predict.prediction import Prediction
 from training.judge import metrics
 from training.judge.baselines import DAMPED_OVER_S, damped_velocity, zero_velocity
 from training.judge.neighbours import TrainingNeighbours

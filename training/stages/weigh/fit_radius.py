@@ -17,7 +17,7 @@ from motion_predictor.model.networks.radius_network import RadiusNetwork, stands
 from motion_predictor.predict.place.candidates import Stance
 from motion_predictor.predict.place.memory import Recall
 from motion_predictor.predict.place.mix import firmness
-from motion_predictor.predict.place.radius import tell
+from motion_predictor.predict.place.weighing import tell
 from training.judge.stream.kinds import ONSET
 from training.stages.weigh.fit_gate import groups_of
 from training.stages.weigh.weighing_data import Records

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weighing_weights import WeighingWeights
-from motion_predictor.predict.place.radius import RARE_LEVEL
+from motion_predictor.predict.place.following import RARE_LEVEL
 from motion_predictor.predict.predictor import Predictor
 from training.data.clips import Clip
 from training.stages.weigh.fit_gate import fit_gate, GateFit

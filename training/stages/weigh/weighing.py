@@ -29,8 +29,9 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.networks.gate import Described, Gate
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.place.mix import firmness
-from motion_predictor.predict.predictor import Predictor, use_threads
+from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
 from training.engine.export import rewrite
 from training.stages.weigh.fit_gate import fit_gate, GateFit, groups_of

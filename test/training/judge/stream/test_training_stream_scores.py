@@ -11,7 +11,8 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.place.place import Place
-from motion_predictor.predict.predictor import Prediction, Predictor
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.predictor import Predictor
 from training.data.clips import Clip
 from training.judge.stream import stream_tables
 from training.judge.stream.kinds import IDLE, WALKING

@@ -14,7 +14,7 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.track.history import ObservedWindow
 
 if TYPE_CHECKING:
-    from motion_predictor.predict.predictor import Prediction
+    from motion_predictor.predict.prediction import Prediction
 
 _NS = 1e-9
 MODES = ('both', 'widen', 'fixed')

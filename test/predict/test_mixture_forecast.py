@@ -15,8 +15,14 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import CodedExperts, MotionExperts
 from motion_predictor.model.networks.mixture import LowRank
 from motion_predictor.model.weights import load_weights, save_weights
-from motion_predictor.predict.forecast import _log_densities, checked_frames, FLOOR_M, Forecast
-from motion_predictor.predict.predictor import Prediction, Predictor
+from motion_predictor.predict.mixture_forecast import (
+    _log_densities,
+    checked_frames,
+    FLOOR_M,
+    Forecast,
+)
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.predictor import Predictor
 from training.data.random_windows import synthetic_walk
 
 EXPERTS, LATENT = 4, 6

@@ -13,7 +13,7 @@ from torch import Tensor
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.networks.mixture import Covariance, GaussianMixture
 from motion_predictor.model.normalization import to_features
-from motion_predictor.predict.summaries import Moments
+from motion_predictor.predict.moments import Moments
 
 if TYPE_CHECKING:
     from motion_predictor.model.motion_model import History, MotionModel

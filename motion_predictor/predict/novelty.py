@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.forecast import checked_frames, CHECKED_S, Forecast
+from motion_predictor.predict.mixture_forecast import checked_frames, CHECKED_S, Forecast
 from motion_predictor.track.history import ObservedWindow
 
 _NS = 1e-9

@@ -1,4 +1,4 @@
-"""What sampled futures say in short: moments, radii, keyframes and occupied voxels; no ROS."""
+"""Voxels that bodies may touch, and how probably, from sampled futures."""
 
 from __future__ import annotations
 
@@ -19,115 +19,6 @@ _MAX_LISTED = 4_000_000
 _DENSE_HALVES = 8_000_000  # half voxels held in one array of 64-bit words, 64 MB
 _KEY_BITS = 21  # of a voxel's index along one axis, in a key of 63 bits
 _KEY_LIMIT = 2 ** (_KEY_BITS - 1)
-LAST_POSE = -1
-"""In place of a frame's index: the last observed pose."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """
-    Where each joint will be: mean and covariance, for P people at T instants.
-
-    ``mean`` float64 (P, T, J, 3) in metres, ``covariance`` float64 (P, T, J, 3, 3) in square
-    metres, in the frame of the futures.
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-    def at(self, frames: np.ndarray) -> Moments:
-        """Take some of the instants, by their indices."""
-        return Moments(self.mean[:, frames], self.covariance[:, frames])
-
-    def moved(self, offset: np.ndarray) -> Moments:
-        """Move everything, by metres broadcastable to (P, 1, 1, 3)."""
-        return Moments(self.mean + offset, self.covariance)
-
-    def turned(self, rotation: np.ndarray) -> Moments:
-        """Turn everything by a matrix (3, 3): ``rotation @ point``."""
-        return Moments(self.mean @ rotation.T, rotation @ self.covariance @ rotation.T)
-
-
-def sample_moments(futures: np.ndarray, weights: np.ndarray) -> Moments:
-    """
-    Estimate mean and covariance from weighted samples.
-
-    The covariance is the unbiased estimate for weights that say how much each sample counts:
-    ``sum w d d' / (1 - sum w^2)``, which is the familiar ``1 / (S - 1)`` where weights are equal.
-    A single sample, or one that has all the weight, has no spread: zero.
-
-    :param futures: metres, (P, S, T, J, 3).
-    :param weights: (P, S), every row sums to one.
-    :raises ShapeError: if the arrays do not fit each other.
-    """
-    require_shape('futures', futures, ('P', 'S', 'T', 'J', 3))
-    require_shape('weights', weights, futures.shape[:2])
-    share = np.asarray(weights, dtype=np.float64)[:, :, None, None, None]
-    start = futures[:, :1].astype(np.float64)
-    apart = futures - start  # (P, S, T, J, 3): small numbers, whatever the origin
-    middle = (share * apart).sum(axis=1)
-    apart -= middle[:, None]
-    spread = np.einsum('pstji,pstjk->ptjik', share * apart, apart)
-    free = 1.0 - (share * share).sum(axis=1)[..., None]  # (P, 1, 1, 1, 1)
-    covariance = np.where(free > 1e-9, spread / np.maximum(free, 1e-9), 0.0)
-    return Moments(start[:, 0] + middle, covariance)
-
-
-def holding_radius(
-    futures: np.ndarray, weights: np.ndarray, centre: np.ndarray, coverage: float
-) -> np.ndarray:
-    """
-    Find the ball about each joint's mean that holds a share of the samples by weight.
-
-    :param futures: metres, (P, S, T, J, 3).
-    :param weights: (P, S), or (P, S, T) where they differ in time; they sum to one over S.
-    :param centre: metres, (P, T, J, 3).
-    :param coverage: the share, above 0 and at most 1.
-    :returns: metres, float64 (P, T, J): the distance of the sample with which it is reached.
-    :raises ConfigError: if the share cannot be reached.
-    """
-    if not 0.0 < coverage <= 1.0:
-        raise ConfigError(f'coverage={coverage}: must be above 0 and at most 1')
-    distance = np.linalg.norm(futures - centre[:, None], axis=-1)  # (P, S, T, J)
-    samples = weights.shape[1]
-    if weights.ndim == 2:
-        weights = weights[:, :, None]
-    if samples and (weights == weights[:, :1]).all():
-        index = min(samples - 1, max(0, int(np.ceil(coverage * samples - 1e-6)) - 1))
-        return np.partition(distance, index, axis=1)[:, index]
-    order = np.argsort(distance, axis=1)
-    share = np.asarray(weights, dtype=np.float64)[..., None]
-    share = np.broadcast_to(share, distance.shape)
-    held = np.cumsum(np.take_along_axis(share, order, axis=1), axis=1)
-    index = (held >= coverage - 1e-6).argmax(axis=1)[:, None]  # the first that reaches it
-    return np.take_along_axis(np.take_along_axis(distance, order, axis=1), index, axis=1)[:, 0]
-
-
-def keyframes(horizons_s: Sequence[float], rate_hz: float, future_frames: int) -> np.ndarray:
-    """
-    Choose the frames nearest to some horizons.
-
-    :param horizons_s: seconds after the last pose; 0 is that pose itself.
-    :param rate_hz: frames a second of the futures; frame i lies ``(i + 1) / rate_hz`` ahead.
-    :param future_frames: how many there are; a horizon beyond the last of them means the last.
-    :returns: increasing indices, :data:`LAST_POSE` for the last pose.
-    """
-    frames = np.rint(np.asarray(horizons_s, dtype=np.float64) * rate_hz).astype(np.int64) - 1
-    return np.unique(np.clip(frames, LAST_POSE, future_frames - 1))
-
-
-def poses_at(futures: np.ndarray, last_poses: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """
-    Take poses at keyframes.
-
-    :param futures: one future of each person, (P, T, J, 3).
-    :param last_poses: (P, J, 3).
-    :param frames: from :func:`keyframes`, K of them.
-    :returns: float64 (P, K, J, 3).
-    """
-    chosen = futures[:, np.maximum(frames, 0)].astype(np.float64)
-    chosen[:, frames == LAST_POSE] = last_poses[:, None]
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -199,33 +90,53 @@ def occupancy(
     require_shape('weights', weights, futures.shape[:3])
     require_shape('times_s', times_s, (futures.shape[2],))
     bins = np.maximum(np.ceil(np.asarray(times_s) / bin_s - 1e-6).astype(np.int64) - 1, 0)
-    shares = _bone_shares(futures, bones, 0.5 * voxel_m)
-    radius = float(np.hypot(body_radius_m, 0.25 * voxel_m))  # half a step to each side
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # keys, bins, probabilities
+    paths = list(zip(bones, _bone_shares(futures, bones, 0.5 * voxel_m)))
+    radius = float(np.hypot(body_radius_m, 0.25 * voxel_m)) / voxel_m  # half a step to each side
+    found = _of_each(futures, weights, bins, voxel_m, radius, paths, stopped)
+    keys, bin_of, probability = _of_all(found, len(futures))
+    kept = probability >= max(min_probability - 1e-6, 1e-9)
+    return Occupancy(_from_keys(keys[kept]), bin_of[kept], probability[kept], voxel_m, bin_s)
+
+
+def _of_each(
+    futures: np.ndarray,
+    weights: np.ndarray,
+    bins: np.ndarray,
+    voxel_m: float,
+    radius: float,
+    bones: list[tuple[tuple[int, int], np.ndarray]],
+    stopped: Callable[[], bool],
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    # Keys, bins and probabilities of each person in each bin; the radius is in voxels.
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     count = 0
     for person in range(len(futures)):
         for number in np.unique(bins):
-            frames = futures[person][:, bins == number] / np.float64(voxel_m)  # (S, F, J, 3)
-            share = weights[person][:, bins == number].mean(axis=1)
-            keys, probability = _touched(
-                frames, share, radius / voxel_m, list(zip(bones, shares)), stopped
-            )
+            inside = bins == number
+            frames = futures[person][:, inside] / np.float64(voxel_m)  # (S, F, J, 3)
+            share = weights[person][:, inside].mean(axis=1)
+            keys, probability = _touched(frames, share, radius, bones, stopped)
             count += len(keys)
             require_voxels(count)
             found.append((keys, np.full(len(keys), number), probability))
+    return found
+
+
+def _of_all(
+    found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], people: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # Keys, bins and probabilities of each person to those of all: every voxel once a bin.
     keys = np.concatenate([each[0] for each in found]) if found else np.zeros(0, np.int64)
     bin_of = np.concatenate([each[1] for each in found]) if found else np.zeros(0, np.int64)
     free = 1.0 - np.concatenate([each[2] for each in found]) if found else np.zeros(0)
-    if len(futures) > 1:  # a voxel may be touched by several
+    if people > 1:  # a voxel may be touched by several
         order = np.lexsort((keys, bin_of))
         keys, bin_of, free = keys[order], bin_of[order], free[order]
         first = np.ones(len(keys), dtype=bool)
         first[1:] = (np.diff(keys) != 0) | (np.diff(bin_of) != 0)
         free = np.multiply.reduceat(free, np.flatnonzero(first)) if len(keys) else free
         keys, bin_of = keys[first], bin_of[first]
-    probability = 1.0 - free
-    kept = probability >= max(min_probability - 1e-6, 1e-9)
-    return Occupancy(_from_keys(keys[kept]), bin_of[kept], probability[kept], voxel_m, bin_s)
+    return keys, bin_of, 1.0 - free
 
 
 def require_voxels(count: int) -> None:

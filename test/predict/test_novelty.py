@@ -7,7 +7,7 @@ import torch
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import DenoiserConfig, ModelConfig
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.predict.forecast import Forecast
+from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
 from training.data.random_windows import synthetic_walk

@@ -8,7 +8,9 @@ import pytest
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.adaptation import (
+from motion_predictor.predict.online import Observation, OnlinePrediction, OnlinePredictor
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.radius import (
     checked_instants,
     CoverageWatch,
     MODES,
@@ -17,8 +19,6 @@ from motion_predictor.predict.adaptation import (
     RadiusScale,
     WIDEST,
 )
-from motion_predictor.predict.online import Observation, OnlinePrediction, OnlinePredictor
-from motion_predictor.predict.predictor import Prediction
 from motion_predictor.track.history import ObservedWindow
 from training.data.random_windows import synthetic_walk
 from training.judge.calibrate import follow

@@ -1,0 +1,79 @@
+"""Device, engine and threads that a model runs on."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.model.config import ENGINES
+
+DEVICES = ('auto', 'cpu', 'cuda')
+
+
+def cpu_has_fast_bf16() -> bool:
+    """Tell whether this processor multiplies bfloat16 matrices in hardware (AVX512-BF16, AMX)."""
+    checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
+
+
+def use_threads(count: int = 0) -> int:
+    """
+    Set how many threads torch works with, for the calling thread and those begun after.
+
+    More is not faster when cores are shared: torch's threads wait for each other, and each that
+    loses its core to the middleware or the tracker holds up all of them.
+
+    :param count: 0 for half of the cores this process may use, at least 1 and at most 4.
+    :returns: how many were set.
+    :raises ConfigError: if the count is negative.
+    """
+    if count < 0:
+        raise ConfigError(f'threads={count}: must be 0 (half of the cores, 1 to 4) or more')
+    chosen = count or max(1, min(4, _cores() // 2))
+    torch.set_num_threads(chosen)
+    return chosen
+
+
+def _cores() -> int:
+    affinity = getattr(os, 'sched_getaffinity', None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def pick_device(device: str) -> str:
+    """
+    Return the device to use, 'cpu' or 'cuda'.
+
+    :param device: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
+    :raises ConfigError: if it is unknown or cannot be had.
+    """
+    if device not in DEVICES:
+        raise ConfigError(f'device={device!r}: must be one of {DEVICES}')
+    if device == 'cpu':
+        return 'cpu'
+    available = torch.cuda.is_available()
+    if device == 'cuda' and not available:
+        raise ConfigError("device='cuda': torch finds no CUDA device here; use 'auto' or 'cpu'")
+    return 'cuda' if available else 'cpu'
+
+
+def pick_engine(engine: str, device: str, role: str) -> str:
+    """
+    Return the engine to use, 'fp32' or 'bf16'.
+
+    :param engine: 'fp32', 'bf16', or 'auto': bf16 where the device is fast at it.
+    :param device: from :func:`pick_device`.
+    :param role: of the model; a mixture of experts ('moe') runs in fp32.
+    :raises ConfigError: if the engine is unknown, or the model cannot run in it.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f'engine={engine!r}: must be one of {ENGINES}')
+    if role == 'moe':
+        if engine == 'bf16':
+            raise ConfigError("engine='bf16': a mixture of experts runs in fp32; use 'auto'")
+        return 'fp32'
+    if engine != 'auto':
+        return engine
+    fast = torch.cuda.is_bf16_supported() if device == 'cuda' else cpu_has_fast_bf16()
+    return 'bf16' if fast else 'fp32'

@@ -1,0 +1,90 @@
+"""Where each joint will be: mean, covariance, and the ball that holds a share of the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from motion_predictor.common.shapes import require_shape
+from motion_predictor.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Moments:
+    """
+    Where each joint will be: mean and covariance, for P people at T instants.
+
+    ``mean`` float64 (P, T, J, 3) in metres, ``covariance`` float64 (P, T, J, 3, 3) in square
+    metres, in the frame of the futures.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def at(self, frames: np.ndarray) -> Moments:
+        """Take some of the instants, by their indices."""
+        return Moments(self.mean[:, frames], self.covariance[:, frames])
+
+    def moved(self, offset: np.ndarray) -> Moments:
+        """Move everything, by metres broadcastable to (P, 1, 1, 3)."""
+        return Moments(self.mean + offset, self.covariance)
+
+    def turned(self, rotation: np.ndarray) -> Moments:
+        """Turn everything by a matrix (3, 3): ``rotation @ point``."""
+        return Moments(self.mean @ rotation.T, rotation @ self.covariance @ rotation.T)
+
+
+def sample_moments(futures: np.ndarray, weights: np.ndarray) -> Moments:
+    """
+    Estimate mean and covariance from weighted samples.
+
+    The covariance is the unbiased estimate for weights that say how much each sample counts:
+    ``sum w d d' / (1 - sum w^2)``, which is the familiar ``1 / (S - 1)`` where weights are equal.
+    A single sample, or one that has all the weight, has no spread: zero.
+
+    :param futures: metres, (P, S, T, J, 3).
+    :param weights: (P, S), every row sums to one.
+    :raises ShapeError: if the arrays do not fit each other.
+    """
+    require_shape('futures', futures, ('P', 'S', 'T', 'J', 3))
+    require_shape('weights', weights, futures.shape[:2])
+    share = np.asarray(weights, dtype=np.float64)[:, :, None, None, None]
+    start = futures[:, :1].astype(np.float64)
+    apart = futures - start  # (P, S, T, J, 3): small numbers, whatever the origin
+    middle = (share * apart).sum(axis=1)
+    apart -= middle[:, None]
+    spread = np.einsum('pstji,pstjk->ptjik', share * apart, apart)
+    free = 1.0 - (share * share).sum(axis=1)[..., None]  # (P, 1, 1, 1, 1)
+    covariance = np.where(free > 1e-9, spread / np.maximum(free, 1e-9), 0.0)
+    return Moments(start[:, 0] + middle, covariance)
+
+
+def holding_radius(
+    futures: np.ndarray, weights: np.ndarray, centre: np.ndarray, coverage: float
+) -> np.ndarray:
+    """
+    Find the ball about each joint's mean that holds a share of the samples by weight.
+
+    :param futures: metres, (P, S, T, J, 3).
+    :param weights: (P, S), or (P, S, T) where they differ in time; they sum to one over S.
+    :param centre: metres, (P, T, J, 3).
+    :param coverage: the share, above 0 and at most 1.
+    :returns: metres, float64 (P, T, J): the distance of the sample with which it is reached.
+    :raises ConfigError: if the share cannot be reached.
+    """
+    if not 0.0 < coverage <= 1.0:
+        raise ConfigError(f'coverage={coverage}: must be above 0 and at most 1')
+    distance = np.linalg.norm(futures - centre[:, None], axis=-1)  # (P, S, T, J)
+    samples = weights.shape[1]
+    if weights.ndim == 2:
+        weights = weights[:, :, None]
+    if samples and (weights == weights[:, :1]).all():
+        index = min(samples - 1, max(0, int(np.ceil(coverage * samples - 1e-6)) - 1))
+        return np.partition(distance, index, axis=1)[:, index]
+    order = np.argsort(distance, axis=1)
+    share = np.asarray(weights, dtype=np.float64)[..., None]
+    share = np.broadcast_to(share, distance.shape)
+    held = np.cumsum(np.take_along_axis(share, order, axis=1), axis=1)
+    index = (held >= coverage - 1e-6).argmax(axis=1)[:, None]  # the first that reaches it
+    return np.take_along_axis(np.take_along_axis(distance, order, axis=1), index, axis=1)[:, 0]

@@ -1,0 +1,144 @@
+"""Sampled futures of several people: what is predicted, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from motion_predictor.model.calibration import Calibration
+from motion_predictor.model.candidates import MODEL
+from motion_predictor.predict.mixture_forecast import Forecast
+from motion_predictor.predict.moments import holding_radius, Moments, sample_moments
+from motion_predictor.predict.place.mix import Mix
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """
+    Sampled futures of P people, S samples each.
+
+    ``futures`` float32 (float64 far from the origin of the frame), (P, S, T_fut, J, 3), metres, in
+    the frame of the input; frame i lies ``(i + 1) / rate_hz`` seconds after the last observed one.
+    ``weights`` likewise (P, S), every row sums to one. ``closed_form`` holds the moments of
+    every frame where the model knows them better than its samples do (a mixture of Gaussians),
+    ``calibration`` says how often people really were how near to the mean, where the weights
+    file carries that.
+    """
+
+    futures: np.ndarray
+    weights: np.ndarray
+    rate_hz: float
+    closed_form: Moments | Forecast | None = None
+    calibration: Calibration | None = None
+    radius_scale: float = 1.0
+    """What :meth:`radius` is multiplied by (:mod:`motion_predictor.predict.radius`)."""
+    mix: Mix | None = None
+    """How the samples of several candidates belong together; None: all are the model's."""
+
+    @property
+    def candidate(self) -> np.ndarray:
+        """Which of ``candidates.CANDIDATES`` each sample is of, uint8 (S,)."""
+        if self.mix is not None:
+            return self.mix.candidate
+        return np.zeros(self.futures.shape[1], dtype=np.uint8)
+
+    def weights_at(self, frames: np.ndarray) -> np.ndarray:
+        """
+        Return the weight of every sample at some frames; they sum to one over the samples.
+
+        :param frames: indices, F of them.
+        :returns: (P, S, F).
+        """
+        if self.mix is not None:
+            return self.mix.weights_at(frames)
+        return np.repeat(self.weights[:, :, None], len(frames), axis=2)
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """
+        Return the one future with the least expected error, float64 (P, T_fut, J, 3).
+
+        The weighted mean of all samples on the person's own bones. Without a mix: the mean of
+        the model's samples, whose bones are those of the samples.
+        """
+        if self.mix is not None:
+            return self.mix.expected()
+        start = self.futures[:, :1].astype(np.float64)
+        shares = self.weights[:, :, None, None, None]
+        return start[:, 0] + (shares * (self.futures - start)).sum(axis=1)
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """Seconds after the last observed frame, float64 (T_fut,)."""
+        return np.arange(1, self.futures.shape[2] + 1) / self.rate_hz
+
+    @property
+    def most_likely(self) -> np.ndarray:
+        """
+        Index of the sample to show as the trajectory of each person, int64 (P,).
+
+        The medoid: the one with the least distance to all others, by their weight, which is the
+        least expected error where the samples are what may happen. The heaviest one of many
+        experts is a corner of what may happen, and farther from what does (docs/results/moe.md,
+        top 1 and few 1).
+        """
+        persons, samples = self.weights.shape
+        chosen = np.empty(persons, dtype=np.int64)
+        for person in range(persons):
+            flat = self.futures[person].reshape(samples, -1)
+            flat = flat - flat.mean(axis=0)
+            square = (flat * flat).sum(axis=1)
+            # torch, which keeps to the threads it was given: NumPy's take every core there is,
+            # and where others need them this small product then takes 100 ms instead of 1
+            inner = torch.from_numpy(np.ascontiguousarray(flat))
+            gaps = square[:, None] + square[None] - 2.0 * (inner @ inner.T).numpy()
+            expected = np.sqrt(np.maximum(gaps, 0.0)) @ self.weights[person]
+            chosen[person] = int(expected.argmin())
+        return chosen
+
+    def moments(self, frames: np.ndarray | None = None) -> Moments:
+        """
+        Give mean and covariance of every joint: in closed form, else of the weighted samples.
+
+        :param frames: indices of the frames to give; all by default.
+        """
+        chosen = np.arange(self.futures.shape[2]) if frames is None else frames
+        if self.mix is None:
+            if self.closed_form is not None:
+                return self.closed_form.at(chosen)
+            return sample_moments(self.futures[:, :, chosen], self.weights)
+        own = np.flatnonzero(self.mix.candidate == MODEL)
+        if self.closed_form is not None:
+            model = self.closed_form.at(chosen)
+        else:
+            model = sample_moments(self.futures[:, own][:, :, chosen], self.mix.within[:, own])
+        return self.mix.moments(self.futures, chosen, model)
+
+    def radius(self, coverage: float, moments: Moments, frames: np.ndarray) -> np.ndarray:
+        """
+        Give the radius about the mean within which each joint will be.
+
+        The weights file's calibration where it has a level that is not below the share: of real
+        positions so many lay within. Else the ball that holds so many of the weighted samples.
+        Either times ``radius_scale``.
+
+        :param coverage: the share, above 0 and at most 1.
+        :param moments: from :meth:`moments` of the same frames.
+        :param frames: indices of the frames.
+        :returns: metres, (P, frames, J).
+        """
+        if self.mix is not None:
+            stated = self.mix.radius(coverage, frames)
+            if stated is not None:
+                return stated
+        elif self.calibration is not None:
+            level = self.calibration.level_for(coverage)
+            if level is not None:
+                stated = self.calibration.radius(level, moments.covariance, frames)
+                return self.radius_scale * stated
+        weights = self.weights if self.mix is None else self.weights_at(frames)
+        ball = holding_radius(self.futures[:, :, frames], weights, moments.mean, coverage)
+        return self.radius_scale * ball

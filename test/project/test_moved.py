@@ -1,0 +1,38 @@
+"""Former names of modules go on working in this release, with a warning."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from motion_predictor import Prediction
+
+FORMER = {
+    'node': ('MotionPredictorNode',),
+    'online': ('OnlinePredictor', 'OnlineLimits', 'OnlinePrediction', 'Observation'),
+    'predictor': ('Prediction', 'Predictor', 'use_threads', 'cpu_has_fast_bf16'),
+    'summaries': (
+        'Moments', 'sample_moments', 'holding_radius', 'keyframes', 'poses_at', 'Occupancy',
+        'occupancy', 'MAX_VOXELS',
+    ),
+    'weights': ('load_weights', 'save_weights'),
+}  # fmt: skip
+"""Modules of the last release, and what others may have imported from them."""
+
+
+@pytest.mark.parametrize('former', FORMER)
+def test_what_was_imported_from_a_former_module_is_there(former: str) -> None:
+    if former == 'node':
+        pytest.importorskip('rclpy')
+    with pytest.warns(DeprecationWarning, match=f'motion_predictor.{former} is now motion_pred'):
+        module = importlib.import_module(f'motion_predictor.{former}')
+    assert importlib.import_module(f'motion_predictor.{former}') is module
+    for name in FORMER[former]:
+        assert getattr(module, name) is not None
+
+
+def test_a_former_name_is_the_new_one() -> None:
+    from motion_predictor import predictor
+
+    assert predictor.Prediction is Prediction
