@@ -23,7 +23,7 @@ from training.engine.diffusion import add_noise, complete_history
 from training.engine.fitting import fit
 from training.engine.losses import coefficient_weights
 from training.engine.run_options import parse_run
-from training.engine.runs import card_of, pool_like, Run, stage_or_shipped
+from training.engine.runs import card_of, pool_of, Run, stage_or_shipped
 
 EXAMPLE = """
 example, from the run folder's teacher, or the shipped one, with the budget of stage 1:
@@ -106,7 +106,7 @@ def distil_by_consistency(run: Run, chain: ChainConfig) -> MotionModel:
     first = ddim_steps(teacher.config.diffusion_steps, chain.one_step.teacher_steps)[0]
     student.config = replace(teacher.config, role='one_step', t_star=first)
     student.denoiser.train().requires_grad_(True)
-    pool = pool_like(run, chain, teacher, chain.augmentation)
+    pool = pool_of(run, chain, like=teacher)
     config = replace(chain.one_step, model=student.config)
     student.denoiser = fit(
         student.denoiser,

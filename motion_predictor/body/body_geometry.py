@@ -16,7 +16,7 @@ def heading(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
     Find which way each body faces.
 
-    As :class:`motion_predictor.model.normalization.PersonFrame` does: hips and shoulders give the
+    As :class:`motion_predictor.model.person_frame.PersonFrame` does: hips and shoulders give the
     left, a skeleton without them its ``ahead`` line, else the line from the root to the
     shoulders' middle, else the input's own +x.
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.networks.mixture import Covariance, GaussianMixture
-from motion_predictor.model.normalization import to_features
+from motion_predictor.model.person_frame import to_features
 from motion_predictor.predict.moments import Moments
 
 if TYPE_CHECKING:
-    from motion_predictor.model.motion_model import History, MotionModel
+    from motion_predictor.model.codec import Context
+    from motion_predictor.model.motion_model import MotionModel
 
 CHECKED_S = (0.2, 0.5)
 """Seconds after a prediction at which what happened is compared with it."""
@@ -35,7 +36,7 @@ class Forecast:
 
     model: MotionModel
     mixture: GaussianMixture
-    history: History
+    history: Context
     rotation: np.ndarray | None = None
     """(3, 3): from the frame of the model's input to the frame of the output."""
     offset: np.ndarray | None = None

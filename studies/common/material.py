@@ -8,7 +8,6 @@ from pathlib import Path
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.weights import file_digest, load_weights
 from studies.common.kept import digest
 from training.common.locks import Lock
@@ -52,15 +51,9 @@ def gather(
     teacher = load_teacher(one_step, 'one_step', chain)
     run = Run(Path(), tuple(data), device, ())
     windows = training_windows(run, replace(chain, seed=0))
-    raw = encode_pool(
-        windows,
-        teacher.config,
-        chain.swiftdiff.augmentation,
-        chain.pool,
-        0,
-        whiten=False,
+    pool = encode_pool(
+        windows, teacher, chain.swiftdiff.augmentation, chain.pool, 0, device=device
     )
-    pool = whitened_as(teacher, raw, device)
     key = [[data_digest(path) for path in data], chain.pool, file_digest(one_step)]
     return Material(tuple(data), pool, teacher.to(device).eval(), digest(key), device)
 
@@ -111,22 +104,3 @@ def with_ddim(
             among=clean,
         )  # fmt: skip
     return replace(material, pairs=pairs, digest=key)
-
-
-def whitened_as(model: MotionModel, raw: EncodedPool, device: str = 'cpu') -> EncodedPool:
-    """
-    Whiten a pool in metres with a model's statistics.
-
-    :param raw: from :func:`training.data.pool.encode_pool` with ``whiten=False``.
-    """
-    condition = Whitening(model.condition_mean.cpu(), model.condition_scale.cpu())
-    state = Whitening(model.state_mean.cpu(), model.state_scale.cpu())
-    return EncodedPool(
-        state.apply(raw.state).to(device),
-        condition.apply(raw.condition).to(device),
-        state.apply(raw.padded).to(device),
-        state,
-        condition,
-        raw.clean.to(device),
-        raw.skeleton,
-    )

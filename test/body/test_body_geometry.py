@@ -8,7 +8,7 @@ import torch
 
 from motion_predictor.body.body_geometry import back, bone_lengths, heading, turn, with_bones
 from motion_predictor.body.skeleton import H36M17, Skeleton
-from motion_predictor.model.normalization import PersonFrame
+from motion_predictor.model.person_frame import PersonFrame
 
 POSES = walking(40, 1).astype(np.float64)
 

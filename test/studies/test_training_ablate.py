@@ -12,7 +12,6 @@ from torch.distributions import Categorical, kl_divergence, Normal
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.weights import save_weights
 from studies.ablation import ablate, ablated_loss, claims, recipe_results, swiftdiff_rows
-from studies.common.material import whitened_as
 from studies.common.students import fresh_model
 from training.data.pool import EncodedPool
 from training.engine.config import preset
@@ -49,10 +48,15 @@ def pool() -> EncodedPool:
     generator = torch.Generator().manual_seed(0)
     state = 0.1 * torch.randn(12, 20, 51, generator=generator)
     condition = torch.randn(12, one_step.config.condition_rows, 51, generator=generator)
-    whitening = one_step.state
-    clean = torch.arange(12) % 4 > 0
-    raw = EncodedPool(state, condition, torch.zeros(1, 20, 51), whitening, whitening, clean)
-    return whitened_as(one_step, raw)
+    by_state, by_condition = one_step.state, one_step.condition
+    return EncodedPool(
+        by_state.apply(state),
+        by_condition.apply(condition),
+        by_state.apply(torch.zeros(1, 20, 51)),
+        by_state,
+        by_condition,
+        torch.arange(12) % 4 > 0,
+    )
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import torch
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
+from motion_predictor.model.codec import Codec
 from motion_predictor.model.motion_model import MotionModel
 from studies.ablation import ablate_teacher, recipe_results
 from training.data.pool import encode_pool
@@ -100,7 +101,9 @@ def test_the_velocity_term_is_the_velocity_of_decoded_futures(tmp_path: Path) ->
     settings = {'teacher.velocity': '1.0', 'teacher.model.prediction': 'x0', 'pool': '8'}
     chain = override(preset('debug'), settings)
     windows = TrainingWindows.load([tmp_path / 'walk.npz'], chain.teacher.model.window)
-    pool = encode_pool(windows, chain.teacher.model, chain.augmentation, 8, 0)
+    pool = encode_pool(
+        windows, Codec(chain.teacher.model, H36M17), chain.augmentation, 8, 0, fit=True
+    )
     model = MotionModel(
         chain.teacher.model, H36M17, pool.state_whitening, pool.condition_whitening
     )

@@ -12,7 +12,7 @@ from motion_predictor.predict.predictor import Predictor
 from studies import consistency
 from training.engine.config import ChainConfig, preset
 from training.engine.diffusion import ddim
-from training.engine.runs import pool_like, Run
+from training.engine.runs import pool_of, Run
 
 WORDS = ['--preset', 'debug', '--device', 'cpu']
 BUDGET = ['pool=64', 'one_step.teacher_steps=5', 'one_step.optim.learning_rate=0.003']
@@ -21,7 +21,7 @@ BUDGET = ['pool=64', 'one_step.teacher_steps=5', 'one_step.optim.learning_rate=0
 def gap_to_the_path_s_end(path: Path, teacher_path: Path, chain: ChainConfig) -> float:
     """Mean distance of the one-step output from the end of the teacher's DDIM, same noise."""
     teacher, student = (load_weights(p).model for p in (teacher_path, path))
-    pool = pool_like(Run(path.parent, (), 'cpu', ()), chain, teacher, chain.augmentation)
+    pool = pool_of(Run(path.parent, (), 'cpu', ()), chain, like=teacher)
     noise = torch.randn(pool.state.shape, generator=torch.Generator().manual_seed(0))
     end = ddim(teacher, noise, pool.condition, pool.padded_of(torch.arange(len(pool))), steps=5)
     with torch.no_grad():

@@ -9,9 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motion_predictor.body.skeleton import H36M17, Skeleton
-from motion_predictor.model.config import ModelConfig
-from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.model.normalization import Whitening
+from motion_predictor.model.codec import Codec, Whitening
 from training.common.parallel import current
 from training.data.random_windows import Augmentation, tracker_noise, TrainingWindows
 
@@ -19,7 +17,7 @@ from training.data.random_windows import Augmentation, tracker_noise, TrainingWi
 @dataclass(frozen=True)
 class EncodedPool:
     """
-    Windows as the denoiser sees them, whitened, and the whitening that was fitted to them.
+    Windows as the network sees them, whitened, and the whitening that was fitted to them.
 
     ``state`` (N, K, D), ``condition`` (N, C, D), float32. ``padded`` is the state of each window
     padded with its last observed pose, (N, K, D), or (1, K, D) where states are residual and it
@@ -45,7 +43,7 @@ class EncodedPool:
 
     def padded_of(self, chosen: Tensor) -> Tensor:
         """
-        Give the padded states of some windows.
+        Return the padded states of some windows.
 
         :param chosen: their numbers, ``(B,)``.
         :returns: broadcastable to ``(B, K, D)``.
@@ -55,12 +53,12 @@ class EncodedPool:
 
 def encode_pool(
     windows: TrainingWindows,
-    config: ModelConfig,
+    codec: Codec,
     augmentation: Augmentation,
     count: int,
     seed: int,
     *,
-    whiten: bool = True,
+    fit: bool = False,
     chunk: int = 2048,
     device: str = 'cpu',
 ) -> EncodedPool:
@@ -68,15 +66,16 @@ def encode_pool(
     Draw and encode windows.
 
     :param windows: the training recordings.
-    :param config: window, condition and residual decide the encoding.
+    :param codec: encodes and whitens; without statistics, values stay in metres.
     :param augmentation: how they are varied.
     :param count: N.
     :param seed: of the drawing.
-    :param whiten: fit the whitening to these windows; else leave metres as they are.
+    :param fit: whiten by the statistics of these windows instead of the codec's.
     :param chunk: windows encoded at a time.
     :param device: where the pool will lie.
     """
-    model = MotionModel(config, windows.skeleton)
+    config = codec.config
+    plain = Codec(config, windows.skeleton)  # in metres, on the CPU
     generator = torch.Generator().manual_seed(seed)
     keep, rows = config.window.dct_keep, config.condition_rows
     channels = 3 * windows.skeleton.num_joints
@@ -92,24 +91,29 @@ def encode_pool(
         size = min(chunk, count - begin)
         drawn, clip[begin : begin + size] = windows.draw_known(size, generator, augmentation)
         observed, untouched = tracker_noise(drawn[:, :past], augmentation, generator)
-        history = model.observe(observed)
+        context = plain.observe(observed)
         clean[begin : begin + size] = untouched
-        state[begin : begin + size] = model.encode(drawn, history)
-        condition[begin : begin + size] = history.condition
+        state[begin : begin + size] = plain.encode(drawn, context)
+        condition[begin : begin + size] = context.condition
         if not config.residual:
-            padded[begin : begin + size] = history.padded
-    if whiten:
-        fitted = Whitening.fit(state), Whitening.fit(condition)
-    else:
-        fitted = Whitening.identity(keep, channels), Whitening.identity(rows, channels)
-    state.sub_(fitted[0].mean).div_(fitted[0].scale)
-    padded.sub_(fitted[0].mean).div_(fitted[0].scale)
-    condition.sub_(fitted[1].mean).div_(fitted[1].scale)
-    state, condition, padded, clean = (
-        values.to(device) for values in (state, condition, padded, clean)
+            padded[begin : begin + size] = context.padded
+    by_state, by_condition = (
+        (Whitening.fit(state), Whitening.fit(condition)) if fit else (codec.state, codec.condition)
     )
-    clip = clip.to(device)
+    for values, by in ((state, by_state), (padded, by_state), (condition, by_condition)):
+        values.sub_(by.mean.cpu()).div_(by.scale.cpu())  # in place: they are large
+    state, condition, padded, clean, clip = (
+        values.to(device) for values in (state, condition, padded, clean, clip)
+    )
     person = windows.person_of_clip.to(device)[clip]
     return EncodedPool(
-        state, condition, padded, *fitted, clean, windows.skeleton, clip=clip, person=person
+        state,
+        condition,
+        padded,
+        by_state,
+        by_condition,
+        clean,
+        windows.skeleton,
+        clip=clip,
+        person=person,
     )

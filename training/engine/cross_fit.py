@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError
-from motion_predictor.model.networks.experts import FlatBlock
+from motion_predictor.model.networks.layers import FlatBlock
 from motion_predictor.predict.device import cpu_has_fast_bf16
 from training.common.parallel import Shard, WHOLE
 from training.engine.config import as_plain, CrossFitConfig

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.model.motion_model import History, MotionModel
+from motion_predictor.model.codec import Context
+from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.schedule import ddim_steps, to_eps, to_x0
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.device import cpu_has_fast_bf16
@@ -48,15 +49,15 @@ def complete_history(model: MotionModel, x_0: Tensor, padded_state: Tensor) -> T
     return padded_state + (future @ future.T) @ ((x_0 - padded_state) * scale) / scale
 
 
-def padded_state(model: MotionModel, history: History) -> Tensor:
+def padded_state(model: MotionModel, context: Context) -> Tensor:
     """
     Give the state of the window that repeats the last observed pose.
 
     :returns: whitened, ``(P, K, D)``.
     """
     if model.config.residual:
-        return model.state.apply(torch.zeros_like(history.padded))
-    return model.state.apply(history.padded)
+        return model.state.apply(torch.zeros_like(context.padded))
+    return model.state.apply(context.padded)
 
 
 @torch.no_grad()
@@ -143,10 +144,10 @@ class Sampler:
             ).futures
         noise = window_noise(self.model, seed, first_index, len(observed), samples)
         device = self.model.alpha_bar.device
-        history = self.model.observe(torch.from_numpy(np.ascontiguousarray(observed)).to(device))
+        context = self.model.observe(torch.from_numpy(np.ascontiguousarray(observed)).to(device))
         flat = torch.from_numpy(noise).to(device).flatten(0, 1)
-        condition = history.condition.repeat_interleave(samples, dim=0)
-        padded = padded_state(self.model, history).repeat_interleave(samples, dim=0)
+        condition = context.condition.repeat_interleave(samples, dim=0)
+        padded = padded_state(self.model, context).repeat_interleave(samples, dim=0)
         size = -(-len(flat) // -(-len(flat) // self.batch))  # even parts, each within the batch
         parts = [
             ddim(
@@ -160,7 +161,7 @@ class Sampler:
             for i in range(0, len(flat), size)
         ]
         white = torch.cat(parts).unflatten(0, (-1, samples))
-        return self.model.decode(white, history).cpu().numpy()
+        return self.model.decode(white, context).cpu().numpy()
 
     def predict(
         self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.model.codec import Codec
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.weights import default_weights, file_digest
 from training.common.parallel import current
 from training.data.pool import encode_pool, EncodedPool
@@ -102,56 +102,32 @@ def training_windows(run: Run, chain: ChainConfig, without: str = '') -> Trainin
     return TrainingWindows(clips, window)
 
 
-def pool_of(run: Run, chain: ChainConfig, augmentation: Augmentation | None = None) -> EncodedPool:
+def pool_of(
+    run: Run,
+    chain: ChainConfig,
+    augmentation: Augmentation | None = None,
+    *,
+    like: MotionModel | None = None,
+    without: str = '',
+) -> EncodedPool:
     """
     Draw and encode the run's training windows; the same every time for the same settings.
 
     :param augmentation: the chain's by default.
-    :raises RecordingError: if a recording cannot be used.
-    """
-    return encode_pool(
-        training_windows(run, chain),
-        chain.teacher.model,
-        augmentation or chain.augmentation,
-        chain.pool,
-        chain.seed,
-        whiten=chain.whiten,
-        device=run.device,
-    )
-
-
-def pool_like(
-    run: Run,
-    chain: ChainConfig,
-    model: MotionModel,
-    augmentation: Augmentation,
-    without: str = '',
-) -> EncodedPool:
-    """
-    Draw and encode the run's training windows as a trained model sees them, with its whitening.
-
-    :param model: encodes and whitens.
+    :param like: a trained model, as which they are encoded and whitened; None: as the chain's
+        teacher, whitened by their own statistics where the chain says so.
     :param without: leave out recordings whose action contains this; '' leaves out none.
     :raises RecordingError: if a recording cannot be used.
     """
-    raw = encode_pool(
-        training_windows(run, chain, without),
-        model.config,
-        augmentation,
+    windows = training_windows(run, chain, without)
+    return encode_pool(
+        windows,
+        like or Codec(chain.teacher.model, windows.skeleton),
+        augmentation or chain.augmentation,
         chain.pool,
         chain.seed,
-        whiten=False,
+        fit=chain.whiten and like is None,
         device=run.device,
-    )
-    state = model.state
-    condition = Whitening(model.condition_mean, model.condition_scale)
-    return replace(
-        raw,
-        state=state.apply(raw.state),
-        condition=condition.apply(raw.condition),
-        padded=state.apply(raw.padded),
-        state_whitening=state,
-        condition_whitening=condition,
     )
 
 

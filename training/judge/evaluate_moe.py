@@ -66,14 +66,14 @@ def likelihoods(model: MotionModel, windows: Tensor) -> dict[str, Tensor]:
     found: dict[str, list[Tensor]] = {}
     with torch.inference_mode():
         for part in windows.split(BATCH):
-            history = model.observe(part[:, :past])
-            mixture = model.mixture(history)
-            white = model.encode(part, history)
+            context = model.observe(part[:, :past])
+            mixture = model.mixture(context)
+            white = model.encode(part, context)
             coordinates = experts.encode(white)
             standing = experts.decode(mixture.representatives, white.shape[-1])
-            futures = model.decode_features(standing, history)[..., 3:]  # (B, E, T_fut, D - 3)
-            true = model.decode_features(white[:, None], history)[..., 3:]
-            forecast = Forecast(model, mixture, history)
+            futures = model.decode_features(standing, context)[..., 3:]  # (B, E, T_fut, D - 3)
+            true = model.decode_features(white[:, None], context)[..., 3:]
+            forecast = Forecast(model, mixture, context)
             at = [
                 forecast.surprises(part[:, [past + frame]], torch.tensor([frame]))
                 for frame in instants

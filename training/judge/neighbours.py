@@ -14,7 +14,7 @@ from torch import Tensor
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.model.normalization import PersonFrame, to_features
+from motion_predictor.model.person_frame import PersonFrame, to_features
 from training.data.store import data_digest
 from training.data.windows import load_window_set, WindowSet
 

@@ -134,9 +134,9 @@ def unlikeliness(
     for file in tqdm(files, unit='file', disable=quiet):
         for part in torch.from_numpy(file.windows.poses[file.chosen]).split(BATCH):
             with torch.inference_mode():
-                history = plain.observe(part[:, : file.observed_frames])
-                mixture = plain.mixture(history)
-                true = experts.encode(plain.encode(part, history))
+                context = plain.observe(part[:, : file.observed_frames])
+                mixture = plain.mixture(context)
+                true = experts.encode(plain.encode(part, context))
                 density = [
                     mixture.spread_out(c.spread).widened(c.temperature).log_prob(true)
                     for c in made

@@ -16,9 +16,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError, RecordingError
+from motion_predictor.model.codec import Context
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.model.motion_model import History, MotionModel
-from motion_predictor.model.normalization import PersonFrame, to_features
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.person_frame import PersonFrame, to_features
 from motion_predictor.predict.device import cpu_has_fast_bf16
 from training.common.stopping import stop_when_whole, stopped_at
 from training.data.random_windows import Augmentation, TrainingWindows
@@ -136,7 +137,7 @@ def take_apart(
 class Examples:
     """Windows as the student and its loss see them: histories and what really followed."""
 
-    history: History
+    context: Context
     future: Tensor
     """Root and pose in each person's frame, metres, ``(N, T_fut, D)``."""
 
@@ -146,13 +147,13 @@ class Examples:
 
     def pick(self, rows: Tensor) -> Examples:
         """Give some of them."""
-        history = self.history
+        context = self.context
         return Examples(
-            History(
-                PersonFrame(history.frame.origin[rows], history.frame.rotation[rows]),
-                history.features[rows],
-                history.padded[rows],
-                history.condition[rows],
+            Context(
+                PersonFrame(context.frame.origin[rows], context.frame.rotation[rows]),
+                context.features[rows],
+                context.padded[rows],
+                context.condition[rows],
             ),
             self.future[rows],
         )
@@ -165,8 +166,8 @@ def examples_of(model: MotionModel, windows: Tensor) -> Examples:
     :param windows: world metres, ``(N, T, J, 3)``.
     """
     past = model.config.window.observed_frames
-    history = model.observe(windows[:, :past])
-    return Examples(history, to_features(history.frame.enter(windows[:, past:])))
+    context = model.observe(windows[:, :past])
+    return Examples(context, to_features(context.frame.enter(windows[:, past:])))
 
 
 def cut_windows(
@@ -205,14 +206,14 @@ class FinetuneLoss:
         :param examples: B windows.
         :param noise: ``(B, S, K, D)``.
         """
-        config, history = self.config, examples.history
+        config, context = self.config, examples.context
         best = self.errors(model, examples, noise).argmin(dim=1)
         rows = torch.arange(len(examples), device=noise.device)
         few = noise[:, : config.matched]
         kept = torch.cat((few, noise[rows, best][:, None]), dim=1)
-        futures = self._futures(model, history, kept)
+        futures = self._futures(model, context, kept)
         with torch.no_grad():
-            before = self._futures(self.original, history, few)
+            before = self._futures(self.original, context, few)
         square = (futures[:, : config.matched] - before).square()
         pose, root = square[..., 3:].sum(dim=-1), square[..., :3].sum(dim=-1)
         stay = (pose + config.root * root).mean()
@@ -223,13 +224,13 @@ class FinetuneLoss:
     @torch.no_grad()
     def errors(self, model: MotionModel, examples: Examples, noise: Tensor) -> Tensor:
         """Distance of every sample from the real future, metres, ``(B, S)``."""
-        futures = self._futures(model, examples.history, noise)
+        futures = self._futures(model, examples.context, noise)
         return self._distance(futures - examples.future[:, None, self.frames])
 
-    def _futures(self, model: MotionModel, history: History, noise: Tensor) -> Tensor:
-        white = model.one_step(noise, history.condition)
+    def _futures(self, model: MotionModel, context: Context, noise: Tensor) -> Tensor:
+        white = model.one_step(noise, context.condition)
         with torch.autocast('cpu', enabled=False):  # positions stay float32
-            return model.decode_features(white, history)[:, :, self.frames]  # (B, S, frames, D)
+            return model.decode_features(white, context)[:, :, self.frames]  # (B, S, frames, D)
 
     def _distance(self, difference: Tensor) -> Tensor:
         pose, root = displacement_errors(difference)

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.schedule import to_x0
 from motion_predictor.model.weights import load_weights, save_weights
 from motion_predictor.predict.device import cpu_has_fast_bf16
@@ -177,8 +176,7 @@ def as_seen_by(model: MotionModel, pool: EncodedPool, chosen: Tensor) -> tuple[T
     :param chosen: numbers of the windows, ``(B,)``.
     :returns: condition ``(B, C, D)``; padded states, broadcastable to ``(B, K, D)``.
     """
-    whitening = Whitening(model.condition_mean, model.condition_scale)
-    condition = whitening.apply(pool.condition_whitening.undo(pool.condition[chosen]))
+    condition = model.condition.apply(pool.condition_whitening.undo(pool.condition[chosen]))
     return condition, model.state.apply(pool.state_whitening.undo(pool.padded_of(chosen)))
 
 
@@ -295,7 +293,7 @@ class SwiftDiffLoss:
         self.to_frames = frames
         self.scale = student.state_scale
         self.state_whitening = student.state
-        self.condition_whitening = Whitening(student.condition_mean, student.condition_scale)
+        self.condition_whitening = student.condition
         self.clean_share = pool.clean.float().mean().clamp_min(1.0 / len(pool))
 
     def __call__(
@@ -364,8 +362,7 @@ class SwiftDiffLoss:
     def _teachers(self, noise: Tensor, condition: Tensor) -> Tensor:
         # The one-step teacher's x_0; its coefficients may be whitened otherwise than the pool's.
         teacher = self.one_step
-        whitening = Whitening(teacher.condition_mean, teacher.condition_scale)
-        given = whitening.apply(self.condition_whitening.undo(condition))
+        given = teacher.condition.apply(self.condition_whitening.undo(condition))
         return self.state_whitening.apply(teacher.state.undo(teacher.one_step(noise, given)))
 
     def _features(self, difference: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ from motion_predictor.model.config import DenoiserConfig, ModelConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.networks.mixture import GaussianMixture
-from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.schedule import to_eps, to_x0
 from motion_predictor.model.weights import file_digest, load_weights, save_weights
 from training.data.pool import EncodedPool
@@ -32,7 +31,7 @@ from training.engine.config import as_plain, ChainConfig, MoeConfig, require_enc
 from training.engine.cross_fit import cross_fitted_samples, share_out
 from training.engine.losses import displacement_errors
 from training.engine.run_options import parse_run
-from training.engine.runs import card_of, open_stage, pool_like, Run, stage_or_shipped
+from training.engine.runs import card_of, open_stage, pool_of, Run, stage_or_shipped
 from training.engine.vdd import Batch, distil, VddConfig
 
 EXAMPLE = """
@@ -275,8 +274,7 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
     :param kept_in: folder for the file.
     :raises RecordingError: if a recording cannot be used.
     """
-    state = teacher.state
-    condition = Whitening(teacher.condition_mean, teacher.condition_scale)
+    state, condition = teacher.state, teacher.condition
     settings = json.dumps(
         [
             as_plain(chain.moe.augmentation),
@@ -290,7 +288,7 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
     path = kept_in / f'windows_{digest}_{chain.pool}_{chain.seed}.safetensors'
     if not path.is_file():
-        raw = pool_like(run, chain, teacher, chain.moe.augmentation, chain.moe.without)
+        raw = pool_of(run, chain, chain.moe.augmentation, like=teacher, without=chain.moe.without)
         assert raw.clip is not None
         assert raw.person is not None
         made = {

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from motion_predictor.model.networks.layers import FlatBlock
 from motion_predictor.model.networks.mixture import (
     Covariance,
     Diagonal,
@@ -22,24 +23,6 @@ COVARIANCES = ('diagonal', 'low_rank', 'full')
 MIN_LOG_SCALE = -4.5
 MAX_LOG_GAIN = 3.0
 MAX_LOG_SCALE = 4.0
-
-
-class FlatBlock(nn.Module):
-    """A residual MLP on one vector a row: LayerNorm, Linear, GELU, Linear that begins at zero."""
-
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.norm = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, hidden)
-        self.contract = nn.Linear(hidden, width)
-        nn.init.zeros_(self.contract.weight)
-        nn.init.zeros_(self.contract.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(..., width)`` to the same shape."""
-        hidden = functional.gelu(self.expand(self.norm(x)))
-        return x + self.contract(functional.dropout(hidden, self.dropout, self.training))
 
 
 class ExpertNetwork(nn.Module):

@@ -26,7 +26,7 @@ from motion_predictor.body.skeleton import (
     skeleton_to_dict,
 )
 from motion_predictor.errors import SkeletonError
-from motion_predictor.model.normalization import PersonFrame
+from motion_predictor.model.person_frame import PersonFrame
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
 from training.data import prepare

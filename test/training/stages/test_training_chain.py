@@ -12,9 +12,9 @@ import torch
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, WeightsError
+from motion_predictor.model.codec import Codec, Whitening
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.model.normalization import Whitening
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
 from training.data.pool import encode_pool
@@ -209,9 +209,8 @@ def test_the_pool_is_white_and_the_same_for_the_same_seed() -> None:
     chain = preset('debug')
     clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(i)) for i in range(4)]
     windows = TrainingWindows(clips, chain.teacher.model.window)
-    pools = [
-        encode_pool(windows, chain.teacher.model, Augmentation(), 128, seed=3) for _ in range(2)
-    ]
+    codec = Codec(chain.teacher.model, H36M17)
+    pools = [encode_pool(windows, codec, Augmentation(), 128, 3, fit=True) for _ in range(2)]
     assert torch.equal(pools[0].state, pools[1].state)
     assert float(pools[0].state.mean(dim=0).abs().max()) < 1e-3
     clear = pools[0].state_whitening.scale > 2e-3
@@ -297,7 +296,7 @@ def test_a_pool_says_which_of_its_histories_have_noise() -> None:
     still = Augmentation(mirror=0.0, scale=0.0, speed=0.0)
     noisy = replace(still, jitter_m=0.05, jitter_share=1.0)
     pools = [
-        encode_pool(windows, config, each, 64, seed=4, whiten=False) for each in (still, noisy)
+        encode_pool(windows, Codec(config, H36M17), each, 64, seed=4) for each in (still, noisy)
     ]
     assert pools[0].clean.all()
     assert not pools[1].clean.any()

@@ -424,14 +424,14 @@ def _network_case(
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
     noise = noise.to(device).expand(facts['persons'], *shape)  # as the Predictor does
     with torch.inference_mode():
-        history = model.observe(observed)
+        context = model.observe(observed)
 
     def call() -> object:
         with torch.inference_mode():
             if model.config.role == 'moe':
-                white = model.ranked(model.mixture(history), noise)[0]
+                white = model.ranked(model.mixture(context), noise)[0]
             else:
-                white = model.one_step(noise, history.condition)
+                white = model.one_step(noise, context.condition)
             return float(white[0, 0, 0, 0])  # waits for a GPU
 
     for _ in range(WARM_UP):

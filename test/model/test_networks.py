@@ -8,7 +8,8 @@ import torch
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import DenoiserConfig, ModelConfig
-from motion_predictor.model.networks.denoiser import build_denoiser, step_embedding
+from motion_predictor.model.networks.build import build_denoiser
+from motion_predictor.model.networks.transfusion import step_embedding
 
 
 @pytest.mark.parametrize(

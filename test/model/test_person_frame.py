@@ -3,13 +3,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
-import pytest
 from random_models import observed_people
 import torch
 from torch import Tensor
 
 from motion_predictor.body.skeleton import H36M17
-from motion_predictor.model.normalization import from_features, PersonFrame, to_features, Whitening
+from motion_predictor.model.person_frame import from_features, PersonFrame, to_features
 
 ANGLES = st.floats(-np.pi, np.pi)
 PLACES = st.tuples(*[st.floats(-20.0, 20.0)] * 3)
@@ -110,22 +109,3 @@ def test_features_are_the_root_and_the_pose_about_it() -> None:
     torch.testing.assert_close(features[..., :3], poses[..., 0, :])
     torch.testing.assert_close(features[..., 3:6], poses[..., 1, :] - poses[..., 0, :])
     torch.testing.assert_close(from_features(features), poses)
-
-
-def test_whitening_gives_unit_variance_and_its_inverse_undoes_it() -> None:
-    values = 3.0 + 0.2 * torch.randn(500, 20, 6, generator=torch.Generator().manual_seed(0))
-    whitening = Whitening.fit(values)
-    white = whitening.apply(values)
-    torch.testing.assert_close(white.mean(dim=0), torch.zeros(20, 6), atol=1e-5, rtol=0)
-    torch.testing.assert_close(white.std(dim=0), torch.ones(20, 6), atol=1e-4, rtol=0)
-    torch.testing.assert_close(whitening.undo(white), values, atol=1e-5, rtol=1e-5)
-
-
-def test_a_coefficient_that_never_changes_does_not_blow_up() -> None:
-    whitening = Whitening.fit(torch.zeros(10, 2, 3), floor_m=1e-3)
-    assert whitening.scale.min() == pytest.approx(1e-3)
-
-
-def test_identity_whitening_changes_nothing() -> None:
-    values = torch.randn(4, 20, 6)
-    torch.testing.assert_close(Whitening.identity(20, 6).apply(values), values)

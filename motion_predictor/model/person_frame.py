@@ -1,4 +1,4 @@
-"""The person's own frame, pose features, and whitening; each with its inverse."""
+"""The person's own frame and the features of poses, each with its inverse."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PersonFrame:
         return cls(last[..., 0, :], rotation.unflatten(-1, (3, 3)))
 
     def unturned(self) -> PersonFrame:
-        """Give the frame at the same place with the axes of the input."""
+        """Return the frame at the same place with the axes of the input."""
         upright = torch.eye(3, dtype=self.rotation.dtype, device=self.rotation.device)
         return PersonFrame(self.origin, upright.expand_as(self.rotation))
 
@@ -109,38 +109,3 @@ def from_features(features: Tensor) -> Tensor:
     parts = features.unflatten(-1, (-1, 3))
     root = parts[..., :1, :]
     return torch.cat((root, parts[..., 1:, :] + root), dim=-2)
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """
-    Per-coefficient shift and scale: ``white = (x - mean) / scale``.
-
-    Both have shape ``(rows, 3J)``, in metres; identity is mean 0, scale 1.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    @classmethod
-    def identity(cls, rows: int, channels: int) -> Whitening:
-        """Leave values as they are (the papers' choice)."""
-        return cls(torch.zeros(rows, channels), torch.ones(rows, channels))
-
-    @classmethod
-    def fit(cls, values: Tensor, floor_m: float = 1e-3) -> Whitening:
-        """
-        Fit to a training set.
-
-        :param values: ``(windows, rows, 3J)`` metres.
-        :param floor_m: no scale is smaller.
-        """
-        return cls(values.mean(dim=0), values.std(dim=0).clamp_min(floor_m))
-
-    def apply(self, values: Tensor) -> Tensor:
-        """Whiten, ``(..., rows, 3J)`` metres to unit variance."""
-        return (values - self.mean) / self.scale
-
-    def undo(self, white: Tensor) -> Tensor:
-        """Return to metres; the inverse of :meth:`apply`."""
-        return white * self.scale + self.mean

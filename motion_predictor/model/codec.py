@@ -1,0 +1,192 @@
+"""Between poses and what a network sees: canonical frame, DCT and whitening, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn, Tensor
+
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.model.config import ModelConfig
+from motion_predictor.model.dct import WindowTransform
+from motion_predictor.model.person_frame import from_features, PersonFrame, to_features
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """
+    Per-coefficient shift and scale: ``white = (x - mean) / scale``.
+
+    Both have shape ``(rows, 3J)``, in metres; identity is mean 0, scale 1.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def identity(cls, rows: int, channels: int) -> Whitening:
+        """Leave values as they are (the papers' choice)."""
+        return cls(torch.zeros(rows, channels), torch.ones(rows, channels))
+
+    @classmethod
+    def fit(cls, values: Tensor, floor_m: float = 1e-3) -> Whitening:
+        """
+        Fit to a training set.
+
+        :param values: ``(windows, rows, 3J)`` metres.
+        :param floor_m: no scale is smaller.
+        """
+        return cls(values.mean(dim=0), values.std(dim=0).clamp_min(floor_m))
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Whiten, ``(..., rows, 3J)`` metres to unit variance."""
+        return (values - self.mean) / self.scale
+
+    def undo(self, white: Tensor) -> Tensor:
+        """Return to metres; the inverse of :meth:`apply`."""
+        return white * self.scale + self.mean
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a codec knows of P observed windows, D = 3J."""
+
+    frame: PersonFrame
+    """The last observed pose's own frame."""
+    features: Tensor
+    """Root and pose in that frame, metres, (P, T_obs, D)."""
+    padded: Tensor
+    """Coefficients of the window padded with the last pose, metres, (P, K, D)."""
+    condition: Tensor
+    """Whitened condition for the network, (P, C, D)."""
+
+
+class Codec(nn.Module):
+    """
+    Encodes poses into whitened coefficients and decodes futures, in the input's frame.
+
+    A state is ``white = (coefficients - padded - mean) / scale`` when ``config.residual`` holds,
+    else the same without ``padded``. Nothing here is trained; the whitening is fitted once, to
+    the teacher's windows, and lies in the weights file with the network.
+    """
+
+    state_mean: Tensor
+    state_scale: Tensor
+    condition_mean: Tensor
+    condition_scale: Tensor
+    map_pad: Tensor
+    map_observe: Tensor
+    map_complete: Tensor
+    map_recall: Tensor
+    map_full: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        skeleton: Skeleton,
+        state: Whitening | None = None,
+        condition: Whitening | None = None,
+    ) -> None:
+        """
+        Make a codec.
+
+        :param config: its window, condition, heading, residual and join_s decide the encoding.
+        :param skeleton: of the poses.
+        :param state: of the coefficients (K, D); None: they stay in metres.
+        :param condition: of what the network is given (C, D); None: it stays in metres.
+        """
+        super().__init__()
+        channels = 3 * skeleton.num_joints
+        self.config = config
+        self.skeleton = skeleton
+        state = state or Whitening.identity(config.window.dct_keep, channels)
+        condition = condition or Whitening.identity(config.condition_rows, channels)
+        self.register_buffer('state_mean', state.mean)
+        self.register_buffer('state_scale', state.scale)
+        self.register_buffer('condition_mean', condition.mean)
+        self.register_buffer('condition_scale', condition.scale)
+        maps = WindowTransform.build(config.window, config.condition_keep, config.join_s)
+        for name in maps.__annotations__:
+            self.register_buffer(f'map_{name}', getattr(maps, name), persistent=False)
+
+    @property
+    def maps(self) -> WindowTransform:
+        """Return the window's linear maps, on the device of this codec."""
+        names = WindowTransform.__annotations__
+        return WindowTransform(*(getattr(self, f'map_{name}') for name in names))
+
+    @property
+    def state(self) -> Whitening:
+        """Whitening of the diffused coefficients."""
+        return Whitening(self.state_mean, self.state_scale)
+
+    @property
+    def condition(self) -> Whitening:
+        """Whitening of what the network is given."""
+        return Whitening(self.condition_mean, self.condition_scale)
+
+    def observe(self, observed: Tensor) -> Context:
+        """
+        Turn observed poses into what the network is given.
+
+        :param observed: metres, z up, any origin and heading, ``(P, T_obs, J, 3)``.
+        """
+        frame = PersonFrame.of(observed, self.skeleton)
+        if self.config.heading == 'input':
+            frame = frame.unturned()
+        features = to_features(frame.enter(observed))  # (P, T_obs, D)
+        padded = self.map_pad @ features  # (P, K, D)
+        raw = padded if self.config.condition == 'padded' else self.map_observe @ features
+        return Context(frame, features, padded, self.condition.apply(raw))
+
+    def encode(self, window: Tensor, context: Context) -> Tensor:
+        """
+        Return the clean state x_0 of whole windows.
+
+        :param window: metres, observed and future frames, ``(P, T, J, 3)``.
+        :param context: from :meth:`observe` of their first T_obs frames.
+        :returns: whitened, ``(P, K, D)``.
+        """
+        coefficients = self.map_full @ to_features(context.frame.enter(window))
+        if self.config.residual:
+            coefficients = coefficients - context.padded
+        return self.state.apply(coefficients)
+
+    def coefficients(self, white: Tensor, context: Context) -> Tensor:
+        """
+        Return states to coefficients in metres.
+
+        :param white: ``(P, S, K, D)``.
+        :param context: of the P windows.
+        """
+        values = self.state.undo(white)
+        return values + context.padded[:, None] if self.config.residual else values
+
+    def decode_features(self, white: Tensor, context: Context) -> Tensor:
+        """
+        Decode the future and join it to the history, in each person's own frame.
+
+        :param white: whitened states, ``(P, S, K, D)``.
+        :param context: of the P windows.
+        :returns: root position and root-relative pose, metres, ``(P, S, T_fut, D)``.
+        """
+        return self.maps.future(self.coefficients(white, context), context.features[:, None])
+
+    def decode(self, white: Tensor, context: Context) -> Tensor:
+        """
+        Return futures in the frame of the input.
+
+        :param white: whitened states, ``(P, S, K, D)``.
+        :param context: of the P windows.
+        :returns: joint positions in metres, ``(P, S, T_fut, J, 3)``.
+        """
+        # joints and turning in the K coefficients instead of the T_fut frames: all of it is linear
+        turn = context.frame.rotation.mT  # (P, 3, 3)
+        points = from_features(self.coefficients(white, context))  # (P, S, K, J, 3)
+        turned = (points.flatten(1, 3) @ turn).view(*points.shape[:3], -1)
+        past = from_features(self.map_recall @ context.features)  # (P, T_fut, J, 3)
+        past = past @ turn[:, None] + context.frame.origin[:, None, None]
+        futures = self.map_complete @ turned
+        futures += past.flatten(2)[:, None]  # in place: a second array as large costs more
+        return futures.unflatten(-1, (-1, 3))
