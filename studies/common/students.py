@@ -17,7 +17,7 @@ from motion_predictor.predict.predictor import Predictor
 from studies.common.material import Material
 from training.data.pool import EncodedPool
 from training.engine.config import ChainConfig
-from training.engine.fitting import Watch
+from training.engine.loop import Watch
 from training.engine.runs import Run
 from training.judge.speed.benchmark import FEWEST, walking_window, WARM_UP
 from training.stages.distill import distil_swiftdiff, StudentLoss
@@ -56,7 +56,7 @@ def train_student(
 
     :param folder: of the student alone.
     :param loss: where it is not :class:`training.stages.distill.SwiftDiffLoss`.
-    :param watch: as of :func:`training.engine.fitting.fit`.
+    :param watch: as of :class:`training.engine.loop.Loop`.
     """
     run = Run(folder, material.data, material.device, ('swiftdiff',))
     pool, one_step, pairs = material.pool, material.one_step, material.pairs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 import json
 from pathlib import Path
 import subprocess
@@ -28,7 +29,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         torch.save(dict(state), file)
 
 
-def load_checkpoint(path: Path, device: str = 'cpu') -> dict[str, Any] | None:
+def load_checkpoint(path: Path, device: torch.device | str = 'cpu') -> dict[str, Any] | None:
     """
     Read training state; no code in the file is run.
 
@@ -43,6 +44,44 @@ def load_checkpoint(path: Path, device: str = 'cpu') -> dict[str, Any] | None:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise ConfigError(f'{path}: cannot be read ({error}); delete it to start again') from error
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a training keeps its state, so that it can be stopped and go on."""
+
+    path: Path
+    key: str = ''
+    """Of what it depends on: a file with another key, or one that is damaged, is passed over. '':
+    the file is this training's own, and has to be whole."""
+
+    def load(self, device: torch.device | str = 'cpu') -> dict[str, Any] | None:
+        """
+        Read what an earlier call kept; None where there is nothing of this training.
+
+        :raises ConfigError: if the file cannot be read, and there is no key.
+        """
+        try:
+            found = load_checkpoint(self.path, device)
+        except ConfigError:
+            if not self.key:
+                raise
+            return None
+        if found is None or not self.key:
+            return found
+        return found if found.get('key') == self.key else None
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """
+        Keep a state.
+
+        :raises StorageError: if it cannot be written; what was there stays.
+        """
+        save_checkpoint(self.path, {'key': self.key, **state} if self.key else state)
+
+    def forget(self) -> None:
+        """Take the file away: the work is done."""
+        self.path.unlink(missing_ok=True)
 
 
 def open_run(folder: Path, settings: Mapping[str, Any]) -> None:

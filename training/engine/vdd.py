@@ -14,20 +14,18 @@ cross-entropy to the responsibilities of the teacher's samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-import copy
 from dataclasses import dataclass
-import math
 from pathlib import Path
 from typing import Any, cast, Protocol, TypeVar
 
 import torch
 from torch import nn, Tensor
-from tqdm import tqdm
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.networks.mixture import GaussianMixture
-from training.common.stopping import stop_when_whole, stopped_at
-from training.engine.checkpoints import load_checkpoint, save_checkpoint
+from training.common.parallel import Shard
+from training.engine.checkpoints import Kept
+from training.engine.loop import Descent, FromStep, Loop, Plan
 
 GATES = ('learned', 'uniform')
 
@@ -379,88 +377,63 @@ def distil(
     :param teacher: gives the score; None for likelihood terms alone.
     :param batches: gives each step's conditions and samples of the teacher.
     :param seed: of the whole run.
-    :param folder: gets ``checkpoint.pt``; None keeps nothing.
+    :param folder: gets ``checkpoint.pt``, the curve and TensorBoard's logs; None keeps nothing.
     :param further: a term beyond the method's own.
     :param trained: those of the experts' parameters that learn; None: all of them.
-    :returns: the average of the weights, or the network itself where ``ema`` is 0.
+    :returns: the average of the weights.
     """
-    network.train()
-    averaged = copy.deepcopy(network).eval().requires_grad_(False)
-    student = cast(Student, network)
-    learning = student.expert_parameters() if trained is None else list(trained)
-    experts = torch.optim.Adam(learning, lr=config.learning_rate, fused=True)
-    gate = torch.optim.Adam(student.gate_parameters(), lr=config.gate_learning_rate)
-    begin = 0
-    saved = load_checkpoint(folder / 'checkpoint.pt') if folder else None
-    if saved is not None:
-        network.load_state_dict(saved['network'])
-        averaged.load_state_dict(saved['averaged'])
-        experts.load_state_dict(saved['experts'])
-        gate.load_state_dict(saved['gate'])
-        begin = int(saved['step'])
     device = next(network.parameters()).device
-    bar = tqdm(
-        range(begin, config.steps),
-        initial=begin,
-        total=config.steps,
-        desc=title,
-        disable=quiet,
-        mininterval=2.0,
+    student = cast(Student, network)
+
+    def progress(step: int) -> float:
+        return step / max(1, config.steps - 1)
+
+    def losses(
+        step: int, called: nn.Module, generator: torch.Generator, shard: Shard
+    ) -> dict[str, Tensor]:
+        batch = batches(generator)
+        mixture = called(batch.condition)
+        terms = step_losses(mixture, teacher, batch, config, progress(step), generator)
+        if further is not None:
+            terms['further'] = further(mixture, batch, progress(step))
+            terms['experts'] = terms['experts'] + terms['further']
+        return terms
+
+    def falling(rate: float) -> Callable[[int], float]:
+        return lambda step: max(rate * (1.0 - progress(step)), 1e-8)
+
+    learning = student.expert_parameters() if trained is None else list(trained)
+    descents = [
+        Descent(
+            name='experts',
+            loss='experts',
+            optimizer=torch.optim.Adam(learning, lr=config.learning_rate, fused=True),
+            rate=falling(config.learning_rate),
+            clip_norm=config.clip_norm,
+        )
+    ]
+    if config.gate == 'learned':
+        descents.append(
+            Descent(
+                name='gate',
+                loss='gate',
+                optimizer=torch.optim.Adam(
+                    student.gate_parameters(), lr=config.gate_learning_rate
+                ),
+                rate=falling(config.gate_learning_rate),
+                clip_norm=config.clip_norm,
+                every=config.gate_every,
+            )
+        )
+    loop = Loop(
+        network,
+        losses,
+        descents,
+        Plan(steps=config.steps, ema=config.ema, save_every=config.save_every),
+        FromStep(seed, device),
+        title=title,
+        kept=Kept(folder / 'checkpoint.pt') if folder else None,
+        folder=folder,
+        quiet=quiet,
     )
-    with stop_when_whole() as stop:
-        for step in bar:
-            generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
-            torch.manual_seed(seed * 1_000_003 + step)  # dropout
-            progress = step / max(1, config.steps - 1)
-            batch = batches(generator)
-            mixture = student(batch.condition)
-            terms = step_losses(mixture, teacher, batch, config, progress, generator)
-            if further is not None:
-                terms['further'] = further(mixture, batch, progress)
-                terms['experts'] = terms['experts'] + terms['further']
-            with_gate = config.gate == 'learned' and step % config.gate_every == 0
-            _descend(experts, terms['experts'], config.learning_rate * (1.0 - progress), config)
-            if with_gate:
-                _descend(gate, terms['gate'], config.gate_learning_rate * (1.0 - progress), config)
-            if config.ema:
-                decay = min(config.ema, (1.0 + step) / (10.0 + step))
-                with torch.no_grad():
-                    torch._foreach_lerp_(
-                        list(averaged.parameters()), list(network.parameters()), 1.0 - decay
-                    )
-            if step % 50 == 0:
-                shown = {name: f'{float(value.detach()):.4g}' for name, value in terms.items()}
-                bar.set_postfix(shown)
-            done = step + 1
-            save = done % config.save_every == 0 or done == config.steps or stop.asked
-            if folder and save:
-                save_checkpoint(
-                    folder / 'checkpoint.pt',
-                    {
-                        'network': network.state_dict(),
-                        'averaged': averaged.state_dict(),
-                        'experts': experts.state_dict(),
-                        'gate': gate.state_dict(),
-                        'step': done,
-                    },
-                )
-            if stop.asked:
-                raise KeyboardInterrupt(stopped_at(title, done, config.steps) if folder else '')
-    network.eval()
-    return averaged if config.ema else network
-
-
-def _descend(
-    optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, config: VddConfig
-) -> None:
-    if not loss.requires_grad:
-        return
-    for group in optimizer.param_groups:
-        group['lr'] = max(rate, 1e-8)
-    parameters = [p for group in optimizer.param_groups for p in group['params']]
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    for parameter, gradient in zip(parameters, gradients):
-        parameter.grad = gradient
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-    if math.isfinite(float(norm)):
-        optimizer.step()
+    return loop.run()

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 import copy
 from dataclasses import dataclass
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 import torch
-from torch import Tensor
-from tqdm import tqdm
+from torch import nn, Tensor
 
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.model.codec import Context
@@ -21,13 +19,16 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.person_frame import PersonFrame, to_features
 from motion_predictor.predict.device import cpu_has_fast_bf16
-from training.common.stopping import stop_when_whole, stopped_at
+from training.common.parallel import Shard
 from training.data.random_windows import Augmentation, TrainingWindows
-from training.engine.checkpoints import load_checkpoint, save_checkpoint
+from training.engine.checkpoints import Kept
+from training.engine.loop import Descent, Loop, OneStream, Plan
 from training.engine.losses import best_of_samples, displacement_errors
 
 BLOCK_S = 10.0
 """Windows of one clip within so long count as one when intervals are drawn."""
+WARMUP_STEPS = 20
+"""Steps in which the learning rate rises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,33 +238,66 @@ class FinetuneLoss:
         return pose + self.config.root * root
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Where an adaptation keeps what it has come to, so that it can be stopped and go on."""
+class Validation:
+    """
+    The error of the averaged student on windows that it does not learn from.
 
-    path: Path
-    key: str
-    """Of what it depends on; a file with another key is of another adaptation."""
+    It keeps the best student, and the training is over when ``patience`` looks brought no better.
+    """
 
-    def load(self) -> dict[str, Any] | None:
-        """Read what an earlier call kept; None where there is nothing of this adaptation."""
-        try:
-            found = load_checkpoint(self.path)
-        except ConfigError:  # damaged: from the beginning
-            return None
-        return found if found is not None and found.get('key') == self.key else None
-
-    def save(self, state: Mapping[str, Any]) -> None:
+    def __init__(
+        self, original: MotionModel, windows: Examples, noise: Tensor, loss: FinetuneLoss
+    ) -> None:
         """
-        Keep a state.
+        Look at the original first.
 
-        :raises StorageError: if it cannot be written; what was there stays.
+        :param original: it is not changed.
+        :param windows: N of them.
+        :param noise: the same for every look, ``(N, S, K, D)``.
+        :param loss: says how far futures are from the real one, how often to look, and how long
+            to wait.
         """
-        save_checkpoint(self.path, {'key': self.key, **state})
+        self.loss, self.windows, self.noise = loss, windows, noise
+        self.model = copy.deepcopy(original)
+        self.best: Mapping[str, Tensor] = copy.deepcopy(original.denoiser.state_dict())
+        self.curve = [{'step': 0.0, 'val': self.error()}]
+        self.waited = 0
 
-    def forget(self) -> None:
-        """Take the file away: the work is done."""
-        self.path.unlink(missing_ok=True)
+    def error(self) -> float:
+        """Measure the model, metres."""
+        with torch.autocast('cpu', torch.bfloat16, enabled=cpu_has_fast_bf16()):
+            errors = [
+                self.loss.errors(self.model, self.windows.pick(rows), self.noise[rows])
+                for rows in torch.arange(len(self.windows)).split(64)
+            ]
+        return float(best_of_samples(torch.cat(errors)))
+
+    @property
+    def over(self) -> bool:
+        """See :class:`training.engine.loop.Judge`."""
+        return self.waited >= self.loss.config.patience
+
+    def look(self, done: int, averaged: nn.Module) -> dict[str, float]:
+        """See :class:`training.engine.loop.Judge`."""
+        config = self.loss.config
+        if done % config.every and done != config.steps:
+            return {}
+        self.model.denoiser = averaged
+        best, now = min(entry['val'] for entry in self.curve), self.error()
+        self.curve.append({'step': float(done), 'val': now})
+        self.waited += 1
+        if now < best:
+            self.waited = 0
+            self.best = copy.deepcopy(averaged.state_dict())
+        return {'val': now, 'before': self.curve[0]['val']}
+
+    def state(self) -> dict[str, Any]:
+        """See :class:`training.engine.loop.Judge`."""
+        return {'best': self.best, 'curve': self.curve, 'waited': self.waited}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See :class:`training.engine.loop.Judge`."""
+        self.best, self.curve, self.waited = state['best'], state['curve'], int(state['waited'])
 
 
 def adapt(
@@ -291,7 +325,6 @@ def adapt(
     original = copy.deepcopy(original).eval().requires_grad_(False)
     student = copy.deepcopy(original).train()
     student.denoiser.requires_grad_(True)
-    averaged = copy.deepcopy(original)
     windows = TrainingWindows(parts.adapt, window, original.skeleton)
     generator = torch.Generator().manual_seed(config.seed)
     pool = examples_of(original, windows.draw(config.pool, generator, Augmentation()))
@@ -299,83 +332,38 @@ def adapt(
     loss = FinetuneLoss(config, original)
     shape = (config.samples, *original.state_scale.shape)
     fixed = torch.randn((len(checked), *shape), generator=generator)
+    validation = Validation(original, checked, fixed, loss)
 
-    def validate(model: MotionModel) -> float:
-        with torch.autocast('cpu', torch.bfloat16, enabled=cpu_has_fast_bf16()):
-            errors = [
-                loss.errors(model, checked.pick(rows), fixed[rows])
-                for rows in torch.arange(len(checked)).split(64)
-            ]
-        return float(best_of_samples(torch.cat(errors)))
+    def losses(
+        step: int, network: nn.Module, generator: torch.Generator, shard: Shard
+    ) -> dict[str, Tensor]:
+        rows = torch.randint(len(pool), (config.batch,), generator=generator)
+        noise = torch.randn((config.batch, *shape), generator=generator)
+        return loss(student, pool.pick(rows), noise)
 
-    optimizer = torch.optim.AdamW(
-        student.denoiser.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    descent = Descent(
+        name='optimizer',
+        loss='loss',
+        optimizer=torch.optim.AdamW(
+            student.denoiser.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+        ),
+        rate=lambda step: config.learning_rate * min(1.0, (step + 1) / WARMUP_STEPS),
+        clip_norm=1.0,
     )
-    best, best_state = validate(original), copy.deepcopy(original.denoiser.state_dict())
-    curve = [{'step': 0.0, 'val': best}]
-    waited = begin = 0
-    saved = kept.load() if kept else None
-    if saved is not None:
-        student.denoiser.load_state_dict(saved['student'])
-        averaged.denoiser.load_state_dict(saved['averaged'])
-        optimizer.load_state_dict(saved['optimizer'])
-        best_state, curve = saved['best'], saved['curve']
-        best = min(entry['val'] for entry in curve)
-        waited, begin = int(saved['waited']), int(saved['step'])
-        generator.set_state(saved['generator'])
-        torch.set_rng_state(saved['dropout'])
-
-    def keep(done: int) -> None:
-        if kept is not None:
-            kept.save(
-                {
-                    'student': student.denoiser.state_dict(),
-                    'averaged': averaged.denoiser.state_dict(),
-                    'optimizer': optimizer.state_dict(),
-                    'best': best_state,
-                    'curve': curve,
-                    'waited': waited,
-                    'step': done,
-                    'generator': generator.get_state(),
-                    'dropout': torch.get_rng_state(),
-                }
-            )
-
-    bar = tqdm(total=config.steps, initial=begin, desc='finetune', unit='step', disable=quiet)
-    with bar, stop_when_whole() as stop:
-        for step in range(begin, config.steps):
-            if waited >= config.patience:
-                break
-            for group in optimizer.param_groups:
-                group['lr'] = config.learning_rate * min(1.0, (step + 1) / 20.0)
-            rows = torch.randint(len(pool), (config.batch,), generator=generator)
-            noise = torch.randn((config.batch, *shape), generator=generator)
-            with torch.autocast('cpu', torch.bfloat16, enabled=cpu_has_fast_bf16()):
-                terms = loss(student, pool.pick(rows), noise)
-            optimizer.zero_grad(set_to_none=True)
-            terms['loss'].backward()
-            torch.nn.utils.clip_grad_norm_(student.denoiser.parameters(), 1.0)
-            optimizer.step()
-            decay = min(config.ema, (1.0 + step) / (10.0 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(
-                    list(averaged.denoiser.parameters()),
-                    [parameter.detach() for parameter in student.denoiser.parameters()],
-                    1.0 - decay,
-                )
-            bar.update()
-            done = step + 1
-            if not done % config.every or done == config.steps:
-                now = validate(averaged)
-                curve.append({'step': float(done), 'val': now})
-                bar.set_postfix({'val': f'{now:.4f}', 'before': f'{curve[0]["val"]:.4f}'})
-                waited += 1
-                if now < best:
-                    best, waited = now, 0
-                    best_state = copy.deepcopy(averaged.denoiser.state_dict())
-                keep(done)
-            if stop.asked:
-                keep(done)
-                raise KeyboardInterrupt(stopped_at('finetune', done, config.steps))
-    averaged.denoiser.load_state_dict(best_state)
-    return averaged.eval(), curve
+    plan = Plan(steps=config.steps, ema=config.ema, save_every=config.every, bf16=True)
+    loop = Loop(
+        student.denoiser,
+        losses,
+        [descent],
+        plan,
+        OneStream(generator),
+        title='finetune',
+        kept=kept,
+        judge=validation,
+        quiet=quiet,
+    )
+    loop.run()
+    student.denoiser.load_state_dict(validation.best)
+    return student.eval().requires_grad_(False), validation.curve

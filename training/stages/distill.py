@@ -23,7 +23,8 @@ from training.common.parallel import current, join, Shard, WHOLE
 from training.data.pool import EncodedPool
 from training.engine.config import ChainConfig, require_same_encoding, SwiftDiffConfig
 from training.engine.diffusion import ddim
-from training.engine.fitting import fit, LossOfStep, Watch
+from training.engine.fitting import fit, LossOfStep
+from training.engine.loop import Watch
 from training.engine.losses import (
     best_of_samples,
     coefficient_weights,
@@ -200,7 +201,7 @@ def distil_swiftdiff(
     :param pairs: of the diffusion teacher, where ``swiftdiff.match_ddim`` wants them.
     :param loss: makes the loss from settings, student, one-step teacher and pool; the default is
         :class:`SwiftDiffLoss` with the pairs.
-    :param watch: as of :func:`training.engine.fitting.fit`.
+    :param watch: as of :class:`training.engine.loop.Loop`.
     :returns: SwiftDiff, also written to ``swiftdiff.safetensors``.
     """
     config = chain.swiftdiff

@@ -39,6 +39,7 @@ from training.data.clips import resample
 from training.data.sources import load_at, read_bvh_folder, Source
 from training.data.store import data_digest, is_store
 from training.data.windows import load_clips, short_clips
+from training.engine.checkpoints import Kept
 from training.engine.diffusion import window_noise
 from training.engine.export import card_text, golden_pair
 from training.judge import metrics
@@ -47,7 +48,6 @@ from training.stages.adapting import (
     adapt,
     cut_windows,
     FinetuneConfig,
-    Kept,
     take_apart,
 )
 from training.stages.weigh.refit_weighing import refit

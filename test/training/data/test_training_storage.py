@@ -27,7 +27,7 @@ from training.common.locks import let_go
 from training.common.verbs import run
 from training.data.store import MotionStore, open_store, StoredClip, StoreFacts, StoreWriter
 from training.engine.checkpoints import load_checkpoint, open_run, save_checkpoint
-from training.engine.fitting import CURVE, read_curve
+from training.engine.curve import CURVE, read_curve
 from training.judge.predictions import PredictionStore
 from training.stages import adapting, finetune, train_teacher
 

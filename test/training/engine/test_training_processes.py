@@ -16,7 +16,8 @@ from verb_processes import ENVIRONMENT, LONG_S, options, ROOT
 from motion_predictor.errors import ConfigError
 from training.common.parallel import Processes, Shard, WHOLE
 from training.engine.config import preset
-from training.engine.fitting import CURVE, fit, note, read_curve
+from training.engine.curve import CURVE, note, read_curve
+from training.engine.fitting import fit
 from training.engine.runs import pool_of, Run
 from training.stages import distill, train_teacher
 from training.stages.distill import Pairs, SwiftDiffLoss

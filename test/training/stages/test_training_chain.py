@@ -29,8 +29,9 @@ from training.data.random_windows import (
 from training.engine import export
 from training.engine.checkpoints import load_checkpoint
 from training.engine.config import override, preset
+from training.engine.curve import CURVE, read_curve
 from training.engine.diffusion import ddim
-from training.engine.fitting import CURVE, fit, read_curve
+from training.engine.fitting import fit
 from training.engine.runs import pool_of, Run
 from training.stages import distill, train_teacher
 
