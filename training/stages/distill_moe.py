@@ -28,11 +28,11 @@ from training.data.pool import EncodedPool
 from training.data.store import data_digest
 from training.data.windows import skeleton_of
 from training.engine.config import as_plain, ChainConfig, MoeConfig, require_encoding_of
-from training.engine.cross_fit import cross_fitted_samples, share_out
 from training.engine.losses import displacement_errors
 from training.engine.run_options import parse_run
 from training.engine.runs import card_of, open_stage, pool_of, Run, stage_or_shipped
 from training.engine.vdd import Batch, distil, VddConfig
+from training.stages.cross_fit import cross_fitted_samples, share_out
 
 EXAMPLE = """
 example, from a run that training train teacher and training train swiftdiff have been through, or,

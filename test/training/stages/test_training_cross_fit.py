@@ -11,14 +11,14 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
 from training.data.random_windows import Augmentation, TrainingWindows
 from training.engine.config import CrossFitConfig, OptimConfig, override, preset
-from training.engine.cross_fit import (
+from training.engine.fitting import fit
+from training.stages.cross_fit import (
     CoordinateDenoiser,
     cross_fitted_samples,
     DenoisingLoss,
     sample,
     share_out,
 )
-from training.engine.fitting import fit
 
 SMALL = CrossFitConfig(
     folds=2, samples=1, steps=16, width=32, depth=1, history_width=16, history_depth=1,
