@@ -124,13 +124,9 @@ def fuzz_in_process(
     :param poses: recorded motion (T, 17, 3), metres.
     :param joints: how many, at least.
     """
-    chosen = layout(skeleton)
-    shaped = poses if chosen.num_joints == poses.shape[1] else _stretched(poses, chosen.num_joints)
-    fuzzer = Fuzzer(kind, chosen.num_joints, shaped, seed)
+    fuzzer = _fuzzer(kind, skeleton, poses, seed)
     rng = np.random.default_rng(seed + 1)
-    stamps: deque[int] = deque(maxlen=REMEMBERED)
-    known_stamps: set[int] = set()
-    frames = {''}
+    known = Known()
     enough = findings.joints + joints
     with (
         node_in_process(kind, skeleton, weights) as node,
@@ -146,35 +142,18 @@ def fuzz_in_process(
             if rng.random() < 0.0005:
                 clock.now_ns += int(rng.choice([-3600, 5, 3600])) * 1_000_000_000
             message = fuzzer.message(clock.now_ns)
-            message_stamps, message_frames = given(message)
-            frames |= message_frames
-            for stamp in (*message_stamps, clock.now_ns, clock.now_ns - (session.lag_ns or 0)):
-                if len(stamps) == REMEMBERED:
-                    known_stamps.discard(stamps[0])
-                stamps.append(stamp)
-                known_stamps.add(stamp)
+            known.note(message, clock.now_ns, clock.now_ns - (session.lag_ns or 0))
             findings.messages += 1
-            findings.joints += count_joints(message, chosen.num_joints)
+            findings.joints += count_joints(message, fuzzer.joints)
             arrival = Arrival('skeleton', message, clock.now_ns, time.perf_counter())
             node._inbox.append(arrival)
             # Now and then the worker keeps up with every message, else it takes them in heaps.
             if rng.random() > (0.7 if findings.messages // 500 % 10 == 0 else 0.1):
                 continue
-            begun = time.process_time()
-            try:
-                node._cycle(session, node._settings)
-            except Exception:
-                findings.add(f'{kind}, message {findings.messages}: {traceback.format_exc()}')
-                node._inbox.clear()
-            spent_s = time.process_time() - begun
-            findings.slowest_s = max(findings.slowest_s, spent_s)
-            if spent_s > 5.0:  # of a heap of messages
-                findings.add(
-                    f'{kind}, message {findings.messages}: {spent_s:.1f} s of a processor'
-                )
+            _take_in(kind, node, findings)
             for cloud in caught.messages:
                 if hasattr(cloud, 'point_step'):
-                    _check_cloud(kind, cloud, known_stamps, frames, findings)
+                    _check_cloud(kind, cloud, known, findings)
                 elif hasattr(cloud, 'markers'):
                     _check_markers(kind, cloud, findings)
             caught.messages.clear()
@@ -187,6 +166,47 @@ def fuzz_in_process(
             findings.warned[text] = findings.warned.get(text, 0) + 1
 
 
+class Known:
+    """The stamps and frames of the last messages: a prediction may have no others."""
+
+    def __init__(self) -> None:
+        """Start with the empty frame."""
+        self.frames = {''}
+        self.stamps: set[int] = set()
+        self._order: deque[int] = deque(maxlen=REMEMBERED)
+
+    def note(self, message: Any, *stamps_ns: int) -> None:
+        """Take in what a message holds, and further stamps; the oldest ones are forgotten."""
+        stamps, frames = given(message)
+        self.frames |= frames
+        for stamp in (*stamps, *stamps_ns):
+            if len(self._order) == REMEMBERED:
+                self.stamps.discard(self._order[0])
+            self._order.append(stamp)
+            self.stamps.add(stamp)
+
+
+def _fuzzer(kind: str, skeleton: str, poses: np.ndarray, seed: int) -> Fuzzer:
+    joints = layout(skeleton).num_joints
+    shaped = poses if joints == poses.shape[1] else _stretched(poses, joints)
+    return Fuzzer(kind, joints, shaped, seed)
+
+
+def _take_in(kind: str, node: MotionPredictorNode, findings: Findings) -> None:
+    # One round of the worker, called by hand.
+    assert node._session is not None
+    begun = time.process_time()
+    try:
+        node._cycle(node._session, node._settings)
+    except Exception:
+        findings.add(f'{kind}, message {findings.messages}: {traceback.format_exc()}')
+        node._inbox.clear()
+    spent_s = time.process_time() - begun
+    findings.slowest_s = max(findings.slowest_s, spent_s)
+    if spent_s > 5.0:  # of a heap of messages
+        findings.add(f'{kind}, message {findings.messages}: {spent_s:.1f} s of a processor')
+
+
 def _stretched(poses: np.ndarray, joints: int) -> np.ndarray:
     # Motion for another layout: its joints are some of ours, and points between them.
     index = np.linspace(0.0, poses.shape[1] - 1.0, joints)
@@ -196,18 +216,16 @@ def _stretched(poses: np.ndarray, joints: int) -> np.ndarray:
     return (1.0 - share) * poses[:, low] + share * poses[:, high]
 
 
-def _check_cloud(
-    kind: str, cloud: Any, stamps: set[int], frames: set[str], findings: Findings
-) -> None:
+def _check_cloud(kind: str, cloud: Any, known: Known, findings: Findings) -> None:
     decoded = decode_predictions(cloud)
     if not len(decoded.persons):
         return
     findings.predictions += 1
     if not (np.isfinite(decoded.futures).all() and np.isfinite(decoded.weights).all()):
         findings.add(f'{kind}, message {findings.messages}: NaN or infinity published')
-    if decoded.stamp_ns not in stamps:
+    if decoded.stamp_ns not in known.stamps:
         findings.add(f'{kind}, message {findings.messages}: stamp {decoded.stamp_ns} not given')
-    if decoded.frame_id not in frames:
+    if decoded.frame_id not in known.frames:
         findings.add(f'{kind}, message {findings.messages}: frame {decoded.frame_id!r} not given')
     if len(set(decoded.persons.tolist())) != len(decoded.persons):
         findings.add(f'{kind}, message {findings.messages}: a number was given twice')
@@ -234,9 +252,7 @@ def fuzz_process(
 
     :returns: the node's counters at the end.
     """
-    chosen = layout(skeleton)
-    shaped = poses if chosen.num_joints == poses.shape[1] else _stretched(poses, chosen.num_joints)
-    fuzzer = Fuzzer(kind, chosen.num_joints, shaped, seed)
+    fuzzer = _fuzzer(kind, skeleton, poses, seed)
     heard: list[Heard] = []
     domain = free_domain()
     stamps: set[int] = set()
@@ -245,7 +261,7 @@ def fuzz_process(
     with tempfile.TemporaryDirectory() as folder:
         parameters = {
             'model.path': weights, 'input.type': kind, 'samples': 2,
-            'input.skeleton': chosen.name, 'diagnostics.period_s': 0.5,
+            'input.skeleton': layout(skeleton).name, 'diagnostics.period_s': 0.5,
         }  # fmt: skip
         node = NodeProcess(Path(folder) / 'node.log', domain, parameters)
         driver = Driver(domain, heard.append)
@@ -257,14 +273,14 @@ def fuzz_process(
             while findings.joints < enough and node.running:
                 now_ns = driver.now_ns()
                 message = fuzzer.message(now_ns)
-                message_stamps, message_frames = given(message)
-                stamps |= message_stamps
-                frames |= message_frames
-                unstamped |= any(stamp <= 0 for stamp in message_stamps) or not message_stamps
+                of_message, its_frames = given(message)
+                stamps |= of_message
+                frames |= its_frames
+                unstamped |= any(stamp <= 0 for stamp in of_message) or not of_message
                 publisher.publish(message)
                 arrivals.append((now_ns, driver.now_ns() + 2_000_000_000))
                 findings.messages += 1
-                findings.joints += count_joints(message, chosen.num_joints)
+                findings.joints += count_joints(message, fuzzer.joints)
                 time.sleep(0.004)  # or the queues between the two are all that is tested
             counters = driver.fresh_counters() if node.running else {}
         except MotionPredictorError as error:
@@ -276,16 +292,27 @@ def fuzz_process(
         findings.add(f'{kind}, process: ended with code {code}: {output[-3000:]}')
     if 'Traceback' in output or counters.get('worker_errors', 0):
         findings.add(f'{kind}, process: a worker error: {output[-3000:]}')
-    findings.predictions += len(heard)
-    begin, end = (arrivals[0][0], arrivals[-1][1]) if arrivals else (0, 0)
-    for each in heard:
-        # A message without a stamp is taken to be of its arrival, which only the node knows.
-        known = each.stamp_ns in stamps or (unstamped and begin <= each.stamp_ns <= end)
-        if not (each.finite and known and each.frame_id in frames):
-            findings.add(f'{kind}, process: published {each}')
+    # A message without a stamp is taken to be of its arrival, which only the node knows.
+    arrived = range(arrivals[0][0], arrivals[-1][1] + 1) if unstamped and arrivals else range(0)
+    _check_heard(kind, heard, stamps, arrived, frames, findings)
     for text in driver.broken:
         findings.add(f'{kind}, process: {text}')
     return counters
+
+
+def _check_heard(
+    kind: str,
+    heard: list[Heard],
+    stamps: set[int],
+    arrived: range,
+    frames: set[str],
+    findings: Findings,
+) -> None:
+    findings.predictions += len(heard)
+    for each in heard:
+        known = each.stamp_ns in stamps or each.stamp_ns in arrived
+        if not (each.finite and known and each.frame_id in frames):
+            findings.add(f'{kind}, process: published {each}')
 
 
 def walker() -> np.ndarray:
