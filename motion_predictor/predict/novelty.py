@@ -9,7 +9,7 @@ import numpy as np
 
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.mixture_forecast import checked_frames, CHECKED_S, Forecast
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 _NS = 1e-9
 

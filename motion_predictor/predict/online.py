@@ -21,15 +21,10 @@ from motion_predictor.predict.novelty import SurpriseWatch
 from motion_predictor.predict.radius import CoverageWatch, MODES
 from motion_predictor.sources.decoded import Observation as Observation
 from motion_predictor.track.clock import SourceClock
-from motion_predictor.track.history import (
-    AddOutcome,
-    HistoryCounters,
-    HistoryLimits,
-    NotReady,
-    ObservedWindow,
-    PoseHistory,
-)
+from motion_predictor.track.history import AddOutcome, PoseHistory
 from motion_predictor.track.identity import PeopleRules, Sighting, Track
+from motion_predictor.track.limits import HistoryCounters, HistoryLimits
+from motion_predictor.track.one_body import OneBody
 from motion_predictor.track.people import People
 from motion_predictor.track.states import (
     Excluded,
@@ -44,6 +39,7 @@ from motion_predictor.track.states import (
     stamped_ahead,
     Timing,
 )
+from motion_predictor.track.window import NotReady, ObservedWindow
 
 if TYPE_CHECKING:
     from motion_predictor.predict.place.following import Following
@@ -336,7 +332,7 @@ class OnlinePredictor:
         """By source: whether its latest word is that somebody is there."""
         self._counters = OnlineCounters()
         self._history_counters = HistoryCounters()
-        self._body = self._make_history()  # tells bodies; never has poses
+        self._body = OneBody(predictor.skeleton, self.limits.history, self._history_counters)
         rules = PeopleRules(
             self.limits.reassociate_within_m,
             self.limits.reassociate_within_s,

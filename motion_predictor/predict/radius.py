@@ -11,7 +11,7 @@ import numpy as np
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 if TYPE_CHECKING:
     from motion_predictor.predict.prediction import Prediction

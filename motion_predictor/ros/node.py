@@ -99,9 +99,9 @@ from motion_predictor.sources.decoding import Decoded
 from motion_predictor.sources.frame_motion import FrameMotion
 from motion_predictor.sources.tf_queue import Held, Place, Ready, TransformQueue
 from motion_predictor.sources.tf_tree import Pose
-from motion_predictor.track.body_checks import BodyChecks
-from motion_predictor.track.history import HistoryLimits
-from motion_predictor.track.stamp_checks import SameStamps, stamp_complaints
+from motion_predictor.track.checks.body_checks import BodyChecks
+from motion_predictor.track.checks.stamp_checks import SameStamps, stamp_complaints
+from motion_predictor.track.limits import HistoryLimits
 from motion_predictor.track.states import Excluded, Refusal, short
 
 NODE_NAME = 'motion_predictor'

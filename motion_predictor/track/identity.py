@@ -11,8 +11,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from motion_predictor.body.skeleton import Skeleton
-from motion_predictor.track.body_watch import BodyWatch
 from motion_predictor.track.history import PoseHistory
+from motion_predictor.track.slips.body_watch import BodyWatch
 
 MAX_SPEED_M_S = 10.0
 """Of most joints at once; who is further off is somebody else."""

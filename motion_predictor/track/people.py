@@ -10,7 +10,6 @@ import math
 import numpy as np
 
 from motion_predictor.body.skeleton import H36M17, Skeleton
-from motion_predictor.track.body_watch import BodyWatch
 from motion_predictor.track.history import AddOutcome, PoseHistory
 from motion_predictor.track.identity import (
     assign,
@@ -24,6 +23,7 @@ from motion_predictor.track.identity import (
     Sighting,
     Track,
 )
+from motion_predictor.track.slips.body_watch import BodyWatch
 from motion_predictor.track.states import Refusal
 
 _NS = 1e-9
@@ -338,7 +338,7 @@ class People:
         if found.believed:
             counters.sides_believed += 1
             track.history.swap(np.array(self._skeleton.mirror))
-        if not track.history.is_body(found.seen):
+        if not track.history.body.is_body(found.seen):
             return found.xyz, found.seen | found.leapt
         counters.joints_leapt += int(found.leapt.sum())
         return found.xyz, found.seen

@@ -12,7 +12,8 @@ import math
 import numpy as np
 
 from motion_predictor.body.skeleton import Skeleton
-from motion_predictor.track.history import NotReady, PoseHistory
+from motion_predictor.track.history import PoseHistory
+from motion_predictor.track.window import NotReady
 
 _NS = 1e-9
 _BEYOND_M = 1e6  # from the frame's origin: no place where anybody is

@@ -36,8 +36,9 @@ from motion_predictor.predict.online import (
     OnlinePredictor,
 )
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.track.history import HistoryLimits, NotReady
+from motion_predictor.track.limits import HistoryLimits
 from motion_predictor.track.states import Refusal
+from motion_predictor.track.window import NotReady
 
 
 def expected_futures(result: OnlinePrediction, place: float) -> np.ndarray:

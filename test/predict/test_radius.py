@@ -19,7 +19,7 @@ from motion_predictor.predict.radius import (
     RadiusScale,
     WIDEST,
 )
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 from training.data.random_windows import synthetic_walk
 from training.judge.calibrate import follow
 

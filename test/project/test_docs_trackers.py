@@ -106,7 +106,7 @@ def test_links_lead_somewhere_and_pages_are_listed(page: Path) -> None:
 def test_counters_that_a_page_names_exist(page: Path) -> None:
     pytest.importorskip('rclpy')
     from motion_predictor.predict.online import OnlineCounters
-    from motion_predictor.track.history import HistoryCounters
+    from motion_predictor.track.limits import HistoryCounters
 
     package = Path(__file__).resolve().parents[2] / 'motion_predictor'
     node = '\n'.join(path.read_text() for path in package.rglob('*.py'))

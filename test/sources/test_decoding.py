@@ -17,7 +17,7 @@ from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.sources.decoded import Observation
 from motion_predictor.sources.decoding import Decoded, Decoder
 from motion_predictor.sources.registry import make_source
-from motion_predictor.track.body_checks import BodyChecks
+from motion_predictor.track.checks.body_checks import BodyChecks
 
 WRIST = H36M17.index('LWrist')
 

@@ -14,7 +14,7 @@ from motion_predictor.model.networks.radius_network import BY_JOINT, COMMON, Rad
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.prediction import Prediction
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 WINDOW = WindowConfig()
 KNOTS = knot_frames(WINDOW)

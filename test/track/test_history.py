@@ -10,14 +10,9 @@ import pytest
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, ShapeError
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.track.history import (
-    AddOutcome,
-    HistoryCounters,
-    HistoryLimits,
-    NotReady,
-    ObservedWindow,
-    PoseHistory,
-)
+from motion_predictor.track.history import AddOutcome, PoseHistory
+from motion_predictor.track.limits import HistoryCounters, HistoryLimits
+from motion_predictor.track.window import NotReady, ObservedWindow
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND  # today's stamps do not fit into a float of seconds

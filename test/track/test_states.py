@@ -24,7 +24,7 @@ from motion_predictor.body.layouts import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.prediction import Prediction
-from motion_predictor.track.history import NotReady, PoseHistory
+from motion_predictor.track.history import PoseHistory
 from motion_predictor.track.states import (
     Excluded,
     measured_pose,
@@ -35,6 +35,7 @@ from motion_predictor.track.states import (
     stamped_ahead,
     Timing,
 )
+from motion_predictor.track.window import NotReady
 
 ANKLES = [H36M17.index('RAnkle'), H36M17.index('LAnkle')]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from motion_predictor.model.candidates import CANDIDATES, knot_frames, MEMORIES
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 EVERY_S = 0.48
 """Predictions of a person whose outcome is waited for are so far apart."""

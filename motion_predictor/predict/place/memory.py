@@ -23,7 +23,7 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.place.candidates import believed, NEIGHBOURS, Stance
 from motion_predictor.predict.place.nearest import apart, nearest
 from motion_predictor.predict.place.pending import Pending, STEP_S, take, Taken
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 APART_S = 0.4
 """Moments of one person nearer in time than this are one moment."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.place.candidates import smoothed_window
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 STEP_S = 0.1
 """Time between the poses that are remembered."""

@@ -42,7 +42,7 @@ from motion_predictor.predict.place.memory import (
 )
 from motion_predictor.predict.place.mix import firmness, Mix, overall
 from motion_predictor.predict.place.weighing import describe, tell
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 if TYPE_CHECKING:
     from motion_predictor.predict.prediction import Prediction

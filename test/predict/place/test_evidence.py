@@ -9,7 +9,7 @@ import pytest
 
 from motion_predictor.model.candidates import CANDIDATES, DAMPED, MEMORIES, MEMORY, MODEL, STILL
 from motion_predictor.predict.place.evidence import EVERY_S, Evidence, relative_losses, WORST
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 C = len(CANDIDATES)
 ALL = np.ones(C, bool)

@@ -14,7 +14,7 @@ from motion_predictor.predict.place.candidates import Stance, stance
 from motion_predictor.predict.place.memory import APART_S, Like, occasions, PlaceMemory, Recall
 from motion_predictor.predict.place.nearest import apart, least
 from motion_predictor.predict.place.pending import STEP_S
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 HOUR_NS = 3600 * 10**9
 FUTURE = WINDOW.future_frames

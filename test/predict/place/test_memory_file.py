@@ -20,7 +20,7 @@ from motion_predictor.predict.place.candidates import stance
 from motion_predictor.predict.place.memory_file import MemoryFileError, read_memory, write_memory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.ros.memory.remembering import Remembering
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 
 WINDOW = WindowConfig()
 WALK = walking(700)

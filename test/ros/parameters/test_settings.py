@@ -7,7 +7,7 @@ import pytest
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.online import OnlineLimits
 from motion_predictor.ros.parameters import PARAMETERS, Settings
-from motion_predictor.track.history import HistoryLimits
+from motion_predictor.track.limits import HistoryLimits
 
 
 def test_every_default_passes_its_own_check() -> None:

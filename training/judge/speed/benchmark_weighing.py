@@ -17,7 +17,7 @@ from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.place.memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 from training.data.random_windows import synthetic_walk
 from training.judge.speed.timing import Case
 

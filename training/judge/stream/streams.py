@@ -20,7 +20,7 @@ from scipy.interpolate import CubicSpline
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.online import Observation, OnlinePrediction, OnlinePredictor
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.window import ObservedWindow
 from training.data.clips import Clip, resample
 from training.judge.stream.kinds import kind_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from motion_predictor.body.skeleton import Skeleton
-from motion_predictor.track.body_motion import Expectation
+from motion_predictor.track.slips.body_motion import Expectation
 
 ERROR_M = 0.1
 """A tracker's own, that no joint is suspected for."""

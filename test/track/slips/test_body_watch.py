@@ -14,9 +14,9 @@ from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.recordings.recordings import read_npz, synthetic_walkers
 from motion_predictor.recordings.walker import walk
-from motion_predictor.track.body_motion import BodyMotion
-from motion_predictor.track.body_watch import BodyWatch
-from motion_predictor.track.history import ObservedWindow
+from motion_predictor.track.slips.body_motion import BodyMotion
+from motion_predictor.track.slips.body_watch import BodyWatch
+from motion_predictor.track.window import ObservedWindow
 
 SECOND = 1_000_000_000
 RATE_HZ = 30

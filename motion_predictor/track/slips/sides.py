@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from motion_predictor.body.skeleton import Skeleton
-from motion_predictor.track.body_motion import Expectation
+from motion_predictor.track.slips.body_motion import Expectation
 
 SUSPECTED_M = 0.1
 """Sides that are off by less on average are not suspected."""

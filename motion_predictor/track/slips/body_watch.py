@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from motion_predictor.body.skeleton import Skeleton
-from motion_predictor.track.body_motion import BodyMotion
-from motion_predictor.track.joint_gate import JointGate
-from motion_predictor.track.sides import SideWatch
+from motion_predictor.track.slips.body_motion import BodyMotion
+from motion_predictor.track.slips.joint_gate import JointGate
+from motion_predictor.track.slips.sides import SideWatch
 
 
 @dataclass(frozen=True)

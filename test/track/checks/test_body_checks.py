@@ -13,7 +13,7 @@ from motion_predictor.body.layouts import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.recordings.recordings import read_npz, synthetic_walkers
 from motion_predictor.sources.decoded import Observation
-from motion_predictor.track.body_checks import BodyChecks, fitting_layout, height_m
+from motion_predictor.track.checks.body_checks import BodyChecks, fitting_layout, height_m
 
 SECOND = 1_000_000_000
 WALK = synthetic_walkers(1, 4.0, rate_hz=25.0).persons['0'].astype(float)

@@ -1,0 +1,1 @@
+"""What is wrong with what a tracker sends, in words for whoever runs the robot."""

@@ -1,0 +1,185 @@
+"""Gaps in what was seen of a person: how long they are, and what they are filled with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from motion_predictor.body.layouts import (
+    HEAD_TOP_M,
+    NOSE_AHEAD_M,
+    NOSE_UP_M,
+    SPINE_FRACTION,
+    torso_frame,
+)
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.track.window import hermite
+
+_BONE_ROUNDS = 12  # of the projection that keeps bone lengths, at most
+_BONE_TOLERANCE = 0.005  # of its length: as near as a filled-in bone comes to it
+
+
+class Gaps:
+    """Fills in joints of one person's poses that were not seen."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        """
+        Find out which joints hang on which.
+
+        :param skeleton: joints of the poses.
+        """
+        self.skeleton = skeleton
+        self.following = _following(skeleton)
+        """Joints that follow the torso, so that they need not be seen; where they sit on it."""
+        self._above = [_above(skeleton, joint) for joint in range(skeleton.num_joints)]
+
+    def resumed_after(self, times: np.ndarray, valid: np.ndarray, longest: float) -> int | None:
+        """
+        Find the first pose from which on no joint is missing for too long.
+
+        :param times: of the poses, seconds, rising to 0, (N,).
+        :param valid: which joints were seen, bool (N, J).
+        :param longest: for how long a joint may be missing, seconds.
+        :returns: its index; None if a joint still is.
+        """
+        resumed = 0
+        for joint in np.flatnonzero(~valid.all(axis=0)):
+            if int(joint) in self.following:
+                continue
+            seen = np.flatnonzero(valid[:, joint])
+            if not len(seen) or -times[seen[-1]] > longest:
+                return None
+            if times[seen[0]] - times[0] > longest:
+                resumed = max(resumed, int(seen[0]))
+            gaps = np.flatnonzero(np.diff(times[seen]) > longest)
+            if len(gaps):
+                resumed = max(resumed, int(seen[gaps[-1] + 1]))
+        return resumed
+
+    def is_unseen(self, valid: np.ndarray) -> bool:
+        """
+        Tell whether some joint that must be seen is in none of these poses.
+
+        :param valid: which joints were seen, bool (N, J).
+        """
+        unseen = np.flatnonzero(~valid.any(axis=0))
+        return any(int(joint) not in self.following for joint in unseen)
+
+    def fill(self, times: np.ndarray, xyz: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """
+        Put joints where they were not seen.
+
+        :param times: of the poses, seconds, rising to 0, (N,).
+        :param xyz: metres, (N, J, 3).
+        :param valid: which joints were seen, bool (N, J).
+        :returns: poses without holes, (N, J, 3).
+        """
+        origin = xyz[-1, valid[-1]].mean(axis=0)
+        points = np.where(valid[..., None], xyz - origin, 0.0)
+        holes = [int(joint) for joint in np.flatnonzero(~valid.all(axis=0))]
+        free = [joint for joint in holes if joint not in self.following]
+        for joint in free:
+            anchor = self._anchor(joint, points, valid)
+            offset = points[:, joint] - anchor
+            points[:, joint] = anchor + _swing(times, offset, valid[:, joint])
+        self._keep_bones(points, valid, [joint for joint in free if joint != 0])
+        known = np.ones_like(valid)
+        for joint in [joint for joint in holes if joint in self.following]:
+            axes, scale, _ = torso_frame(points, known)
+            base = points[:, self.following[joint]]
+            if valid[:, joint].any():
+                local = np.einsum('nij,ni->nj', axes, points[:, joint] - base)
+                local = _swing(times, local, valid[:, joint])
+            elif joint == self.skeleton.joints.index('Spine'):
+                points[:, joint] = base + SPINE_FRACTION * (points[:, 8] - base)
+                continue
+            else:
+                nose = self.skeleton.joints[joint] == 'Nose'
+                rest = (NOSE_AHEAD_M, 0.0, NOSE_UP_M) if nose else (0.0, 0.0, HEAD_TOP_M)
+                local = scale[:, None] * np.array(rest)
+            points[:, joint] = base + np.einsum('nij,nj->ni', axes, local)
+        return points + origin
+
+    def _anchor(self, joint: int, points: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        # What a joint that was not seen is filled in from: its parent, or the root's neighbours.
+        parent = self._above[joint]
+        if parent >= 0:
+            return points[:, parent]
+        steady = [int(other) for other in np.flatnonzero(np.all(valid, axis=0))]
+        near = [child for child in steady if self._above[child] == joint] or steady
+        return points[:, near].mean(axis=1) if near else np.zeros_like(points[:, joint])
+
+    def _keep_bones(self, points: np.ndarray, valid: np.ndarray, movable: list[int]) -> None:
+        # Move filled joints until the bones to their neighbours have the person's lengths.
+        bones = [
+            (child, parent)
+            for child, parent in enumerate(self._above)
+            if parent >= 0
+            and child not in self.following
+            and (child in movable or parent in movable)
+            and (valid[:, child] & valid[:, parent]).any()
+        ]
+        if not bones:
+            return
+        children, parents = np.array(bones).T
+        rows = np.flatnonzero(~valid[:, movable].all(axis=1))
+        along = points[:, children] - points[:, parents]
+        both = valid[:, children] & valid[:, parents]
+        found = np.where(both, np.sqrt((along * along).sum(axis=2)), np.nan)
+        wanted = np.nanmedian(found, axis=0)  # (bones,)
+        free = np.zeros(valid.shape, dtype=bool)
+        free[:, movable] = ~valid[:, movable]
+        move_child, move_parent = free[rows][:, children], free[rows][:, parents]  # (rows, bones)
+        shares = np.maximum(move_child + 0.0 + move_parent, 1.0)
+        ends = np.zeros((valid.shape[1], 2 * len(bones)))
+        ends[children, np.arange(len(bones))] = -1.0
+        ends[parents, np.arange(len(bones)) + len(bones)] = 1.0
+        ends /= np.maximum(0.7 * np.abs(ends).sum(axis=1, keepdims=True), 1.0)
+        moved = points[rows]
+        for _ in range(_BONE_ROUNDS):
+            along = moved[:, children] - moved[:, parents]
+            length = np.maximum(np.sqrt((along * along).sum(axis=2)), 1e-6)
+            excess = (length - wanted) / (length * shares)  # (rows, bones)
+            pull = np.concatenate((move_child * excess, move_parent * excess), axis=1)
+            if np.abs(pull).max() < _BONE_TOLERANCE:
+                break
+            moved += ends @ (pull[..., None] * np.concatenate((along, along), axis=1))
+        points[rows] = moved
+
+
+def _following(skeleton: Skeleton) -> dict[int, int]:
+    # Joints that move with the torso, and where they sit on it: {joint: base}.
+    if skeleton.joints != H36M17.joints:
+        return {}
+    index = skeleton.index
+    return {
+        index('Spine'): index('Hip'),
+        index('Nose'): index('Thorax'),
+        index('Head'): index('Thorax'),
+    }
+
+
+def _above(skeleton: Skeleton, joint: int) -> int:
+    # The nearest joint towards the root that does not merely follow the torso; -1 for the root.
+    following = _following(skeleton)
+    joint = skeleton.parents[joint]
+    while joint in following:
+        joint = skeleton.parents[joint]
+    return joint
+
+
+def _swing(times: np.ndarray, offsets: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    # Vectors (N, 3) where not seen: turned evenly between those seen, held at the ends.
+    known = np.flatnonzero(seen)
+    at = times[known]
+    between = np.stack([np.interp(times, at, offsets[known, axis]) for axis in range(3)], axis=1)
+    if len(known) > 2:
+        # Halfway to the cubic: alone it halves the error on clean motion, but noise in its slopes
+        # grows with the gap.
+        between = 0.5 * (between + hermite(at, offsets[known], times))
+    lengths = np.sqrt((offsets[known] ** 2).sum(axis=1))
+    wanted = np.interp(times, at, lengths)
+    found = np.sqrt((between * between).sum(axis=1))
+    factor = wanted / np.maximum(found, 1e-6)
+    # Opposite directions have no even swing between them; keep the straight way near the middle.
+    factor = np.where(found > 0.1 * wanted, factor, 1.0)
+    return np.where(seen[:, None], offsets, between * factor[:, None])

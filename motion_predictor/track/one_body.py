@@ -1,0 +1,130 @@
+"""Which joints of a pose belong to one body."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from motion_predictor.body.layouts import FLOAT32_MOST, joints_there
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.track.limits import HistoryCounters, HistoryLimits
+
+# Bones of a tall adult; what is much longer is a mistake of the tracker.
+_BONES_M = {
+    'RHip': 0.16, 'LHip': 0.16, 'RKnee': 0.50, 'LKnee': 0.50, 'RAnkle': 0.50, 'LAnkle': 0.50,
+    'Spine': 0.30, 'Thorax': 0.35, 'Nose': 0.20, 'Head': 0.20, 'LShoulder': 0.25,
+    'RShoulder': 0.25, 'LElbow': 0.35, 'RElbow': 0.35, 'LWrist': 0.32, 'RWrist': 0.32,
+}  # fmt: skip
+_OTHER_BONE_M = 0.5
+_FAR_M = 1e3  # from the rest of the body: no number that could drown the others
+_BEYOND_M = 1e8  # from the frame's origin: no place on Earth, in no frame of reference
+
+
+class OneBody:
+    """Finds the joints that are there and near enough to one another; counts the others."""
+
+    def __init__(
+        self, skeleton: Skeleton, limits: HistoryLimits, counters: HistoryCounters
+    ) -> None:
+        """
+        Work out how far joints can be from one another.
+
+        :param skeleton: joints of the poses.
+        :param limits: what is accepted.
+        :param counters: to be counted into.
+        """
+        self.skeleton, self.limits, self.counters = skeleton, limits, counters
+        self._near_m2 = _reach(skeleton, self.limits) ** 2
+        self._min_extent_m = self.limits.min_extent_m
+        if skeleton.bones_m is not None:  # of a robot smaller than people
+            self._min_extent_m = min(self._min_extent_m, 0.3 * max(skeleton.bones_m))
+
+    def joints_shown(self, xyz: np.ndarray) -> np.ndarray:
+        """
+        Tell which joints are there in a pose that no decoder has looked at.
+
+        :param xyz: as they came, (J, 3), of whatever layout.
+        :returns: bool (J,); the others are counted.
+        """
+        shown = joints_there(xyz, self.skeleton)
+        if not shown.all():
+            finite = (np.abs(xyz) <= FLOAT32_MOST).all(axis=1)
+            self.counters.joints_not_finite += int((~finite).sum())
+            self.counters.joints_at_origin += int((finite & ~shown).sum())
+        return shown
+
+    def joints_of_one_body(self, xyz: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """
+        Find the joints that are there, and near enough to one another to be of one body.
+
+        :param xyz: metres, float64 (J, 3).
+        :param seen: which of them are really shown, bool (J,); these are finite.
+        :returns: which can be used, bool (J,); the others are counted.
+        """
+        kept = seen.copy()
+        if not kept.all():
+            self.counters.joints_missing += int((~seen).sum())
+        if not kept.any():
+            return kept
+        # About a point on the body, as coordinates in a map may be large; what is absurdly far
+        # must not drown the rest.
+        if kept.all():
+            points = xyz - np.sort(xyz, axis=0)[len(xyz) // 2]
+            if np.abs(points).max() <= _FAR_M and np.abs(xyz).max() <= _BEYOND_M:
+                square = (points * points).sum(axis=1)
+                apart = square[:, None] + square - 2.0 * points @ points.T
+                if apart.max() >= self._min_extent_m**2 and (apart <= self._near_m2).all():
+                    return kept  # as nearly always
+        points = np.where(kept[:, None], xyz, 0.0)
+        with np.errstate(over='ignore'):
+            points = points - np.sort(points[kept], axis=0)[np.count_nonzero(kept) // 2]
+        far = kept & ((np.abs(points) > _FAR_M) | (np.abs(xyz) > _BEYOND_M)).any(axis=1)
+        if far.any():
+            self.counters.joints_off_body += int(far.sum())
+            kept &= ~far
+            if not kept.any():
+                return kept
+        points = np.where(kept[:, None], points, 0.0)
+        square = (points * points).sum(axis=1)
+        apart = square[:, None] + square - 2.0 * points @ points.T
+        both = kept[:, None] & kept
+        if np.where(both, apart, 0.0).max() < self._min_extent_m**2 and kept.sum() > 2:
+            self.counters.joints_off_body += int(kept.sum())
+            return np.zeros_like(kept)
+        conflicts = (apart > self._near_m2) & both
+        while conflicts.any():
+            # The joint at odds with most others goes first; of equals, the one further away.
+            votes = conflicts.sum(axis=1)
+            worst = np.flatnonzero(votes == votes.max())
+            far = np.where(both[worst], apart[worst], 0.0).sum(axis=1)
+            off = int(worst[far.argmax()])
+            kept[off] = False
+            both[off], both[:, off] = False, False
+            conflicts &= both
+            self.counters.joints_off_body += 1
+        return kept
+
+    def is_body(self, kept: np.ndarray) -> bool:
+        """
+        Tell whether enough joints are left to be somebody.
+
+        :param kept: joints from :meth:`joints_of_one_body`, bool (J,).
+        """
+        return bool(kept.sum() >= min(self.limits.min_joints, self.skeleton.num_joints))
+
+
+def _reach(skeleton: Skeleton, limits: HistoryLimits) -> np.ndarray:
+    # Furthest apart that two joints can be, along the bones between them: (J, J) metres.
+    count = skeleton.num_joints
+    reach = np.full((count, count), np.inf)
+    np.fill_diagonal(reach, 0.0)
+    for child, parent in skeleton.bones:
+        length = _BONES_M.get(skeleton.joints[child], _OTHER_BONE_M)
+        if skeleton.bones_m is not None:
+            length = max(skeleton.bones_m[child], 0.01)
+        reach[child, parent] = reach[parent, child] = limits.max_bone_ratio * length
+    for middle in range(count):
+        reach = np.minimum(reach, reach[:, middle, None] + reach[middle])
+    if skeleton.bones_m is None:
+        reach = np.minimum(reach, limits.max_extent_m)
+    np.fill_diagonal(reach, np.inf)
+    return reach
