@@ -15,7 +15,7 @@ ROOMS = {
     'body': 'layouts skeleton',
     'model': 'config weights',
     'predict': 'online',
-    'recordings': 'bvh recording recordings rosbag',
+    'recordings': 'bvh recording rosbag',
     'ros': 'messages node parameters replay',
     'ros.publish': 'outputs',
 }

@@ -1,1 +1,28 @@
 """Human motion from files: npz, BVH, rosbag2, DeepMimic; and a synthetic walker."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+import warnings
+
+FORMER = {
+    'open': ('FORMATS', 'MAX_WALKERS', 'open_recording', 'SYNTHETIC'),
+    'npz_clips': ('CLIP_ARRAYS', 'read_npz'),
+    'recording': ('Overrides', 'Recording'),
+    'scenes': (
+        'BONES', 'bone_lengths', 'chain', 'heading_rad', 'side_by_side', 'turned',
+        'with_bone_lengths', 'with_seam',
+    ),
+    'walker': ('synthetic_walkers',),
+}  # fmt: skip
+"""Names that the module ``motion_predictor.recordings`` had before release 0.2, by module."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in FORMER.items():
+        if name in names:
+            new = f'{__name__}.{module}'
+            warnings.warn(f'{__name__}.{name} is now in {new}', DeprecationWarning, stacklevel=2)
+            return getattr(importlib.import_module(new), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

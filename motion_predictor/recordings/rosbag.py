@@ -19,9 +19,9 @@ import numpy as np
 from motion_predictor.body.layouts import Layout
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError, MessageError, RecordingError
-from motion_predictor.recordings.bag_files import BagFiles
-from motion_predictor.recordings.bag_people import followed
-from motion_predictor.recordings.bag_stamps import in_order, Ordered
+from motion_predictor.recordings.bag.files import BagFiles
+from motion_predictor.recordings.bag.people import followed
+from motion_predictor.recordings.bag.stamps import in_order, Ordered
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.sources.decoded import message_header, Observation
 from motion_predictor.sources.decoding import Decoder

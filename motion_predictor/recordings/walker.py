@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from motion_predictor.body.skeleton import H36M17
+from motion_predictor.recordings.recording import Recording
+from motion_predictor.recordings.scenes import side_by_side
 
 ADULT_LENGTHS_M = np.array(
     [0.10, 0.43, 0.42, 0.10, 0.43, 0.42]  # legs
@@ -68,12 +70,38 @@ def walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> n
         poses[:, child] = poses[:, parent] + np.stack(
             [cos * x - sin * y, sin * x + cos * y, z], -1
         )
+    return _on_its_feet(poses).astype(np.float32)
+
+
+def _on_its_feet(poses: np.ndarray) -> np.ndarray:
+    # Move poses about a fixed hip so that the lower foot stays where it stands.
     ankles = poses[:, [H36M17.index('RAnkle'), H36M17.index('LAnkle')]]
     standing = ankles[..., 2].argmin(axis=1)
-    rows = np.arange(len(time) - 1)
+    rows = np.arange(len(poses) - 1)
     stance = standing[:-1]
     step = ankles[rows, stance, :2] - ankles[rows + 1, stance, :2]  # the standing foot stays
-    root = np.zeros((len(time), 3))
+    root = np.zeros((len(poses), 3))
     root[1:, :2] = np.cumsum(step, axis=0)
     root[:, 2] = 0.08 - ankles[..., 2].min(axis=1)
-    return (poses + root[:, None]).astype(np.float32)
+    return poses + root[:, None]
+
+
+def synthetic_walkers(
+    people: int = 1, duration_s: float = 60.0, rate_hz: float = 50.0, seed: int = 0
+) -> Recording:
+    """
+    Make up people who walk, turn, slow down and now and then wave: not motion capture.
+
+    Bones keep their lengths and the standing foot its place.
+    """
+    walkers = [
+        Recording(
+            name='synthetic walker',
+            layout=H36M17.name,
+            rate_hz=rate_hz,
+            persons={'0': walk(duration_s, rate_hz, np.random.default_rng([seed, index]))},
+            source='synthetic walking of our own making (not motion capture)',
+        )
+        for index in range(people)
+    ]
+    return side_by_side(walkers)

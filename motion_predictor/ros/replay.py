@@ -33,9 +33,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.body.layouts import FLOAT32_MOST
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Overrides, Recording
-from motion_predictor.recordings.recordings import open_recording, with_seam
 from motion_predictor.recordings.rosbag import BagInput, fields_of
+from motion_predictor.recordings.scenes import with_seam
 from motion_predictor.ros.messages import ns_to_stamp
 from motion_predictor.sources.standard import KINECT_IDS_PER_PERSON
 

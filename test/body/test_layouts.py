@@ -18,7 +18,7 @@ from motion_predictor.body.layouts import (
 )
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ShapeError, SkeletonError
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 
 # Somebody who stands at the origin and faces +x: left is +y. Places of joints by what they are
 # called, without their side; the left ones have y > 0.

@@ -36,3 +36,14 @@ def test_a_former_name_is_the_new_one() -> None:
     from motion_predictor import predictor
 
     assert predictor.Prediction is Prediction
+
+
+def test_the_former_module_of_recordings_is_a_folder_with_its_names() -> None:
+    with pytest.warns(DeprecationWarning, match=r'recordings\.open_recording is now in .*open'):
+        from motion_predictor.recordings import open_recording
+    for name in ('read_npz', 'side_by_side', 'chain', 'with_seam', 'synthetic_walkers'):
+        with pytest.warns(DeprecationWarning, match=name):
+            assert getattr(importlib.import_module('motion_predictor.recordings'), name)
+    assert open_recording('synthetic').num_frames > 0
+    with pytest.raises(ImportError):
+        from motion_predictor.recordings import nothing_of_the_kind  # type: ignore # noqa: F401

@@ -20,8 +20,8 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError, SkeletonError
 from motion_predictor.recordings import bvh_file
 from motion_predictor.recordings.bvh import read_bvh, read_bvh_joints
+from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Overrides, Recording
-from motion_predictor.recordings.recordings import open_recording
 
 WALK = walking()
 TRUTH = WALK.truth()

@@ -23,7 +23,8 @@ from motion_predictor.body.skeleton import H36M17, read_skeleton
 from motion_predictor.common.files import read_json
 from motion_predictor.errors import ConfigError, RecordingError, SkeletonError, WeightsError
 from motion_predictor.model.weights import load_weights
-from motion_predictor.recordings.recordings import open_recording, synthetic_walkers
+from motion_predictor.recordings.open import open_recording
+from motion_predictor.recordings.walker import synthetic_walkers
 
 POSES = synthetic_walkers(1, duration_s=1.0).persons['0']
 

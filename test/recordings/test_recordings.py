@@ -14,19 +14,19 @@ import pytest
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
+from motion_predictor.recordings.bvh import read_bvh
+from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Overrides, Recording
-from motion_predictor.recordings.recordings import (
+from motion_predictor.recordings.scenes import (
     bone_lengths,
     chain,
     heading_rad,
     MAX_SEAM_SPEED_M_S,
-    open_recording,
-    read_bvh,
     side_by_side,
-    synthetic_walkers,
     turned,
     with_seam,
 )
+from motion_predictor.recordings.walker import synthetic_walkers
 
 
 def write_npz(path: Path, clips: dict[str, np.ndarray], fps: int = 25) -> Path:

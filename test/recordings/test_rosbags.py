@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from motion_predictor.errors import RecordingError
-from motion_predictor.recordings.recordings import open_recording, synthetic_walkers
+from motion_predictor.recordings.open import open_recording
+from motion_predictor.recordings.walker import synthetic_walkers
 
 rosbags = pytest.importorskip('rosbags')
 

@@ -19,7 +19,7 @@ import replay_rig  # noqa: E402
 from replay_rig import Listener, PATIENCE_S, stamp_ns, TYPES  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
-from motion_predictor.recordings.recordings import synthetic_walkers  # noqa: E402
+from motion_predictor.recordings.walker import synthetic_walkers  # noqa: E402
 from motion_predictor.ros.messages import DECODERS, InputFormat  # noqa: E402
 
 listener, replay = replay_rig.listener, replay_rig.replay

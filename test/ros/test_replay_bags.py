@@ -17,7 +17,7 @@ from replay_rig import Listener, listener, PATIENCE_S, replay  # noqa: F401
 from tracker_bags import FRAMES, tracked, tree, WALKERS, write
 
 from motion_predictor.body.layouts import layout
-from motion_predictor.recordings.recordings import open_recording
+from motion_predictor.recordings.open import open_recording
 
 
 @pytest.mark.parametrize(

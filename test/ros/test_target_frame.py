@@ -18,7 +18,7 @@ from ros_harness import Listener, Source, wait_until
 from sensor_msgs.msg import PointCloud2
 import tracker_packages
 
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.messages import decode_predictions, ns_to_stamp, stamp_to_ns
 from motion_predictor.ros.replay import pose_array
 

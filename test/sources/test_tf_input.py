@@ -17,7 +17,7 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.prediction import Prediction
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.sources.decoded import DecodedPerson
 from motion_predictor.sources.decoding import Decoder
 from motion_predictor.sources.tf_input import HriSource, MAX_PEOPLE, TfSource

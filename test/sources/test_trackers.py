@@ -13,7 +13,7 @@ from tracker_people import MAKERS, source_pose
 from motion_predictor.body.layouts import layout, LAYOUTS
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, MessageError
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.sources.decoded import DecodedPerson
 from motion_predictor.sources.trackers import (
     message_class,

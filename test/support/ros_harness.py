@@ -25,7 +25,7 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import DenoiserConfig, ModelConfig, WindowConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import save_weights
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.messages import ns_to_stamp
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from tracker_packages import COMMON, DEFINITIONS, plain
 from tracker_people import MAKERS, tf, transform
 
 from motion_predictor.body.layouts import layout
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.sources.trackers import TRACKERS
 
 BEGAN_NS = 1_700_000_000_000_000_000

@@ -21,7 +21,9 @@ from motion_predictor.predict.keyframes import keyframes
 from motion_predictor.predict.moments import holding_radius
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.recordings.recordings import open_recording, Recording, synthetic_walkers
+from motion_predictor.recordings.open import open_recording
+from motion_predictor.recordings.recording import Recording
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.publish.outputs import DecodedMoments
 from tools.demo.ssm_demo import compare, in_the_way, report
 from tools.measure.bag_run import BagRun, play, record, share_held

@@ -22,7 +22,9 @@ from scipy.interpolate import CubicSpline
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
-from motion_predictor.recordings.recordings import chain, Recording, synthetic_walkers, with_seam
+from motion_predictor.recordings.recording import Recording
+from motion_predictor.recordings.scenes import chain, with_seam
+from motion_predictor.recordings.walker import synthetic_walkers
 from tools.demo import demo_clips, demo_page
 from tools.demo.demo import overrides_of, parse_arguments, summary
 from tools.demo.demo_clips import demo_recording, whole_recording

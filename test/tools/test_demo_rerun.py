@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip('scipy')
 
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from tools.demo.demo_rerun import import_rerun, RerunError, write_rerun
 from tools.demo.demo_scores import Collection
 

@@ -12,7 +12,7 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.online import Observation, OnlineLimits, OnlinePredictor
 from motion_predictor.predict.prediction import Prediction
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.track.checks.stamp_checks import SameStamps, stamp_complaints
 from motion_predictor.track.clock import SourceClock
 from motion_predictor.track.states import PersonState, Refusal

@@ -28,8 +28,8 @@ import webbrowser
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
+from motion_predictor.recordings.open import SYNTHETIC
 from motion_predictor.recordings.recording import Overrides, Recording
-from motion_predictor.recordings.recordings import SYNTHETIC
 from tools.demo.demo_clips import CLIPS, demo_recording, MEDLEY, whole_recording, WORK
 from tools.demo.demo_page import Facts, write_page, write_still
 from tools.demo.demo_rerun import import_rerun, open_viewer, write_rerun

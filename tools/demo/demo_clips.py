@@ -16,14 +16,10 @@ import numpy as np
 
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.deepmimic import read_deepmimic
+from motion_predictor.recordings.npz_clips import read_npz
+from motion_predictor.recordings.open import open_recording, SYNTHETIC
 from motion_predictor.recordings.recording import Overrides, Recording
-from motion_predictor.recordings.recordings import (
-    chain,
-    open_recording,
-    read_npz,
-    SYNTHETIC,
-    with_seam,
-)
+from motion_predictor.recordings.scenes import chain, with_seam
 from tools.demo.demo_work import synthetic_work
 
 CLIP_PACKAGE = 'pybullet==3.2.7'
@@ -54,7 +50,7 @@ def demo_recording(
     Get motion that lasts as long as asked, repeated where it is shorter.
 
     :param clip: ``work``, ``medley``, one of :data:`CLIPS`, ``synthetic``, or what
-        :func:`motion_predictor.recordings.recordings.open_recording` takes.
+        :func:`motion_predictor.recordings.open.open_recording` takes.
     :param seconds: how long the result lasts.
     :param rate_hz: of the result.
     :param overrides: what is known of a file, in place of what it says or lets judge.
@@ -88,7 +84,7 @@ def whole_recording(
     """
     Read one long recording; it is not repeated.
 
-    :param path: what :func:`motion_predictor.recordings.recordings.open_recording` takes; of an
+    :param path: what :func:`motion_predictor.recordings.open.open_recording` takes; of an
         archive of clips all are played, one after another, unless one is named.
     :param seconds: at most so much of it.
     :param rate_hz: of the result.

@@ -12,7 +12,7 @@ import numpy as np
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.likely import by_weight
-from motion_predictor.recordings.recordings import heading_rad
+from motion_predictor.recordings.scenes import heading_rad
 from tools.demo.demo_scores import (
     BEST,
     Collection,

@@ -22,7 +22,7 @@ from rclpy.time import Time
 
 from motion_predictor.body.layouts import layout
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.messages import decode_predictions
 from motion_predictor.ros.node import Arrival, MotionPredictorNode
 from tools.fuzz.fuzz_messages import count_joints, Fuzzer, given

@@ -38,8 +38,8 @@ from motion_predictor.errors import (
 )
 from motion_predictor.model.weights import default_weights, load_weights
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Recording
-from motion_predictor.recordings.recordings import open_recording
 from motion_predictor.ros.node import MotionPredictorNode
 from tools.fuzz.damage import (
     damaged_arrays,

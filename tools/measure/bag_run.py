@@ -39,7 +39,7 @@ from sensor_msgs.msg import PointCloud2
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.recordings.recordings import Recording
+from motion_predictor.recordings.recording import Recording
 from motion_predictor.ros.messages import (
     decode_predictions,
     DecodedPredictions,

@@ -39,7 +39,7 @@ from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import drawn_samples, likely_futures
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import CloudEncoder, MarkerEncoder, MarkerPerson
 from motion_predictor.ros.parameters import Settings

@@ -23,7 +23,7 @@ import torch
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.recordings.recordings import synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 
 MODELS = ('swiftdiff', 'swiftdiff_balance', 'one_step', 'moe')
 PEOPLE = 8

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recordings.recordings import SYNTHETIC
+from motion_predictor.recordings.open import SYNTHETIC
 from tools.demo.demo import perform
 from tools.demo.demo_clips import demo_recording
 from tools.demo.demo_scores import Collection, timing

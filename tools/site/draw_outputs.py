@@ -30,7 +30,7 @@ from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import by_weight, drawn_samples, likely_futures
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.recordings.recordings import heading_rad
+from motion_predictor.recordings.scenes import heading_rad
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import (
     CloudEncoder,

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recordings.recordings import with_seam
+from motion_predictor.recordings.scenes import with_seam
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.rig import (
     commit,

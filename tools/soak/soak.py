@@ -26,7 +26,8 @@ import numpy as np
 from rclpy.publisher import Publisher
 
 from motion_predictor.errors import MotionPredictorError
-from motion_predictor.recordings.recordings import Recording, with_seam
+from motion_predictor.recordings.recording import Recording
+from motion_predictor.recordings.scenes import with_seam
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.rig import (
     commit,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.recordings.bag_files import is_bag
+from motion_predictor.recordings.bag.files import is_bag
 from training.data.bags import BagReading, load_bag
 from training.data.clips import Clip, read_clips, resample
 from training.data.sources import given, Source, SourceClip, split_of
@@ -133,6 +133,10 @@ def read_clip_files(
             files.append(path)
     clips = []
     for path in files:
+        if path.exists() and not is_store(path) and is_bag(path):
+            raise RecordingError(
+                f'{path}: a rosbag2, no npz archive: `data prepare rosbag` reads it'
+            )
         named = path.stem if path.stem in ('train', 'val', 'test') else None
         for clip in load_clips(path, skeleton):
             split = named or split_of(clip.subject, val, test)

@@ -11,7 +11,8 @@ from tracker_people import source_pose
 
 from motion_predictor.body.layouts import layout
 from motion_predictor.body.skeleton import H36M17
-from motion_predictor.recordings.recordings import read_npz, synthetic_walkers
+from motion_predictor.recordings.npz_clips import read_npz
+from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.sources.decoded import Observation
 from motion_predictor.track.checks.body_checks import BodyChecks, fitting_layout, height_m
 

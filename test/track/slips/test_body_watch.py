@@ -12,8 +12,8 @@ from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.prediction import Prediction
-from motion_predictor.recordings.recordings import read_npz, synthetic_walkers
-from motion_predictor.recordings.walker import walk
+from motion_predictor.recordings.npz_clips import read_npz
+from motion_predictor.recordings.walker import synthetic_walkers, walk
 from motion_predictor.track.slips.body_motion import BodyMotion
 from motion_predictor.track.slips.body_watch import BodyWatch
 from motion_predictor.track.window import ObservedWindow

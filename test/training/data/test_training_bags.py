@@ -164,6 +164,13 @@ def test_a_bag_with_nobody_whole_or_none_at_all_is_refused(tmp_path: Path, capsy
     assert 'must be roll pitch yaw' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('name', ['walk.mcap', 'walk.db3'])
+def test_a_bag_is_no_archive_of_clips(tmp_path: Path, name: str, capsys: Any) -> None:
+    (tmp_path / name).write_bytes(b'of a bag')
+    assert main(['prepare', 'npz', str(tmp_path / name), '--out', str(tmp_path / 'out')]) == 2
+    assert f'{name}: a rosbag2, no npz archive: `data prepare rosbag`' in capsys.readouterr().err
+
+
 def test_fine_tuning_reads_a_bag_as_it_was_recorded(tmp_path: Path, capsys: Any) -> None:
     weights = save_random(tmp_path / 'tiny.safetensors')
     walk = walking(450, rate_hz=30.0).astype(np.float64)

@@ -15,9 +15,10 @@ import pytest
 
 from motion_predictor.body.layouts import layout
 from motion_predictor.errors import RecordingError
-from motion_predictor.recordings import bag_files
+from motion_predictor.recordings.bag import unpacking
+from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Recording
-from motion_predictor.recordings.recordings import open_recording, synthetic_walkers
+from motion_predictor.recordings.walker import synthetic_walkers
 
 rosbags = pytest.importorskip('rosbags')
 
@@ -33,6 +34,7 @@ from bag_messages import (  # noqa: E402
 from rosbags.rosbag2 import (  # noqa: E402
     CompressionFormat,
     CompressionMode,
+    storage_mcap,
     StoragePlugin,
     Writer,
 )
@@ -306,7 +308,7 @@ def packed(path: Path) -> Path:
 
 
 def compress(file: Path, target: Path) -> Path:
-    target.write_bytes(bag_files._zstd().compress(file.read_bytes()))
+    target.write_bytes(unpacking.zstd().compress(file.read_bytes()))
     return target
 
 
@@ -319,7 +321,7 @@ def test_a_compressed_bag_is_unpacked_up_to_a_limit(
         file.truncate(64 * 2**20)
     small = compress(bomb, tmp_path / 'bomb.mcap.zstd')
     assert small.stat().st_size < 10_000
-    monkeypatch.setattr(bag_files, 'MAX_UNPACKED_BYTES', 8 * 2**20)
+    monkeypatch.setattr(unpacking, 'MAX_UNPACKED_BYTES', 8 * 2**20)
     monkeypatch.setenv('TMPDIR', str(tmp_path))
     monkeypatch.setattr(tempfile, 'tempdir', None)
     with pytest.raises(RecordingError, match=r'more than 0\.00\d+ GiB.*zstd -d bomb\.mcap\.zstd'):
@@ -342,10 +344,47 @@ def test_a_disk_too_full_to_unpack_a_bag_is_named(tmp_path: Path) -> None:
 
 
 def test_a_compressed_message_is_unpacked_up_to_a_limit() -> None:
-    bomb = bag_files._zstd().compress(bytes(bag_files.MAX_MESSAGE_BYTES + 1))
+    bomb = unpacking.zstd().compress(bytes(unpacking.MAX_MESSAGE_BYTES + 1))
     with pytest.raises(RecordingError, match='more than 64 MiB'):
-        bag_files._unpacked(bomb)
-    assert bag_files._unpacked(bag_files._zstd().compress(b'abc')) == b'abc'
+        unpacking.unpacked_message(bomb)
+    assert unpacking.unpacked_message(unpacking.zstd().compress(b'abc')) == b'abc'
+
+
+def test_a_chunk_is_unpacked_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = write(
+        tmp_path / 'bag', plain(), storage=StoragePlugin.MCAP, mode=CompressionMode.STORAGE
+    )
+    (file,) = bag.glob('*.mcap')
+    assert b'zstd' in file.read_bytes()
+    before = dict(storage_mcap.DECOMPRESSORS)
+    require_walk(open_recording(file), list(range(60)))
+    monkeypatch.setattr(unpacking, 'MAX_CHUNK_BYTES', 32 * 2**10)
+    with pytest.raises(
+        RecordingError, match=r'a chunk of more than 0\.03125 MiB when it is unpacke'
+    ):
+        open_recording(file)
+    assert dict(storage_mcap.DECOMPRESSORS) == before, 'others read as they did'
+
+
+@pytest.mark.parametrize('kind', ['zstd', 'lz4'])
+def test_a_chunk_that_unpacks_to_gigabytes_takes_no_memory(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = unpacking.zstd() if kind == 'zstd' else pytest.importorskip('lz4.frame')
+    monkeypatch.setattr(unpacking, 'MAX_CHUNK_BYTES', 2**20)
+    packed = module.compress(bytes(2**20))
+    bomb = module.compress(bytes(256 * 2**20))
+    with unpacking.bounded_chunks():
+        unpack = storage_mcap.DECOMPRESSORS[kind]
+        assert unpack(packed, 2**20) == bytes(2**20)
+        begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(unpacking.ChunkError, match='more than 1 MiB'):
+            unpack(bomb, 2**20)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begun < 64 * 2**10
+        with pytest.raises(unpacking.ChunkError, match='cut off'):
+            unpack(packed[:-8], 2**20)
 
 
 def test_a_bag_whose_every_stamp_is_the_same_is_read_by_arrival(tmp_path: Path) -> None:

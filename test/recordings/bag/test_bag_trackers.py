@@ -11,7 +11,7 @@ from tracker_packages import COMMON, DEFINITIONS, plain
 
 from motion_predictor.body.layouts import layout
 from motion_predictor.errors import RecordingError
-from motion_predictor.recordings.recordings import open_recording
+from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.rosbag import BagInput, read_rosbag
 from motion_predictor.sources.trackers import TRACKERS
 

@@ -11,31 +11,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-import os
 from pathlib import Path
 import re
 import shutil
 import sqlite3
-import struct
 import tempfile
-from typing import Any, BinaryIO
+from typing import Any
 
 from motion_predictor.errors import RecordingError
+from motion_predictor.recordings.bag.mcap_end import with_an_end
+from motion_predictor.recordings.bag.message_types import type_store
+from motion_predictor.recordings.bag.unpacking import (
+    bounded_chunks,
+    unpacked_file,
+    unpacked_message,
+)
 
 STORAGE = ('.db3', '.mcap')
 METADATA = 'metadata.yaml'
 MAX_METADATA_BYTES = 16_000_000
-MAX_UNPACKED_BYTES = 16 * 2**30
-"""Of a compressed file, which is unpacked beside others of its kind where temporary files are."""
-MAX_MESSAGE_BYTES = 64 * 2**20
-"""Of a compressed message."""
-_PIECE_BYTES = 2**20
-_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
-_MCAP_MAGIC = b'\x89MCAP0\r\n'
-_MCAP_FOOTER = b'\x02' + struct.pack('<Q', 20) + bytes(20) + _MCAP_MAGIC
-_MCAP_CHUNK = b'\x06'
-_MCAP_DATA_END = 0x0F
-_TYPE_NAME = re.compile(r'^\s*((?:\w+\/)*[A-Z]\w*)\b', re.MULTILINE)
 
 
 def require_rosbags(path: Path) -> None:
@@ -109,6 +103,7 @@ class BagFiles:
         """Open the files; those that cannot be are remarked on, as long as one can."""
         failures: list[str] = []
         try:
+            self._stack.enter_context(bounded_chunks())
             for file in self._files():
                 try:
                     self._readers.append(self._opened(file))
@@ -198,14 +193,14 @@ class BagFiles:
         from rosbags.rosbag2 import Reader
 
         if file.suffix.lower() == '.zstd':
-            file = _decompressed(file, self._folder())
+            file = unpacked_file(file, self._folder())
         if file.suffix.lower() == '.db3':
             file = self._with_log(file)
         try:
             reader = Reader(file)
             return self._stack.enter_context(reader)
         except Exception:
-            mended = file.suffix.lower() == '.mcap' and _with_an_end(file, self._folder())
+            mended = file.suffix.lower() == '.mcap' and with_an_end(file, self._folder())
             if not mended:
                 raise
             reader = self._stack.enter_context(Reader(mended))
@@ -236,7 +231,7 @@ class BagFiles:
     def _store(self, connection: Any) -> Any:
         # A type store that knows the messages of a connection.
         if connection.msgtype not in self._stores:
-            self._stores[connection.msgtype] = _type_store(self.path, connection)
+            self._stores[connection.msgtype] = type_store(self.path, connection)
         return self._stores[connection.msgtype]
 
     def _advice(self) -> str:
@@ -252,98 +247,7 @@ def _raw_messages(reader: Any, wanted: Sequence[Any]) -> Iterator[tuple[Any, int
 
 
 def _deserialized(store: Any, kind: str, raw: Any) -> Any:
-    if bytes(raw[:4]) == _ZSTD_MAGIC:  # CDR begins with zero
-        raw = _unpacked(raw)
-    return store.deserialize_cdr(raw, kind)
-
-
-def _zstd() -> Any:
-    # What rosbags itself uses.
-    try:
-        from compression import zstd  # type: ignore[import-not-found]
-    except ImportError:
-        from backports import zstd  # type: ignore[import-not-found,no-redef]
-    return zstd
-
-
-def _unpacked(raw: Any) -> bytes:
-    # A message; no more of it than a message has.
-    plain: bytes = _zstd().ZstdDecompressor().decompress(raw, MAX_MESSAGE_BYTES + 1)
-    if len(plain) > MAX_MESSAGE_BYTES:
-        raise RecordingError(
-            f'a message of more than {MAX_MESSAGE_BYTES // 2**20} MiB when it is unpacked'
-        )
-    return plain
-
-
-def _decompressed(file: Path, folder: Path) -> Path:
-    target, written = folder / file.stem, 0
-    with _zstd().open(file, 'rb') as packed:
-        while piece := packed.read(_PIECE_BYTES):
-            written += len(piece)
-            if written > MAX_UNPACKED_BYTES:
-                raise RecordingError(
-                    f'has more than {MAX_UNPACKED_BYTES / 2**30:g} GiB when it is unpacked: '
-                    f'unpack it yourself (zstd -d {file.name}) and read {file.stem}'
-                )
-            try:
-                with target.open('ab') as plain:
-                    plain.write(piece)
-            except OSError as error:
-                raise RecordingError(
-                    f'cannot be unpacked into {folder.parent} ({error.strerror}) beyond '
-                    f'{written / 2**20:.0f} MiB: make room there, or set TMPDIR to another folder'
-                ) from None
-    return target
-
-
-def _with_an_end(file: Path, folder: Path) -> Path | None:
-    # A copy of an mcap file up to its last whole record, with a footer; None where it is no mcap.
-    with file.open('rb') as bag:
-        if bag.read(8) != _MCAP_MAGIC:
-            return None
-        end = _end_of_records(bag, 8)
-        if end == 8:
-            return None
-        target = folder / file.name
-        with target.open('wb') as copy:
-            _copy(bag, copy, 0, end)
-            inside = _inside_chunk(bag, end)
-            if inside:
-                _copy(bag, copy, inside, _end_of_records(bag, inside))
-            copy.write(_MCAP_FOOTER)
-    return target
-
-
-def _end_of_records(bag: BinaryIO, begin: int) -> int:
-    # Where the last record that is whole ends, of those that begin at a place.
-    size = bag.seek(0, os.SEEK_END)
-    end = begin
-    while True:
-        bag.seek(end)
-        head = bag.read(9)
-        if len(head) < 9 or head[0] in (0x00, 0x02, _MCAP_DATA_END):
-            return end
-        after = end + 9 + struct.unpack('<Q', head[1:])[0]
-        if after > size:
-            return end
-        end = after
-
-
-def _inside_chunk(bag: BinaryIO, begin: int) -> int:
-    # Where the records of a chunk that was cut off begin; 0 where there is none, or it is packed.
-    bag.seek(begin)
-    head = bag.read(9 + 28 + 4)
-    packed = struct.unpack('<I', head[-4:])[0] if len(head) == 9 + 28 + 4 else 1
-    return begin + len(head) + 8 if head[:1] == _MCAP_CHUNK and not packed else 0
-
-
-def _copy(source: BinaryIO, target: BinaryIO, begin: int, end: int) -> None:
-    source.seek(begin)
-    while begin < end:
-        piece = source.read(min(end - begin, 1 << 24))
-        target.write(piece)
-        begin += len(piece)
+    return store.deserialize_cdr(unpacked_message(raw), kind)
 
 
 def _mend(name: str) -> str:
@@ -354,69 +258,3 @@ def _mend(name: str) -> str:
 
 def _words(error: BaseException) -> str:
     return str(error).rstrip('.') or type(error).__name__
-
-
-# Types -----------------------------------------------------------------------------------------
-
-
-def _type_store(path: Path, connection: Any) -> Any:
-    # A store with the message of a connection: as the bag defines it, as rosbags knows it, or as
-    # an installed package does.
-    from rosbags.interfaces import MessageDefinitionFormat
-    from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
-
-    kind = connection.msgtype
-    definition = connection.msgdef
-    store = get_typestore(Stores.EMPTY)
-    try:
-        if definition.format == MessageDefinitionFormat.MSG:
-            store.register(get_types_from_msg(definition.data, kind))
-        elif definition.format == MessageDefinitionFormat.IDL:
-            separator = '=' * 80 + '\n'
-            for part in definition.data.split(separator):
-                text = part.split('\n', 1)[1] if part.startswith('IDL: ') else part
-                if text.strip():
-                    store.register(get_types_from_idl(text))
-        if kind in store.fielddefs:
-            return store
-    except Exception:  # a definition that rosbags cannot read: as if there were none
-        store = get_typestore(Stores.EMPTY)
-    usual = get_typestore(Stores.ROS2_HUMBLE)
-    if kind in usual.fielddefs:
-        return usual
-    _register_installed(store, kind)
-    if kind in store.fielddefs:
-        return store
-    raise RecordingError(
-        f'{path}: {connection.topic} holds {kind}, which the bag does not define: source the '
-        f'workspace that has {kind.split("/")[0]}, or convert the bag to mcap, which does'
-    )
-
-
-def _register_installed(store: Any, kind: str) -> None:
-    # Types of message packages that lie in a sourced workspace, with those they are made of.
-    from rosbags.typesys import get_types_from_msg
-
-    found: dict[str, Any] = {}
-    waiting = [kind]
-    while waiting:
-        name = waiting.pop()
-        package, _, short = name.partition('/msg/')
-        file = next(
-            (
-                Path(prefix, 'share', package, 'msg', f'{short}.msg')
-                for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
-                if prefix and Path(prefix, 'share', package, 'msg', f'{short}.msg').is_file()
-            ),
-            None,
-        )
-        if file is None or name in found:
-            continue
-        text = file.read_text(encoding='utf-8', errors='replace')
-        found |= get_types_from_msg(text, name)
-        for used in _TYPE_NAME.findall(text):
-            used = used.replace('/msg/', '/')
-            owner, _, last = used.rpartition('/')
-            waiting.append(f'{owner or package}/msg/{last}' if used != 'Header' else
-                           'std_msgs/msg/Header')  # fmt: skip
-    store.register(found)

@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies
 import numpy as np
 import pytest
 
-from motion_predictor.recordings.bag_stamps import in_order
+from motion_predictor.recordings.bag.stamps import in_order
 
 STEP = 33_333_333
 RECEIVED = 1_700_000_000 * 10**9 + np.arange(300, dtype=np.int64) * STEP

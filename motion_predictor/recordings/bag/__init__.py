@@ -1,0 +1,1 @@
+"""What a rosbag2 recording holds: its files, message types, stamps and people."""
