@@ -33,7 +33,7 @@ pass.
 - `training/engine/vdd.py`: the experts' bound, the gate, the choice of noise levels, and the
   extensions: noised queries, annealed band, tempered responsibilities, warm start, fading
   likelihood of the teacher's samples, likelihood of recordings.
-- `training/stages/distill_moe.py`: motion. The mixture is over the main directions of the whitened
+- `training/stages/mixture/`: motion. The mixture is over the main directions of the whitened
   coefficients; its controls are `moe.method=em_data`, `em_teacher` and `winner`.
 - `motion_predictor/predict/mixture_forecast.py`, `novelty.py`: moments in closed form, and how
   unlikely it was what somebody did in the half second after a forecast.

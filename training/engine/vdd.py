@@ -309,29 +309,7 @@ def step_losses(
     terms: dict[str, Tensor] = {}
     loss = torch.zeros((), device=mixture.means.device)
     if teacher is not None and config.reverse > 0.0 and not warm and batch.known != 0:
-        count = config.conditions_a_step or len(mixture.means)
-        if batch.known is not None:
-            count = min(count, batch.known)
-        asked, given = mixture, batch.condition
-        if count < len(mixture.means):
-            asked, given = mixture.condition(slice(0, count)), batch.condition[:count]
-        level = draw_levels(config, teacher.levels, len(asked.means), progress, generator)
-        experts = None
-        if 0 < config.experts_a_step < mixture.experts:
-            order = torch.randperm(mixture.experts, generator=generator, device=generator.device)
-            experts = order[: config.experts_a_step]
-        bound = expert_bound(
-            asked,
-            teacher,
-            given,
-            level,
-            samples=config.samples,
-            noised=config.noised,
-            temperature=temperature,
-            path_gradient=config.path_gradient,
-            experts=experts,
-            generator=generator,
-        )
+        bound = _bound_of_step(mixture, teacher, batch, config, progress, temperature, generator)
         terms['bound'] = bound.mean() / mixture.size
         loss = loss - config.reverse * terms['bound']
     after = max(0.0, progress - config.warm) / max(1e-9, 1.0 - config.warm)
@@ -353,6 +331,41 @@ def step_losses(
     else:
         terms['gate'] = gate_loss(mixture, batch.drawn, **options)
     return terms
+
+
+def _bound_of_step(
+    mixture: GaussianMixture,
+    teacher: ScoreTeacher,
+    batch: Batch,
+    config: VddConfig,
+    progress: float,
+    temperature: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Give the bound of those conditions and experts that a step asks the teacher about."""
+    count = config.conditions_a_step or len(mixture.means)
+    if batch.known is not None:
+        count = min(count, batch.known)
+    asked, given = mixture, batch.condition
+    if count < len(mixture.means):
+        asked, given = mixture.condition(slice(0, count)), batch.condition[:count]
+    level = draw_levels(config, teacher.levels, len(asked.means), progress, generator)
+    experts = None
+    if 0 < config.experts_a_step < mixture.experts:
+        order = torch.randperm(mixture.experts, generator=generator, device=generator.device)
+        experts = order[: config.experts_a_step]
+    return expert_bound(
+        asked,
+        teacher,
+        given,
+        level,
+        samples=config.samples,
+        noised=config.noised,
+        temperature=temperature,
+        path_gradient=config.path_gradient,
+        experts=experts,
+        generator=generator,
+    )
 
 
 def distil(

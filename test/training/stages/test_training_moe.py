@@ -26,6 +26,9 @@ from training.judge import evaluate_moe
 from training.report.moe_results import main as write_page
 from training.report.moe_results import outside_of_the_network
 from training.stages import distill_moe
+from training.stages.mixture import parts as parts_of_it
+from training.stages.mixture.nearest import Nearest, NearestExpert
+from training.stages.mixture.parts import vdd_config
 
 
 @pytest.fixture(scope='module')
@@ -82,7 +85,7 @@ def test_a_teacher_is_asked_about_histories_without_noise_alone(
         seen.append(batches(torch.Generator().manual_seed(0)))
         return network
 
-    monkeypatch.setattr(distill_moe, 'distil', caught)
+    monkeypatch.setattr(parts_of_it, 'distil', caught)
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
     words += ['moe.batch=32', 'moe.augmentation.jitter_share=0.5', 'moe.cross_fit.folds=0']
     distill_moe.main(words)
@@ -99,7 +102,7 @@ def test_a_teacher_is_asked_about_histories_without_noise_alone(
 def test_a_control_is_the_same_network_without_the_score(method: str) -> None:
     chain = preset('debug')
     moe = replace(chain.moe, method=method)
-    settings = distill_moe.vdd_config(moe)
+    settings = vdd_config(moe)
     assert settings.reverse == 0.0
     assert settings.winner == (method == 'winner')
     assert (settings.real > 0.0) == (method != 'em_teacher')
@@ -126,7 +129,7 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
         calls.append((ended, score, config, more['folder']))
         return result
 
-    monkeypatch.setattr(distill_moe, 'distil', watched)
+    monkeypatch.setattr(parts_of_it, 'distil', watched)
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
     words += ['moe.likelihood_first=7', 'moe.vdd.steps=5', 'moe.vdd.save_every=5']
     distill_moe.main([*words, 'moe.likelihood_rate=0.003', f'moe.method={method}'])
@@ -210,14 +213,14 @@ def test_the_term_of_the_nearest_expert_is_its_distance_in_metres_and_fades() ->
     mixture = replace(made, means=means, points=None)
     whole = experts.decode(means[:, 2], 51)  # what happens is what the third expert says
     batch = Batch(torch.zeros(3, 1), means[None, :, 2], means[None, :, 2], whole)
-    config = replace(base, best=2.0, best_all=0.0, best_end=1.0, best_fade=0.25)
-    term = distill_moe.NearestExpert(config, model)
+    weights = Nearest(best=2.0, end=1.0, fade=0.25, everyone=0.0, root=0.5, frame_stride=4)
+    term = NearestExpert(weights, model)
     assert float(term(mixture, batch, 0.0)) == pytest.approx(0.0, abs=1e-3)
     moved = replace(batch, whole=whole + 1.0, real=batch.real)
     full = term(mixture, moved, 0.0)
     off = torch.ones(3, *model.state_scale.shape) * model.state_scale
     far = [displacement_errors(frames @ off) for frames in (term.frames, term.frames[-1:])]
-    overall, at_end = ((pose + config.root * root).mean() for pose, root in far)
+    overall, at_end = ((pose + weights.root * root).mean() for pose, root in far)
     torch.testing.assert_close(full, 2.0 * overall + 1.0 * at_end)
     torch.testing.assert_close(term(mixture, moved, 1.0), 0.25 * full)
     torch.testing.assert_close(term(mixture, moved, 0.5), 0.625 * full)
@@ -238,7 +241,7 @@ def test_without_steps_of_its_own_the_method_has_the_last_part_alone(
         parts.append((more['title'], score is not None))
         return distil(network, score, *given, **more)
 
-    monkeypatch.setattr(distill_moe, 'distil', watched)
+    monkeypatch.setattr(parts_of_it, 'distil', watched)
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
     distill_moe.main([*words, 'moe.likelihood_first=2', 'moe.vdd.steps=0'])
     named = ['likelihood first', 'covariances', 'together', 'points']

@@ -12,7 +12,7 @@ from motion_predictor.model.config import WindowConfig
 from training.data.random_windows import Augmentation, TrainingWindows
 from training.engine.config import CrossFitConfig, OptimConfig, override, preset
 from training.engine.fitting import fit
-from training.stages.cross_fit import (
+from training.stages.mixture.cross_fit import (
     CoordinateDenoiser,
     cross_fitted_samples,
     DenoisingLoss,

@@ -1,0 +1,1 @@
+"""What the mixture's training is made of: its data, its start, its parts, and their terms."""
