@@ -29,8 +29,9 @@ from tools.demo import demo_clips, demo_page
 from tools.demo.demo import overrides_of, parse_arguments, summary
 from tools.demo.demo_clips import demo_recording, whole_recording
 from tools.demo.demo_collector import Collected, save
-from tools.demo.demo_page import Facts, page_data, write_page, write_still
+from tools.demo.demo_page import Facts, page_data, write_page
 from tools.demo.demo_scores import Collection, METHODS, RUNNING, running, score, timing
+from tools.demo.demo_still import write_still
 from tools.demo.demo_work import synthetic_work
 from tools.site import update_pages
 

@@ -30,8 +30,9 @@ import numpy as np
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.open import SYNTHETIC
 from motion_predictor.recordings.recording import Overrides, Recording
+from tools.command import parser_of
 from tools.demo.demo_clips import CLIPS, demo_recording, MEDLEY, whole_recording, WORK
-from tools.demo.demo_page import Facts, write_page, write_still
+from tools.demo.demo_page import Facts, write_page
 from tools.demo.demo_rerun import import_rerun, open_viewer, write_rerun
 from tools.demo.demo_scores import (
     Collection,
@@ -43,6 +44,7 @@ from tools.demo.demo_scores import (
     Timing,
     timing,
 )
+from tools.demo.demo_still import write_still
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 180.0
@@ -133,12 +135,7 @@ class Stage:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='scripts/demo',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: scripts/demo --recording bench.bvh --view',
-    )
+    parser = parser_of('scripts/demo', __doc__, 'scripts/demo --recording bench.bvh --view')
     parser.add_argument(
         '--seconds',
         type=float,
@@ -159,17 +156,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         f'a .bvh file, FILE.npz:CLIP, a rosbag2 folder',
     )
     parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
-    for name, kind, words in (
-        ('--units-scale', float, "of a file: metres in its unit (default: the file's own)"),
-        (
-            '--up',
-            str,
-            'of a file: its axis that points up, such as y, or --up=-z (default: its own)',
-        ),
-        ('--mapping', str, 'of a file: mapping file from its joints (default: the usual names)'),
-        ('--recorded-rate', float, 'of a file: its frames a second (default: its own)'),
-    ):
-        parser.add_argument(name, type=kind, default=kind(), help=words)
+    _add_file_options(parser)
     parser.add_argument(
         '--weights', default='swiftdiff', help='a shipped model or a file (default: swiftdiff)'
     )
@@ -192,6 +179,20 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         if not low <= getattr(options, name) <= high:
             parser.error(f'--{name} {getattr(options, name):g}: must lie in {low:g}..{high:g}')
     return options
+
+
+def _add_file_options(parser: argparse.ArgumentParser) -> None:
+    for name, kind, words in (
+        ('--units-scale', float, "of a file: metres in its unit (default: the file's own)"),
+        (
+            '--up',
+            str,
+            'of a file: its axis that points up, such as y, or --up=-z (default: its own)',
+        ),
+        ('--mapping', str, 'of a file: mapping file from its joints (default: the usual names)'),
+        ('--recorded-rate', float, 'of a file: its frames a second (default: its own)'),
+    ):
+        parser.add_argument(name, type=kind, default=kind(), help=words)
 
 
 def overrides_of(options: argparse.Namespace) -> Overrides:

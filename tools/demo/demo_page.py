@@ -1,4 +1,4 @@
-"""The demo's pictures: an animated page that needs nothing else, and a still."""
+"""The demo's animated page, which needs nothing else."""
 
 from __future__ import annotations
 
@@ -34,13 +34,9 @@ PAGE_STEP_S = 0.2
 """Futures of each prediction, and time between predictions, that the page keeps at best."""
 PAGE_FUTURES = 4000
 """At most so many futures altogether: two kilobytes each in the page's file."""
-STILL_SAMPLES = 25
 THICK_M = {
     'Spine': 0.10, 'Thorax': 0.10, 'Nose': 0.05, 'Head': 0.05, 'Hip': 0.07, 'Knee': 0.068,
     'Ankle': 0.05, 'Shoulder': 0.06, 'Elbow': 0.047, 'Wrist': 0.036,
-}  # fmt: skip
-COLOURS = {
-    'real': '#1f2937', BEST: '#0f9a94', EXPECTED: '#e8590c', STILL: '#98a2b3', DAMPED: '#7c6bd6',
 }  # fmt: skip
 
 
@@ -118,18 +114,22 @@ def page_data(
             f'{collection.times_s[-1]:.1f} s for every frame, and the one that is expected, from '
             f'the running ROS 2 node, beside what the person then really did.'
         ),
-        'about': [
-            ('', f'Played: {facts.clip}.'),
-            ('soft', f'Source: {facts.source}.'),
-            ('soft', f'Weights: {facts.weights}. {facts.summary}.'),
-            (
-                'soft',
-                f'The page keeps the expected future (~/trajectory) and {samples - 1} samples, '
-                f'chosen by weight, of a prediction every {step_s:g} s. Drag to orbit, wheel to '
-                f'zoom, space to pause.',
-            ),
-        ],
+        'about': _about(facts, step_s, samples),
     }
+
+
+def _about(facts: Facts, step_s: float, samples: int) -> list[tuple[str, str]]:
+    return [
+        ('', f'Played: {facts.clip}.'),
+        ('soft', f'Source: {facts.source}.'),
+        ('soft', f'Weights: {facts.weights}. {facts.summary}.'),
+        (
+            'soft',
+            f'The page keeps the expected future (~/trajectory) and {samples - 1} samples, '
+            f'chosen by weight, of a prediction every {step_s:g} s. Drag to orbit, wheel to '
+            f'zoom, space to pause.',
+        ),
+    ]
 
 
 def _cards(
@@ -225,109 +225,3 @@ def write_page(
     page = TEMPLATE.read_text().replace('/*DATA*/', data.replace('</', '<\\/'))
     path.write_text(page, encoding='utf-8')
     return path
-
-
-def write_still(path: Path, collection: Collection, scores: Scores, facts: Facts) -> Path:
-    """
-    Draw one prediction as a strip of instants, the running error and that over the horizon.
-
-    It is the prediction of the last third of the run whose expected future is its median one:
-    what the node has learnt by then shows.
-
-    :returns: the file.
-    """
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib.figure import Figure
-
-    error = scores.errors[EXPECTED].mean(axis=1)
-    stamps_s = collection.stamps_s[collection.message[scores.rows]]
-    late = stamps_s >= stamps_s[0] + 2.0 / 3.0 * (stamps_s[-1] - stamps_s[0])
-    usable = np.flatnonzero(scores.real.all(axis=1) & late)
-    usable = usable if len(usable) else np.arange(len(error))
-    chosen = int(usable[error[usable].argsort()[len(usable) // 2]])
-    row = int(scores.rows[chosen])
-    futures, truth = collection.futures[row], scores.truth[chosen]
-    drawn = futures[by_weight(collection.weights[row][None], STILL_SAMPLES)[0]]
-    stamp_s = float(collection.stamps_s[collection.message[row]])
-    at = int(np.argmin(np.abs(collection.pose_stamps_s - stamp_s)))
-    now = collection.poses[at, int(collection.person[row])]
-
-    figure = Figure(figsize=(13, 4.8), dpi=120, facecolor='white')
-    strip = figure.add_axes((0.005, 0.0, 0.7, 0.82))
-    turn = float(heading_rad(now)) - np.pi / 2 + 0.5
-    right = np.array([np.cos(turn), np.sin(turn)])
-
-    def flat(poses: np.ndarray, shift: float) -> np.ndarray:
-        """Seen from the side, from a little above."""
-        across = (poses[..., :2] - now[0, :2]) @ right
-        deep = (poses[..., :2] - now[0, :2]) @ np.array([-right[1], right[0]])
-        return np.stack([across + shift, poses[..., 2] + 0.18 * deep], axis=-1)
-
-    def stick(points: np.ndarray, **style: Any) -> None:
-        ends = points[..., np.array(H36M17.bones), :].reshape(-1, 2, 2)
-        gaps = np.full((len(ends), 1, 2), np.nan)
-        x, y = np.concatenate([ends, gaps], axis=1).reshape(-1, 2).T
-        strip.plot(x, y, solid_capstyle='round', **style)
-
-    steps = [int(np.argmin(np.abs(collection.times_s - t))) for t in (0.5, 1.0, 1.5, 2.0)]
-    travel = float(np.abs(flat(truth, 0.0)[..., 0]).max())
-    gap = 1.9
-    for place, step in enumerate([-1, *steps]):
-        shift = place * gap - (flat(truth[step], 0.0)[0, 0] if step >= 0 else 0.0)
-        if step >= 0:
-            for sample in drawn[:, step]:
-                stick(flat(sample, shift), color=COLOURS[BEST], lw=0.9, alpha=0.35)
-            expected = collection.expected[row, step]
-            stick(flat(expected, shift), color=COLOURS[EXPECTED], lw=2.0)
-        real = truth[step] if step >= 0 else now
-        stick(flat(real, shift), color=COLOURS['real'], lw=3.0)
-        label = f'+{collection.times_s[step]:.1f} s' if step >= 0 else 'now'
-        strip.text(place * gap, -0.3, label, ha='center', color='#667085', fontsize=11)
-    strip.set_aspect('equal')
-    strip.set_xlim(-0.8, 4 * gap + 0.8)
-    strip.set_ylim(-0.45, 2.15)
-    strip.axis('off')
-    figure.text(
-        0.02, 0.93, f'{len(futures)} weighted futures of the node, and what then really happened',
-        fontsize=14, fontweight='bold', color='#1a2230',
-    )  # fmt: skip
-    figure.text(
-        0.02, 0.905,
-        f'black: real; orange: expected; green: {STILL_SAMPLES} samples, chosen by weight. At '
-        f'{stamp_s:.1f} s of: {facts.clip[:60]}.\nThe hip moves {travel:.1f} m; each instant is '
-        'drawn around the real hip.',
-        fontsize=9, color='#667085', va='top',
-    )  # fmt: skip
-    learning = running(collection, scores)
-    if learning is not None:
-        plot = _plot(figure, (0.745, 0.60, 0.245, 0.29))
-        for name, of in learning.errors_m.items():
-            plot.plot(learning.watched_s, 100.0 * of, color=COLOURS[name], lw=2, label=name)
-        plot.set_xlabel('seconds watched', fontsize=9)
-        title = f'error {learning.ahead_s:g} s ahead, last {RUNNING_S:g} s, cm a joint'
-        plot.set_title(title, fontsize=11, loc='left', color='#1a2230')
-        plot.set_xlim(0, learning.watched_s[-1])
-        plot.set_ylim(0, None)
-    plot = _plot(figure, (0.745, 0.12, 0.245, 0.29 if learning is not None else 0.68))
-    times = np.concatenate([[0.0], collection.times_s])
-    for name in METHODS:
-        of = np.concatenate([[0.0], 100.0 * scores.curves[name]])
-        plot.plot(times, of, color=COLOURS[name], lw=2, label=name)
-    plot.set_xlabel('seconds ahead', fontsize=9)
-    plot.set_title('error over the whole run, cm a joint', fontsize=11, loc='left')
-    plot.legend(frameon=False, fontsize=8)
-    plot.set_xlim(0, times[-1])
-    plot.set_ylim(0, None)
-    figure.savefig(path)
-    return path
-
-
-def _plot(figure: Any, place: tuple[float, float, float, float]) -> Any:
-    plot = figure.add_axes(place)
-    plot.grid(color='#e5e7eb')
-    plot.tick_params(labelsize=9)
-    for side in ('top', 'right'):
-        plot.spines[side].set_visible(False)
-    return plot

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.ros.messages import DECODERS
+from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.fuzz.fuzz import Findings, fuzz_in_process, fuzz_process
 from tools.fuzz.fuzz_crowd import fuzz_crowd
@@ -47,12 +48,7 @@ def recorded_poses(clip: str = MEDLEY) -> tuple[np.ndarray, str]:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='python -m tools.fuzz',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m tools.fuzz --joints 5000000',
-    )
+    parser = parser_of('python -m tools.fuzz', __doc__, 'python -m tools.fuzz --joints 5000000')
     parser.add_argument('--joints', type=float, default=200_000, help='in all (default: 200000)')
     parser.add_argument(
         '--share', type=float, default=0.1, help='of it over DDS to a process (default: 0.1)'

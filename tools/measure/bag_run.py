@@ -229,23 +229,7 @@ def play(
     run = BagRun()
     with _stage('player') as (stage, player, _folder):
         _collect(player, run)
-        publishers = {
-            topic: player.node.create_publisher(
-                kind, topic, QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
-            )
-            for topic, kind in TYPES.items()
-        }
-        arguments = ['--ros-args']
-        for name, value in settings.items():
-            arguments += ['-p', f'{name}:={value}']
-        stage.start('node', 'motion_predictor.ros.node', arguments)
-        player.wait(
-            lambda: all(publisher.get_subscription_count() for publisher in publishers.values()),
-            'waiting for the node',
-            stage,
-        )
-        counted = player.node.count_publishers
-        player.wait(lambda: counted('/motion_predictor/poses'), 'waiting for its topics', stage)
+        publishers = _connected(player, stage, settings)
         messages = list(_messages(bag))
         _until_heard(player, stage, publishers, run, messages)
         first_ns = None
@@ -275,6 +259,30 @@ def play(
             lambda: run.diagnostics.get('predictions') == wanted, 'the last diagnostics', stage
         )
     return run
+
+
+def _connected(
+    player: Participant, stage: Stage, settings: Mapping[str, object]
+) -> dict[str, Any]:
+    # Starts the node, and returns the publishers by topic as soon as it listens to all of them.
+    publishers = {
+        topic: player.node.create_publisher(
+            kind, topic, QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+        )
+        for topic, kind in TYPES.items()
+    }
+    arguments = ['--ros-args']
+    for name, value in settings.items():
+        arguments += ['-p', f'{name}:={value}']
+    stage.start('node', 'motion_predictor.ros.node', arguments)
+    player.wait(
+        lambda: all(publisher.get_subscription_count() for publisher in publishers.values()),
+        'waiting for the node',
+        stage,
+    )
+    counted = player.node.count_publishers
+    player.wait(lambda: counted('/motion_predictor/poses'), 'waiting for its topics', stage)
+    return publishers
 
 
 def _until_heard(

@@ -93,6 +93,23 @@ def outlook(persons: int) -> Outlook:
     return Outlook.of(result, list(range(persons)), frames, predictor.skeleton)
 
 
+def drawn(view: Outlook, markers: MarkerEncoder) -> MarkerArray:
+    """Return the markers of a prediction."""
+    prediction, numbers = view.prediction, list(view.numbers)
+    expected = likely_futures(prediction)[:, view.frames]
+    chosen = drawn_samples(prediction, 10)
+    people = [
+        MarkerPerson(
+            number,
+            view.last_poses[index],
+            expected[index],
+            prediction.futures[index, chosen[index]][:, view.frames],
+        )
+        for index, number in enumerate(numbers)
+    ]
+    return markers.encode(view.stamp_ns, view.frame_id, people)
+
+
 def rows_of(view: Outlook) -> list[Row]:
     """List what is timed."""
     cloud, markers = CloudEncoder(), MarkerEncoder(view.skeleton)
@@ -105,20 +122,6 @@ def rows_of(view: Outlook) -> list[Row]:
         return lambda: encoder.encode(
             view.stamp_ns, view.frame_id, numbers, futures, weights, times_s, prediction.candidate
         )
-
-    def drawn() -> MarkerArray:
-        expected = likely_futures(prediction)[:, view.frames]
-        chosen = drawn_samples(prediction, 10)
-        people = [
-            MarkerPerson(
-                number,
-                view.last_poses[index],
-                expected[index],
-                prediction.futures[index, chosen[index]][:, view.frames],
-            )
-            for index, number in enumerate(numbers)
-        ]
-        return markers.encode(view.stamp_ns, view.frame_id, people)
 
     def summary(name: str, **changed: Any) -> Callable[[], Any]:
         settings = Settings.from_values(changed)
@@ -154,7 +157,7 @@ def rows_of(view: Outlook) -> list[Row]:
             kinds['occupancy'],
             summary('occupancy', **{'occupancy.voxel_m': 0.05}),
         ),
-        Row('~/markers', MarkerArray, drawn),
+        Row('~/markers', MarkerArray, lambda: drawn(view, markers)),
     ]
 
 

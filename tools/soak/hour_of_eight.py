@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
+from tools.command import parser_of
 from tools.rig import (
     commit,
     Driver,
@@ -50,11 +51,10 @@ SETS = (
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='python -m tools.soak.hour_of_eight',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m tools.soak.hour_of_eight --json docs/hour_of_eight.json',
+    parser = parser_of(
+        'python -m tools.soak.hour_of_eight',
+        __doc__,
+        'python -m tools.soak.hour_of_eight --json docs/hour_of_eight.json',
     )
     parser.add_argument('--data', type=Path, default=DATA, help='folder of the recordings')
     parser.add_argument('--persons', type=int, default=8)
@@ -165,12 +165,7 @@ def _with_memory(
                 with lock:
                     late.clear()
                     people.clear()
-                stages: list[dict[str, str]] = []
-                while time.monotonic() - part_s < length_s:
-                    time.sleep(min(5.0, max(0.05, length_s - (time.monotonic() - part_s))))
-                    if not (node.running and source.is_alive()):
-                        raise MotionPredictorError(f'ended: {node.output()[-2000:]}')
-                    stages.append(dict(driver.diagnostics))
+                stages = _watched(driver, node, source, part_s + length_s)
                 took_s, after = time.monotonic() - part_s, driver.fresh_counters()
                 used = node.usage()
                 with lock:
@@ -197,6 +192,19 @@ def _with_memory(
                 source.terminate()
             node.stop()
             driver.close()
+
+
+def _watched(
+    driver: Driver, node: NodeProcess, source: Any, until_s: float
+) -> list[dict[str, str]]:
+    # What the diagnostics say, every five seconds until then; both processes must go on.
+    seen: list[dict[str, str]] = []
+    while time.monotonic() < until_s:
+        time.sleep(min(5.0, max(0.05, until_s - time.monotonic())))
+        if not (node.running and source.is_alive()):
+            raise MotionPredictorError(f'ended: {node.output()[-2000:]}')
+        seen.append(dict(driver.diagnostics))
+    return seen
 
 
 def _stages(seen: list[dict[str, str]]) -> dict[str, list[float]]:

@@ -10,6 +10,7 @@ that a growing backlog would be seen.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from datetime import datetime, timezone
 import json
 import os
@@ -24,6 +25,7 @@ import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.scenes import with_seam
+from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.rig import (
     commit,
@@ -51,11 +53,10 @@ DROPS = (
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='python -m tools.soak.many_people',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m tools.soak.many_people --persons 10 --minutes 10',
+    parser = parser_of(
+        'python -m tools.soak.many_people',
+        __doc__,
+        'python -m tools.soak.many_people --persons 10 --minutes 10',
     )
     parser.add_argument('--persons', type=int, default=10)
     parser.add_argument('--minutes', type=float, default=10.0)
@@ -92,6 +93,94 @@ def percentiles_ms(values_s: list[float]) -> list[float]:
     return [round(float(value), 1) for value in np.percentile(values_s, (50, 99, 100)) * 1e3]
 
 
+class Tracker:
+    """Plays people at the rate of a camera, and remembers the stamps that it gave."""
+
+    def __init__(self, node: NodeProcess, driver: Driver, persons: int, rate_hz: float) -> None:
+        """Publish to the node's topic."""
+        self.node, self.driver = node, driver
+        self.persons, self.rate_hz = persons, rate_hz
+        self.sent: set[int] = set()
+        self._publisher = driver.publisher('/skeleton')
+        self._frame = 0
+
+    def play(self, poses: np.ndarray, seconds: float) -> int:
+        """
+        Play for so long, from where it stopped.
+
+        :param poses: (T, 17, 3) metres.
+        :returns: the number of frames.
+        """
+        begin = due_s = time.monotonic()
+        count = 0
+        while time.monotonic() - begin < seconds and self.node.running:
+            stamp_ns = self.driver.now_ns()
+            message = pose_array(people_at(poses, self.persons, self._frame))
+            self.driver.send(self._publisher, message, stamp_ns, FRAME)
+            self.sent.add(stamp_ns)
+            self._frame, count = self._frame + 1, count + 1
+            due_s = max(due_s, time.monotonic() - 0.2) + 1.0 / self.rate_hz
+            time.sleep(max(0.0, due_s - time.monotonic()))
+        return count
+
+
+class Ear:
+    """Keeps what was heard since it was last cleared."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._lock, self._heard = threading.Lock(), list[Heard]()
+
+    def note(self, each: Heard) -> None:
+        """Keep a prediction; called by the thread that hears it."""
+        with self._lock:
+            self._heard.append(each)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._heard.clear()
+
+    def heard(self) -> list[Heard]:
+        """Return what was heard."""
+        with self._lock:
+            return list(self._heard)
+
+
+def play_part(
+    tracker: Tracker, ear: Ear, poses: np.ndarray, seconds: float, before: Mapping[str, int]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """
+    Play for some time, and sum up what came of it.
+
+    :param before: the node's counters at the beginning.
+    :returns: a row of the table, and the counters at the end.
+    """
+    usage, begun_s = tracker.node.usage(), time.monotonic()
+    ear.clear()
+    frames = tracker.play(poses, seconds)
+    took_s, after_usage = time.monotonic() - begun_s, tracker.node.usage()
+    after = tracker.driver.counters()
+    heard = ear.heard()
+    late = [(each.received_ns - each.stamp_ns) * 1e-9 for each in heard]
+    people = [len(each.persons) for each in heard]
+    part = {
+        'frames_in_hz': round(frames / took_s, 2),
+        'predictions_out_hz': round(len(late) / took_s, 2),
+        'predicted_hz': round(
+            (after.get('predictions', 0) - before.get('predictions', 0)) / took_s, 2
+        ),
+        'people': round(float(np.mean(people)), 2) if people else 0.0,
+        'latency_ms': percentiles_ms(late),
+        'cpu': round((after_usage.cpu_s - usage.cpu_s) / took_s, 3),
+        'rss_mb': round(after_usage.rss_bytes / 2**20, 1),
+        'load': round(os.getloadavg()[0], 1),
+        'untrue': sum(each.stamp_ns not in tracker.sent or not each.finite for each in heard),
+        **{name: after.get(name, 0) - before.get(name, 0) for name in DROPS},
+    }
+    return part, after
+
+
 def perform(options: argparse.Namespace) -> dict[str, Any]:
     """
     Play people to the node for as long as asked.
@@ -102,71 +191,23 @@ def perform(options: argparse.Namespace) -> dict[str, Any]:
     recording = with_seam(demo_recording(options.clip, 120.0, options.rate))
     (poses,) = recording.persons.values()
     poses = poses - poses[:, :1] * [1.0, 1.0, 0.0]  # everybody stays at their place
-    lock, heard = threading.Lock(), list[Heard]()
-
-    def note(each: Heard) -> None:
-        with lock:
-            heard.append(each)
-
+    ear = Ear()
     use_large_messages()  # a cloud of ten people holds 5 MB
     domain, begun = free_domain(), datetime.now(timezone.utc)
     parameters = {'max_persons': options.persons, 'samples': options.samples}
     parts: list[dict[str, Any]] = []
-    sent: set[int] = set()
-    frame = 0
     with tempfile.TemporaryDirectory() as folder:
         node = NodeProcess(Path(folder) / 'node.log', domain, parameters)
-        driver = Driver(domain, note)
+        driver = Driver(domain, ear.note)
         try:
-            publisher = driver.publisher('/skeleton')
-
-            def play(seconds: float) -> int:
-                nonlocal frame
-                begin = due_s = time.monotonic()
-                count = 0
-                while time.monotonic() - begin < seconds and node.running:
-                    stamp_ns = driver.now_ns()
-                    message = pose_array(people_at(poses, options.persons, frame))
-                    driver.send(publisher, message, stamp_ns, FRAME)
-                    sent.add(stamp_ns)
-                    frame, count = frame + 1, count + 1
-                    due_s = max(due_s, time.monotonic() - 0.2) + 1.0 / options.rate
-                    time.sleep(max(0.0, due_s - time.monotonic()))
-                return count
-
-            play(WARM_UP_S)
-            before = driver.fresh_counters()
-            whole = before
+            tracker = Tracker(node, driver, options.persons, options.rate)
+            tracker.play(poses, WARM_UP_S)
+            before = whole = driver.fresh_counters()
             for _ in range(max(1, round(60.0 * options.minutes / PART_S))):
-                usage, begun_s = node.usage(), time.monotonic()
-                with lock:
-                    heard.clear()
-                frames = play(min(PART_S, 60.0 * options.minutes))
-                took_s, after_usage = time.monotonic() - begun_s, node.usage()
-                after = driver.counters()
-                with lock:
-                    late = [(each.received_ns - each.stamp_ns) * 1e-9 for each in heard]
-                    people = [len(each.persons) for each in heard]
-                    lies = sum(each.stamp_ns not in sent or not each.finite for each in heard)
-                parts.append(
-                    {
-                        'frames_in_hz': round(frames / took_s, 2),
-                        'predictions_out_hz': round(len(late) / took_s, 2),
-                        'predicted_hz': round(
-                            (after.get('predictions', 0) - before.get('predictions', 0)) / took_s,
-                            2,
-                        ),
-                        'people': round(float(np.mean(people)), 2) if people else 0.0,
-                        'latency_ms': percentiles_ms(late),
-                        'cpu': round((after_usage.cpu_s - usage.cpu_s) / took_s, 3),
-                        'rss_mb': round(after_usage.rss_bytes / 2**20, 1),
-                        'load': round(os.getloadavg()[0], 1),
-                        'untrue': lies,
-                        **{name: after.get(name, 0) - before.get(name, 0) for name in DROPS},
-                    }
-                )
-                before = after
-                print(json.dumps(parts[-1]), flush=True)
+                seconds = min(PART_S, 60.0 * options.minutes)
+                part, before = play_part(tracker, ear, poses, seconds, before)
+                parts.append(part)
+                print(json.dumps(part), flush=True)
             final = driver.fresh_counters()
             diagnostics = dict(driver.diagnostics)
         finally:

@@ -28,6 +28,7 @@ from rclpy.publisher import Publisher
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.scenes import with_seam
+from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.rig import (
     commit,
@@ -81,10 +82,7 @@ class Soak:
         self.tallies: dict[str, Tally] = {}
         self.problems: list[str] = []
         self.unstamped: list[tuple[int, int]] = []
-        self.series: dict[str, list[float]] = {
-            name: []
-            for name in ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'load', 'p50_ms', 'p99_ms')
-        }
+        self.series: dict[str, list[float]] = {name: [] for name in SERIES}
         self.main: Publisher
         self.second: Publisher
         (self._poses,) = recording.persons.values()
@@ -357,11 +355,10 @@ def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='python -m tools.soak.soak',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m tools.soak.soak --minutes 60 --json soak.json',
+    parser = parser_of(
+        'python -m tools.soak.soak',
+        __doc__,
+        'python -m tools.soak.soak --minutes 60 --json soak.json',
     )
     parser.add_argument('--minutes', type=float, default=60.0, help='how long (default: 60)')
     parser.add_argument('--every', type=float, default=5.5, help='seconds from fault to fault')
@@ -424,19 +421,23 @@ def main(arguments: list[str] | None = None) -> int:
     }
     options.json.write_text(json.dumps(result, indent=1, default=str) + '\n')
     page = write_report(options.json)
-    failed = [statement for statement, holds in judged['checks'].items() if not holds]
-    for statement, holds in judged['checks'].items():
+    _tell(result, soak, page)
+    return 0 if all(judged['checks'].values()) else 1
+
+
+def _tell(result: dict[str, Any], soak: Soak, page: Path) -> None:
+    """Print what held, the accounts, the first problems and a summary."""
+    for statement, holds in result['checks'].items():
         print(f'{"ok  " if holds else "FAIL"} {statement}')
-    for name, value in judged['accounts'].items():
+    for name, value in result['accounts'].items():
         print(f'     {name}: {value}')
     for problem in [*soak.problems, *soak.frames.unserved][:20]:
         print(f'     {problem}')
     print(
         f'{result["faults"]} faults of {len(soak.tallies)} kinds in {result["minutes"]:.1f} min; '
-        f'{judged["good_answered"]} of {judged["good_frames"]} good frames answered themselves; '
-        f'latency {judged["latency_ms"]} ms; memory {100 * judged["growth"]:+.2f}%; {page}'
+        f'{result["good_answered"]} of {result["good_frames"]} good frames answered themselves; '
+        f'latency {result["latency_ms"]} ms; memory {100 * result["growth"]:+.2f}%; {page}'
     )
-    return 1 if failed else 0
 
 
 if __name__ == '__main__':
