@@ -5,12 +5,11 @@ from motion_predictor.moved import keep
 keep(
     __name__,
     {
-        'engine': 'export',
         'judge': 'calibrate evaluate evaluate_moe temper',
         'judge.speed': 'benchmark',
         'judge.stream': 'evaluate_streams',
         'report': 'moe_results results stream_results weighing_results',
-        'stages': 'distill distill_moe finetune train_teacher',
+        'stages': 'distill distill_moe export finetune train_teacher',
         'stages.weigh': 'weighing',
     },
     {

@@ -22,7 +22,7 @@ VERBS = {
         'training.stages.finetune', 'adapt shipped weights to your own recordings', goes_on=True
     ),
     'weighing': Verb('training.stages.weigh.weighing', 'fit the gate and the radii of weights'),
-    'export': Verb('training.engine.export', 'write the weights files of a run'),
+    'export': Verb('training.stages.export', 'write the weights files of a run'),
     'evaluate': Verb('training.judge.evaluate', 'score weights on recordings', goes_on=True),
     'evaluate-mixture': Verb(
         'training.judge.evaluate_moe', 'score what a mixture says beyond its samples'

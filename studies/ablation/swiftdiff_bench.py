@@ -22,7 +22,7 @@ from training.common import provenance
 from training.common.locks import Lock
 from training.engine.config import as_plain, ChainConfig
 from training.engine.diffusion import Sampler, sampler_for
-from training.judge.speed.benchmark import walking_window
+from training.judge.speed.cases import walking_window
 
 BATCHES = (1, 8, 32)
 

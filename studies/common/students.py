@@ -19,7 +19,8 @@ from training.data.pool import EncodedPool
 from training.engine.config import ChainConfig
 from training.engine.loop import Watch
 from training.engine.runs import Run
-from training.judge.speed.benchmark import FEWEST, walking_window, WARM_UP
+from training.judge.speed.benchmark import FEWEST
+from training.judge.speed.cases import walking_window, WARM_UP
 from training.stages.distill import distil_swiftdiff, StudentLoss
 
 

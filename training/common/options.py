@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 import sys
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import tyro
 
@@ -40,18 +40,25 @@ def read_options(
         prog=f'python -m {program}',
         description='\n\n'.join(part.strip('\n') for part in (purpose or '', example) if part),
         args=given,
-        default=tyro.MISSING if default is None else default,
+        default=tyro.MISSING_NONPROP if default is None else default,
         config=(tyro.conf.DisallowNone,),
     )
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if is_required(field) and getattr(options, field.name) == ():
             flag = field.name.replace('_', '-')
-            print(
-                f'python -m {program}: --{flag}: give one value or more; see --help',
-                file=sys.stderr,
-            )
-            raise SystemExit(2)
+            refuse(program, f'--{flag}: give one value or more')
     return options
+
+
+def refuse(program: str, why: str) -> NoReturn:
+    """
+    End a verb whose options cannot be used together.
+
+    :param why: names the options, and says what would do.
+    :raises SystemExit: with code 2; standard error says why.
+    """
+    print(f'python -m {program}: {why}; see --help', file=sys.stderr)
+    raise SystemExit(2)
 
 
 def is_required(field: dataclasses.Field[Any]) -> bool:

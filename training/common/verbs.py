@@ -18,39 +18,53 @@ class Verb(NamedTuple):
     goes_on: bool = False
 
 
-def usage(program: str, verbs: Mapping[str, Verb], about: str) -> str:
+def usage(program: str, purposes: Mapping[str, str], about: str) -> str:
     """Return what ``--help`` prints: every verb and its purpose."""
-    width = max(len(name) for name in verbs)
-    lines = [f'  {name:<{width}}  {verb.purpose}' for name, verb in verbs.items()]
+    width = max(len(name) for name in purposes)
+    lines = [f'  {name:<{width}}  {purpose}' for name, purpose in purposes.items()]
     return '\n'.join([f'usage: python -m {program} VERB ...', '', about, '', *lines, ''])
+
+
+def choose(
+    program: str, purposes: Mapping[str, str], about: str, words: Sequence[str]
+) -> tuple[str, list[str]]:
+    """
+    Find the verb that the words begin with.
+
+    :param program: as after ``python -m``.
+    :param purposes: of the verbs by name; a name is one word or two.
+    :param about: a sentence, or examples, for ``--help``.
+    :param words: the verb, then its own arguments.
+    :returns: the verb's name and its arguments.
+    :raises SystemExit: with code 0 after ``--help``; with code 2 if there is no such verb, which
+        standard error tells.
+    """
+    for count in (2, 1):
+        name = ' '.join(words[:count])
+        if len(words) >= count and name in purposes:
+            return name, list(words[count:])
+    text = usage(program, purposes, about)
+    if not words or set(words) & {'-h', '--help'}:
+        print(text)
+        raise SystemExit(0 if words else 2)
+    longer = [name for name in purposes if name.split()[0] == words[0]]
+    known = f'expected one of: {", ".join(longer or purposes)}'
+    print(f'python -m {program} {words[0]}: {known}', file=sys.stderr)
+    raise SystemExit(2)
 
 
 def run(program: str, verbs: Mapping[str, Verb], about: str, words: Sequence[str]) -> int:
     """
     Run the verb that the words begin with.
 
-    :param program: as after ``python -m``.
-    :param verbs: by name; a name is one word or two.
-    :param about: a sentence for ``--help``.
-    :param words: the verb, then its own arguments.
-    :returns: the exit code of the verb; 2 if there is no such verb, which standard error tells.
+    :param verbs: by name.
+    :returns: the exit code of the verb.
+    :raises SystemExit: as :func:`choose` does.
     """
-    for count in (2, 1):
-        name = ' '.join(words[:count])
-        if len(words) >= count and name in verbs:
-            return _run(verbs[name], list(words[count:]))
-    text = usage(program, verbs, about)
-    if not words or set(words) & {'-h', '--help'}:
-        print(text)
-        return 0 if words else 2
-    longer = [name for name in verbs if name.split()[0] == words[0]]
-    known = f'expected one of: {", ".join(longer or verbs)}'
-    print(f'python -m {program} {words[0]}: {known}', file=sys.stderr)
-    return 2
-
-
-def _run(verb: Verb, words: list[str]) -> int:
+    purposes = {name: verb.purpose for name, verb in verbs.items()}
+    name, rest = choose(program, purposes, about, words)
+    verb = verbs[name]
     return run_verb(
-        lambda: importlib.import_module(verb.module).main(words),
+        lambda: importlib.import_module(verb.module).main(rest),
         GOES_ON if verb.goes_on else NOTHING,
     )

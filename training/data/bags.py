@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,32 +26,30 @@ LEAST_S = 1.0
 """Shorter stretches are left out."""
 
 
-def add_bag_arguments(add: Callable[..., Any], what: str = 'of a rosbag2: ') -> None:
-    """
-    Let a command be told how its bags are to be read; :func:`bag_input` takes it from there.
+@dataclass(frozen=True, kw_only=True)
+class BagOptions:
+    """How a rosbag2 is read."""
 
-    :param add: ``add_argument`` of the command's parser.
-    :param what: how each help text begins.
-    """
-    add('--topic', default='',
-        help=f'{what}skeleton topic; the only one by default; /tf and /humans/bodies/tracked '
-             'read people of TF')  # fmt: skip
-    add('--layout', default='auto',
-        help=f"{what}joint layout: a name, 'identity', a mapping file; default: the usual one of "
-             "the topic's messages")  # fmt: skip
-    add('--rotation', type=float, nargs='+', metavar='X',
-        help=f'{what}turns the recorded frame level, as input.rotation does: roll pitch yaw '
-             '(rad), or x y z w')  # fmt: skip
-    add('--pattern', default='auto', help=f'{what}as input.pattern (mocap4r2, tf, hri)')
-    add('--fields', nargs=3, default=list(BagInput.fields),
-        metavar=('PERSON', 'JOINT', 'CONFIDENCE'),
-        help=f'{what}fields of a cloud (default %(default)s)')  # fmt: skip
-    add('--target-frame', default='', metavar='FRAME',
-        help=f'{what}tf and hri: the frame to give people in')  # fmt: skip
+    topic: str = ''
+    """Skeleton topic; the only one by default; /tf and /humans/bodies/tracked read people of
+    TF."""
+    layout: str = 'auto'
+    """Joint layout: a name, 'identity', a mapping file; default: the usual one of the topic's
+    messages."""
+    rotation: tuple[float, ...] = ()
+    """Turns the recorded frame level, as input.rotation does: roll pitch yaw (rad), or x y z w."""
+    pattern: str = 'auto'
+    """As input.pattern (mocap4r2, tf, hri)."""
+    fields: tuple[str, str, str] = BagInput.fields
+    """Of a cloud: those of the person, the joint and the confidence."""
+    target_frame: str = ''
+    """Of tf and hri: the frame to give people in."""
+    units_scale: float = 0.0
+    """Metres in a unit; 0 for the layout's. Of BVH, too."""
 
 
-def bag_input(options: argparse.Namespace) -> BagInput:
-    """Read what :func:`add_bag_arguments` added."""
+def bag_input(options: BagOptions) -> BagInput:
+    """Return what to listen to."""
     return BagInput(
         topic=options.topic,
         layout=options.layout or 'auto',
@@ -88,8 +84,12 @@ class BagReading:
     rotation: NDArray[np.floating] | None = None
 
 
-def bag_reading(options: argparse.Namespace) -> BagReading:
-    """Read what :func:`add_bag_arguments` and ``--units-scale`` added."""
+def bag_reading(options: BagOptions) -> BagReading:
+    """
+    Return how bags become clips.
+
+    :raises RecordingError: on a rotation that is none.
+    """
     return BagReading(
         wanted=bag_input(options),
         units_scale=options.units_scale,

@@ -7,29 +7,21 @@ training verb and training evaluate takes it as --data.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 import sys
 
 from tqdm import tqdm
+import tyro
 
-from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.errors import MotionPredictorError, RecordingError
 from training.common import provenance
-from training.data.bags import add_bag_arguments, bag_input, read_bags, rotation_of
-from training.data.sources import (
-    in_splits,
-    load_at,
-    MAX_SPEED_M_S,
-    read_amass,
-    read_bvh_folder,
-    read_h36m,
-    read_humaneva,
-    smplh_kinematics,
-    Source,
-)
+from training.common.options import read_options
+from training.common.verbs import choose
+from training.data.prepare_options import KINDS, Prepare
+from training.data.sources import in_splits, load_at, Source
 from training.data.store import (
     data_digest,
     describe,
@@ -39,7 +31,6 @@ from training.data.store import (
     StoreFacts,
     StoreWriter,
 )
-from training.data.windows import read_clip_files
 
 EXAMPLE = """\
 worked examples, from the root of the source tree:
@@ -92,12 +83,12 @@ worked example: a tracker's topic, people by their ids, an optical frame turned 
 }
 
 
-def prepare(source: Source, options: argparse.Namespace, command: str) -> list[Path]:
+def prepare(source: Source, options: Prepare, command: str) -> list[Path]:
     """
     Write a source's stores, one a split.
 
     :param source: what a reader found.
-    :param options: as parsed by :func:`parser`.
+    :param options: what is asked for.
     :param command: noted in the manifests.
     :returns: the folders.
     :raises RecordingError: naming the first clip that cannot be used, unless ``--skip-bad``.
@@ -156,7 +147,7 @@ def prepare(source: Source, options: argparse.Namespace, command: str) -> list[P
     return made
 
 
-def plan(source: Source, options: argparse.Namespace) -> str:
+def plan(source: Source, options: Prepare) -> str:
     """Say what would be written."""
     name = options.name or source.kind
     size = sum(path.stat().st_size for path in source.files)
@@ -178,164 +169,41 @@ def plan(source: Source, options: argparse.Namespace) -> str:
     return '\n'.join(lines)
 
 
-def _joints(options: argparse.Namespace) -> Skeleton:
-    return read_skeleton(options.skeleton) if options.skeleton else H36M17
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What ``info`` and ``verify`` can be told."""
+
+    store: tyro.conf.Positional[tuple[Path, ...]]
+    """Stores to read."""
+    dry_run: bool = False
+    """Open them, read nothing."""
 
 
-def _amass(options: argparse.Namespace) -> Source:
-    return read_amass(
-        options.source[0], smplh_kinematics(options.body_model), joints=options.joints
-    )
-
-
-def _bvh(options: argparse.Namespace) -> Source:
-    return read_bvh_folder(
-        options.source[0],
-        mapping=options.mapping,
-        skeleton=_joints(options),
-        units_scale=options.units_scale,
-        up=options.up,
-        rate_hz=options.recorded_rate,
-        subject_pattern=options.subject,
-        val=options.val,
-        test=options.test,
-    )
-
-
-def _rosbag(options: argparse.Namespace) -> Source:
-    return read_bags(
-        options.source,
-        bag_input(options),
-        skeleton=_joints(options),
-        units_scale=options.units_scale,
-        rotation=rotation_of(options.rotation),
-        val=options.val,
-        test=options.test,
-    )
-
-
-def _clips(options: argparse.Namespace) -> Source:
-    joints = _joints(options) if options.kind == 'npz' else H36M17
-    return read_clip_files(
-        options.source, options.kind, joints, val=options.val, test=options.test
-    )
-
-
-READERS: dict[str, Callable[[argparse.Namespace], Source]] = {
-    'h36m': lambda options: read_h36m(options.source[0], options.val),
-    'humaneva': lambda options: read_humaneva(
-        options.source[0], options.val, keep_all=options.keep_all
-    ),
-    'amass': _amass,
-    'cmu17': _clips,
-    'uiprmd17': _clips,
-    'npz': _clips,
-    'bvh': _bvh,
-    'rosbag': _rosbag,
-}
-KINDS = {
-    'h36m': 'Human3.6M: data_3d_h36m.npz',
-    'humaneva': 'HumanEva-I: data_3d_humaneva15.npz',
-    'amass': "AMASS: a folder of its data sets' folders of .npz archives",
-    'cmu17': 'CMU: a folder of train.npz, val.npz and test.npz',
-    'uiprmd17': 'UI-PRMD: a folder of train.npz, val.npz and test.npz',
-    'npz': 'any files in the cmu17 format, of people or with --skeleton of anything',
-    'bvh': 'a folder of .bvh files',
-    'rosbag': 'rosbag2 recordings of a skeleton topic',
+VERBS = {
+    'prepare': 'write the stores of a data set',
+    'info': 'say what stores hold',
+    'verify': 'read stores whole and compare them with their checksums',
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training data',
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verbs = made.add_subparsers(dest='verb', required=True)
-    preparing = verbs.add_parser(
-        'prepare',
-        help='write the stores of a data set',
-        epilog=''.join(EXAMPLES.values()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    kinds = preparing.add_subparsers(dest='kind', required=True)
-    for kind, what in KINDS.items():
-        _add_kind(kinds, kind, what)
-    for verb, what in (
-        ('info', 'say what stores hold'),
-        ('verify', 'read stores whole and compare them with their checksums'),
-    ):
-        reading = verbs.add_parser(
-            verb,
-            help=what,
-            description=what,
-            epilog=f'worked example:\n  python -m training data {verb} stores/cmu17/train\n',
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        reading.add_argument('store', type=Path, nargs='+')
-        reading.add_argument('--dry-run', action='store_true', help='open them, read nothing')
-    return made
+def read_words(words: Sequence[str]) -> tuple[str, Prepare | Read]:
+    """
+    Read the words after ``python -m training data``.
 
-
-def _add_kind(kinds: argparse._SubParsersAction, kind: str, what: str) -> None:  # type: ignore[type-arg]
-    made = kinds.add_parser(
-        kind,
-        help=what,
-        description=what,
-        epilog=EXAMPLES[kind],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    :returns: the verb, and what it is told.
+    :raises SystemExit: on words that cannot be used, and after ``--help``.
+    """
+    program = 'training data'
+    verb, rest = choose(program, VERBS, f'{__doc__}\n{EXAMPLE}', words)
+    if verb != 'prepare':
+        example = f'worked example:\n  python -m training data {verb} stores/cmu17/train\n'
+        return verb, read_options(Read, f'{program} {verb}', VERBS[verb], example, rest)
+    what = {kind: made.__doc__ or '' for kind, made in KINDS.items()}
+    examples = ''.join(EXAMPLES.values())
+    kind, rest = choose(f'{program} prepare', what, examples, rest)
+    return verb, read_options(
+        KINDS[kind], f'{program} prepare {kind}', what[kind], EXAMPLES[kind], rest
     )
-    add = made.add_argument
-    several = kind in ('npz', 'rosbag')
-    add('source', type=Path, nargs='+' if several else 1, help='file or folder to read')
-    add('--out', type=Path, default=Path('stores'), help='where NAME/SPLIT is made (%(default)s)')
-    add('--name', default='', help=f'of the data set (default {kind})')
-    add('--rate', type=float, default=50.0, metavar='HZ',
-        help='frames per second of the store (default %(default)g)')  # fmt: skip
-    add('--stride', type=float, metavar='S', help='seconds from one evaluation window to the next')
-    add('--start', type=float, metavar='S', help='where the first evaluation window of a clip is')
-    add('--max-speed', type=float, default=MAX_SPEED_M_S, metavar='M/S',
-        help='a clip with a faster joint is refused (default %(default)g)')  # fmt: skip
-    add('--skip-bad', action='store_true', help='leave out clips that cannot be used, saying so')
-    add('--overwrite', action='store_true', help='replace stores that are there')
-    add('--dry-run', action='store_true', help='say what would be written')
-    add('--quiet', action='store_true', help='no progress bar')
-    if kind != 'amass':
-        add('--val', nargs='+', default=[], metavar='SUBJECT', help='subjects kept for validation')
-    if kind in ('npz', 'bvh', 'rosbag'):
-        add('--test', nargs='+', default=[], metavar='SUBJECT', help='subjects kept for the test')
-        add('--skeleton', type=Path, metavar='FILE', help='skeleton file of what is no person')
-    else:
-        made.set_defaults(test=[], skeleton=None)
-    if kind in ('bvh', 'rosbag'):
-        add('--units-scale', type=float, default=0.0, metavar='M', help='metres in a unit')
-    if kind == 'humaneva':
-        add('--keep-all', action='store_true', help='also the chunks that the protocol leaves out')
-    if kind == 'amass':
-        add('--body-model', type=Path, required=True, help='folder of SMPL+H models, or one .npz')
-        add('--joints', default='smpl22', choices=('smpl22', 'h36m17'),
-            help='of the store (default %(default)s)')  # fmt: skip
-        made.set_defaults(val=[])
-    if kind == 'bvh':
-        add('--mapping', type=Path, metavar='FILE', help='mapping file: BVH joints to the model')
-        add(
-            '--up',
-            default='',
-            metavar='AXIS',
-            help="vertical axis: x, y, z, or --up=-z; judged by people's motion by default",
-        )
-        add(
-            '--recorded-rate',
-            type=float,
-            default=0.0,
-            metavar='HZ',
-            help="frames per second in place of the files' own",
-        )
-        add('--subject', default='', metavar='REGEX', help='its first group is the subject')
-    if kind == 'rosbag':
-        add_bag_arguments(add, '')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -346,12 +214,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
     try:
-        if options.verb == 'prepare':
+        verb, options = read_words(words)
+        if isinstance(options, Prepare):
             if not 1.0 <= options.rate <= 1000.0:
                 raise RecordingError(f'--rate {options.rate:g}: must lie in 1..1000')
-            source = READERS[options.kind](options)
+            source = options.read()
             if options.dry_run:
                 print(plan(source, options))
                 return 0
@@ -361,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         for folder in options.store:
             store = open_store(folder)
-            if options.verb == 'info' or options.dry_run:
+            if verb == 'info' or options.dry_run:
                 print(describe(store))
                 continue
             store.verify()

@@ -11,12 +11,11 @@ radii which follow, as the node's do, what people really did so far.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +28,9 @@ from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.moments import holding_radius
 from motion_predictor.predict.radius import checked_instants, RadiusScale
 from training.common import provenance
+from training.common.options import about, read_options
 from training.engine.diffusion import Sampler, sampler_for
-from training.engine.export import rewrite
+from training.engine.weights_file import rewrite
 from training.judge.scoring import DataFile, load_data
 
 FORMAT = 'motion_predictor calibration'
@@ -50,6 +50,31 @@ worked example, from the root of the source tree: fit on the val subjects, repor
       --report ../shared/data/cmu17/test.npz ../shared/data/uiprmd17/test.npz \\
       --json docs/results/data/calibration.json
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions:
+    """What ``calibrate`` can be told."""
+
+    weights: Path
+    """A one-step model; the calibration is written into this file."""
+    fit: tuple[Path, ...]
+    """Recordings to fit on: neither trained on nor to be reported as a test."""
+    report: tuple[Path, ...] = ()
+    """Recordings to count on besides."""
+    levels: tuple[float, ...] = LEVELS
+    samples: int = 50
+    seed: int = 0
+    """Of the noise."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    json: Path
+    """Where to write the report."""
+    keep_file: bool = False
+    """Report alone; leave the weights as they are."""
+    dry_run: bool = False
+    """Say what would be done."""
+    quiet: bool = False
+    """No progress bars."""
 
 
 def fit_factor(scores: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float32]:
@@ -143,7 +168,7 @@ class Measured:
 
 
 def measure(
-    sampler: Sampler, file: DataFile, levels: Sequence[float], options: argparse.Namespace
+    sampler: Sampler, file: DataFile, levels: Sequence[float], options: CalibrateOptions
 ) -> Measured:
     """Predict the windows of a file and compare with what then happened, in the world."""
     parts: dict[str, list[NDArray[np.float64]]] = {'distance': [], 'spread': [], 'ball': []}
@@ -280,7 +305,7 @@ def report_row(
     return {'data': label, 'windows': len(distance), 'levels': found}
 
 
-def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+def calibrate(options: CalibrateOptions, arguments: Sequence[str]) -> dict[str, Any]:
     """
     Fit a weights file's calibration, write it back into the file, and report.
 
@@ -337,32 +362,6 @@ def calibrate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str
     }
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training calibrate',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--weights', type=Path, required=True, metavar='FILE',
-        help='a one-step model; the calibration is written into this file')  # fmt: skip
-    add('--fit', type=Path, nargs='+', required=True, metavar='FILE',
-        help='recordings to fit on: neither trained on nor to be reported as a test')  # fmt: skip
-    add('--report', type=Path, nargs='*', default=[], metavar='FILE',
-        help='recordings to count on besides')  # fmt: skip
-    add('--levels', type=float, nargs='+', default=list(LEVELS), help='default %(default)s')
-    add('--samples', type=int, default=50, help='default %(default)s')
-    add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
-    add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help='default %(default)s')
-    add('--json', type=Path, required=True, metavar='OUT', help='where to write the report')
-    add('--keep-file', action='store_true', help='report alone; leave the weights as they are')
-    add('--dry-run', action='store_true', help='say what would be done')
-    add('--quiet', action='store_true', help='no progress bars')
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
@@ -370,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when something given cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(CalibrateOptions, 'training calibrate', about(__doc__), EXAMPLE, words)
     try:
         if options.samples < 2:
             raise ConfigError(f'--samples {options.samples}: a spread needs two or more')

@@ -8,18 +8,18 @@ together. Futures are kept in the run folder: a killed evaluation goes on where 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from tqdm import tqdm
+import tyro
 
 from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
 from motion_predictor.common.whole_files import require_writable
@@ -27,7 +27,8 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.weights import file_digest, load_weights
 from training.common import provenance
-from training.data.bags import add_bag_arguments, bag_reading
+from training.common.options import about, read_options
+from training.data.bags import bag_reading, BagOptions
 from training.data.store import data_digest
 from training.engine.diffusion import Sampler, sampler_for
 from training.judge import metrics, plots
@@ -67,6 +68,53 @@ worked example, from the root of the source tree:
 The files' names give the rows theirs: cmu17/test.npz is set cmu17, split test; files of one split
 are also scored together ('both'), with multimodal sets over all of their windows.
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What ``evaluate`` can be told."""
+
+    bag: tyro.conf.OmitArgPrefixes[BagOptions] = field(default_factory=BagOptions)
+    weights: tuple[Path, ...] = ()
+    """Weights files; none: the baselines alone."""
+    data: tuple[Path, ...]
+    """Stores, recordings in the cmu17 format, or bags (rosbag2)."""
+    skeleton: Path | None = None
+    """Skeleton file of recordings that are no person; stores know their own."""
+    neighbours: tuple[Path, ...] = ()
+    """Training recordings: also score what followed their most alike moments."""
+    json: Path
+    """Where to write the results."""
+    samples: int = 50
+    """Futures a window."""
+    seed: int = 0
+    """Of the noise."""
+    ddim_steps: int = 100
+    """Steps of a many-step teacher."""
+    batch: int | None = None
+    """Windows in one call (default 20, with CUDA 160)."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """CUDA where there is one, by default."""
+    engine: str = 'auto'
+    """Of one-step models, as Predictor.load takes it."""
+    limit: int | None = None
+    """Score N windows of each file, spread evenly: rough figures, soon."""
+    tracker_noise: float = 0.0
+    """Deviation of white noise on every observed joint, metres; what then happens is scored
+    without it."""
+    plots: Path | None = None
+    """Draw the error over the horizon into this folder."""
+    runs: Path = Path('runs/evaluate')
+    """Predicted futures are kept here."""
+    take_over: Path | None = None
+    """Rows of the same weights, data and settings from this earlier evaluation, not predicted
+    again; weights that are not at hand are looked for by name."""
+    fresh: bool = False
+    """Predict again what the run folder already holds."""
+    dry_run: bool = False
+    """Say what would be done, and how much."""
+    quiet: bool = False
+    """No progress bars."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +159,7 @@ def describe_weights(path: Path, ddim_steps: int) -> Model:
     )
 
 
-def given_models(options: argparse.Namespace) -> tuple[list[Model], WindowConfig]:
+def given_models(options: EvaluateOptions) -> tuple[list[Model], WindowConfig]:
     """
     Describe the weights that were named, and the window that they share.
 
@@ -131,6 +179,7 @@ def given_models(options: argparse.Namespace) -> tuple[list[Model], WindowConfig
         if path in at_hand:
             models.append(at_hand[path])
             continue
+        assert options.take_over is not None  # or all would be at hand
         known = provenance.read_result(options.take_over, FORMAT, VERSION)['models']
         facts = {facts['model']: facts for facts in known if facts.get('sha256')}
         if path.stem not in facts:
@@ -182,11 +231,11 @@ def common_window(models: Sequence[Model]) -> WindowConfig:
     return windows[0]
 
 
-def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> dict[str, Any]:
     """
     Run an evaluation.
 
-    :param options: as parsed by :func:`parser`.
+    :param options: what is asked for.
     :param arguments: the words that were parsed, to be recorded.
     :returns: the results, JSON-able.
     :raises MotionPredictorError: if a file cannot be used.
@@ -196,7 +245,7 @@ def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str,
     if len(set(names)) < len(names):
         raise ConfigError(f'--weights: two files of one name among {names}; rename one')
     files = load_data(
-        options.data, window, options.limit, given_skeleton(options), bag_reading(options)
+        options.data, window, options.limit, given_skeleton(options), bag_reading(options.bag)
     )
     check_skeletons(models, files)
     groups = make_groups(files)
@@ -340,54 +389,7 @@ def ratios_of_means(
     return found
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training evaluate',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--weights', type=Path, nargs='*', default=[], metavar='FILE',
-        help='weights files; none: the baselines alone')  # fmt: skip
-    add('--data', type=Path, nargs='+', required=True, metavar='FILE',
-        help='stores, recordings in the cmu17 format, or bags (rosbag2)')  # fmt: skip
-    add('--skeleton', type=Path, metavar='FILE',
-        help='skeleton file of recordings that are no person; stores know their own')  # fmt: skip
-    add('--neighbours', type=Path, nargs='*', default=[], metavar='FILE',
-        help='training recordings: also score what followed their most alike moments')  # fmt: skip
-    add_bag_arguments(add)
-    add('--units-scale', type=float, default=0.0, metavar='M',
-        help="of a rosbag2: metres in a unit (default: the layout's)")  # fmt: skip
-    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
-    add('--samples', type=int, default=50, help='futures a window (default %(default)s)')
-    add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
-    add('--ddim-steps', type=int, default=100,
-        help='steps of a many-step teacher (default %(default)s)')  # fmt: skip
-    add('--batch', type=int, help='windows in one call (default 20, with CUDA 160)')
-    add('--device', default='auto', choices=('auto', 'cpu', 'cuda'),
-        help='default %(default)s: CUDA where there is one')  # fmt: skip
-    add('--engine', default='auto',
-        help='of one-step models, as Predictor.load takes it (default %(default)s)')  # fmt: skip
-    add('--limit', type=int, metavar='N',
-        help='score N windows of each file, spread evenly: rough figures, soon')  # fmt: skip
-    add('--tracker-noise', type=float, default=0.0, metavar='M',
-        help='deviation of white noise on every observed joint, metres; what then happens is '
-             'scored without it (default %(default)s)')  # fmt: skip
-    add('--plots', type=Path, metavar='DIR', help='draw the error over the horizon into DIR')
-    add('--runs', type=Path, default=Path('runs/evaluate'), metavar='DIR',
-        help='predicted futures are kept here (default %(default)s)')  # fmt: skip
-    add('--take-over', type=Path, metavar='JSON',
-        help='rows of the same weights, data and settings from this earlier evaluation, not '
-             'predicted again; weights that are not at hand are looked for by name')  # fmt: skip
-    add('--fresh', action='store_true', help='predict again what the run folder already holds')
-    add('--dry-run', action='store_true', help='say what would be done, and how much')
-    add('--quiet', action='store_true', help='no progress bars')
-    return made
-
-
-def given_skeleton(options: argparse.Namespace) -> Skeleton | None:
+def given_skeleton(options: EvaluateOptions) -> Skeleton | None:
     """
     Read the skeleton file that was named, if any.
 
@@ -396,11 +398,11 @@ def given_skeleton(options: argparse.Namespace) -> Skeleton | None:
     return read_skeleton(options.skeleton) if options.skeleton else None
 
 
-def describe_plan(options: argparse.Namespace) -> str:
+def describe_plan(options: EvaluateOptions) -> str:
     """Say what an evaluation would do, without running a model."""
     models, window = given_models(options)
     files = load_data(
-        options.data, window, options.limit, given_skeleton(options), bag_reading(options)
+        options.data, window, options.limit, given_skeleton(options), bag_reading(options.bag)
     )
     check_skeletons(models, files)
     lines = [f'window: {window}']
@@ -446,7 +448,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(EvaluateOptions, 'training evaluate', about(__doc__), EXAMPLE, words)
     try:
         _check_options(options)
         if options.dry_run:
@@ -477,7 +479,7 @@ def engine_of(sampler: Sampler) -> str:
     return 'bf16' if dtype == torch.bfloat16 else 'fp32'
 
 
-def _check_options(options: argparse.Namespace) -> None:
+def _check_options(options: EvaluateOptions) -> None:
     for name in ('samples', 'ddim_steps', 'batch'):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -505,7 +507,7 @@ def _score(
 
 
 def _neighbours(
-    files: Sequence[DataFile], window: WindowConfig, options: argparse.Namespace
+    files: Sequence[DataFile], window: WindowConfig, options: EvaluateOptions
 ) -> tuple[Model, list[Futures], dict[str, Any]]:
     """Predict by what followed in the training set, and say how."""
     digests = [file.sha256 for file in files]
@@ -541,7 +543,7 @@ def _predict(
     model: Model,
     files: Sequence[DataFile],
     window: WindowConfig,
-    options: argparse.Namespace,
+    options: EvaluateOptions,
     commit: str | None,
 ) -> tuple[list[Futures], dict[str, Any]]:
     """Predict what the run folder lacks of a model's futures, and say how they were made."""

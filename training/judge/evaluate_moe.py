@@ -8,8 +8,8 @@ and how well surprise tells motion that the model never saw.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 import json
 from pathlib import Path
 import sys
@@ -28,6 +28,7 @@ from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.mixture_forecast import checked_frames, CHECKED_S, Forecast
 from training.common import provenance
+from training.common.options import about, read_options
 from training.engine.diffusion import Sampler, sampler_for
 from training.judge import metrics
 from training.judge.scoring import DataFile, load_data, rounded
@@ -46,6 +47,32 @@ worked example, from the root of the source tree:
       --against resource/weights/swiftdiff.safetensors \\
       --data ../shared/data/cmu17/val.npz ../shared/data/uiprmd17/val.npz --json OUT.json
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateMixtureOptions:
+    """What ``evaluate-mixture`` can be told."""
+
+    weights: tuple[Path, ...]
+    """Of role moe."""
+    against: tuple[Path, ...] = ()
+    """Other weights, for the best of the first futures and jitter."""
+    data: tuple[Path, ...]
+    """Recordings in the cmu17 format; val.npz among them sets the threshold."""
+    json: Path
+    """Where to write the results."""
+    samples: int = 50
+    """For the jitter."""
+    held_out: str = ''
+    """Actions that contain this, in any case, were not trained on: their ROC."""
+    take_over: Path | None = None
+    """Rows of weights that are not at hand, looked for by name, from this earlier evaluation."""
+    limit: int | None = None
+    """Score N windows of each file, spread evenly."""
+    dry_run: bool = False
+    """Say what would be scored."""
+    quiet: bool = False
+    """No progress bars."""
 
 
 def likelihoods(model: MotionModel, windows: Tensor) -> dict[str, Tensor]:
@@ -187,11 +214,11 @@ def _futures_and_errors(
     }
 
 
-def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any]:
+def evaluate(options: EvaluateMixtureOptions, words: Sequence[str]) -> dict[str, Any]:
     """
     Run an evaluation.
 
-    :param options: as parsed by :func:`parser`.
+    :param options: what is asked for.
     :param words: that were parsed, to be recorded.
     :raises MotionPredictorError: if a file cannot be used.
     """
@@ -249,6 +276,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
     }
     for path in options.weights:
         if path not in at_hand:
+            assert options.take_over is not None  # or all would be at hand
             add_earlier(result, options.take_over, name_of(path), files)
     order = [name_of(path) for path in [*options.weights, *options.against]]
     for entries in (models, rows):  # as given, taken over or not
@@ -256,7 +284,7 @@ def evaluate(options: argparse.Namespace, words: Sequence[str]) -> dict[str, Any
     return result
 
 
-def weights_at_hand(options: argparse.Namespace) -> list[Path]:
+def weights_at_hand(options: EvaluateMixtureOptions) -> list[Path]:
     """List the weights to be scored: all, but for those whose rows an earlier run has to give."""
     return [path for path in options.weights if path.is_file() or not options.take_over]
 
@@ -364,37 +392,12 @@ def _surprise_rows(
     return rows
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training evaluate-mixture',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--weights', type=Path, nargs='+', required=True, metavar='FILE', help='of role moe')
-    add('--against', type=Path, nargs='*', default=[], metavar='FILE',
-        help='other weights, for the best of the first futures and jitter')  # fmt: skip
-    add('--data', type=Path, nargs='+', required=True, metavar='FILE',
-        help='recordings in the cmu17 format; val.npz among them sets the threshold')  # fmt: skip
-    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
-    add('--samples', type=int, default=50, help='for the jitter (default %(default)s)')
-    add('--held-out', default='', metavar='TEXT',
-        help='actions that contain this, in any case, were not trained on: their ROC')  # fmt: skip
-    add('--take-over', type=Path, metavar='JSON',
-        help='rows of weights that are not at hand, looked for by name, from this earlier '
-             'evaluation')  # fmt: skip
-    add('--limit', type=int, metavar='N', help='score N windows of each file, spread evenly')
-    add('--dry-run', action='store_true', help='say what would be scored')
-    add('--quiet', action='store_true', help='no progress bars')
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(
+        EvaluateMixtureOptions, 'training evaluate-mixture', about(__doc__), EXAMPLE, words
+    )
     try:
         if options.samples < max(RANKS):
             raise ConfigError(f'--samples {options.samples}: must be at least {max(RANKS)}')

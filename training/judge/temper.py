@@ -11,14 +11,13 @@ their own, which leaves the density as it is.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 import itertools
 from pathlib import Path
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,8 +33,9 @@ from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
+from training.common.options import about, read_options
 from training.engine.diffusion import Sampler
-from training.engine.export import golden_pair, rewrite
+from training.engine.weights_file import golden_pair, rewrite
 from training.judge.evaluate import FORMAT as EVALUATION
 from training.judge.scoring import (
     Alternatives,
@@ -76,6 +76,38 @@ the file is dropped, as it held for the former samples alone, and so is a mixtur
 surprise: run training calibrate, and training evaluate-mixture and training export --surprise,
 afterwards.
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemperOptions:
+    """What ``choose-temperature`` can be told."""
+
+    weights: Path
+    """A one-step model; the temperature is written into this file."""
+    fit: tuple[Path, ...]
+    """Recordings to choose on: neither trained on nor reported as a test."""
+    as_varied_as: Path | None = None
+    """Evaluation with the teacher's rows of the same recordings."""
+    temperatures: tuple[float, ...] | None = None
+    """What noise, or a mixture's experts, are scaled by; by default 1 to 2.2, of a
+    mixture 1 to 1.6."""
+    spreads: tuple[float, ...] | None = None
+    """Of a mixture; 1 to 1.3 by default."""
+    apart: tuple[float, ...] | None = None
+    """By which a mixture's futures are moved apart beyond that; 1 to 1.5 by
+    default."""
+    samples: int = 50
+    seed: int = 0
+    """Of the noise."""
+    limit: int | None = None
+    """Score N windows of each file: rough, soon."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    json: Path
+    """Where to write the report."""
+    keep_file: bool = False
+    """Report alone; leave the weights as they are."""
+    quiet: bool = False
+    """No progress bar."""
 
 
 def score(
@@ -224,7 +256,7 @@ def teacher_apd(evaluation: Path, files: Sequence[DataFile]) -> float:
     return found[0]
 
 
-def temper(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+def temper(options: TemperOptions, arguments: Sequence[str]) -> dict[str, Any]:
     """
     Score the temperatures, write the chosen one into the weights file, and report.
 
@@ -327,38 +359,6 @@ def shown(numbers: Sequence[float]) -> str:
     return ' '.join(f'{number:g}' for number in numbers)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training choose-temperature',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--weights', type=Path, required=True, metavar='FILE',
-        help='a one-step model; the temperature is written into this file')  # fmt: skip
-    add('--fit', type=Path, nargs='+', required=True, metavar='FILE',
-        help='recordings to choose on: neither trained on nor reported as a test')  # fmt: skip
-    add('--as-varied-as', type=Path, metavar='JSON',
-        help="evaluation with the teacher's rows of the same recordings")  # fmt: skip
-    add('--temperatures', type=float, nargs='+', metavar='FACTOR',
-        help=f'default {shown(TEMPERATURES)}, for a mixture {shown(OF_A_MIXTURE)}')  # fmt: skip
-    add('--spreads', type=float, nargs='+', metavar='FACTOR',
-        help=f'of a mixture (default {shown(SPREADS)})')  # fmt: skip
-    add('--apart', type=float, nargs='+', metavar='FACTOR',
-        help="by which a mixture's futures are moved apart beyond that "
-             f'(default {shown(APART)})')  # fmt: skip
-    add('--samples', type=int, default=50, help='default %(default)s')
-    add('--seed', type=int, default=0, help='of the noise (default %(default)s)')
-    add('--limit', type=int, metavar='N', help='score N windows of each file: rough, soon')
-    add('--device', default='auto', choices=('auto', 'cpu', 'cuda'), help='default %(default)s')
-    add('--json', type=Path, required=True, metavar='OUT', help='where to write the report')
-    add('--keep-file', action='store_true', help='report alone; leave the weights as they are')
-    add('--quiet', action='store_true', help='no progress bar')
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
@@ -366,7 +366,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when something given cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(
+        TemperOptions, 'training choose-temperature', about(__doc__), EXAMPLE, words
+    )
     try:
         if options.samples < 2:
             raise ConfigError(f'--samples {options.samples}: a spread needs two or more')

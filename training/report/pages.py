@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 import sys
 from typing import Any
@@ -12,9 +12,22 @@ from motion_predictor.common.files import read_json
 from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common import provenance
+from training.common.options import read_options
 
 PageText = Callable[[Sequence[Mapping[str, Any]], Path, Path, str], str]
 """Results, the page's path, the folder of its figures and the command; the page in Markdown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """What such a verb can be told."""
+
+    json: tuple[Path, ...] = ()
+    """Results to be shown."""
+    images: Path = Path('docs/results/images')
+    """Of the figures."""
+    out: Path
+    """The page."""
 
 
 def write_page(
@@ -31,18 +44,7 @@ def write_page(
     :returns: the exit code: 0, or 2 when a file cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    made = argparse.ArgumentParser(
-        prog=f'python -m {module}',
-        description=purpose,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument('--json', type=Path, nargs='*', default=[], help='results to be shown')
-    made.add_argument(
-        '--images', type=Path, default=Path('docs/results/images'), help='of the figures'
-    )
-    made.add_argument('--out', type=Path, required=True, help='the page')
-    options = made.parse_args(words)
+    options = read_options(PageOptions, module, purpose, example, words)
     try:
         results = [read_json(path, ConfigError) for path in options.json]
         command = provenance.command_line(module, words)

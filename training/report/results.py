@@ -7,9 +7,9 @@ weights that gave it.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 import os
 from pathlib import Path
 import sys
@@ -19,6 +19,7 @@ from motion_predictor.common.files import read_json
 from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common import provenance
+from training.common.options import about, read_options
 from training.judge import calibrate, evaluate, plots, temper
 from training.judge.scoring import COMPARED
 from training.judge.speed import benchmark
@@ -31,6 +32,19 @@ worked example, from the root of the source tree:
       --json docs/results/data/evaluation.json docs/results/data/benchmark.json --out
   docs/results/results.md
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsOptions:
+    """What ``report results`` can be told."""
+
+    json: tuple[Path, ...]
+    """Of training evaluate and training benchmark."""
+    out: Path
+    """The page, in Markdown; figures go to images/ beside it."""
+    dry_run: bool = False
+    """Say what would be written."""
+
 
 MEASURES = """\
 `S` futures are sampled for each window of 0.5 s observed and 2 s to come, one window every half \
@@ -457,22 +471,6 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(lines)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training report results',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument('--json', type=Path, nargs='+', required=True, metavar='FILE',
-                      help='of training evaluate and training benchmark')  # fmt: skip
-    made.add_argument('--out', type=Path, required=True, metavar='PAGE',
-                      help='the page, in Markdown; figures go to images/ beside it')  # fmt: skip
-    made.add_argument('--dry-run', action='store_true', help='say what would be written')
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
@@ -481,7 +479,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when a file cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(
+        ResultsOptions, 'training report results', about(__doc__), EXAMPLE, words
+    )
     try:
         results = [read_result(path) for path in options.json]
         counted = Counter(

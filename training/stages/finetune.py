@@ -9,21 +9,21 @@ that got worse there are not written.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 import hashlib
 import json
 from pathlib import Path
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
+import tyro
 
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.whole_files import require_writable, write_whole
@@ -33,15 +33,16 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import file_digest, load_weights, save_weights
 from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
+from training.common.options import about, read_options
 from training.common.stopping import GOES_ON
-from training.data.bags import add_bag_arguments, bag_input, read_bags, rotation_of
+from training.data.bags import bag_input, BagOptions, read_bags, rotation_of
 from training.data.clips import resample
 from training.data.sources import load_at, read_bvh_folder, Source
 from training.data.store import data_digest, is_store
 from training.data.windows import load_clips, short_clips
 from training.engine.checkpoints import Kept
 from training.engine.diffusion import window_noise
-from training.engine.export import card_text, golden_pair
+from training.engine.weights_file import card_text, golden_pair
 from training.judge import metrics
 from training.judge.scoring import bootstrap_interval
 from training.stages.adapting import (
@@ -62,6 +63,52 @@ worked example, one subject that the shipped weights were not trained on:
       --weights resource/weights/swiftdiff.safetensors --out /tmp/u10.safetensors
 then: ros2 launch motion_predictor predictor.launch.py weights:=$PWD/my.safetensors
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """What ``finetune`` can be told."""
+
+    bag: tyro.conf.OmitArgPrefixes[BagOptions] = field(default_factory=BagOptions)
+    recording: tuple[Path, ...]
+    """A rosbag2, .bvh or a folder of them, .npz (cmu17 format), or a store."""
+    weights: Path
+    """Student to begin with."""
+    out: Path
+    """Weights file to write; its card goes beside it."""
+    hold_back: Literal['end', 'clips'] = 'end'
+    """The end of every clip, or whole clips."""
+    steps: int = FinetuneConfig.steps
+    """At most."""
+    batch: int = FinetuneConfig.batch
+    """Windows a step."""
+    samples: int = FinetuneConfig.samples
+    """Futures tried for each window."""
+    learning_rate: float = FinetuneConfig.learning_rate
+    stay: float = FinetuneConfig.stay
+    """How much it stays near the original."""
+    seed: int = 0
+    """Of windows and noise."""
+    mapping: Path | None = None
+    """Of BVH: mapping file."""
+    up: str = ''
+    """Of BVH: vertical axis: x, y, z, or --up=-z; judged by people's motion by default."""
+    recorded_rate: float = 0.0
+    """Of BVH: frames per second in place of the files' own."""
+    also: tuple[Path, ...] = ()
+    """Score this before and after, too: what is lost elsewhere."""
+    keep_anyway: bool = False
+    """Write weights even if they got worse."""
+    json: Path | None = None
+    """Write the figures."""
+    report: Path | None = None
+    """Write them as a page."""
+    dry_run: bool = False
+    """Say what would be held back, and the settings."""
+    quiet: bool = False
+    """No progress bar."""
+
+
 MEASURES = ('pose.ade', 'pose.fde', 'world.ade', 'world.fde', 'pose.apd')
 TOLERANCE = 1e-9
 LEAST_HZ = 10.0
@@ -69,7 +116,7 @@ LEAST_HZ = 10.0
 
 
 def read_recordings(
-    paths: Sequence[Path], window: WindowConfig, skeleton: Skeleton, options: argparse.Namespace
+    paths: Sequence[Path], window: WindowConfig, skeleton: Skeleton, options: FinetuneOptions
 ) -> list[NDArray[np.float32]]:
     """
     Read recordings of any kind, at the model's rate.
@@ -77,7 +124,7 @@ def read_recordings(
     :param paths: each a rosbag2, a .bvh or a folder of them, an npz, or a store.
     :param window: gives the rate.
     :param skeleton: the model's joints.
-    :param options: as parsed by :func:`parser`.
+    :param options: what is asked for.
     :returns: clips, metres, z up, ``(T, J, 3)``.
     :raises MotionPredictorError: if one cannot be read or holds other joints.
     """
@@ -98,7 +145,7 @@ def read_recordings(
                 path,
                 mapping=options.mapping,
                 skeleton=skeleton,
-                units_scale=options.units_scale,
+                units_scale=options.bag.units_scale,
                 up=options.up,
                 rate_hz=options.recorded_rate,
             )
@@ -111,13 +158,13 @@ def read_recordings(
     return clips
 
 
-def _bags(path: Path, skeleton: Skeleton, options: argparse.Namespace) -> Source:
+def _bags(path: Path, skeleton: Skeleton, options: FinetuneOptions) -> Source:
     return read_bags(
         [path],
-        bag_input(options),
+        bag_input(options.bag),
         skeleton=skeleton,
-        units_scale=options.units_scale,
-        rotation=rotation_of(options.rotation),
+        units_scale=options.bag.units_scale,
+        rotation=rotation_of(options.bag.rotation),
     )
 
 
@@ -201,11 +248,11 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
+def finetune(options: FinetuneOptions, words: Sequence[str]) -> int:
     """
     Run the verb.
 
-    :param options: as parsed by :func:`parser`.
+    :param options: what is asked for.
     :param words: of the command line, to be recorded.
     :returns: 0, or 3 where weights that got worse were not written.
     :raises MotionPredictorError: if something given cannot be used.
@@ -328,7 +375,7 @@ def finetune(options: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def finetuned_card(
-    card: Mapping[str, Any], options: argparse.Namespace, result: Mapping[str, Any]
+    card: Mapping[str, Any], options: FinetuneOptions, result: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Carry the original's card on: what it was adapted to, and how that went."""
     recordings = {
@@ -400,56 +447,6 @@ def report_text(result: Mapping[str, Any], recordings: Sequence[Path]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training finetune',
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    defaults = FinetuneConfig()
-    add = made.add_argument
-    add('--recording', type=Path, nargs='+', required=True, metavar='PATH',
-        help='rosbag2, .bvh or a folder of them, .npz (cmu17 format), or a store')  # fmt: skip
-    add('--weights', type=Path, required=True, help='student to begin with')
-    add('--out', type=Path, required=True, help='weights file to write; its card goes beside it')
-    add('--hold-back', default=defaults.hold_back, choices=('end', 'clips'),
-        help='the end of every clip, or whole clips (default %(default)s)')  # fmt: skip
-    add('--steps', type=int, default=defaults.steps, help='at most (default %(default)s)')
-    add('--batch', type=int, default=defaults.batch, help='windows a step (default %(default)s)')
-    add('--samples', type=int, default=defaults.samples,
-        help='futures tried for each window (default %(default)s)')  # fmt: skip
-    add('--learning-rate', type=float, default=defaults.learning_rate, help='(%(default)g)')
-    add('--stay', type=float, default=defaults.stay,
-        help='how much it stays near the original (default %(default)g)')  # fmt: skip
-    add('--seed', type=int, default=0, help='of windows and noise (default %(default)s)')
-    add_bag_arguments(add)
-    add('--mapping', type=Path, metavar='FILE', help='of BVH: mapping file')
-    add(
-        '--up',
-        default='',
-        metavar='AXIS',
-        help="of BVH: vertical axis: x, y, z, or --up=-z; judged by people's motion by default",
-    )
-    add(
-        '--recorded-rate',
-        type=float,
-        default=0.0,
-        metavar='HZ',
-        help="of BVH: frames per second in place of the files' own",
-    )
-    add('--units-scale', type=float, default=0.0, metavar='M', help='metres in a unit')
-    add('--also', type=Path, nargs='+', default=[], metavar='DATA',
-        help='score this before and after, too: what is lost elsewhere')  # fmt: skip
-    add('--keep-anyway', action='store_true', help='write weights even if they got worse')
-    add('--json', type=Path, metavar='OUT', help='write the figures')
-    add('--report', type=Path, metavar='OUT.md', help='write them as a page')
-    add('--dry-run', action='store_true', help='say what would be held back, and the settings')
-    add('--quiet', action='store_true', help='no progress bar')
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
@@ -459,7 +456,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         worse and were not written; 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(FinetuneOptions, 'training finetune', about(__doc__), EXAMPLE, words)
     try:
         return finetune(options, words)
     except MotionPredictorError as error:

@@ -21,6 +21,7 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.recordings.rosbag import BagInput
+from training.common.options import read_options
 from training.data.bags import bag_reading, read_bags
 from training.data.clips import resample
 from training.data.prepare import main
@@ -31,6 +32,14 @@ from training.judge.scoring import load_data
 from training.stages import finetune
 
 STEP_NS = 33_333_333
+
+
+def tuned(words: list[str]) -> finetune.FinetuneOptions:
+    return read_options(finetune.FinetuneOptions, 'training finetune', '', words=words)
+
+
+def scored(words: list[str]) -> evaluate.EvaluateOptions:
+    return read_options(evaluate.EvaluateOptions, 'training evaluate', '', words=words)
 
 
 def write_bag(
@@ -180,7 +189,7 @@ def test_fine_tuning_reads_a_bag_as_it_was_recorded(tmp_path: Path, capsys: Any)
     words += ['--out', str(tmp_path / 'mine.safetensors'), '--units-scale', '0.001']
     assert finetune.main([*words, '--rotation', '-1.5707963', '0', '-1.5707963']) == 0
     assert '1 clips: 9 s to learn from, 2 s to stop by, 4 s' in capsys.readouterr().out
-    options = finetune.parser().parse_args([*words, '--rotation', '-1.5707963', '0', '-1.5707963'])
+    options = tuned([*words, '--rotation', '-1.5707963', '0', '-1.5707963'])
     clips = finetune.read_recordings([bag], WindowConfig(), H36M17, options)
     np.testing.assert_allclose(clips[0][0], walk[0], atol=1e-3)
 
@@ -195,7 +204,7 @@ def test_a_bag_of_15_hz_is_enough_to_fine_tune_on_and_one_of_5_is_not(
     assert finetune.main([*words, '--recording', str(bag)]) == 0
     said = capsys.readouterr().out
     assert 'recorded at 15 Hz; the frames between' in said
-    options = finetune.parser().parse_args([*words, '--recording', str(bag)])
+    options = tuned([*words, '--recording', str(bag)])
     (clip,) = finetune.read_recordings([bag], WindowConfig(), H36M17, options)
     whole = walking(1500)
     between = clip[100:1300]
@@ -213,7 +222,7 @@ def test_a_bag_is_scored_as_the_clips_it_was_made_of(tmp_path: Path, capsys: Any
     words += ['--rotation', '-1.5707963', '0', '-1.5707963']
     assert evaluate.main([*words, '--dry-run']) == 0
     assert f'{tmp_path.name}/lab: 25 windows' in capsys.readouterr().out
-    reading = bag_reading(evaluate.parser().parse_args(words))
+    reading = bag_reading(scored(words).bag)
     (file,) = load_data([bag], WindowConfig(), bag=reading)
     expected = resample(walk.astype(np.float32), 1e9 / STEP_NS, 50.0)
     start = int(file.windows.start[3])
@@ -221,7 +230,7 @@ def test_a_bag_is_scored_as_the_clips_it_was_made_of(tmp_path: Path, capsys: Any
         file.windows.poses[3], expected[start : start + WindowConfig().total_frames], atol=5e-3
     )
     with pytest.raises(RecordingError, match='must be roll pitch yaw'):
-        bag_reading(evaluate.parser().parse_args([*words[:4], '--rotation', '0', '0', '0', '0']))
+        bag_reading(scored([*words[:4], '--rotation', '0', '0', '0', '0']).bag)
 
 
 def test_what_is_odd_about_a_bag_is_printed_and_costs_itself(tmp_path: Path, capsys: Any) -> None:

@@ -25,7 +25,8 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from training.data import sources
 from training.data.archives import read_object_archive
-from training.data.prepare import KINDS, main, parser
+from training.data.prepare import main
+from training.data.prepare_options import KINDS
 from training.data.random_windows import Augmentation, TrainingWindows
 from training.data.sources import (
     H36M_JOINTS,
@@ -301,7 +302,9 @@ def test_amass_is_split_by_data_set_and_brought_to_the_rate(
     amass: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = amass()
-    monkeypatch.setattr('training.data.prepare.smplh_kinematics', lambda path: stick_figure)
+    monkeypatch.setattr(
+        'training.data.prepare_options.smplh_kinematics', lambda path: stick_figure
+    )
     words = ['prepare', 'amass', str(root), '--body-model', 'smplh', '--out', str(tmp_path)]
     assert main([*words, '--rate', '60', '--quiet']) == 0
     for split, data_set in (('train', 'CMU'), ('val', 'HDM05'), ('test', 'Transitions')):
@@ -550,11 +553,11 @@ def test_a_dry_run_says_what_would_be_written_and_writes_nothing(
 def test_every_kind_and_verb_has_a_worked_example(capsys: Any) -> None:
     for words in (['prepare', kind] for kind in KINDS):
         with pytest.raises(SystemExit):
-            parser().parse_args([*words, '--help'])
+            main([*words, '--help'])
         assert 'worked example' in capsys.readouterr().out
     for verb in ('info', 'verify'):
         with pytest.raises(SystemExit):
-            parser().parse_args([verb, '--help'])
+            main([verb, '--help'])
         assert 'worked example' in capsys.readouterr().out
 
 

@@ -30,9 +30,8 @@ from motion_predictor.model.person_frame import PersonFrame
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
 from training.data import prepare
-from training.engine import export
 from training.judge import evaluate
-from training.stages import distill, train_teacher
+from training.stages import distill, export, train_teacher
 
 
 @pytest.fixture(scope='module', params=list(BODIES))

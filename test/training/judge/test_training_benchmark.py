@@ -1,6 +1,5 @@
 """The benchmark command: what it times and how it is written down; never how long it takes."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import DenoiserConfig, WindowConfig
 from motion_predictor.model.weights import save_weights
 from motion_predictor.predict.place.memory import PlaceMemory
-from training.judge.speed import benchmark, timing
+from training.judge.speed import benchmark, cases, timing
+from training.judge.speed.benchmark_options import BenchmarkOptions
 from training.judge.speed.benchmark_weighing import fill
 from training.report import results
 
@@ -22,7 +22,7 @@ from training.report import results
 @pytest.fixture(autouse=True)
 def small_paper_size(monkeypatch: pytest.MonkeyPatch) -> None:
     size = DenoiserConfig(architecture='mixer', width=24, depth=3, hidden_ratio=1.0)
-    monkeypatch.setattr(benchmark, 'PAPER_SIZE', size)
+    monkeypatch.setattr(cases, 'PAPER_SIZE', size)
 
 
 @pytest.fixture
@@ -73,12 +73,13 @@ def test_ratios_are_against_the_same_setting_of_the_same_run(
 def test_an_engine_that_cannot_be_had_is_named_and_the_rest_is_timed(
     tmp_path: Path, weights: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ['--weights', str(weights[2]), '--json', str(tmp_path / 'x.json')]
-    options = benchmark.parser().parse_args(words)
-    options.engines, options.paper_size = ['fp32', 'steam'], False
+    engines = ('fp32', 'steam')
+    options = BenchmarkOptions(
+        weights=(weights[2],), json=tmp_path / 'x.json', engines=engines, paper_size=False
+    )
     missing: list[str] = []
-    cases = benchmark.cases_for(options, 1, 1, missing)
-    assert [case.facts['engine'] for case in cases] == ['fp32']
+    made = cases.cases_for(options, 1, 1, missing)
+    assert [case.facts['engine'] for case in made] == ['fp32']
     assert len(missing) == 1
     assert 'steam' in missing[0]
 
@@ -95,10 +96,10 @@ def test_a_slow_case_is_repeated_less_often_than_a_fast_one(
 
         return benchmark.Case({}, call, 0, [])
 
-    cases = [case(0.001), case(1.0), case(100.0)]
-    benchmark.measure(cases, budget_s=5.0, repetitions=50)
-    assert [len(case.times_s) for case in cases] == [50, 5, benchmark.FEWEST]
-    assert cases[1].row()['median_ms'] == pytest.approx(1000.0)
+    slow = [case(0.001), case(1.0), case(100.0)]
+    benchmark.measure(slow, budget_s=5.0, repetitions=50)
+    assert [len(case.times_s) for case in slow] == [50, 5, benchmark.FEWEST]
+    assert slow[1].row()['median_ms'] == pytest.approx(1000.0)
 
 
 @pytest.mark.slow
@@ -171,7 +172,7 @@ def test_a_dry_run_times_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def forbidden(options: argparse.Namespace, arguments: object) -> dict[str, Any]:
+    def forbidden(options: object, arguments: object) -> dict[str, Any]:
         raise AssertionError('timed something')
 
     monkeypatch.setattr(benchmark, 'benchmark', forbidden)
@@ -201,8 +202,7 @@ def test_one_step_models_are_measured_in_the_node_and_the_teacher_is_not(
 @pytest.mark.slow
 def test_a_node_that_cannot_be_measured_is_named(tmp_path: Path, weights: list[Path]) -> None:
     pytest.importorskip('rclpy')
-    options = benchmark.parser().parse_args(['--weights', str(weights[2]), '--json', 'x'])
-    options.node_seconds = 1000.0  # more than the command takes
+    options = BenchmarkOptions(weights=(weights[2],), json=Path('x'), node_seconds=1000.0)
     missing: list[str] = []
     assert benchmark.node_rows(options, missing) == []
     assert len(missing) == 1

@@ -13,7 +13,6 @@ import torch
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
 from training.common import provenance
-from training.engine import export
 from training.engine.diffusion import sampler_for
 from training.judge import evaluate, metrics, plots, scoring
 from training.judge.baselines import (
@@ -24,6 +23,7 @@ from training.judge.baselines import (
 )
 from training.judge.predictions import PredictionStore
 from training.report import results
+from training.stages import export
 
 WINDOW = WindowConfig()
 

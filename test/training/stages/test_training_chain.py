@@ -26,14 +26,13 @@ from training.data.random_windows import (
     tracker_noise,
     TrainingWindows,
 )
-from training.engine import export
 from training.engine.checkpoints import load_checkpoint
 from training.engine.config import override, preset
 from training.engine.curve import CURVE, read_curve
 from training.engine.diffusion import ddim
 from training.engine.fitting import fit
 from training.engine.runs import pool_of, Run
-from training.stages import distill, train_teacher
+from training.stages import distill, export, train_teacher
 
 
 @pytest.fixture(scope='module')

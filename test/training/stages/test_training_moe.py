@@ -17,7 +17,6 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
-from training.engine import export
 from training.engine.checkpoints import load_checkpoint
 from training.engine.config import override, preset
 from training.engine.losses import displacement_errors
@@ -25,7 +24,7 @@ from training.engine.vdd import Batch, distil, VddConfig
 from training.judge import evaluate_moe
 from training.report.moe_results import main as write_page
 from training.report.moe_results import outside_of_the_network
-from training.stages import distill_moe
+from training.stages import distill_moe, export
 from training.stages.mixture import parts as parts_of_it
 from training.stages.mixture.nearest import Nearest, NearestExpert
 from training.stages.mixture.parts import vdd_config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 import itertools
 from typing import Any
@@ -19,6 +18,7 @@ from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.track.window import ObservedWindow
 from training.data.random_windows import synthetic_walk
+from training.judge.speed.benchmark_options import BenchmarkOptions
 from training.judge.speed.timing import Case
 
 STEP_FRAMES = 2
@@ -135,7 +135,7 @@ def calls(
     return found
 
 
-def weighing_rows(options: argparse.Namespace) -> list[dict[str, Any]]:
+def weighing_rows(options: BenchmarkOptions) -> list[dict[str, Any]]:
     """
     Time the model, the whole weighing and its search of the memory in turns, on one thread.
 

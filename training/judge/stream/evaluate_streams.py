@@ -8,7 +8,6 @@ damped velocity and standing still would have said. Nothing is ever shown before
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +15,7 @@ import multiprocessing
 from pathlib import Path
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.place.place import Place as LearntPlace
 from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
+from training.common.options import about, read_options
 from training.common.stopping import NOTHING
 from training.data.store import data_digest
 from training.data.windows import load_clips
@@ -65,6 +65,50 @@ worked examples, from the root of the source tree:
 With --held-out SET=FILE the places of a set are judged with weights that were made without it: a
 table that leaves each laboratory out in turn.
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateStreamsOptions:
+    """What ``evaluate-streams`` can be told."""
+
+    weights: Path
+    """A model of one step."""
+    held_out: tuple[str, ...] = ()
+    """SET=FILE: weights that were made without a set, for the places of that set."""
+    data: tuple[Path, ...]
+    """Recordings; each file is a place, its folder the laboratory."""
+    json: Path
+    """Where to write the results."""
+    places: Literal['file', 'subject'] = 'file'
+    """Who shares one: all of a file, or nobody."""
+    order: Literal['files', 'random'] = 'files'
+    """Of the clips in a place."""
+    regimes: bool = False
+    """People change from one kind of motion to another every 5 to 20 s."""
+    memory: Literal['on', 'off'] = 'on'
+    """Whether what people did here is remembered."""
+    rate: float = 25.0
+    """Poses a second."""
+    noise: float = 0.0
+    """Deviation of white noise on every coordinate."""
+    wander: float = 0.0
+    """Deviation of noise that changes within a second."""
+    missing: float = 0.0
+    """Share of the time during which each joint is unseen."""
+    minutes: float | None = None
+    """Watch each place no longer than this."""
+    neighbours: tuple[Path, ...] = ()
+    """Training recordings: also score what followed their most alike moments."""
+    samples: int = 50
+    """Of the model."""
+    seed: int = 0
+    """Of noise and order."""
+    engine: str = 'auto'
+    """As Predictor.load takes it."""
+    processes: int = 1
+    """Places played at once, on one core each."""
+    quiet: bool = False
+    """No progress bars."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +225,7 @@ def play(place: Place, quiet: bool = True) -> Played:
     return Played(place, scores, skeleton.joints, facts)
 
 
-def given_places(options: argparse.Namespace) -> list[Place]:
+def given_places(options: EvaluateStreamsOptions) -> list[Place]:
     """
     Return the places that were named.
 
@@ -230,11 +274,11 @@ def given_places(options: argparse.Namespace) -> list[Place]:
     return places
 
 
-def evaluate(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+def evaluate(options: EvaluateStreamsOptions, arguments: Sequence[str]) -> dict[str, Any]:
     """
     Play all places and make the tables.
 
-    :param options: as parsed by :func:`parser`.
+    :param options: what is asked for.
     :param arguments: the words that were parsed, to be recorded.
     :returns: the results, JSON-able.
     :raises MotionPredictorError: if a file cannot be used.
@@ -293,49 +337,6 @@ def tables(played: Sequence[Played]) -> dict[str, Any]:
     }
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training evaluate-streams',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--weights', type=Path, required=True, metavar='FILE', help='a model of one step')
-    add('--held-out', nargs='*', default=[], metavar='SET=FILE',
-        help='weights that were made without a set, for the places of that set')  # fmt: skip
-    add('--data', type=Path, nargs='+', required=True, metavar='FILE',
-        help='recordings; each file is a place, its folder the laboratory')  # fmt: skip
-    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
-    add('--places', choices=PLACES, default=PLACES[0],
-        help='who shares one: all of a file, or nobody (default %(default)s)')  # fmt: skip
-    add('--order', choices=ORDERS, default=ORDERS[0],
-        help='of the clips in a place (default %(default)s)')  # fmt: skip
-    add('--regimes', action='store_true',
-        help='people change from one kind of motion to another every 5 to 20 s')  # fmt: skip
-    add('--memory', choices=('on', 'off'), default='on',
-        help='whether what people did here is remembered (default %(default)s)')  # fmt: skip
-    add('--rate', type=float, default=25.0, metavar='HZ',
-        help='poses a second (default %(default)g)')  # fmt: skip
-    add('--noise', type=float, default=0.0, metavar='M',
-        help='deviation of white noise on every coordinate (default %(default)g)')  # fmt: skip
-    add('--wander', type=float, default=0.0, metavar='M',
-        help='deviation of noise that changes within a second (default %(default)g)')  # fmt: skip
-    add('--missing', type=float, default=0.0, metavar='SHARE',
-        help='of the time during which each joint is unseen (default %(default)g)')  # fmt: skip
-    add('--minutes', type=float, metavar='M', help='watch each place no longer than this')
-    add('--neighbours', type=Path, nargs='*', default=[], metavar='FILE',
-        help='training recordings: also score what followed their most alike moments')  # fmt: skip
-    add('--samples', type=int, default=50, help='of the model (default %(default)s)')
-    add('--seed', type=int, default=0, help='of noise and order (default %(default)s)')
-    add('--engine', default='auto', help='as Predictor.load takes it (default %(default)s)')
-    add('--processes', type=int, default=1,
-        help='places played at once, on one core each (default %(default)s)')  # fmt: skip
-    add('--quiet', action='store_true', help='no progress bars')
-    return made
-
-
 def summary(result: Mapping[str, Any]) -> str:
     """Write the errors of the published future, and their ratios to the best, as plain text."""
     head = ''.join(f'{"@" + format(h, "g"):>8}' for h in HORIZONS_S)
@@ -358,7 +359,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when something given cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(
+        EvaluateStreamsOptions, 'training evaluate-streams', about(__doc__), EXAMPLE, words
+    )
     try:
         _check_options(options)
         result = evaluate(options, words)
@@ -395,7 +398,7 @@ def _held_out(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _check_options(options: argparse.Namespace) -> None:
+def _check_options(options: EvaluateStreamsOptions) -> None:
     for name in ('samples', 'processes'):
         if getattr(options, name) < 1:
             raise ConfigError(f'--{name} {getattr(options, name)}: must be at least 1')

@@ -11,9 +11,8 @@ the rest serves it: settings are chosen by that.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 import sys
 import time
@@ -33,7 +32,8 @@ from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.place.mix import firmness
 from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
-from training.engine.export import rewrite
+from training.common.options import about, read_options
+from training.engine.weights_file import rewrite
 from training.stages.weigh.fit_gate import fit_gate, GateFit, groups_of
 from training.stages.weigh.fit_radius import fit_radius, LEVELS
 from training.stages.weigh.weighing_data import (
@@ -54,7 +54,35 @@ worked example, from the root of the source tree: weigh the shipped model for on
 """
 
 
-def collected(options: argparse.Namespace) -> tuple[NDArray[np.float32], list[Records]]:
+@dataclass(frozen=True, kw_only=True)
+class WeighingOptions:
+    """What ``weighing`` can be told."""
+
+    weights: Path
+    """The model; written over."""
+    out: Path | None = None
+    """Write here instead."""
+    data: tuple[Path, ...]
+    """Recordings of people that the model has not seen."""
+    basis: tuple[Path, ...] | None = None
+    """Recordings by which bodies are compared (default: those of --data)."""
+    json: Path
+    """Where to write what was found."""
+    keep: Path | None = None
+    """Keep what was played here, and fit on it again the next time."""
+    plays: int = len(PLAYS)
+    """So many ways of playing each file (default all )."""
+    leave_out: bool = False
+    """Also fit without each laboratory, and compare."""
+    samples: int = 50
+    """Of the model."""
+    seed: int = 0
+    """Of the fit."""
+    processes: int = 1
+    """That play at once."""
+
+
+def collected(options: WeighingOptions) -> tuple[NDArray[np.float32], list[Records]]:
     """
     Play the recordings, or read what an earlier call kept of them.
 
@@ -127,7 +155,7 @@ def leave_out(
     return rows
 
 
-def fit(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+def fit(options: WeighingOptions, arguments: Sequence[str]) -> dict[str, Any]:
     """
     Fit and write.
 
@@ -173,33 +201,6 @@ def _named(path: Path) -> str:
     return shown if '/' in shown else f'{path.resolve().parent.name}/{shown}'
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m training weighing',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--weights', type=Path, required=True, metavar='FILE', help='the model; written over')
-    add('--out', type=Path, metavar='FILE', help='write here instead')
-    add('--data', type=Path, nargs='+', required=True, metavar='FILE',
-        help='recordings of people that the model has not seen')  # fmt: skip
-    add('--basis', type=Path, nargs='*', metavar='FILE',
-        help='recordings by which bodies are compared (default: those of --data)')  # fmt: skip
-    add('--json', type=Path, required=True, metavar='OUT', help='where to write what was found')
-    add('--keep', type=Path, metavar='NPZ',
-        help='keep what was played here, and fit on it again the next time')  # fmt: skip
-    add('--plays', type=int, default=len(PLAYS), metavar='N',
-        help='so many ways of playing each file (default all %(default)s)')  # fmt: skip
-    add('--leave-out', action='store_true', help='also fit without each laboratory, and compare')
-    add('--samples', type=int, default=50, help='of the model (default %(default)s)')
-    add('--seed', type=int, default=0, help='of the fit (default %(default)s)')
-    add('--processes', type=int, default=1, help='that play at once (default %(default)s)')
-    return made
-
-
 def summary(result: dict[str, Any]) -> str:
     """Write the left-out laboratories as plain text."""
     lines = [f'{"laboratory":<18}{"played":<34}error to the best guess, by horizon']
@@ -220,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when something given cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(WeighingOptions, 'training weighing', about(__doc__), EXAMPLE, words)
     try:
         if not 1 <= options.plays <= len(PLAYS):
             raise ConfigError(f'--plays {options.plays}: must lie in 1..{len(PLAYS)}')

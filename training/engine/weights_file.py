@@ -1,21 +1,17 @@
-"""Export a run's weights with golden pairs and model cards: python -m training export."""
+"""Weights files as they are shipped: golden pairs, precisions, and the cards beside them."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import replace
 import json
 from pathlib import Path
-import sys
 
 import numpy as np
 import torch
 
-from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
+from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.common.files import read_json
 from motion_predictor.common.whole_files import write_whole
-from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.errors import ConfigError
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import (
     file_digest,
@@ -27,17 +23,8 @@ from motion_predictor.model.weights import (
 )
 from motion_predictor.predict.predictor import Predictor
 from training.data.random_windows import synthetic_walk
-from training.engine.config import preset, PRESETS
 
-EXAMPLE = """
-example, what a run made, as the package ships it:
-  python -m training export --run runs/small --out resource/weights
-example, an untrained network for trying things out:
-  python -m training export --random /tmp/random.safetensors
-"""
-DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'int8': torch.int8}
 CARD_METRICS = ('APD', 'ADE', 'FDE', 'MMADE', 'MMFDE')
-ROLES = ('teacher', 'one_step', 'swiftdiff')
 GOLDEN_SAMPLES = 4
 
 
@@ -284,82 +271,3 @@ def write_cards(folder: Path, evaluation: Path) -> list[Path]:
         write_whole(path.with_suffix('.md'), card_text(path, loaded.model, card))
         written.append(path.with_suffix('.md'))
     return written
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the verb."""
-    parser = argparse.ArgumentParser(
-        prog='python -m training export',
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--run', type=Path, help='run folder of the training verbs')
-    parser.add_argument('--out', type=Path, help='folder to write to')
-    parser.add_argument('--only', nargs='+', choices=(*ROLES, 'moe'), default=list(ROLES))
-    parser.add_argument(
-        '--name',
-        metavar='NAME',
-        help='of the file written, where --only names one (default: that)',
-    )
-    parser.add_argument(
-        '--dtype',
-        choices=DTYPES,
-        help='numbers in the files: float32, float16, or int8 with a scale a row; default '
-        'float32 for swiftdiff, else float16',
-    )
-    parser.add_argument('--scores', type=Path, help='JSON to put into the cards, by role')
-    parser.add_argument(
-        '--cards', type=Path, metavar='JSON', help='write the scores of this evaluation into the '
-        'cards of the files in --out, and nothing else'
-    )  # fmt: skip
-    parser.add_argument(
-        '--surprise', type=Path, metavar='JSON', help='of evaluate-mixture: its threshold '
-        "goes into the mixture's card, for the node's flag"
-    )  # fmt: skip
-    parser.add_argument('--random', type=Path, help='write an untrained SwiftDiff instead')
-    parser.add_argument('--preset', choices=PRESETS, default='small', help='its size')
-    parser.add_argument(
-        '--skeleton', type=Path, help='skeleton file (JSON) for --random; runs carry their own'
-    )
-    parser.add_argument('--dry-run', action='store_true', help='say what would be written')
-    options = parser.parse_args(arguments)
-    if options.cards is not None and options.out is not None and options.run is None:
-        try:
-            written = [] if options.dry_run else write_cards(options.out, options.cards)
-        except MotionPredictorError as error:
-            sys.exit(f'training export: {error}')
-        print('\n'.join(f'wrote {path}' for path in written) or 'no card written')
-        return
-    if (options.random is None) == (options.run is None or options.out is None):
-        parser.error('give either --run and --out, or --random')
-    if options.name is not None and len(options.only) != 1:
-        parser.error(f'--name {options.name}: --only has to name one of {", ".join(ROLES)}, moe')
-    try:
-        if options.random is not None:
-            if options.dry_run:
-                print(f'would write {options.random}')
-                return
-            torch.manual_seed(0)
-            config = preset(options.preset).swiftdiff.model
-            skeleton = read_skeleton(options.skeleton) if options.skeleton else H36M17
-            model = MotionModel(replace(config, skeleton=skeleton.name), skeleton)
-            torch.nn.init.normal_(model.denoiser.get_parameter('out.weight'), std=0.01)
-            card = {'what': 'untrained weights, for trying things out'}
-            save_weights(options.random, model, card, golden_pair(model))
-            print(f'wrote {options.random}')
-            return
-        scores = read_json(options.scores, ConfigError) if options.scores else {}
-        for role in options.only:
-            source = options.run / f'{role}.safetensors'
-            out = options.out / f'{options.name or role}.safetensors'
-            if options.dry_run:
-                print(f'would write {out} from {source}')
-                continue
-            stated = None
-            if role == 'moe' and options.surprise is not None:
-                stated = surprise_facts(options.surprise, source)
-            export(source, out, DTYPES.get(options.dtype), scores.get(role), stated)
-            print(f'wrote {out}')
-    except MotionPredictorError as error:
-        sys.exit(f'training export: {error}')

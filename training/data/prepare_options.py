@@ -1,0 +1,215 @@
+"""What ``data prepare`` can be told, a class a kind of data set, which reads it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import tyro
+
+from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
+from motion_predictor.errors import RecordingError
+from training.data.bags import bag_input, BagOptions, read_bags, rotation_of
+from training.data.sources import (
+    MAX_SPEED_M_S,
+    read_amass,
+    read_bvh_folder,
+    read_h36m,
+    read_humaneva,
+    smplh_kinematics,
+    Source,
+)
+from training.data.windows import read_clip_files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(ABC):
+    """What every kind can be told."""
+
+    kind: ClassVar[str]
+    source: tyro.conf.Positional[tuple[Path, ...]]
+    """File or folder to read; of npz and rosbag several."""
+    out: Path = Path('stores')
+    """Where NAME/SPLIT is made."""
+    name: str = ''
+    """Of the data set; its kind by default."""
+    rate: float = 50.0
+    """Frames per second of the store."""
+    stride: float | None = None
+    """Seconds from one evaluation window to the next."""
+    start: float | None = None
+    """Where the first evaluation window of a clip is, seconds."""
+    max_speed: float = MAX_SPEED_M_S
+    """A clip with a joint faster than this, m/s, is refused."""
+    skip_bad: bool = False
+    """Leave out clips that cannot be used, saying so."""
+    overwrite: bool = False
+    """Replace stores that are there."""
+    dry_run: bool = False
+    """Say what would be written."""
+    quiet: bool = False
+    """No progress bar."""
+
+    @abstractmethod
+    def read(self) -> Source:
+        """
+        Return what there is to be stored.
+
+        :raises RecordingError: if it cannot be read.
+        """
+
+    @property
+    def place(self) -> Path:
+        """The one file or folder of a kind that reads one."""
+        if len(self.source) > 1:
+            raise RecordingError(f'{self.kind}: reads one file or folder, not {len(self.source)}')
+        return self.source[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class H36m(Prepare):
+    """Human3.6M: data_3d_h36m.npz."""
+
+    kind = 'h36m'
+    val: tuple[str, ...] = ()
+    """Subjects kept for validation."""
+
+    def read(self) -> Source:
+        """Return its clips."""
+        return read_h36m(self.place, self.val)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanEva(Prepare):
+    """HumanEva-I: data_3d_humaneva15.npz."""
+
+    kind = 'humaneva'
+    val: tuple[str, ...] = ()
+    """Subjects kept for validation."""
+    keep_all: bool = False
+    """Also the chunks that the protocol leaves out."""
+
+    def read(self) -> Source:
+        """Return its clips."""
+        return read_humaneva(self.place, self.val, keep_all=self.keep_all)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amass(Prepare):
+    """AMASS: a folder of its data sets' folders of .npz archives."""
+
+    kind = 'amass'
+    body_model: Path
+    """Folder of SMPL+H models, or one .npz."""
+    joints: Literal['smpl22', 'h36m17'] = 'smpl22'
+    """Of the store."""
+
+    def read(self) -> Source:
+        """Return its clips."""
+        return read_amass(self.place, smplh_kinematics(self.body_model), joints=self.joints)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cmu17(Prepare):
+    """CMU: a folder of train.npz, val.npz and test.npz."""
+
+    kind = 'cmu17'
+    val: tuple[str, ...] = ()
+    """Subjects kept for validation."""
+
+    def read(self) -> Source:
+        """Return its clips."""
+        return read_clip_files([self.place], self.kind, H36M17, val=self.val, test=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiPrmd17(Cmu17):
+    """UI-PRMD: a folder of train.npz, val.npz and test.npz."""
+
+    kind = 'uiprmd17'
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfAnything(Prepare):
+    """What can be told of recordings of any body."""
+
+    val: tuple[str, ...] = ()
+    """Subjects kept for validation."""
+    test: tuple[str, ...] = ()
+    """Subjects kept for the test."""
+    skeleton: Path | None = None
+    """Skeleton file of what is no person."""
+
+    @property
+    def joints(self) -> Skeleton:
+        """The skeleton that was named, or a person's."""
+        return read_skeleton(self.skeleton) if self.skeleton else H36M17
+
+
+@dataclass(frozen=True, kw_only=True)
+class Npz(OfAnything):
+    """Any files in the cmu17 format, of people or with --skeleton of anything."""
+
+    kind = 'npz'
+
+    def read(self) -> Source:
+        """Return their clips."""
+        return read_clip_files(self.source, self.kind, self.joints, val=self.val, test=self.test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bvh(OfAnything):
+    """A folder of .bvh files."""
+
+    kind = 'bvh'
+    units_scale: float = 0.0
+    """Metres in a unit."""
+    mapping: Path | None = None
+    """Mapping file: BVH joints to the model."""
+    up: str = ''
+    """Vertical axis: x, y, z, or --up=-z; judged by people's motion by default."""
+    recorded_rate: float = 0.0
+    """Frames per second in place of the files' own."""
+    subject: str = ''
+    """A regular expression, whose first group is the subject."""
+
+    def read(self) -> Source:
+        """Return their clips."""
+        return read_bvh_folder(
+            self.place,
+            mapping=self.mapping,
+            skeleton=self.joints,
+            units_scale=self.units_scale,
+            up=self.up,
+            rate_hz=self.recorded_rate,
+            subject_pattern=self.subject,
+            val=self.val,
+            test=self.test,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rosbag(OfAnything):
+    """Rosbag2 recordings of a skeleton topic."""
+
+    kind = 'rosbag'
+    bag: tyro.conf.OmitArgPrefixes[BagOptions] = field(default_factory=BagOptions)
+
+    def read(self) -> Source:
+        """Return the stretches in which people are seen whole."""
+        return read_bags(
+            self.source,
+            bag_input(self.bag),
+            skeleton=self.joints,
+            units_scale=self.bag.units_scale,
+            rotation=rotation_of(self.bag.rotation),
+            val=self.val,
+            test=self.test,
+        )
+
+
+KINDS: dict[str, type[Prepare]] = {
+    made.kind: made for made in (H36m, HumanEva, Amass, Cmu17, UiPrmd17, Npz, Bvh, Rosbag)
+}

@@ -1,0 +1,86 @@
+"""What ``benchmark`` can be told, and what it takes where it is not told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from motion_predictor.errors import ConfigError
+from motion_predictor.model.weights import weights_folders
+from motion_predictor.predict.device import cpu_has_fast_bf16
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What ``benchmark`` can be told."""
+
+    weights: tuple[Path, ...] = field(default_factory=lambda: shipped_weights())
+    """Weights files; all that are shipped by default."""
+    json: Path
+    """Where to write the results."""
+    persons: tuple[int, ...] = (1, 2, 4, 10)
+    samples: int = 50
+    """Futures a person."""
+    threads: tuple[int, ...] = (1, 2)
+    engines: tuple[Literal['auto', 'fp32', 'bf16'], ...] = ()
+    """Of the one-step models; by default fp32, and bf16 where that is fast."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    ddim_steps: int = 100
+    """Of the teacher."""
+    repetitions: int = 200
+    """Of each call."""
+    budget_s: float = 10.0
+    """A slow call repeats until this is spent, three times at least."""
+    paper_size: bool = True
+    """Time the published SwiftDiff size too, with random weights."""
+    networks: bool = False
+    """Time the networks of one-step models alone too: from the embedded history to the states,
+    without decoding."""
+    node_seconds: float = 20.0
+    """How long each one-step model is measured in the node over DDS; 0 leaves that out."""
+    weighing_minutes: float = 60.0
+    """The largest memory that weighing is timed with, minutes of one person; 0 leaves weighing
+    out."""
+    plots: Path | None = None
+    """Draw the times into this folder."""
+    dry_run: bool = False
+    """Say what would be timed."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+def shipped_weights() -> tuple[Path, ...]:
+    """Return the weights files that come with the package, in the order of their names."""
+    folders = weights_folders()[:1]
+    return tuple(sorted(path for folder in folders for path in folder.glob('*.safetensors')))
+
+
+def fast_engines(device: str) -> tuple[Literal['fp32', 'bf16'], ...]:
+    """Return the engines worth timing: without hardware for it, bfloat16 is far slower."""
+    on_cuda = device != 'cpu' and torch.cuda.is_available()
+    fast = torch.cuda.is_bf16_supported() if on_cuda else cpu_has_fast_bf16()
+    return ('fp32', 'bf16') if fast else ('fp32',)
+
+
+def checked(options: BenchmarkOptions) -> BenchmarkOptions:
+    """
+    Return the options with the engines that are timed.
+
+    :raises ConfigError: on options that cannot be used.
+    """
+    for name in ('samples', 'ddim_steps', 'repetitions'):
+        if getattr(options, name) < 1:
+            raise ConfigError(
+                f'--{name.replace("_", "-")} {getattr(options, name)}: must be at least 1'
+            )
+    for name in ('threads', 'persons'):
+        if min(getattr(options, name)) < 1:
+            raise ConfigError(f'--{name} {min(getattr(options, name))}: must be at least 1')
+    if not options.weights and not options.paper_size:
+        raise ConfigError('--weights: no weights file given, and none is shipped')
+    if options.device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError('--device cuda: there is no CUDA device here; use cpu')
+    return options if options.engines else replace(options, engines=fast_engines(options.device))

@@ -1,0 +1,140 @@
+"""Export a run's weights with golden pairs and model cards: python -m training export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+import sys
+from typing import Literal
+
+import torch
+
+from motion_predictor.body.skeleton import H36M17, read_skeleton
+from motion_predictor.common.files import read_json
+from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.weights import (
+    save_weights,
+)
+from training.common.options import read_options, refuse
+from training.engine.config import preset
+from training.engine.weights_file import (
+    export,
+    golden_pair,
+    surprise_facts,
+    write_cards,
+)
+
+EXAMPLE = """
+example, what a run made, as the package ships it:
+  python -m training export --run runs/small --out resource/weights
+example, an untrained network for trying things out:
+  python -m training export --random /tmp/random.safetensors
+"""
+
+
+DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'int8': torch.int8}
+
+
+Role = Literal['teacher', 'one_step', 'swiftdiff', 'moe']
+ROLES: tuple[Role, ...] = ('teacher', 'one_step', 'swiftdiff')
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What ``export`` can be told."""
+
+    run: Path | None = None
+    """Run folder of the training verbs."""
+    out: Path | None = None
+    """Folder to write to."""
+    only: tuple[Role, ...] = ROLES
+    """Weights of these roles."""
+    name: str | None = None
+    """Of the file written, where --only names one; by default the role's."""
+    dtype: Literal['float32', 'float16', 'int8'] | None = None
+    """Numbers in the files, int8 with a scale a row; float32 for swiftdiff, else float16 by
+    default."""
+    scores: Path | None = None
+    """JSON to put into the cards, by role."""
+    cards: Path | None = None
+    """Write the scores of this evaluation (JSON) into the cards of the files in --out, and nothing
+    else."""
+    surprise: Path | None = None
+    """JSON of evaluate-mixture: its threshold goes into the mixture's card, for the node's
+    flag."""
+    random: Path | None = None
+    """Write an untrained SwiftDiff instead."""
+    preset: Literal['debug', 'small', 'balance', 'full'] = 'small'
+    """Its size."""
+    skeleton: Path | None = None
+    """Skeleton file (JSON) for --random; runs carry their own."""
+    dry_run: bool = False
+    """Say what would be written."""
+
+
+def export_run(options: ExportOptions, run: Path, out: Path) -> None:
+    """
+    Export a run's weights of the roles that were asked for.
+
+    :raises MotionPredictorError: if a file cannot be used or written.
+    """
+    scores = read_json(options.scores, ConfigError) if options.scores else {}
+    for role in options.only:
+        source = run / f'{role}.safetensors'
+        target = out / f'{options.name or role}.safetensors'
+        if options.dry_run:
+            print(f'would write {target} from {source}')
+            continue
+        stated = None
+        if role == 'moe' and options.surprise is not None:
+            stated = surprise_facts(options.surprise, source)
+        dtype = None if options.dtype is None else DTYPES[options.dtype]
+        export(source, target, dtype, scores.get(role), stated)
+        print(f'wrote {target}')
+
+
+def export_untrained(options: ExportOptions, target: Path) -> None:
+    """
+    Write an untrained network for trying things out.
+
+    :raises MotionPredictorError: if the skeleton cannot be read, or the file not be written.
+    """
+    if options.dry_run:
+        print(f'would write {target}')
+        return
+    torch.manual_seed(0)
+    config = preset(options.preset).swiftdiff.model
+    skeleton = read_skeleton(options.skeleton) if options.skeleton else H36M17
+    model = MotionModel(replace(config, skeleton=skeleton.name), skeleton)
+    torch.nn.init.normal_(model.denoiser.get_parameter('out.weight'), std=0.01)
+    card = {'what': 'untrained weights, for trying things out'}
+    save_weights(target, model, card, golden_pair(model))
+    print(f'wrote {target}')
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    Run the verb.
+
+    :raises SystemExit: with a message, or code 2, on what cannot be used.
+    """
+    options = read_options(ExportOptions, 'training export', __doc__, EXAMPLE, arguments)
+    try:
+        if options.cards is not None and options.out is not None and options.run is None:
+            written = [] if options.dry_run else write_cards(options.out, options.cards)
+            print('\n'.join(f'wrote {path}' for path in written) or 'no card written')
+            return
+        if options.name is not None and len(options.only) != 1:
+            names = ', '.join((*ROLES, 'moe'))
+            refuse('training export', f'--name {options.name}: --only has to name one of {names}')
+        whole = options.run is not None and options.out is not None
+        if options.random is not None and not whole:
+            export_untrained(options, options.random)
+        elif options.random is None and options.run is not None and options.out is not None:
+            export_run(options, options.run, options.out)
+        else:
+            refuse('training export', 'give either --run and --out, or --random')
+    except MotionPredictorError as error:
+        sys.exit(f'training export: {error}')
