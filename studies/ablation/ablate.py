@@ -8,7 +8,6 @@ recalled, a killed one goes on where it stopped. Test is reported and chooses no
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,13 +19,14 @@ from tqdm import tqdm
 
 from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import MotionPredictorError
-from studies.ablation import rows
+from studies.ablation.options import SwiftDiffOptions
 from studies.ablation.swiftdiff_bench import latencies, SwiftDiffBench
 from studies.ablation.swiftdiff_rows import Budget, budget, question, Row, rows_for, settings_of
-from studies.common.inputs import beside, found_recordings, require_files, require_positive
+from studies.common.inputs import beside, found_recordings, require_files, require_positive, within
 from studies.common.material import gather
 from studies.common.scorer import Scorer
 from training.common import provenance
+from training.common.options import about, read_options
 from training.engine.config import as_plain, preset
 
 FORMAT = 'motion_predictor ablations'
@@ -41,56 +41,27 @@ worked example, from the root of the source tree; it can be killed and given aga
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = rows.common_parser(
-        'studies ablate', (__doc__ or '').split('\n\n', 1)[1], EXAMPLE, 'val.npz and test.npz'
-    )
-    add = made.add_argument
-    add('--teacher', type=Path, default=Path('resource/weights/teacher.safetensors'),
-        metavar='FILE', help='the diffusion teacher (default %(default)s)')  # fmt: skip
-    add('--one-step', type=Path, default=Path('resource/weights/one_step.safetensors'),
-        metavar='FILE', help='the one-step teacher (default %(default)s)')  # fmt: skip
-    add('--shipped', type=Path, metavar='FILE',
-        help='a student of full length, scored on the same windows beside the rows')  # fmt: skip
-    for name, what in (
-        ('windows', 'that a row looks at'),
-        ('pool', 'windows drawn'),
-        ('pairs', 'noises with a fixed target'),
-        ('limit', 'windows of each file scored'),
-        ('repetitions', 'calls behind a latency'),
-    ):
-        add(f'--{name}', type=int, metavar='N', help=f'{what} (default: of the preset)')
-    add('--as-varied', action='store_true',
-        help='score students at the temperature at which they vary as the diffusion teacher '
-        'does on val; trainings of a few hundred steps cannot be brought there')  # fmt: skip
-    add('--no-times', action='store_true', help='time nothing')
-    add('--finished', action='store_true', help='train nothing, take what is finished')
-    return made
+def limits_of(options: SwiftDiffOptions) -> Budget:
+    """Return the preset's budget with what the command line changes."""
+    return within(budget(options.preset), options)
 
 
-def limits_of(options: argparse.Namespace) -> Budget:
-    """Give the preset's budget with what the command line changes."""
-    names = ('windows', 'pool', 'pairs', 'limit', 'repetitions')
-    given = {name: getattr(options, name) for name in names}
-    return replace(budget(options.preset), **{k: v for k, v in given.items() if v is not None})
-
-
-def resolve(options: argparse.Namespace) -> None:
+def resolved(options: SwiftDiffOptions) -> SwiftDiffOptions:
     """
-    Find the recordings where they were not named, and check what was.
+    Return the options with the recordings found that were not named, and check what was.
 
     :raises ConfigError: on options that cannot be used.
     """
     require_positive(options, ('seeds', 'windows', 'pool', 'pairs', 'limit', 'repetitions'))
-    options.data = found_recordings(options.data)
-    options.scored = options.scored or beside(options.data, 'val', 'test')
-    require_files('scored', options.scored)
+    data = found_recordings(options.data)
+    scored = options.scored or beside(data, 'val', 'test')
+    require_files('scored', scored)
     if options.shipped:
         require_files('shipped', [options.shipped])
+    return replace(options, data=data, scored=scored)
 
 
-def describe(options: argparse.Namespace, rows: Sequence[Row]) -> str:
+def describe(options: SwiftDiffOptions, rows: Sequence[Row]) -> str:
     """Write budget and rows as text."""
     limits = limits_of(options)
     base = preset(options.preset)
@@ -105,9 +76,7 @@ def describe(options: argparse.Namespace, rows: Sequence[Row]) -> str:
     return '\n'.join(lines)
 
 
-def ablate(
-    options: argparse.Namespace, rows: Sequence[Row], words: Sequence[str]
-) -> dict[str, Any]:
+def ablate(options: SwiftDiffOptions, rows: Sequence[Row], words: Sequence[str]) -> dict[str, Any]:
     """
     Run the rows one after another, each with all its seeds.
 
@@ -172,13 +141,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, 2 when something given cannot be used, 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(SwiftDiffOptions, 'studies ablate', about(__doc__), EXAMPLE, words)
     try:
         rows = rows_for(options.rows, options.preset)
         if options.dry_run:
             print(describe(options, rows))
             return 0
-        resolve(options)
+        options = resolved(options)
         if options.json:
             require_writable(options.json)
         result = ablate(options, rows, words)

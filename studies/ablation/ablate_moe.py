@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from studies.ablation import rows
+from studies.ablation.options import MixtureOptions
 from studies.ablation.rows import Budget, Place, Row
 from studies.common.kept import Stopwatch
 from training.engine.config import ChainConfig, override
@@ -167,6 +168,7 @@ class MixtureBench:
 
 STUDY = rows.Study(
     program='studies ablate-mixture',
+    options=MixtureOptions,
     stage='moe',
     purpose=(__doc__ or '').split('\n\n', 1)[1],
     example=EXAMPLE,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.ablation import rows
+from studies.ablation.options import TeacherOptions
 from studies.ablation.rows import Place, Row
 from studies.common.kept import digest, Stopwatch
 from training.data.pool import EncodedPool
@@ -189,6 +190,7 @@ class TeacherBench:
 
 STUDY = rows.Study(
     program='studies ablate-teacher',
+    options=TeacherOptions,
     stage='teacher',
     purpose=(__doc__ or '').split('\n\n', 1)[1],
     example=EXAMPLE,

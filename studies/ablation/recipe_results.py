@@ -6,8 +6,8 @@ Every number and every verdict on the pages comes out of those files.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 import sys
 from typing import Any
@@ -20,6 +20,7 @@ from studies.ablation.ablation_pages import ablations_page, rows_page
 from studies.tune import outcome
 from studies.tune.tuning_page import tuning_page
 from training.common import provenance
+from training.common.options import about, read_options
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -31,6 +32,16 @@ worked example, from the root of the source tree:
   python -m studies report recipe --json docs/results/data/moe_ablations.json \\
       --out docs/results/moe_ablations.md
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """What ``report recipe`` can be told."""
+
+    json: Path
+    """Of studies tune, or of an ablation."""
+    out: Path
+    """In Markdown."""
 
 
 PAGES: dict[str, tuple[int, Callable[[Mapping[str, Any], str], str]]] = {
@@ -54,20 +65,6 @@ def read_result(path: Path) -> dict[str, Any]:
     return result
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m studies report recipe',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument('--json', type=Path, required=True, metavar='FILE',
-                      help='of studies tune, or of an ablation')  # fmt: skip
-    made.add_argument('--out', type=Path, required=True, metavar='PAGE', help='in Markdown')
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
@@ -75,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, or 2 when a file cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(RecipeOptions, 'studies report recipe', about(__doc__), EXAMPLE, words)
     try:
         result = read_result(options.json)
     except MotionPredictorError as error:

@@ -7,7 +7,6 @@ the command line, the recalling of rows that are finished and the errors, is her
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -19,12 +18,14 @@ from tqdm import tqdm
 
 from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
-from studies.common.inputs import beside, found_recordings, require_files, require_positive
+from studies.ablation.options import StageOptions
+from studies.common.inputs import beside, found_recordings, require_files, require_positive, within
 from studies.common.kept import digest, read_json, Stopwatch
 from studies.common.scorer import of_split, relative_error, Scorer
 from training.common import provenance
+from training.common.options import read_options
 from training.data.store import data_digest
-from training.engine.config import as_plain, ChainConfig, preset, PRESETS
+from training.engine.config import as_plain, ChainConfig, preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,7 @@ class Study:
     """One verb."""
 
     program: str
+    options: type[StageOptions]
     stage: str
     """Of the chain: the settings that the page shows."""
     purpose: str
@@ -118,75 +120,31 @@ def rows_for(rows: Sequence[SomeRow], names: Sequence[str] | None) -> list[SomeR
     return [known[name] for name in names or known]
 
 
-def common_parser(
-    program: str, description: str, example: str, scored: str
-) -> argparse.ArgumentParser:
+def limits_of(study: Study, options: StageOptions) -> Budget:
     """
-    Make a parser of the options that all ablations have.
-
-    :param scored: what is scored by default, for ``--help``.
-    """
-    made = argparse.ArgumentParser(
-        prog=f'python -m {program}',
-        description=description,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--preset', choices=PRESETS, default='small', help='base settings and budget')
-    add('--rows', nargs='+', metavar='ROW', help='these alone (default: all, see --dry-run)')
-    add('--seeds', type=int, default=2, help='trainings a row (default %(default)s)')
-    add('--data', type=Path, nargs='+', metavar='FILE',
-        help='to train on (default: train.npz of every set)')  # fmt: skip
-    add('--scored', type=Path, nargs='+', metavar='FILE',
-        help=f'default: {scored} beside each of --data')  # fmt: skip
-    add('--run', type=Path, default=Path('runs') / program.rpartition('.')[2], metavar='DIR',
-        help='rows and their weights (default %(default)s)')  # fmt: skip
-    add('--device', default='cpu', choices=('cpu', 'cuda'),
-        help='to train and to score or time on')  # fmt: skip
-    add('--json', type=Path, metavar='OUT', help='write the results of all finished rows')
-    add('--dry-run', action='store_true', help='print the rows and the budget, and stop')
-    add('--quiet', action='store_true', help='no progress bars')
-    return made
-
-
-def parser(study: Study) -> argparse.ArgumentParser:
-    """Make a verb's parser."""
-    made = common_parser(study.program, study.purpose, study.example, 'val.npz')
-    for name, value in asdict(study.budget('small')).items():
-        made.add_argument(
-            f'--{name.replace("_", "-")}', type=int, metavar='N',
-            help=f'part of the budget (default: of the preset; small: {value})',
-        )  # fmt: skip
-    return made
-
-
-def limits_of(study: Study, options: argparse.Namespace) -> Budget:
-    """
-    Give the preset's budget with what the command line changes.
+    Return the preset's budget with what the command line changes.
 
     :raises ConfigError: on a number below 1.
     """
     budget = study.budget(options.preset)
-    names = [entry.name for entry in fields(budget)]
-    require_positive(options, names)
-    given = {name: getattr(options, name) for name in names}
-    return replace(budget, **{name: value for name, value in given.items() if value is not None})
+    require_positive(options, [entry.name for entry in fields(budget)])
+    return within(budget, options)
 
 
-def resolve(options: argparse.Namespace) -> None:
+def resolved(options: StageOptions) -> StageOptions:
     """
-    Find the recordings where they were not named, and check what was.
+    Return the options with the recordings found that were not named, and check what was.
 
     :raises ConfigError: on options that cannot be used.
     """
     require_positive(options, ['seeds'])
-    options.data = found_recordings(options.data)
-    options.scored = options.scored or beside(options.data, 'val')
-    require_files('scored', options.scored)
+    data = found_recordings(options.data)
+    scored = options.scored or beside(data, 'val')
+    require_files('scored', scored)
+    return replace(options, data=data, scored=scored)
 
 
-def describe(options: argparse.Namespace, rows: Sequence[Row], limits: Budget) -> str:
+def describe(options: StageOptions, rows: Sequence[Row], limits: Budget) -> str:
     """Write budget and rows as text."""
     lines = [f'{name}: {value}' for name, value in asdict(limits).items()]
     for row in rows:
@@ -197,7 +155,7 @@ def describe(options: argparse.Namespace, rows: Sequence[Row], limits: Budget) -
 
 def ablate(
     study: Study,
-    options: argparse.Namespace,
+    options: StageOptions,
     rows: Sequence[Row],
     limits: Budget,
     words: Sequence[str],
@@ -277,13 +235,13 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, 2 when something given cannot be used, 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser(study).parse_args(words)
+    options = read_options(study.options, study.program, study.purpose, study.example, words)
     try:
         rows, limits = rows_for(study.rows, options.rows), limits_of(study, options)
         if options.dry_run:
             print(describe(options, rows, limits))
             return 0
-        resolve(options)
+        options = resolved(options)
         if options.json:
             require_writable(options.json)
         result = ablate(study, options, rows, limits, words)

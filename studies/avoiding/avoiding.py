@@ -9,8 +9,8 @@ through and how evenly they use the ways.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 import hashlib
 import json
 from pathlib import Path
@@ -52,6 +52,7 @@ from studies.avoiding.planar_policies import (
     vdd_settings,
 )
 from training.common import provenance
+from training.common.options import about, read_options
 from training.judge import plots
 
 FORMAT = 'motion_predictor avoiding task'
@@ -74,8 +75,41 @@ worked example, from the root of the source tree:
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class AvoidingOptions:
+    """What ``avoiding`` can be told."""
+
+    json: Path
+    """Where to write the results."""
+    seeds: int = 5
+    demonstrations: int = 10
+    """Of each way."""
+    teacher_steps: int = 4000
+    """Of training."""
+    steps: int = 2000
+    """Of every student."""
+    experts: int = 8
+    """Of every mixture."""
+    sampling_steps: int = 20
+    """Of the many-step teacher's sampling."""
+    robots: int = 480
+    """Of each policy."""
+    calls: int = 200
+    """Timed of each policy."""
+    threads: int = 1
+    """Of the processor."""
+    runs: Path = Path('runs/avoiding')
+    """What each seed gave is kept here."""
+    plots: Path | None = None
+    """Draw the first seed into DIR."""
+    dry_run: bool = False
+    """Print the settings and stop."""
+    quiet: bool = False
+    """No progress bar."""
+
+
 def train_policies(
-    data: Data, seed: int, options: argparse.Namespace
+    data: Data, seed: int, options: AvoidingOptions
 ) -> tuple[dict[str, Policy], dict[str, float]]:
     """
     Train every method on one set of demonstrations.
@@ -138,7 +172,7 @@ def times_ms(policies: Mapping[str, Policy], calls: int) -> dict[str, list[float
     return found
 
 
-def run_seed(seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def run_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
     """
     Train and judge every method with one seed.
 
@@ -177,7 +211,7 @@ def _kept_tracks(rollouts: Rollouts, seed: int) -> list[list[list[float]]]:
     return [(track * 1e3).round().div(1e3).unique_consecutive(dim=0).tolist() for track in tracks]
 
 
-def kept_seed(seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def kept_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
     """Read what an earlier call with the same settings found, or run a seed and keep it."""
     facts = [
         seed, options.demonstrations, options.teacher_steps, options.steps, options.experts,
@@ -244,38 +278,10 @@ def draw(tracks: Mapping[str, Sequence[Sequence[Sequence[float]]]], folder: Path
     return path
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m studies avoiding',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
-    add('--seeds', type=int, default=5, help='default %(default)s')
-    add('--demonstrations', type=int, default=10, help='of each way (default %(default)s)')
-    add('--teacher-steps', type=int, default=4000, help='of training (default %(default)s)')
-    add('--steps', type=int, default=2000, help='of every student (default %(default)s)')
-    add('--experts', type=int, default=8, help='of every mixture (default %(default)s)')
-    add('--sampling-steps', type=int, default=20,
-        help="of the many-step teacher's sampling (default %(default)s)")  # fmt: skip
-    add('--robots', type=int, default=480, help='of each policy (default %(default)s)')
-    add('--calls', type=int, default=200, help='timed of each policy (default %(default)s)')
-    add('--threads', type=int, default=1, help='of the processor (default %(default)s)')
-    add('--runs', type=Path, default=Path('runs/avoiding'), metavar='DIR',
-        help='what each seed gave is kept here (default %(default)s)')  # fmt: skip
-    add('--plots', type=Path, metavar='DIR', help='draw the first seed into DIR')
-    add('--dry-run', action='store_true', help='print the settings and stop')
-    add('--quiet', action='store_true', help='no progress bar')
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(AvoidingOptions, 'studies avoiding', about(__doc__), EXAMPLE, words)
     if options.dry_run:
         print(vars(options))
         print(vdd_settings(options.steps))

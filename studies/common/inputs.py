@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 from motion_predictor.errors import ConfigError
 from training.data.windows import recordings_folder
 
+Budget = TypeVar('Budget')
 
-def require_positive(options: argparse.Namespace, names: Sequence[str]) -> None:
+
+def within(budget: Budget, options: object) -> Budget:
+    """Return a budget, a dataclass, with those of its fields that a command line gives."""
+    names = [entry.name for entry in fields(budget)]  # type: ignore[arg-type]
+    given = {name: getattr(options, name, None) for name in names}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(budget, **changes)  # type: ignore[type-var]
+
+
+def require_positive(options: object, names: Sequence[str]) -> None:
     """
     Check whole numbers of a command line; those that were not given are None.
 
@@ -22,20 +33,20 @@ def require_positive(options: argparse.Namespace, names: Sequence[str]) -> None:
             raise ConfigError(f'--{name.replace("_", "-")} {value}: must be at least 1')
 
 
-def found_recordings(given: Sequence[Path] | None) -> list[Path]:
+def found_recordings(given: Sequence[Path]) -> tuple[Path, ...]:
     """
-    Give the recordings to train on.
+    Return the recordings to train on.
 
-    :param given: on the command line; None for train.npz of every set.
+    :param given: on the command line; none for train.npz of every set.
     :raises ConfigError: if there are none, or one does not exist.
     """
-    if given is None:
+    if not given:
         folder = recordings_folder()
         given = sorted(folder.glob('*/train.npz')) if folder else []
     if not given:
         raise ConfigError('--data: no recordings found; name train.npz files')
     require_files('data', given)
-    return list(given)
+    return tuple(given)
 
 
 def require_files(name: str, paths: Sequence[Path]) -> None:
@@ -50,6 +61,6 @@ def require_files(name: str, paths: Sequence[Path]) -> None:
         raise ConfigError(f'--{name}: no such file: {", ".join(missing)}')
 
 
-def beside(data: Sequence[Path], *splits: str) -> list[Path]:
-    """Name the files of other splits beside recordings."""
-    return [path.with_name(f'{split}.npz') for split in splits for path in data]
+def beside(data: Sequence[Path], *splits: str) -> tuple[Path, ...]:
+    """Return the files of other splits beside recordings."""
+    return tuple(path.with_name(f'{split}.npz') for split in splits for path in data)

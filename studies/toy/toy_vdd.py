@@ -8,8 +8,8 @@ to the teacher's samples. Modes found and both Kullback-Leibler divergences come
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 import hashlib
 import json
 from pathlib import Path
@@ -28,6 +28,7 @@ from studies.toy.picture import draw
 from studies.toy.teachers import DensityTeacher, ToyTeacher
 from studies.toy.toy_densities import DENSITIES, Density, Quadrature
 from training.common import provenance
+from training.common.options import about, read_options
 from training.engine.vdd import ScoreTeacher
 
 FORMAT = 'motion_predictor toy densities'
@@ -38,7 +39,35 @@ worked example, from the root of the source tree:
 """
 
 
-def train_teacher(density: Density, options: argparse.Namespace) -> tuple[ToyTeacher, Tensor]:
+@dataclass(frozen=True, kw_only=True)
+class ToyOptions:
+    """What ``toy`` can be told."""
+
+    json: Path
+    """Where to write the results."""
+    densities: tuple[str, ...] = tuple(DENSITIES)
+    """Names of those to learn."""
+    seeds: int = 10
+    runs: Path = Path('runs/toy_vdd')
+    """What each density gave is kept here."""
+    points: int = 20000
+    """Drawn of each density."""
+    samples: int = 20000
+    """Of the teacher."""
+    steps: int = 6000
+    """Of the distillation."""
+    teacher_steps: int = 32000
+    width: int = 256
+    """Of the teacher's layers."""
+    plots: Path | None = None
+    """Draw the first seed into DIR."""
+    dry_run: bool = False
+    """Print the settings and stop."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+def train_teacher(density: Density, options: ToyOptions) -> tuple[ToyTeacher, Tensor]:
     """
     Train the teacher of a density.
 
@@ -50,7 +79,7 @@ def train_teacher(density: Density, options: argparse.Namespace) -> tuple[ToyTea
 
 
 def run_density(
-    density: Density, seeds: Sequence[int], options: argparse.Namespace
+    density: Density, seeds: Sequence[int], options: ToyOptions
 ) -> tuple[dict[str, GaussianMixture], list[dict[str, Any]], dict[str, Any]]:
     """
     Fit every method to one density with every seed.
@@ -121,7 +150,7 @@ def run_density(
 
 
 def kept_density(
-    density: Density, seeds: Sequence[int], options: argparse.Namespace
+    density: Density, seeds: Sequence[int], options: ToyOptions
 ) -> tuple[dict[str, GaussianMixture], list[dict[str, Any]], dict[str, Any]]:
     """Read what an earlier call with the same settings found, or run a density and keep it."""
     facts = [
@@ -184,35 +213,10 @@ def _of(rows: Sequence[Mapping[str, Any]], density: str, method: str) -> list[Ma
     return [row for row in rows if (row['density'], row['method']) == (density, method)]
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m studies toy',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--json', type=Path, required=True, metavar='OUT', help='where to write the results')
-    add('--densities', nargs='+', choices=tuple(DENSITIES), default=list(DENSITIES))
-    add('--seeds', type=int, default=10, help='default %(default)s')
-    add('--runs', type=Path, default=Path('runs/toy_vdd'), metavar='DIR',
-        help='what each density gave is kept here (default %(default)s)')  # fmt: skip
-    add('--points', type=int, default=20_000, help='drawn of each density (default %(default)s)')
-    add('--samples', type=int, default=20_000, help='of the teacher (default %(default)s)')
-    add('--steps', type=int, default=6000, help='of the distillation (default %(default)s)')
-    add('--teacher-steps', type=int, default=32_000, help='default %(default)s')
-    add('--width', type=int, default=256, help="of the teacher's layers (default %(default)s)")
-    add('--plots', type=Path, metavar='DIR', help='draw the first seed into DIR')
-    add('--dry-run', action='store_true', help='print the settings and stop')
-    add('--quiet', action='store_true', help='no progress bar')
-    return made
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(ToyOptions, 'studies toy', about(__doc__), EXAMPLE, words)
     if options.dry_run:
         print(vars(options))
         print(vdd_settings(options.steps, True))

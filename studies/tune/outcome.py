@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, TYPE_CHECKING
@@ -15,6 +14,7 @@ from studies.common.kept import digest, read_json, Stopwatch
 from studies.common.scorer import Scorer
 from studies.common.students import train_student
 from studies.tune.bench import Bench
+from studies.tune.options import TuneOptions
 from studies.tune.search import study_of
 from studies.tune.search_space import (
     at_point,
@@ -44,7 +44,7 @@ FORMAT = 'motion_predictor tuning'
 VERSION = 2
 
 
-def candidates(options: argparse.Namespace, base: ChainConfig) -> dict[str, dict[str, Any]]:
+def candidates(options: TuneOptions, base: ChainConfig) -> dict[str, dict[str, Any]]:
     """
     Give what is trained again to be believed: the default, and the best of each study.
 
@@ -62,7 +62,7 @@ def candidates(options: argparse.Namespace, base: ChainConfig) -> dict[str, dict
     return found
 
 
-def deployed(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def deployed(options: TuneOptions) -> dict[str, dict[str, Any]]:
     """
     Pick what is to be trained in full off the front of all that was tried by both samplers.
 
@@ -81,7 +81,7 @@ def deployed(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def confirm(
-    options: argparse.Namespace, base: ChainConfig, bench: Bench, whole: Scorer
+    options: TuneOptions, base: ChainConfig, bench: Bench, whole: Scorer
 ) -> list[dict[str, Any]]:
     """
     Train the candidates again, with seeds that chose nothing, and score more of val.
@@ -95,7 +95,7 @@ def confirm(
     judge = bench.judge_of(whole)
     key = digest([bench.material.digest, scored, whole.samples, judge.apd])
     rows: list[dict[str, Any]] = []
-    for seed in range(1, options.confirm + 1):
+    for seed in range(1, (options.confirm or 0) + 1):
         for name, point in candidates(options, base).items():
             chain = replace(at_point(base, point, bench.limits), seed=options.seed + 100 * seed)
             path = options.run / 'confirmed' / f'{digest([point, seed, key])}.json'
@@ -121,13 +121,14 @@ def confirm(
     return rows
 
 
-def report(options: argparse.Namespace, base: ChainConfig, words: Sequence[str]) -> dict[str, Any]:
+def report(options: TuneOptions, base: ChainConfig, words: Sequence[str]) -> dict[str, Any]:
     """
     Gather what the studies and the confirmation found, and draw it.
 
     :param words: of the command line, to be recorded.
     :returns: JSON-able; figures go to ``images`` beside the JSON.
     """
+    assert options.report is not None
     dimensions = space(options.preset)
     limits = limits_of(options)
     studies = {name: study_of(options, name) for name in SAMPLERS}
@@ -188,7 +189,7 @@ def told(rows: Sequence[dict[str, Any]], enough_ms: float) -> list[dict[str, Any
     return [{**row, 'latency_ms': max(row['latency_ms'], enough_ms)} for row in rows]
 
 
-def export(options: argparse.Namespace, base: ChainConfig) -> None:
+def export(options: TuneOptions, base: ChainConfig) -> None:
     """Print and write what ``train swiftdiff`` takes to train both picks at full budget."""
     for role, row in deployed(options).items():
         chain = at_point(base, row['params'], None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import platform
 from typing import Any, TYPE_CHECKING
 
 from tqdm import tqdm
 
 from studies.tune.bench import Bench
+from studies.tune.options import TuneOptions
 from studies.tune.search_space import (
     default_of,
     extrapolated,
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from optuna import Study
 
 
-def study_of(options: argparse.Namespace, sampler: str) -> Study:
+def study_of(options: TuneOptions, sampler: str) -> Study:
     """Open the study of a sampler."""
     where = options.storage or str(options.run / 'journal.log')
     return open_study(where, f'{sampler}-{options.seed}')
 
 
-def search(options: argparse.Namespace, sampler: str, base: ChainConfig, bench: Bench) -> None:
+def search(options: TuneOptions, sampler: str, base: ChainConfig, bench: Bench) -> None:
     """Run trials until the study has as many as asked for."""
     import optuna
     from optuna.trial import TrialState

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
 
 from motion_predictor.errors import ConfigError
+from studies.common.inputs import within
 from studies.common.students import shortened
+from studies.tune.options import TuneOptions
 from training.engine.config import ChainConfig, override
 
 if TYPE_CHECKING:
@@ -226,12 +227,6 @@ def extrapolated(error: float, number: int, finished: Sequence[Sequence[float]])
     return error * (float(np.median(ratios)) if ratios else 1.0)
 
 
-def limits_of(options: argparse.Namespace) -> Budget:
+def limits_of(options: TuneOptions) -> Budget:
     """Give the preset's budget with what the command line changes."""
-    limits = budget(options.preset)
-    changes = {
-        name: getattr(options, name)
-        for name in ('windows', 'pool', 'pairs', 'limit', 'startup', 'repetitions')
-        if getattr(options, name) is not None
-    }
-    return replace(limits, **changes)
+    return within(budget(options.preset), options)

@@ -14,10 +14,9 @@ The test recordings are never looked at.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from functools import partial
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from studies.common.inputs import beside, found_recordings, require_files, requi
 from studies.common.material import gather, with_ddim
 from studies.common.scorer import Scorer
 from studies.tune.bench import Bench
+from studies.tune.options import TuneOptions
 from studies.tune.outcome import confirm, export, report
 from studies.tune.search import search
 from studies.tune.search_space import (
@@ -35,11 +35,9 @@ from studies.tune.search_space import (
     limits_of,
     space,
 )
-from studies.tune.studies import (
-    SAMPLERS,
-)
 from training.common import provenance
-from training.engine.config import ChainConfig, preset, PRESETS
+from training.common.options import about, read_options
+from training.engine.config import ChainConfig, preset
 
 if TYPE_CHECKING:
     pass
@@ -59,63 +57,9 @@ next process on the same machine and run folder.
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m studies tune',
-        description=(__doc__ or '').split('\n\n', 1)[1],
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = made.add_argument
-    add('--preset', choices=PRESETS, default='small', help='base settings, space and budget')
-    add(
-        '--sampler',
-        nargs='+',
-        choices=SAMPLERS,
-        default=['gp'],
-        help='a study each; random is the control (default %(default)s)',
-    )
-    add('--trials', type=int, default=20,
-        help='that the study ends with, pruned ones among them (default %(default)s)')  # fmt: skip
-    add('--data', type=Path, nargs='+', metavar='FILE',
-        help='to train on (default: train.npz of every set, as train swiftdiff)')  # fmt: skip
-    add('--val', type=Path, nargs='+', metavar='FILE',
-        help='to choose by (default: val.npz beside each of --data)')  # fmt: skip
-    add('--teacher', type=Path, default=Path('resource/weights/teacher.safetensors'),
-        metavar='FILE', help='the diffusion teacher (default %(default)s)')  # fmt: skip
-    add('--one-step', type=Path, default=Path('resource/weights/one_step.safetensors'),
-        metavar='FILE', help='the one-step teacher (default %(default)s)')  # fmt: skip
-    add('--run', type=Path, default=Path('runs/tune'), metavar='DIR',
-        help='journal, trials and their weights (default %(default)s)')  # fmt: skip
-    add('--storage', metavar='PATH|URL', help='of the studies; default RUN/journal.log')
-    add('--seed', type=int, default=0, help='of the samplers and trainings')
-    add('--device', default='cpu', choices=('cpu', 'cuda'), help='to train and to time on')
-    for name, what in (
-        ('windows', 'that a trial looks at'),
-        ('pool', 'windows drawn'),
-        ('pairs', "noises with the diffusion teacher's end points"),
-        ('limit', 'windows of each file scored in a trial'),
-        ('startup', 'trials before the Gaussian process is asked'),
-        ('repetitions', 'calls behind a latency'),
-    ):
-        add(f'--{name}', type=int, metavar='N', help=f'{what} (default: of the preset)')
-    add('--balance', type=float, default=0.7, metavar='SHARE',
-        help="share of swiftdiff's time for swiftdiff_balance (default %(default)s)")  # fmt: skip
-    add('--confirm', type=int, metavar='SEEDS',
-        help='train default and best again, with so many fresh seeds')  # fmt: skip
-    add('--confirm-limit', type=int, metavar='N',
-        help='windows of each file then scored (default: all)')  # fmt: skip
-    add('--report', type=Path, metavar='JSON', help='write what was found, and its figures')
-    add('--export', action='store_true', help='print the settings off the front')
-    add('--dry-run', action='store_true', help='print space and budget, and stop')
-    add('--quiet', action='store_true', help='no progress bars')
-    return made
-
-
-def resolve(options: argparse.Namespace) -> None:
+def resolved(options: TuneOptions) -> TuneOptions:
     """
-    Find the recordings where they were not named, and check what was.
+    Return the options with the recordings found that were not named, and check what was.
 
     :raises ConfigError: on options that cannot be used.
     """
@@ -125,14 +69,15 @@ def resolve(options: argparse.Namespace) -> None:
         raise ConfigError(f'--balance {options.balance}: must lie in 0..1')
     if options.seed < 0:
         raise ConfigError(f'--seed {options.seed}: must not be negative')
-    options.data = found_recordings(options.data)
-    options.val = options.val or beside(options.data, 'val')
-    require_files('val', options.val)
-    if any(path.stem == 'test' for path in options.val):
-        raise ConfigError(f'--val {options.val}: test recordings choose nothing')
+    data = found_recordings(options.data)
+    val = options.val or beside(data, 'val')
+    require_files('val', val)
+    if any(path.stem == 'test' for path in val):
+        raise ConfigError(f'--val {list(map(str, val))}: test recordings choose nothing')
+    return replace(options, data=data, val=val)
 
 
-def describe(options: argparse.Namespace, base: ChainConfig) -> str:
+def describe(options: TuneOptions, base: ChainConfig) -> str:
     """Write space and budget as text."""
     limits = limits_of(options)
     lines = [f'preset {options.preset}, {options.trials} trials a study']
@@ -154,13 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code: 0, 2 when something given cannot be used, 130 when stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(words)
+    options = read_options(TuneOptions, 'studies tune', about(__doc__), EXAMPLE, words)
     try:
         base = preset(options.preset)
         if options.dry_run:
             print(describe(options, base))
             return 0
-        resolve(options)
+        options = resolved(options)
         if options.export:
             export(options, base)
         if options.report:
@@ -177,11 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if base.swiftdiff.match_ddim > 0.0:
             material = with_ddim(material, base, options.teacher, options.run, limits.pairs)
         window = base.swiftdiff.model.window
-        common = {'samples': limits.samples, 'device': options.device}
-        scorer = Scorer(options.val, window, limit=limits.limit, **common)
+        scoring = partial(
+            Scorer, options.val, window, samples=limits.samples, device=options.device
+        )
+        scorer = scoring(limit=limits.limit)
         bench = Bench(material, scorer, base, limits, options.run, options.teacher)
         if options.confirm:
-            whole = Scorer(options.val, window, limit=options.confirm_limit, **common)
+            whole = scoring(limit=options.confirm_limit)
             confirm(options, base, bench, whole)
         else:
             for sampler in options.sampler:

@@ -12,7 +12,9 @@ from motion_predictor.errors import ConfigError
 from studies.ablation import recipe_results
 from studies.common import verdicts
 from studies.tune import search, search_space, studies, tune, tuning_page
+from studies.tune.options import TuneOptions
 from training.common.locks import Lock
+from training.common.options import read_options
 from training.engine.config import override, preset, PRESETS
 
 optuna = pytest.importorskip('optuna')
@@ -57,6 +59,10 @@ def test_a_study_has_two_objectives_and_ends_with_the_trials_asked_for(searched:
     assert (searched.parent / 'images' / 'tuning_front_gp.svg').is_file()
 
 
+def told(words: list[str]) -> TuneOptions:
+    return read_options(TuneOptions, 'studies tune', '', words=words)
+
+
 def test_the_control_begins_with_the_same_draws(searched: Path) -> None:
     result = json.loads(searched.read_text())
     assert result['gp'][1]['params'] == result['random'][1]['params']
@@ -66,13 +72,13 @@ def test_the_control_begins_with_the_same_draws(searched: Path) -> None:
 def test_asking_again_for_as_many_trials_runs_none(searched: Path, words: list[str]) -> None:
     before = json.loads(searched.read_text())['gp']
     assert tune.main([*words, '--trials', '3']) == 0
-    options = tune.parser().parse_args(words)
+    options = told(words)
     study = search.study_of(options, 'gp')
     assert [trial.number for trial in study.get_trials()] == [row['number'] for row in before]
 
 
 def test_a_trial_whose_process_is_gone_is_queued_again(tmp_path: Path) -> None:
-    options = tune.parser().parse_args(['--run', str(tmp_path)])
+    options = told(['--run', str(tmp_path)])
     study = search.study_of(options, 'gp')
     lost, alive = study.ask(), study.ask()
     lost.suggest_float('match', 0.1, 1.0)
@@ -91,7 +97,7 @@ def test_a_trial_whose_process_is_gone_is_queued_again(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_database_takes_the_study_too(tmp_path: Path) -> None:
     url = f'sqlite:///{tmp_path}/studies.db'
-    options = tune.parser().parse_args(['--run', str(tmp_path), '--storage', url])
+    options = told(['--run', str(tmp_path), '--storage', url])
     first = search.study_of(options, 'random')
     first.ask()
     assert len(search.study_of(options, 'random').get_trials()) == 1
@@ -153,7 +159,7 @@ def test_a_trial_that_is_given_up_is_estimated_and_counted_as_such(
     monkeypatch.setattr(search, 'falls_behind', lambda *given: len(given[2]) == 2)  # the third
     given = [*words, '--sampler', 'random', '--trials', '4', '--run', str(tmp_path)]
     assert tune.main(given) == 0
-    study = search.study_of(tune.parser().parse_args(given), 'random')
+    study = search.study_of(told(given), 'random')
     rows = studies.rows_of(study, search_space.space('debug'))
     assert [row['state'] for row in rows] == ['complete', 'complete', 'pruned', 'complete']
     whole = [(row['rungs'][0], row['error']) for row in rows[:2]]
