@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 import hashlib
 import json
-import math
 import os
 from pathlib import Path
 import sys
@@ -18,31 +17,31 @@ from safetensors.torch import save
 import torch
 from torch import Tensor
 
-from motion_predictor.body.skeleton import Skeleton, skeleton_from_dict, skeleton_to_dict
+from motion_predictor.body.skeleton import skeleton_to_dict
 from motion_predictor.common.files import brief, open_file
 from motion_predictor.common.whole_files import written_whole
-from motion_predictor.errors import ConfigError, MotionPredictorError, StorageError, WeightsError
+from motion_predictor.errors import MotionPredictorError, StorageError, WeightsError
 from motion_predictor.model.calibration import Calibration
-from motion_predictor.model.config import from_dict, ModelConfig, to_dict
+from motion_predictor.model.config import to_dict
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.model.weighing_weights import MAX_NUMBERS, PREFIX, WeighingWeights
+from motion_predictor.model.weighing_weights import WeighingWeights
+from motion_predictor.model.weights_checks import (
+    check_tensors,
+    FACTOR,
+    FLOATS,
+    FORMAT,
+    golden_seed,
+    read_calibration,
+    read_metadata,
+    read_weighing,
+    ROW_SCALE,
+    VERSIONS,
+)
 
-FORMAT = 'motion_predictor'
-VERSIONS = ('1', '2')
-"""2 has matrices in 8 bits a number; others are 1."""
-GROWN_VERSION = '3'
-"""Held a network that earlier releases enlarged when they loaded it; no longer read."""
-ROW_SCALE = '.row_scale'
-"""Ends the name of the tensor that holds what one unit of an 8-bit matrix row stands for."""
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 SUFFIX = '.safetensors'
-FACTOR = 'calibration.factor'
-MAX_LEVELS = 16
-MAX_FACTOR = 1e4
-"""Of a calibration: it multiplies a spread of centimetres or more."""
-_FLOATS = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
-_STORED = {**_FLOATS, 'I8': torch.int8}
+_STORED = {**FLOATS, 'I8': torch.int8}
 
 
 @dataclass(frozen=True)
@@ -106,18 +105,10 @@ def save_weights(
     path = Path(path)
     if path.suffix != SUFFIX:
         raise WeightsError(f'{path}: a weights file ends in {SUFFIX}')
-    tensors: dict[str, Tensor] = {}
-    small = dtype == torch.int8
-    for name, value in model.state_dict().items():
-        value, network = value.detach().cpu(), name.startswith('denoiser.')
-        if small and network and value.ndim == 2:
-            tensors[name], tensors[name + ROW_SCALE] = quantize_rows(value)
-            continue
-        kept = dtype if network and not small else torch.float32
-        tensors[name] = value.to(kept).contiguous()
+    tensors = _stored_tensors(model, dtype)
     metadata = {
         'format': FORMAT,
-        'version': VERSIONS[1] if small else VERSIONS[0],
+        'version': VERSIONS[1] if dtype == torch.int8 else VERSIONS[0],
         'config': json.dumps(to_dict(model.config)),
         'skeleton': json.dumps(skeleton_to_dict(model.skeleton)),
         'card': json.dumps(dict(card)),
@@ -141,6 +132,20 @@ def save_weights(
             partial.chmod(0o644)  # installed ones are for all users
     except (StorageError, SafetensorError) as error:
         raise WeightsError(str(error)) from error
+
+
+def _stored_tensors(model: MotionModel, dtype: torch.dtype) -> dict[str, Tensor]:
+    # The model's tensors in the precision of the file; of 8-bit matrices, their scales too.
+    tensors: dict[str, Tensor] = {}
+    small = dtype == torch.int8
+    for name, value in model.state_dict().items():
+        value, network = value.detach().cpu(), name.startswith('denoiser.')
+        if small and network and value.ndim == 2:
+            tensors[name], tensors[name + ROW_SCALE] = quantize_rows(value)
+            continue
+        kept = dtype if network and not small else torch.float32
+        tensors[name] = value.to(kept).contiguous()
+    return tensors
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -202,11 +207,11 @@ def _load(path: Path) -> LoadedWeights:
     try:
         with safe_open(str(path), framework='pt', device='cpu') as file:
             metadata = file.metadata() or {}
-            config, skeleton, card = _read_metadata(path, metadata)
+            config, skeleton, card = read_metadata(path, metadata)
             with torch.device('meta'):  # shapes alone: nothing is allocated for a hostile file
                 shapes = MotionModel(config, skeleton).state_dict()
             expected = {name: tuple(value.shape) for name, value in shapes.items()}
-            golden_shapes = _check_tensors(path, file, expected, config, skeleton)
+            golden_shapes = check_tensors(path, file, expected, config, skeleton)
             model = MotionModel(config, skeleton)
             state = {name: file.get_tensor(name).float() for name in expected}
             for name in expected:
@@ -217,12 +222,12 @@ def _load(path: Path) -> LoadedWeights:
                 golden = GoldenPair(
                     file.get_tensor('golden.observed').float().numpy(),
                     file.get_tensor('golden.futures').float().numpy(),
-                    _golden_seed(path, metadata),
+                    golden_seed(path, metadata),
                 )
-            calibration = _read_calibration(path, file, metadata, config, skeleton)
+            calibration = read_calibration(path, file, metadata, config, skeleton)
             names = sorted(file.keys())
             found = _digest({name: file.get_tensor(name) for name in names}, metadata)
-            weighing = _read_weighing(path, file, metadata, config, skeleton)
+            weighing = read_weighing(path, file, metadata, config, skeleton)
             stored = {
                 _STORED[file.get_slice(name).get_dtype()]
                 for name, shape in expected.items()
@@ -272,160 +277,6 @@ def _check_size(path: Path) -> None:
             f'{path}: truncated or no safetensors file ({size} bytes, header of {header} '
             f'announced); fetch or export it again'
         )
-
-
-def _read_metadata(
-    path: Path, metadata: Mapping[str, str]
-) -> tuple[ModelConfig, Skeleton, dict[str, Any]]:
-    if metadata.get('format') != FORMAT:
-        found = metadata.get('format')
-        raise WeightsError(
-            f'{path}: format {brief(repr(found))}; needs a file written by {FORMAT}'
-        )
-    if metadata.get('version') == GROWN_VERSION:
-        raise WeightsError(
-            f'{path}: format version {GROWN_VERSION} (a small network that is enlarged when it is '
-            f'loaded) is no longer read: use a shipped file ({_shipped_names()}), or export the '
-            f'smaller network that it was made from'
-        )
-    if metadata.get('version') not in VERSIONS:
-        raise WeightsError(
-            f'{path}: format version {brief(repr(metadata.get("version")))}; this release reads '
-            f'{" and ".join(VERSIONS)}: export the weights again, or update motion_predictor'
-        )
-    try:
-        config = from_dict(ModelConfig, json.loads(metadata['config']))
-        skeleton = skeleton_from_dict(json.loads(metadata['skeleton']))
-        card = json.loads(metadata['card'])
-    except KeyError as error:
-        raise WeightsError(f'{path}: metadata entry {error} is missing; export it again') from None
-    except (ConfigError, MotionPredictorError, TypeError, ValueError, RecursionError) as error:
-        raise WeightsError(f'{path}: bad metadata ({brief(error)}); export it again') from None
-    if not isinstance(card, dict):
-        raise WeightsError(f'{path}: the model card is no JSON object; export it again')
-    if skeleton.num_joints > 128:
-        raise WeightsError(f'{path}: {skeleton.num_joints} joints; at most 128 are read')
-    return config, skeleton, card
-
-
-def _check_tensors(
-    path: Path,
-    file: Any,
-    expected: Mapping[str, tuple[int, ...]],
-    config: ModelConfig,
-    skeleton: Skeleton,
-) -> bool:
-    names = set(file.keys())
-    golden = {'golden.observed', 'golden.futures'}
-    optional = golden | ({FACTOR} if FACTOR in names else set())
-    optional |= {name for name in names if name.startswith(PREFIX)}
-    scales = {
-        name + ROW_SCALE: (shape[0], 1)
-        for name, shape in expected.items()
-        if name in names and len(shape) == 2 and file.get_slice(name).get_dtype() == 'I8'
-    }
-    wanted_names = set(expected) | set(scales)
-    missing, extra = sorted(wanted_names - names), sorted(names - wanted_names - optional)
-    if missing or extra:
-        raise WeightsError(
-            f'{path}: tensors missing {missing[:3]}, unknown {extra[:3]}; '
-            f'its configuration and tensors do not belong together'
-        )
-    for name, shape in {**expected, **scales}.items():
-        found = file.get_slice(name)
-        if tuple(found.get_shape()) != shape:
-            raise WeightsError(
-                f'{path}: {name} has shape {tuple(found.get_shape())}; expected {shape}'
-            )
-        if found.get_dtype() not in _FLOATS and name + ROW_SCALE not in scales:
-            raise WeightsError(
-                f'{path}: {name} is {found.get_dtype()}; expected F32, F16, BF16, or for a matrix '
-                f'I8 with its {ROW_SCALE[1:]}'
-            )
-    present = names & golden
-    if present and present != golden:
-        raise WeightsError(f'{path}: only {sorted(present)} of the golden pair is there')
-    if present:
-        joints, window = skeleton.num_joints, config.window
-        observed = tuple(file.get_slice('golden.observed').get_shape())
-        futures = tuple(file.get_slice('golden.futures').get_shape())
-        wanted = (window.observed_frames, joints, 3), (window.future_frames, joints, 3)
-        if observed != wanted[0] or len(futures) != 4 or futures[1:] != wanted[1]:
-            raise WeightsError(f'{path}: golden pair has shapes {observed} and {futures}')
-    return bool(present)
-
-
-def _read_calibration(
-    path: Path, file: Any, metadata: Mapping[str, str], config: ModelConfig, skeleton: Skeleton
-) -> Calibration | None:
-    there = FACTOR in set(file.keys())
-    if there != ('calibration' in metadata):
-        raise WeightsError(f'{path}: only a part of a calibration is there; calibrate it again')
-    if not there:
-        return None
-    found = file.get_slice(FACTOR)
-    shape = tuple(found.get_shape())
-    wanted = (config.window.future_frames, skeleton.num_joints)
-    if len(shape) != 3 or not 1 <= shape[0] <= MAX_LEVELS or shape[1:] != wanted:
-        raise WeightsError(
-            f'{path}: {FACTOR} has shape {shape}; expected (1..{MAX_LEVELS}, {wanted[0]}, '
-            f'{wanted[1]})'
-        )
-    if found.get_dtype() != 'F32':
-        raise WeightsError(f'{path}: {FACTOR} is {found.get_dtype()}; expected F32')
-    try:
-        facts = json.loads(metadata['calibration'])
-        factor = file.get_tensor(FACTOR).numpy()
-        if factor.size and factor.max() > MAX_FACTOR:
-            raise ConfigError(f'a factor of {factor.max():g}: at most {MAX_FACTOR:g} can be meant')
-        return Calibration(
-            levels=tuple(float(level) for level in facts['levels']),
-            factor=factor,
-            floor_m=float(facts['floor_m']),
-            samples=int(facts['samples']),
-            power=float(facts.get('power', 1.0)),
-            fitted_on={str(k): str(v) for k, v in facts['fitted_on'].items()},
-        )
-    except (MotionPredictorError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f'{path}: bad calibration ({brief(repr(error))}); calibrate it again'
-        ) from None
-    except RecursionError:
-        raise WeightsError(f'{path}: bad calibration; calibrate it again') from None
-
-
-def _read_weighing(
-    path: Path, file: Any, metadata: Mapping[str, str], config: ModelConfig, skeleton: Skeleton
-) -> WeighingWeights | None:
-    names = [name for name in sorted(set(file.keys())) if name.startswith(PREFIX)]
-    if bool(names) != ('weighing' in metadata):
-        raise WeightsError(f'{path}: only a part of a weighing is there; fit it again')
-    if not names:
-        return None
-    for name in names:
-        found = file.get_slice(name)
-        if found.get_dtype() != 'F32' or math.prod(found.get_shape()) > MAX_NUMBERS:
-            raise WeightsError(
-                f'{path}: {name[:80]} is {found.get_dtype()} of shape {found.get_shape()}; '
-                f'expected F32, at most {MAX_NUMBERS} numbers'
-            )
-    try:
-        described = json.loads(metadata['weighing'])
-        tensors = {name: file.get_tensor(name).numpy() for name in names}
-        return WeighingWeights.read(tensors, described, config.window, skeleton)
-    except (MotionPredictorError, AttributeError, ValueError, RecursionError) as error:
-        raise WeightsError(
-            f'{path}: bad weighing ({brief(error)}); fit it again with python -m training weighing'
-        ) from None
-
-
-def _golden_seed(path: Path, metadata: Mapping[str, str]) -> int:
-    text = metadata.get('golden_seed', '0')
-    if not (text.isascii() and text.isdigit()):
-        raise WeightsError(
-            f'{path}: golden_seed {brief(repr(text))}: expected a whole number, not negative'
-        )
-    return int(text)
 
 
 def file_digest(path: Path | str) -> str:
