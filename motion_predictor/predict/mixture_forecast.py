@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from motion_predictor.model.networks.covariance import Covariance
 from motion_predictor.model.networks.experts import MotionExperts
-from motion_predictor.model.networks.mixture import Covariance, GaussianMixture
+from motion_predictor.model.networks.mixture import GaussianMixture
 from motion_predictor.model.person_frame import to_features
 from motion_predictor.predict.moments import Moments
 

@@ -17,9 +17,9 @@ from typing import cast
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.model.networks.experts import ExpertNetwork
 from motion_predictor.model.schedule import cosine_alpha_bar
 from studies.avoiding.avoiding_task import CHUNK, Demonstrations, FINISH_M, Policy, WALL_M
+from studies.common.expert_network import ExpertNetwork
 from training.engine.vdd import Batch, distil, VddConfig
 
 VALUES = 2 * CHUNK

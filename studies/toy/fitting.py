@@ -10,7 +10,8 @@ from scipy.cluster.vq import kmeans2
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.model.networks.mixture import Full, GaussianMixture
+from motion_predictor.model.networks.mixture import GaussianMixture
+from studies.common.covariances import Full
 from training.engine.vdd import Batch, distil, ScoreTeacher, VddConfig
 
 METHODS = {

@@ -22,7 +22,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motion_predictor.common.whole_files import require_writable
-from motion_predictor.model.networks.mixture import Full, GaussianMixture
+from motion_predictor.model.networks.mixture import GaussianMixture
+from studies.common.covariances import Full
 from studies.toy.fitting import distil_toy, expectation_maximisation, METHODS, vdd_settings
 from studies.toy.picture import draw
 from studies.toy.teachers import DensityTeacher, ToyTeacher

@@ -8,15 +8,10 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.model.networks.experts import ExpertNetwork
-from motion_predictor.model.networks.mixture import (
-    Covariance,
-    covering,
-    Diagonal,
-    Full,
-    GaussianMixture,
-    LowRank,
-)
+from motion_predictor.model.networks.covariance import Covariance, LowRank
+from motion_predictor.model.networks.mixture import covering, GaussianMixture
+from studies.common.covariances import Diagonal, Full
+from studies.common.expert_network import ExpertNetwork
 
 B, E, N, R = 3, 4, 5, 2
 

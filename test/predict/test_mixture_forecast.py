@@ -12,8 +12,8 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import DenoiserConfig, ModelConfig
 from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.networks.covariance import LowRank
 from motion_predictor.model.networks.experts import CodedExperts, MotionExperts
-from motion_predictor.model.networks.mixture import LowRank
 from motion_predictor.model.weights import load_weights, save_weights
 from motion_predictor.predict.mixture_forecast import (
     _log_densities,

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.model.networks.mixture import Full, GaussianMixture
+from motion_predictor.model.networks.mixture import GaussianMixture
+from studies.common.covariances import Full
 from studies.toy import fitting, toy_vdd, vdd_results
 from studies.toy.fitting import distil_toy, expectation_maximisation, vdd_settings
 from studies.toy.teachers import DensityTeacher, ExactTeacher, ToyTeacher
