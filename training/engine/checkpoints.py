@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -52,24 +52,25 @@ class Kept:
 
     path: Path
     key: str = ''
-    """Of what it depends on: a file with another key, or one that is damaged, is passed over. '':
-    the file is this training's own, and has to be whole."""
+    """Of what it depends on: a file with another key is passed over. '': any file is its own."""
+    mended: bool = False
+    """A damaged file is passed over too."""
 
     def load(self, device: torch.device | str = 'cpu') -> dict[str, Any] | None:
         """
         Read what an earlier call kept; None where there is nothing of this training.
 
-        :raises ConfigError: if the file cannot be read, and there is no key.
+        :raises ConfigError: if the file cannot be read, unless it is to be passed over.
         """
         try:
             found = load_checkpoint(self.path, device)
         except ConfigError:
-            if not self.key:
+            if not self.mended:
                 raise
             return None
         if found is None or not self.key:
             return found
-        return found if found.get('key') == self.key else None
+        return found if found.get('key', self.key) == self.key else None
 
     def save(self, state: Mapping[str, Any]) -> None:
         """
@@ -84,29 +85,70 @@ class Kept:
         self.path.unlink(missing_ok=True)
 
 
-def open_run(folder: Path, settings: Mapping[str, Any]) -> None:
+def open_run(folder: Path, settings: Mapping[str, Any], may_grow: Collection[str] = ()) -> None:
     """
     Make a run folder, or check that it belongs to the same settings; hold it for this process.
 
     :param folder: of the run.
     :param settings: JSON-able, written to ``config.json`` with the commit.
-    :raises ConfigError: if the folder holds a run with other settings.
+    :param may_grow: dotted names of settings, numbers of steps, that may be larger than those of
+        the run that the folder holds: it goes on from its last checkpoint.
+    :raises ConfigError: if the folder holds a run with other settings, naming each with both
+        values.
     :raises StorageError: if another process works in it, or it cannot be written to.
     """
     if parallel.current().is_main:
         hold_folder(folder)
     path = folder / 'config.json'
     wanted = json.loads(json.dumps(settings))
+    commit = git_commit() if not path.is_file() else begun_at(folder)
     if path.is_file():
         found = _config(path)['settings']
-        if found != wanted:
-            differs = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+        differs = differences(found, wanted)
+        other = {
+            name: values
+            for name, values in differs.items()
+            if name not in may_grow or not _grew(*values)
+        }
+        if other:
+            told = '; '.join(f'{name}={old!r}, now {new!r}' for name, (old, new) in other.items())
             raise ConfigError(
-                f'{folder}: holds a run with other settings ({", ".join(differs)} differ); '
-                f'choose another --run folder or delete this one'
+                f'{folder}: holds a run with other settings: {told}; '
+                'choose another --run folder or delete this one'
             )
-        return
-    write_whole(path, json.dumps({'settings': wanted, 'commit': git_commit()}, indent=2) + '\n')
+        if not differs:
+            return
+    write_whole(path, json.dumps({'settings': wanted, 'commit': commit}, indent=2) + '\n')
+
+
+def _grew(old: Any, new: Any) -> bool:
+    return isinstance(old, int) and isinstance(new, int) and 0 < old < new
+
+
+NOTHING = 'nothing'
+"""Stands for a setting that the other side does not have."""
+
+
+def differences(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], above: str = ''
+) -> dict[str, tuple[Any, Any]]:
+    """
+    List the settings that differ, by their dotted names.
+
+    :param found: nested settings.
+    :param wanted: others.
+    :param above: what the names begin with.
+    :returns: name -> both values.
+    """
+    result: dict[str, tuple[Any, Any]] = {}
+    for name in [*wanted, *(name for name in found if name not in wanted)]:
+        old, new = found.get(name, NOTHING), wanted.get(name, NOTHING)
+        dotted = f'{above}{name}'
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            result |= differences(old, new, f'{dotted}.')
+        elif old != new:
+            result[dotted] = old, new
+    return result
 
 
 def begun_at(folder: Path) -> str:

@@ -23,6 +23,16 @@ from training.engine.run_config import NAME as CONFIG
 from training.engine.run_config import write_config
 
 STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
+MAY_GROW = {
+    **{stage: {f'{stage}.optim.steps'} for stage in STAGES if stage != 'moe'},
+    'moe': {
+        'moe.vdd.steps',
+        *(f'moe.{part}' for part in (
+            'likelihood_first', 'covariance_last', 'together_last', 'points_last'
+        )),
+    },
+}  # fmt: skip
+"""For each stage, its own steps."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +68,26 @@ def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
     Make a stage's folder, or check that what it holds was made with the same settings.
 
     A stage depends on the data, on what all stages share, and on the stages before it: a later
-    one can be tried again with other settings without training the earlier ones anew.
+    one can be tried again with other settings without training the earlier ones anew. Its own
+    steps may be more than it was made with: it goes on from its last checkpoint.
 
-    :param stage: 'teacher', 'one_step' or 'swiftdiff'.
+    :param stage: one of STAGES.
     :returns: the stage's folder.
-    :raises ConfigError: if it holds a run with other settings.
+    :raises ConfigError: if it holds a run with other settings, naming them with both values.
     """
-    later = STAGES[STAGES.index(stage) + 1 :]
-    settings = {name: value for name, value in as_plain(chain).items() if name not in later}
-    digests = {f'{path.parent.name}/{path.name}': data_digest(path) for path in run.data}
     with current().main_first():
-        open_run(run.folder / stage, {'data': digests, **settings})
+        open_run(run.folder / stage, settings_up_to(run, chain, stage), MAY_GROW[stage])
         if current().is_main:
             write_config(run.folder / CONFIG, place_of(run), chain)
     return run.folder / stage
+
+
+def settings_up_to(run: Run, chain: ChainConfig, stage: str) -> dict[str, Any]:
+    """Return what a stage depends on, as plain values: its data, itself and those before it."""
+    later = STAGES[STAGES.index(stage) + 1 :]
+    settings = {name: value for name, value in as_plain(chain).items() if name not in later}
+    digests = {f'{path.parent.name}/{path.name}': data_digest(path) for path in run.data}
+    return {'data': digests, **settings}
 
 
 def place_of(run: Run) -> dict[str, Any]:

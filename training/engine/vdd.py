@@ -376,6 +376,7 @@ def distil(
     *,
     seed: int,
     folder: Path | None = None,
+    key: str = '',
     further: FurtherTerm | None = None,
     trained: Sequence[nn.Parameter] | None = None,
     title: str = 'vdd',
@@ -391,6 +392,7 @@ def distil(
     :param batches: gives each step's conditions and samples of the teacher.
     :param seed: of the whole run.
     :param folder: gets ``checkpoint.pt``, the curve and TensorBoard's logs; None keeps nothing.
+    :param key: of what the network begins from; a checkpoint with another is passed over.
     :param further: a term beyond the method's own.
     :param trained: those of the experts' parameters that learn; None: all of them.
     :returns: the average of the weights.
@@ -445,7 +447,7 @@ def distil(
         Plan(steps=config.steps, ema=config.ema, save_every=config.save_every),
         FromStep(seed, device),
         title=title,
-        kept=Kept(folder / 'checkpoint.pt') if folder else None,
+        kept=Kept(folder / 'checkpoint.pt', key) if folder else None,
         folder=folder,
         quiet=quiet,
     )

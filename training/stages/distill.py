@@ -21,6 +21,7 @@ from motion_predictor.model.weights import load_weights, save_weights
 from motion_predictor.predict.device import cpu_has_fast_bf16
 from training.common.parallel import current, join, Shard, WHOLE
 from training.data.pool import EncodedPool
+from training.engine.checkpoints import open_run
 from training.engine.config import ChainConfig, require_same_encoding, SwiftDiffConfig
 from training.engine.diffusion import ddim
 from training.engine.fitting import fit, LossOfStep
@@ -32,7 +33,7 @@ from training.engine.losses import (
     energy_score,
 )
 from training.engine.run_options import parse_run
-from training.engine.runs import card_of, open_stage, pool_of, Run
+from training.engine.runs import card_of, open_stage, pool_of, Run, settings_up_to
 
 EXAMPLE = """
 example, after training train teacher with the same preset and run folder:
@@ -74,6 +75,9 @@ def distil_one_step(
     whitening = pool.state_whitening, pool.condition_whitening
     student = MotionModel(config.model, pool.skeleton, *whitening).to(run.device)
     student.denoiser.load_state_dict(teacher.denoiser.state_dict())
+    drawn = {'teacher_steps': config.teacher_steps, 'pairs': config.pairs}
+    with current().main_first():  # another teacher's would be read again, and believed
+        open_run(run.folder / 'pairs', {**settings_up_to(run, chain, 'teacher'), **drawn})
     pairs = make_pairs(run, chain, pool, teacher, run.folder / 'pairs', config.pairs)
     chosen, noise, target = pairs.chosen, pairs.noise, pairs.target
     scale = student.state_scale

@@ -87,8 +87,9 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         config.batch,
     )
     score = MotionTeacher(teachers.model, experts, pool) if terms.reverse > 0.0 else None
-    for part in parts:
-        student = fit_part(part, student, score, windows.batches, folder, chain.seed)
+    for number, part in enumerate(parts):
+        before = parts[:number]
+        student = fit_part(part, student, score, windows.batches, folder, chain.seed, before)
     card = card_of(run, chain, WHAT[config.method], folder)
     card['teachers'] = digests
     save_weights(run.folder / 'moe.safetensors', student, card, dtype=torch.float16)

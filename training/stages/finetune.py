@@ -297,6 +297,7 @@ def finetune(options: FinetuneOptions, words: Sequence[str]) -> int:
     kept = Kept(
         options.out.with_name(f'{options.out.name}.checkpoint'),
         hashlib.sha256(facts.encode()).hexdigest(),
+        mended=True,
     )
     student, curve = adapt(original, parts, config, quiet=options.quiet, kept=kept)
     wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - worked

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn, Tensor
 
+from motion_predictor.errors import ConfigError
 from training.common.parallel import Shard
 from training.engine.checkpoints import Kept, load_checkpoint
 from training.engine.curve import CURVE, read_curve
@@ -138,6 +139,8 @@ def test_a_kept_state_with_another_key_is_passed_over(tmp_path: Path) -> None:
     assert found is not None
     assert found['step'] == 3
     path.write_bytes(b'damaged')
-    assert Kept(path, 'one').load() is None
+    assert Kept(path, 'one', mended=True).load() is None
+    with pytest.raises(ConfigError, match='delete it to start again'):
+        Kept(path, 'one').load()
     Kept(path).forget()
     assert not path.exists()

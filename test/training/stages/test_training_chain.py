@@ -127,10 +127,33 @@ def test_distilling_before_the_teacher_says_what_to_run(tmp_path: Path) -> None:
         distill.main(['--preset', 'debug', '--run', str(tmp_path / 'empty')])
 
 
-def test_a_run_folder_with_other_settings_is_refused(chain_run: Path) -> None:
-    options = ['--preset', 'debug', '--run', str(chain_run), '--set', 'teacher.optim.steps=7']
-    with pytest.raises(SystemExit, match='other settings'):
-        train_teacher.main(options)
+def test_a_run_folder_with_other_settings_is_refused_and_names_them(chain_run: Path) -> None:
+    options = ['--preset', 'debug', '--run', str(chain_run), '--device', 'cpu', '--set']
+    changed = ['teacher.optim.steps=7', 'teacher.optim.learning_rate=0.5', 'pool=32']
+    with pytest.raises(SystemExit, match='other settings') as refused:
+        train_teacher.main([*options, *changed])
+    for told in (
+        'pool=256, now 32',
+        'teacher.optim.steps=60, now 7',
+        'teacher.optim.learning_rate=0.001, now 0.5',
+    ):
+        assert told in str(refused.value)
+    assert 'one_step' not in str(refused.value)
+
+
+def test_a_finished_run_goes_on_for_more_steps(chain_run: Path, tmp_path: Path) -> None:
+    for name in ('teacher', 'pairs'):
+        shutil.copytree(chain_run / name, tmp_path / name)
+    options = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set']
+    longer = [*options, 'teacher.optim.steps=80']
+    train_teacher.main(longer)
+    curve = read_curve(tmp_path / 'teacher' / CURVE)
+    assert curve[:6] == read_curve(chain_run / 'teacher' / CURVE)
+    assert [entry['step'] for entry in curve[6:]] == [70, 80]
+    with pytest.raises(SystemExit, match=r'teacher\.optim\.steps=80, now 60'):  # fewer
+        train_teacher.main(options[:-1])
+    with pytest.raises(SystemExit, match=r'pairs: .*teacher\.optim\.steps=60, now 80'):
+        distill.main(longer)  # they are the shorter teacher's
 
 
 def test_a_dry_run_prints_the_settings_and_makes_no_folder(

@@ -17,8 +17,10 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
+from training.engine import vdd
 from training.engine.checkpoints import load_checkpoint
 from training.engine.config import override, preset
+from training.engine.loop import Loop
 from training.engine.losses import displacement_errors
 from training.engine.vdd import Batch, distil, VddConfig
 from training.judge import evaluate_moe
@@ -73,6 +75,32 @@ def test_a_second_call_goes_on_from_the_checkpoint_and_the_kept_samples(moe_run:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_where_a_part_is_longer_those_after_it_begin_anew(
+    moe_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / 'run'
+    shutil.copytree(moe_run, run)
+    begun: dict[str, int] = {}
+
+    class Watched(Loop):
+        def run(self) -> Any:
+            begun[self.title] = self.begin
+            return super().run()
+
+    monkeypatch.setattr(vdd, 'Loop', Watched)
+    words = ['--preset', 'debug', '--run', str(run), '--device', 'cpu', '--set', 'pool=64']
+    words += ['moe.vdd.steps=12', 'moe.vdd.save_every=6']
+    distill_moe.main([*words, 'moe.points_last=5'])
+    assert begun == {'vdd': 12, 'covariances': 10, 'together': 4, 'points': 3}
+    distill_moe.main([*words, 'moe.points_last=5', 'moe.together_last=6'])
+    assert begun == {'vdd': 12, 'covariances': 10, 'together': 4, 'points': 0}
+    with pytest.raises(SystemExit, match=r'likelihood_first=0, now 3'):  # a part that was not
+        distill_moe.main(
+            [*words, 'moe.points_last=5', 'moe.together_last=6', 'moe.likelihood_first=3']
+        )
+
+
 def test_a_teacher_is_asked_about_histories_without_noise_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

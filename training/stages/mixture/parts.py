@@ -123,6 +123,7 @@ def fit_part(
     batches: Batches,
     folder: Path,
     seed: int,
+    before: Sequence[Part] = (),
 ) -> MotionModel:
     """
     Train one part, going on from its checkpoint where there is one.
@@ -132,6 +133,7 @@ def fit_part(
     :param batches: gives each step's windows and samples.
     :param folder: of the stage.
     :param seed: of the chain.
+    :param before: the parts before it: it begins anew where one of them has taken more steps.
     :returns: the student that the part came to.
     """
     if part.fresh:
@@ -145,6 +147,7 @@ def fit_part(
         part.terms,
         seed=seed + part.seed,
         folder=folder / part.folder,
+        key='; '.join(f'{earlier.terms.steps} of {earlier.name}' for earlier in before),
         further=NearestExpert(part.nearest, student) if part.nearest else None,
         trained=_learners(experts.network, part.learns),
         title=part.name,
