@@ -12,7 +12,6 @@ from types import CodeType, ModuleType
 import warnings
 
 ROOMS = {
-    'body': 'layouts skeleton',
     'model': 'config weights',
     'predict': 'online',
     'recordings': 'bvh recording rosbag',
@@ -21,6 +20,8 @@ ROOMS = {
 }
 """Room, and the modules that moved into it and that others may have imported."""
 CUT = {
+    'layouts': ('body.layout', 'body.layout_table', 'body.layout_file'),
+    'skeleton': ('body.skeleton', 'body.skeleton_file'),
     'predictor': ('predict.predictor', 'predict.prediction', 'predict.device'),
     'summaries': ('predict.moments', 'predict.keyframes', 'predict.occupancy'),
 }

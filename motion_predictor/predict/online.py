@@ -12,7 +12,7 @@ from typing import Protocol, TYPE_CHECKING
 
 import numpy as np
 
-from motion_predictor.body.layouts import IDENTITY, joints_there, Layout
+from motion_predictor.body.layout import IDENTITY, joints_there, Layout
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError, SkeletonError
 from motion_predictor.model.config import WindowConfig

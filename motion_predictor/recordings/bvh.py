@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_predictor.body import layouts
+from motion_predictor.body.layout import HEAD_TOP_M, Layout, NOSE_UP_M, SPINE_FRACTION
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.common.files import brief
 from motion_predictor.errors import RecordingError
@@ -82,7 +83,7 @@ def read_bvh(path: Path, overrides: Overrides | None = None) -> Recording:
     remarks = list(bvh.remarks)
     mapping = None
     if given.mapping:  # no joint of a file is missing, not even at its origin
-        mapping = layouts.layout(given.mapping, replace(H36M17, zero_is_missing=False))
+        mapping = layout(given.mapping, replace(H36M17, zero_is_missing=False))
 
     def body_of(file: BvhFile) -> NDArray:
         if mapping is None:
@@ -166,13 +167,13 @@ def _by_name(path: Path, bvh: BvhFile) -> NDArray:
             )
             for index in back
         }
-        middle = min(back, key=lambda index: abs(shares[index] - layouts.SPINE_FRACTION))
+        middle = min(back, key=lambda index: abs(shares[index] - SPINE_FRACTION))
         if _SPINE_FROM_HIP[0] <= shares[middle] <= _SPINE_FROM_HIP[1]:
             raw[:, _J('Spine')] = places[:, wanted.index(middle)]
     return raw
 
 
-def _points(path: Path, bvh: BvhFile, mapping: layouts.Layout) -> NDArray:
+def _points(path: Path, bvh: BvhFile, mapping: Layout) -> NDArray:
     """Joints that a mapping file reads, ``(T, J, 3)``."""
     missing = [joint for joint in mapping.joints if joint not in bvh.joints]
     if missing:
@@ -181,7 +182,7 @@ def _points(path: Path, bvh: BvhFile, mapping: layouts.Layout) -> NDArray:
     return bvh.positions([bvh.joints.index(joint) for joint in mapping.joints])
 
 
-def _by_mapping(points: NDArray, mapping: layouts.Layout) -> NDArray:
+def _by_mapping(points: NDArray, mapping: Layout) -> NDArray:
     """Joints that a mapping file names, ``(T, 17, 3)``; NaN what it leaves to be derived."""
     raw = np.full((len(points), H36M17.num_joints, 3), np.nan)
     for joint, source in mapping.mapping.items():
@@ -198,7 +199,7 @@ def _completed(poses: NDArray) -> NDArray:
         poses = _with_neck(poses)
     hip, thorax = poses[:, _J('Hip')], poses[:, _J('Thorax')]
     if np.isnan(poses[:, _J('Spine')]).all():
-        poses[:, _J('Spine')] = hip + layouts.SPINE_FRACTION * (thorax - hip)
+        poses[:, _J('Spine')] = hip + SPINE_FRACTION * (thorax - hip)
     if np.isnan(poses[:, _J('Head')]).all():
         nose = poses[:, _J('Nose')]
         poses[:, _J('Head')] = nose + _HEAD_TOP_M * _unit_vectors(nose - thorax)
@@ -216,8 +217,8 @@ def _with_neck(poses: NDArray) -> NDArray:
         thorax = head
         top = poses[:, _J('Head')]
         if np.isnan(top).all():
-            top = head + layouts.HEAD_TOP_M * upward
-        poses[:, _J('Nose')] = head + layouts.NOSE_UP_M / layouts.HEAD_TOP_M * (top - head)
+            top = head + HEAD_TOP_M * upward
+        poses[:, _J('Nose')] = head + NOSE_UP_M / HEAD_TOP_M * (top - head)
         poses[:, _J('Head')] = top
     poses[:, _J('Thorax')] = thorax
     return poses

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from motion_predictor.body.geometry import quaternion_matrices
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.common.files import read_file, refused
 from motion_predictor.errors import RecordingError
@@ -89,7 +90,8 @@ def read_deepmimic(path: Path, rate_hz: float = 60.0) -> Recording:
             values = np.stack([np.cos(half), zero, zero, np.sin(half)], axis=-1)
         if not (np.linalg.norm(values, axis=-1) > 1e-6).all():
             raise RecordingError(f'{path}: a rotation of {joint} holds four zeros')
-        own[joint] = _rotation_matrices(values)
+        values = values / np.linalg.norm(values, axis=-1, keepdims=True)
+        own[joint] = quaternion_matrices(values[:, [1, 2, 3, 0]])  # w x y z in the file
     turn['root'] = own['root']
     for joint, (parent, offset) in _HUMANOID_OFFSETS.items():
         place[joint] = place[parent] + turn[parent] @ np.array(offset)
@@ -107,16 +109,3 @@ def read_deepmimic(path: Path, rate_hz: float = 60.0) -> Recording:
     if np.ptp(durations) > 0.2 * durations.mean():
         keyframes = replace(keyframes, times_s=np.concatenate([[0.0], np.cumsum(durations)]))
     return keyframes.resample(rate_hz)
-
-
-def _rotation_matrices(quaternions: np.ndarray) -> np.ndarray:
-    """Quaternions w x y z, ``(T, 4)``, to rotation matrices ``(T, 3, 3)``."""
-    w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)).T
-    return np.stack(
-        [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
-            np.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
-            np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
-        ],
-        axis=-2,
-    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motion_predictor.body import layouts
+from motion_predictor.body.layout_file import layout as layout_of
 from motion_predictor.common.files import brief
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.bvh import read_bvh
@@ -89,7 +89,7 @@ def _overridden(recording: Recording, given: Overrides) -> Recording:
     if not given.any:
         return recording
     layout, persons = recording.layout, dict(recording.persons)
-    mapping = layouts.layout(given.mapping) if given.mapping else None
+    mapping = layout_of(given.mapping) if given.mapping else None
     if mapping and mapping.num_joints != recording.num_joints:
         raise RecordingError(
             f'{recording.name}: has {recording.num_joints} joints; the mapping {mapping.name} is '

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from motion_predictor.body.layouts import FLOAT32_MOST
+from motion_predictor.body.layout import FLOAT32_MOST
 from motion_predictor.errors import RecordingError
 
 KERNEL_HALF_WIDTH = 8  # samples on each side of the band-limited interpolation

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.body.layouts import Layout
+from motion_predictor.body.layout import Layout
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError, MessageError, RecordingError
 from motion_predictor.recordings.bag.files import BagFiles

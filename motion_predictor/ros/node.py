@@ -52,7 +52,7 @@ from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.body.geometry import rotation_matrix
-from motion_predictor.body.layouts import Layout
+from motion_predictor.body.layout import Layout
 from motion_predictor.common.background import CancelledError
 from motion_predictor.common.files import brief
 from motion_predictor.errors import ConfigError, MessageError, MotionPredictorError, WeightsError

@@ -31,7 +31,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.body.layouts import FLOAT32_MOST
+from motion_predictor.body.layout import FLOAT32_MOST
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Overrides, Recording

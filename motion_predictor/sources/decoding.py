@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from motion_predictor.body.layouts import FLOAT32_MOST, joints_there, Layout
+from motion_predictor.body.layout import FLOAT32_MOST, joints_there, Layout
 from motion_predictor.sources.decoded import DecodedPerson, flawed_people, Observation, plausible
 
 _MAX_SHOWN = 40

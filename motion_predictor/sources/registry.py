@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from motion_predictor.body.layouts import IDENTITY, Layout, layout
+from motion_predictor.body.layout import IDENTITY, Layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.sources.decoded import DecodedPerson, InputFormat
 from motion_predictor.sources.point_cloud import decode_point_cloud

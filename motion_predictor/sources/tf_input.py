@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.body.layouts import Layout
+from motion_predictor.body.layout import Layout
 from motion_predictor.sources.decoded import DecodedPerson
 from motion_predictor.sources.tf_causes import Cause, cut
 from motion_predictor.sources.tf_tree import (

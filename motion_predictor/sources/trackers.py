@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from motion_predictor.body.layouts import joints_there, Layout
+from motion_predictor.body.layout import joints_there, Layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, MessageError
 from motion_predictor.sources.decoded import (

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from motion_predictor.body.layouts import (
-    HEAD_TOP_M,
-    NOSE_AHEAD_M,
-    NOSE_UP_M,
-    SPINE_FRACTION,
-    torso_frame,
-)
+from motion_predictor.body.geometry import torso_frame
+from motion_predictor.body.layout import HEAD_TOP_M, NOSE_AHEAD_M, NOSE_UP_M, SPINE_FRACTION
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.track.window import hermite
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from motion_predictor.body.layouts import FLOAT32_MOST, joints_there
+from motion_predictor.body.layout import FLOAT32_MOST, joints_there
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.track.limits import HistoryCounters, HistoryLimits
 

@@ -8,14 +8,10 @@ import numpy as np
 import pytest
 from tracker_people import source_pose
 
-from motion_predictor.body.layouts import (
-    HEAD_TOP_M,
-    Layout,
-    layout,
-    LAYOUTS,
-    read_layout,
-    torso_frame,
-)
+from motion_predictor.body.geometry import torso_frame
+from motion_predictor.body.layout import HEAD_TOP_M, Layout
+from motion_predictor.body.layout_file import layout, read_layout
+from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ShapeError, SkeletonError
 from motion_predictor.recordings.walker import synthetic_walkers

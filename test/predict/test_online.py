@@ -22,7 +22,7 @@ from online_people import (
 )
 import pytest
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import DenoiserConfig, ModelConfig

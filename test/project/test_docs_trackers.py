@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from motion_predictor.body.layouts import layout, LAYOUTS, read_layout
+from motion_predictor.body.layout_file import layout, read_layout
+from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.ros.parameters import INPUT_TYPES, Settings
 from motion_predictor.sources.tf_input import HriSource, TfSource
 from motion_predictor.sources.trackers import AUTO, NAME_PATTERN, TRACKERS

@@ -9,6 +9,8 @@ import pytest
 from motion_predictor import Prediction
 
 FORMER = {
+    'layouts': ('layout', 'LAYOUTS', 'Layout', 'read_layout', 'joints_there', 'torso_frame'),
+    'skeleton': ('H36M17', 'Skeleton', 'read_skeleton', 'skeleton_from_dict'),
     'node': ('MotionPredictorNode',),
     'online': ('OnlinePredictor', 'OnlineLimits', 'OnlinePrediction', 'Observation'),
     'predictor': ('Prediction', 'Predictor', 'use_threads', 'cpu_has_fast_bf16'),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from motion_predictor.body.layouts import layout, MAX_FILE_BYTES
+from motion_predictor.body.layout_file import layout, MAX_FILE_BYTES
 from motion_predictor.errors import SkeletonError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from motion_predictor.body.layouts import layout
-from motion_predictor.body.skeleton import H36M17, read_skeleton
+from motion_predictor.body.layout_file import layout
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.common.files import read_json
 from motion_predictor.errors import ConfigError, RecordingError, SkeletonError, WeightsError
 from motion_predictor.model.weights import load_weights

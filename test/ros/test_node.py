@@ -32,7 +32,8 @@ from sensor_msgs.msg import PointCloud2
 import torch
 from visualization_msgs.msg import MarkerArray
 
-from motion_predictor.body.layouts import joints_there, layout
+from motion_predictor.body.layout import joints_there
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig

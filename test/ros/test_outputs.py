@@ -18,7 +18,7 @@ from sensor_msgs.msg import PointCloud2
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.body.body_geometry import bone_lengths
+from motion_predictor.body.geometry import bone_lengths
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.calibration import Calibration
 from motion_predictor.predict.likely import drawn_samples

@@ -16,7 +16,7 @@ from geometry_msgs.msg import PoseArray
 from replay_rig import Listener, listener, PATIENCE_S, replay  # noqa: F401
 from tracker_bags import FRAMES, tracked, tree, WALKERS, write
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.recordings.open import open_recording
 
 

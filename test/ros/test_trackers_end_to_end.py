@@ -39,7 +39,7 @@ from tracker_people import MAKERS, source_pose, tf, transform
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.body.geometry import rotation_matrix
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
 from motion_predictor.sources.trackers import TRACKERS
 

@@ -10,7 +10,7 @@ from online_people import GoesOn, pose_at, stamps
 import pytest
 from tracker_people import source_pose
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MessageError
 from motion_predictor.predict.online import OnlinePredictor

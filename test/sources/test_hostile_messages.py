@@ -16,7 +16,7 @@ from tracker_packages import plain
 from tracker_people import tf, transform
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import MessageError
 from motion_predictor.ros.replay import CLOUD_DTYPE, marker_array, point_cloud, pose_array
 from motion_predictor.sources.decoded import DecodedPerson, InputFormat, MAX_PEOPLE, plausible

@@ -12,7 +12,7 @@ import pytest
 from tracker_packages import plain
 from tracker_people import source_pose, stamp, tf, transform
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.online import OnlinePredictor

@@ -10,7 +10,8 @@ import pytest
 from tracker_packages import plain
 from tracker_people import MAKERS, source_pose
 
-from motion_predictor.body.layouts import layout, LAYOUTS
+from motion_predictor.body.layout_file import layout
+from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, MessageError
 from motion_predictor.recordings.walker import synthetic_walkers

@@ -12,7 +12,7 @@ from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from tracker_packages import COMMON, DEFINITIONS, plain
 from tracker_people import MAKERS, tf, transform
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.sources.trackers import TRACKERS
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tracker_packages import New
 
-from motion_predictor.body.layouts import Layout
+from motion_predictor.body.layout import Layout
 from motion_predictor.body.skeleton import H36M17
 
 NS = 1_000_000_000

@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 from tracker_packages import plain
 from tracker_people import MAKERS
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import MessageError
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.ros.messages import DECODERS

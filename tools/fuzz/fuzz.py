@@ -20,7 +20,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.time import Time
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.messages import decode_predictions

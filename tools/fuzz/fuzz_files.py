@@ -27,7 +27,7 @@ from rclpy.context import Context
 from rclpy.parameter import Parameter as RosParameter
 import yaml
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import (
     ConfigError,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.sources.tf_input import (
     HriSource,
     MAX_PEOPLE,

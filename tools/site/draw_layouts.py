@@ -9,14 +9,14 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from motion_predictor.body.layouts import (
+from motion_predictor.body.layout import (
     HEAD_TOP_M,
     Layout,
-    LAYOUTS,
     NOSE_AHEAD_M,
     NOSE_UP_M,
     SPINE_FRACTION,
 )
+from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.body.skeleton import H36M17
 
 FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'guide' / 'trackers'

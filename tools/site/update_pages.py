@@ -9,7 +9,7 @@ import sys
 import textwrap
 from typing import Any
 
-from motion_predictor.body.layouts import LAYOUTS
+from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.ros import parameters
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from motion_predictor.body.geometry import rotation_matrix
-from motion_predictor.body.layouts import Layout
+from motion_predictor.body.layout import Layout
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.recording import Recording

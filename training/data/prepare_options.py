@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 
 import tyro
 
-from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import RecordingError
 from training.data.bags import bag_input, BagOptions, read_bags, rotation_of
 from training.data.sources import (

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-from motion_predictor.body.layouts import Layout
-from motion_predictor.body.layouts import layout as layout_of
+from motion_predictor.body.layout import Layout
+from motion_predictor.body.layout_file import layout as layout_of
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.bvh import MAX_JOINT_SPEED_M_S, read_bvh, read_bvh_joints

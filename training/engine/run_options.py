@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from motion_predictor.body.skeleton import H36M17, read_skeleton
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common.options import read_options
 from training.data.store import is_store

@@ -21,7 +21,8 @@ import torch
 from tqdm import tqdm
 import tyro
 
-from motion_predictor.body.skeleton import H36M17, read_skeleton, Skeleton
+from motion_predictor.body.skeleton import H36M17, Skeleton
+from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.config import WindowConfig

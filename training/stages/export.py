@@ -10,7 +10,8 @@ from typing import Literal
 
 import torch
 
-from motion_predictor.body.skeleton import H36M17, read_skeleton
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.common.files import read_json
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.motion_model import MotionModel

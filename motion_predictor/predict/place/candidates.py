@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from motion_predictor.body.body_geometry import median, squares
+from motion_predictor.body.geometry import median, squares
 from motion_predictor.model.candidates import knot_frames
 from motion_predictor.model.config import WindowConfig
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from motion_predictor.body.body_geometry import back, heading, turn
+from motion_predictor.body.geometry import back, heading, turn
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from motion_predictor.body.body_geometry import with_bones
+from motion_predictor.body.geometry import with_bones
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.candidates import CANDIDATES
 from motion_predictor.predict.moments import Moments, sample_moments

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from motion_predictor.body.body_geometry import bone_lengths, squares
+from motion_predictor.body.geometry import bone_lengths, squares
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.candidates import CANDIDATES, DAMPED, knot_frames, MEMORY, MODEL, STILL
 from motion_predictor.model.config import WindowConfig

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from motion_predictor.body.body_geometry import lengths, squares
+from motion_predictor.body.geometry import lengths, squares
 from motion_predictor.model.candidates import CANDIDATES, MEMORY
 from motion_predictor.model.networks.gate import BY_KNOT, COMMON, Described, PAIRS, SEGMENTS
 from motion_predictor.model.networks.radius_network import BY_JOINT, SPEED_FLOOR

@@ -11,7 +11,7 @@ from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription as RosSubscription
 
-from motion_predictor.body.layouts import Layout
+from motion_predictor.body.layout import Layout
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.ros import messages
 from motion_predictor.ros.parameters import Settings

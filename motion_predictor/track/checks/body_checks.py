@@ -9,7 +9,9 @@ import math
 
 import numpy as np
 
-from motion_predictor.body.layouts import joints_there, Layout, layout, LAYOUTS
+from motion_predictor.body.layout import joints_there, Layout
+from motion_predictor.body.layout_file import layout
+from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.sources.decoded import Observation
 

@@ -4,7 +4,7 @@ import numpy as np
 from place_people import KNOTS, LEVELS, swinging, WINDOW
 import pytest
 
-from motion_predictor.body.body_geometry import bone_lengths
+from motion_predictor.body.geometry import bone_lengths
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.candidates import CANDIDATES, DAMPED, MEMORY, MODEL, STILL
 from motion_predictor.predict.moments import sample_moments

@@ -13,7 +13,7 @@ from hypothesis import given, HealthCheck, settings, strategies
 import numpy as np
 import pytest
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.bag import unpacking
 from motion_predictor.recordings.open import open_recording

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tracker_packages import COMMON, DEFINITIONS, plain
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.rosbag import BagInput, read_rosbag

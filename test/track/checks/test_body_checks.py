@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tracker_people import source_pose
 
-from motion_predictor.body.layouts import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.recordings.npz_clips import read_npz
 from motion_predictor.recordings.walker import synthetic_walkers

@@ -16,7 +16,7 @@ from bag_messages import BEGAN_NS, pose_array, STORE
 from bvh_texts import bvh_text
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from motion_predictor.body.layouts import LAYOUTS
+from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig

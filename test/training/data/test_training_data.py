@@ -19,8 +19,9 @@ import pytest
 from random_models import save_random, save_recording, walking
 import torch
 
-from motion_predictor.body.layouts import LAYOUTS
-from motion_predictor.body.skeleton import H36M17, read_skeleton
+from motion_predictor.body.layout_table import LAYOUTS
+from motion_predictor.body.skeleton import H36M17
+from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from training.data import sources

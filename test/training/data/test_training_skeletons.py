@@ -17,14 +17,9 @@ from other_bodies import (
 import pytest
 import torch
 
-from motion_predictor.body.layouts import layout
-from motion_predictor.body.skeleton import (
-    H36M17,
-    read_skeleton,
-    Skeleton,
-    skeleton_from_dict,
-    skeleton_to_dict,
-)
+from motion_predictor.body.layout_file import layout
+from motion_predictor.body.skeleton import H36M17, Skeleton, skeleton_from_dict, skeleton_to_dict
+from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import SkeletonError
 from motion_predictor.model.person_frame import PersonFrame
 from motion_predictor.predict.online import Observation, OnlinePredictor

@@ -10,7 +10,7 @@ from other_bodies import BODIES, record, skeleton_file
 import pytest
 from random_models import save_random, save_random_mixture
 
-from motion_predictor.body.skeleton import read_skeleton
+from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.model.weights import load_weights, save_weights
 from motion_predictor.predict.predictor import Predictor
 from training.stages import distill, distill_moe, train_teacher

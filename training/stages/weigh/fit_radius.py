@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.body.body_geometry import bone_lengths, with_bones
+from motion_predictor.body.geometry import bone_lengths, with_bones
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.networks.gate import Described, Gate
 from motion_predictor.model.networks.radius_network import RadiusNetwork, stands_still

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_predictor.body.body_geometry import bone_lengths, with_bones
+from motion_predictor.body.geometry import bone_lengths, with_bones
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError

@@ -6,7 +6,7 @@ import pytest
 from random_models import walking
 import torch
 
-from motion_predictor.body.body_geometry import back, bone_lengths, heading, turn, with_bones
+from motion_predictor.body.geometry import back, bone_lengths, heading, turn, with_bones
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.model.person_frame import PersonFrame
 
