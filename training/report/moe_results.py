@@ -18,7 +18,9 @@ from training.judge.evaluate_moe import QUANTILE, RANKS
 from training.judge.speed import benchmark
 from training.report.moe_plots import draw_reliability, draw_roc
 from training.report.pages import write_page
-from training.report.results import calibration_section, markdown_table, temperature_section
+from training.report.radii import calibration_section
+from training.report.temperatures import temperature_section
+from training.report.template import markdown_table
 
 EXAMPLE = """\
 worked example, from the root of the source tree:

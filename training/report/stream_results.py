@@ -12,7 +12,7 @@ from training.judge.stream.stream_scores import BEST_OF, LEVELS, MODEL, PUBLISHE
 from training.judge.stream.stream_tables import ALLOWED
 from training.judge.stream.streams import HORIZONS_S
 from training.report.pages import write_page
-from training.report.results import markdown_table
+from training.report.template import markdown_table
 
 EXAMPLE = """\
 worked example, from the root of the source tree:

@@ -13,7 +13,7 @@ from typing import Any
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.candidates import KNOTS_S
 from training.report.pages import write_page
-from training.report.results import markdown_table
+from training.report.template import markdown_table
 from training.stages.weigh.weighing import FORMAT
 
 EXAMPLE = """\

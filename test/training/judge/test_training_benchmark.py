@@ -17,6 +17,7 @@ from training.judge.speed import benchmark, cases, timing
 from training.judge.speed.benchmark_options import BenchmarkOptions
 from training.judge.speed.benchmark_weighing import fill
 from training.report import results
+from training.report.times import benchmark_section
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +122,7 @@ def test_weighing_is_timed_beside_the_model_of_the_same_run(tmp_path: Path) -> N
         alone = rows['model', persons, 0.0]['median_ms']
         assert row['of_model'] == pytest.approx(row['median_ms'] / alone, abs=1e-3)
         assert 0.0 < row['median_ms'] <= row['p99_ms']
-    page = results.benchmark_section(result, tmp_path, tmp_path / 'page.md')
+    page = benchmark_section(result, tmp_path, tmp_path / 'page.md')
     assert '**Weighing**' in page
     assert f'| {rows["weigh", 8, 0.2]["median_ms"]:.2f} |' in page
     assert 'weighing, weighed: weigh, 8 people' in benchmark.table(result)
@@ -194,7 +195,7 @@ def test_one_step_models_are_measured_in_the_node_and_the_teacher_is_not(
     assert 0 < row['predictions_out'] <= row['frames_in']
     assert 0 < row['median_ms'] <= row['p99_ms'] <= row['slowest_ms']
     assert 'node over DDS, swiftdiff' in benchmark.table(result)
-    page = results.benchmark_section(result, tmp_path, tmp_path / 'page.md')
+    page = benchmark_section(result, tmp_path, tmp_path / 'page.md')
     assert '**In the node**' in page
     assert not result['unavailable']
 

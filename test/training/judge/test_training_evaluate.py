@@ -23,6 +23,7 @@ from training.judge.baselines import (
 )
 from training.judge.predictions import PredictionStore
 from training.report import results
+from training.report.accuracy import evaluation_section
 from training.stages import export
 
 WINDOW = WindowConfig()
@@ -246,7 +247,7 @@ def test_rows_of_the_same_weights_data_and_settings_are_taken_over(
     assert student['against']['pose.ade']['interval95'] is None
     stores = list((tmp_path / 'other').iterdir())
     assert len(stores) == 2  # the student's alone, one a file
-    page = results.evaluation_section(second, tmp_path, tmp_path / 'page.md')
+    page = evaluation_section(second, tmp_path, tmp_path / 'page.md')
     assert 'taken over from the evaluation at commit' in page
     order = list(dict.fromkeys(row['model'] for row in second['rows']))
     assert order[-3:] == ['teacher', 'one_step', 'swiftdiff']
