@@ -19,7 +19,7 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.novelty import SurpriseWatch
 from motion_predictor.predict.radius import CoverageWatch, MODES
-from motion_predictor.sources.decoded import Observation as Observation
+from motion_predictor.sources.observation import Observation as Observation
 from motion_predictor.track.clock import SourceClock
 from motion_predictor.track.history import AddOutcome, PoseHistory
 from motion_predictor.track.identity import PeopleRules, Sighting, Track

@@ -23,11 +23,11 @@ from motion_predictor.recordings.bag.files import BagFiles
 from motion_predictor.recordings.bag.people import followed
 from motion_predictor.recordings.bag.stamps import in_order, Ordered
 from motion_predictor.recordings.recording import Recording
-from motion_predictor.sources.decoded import message_header, Observation
 from motion_predictor.sources.decoding import Decoder
+from motion_predictor.sources.observation import message_header, Observation
 from motion_predictor.sources.registry import KIND_OF_MESSAGE, layout_of, make_source
-from motion_predictor.sources.tf_input import TF_MESSAGE, TF_TOPIC, TRACKED_TOPIC
-from motion_predictor.sources.trackers import AUTO
+from motion_predictor.sources.source import AUTO
+from motion_predictor.sources.tf.people import TF_MESSAGE, TF_TOPIC, TRACKED_TOPIC
 
 MAX_GAP_S = 10.0
 """A longer silence in a bag is cut short to this, and said."""

@@ -18,7 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from motion_predictor.body.geometry import rotation_matrix  # noqa: F401
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import MessageError
-from motion_predictor.sources.decoded import (  # noqa: F401  (names that lived here, for one release)
+from motion_predictor.sources.observation import (  # noqa: F401  (names that lived here, for one release)
     DecodedPerson,
     InputFormat,
     message_header,

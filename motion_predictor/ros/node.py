@@ -94,11 +94,11 @@ from motion_predictor.ros.publish.qos import (
 )
 from motion_predictor.ros.publish.seen import PeoplePublisher, PeopleReport, places
 from motion_predictor.signals import when_asked_to_end
-from motion_predictor.sources.decoded import DecodedPerson, message_header
 from motion_predictor.sources.decoding import Decoded
-from motion_predictor.sources.frame_motion import FrameMotion
-from motion_predictor.sources.tf_queue import Held, Place, Ready, TransformQueue
-from motion_predictor.sources.tf_tree import Pose
+from motion_predictor.sources.observation import DecodedPerson, message_header
+from motion_predictor.sources.tf.frame_motion import FrameMotion
+from motion_predictor.sources.tf.queue import Held, Place, Ready, TransformQueue
+from motion_predictor.sources.tf.tree import Pose
 from motion_predictor.track.checks.body_checks import BodyChecks
 from motion_predictor.track.checks.stamp_checks import SameStamps, stamp_complaints
 from motion_predictor.track.limits import HistoryLimits

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from motion_predictor.body.layout import FLOAT32_MOST, joints_there, Layout
-from motion_predictor.sources.decoded import DecodedPerson, flawed_people, Observation, plausible
+from motion_predictor.sources.observation import (
+    DecodedPerson,
+    flawed_people,
+    Observation,
+    plausible,
+)
+from motion_predictor.sources.source import Source
 
 _MAX_SHOWN = 40
-
-
-class _Source(Protocol):
-    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson] | None: ...
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,10 @@ class Decoder:
     Reads a source's messages, and tells once which joints of everybody are seen.
 
     What is neither NaN, nor the void at (0, 0, 0), nor beyond float32 is seen. Everything that
-    comes after this reads :attr:`motion_predictor.sources.decoded.Observation.seen`.
+    comes after this reads :attr:`motion_predictor.sources.observation.Observation.seen`.
     """
 
-    def __init__(self, source: _Source, layout: Layout) -> None:
+    def __init__(self, source: Source, layout: Layout) -> None:
         """
         Prepare to read.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MessageError
-from motion_predictor.sources.decoded import (
+from motion_predictor.sources.observation import (
     DecodedPerson,
     InputFormat,
     MAX_POINTS,

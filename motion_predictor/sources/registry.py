@@ -8,11 +8,13 @@ from typing import Any
 from motion_predictor.body.layout import IDENTITY, Layout
 from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17, Skeleton
-from motion_predictor.sources.decoded import DecodedPerson, InputFormat
+from motion_predictor.sources.naming import NAME_PATTERN
+from motion_predictor.sources.observation import DecodedPerson, InputFormat
 from motion_predictor.sources.point_cloud import decode_point_cloud
+from motion_predictor.sources.source import AUTO, Source
 from motion_predictor.sources.standard import BonesError, decode_marker_array, decode_pose_array
-from motion_predictor.sources.tf_input import HriSource, TF_MESSAGE, TfSource, TRACKED_MESSAGE
-from motion_predictor.sources.trackers import AUTO, NAME_PATTERN, Source, TRACKERS
+from motion_predictor.sources.tf.people import HriSource, TF_MESSAGE, TfSource, TRACKED_MESSAGE
+from motion_predictor.sources.trackers import TRACKERS
 
 Decoder = Callable[[Any, InputFormat], list[DecodedPerson]]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from motion_predictor.body.geometry import rotation_matrix
 from motion_predictor.errors import MessageError
-from motion_predictor.sources.decoded import (
+from motion_predictor.sources.observation import (
     DecodedPerson,
     InputFormat,
     MAX_NAME,
@@ -83,43 +83,50 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
         if marker.action != ADD or marker.type not in (joint_shape, *LIST_MARKERS):
             continue
         frame = marker.header.frame_id if frame is None else frame
-        if marker.header.frame_id != frame:
-            name = _marker_person(marker, _number(marker))
-            people.setdefault(name, _empty_person(marker, name, form.joints))
-            flaws[name] = (
-                f'is in frame {marker.header.frame_id[:40]!r}, others of the message are '
-                f'in {frame[:40]!r}: one message is of one frame'
-            )
-        elif marker.type == joint_shape:
-            person, joint = divmod(marker.id, KINECT_IDS_PER_PERSON)
-            name = _marker_person(marker, person)
-            if name not in people:
-                people[name] = _empty_person(marker, name, form.joints)
-            if person < 0 or joint >= form.joints:
-                flaws[name] = (
-                    f'marker id {marker.id}: is joint {joint} of person {person}, but the layout '
-                    f'has joints 0..{form.joints - 1} (id = 100 * person + joint)'
-                )
-                continue
-            position = marker.pose.position
-            people[name].xyz[joint] = (position.x, position.y, position.z)
-        else:
-            name = _marker_person(marker, marker.id)
-            people[name] = _empty_person(marker, name, form.joints)
-            if len(marker.points) != form.joints:
-                flaws[name] = (
-                    f'marker {name[:MAX_NAME]!r}: expected {form.joints} points, one a joint, '
-                    f'got {len(marker.points)}'
-                )
-                continue
-            points, flaw = _marker_points(marker)
-            people[name].xyz[:] = points
-            if flaw:
-                flaws[name] = flaw
-        require_people(len(people))
+        name, flaw = _take_in(marker, people, form.joints, frame, marker.type == joint_shape)
+        if flaw:
+            flaws[name] = flaw
     found = [replace(person, flaw=flaws.get(name, '')) for name, person in people.items()]
     require_somebody(found)
     return found
+
+
+def _take_in(
+    marker: Any, people: dict[str, DecodedPerson], joints: int, frame: str, is_joint: bool
+) -> tuple[str, str]:
+    # Put one marker, a joint or a list of all joints, into its person; who that is, and the flaw.
+    flaw = ''
+    if marker.header.frame_id != frame:
+        name = _marker_person(marker, _number(marker))
+        people.setdefault(name, _empty_person(marker, name, joints))
+        flaw = (
+            f'is in frame {marker.header.frame_id[:40]!r}, others of the message are '
+            f'in {frame[:40]!r}: one message is of one frame'
+        )
+    elif is_joint:
+        person, joint = divmod(marker.id, KINECT_IDS_PER_PERSON)
+        name = _marker_person(marker, person)
+        if name not in people:
+            people[name] = _empty_person(marker, name, joints)
+        if person < 0 or joint >= joints:
+            return name, (
+                f'marker id {marker.id}: is joint {joint} of person {person}, but the layout '
+                f'has joints 0..{joints - 1} (id = 100 * person + joint)'
+            )
+        position = marker.pose.position
+        people[name].xyz[joint] = (position.x, position.y, position.z)
+    else:
+        name = _marker_person(marker, marker.id)
+        people[name] = _empty_person(marker, name, joints)
+        if len(marker.points) != joints:
+            return name, (
+                f'marker {name[:MAX_NAME]!r}: expected {joints} points, one a joint, '
+                f'got {len(marker.points)}'
+            )
+        points, flaw = _marker_points(marker)
+        people[name].xyz[:] = points
+    require_people(len(people))
+    return name, flaw
 
 
 def _number(marker: Any) -> int:

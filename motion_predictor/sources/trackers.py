@@ -1,37 +1,22 @@
-"""
-Trackers' own messages to people, by their fields alone: no message package is imported here.
-
-A source is made for one run of the node. Its :meth:`decode` is called by one thread with every
-message, in the order of arrival, and says who is in it: a list, empty when the tracker saw
-nobody, or None when the message says nothing about who is there. Everything that a source leaves
-out is counted by name in ``counters``, which the diagnostics show.
-"""
+"""Trackers' own messages to people, by their fields alone: no message package is imported here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import importlib
 from itertools import count
-import re
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from motion_predictor.body.layout import joints_there, Layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, MessageError
-from motion_predictor.sources.decoded import (
-    DecodedPerson,
-    MAX_FRAME_NAME,
-    MAX_PEOPLE,
-    require_people,
-)
+from motion_predictor.sources.naming import NamePattern, NearestNames
+from motion_predictor.sources.observation import DecodedPerson, require_people, stamp_to_ns
+from motion_predictor.sources.source import Source
 
-AUTO = 'auto'
-"""What a parameter is set to when the type of the input decides."""
-NAME_PATTERN = '{joint}_{person}'
-"""How ROS4HRI names frames (REP-155)."""
 ZED_JOINTS = (18, 34, 38)
 """Joints of ``body_format`` 0, 1 and 2."""
 ZED_OK = 1
@@ -43,133 +28,6 @@ SAME_POINT_M = 1e-4
 """Joints of one person nearer to each other than this are one point, and so no joints."""
 BEYOND_REACH_M = 1.6
 """A joint further from the middle of the others than this is none of that body."""
-NEAREST_M = 0.6
-"""Somebody without an id is who was last seen within this distance, ..."""
-NEAREST_S = 1.0
-"""... no longer ago than this."""
-MAX_NAMES = 10_000
-"""Names that a pattern remembers; from there on it begins anew."""
-
-
-class Source(Protocol):
-    """What turns the messages of one tracker into people."""
-
-    counters: dict[str, int]
-    """How often something was left out, by what it was."""
-
-    def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson] | None:
-        """
-        Read one message.
-
-        :param topic: that it came on.
-        :param message: with the fields of the tracker's message.
-        :param received_ns: the node's clock when it came.
-        :returns: the people in it, [] for nobody; None where it does not say who is there.
-        :raises MessageError: if it does not have the form that the settings promise.
-        """
-
-
-def require_pattern(pattern: str) -> None:
-    """
-    Check that a pattern can tell joints.
-
-    :raises ConfigError: if it cannot.
-    """
-    if pattern.count('{joint}') != 1 or pattern.count('{person}') > 1:
-        raise ConfigError(
-            f'input.pattern={pattern!r}: must have {{joint}} once and {{person}} at most once, '
-            f'such as {NAME_PATTERN!r}'
-        )
-
-
-class NamePattern:
-    """
-    Tells person and joint from the name of a frame, a marker or a rigid body.
-
-    ``{joint}`` stands for a joint of the layout, ``{person}`` for at least one character without
-    a slash; without ``{person}`` there is one person, called '0'.
-    """
-
-    def __init__(self, pattern: str, joints: Sequence[str]) -> None:
-        """
-        Prepare to read names.
-
-        :param pattern: such as '{joint}_{person}'.
-        :param joints: names of the layout's joints.
-        :raises ConfigError: if the pattern cannot tell joints.
-        """
-        require_pattern(pattern)
-        longest_first = sorted(joints, key=len, reverse=True)
-        parts = {
-            '{joint}': f'(?P<joint>{"|".join(re.escape(joint) for joint in longest_first)})',
-            '{person}': r'(?P<person>[^/]+?)',
-        }
-        pieces = re.split(r'(\{joint\}|\{person\})', pattern)
-        self._expression = re.compile(''.join(parts.get(p, re.escape(p)) for p in pieces))
-        self._index = {joint: number for number, joint in enumerate(joints)}
-        self._read: dict[str, tuple[str, int] | None] = {}
-
-    def read(self, name: str) -> tuple[str, int] | None:
-        """Tell the person and the joint's index; None when it is no such name."""
-        if len(name) > MAX_FRAME_NAME:
-            return None
-        if name not in self._read:
-            if len(self._read) >= MAX_NAMES:
-                self._read.clear()
-            found = self._expression.fullmatch(name)
-            self._read[name] = found and (
-                found.groupdict().get('person', '0'),
-                self._index[found['joint']],
-            )
-        return self._read[name]
-
-
-class NearestNames:
-    """Names for people to whom their tracker gives none: who is nearest is the same."""
-
-    def __init__(self) -> None:
-        """Start with nobody."""
-        self._seen: dict[int, tuple[int, np.ndarray]] = {}  # number: stamp, place
-        self._next = 0
-
-    def name(self, stamp_ns: int, places: Sequence[np.ndarray]) -> list[str]:
-        """
-        Name everyone of one message.
-
-        :param stamp_ns: of the message.
-        :param places: (3,) metres, one a person.
-        :returns: a name for each, the same as before where somebody was near.
-        """
-        recent = {
-            number: place
-            for number, (seen_ns, place) in self._seen.items()
-            if abs(stamp_ns - seen_ns) <= NEAREST_S * 1e9
-        }
-        numbers = list(recent)
-        here = np.array(places, dtype=np.float64).reshape(-1, 1, 3)
-        there = np.array([*recent.values()], dtype=np.float64).reshape(1, -1, 3)
-        apart = np.linalg.norm(here - there, axis=-1)  # (people, names)
-        near = np.argwhere(apart <= NEAREST_M)
-        chosen: dict[int, int] = {}
-        taken: set[int] = set()
-        for place in np.lexsort((near[:, 1], near[:, 0], apart[tuple(near.T)])):
-            index, number = int(near[place, 0]), numbers[near[place, 1]]
-            if index not in chosen and number not in taken:
-                chosen[index] = number
-                taken.add(number)
-        for index in range(len(places)):
-            if index not in chosen:
-                chosen[index] = self._next
-                self._next += 1
-        latest = sorted(recent, key=lambda number: self._seen[number][0])[-MAX_PEOPLE:]
-        kept = {number: self._seen[number] for number in latest}
-        self._seen = kept | {chosen[i]: (stamp_ns, place) for i, place in enumerate(places)}
-        return [f'untracked/{chosen[index]}' for index in range(len(places))]
-
-
-def stamp_of(header: Any) -> int:
-    """Nanoseconds of a header's stamp, 0 where it has none."""
-    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
 class TrackerSource:
@@ -244,7 +102,7 @@ class ZedSource(TrackerSource):
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
         """Read the bodies that were seen; objects of other kinds are passed over."""
-        stamp_ns, frame_id = stamp_of(message.header), str(message.header.frame_id)
+        stamp_ns, frame_id = stamp_to_ns(message.header.stamp), str(message.header.frame_id)
         people = []
         require_people(len(message.objects))
         for body in message.objects:
@@ -306,7 +164,7 @@ class YoloSource(TrackerSource):
 
         Somebody who has no key points in space is there without a joint.
         """
-        stamp_ns = stamp_of(message.header)
+        stamp_ns = stamp_to_ns(message.header.stamp)
         people = []
         require_people(len(message.detections))
         for detection in message.detections:
@@ -418,7 +276,7 @@ class MocapSource(TrackerSource):
                  marker.translation)
                 for marker in message.markers
             ]  # fmt: skip
-        stamp_ns, frame_id = stamp_of(message.header), str(message.header.frame_id)
+        stamp_ns, frame_id = stamp_to_ns(message.header.stamp), str(message.header.frame_id)
         people: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         placed: set[tuple[str, int]] = set()
         for label, place in entries:
@@ -461,7 +319,7 @@ class HirosSource(TrackerSource):
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
         """Read the group's skeletons."""
-        group_ns, frame_id = stamp_of(message.header), str(message.header.frame_id)
+        group_ns, frame_id = stamp_to_ns(message.header.stamp), str(message.header.frame_id)
         people = []
         require_people(len(message.skeletons))
         for skeleton in message.skeletons:

@@ -12,8 +12,10 @@ import pytest
 from motion_predictor.body.layout_file import layout, read_layout
 from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.ros.parameters import INPUT_TYPES, Settings
-from motion_predictor.sources.tf_input import HriSource, TfSource
-from motion_predictor.sources.trackers import AUTO, NAME_PATTERN, TRACKERS
+from motion_predictor.sources.naming import NAME_PATTERN
+from motion_predictor.sources.source import AUTO
+from motion_predictor.sources.tf.people import HriSource, TfSource
+from motion_predictor.sources.trackers import TRACKERS
 from tools.site import draw_layouts
 
 FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'guide' / 'trackers'

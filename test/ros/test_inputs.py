@@ -17,7 +17,7 @@ from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError, SkeletonError
 from motion_predictor.ros.intake.inputs import Input, make_input, profile_of
 from motion_predictor.ros.parameters import INPUT_TYPES, Settings
-from motion_predictor.sources.tf_input import TF_MESSAGE, TRACKED_MESSAGE
+from motion_predictor.sources.tf.people import TF_MESSAGE, TRACKED_MESSAGE
 from motion_predictor.sources.trackers import TRACKERS
 
 MESSAGES = {

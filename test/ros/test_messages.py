@@ -30,7 +30,7 @@ from motion_predictor.ros.messages import (
     PREDICTION_DTYPE,
 )
 from motion_predictor.ros.replay import CLOUD_DTYPE, point_cloud
-from motion_predictor.sources.decoded import DecodedPerson, InputFormat, plausible, stamp_to_ns
+from motion_predictor.sources.observation import DecodedPerson, InputFormat, plausible, stamp_to_ns
 from motion_predictor.sources.point_cloud import decode_point_cloud, read_cloud
 from motion_predictor.sources.standard import decode_marker_array, decode_pose_array
 

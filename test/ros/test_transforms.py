@@ -17,8 +17,8 @@ from tracker_packages import plain
 from tracker_people import tf, transform
 
 from motion_predictor.ros.intake.transforms import FrameTransforms, TreeTransforms
-from motion_predictor.sources.tf_causes import Cause
-from motion_predictor.sources.tf_tree import TransformTree
+from motion_predictor.sources.tf.causes import Cause
+from motion_predictor.sources.tf.tree import TransformTree
 
 SECOND = 1_000_000_000
 

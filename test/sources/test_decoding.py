@@ -14,8 +14,8 @@ from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MessageError
 from motion_predictor.predict.online import OnlinePredictor
-from motion_predictor.sources.decoded import Observation
 from motion_predictor.sources.decoding import Decoded, Decoder
+from motion_predictor.sources.observation import Observation
 from motion_predictor.sources.registry import make_source
 from motion_predictor.track.checks.body_checks import BodyChecks
 

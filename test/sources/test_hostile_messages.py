@@ -19,12 +19,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import MessageError
 from motion_predictor.ros.replay import CLOUD_DTYPE, marker_array, point_cloud, pose_array
-from motion_predictor.sources.decoded import DecodedPerson, InputFormat, MAX_PEOPLE, plausible
+from motion_predictor.sources.naming import NamePattern, NearestNames
+from motion_predictor.sources.observation import DecodedPerson, InputFormat, MAX_PEOPLE, plausible
 from motion_predictor.sources.point_cloud import decode_point_cloud, read_cloud
 from motion_predictor.sources.standard import decode_marker_array, decode_pose_array
-from motion_predictor.sources.tf_input import TfSource
-from motion_predictor.sources.tf_tree import MAX_AT_ONCE
-from motion_predictor.sources.trackers import NamePattern, NearestNames, TRACKERS
+from motion_predictor.sources.tf.people import TfSource
+from motion_predictor.sources.tf.tree import MAX_AT_ONCE
+from motion_predictor.sources.trackers import TRACKERS
 
 FORM = InputFormat(joints=17)
 POSES = [np.full((17, 3), 1.0), np.full((17, 3), 5.0), np.full((17, 3), 9.0)]

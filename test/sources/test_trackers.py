@@ -15,15 +15,10 @@ from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError, MessageError
 from motion_predictor.recordings.walker import synthetic_walkers
-from motion_predictor.sources.decoded import DecodedPerson
-from motion_predictor.sources.trackers import (
-    message_class,
-    NamePattern,
-    NearestNames,
-    Source,
-    TRACKERS,
-    ZedSource,
-)
+from motion_predictor.sources.naming import NamePattern, NearestNames
+from motion_predictor.sources.observation import DecodedPerson
+from motion_predictor.sources.source import Source
+from motion_predictor.sources.trackers import message_class, TRACKERS, ZedSource
 
 WALKERS = list(synthetic_walkers(2).persons.values())
 PEOPLE = [WALKERS[0][0] + [3.0, 1.0, 0.0], WALKERS[1][10] + [4.0, -1.0, 0.0]]

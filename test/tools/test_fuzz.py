@@ -24,7 +24,7 @@ from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import MessageError
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.ros.messages import DECODERS
-from motion_predictor.sources.decoded import InputFormat, plausible
+from motion_predictor.sources.observation import InputFormat, plausible
 from motion_predictor.sources.trackers import TRACKERS
 from tools.fuzz.fuzz import Findings, fuzz_in_process, node_in_process, walker
 from tools.fuzz.fuzz_messages import Fuzzer

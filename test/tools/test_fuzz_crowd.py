@@ -34,7 +34,7 @@ def test_the_good_person_is_predicted_from_every_message(kind: str, weights: str
 def test_the_campaign_would_find_a_good_person_who_is_not_served(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('motion_predictor.sources.decoded.MAX_PEOPLE', 5)
+    monkeypatch.setattr('motion_predictor.sources.observation.MAX_PEOPLE', 5)
     findings = Findings()
     fuzz_crowd.fuzz_crowd('pose_array', walker(), 100, 4, weights, findings)
     assert any('the good person is not predicted' in text for text in findings.found)

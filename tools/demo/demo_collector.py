@@ -26,7 +26,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.ros.messages import decode_predictions
-from motion_predictor.sources.decoded import InputFormat, stamp_to_ns
+from motion_predictor.sources.observation import InputFormat, stamp_to_ns
 from motion_predictor.sources.standard import decode_pose_array
 
 QUIET_S = 1.0  # after the last pose: how long nothing may come before collecting ends

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.body.layout_file import layout
-from motion_predictor.sources.tf_input import (
+from motion_predictor.sources.tf.people import (
     HriSource,
     MAX_PEOPLE,
     TF_TOPIC,
     TfSource,
     TRACKED_TOPIC,
 )
-from motion_predictor.sources.tf_tree import MAX_FRAMES, MAX_TRANSFORMS
+from motion_predictor.sources.tf.tree import MAX_FRAMES, MAX_TRANSFORMS
 from tools.fuzz.fuzz import Findings, START_NS
 from tools.fuzz.fuzz_messages import EXTREMES
 

@@ -47,7 +47,7 @@ from motion_predictor.ros.messages import (
     stamp_to_ns,
 )
 from motion_predictor.ros.publish.outputs import decode_moments, DecodedMoments
-from motion_predictor.sources.decoded import InputFormat
+from motion_predictor.sources.observation import InputFormat
 from motion_predictor.sources.standard import decode_pose_array
 from tools.demo.demo import DemoError, Stage
 from tools.demo.demo_clips import demo_recording

@@ -17,7 +17,8 @@ from motion_predictor.ros import messages
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.sources.decoding import Decoder
 from motion_predictor.sources.registry import layout_of, make_source, StandardSource
-from motion_predictor.sources.tf_input import (
+from motion_predictor.sources.source import Source
+from motion_predictor.sources.tf.people import (
     TF_MESSAGE,
     TF_STATIC_TOPIC,
     TF_TOPIC,
@@ -25,7 +26,7 @@ from motion_predictor.sources.tf_input import (
     TRACKED_MESSAGE,
     TRACKED_TOPIC,
 )
-from motion_predictor.sources.trackers import message_class, Source, TRACKERS
+from motion_predictor.sources.trackers import message_class, TRACKERS
 
 TF_PACKAGE = 'tf2_msgs (ros-$ROS_DISTRO-tf2-msgs)'
 HRI_PACKAGE = 'hri_msgs (ros-$ROS_DISTRO-hri-msgs)'

@@ -11,8 +11,8 @@ from rclpy.time import Time
 from motion_predictor.body.geometry import rotation_matrix
 from motion_predictor.errors import ConfigError
 from motion_predictor.ros.intake.inputs import profile_of, TF_PACKAGE, tf_subscriptions
-from motion_predictor.sources.decoded import MAX_FRAME_NAME
-from motion_predictor.sources.tf_causes import (
+from motion_predictor.sources.observation import MAX_FRAME_NAME
+from motion_predictor.sources.tf.causes import (
     Cause,
     cut,
     Missing,
@@ -21,8 +21,8 @@ from motion_predictor.sources.tf_causes import (
     too_new,
     too_old,
 )
-from motion_predictor.sources.tf_input import TF_MESSAGE
-from motion_predictor.sources.tf_tree import frame_name, MAX_AT_ONCE, Pose, TransformTree
+from motion_predictor.sources.tf.people import TF_MESSAGE
+from motion_predictor.sources.tf.tree import frame_name, MAX_AT_ONCE, Pose, TransformTree
 from motion_predictor.sources.trackers import message_class
 
 _BACK_NS = 300_000_000  # by so much slow transforms are late

@@ -9,7 +9,8 @@ from motion_predictor.predict.likely import EXPECTED, FUTURES
 from motion_predictor.predict.radius import MODES
 from motion_predictor.ros.parameters.fields import group, parameter
 from motion_predictor.ros.parameters.parameter import ALWAYS, AT_START
-from motion_predictor.sources.trackers import AUTO, TRACKERS
+from motion_predictor.sources.source import AUTO
+from motion_predictor.sources.trackers import TRACKERS
 
 INPUT_TYPES = ('pose_array', 'point_cloud', 'marker_array', 'tf', 'hri', *TRACKERS)
 

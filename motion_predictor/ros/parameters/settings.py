@@ -30,7 +30,8 @@ from motion_predictor.ros.parameters.groups import (
     Weighing,
 )
 from motion_predictor.ros.parameters.parameter import ALWAYS, AT_START, Parameter, Value
-from motion_predictor.sources.trackers import AUTO, require_pattern
+from motion_predictor.sources.naming import require_pattern
+from motion_predictor.sources.source import AUTO
 
 
 @dataclass(frozen=True, kw_only=True)

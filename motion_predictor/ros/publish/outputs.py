@@ -32,7 +32,7 @@ from motion_predictor.predict.prediction import Prediction
 from motion_predictor.ros.messages import MAX_ROWS, ns_to_stamp
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.seen import places, seen_poses
-from motion_predictor.sources.decoded import stamp_to_ns
+from motion_predictor.sources.observation import stamp_to_ns
 from motion_predictor.sources.point_cloud import read_cloud
 
 OCCUPANCY_STEP_S = 0.08

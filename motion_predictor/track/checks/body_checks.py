@@ -13,7 +13,7 @@ from motion_predictor.body.layout import joints_there, Layout
 from motion_predictor.body.layout_file import layout
 from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.body.skeleton import H36M17
-from motion_predictor.sources.decoded import Observation
+from motion_predictor.sources.observation import Observation
 
 LOOKED_AT_S = 3.0
 ENOUGH_S = 2.0

@@ -13,7 +13,7 @@ from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.recordings.npz_clips import read_npz
 from motion_predictor.recordings.walker import synthetic_walkers
-from motion_predictor.sources.decoded import Observation
+from motion_predictor.sources.observation import Observation
 from motion_predictor.track.checks.body_checks import BodyChecks, fitting_layout, height_m
 
 SECOND = 1_000_000_000

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from motion_predictor.body.geometry import rotation_matrix
-from motion_predictor.sources.decoded import MAX_FRAME_NAME, stamp_to_ns
-from motion_predictor.sources.tf_causes import (
+from motion_predictor.sources.observation import MAX_FRAME_NAME, stamp_to_ns
+from motion_predictor.sources.tf.causes import (
     Cause,
     Missing,
     no_frame,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from motion_predictor.sources.decoded import Observation
-from motion_predictor.sources.tf_tree import Pose
+from motion_predictor.sources.observation import Observation
+from motion_predictor.sources.tf.tree import Pose
 
 MAX_HELD = 256
 """Messages: several seconds of a camera. Of more, the first are answered as they are."""

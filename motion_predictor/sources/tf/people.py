@@ -2,7 +2,7 @@
 People from TF frames: the poses that frames of a name make up, as they arrive.
 
 Frames are read from the messages' fields, and the tree is composed here
-(:mod:`motion_predictor.sources.tf_tree`), so that this needs ``tf2_msgs`` alone: every transform
+(:mod:`motion_predictor.sources.tf.tree`), so that this needs ``tf2_msgs`` alone: every transform
 is seen once as it arrives, which is when a pose may be complete.
 """
 
@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.body.layout import Layout
-from motion_predictor.sources.decoded import DecodedPerson
-from motion_predictor.sources.tf_causes import Cause, cut
-from motion_predictor.sources.tf_tree import (
+from motion_predictor.sources.naming import NamePattern
+from motion_predictor.sources.observation import DecodedPerson, stamp_to_ns
+from motion_predictor.sources.tf.causes import Cause, cut
+from motion_predictor.sources.tf.tree import (
     frame_name,
     KEEP_S,
     MAX_AT_ONCE,
@@ -25,7 +26,6 @@ from motion_predictor.sources.tf_tree import (
     RESTART_S,
     TransformTree,
 )
-from motion_predictor.sources.trackers import NamePattern, stamp_of
 
 TF_MESSAGE = 'tf2_msgs/msg/TFMessage'
 TF_TOPIC = '/tf'
@@ -168,7 +168,7 @@ class TfSource:
                 if len(report.unlisted) < SAMPLES:
                     report.unlisted[found[0]] = None
             else:
-                stamp_ns = stamp_of(transform.header)
+                stamp_ns = stamp_to_ns(transform.header.stamp)
                 if self._note(*found, frame, stamp_ns, received_ns):
                     touched.add(found[0])
         given = []

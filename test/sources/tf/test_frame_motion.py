@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from motion_predictor.body.geometry import rotation_matrix
-from motion_predictor.sources.frame_motion import FrameMotion
+from motion_predictor.sources.tf.frame_motion import FrameMotion
 
 
 def watched(drive_m_s: float, turn_rad_s: float, jump_m: float = 0.0) -> str:

@@ -18,10 +18,10 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.online import OnlinePredictor
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.recordings.walker import synthetic_walkers
-from motion_predictor.sources.decoded import DecodedPerson
 from motion_predictor.sources.decoding import Decoder
-from motion_predictor.sources.tf_input import HriSource, MAX_PEOPLE, TfSource
-from motion_predictor.sources.tf_tree import TransformTree
+from motion_predictor.sources.observation import DecodedPerson
+from motion_predictor.sources.tf.people import HriSource, MAX_PEOPLE, TfSource
+from motion_predictor.sources.tf.tree import TransformTree
 from motion_predictor.track.states import PersonState
 
 HRI, XSENS = layout('hri'), layout('xsens23')

@@ -9,9 +9,9 @@ import pytest
 from tracker_packages import plain
 from tracker_people import transform
 
-from motion_predictor.sources import tf_tree
-from motion_predictor.sources.tf_causes import Cause
-from motion_predictor.sources.tf_tree import MAX_FRAMES, TransformTree
+from motion_predictor.sources.tf import tree as tf_tree
+from motion_predictor.sources.tf.causes import Cause
+from motion_predictor.sources.tf.tree import MAX_FRAMES, TransformTree
 
 SECOND = 1_000_000_000
 HERE = (1.0, 0.0, 0.0)

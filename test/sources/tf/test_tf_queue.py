@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from motion_predictor.sources.decoded import Observation
-from motion_predictor.sources.tf_queue import Held, MAX_HELD, Place, TransformQueue
+from motion_predictor.sources.observation import Observation
+from motion_predictor.sources.tf.queue import Held, MAX_HELD, Place, TransformQueue
 
 SECOND = 1_000_000_000
 IDENTITY = (np.eye(3), np.zeros(3))
