@@ -56,7 +56,7 @@ class ConsistencyLoss:
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
     ) -> dict[str, Tensor]:
-        """Give one step's loss."""
+        """Return one step's loss."""
         pool, size, device = self.pool, self.config.optim.batch, self.pool.state.device
         with torch.no_grad():
             torch._foreach_lerp_(

@@ -52,7 +52,7 @@ class RigError(MotionPredictorError):
 
 
 def use_large_messages() -> None:
-    """Give this process and those it starts the shipped profile for large messages over DDS."""
+    """Let this process and those it starts use the shipped DDS profile for large messages."""
     profile = str(ROOT / 'config' / 'fastdds_large_messages.xml')
     for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
         os.environ[name] = profile
@@ -245,7 +245,7 @@ class Driver:
         return node
 
     def now_ns(self) -> int:
-        """Give the clock that stamps are made with."""
+        """Return the clock that stamps are made with."""
         return int(self.node.get_clock().now().nanoseconds)
 
     def counters(self) -> dict[str, int]:
@@ -321,7 +321,7 @@ def free_domain() -> int:
 
 
 def commit() -> str:
-    """Give the commit that runs, with '+changes' if the tree was changed since."""
+    """Return the commit that runs, with '+changes' if the tree was changed since."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(['git', *arguments], cwd=ROOT, capture_output=True, text=True)
@@ -332,7 +332,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Give what this runs on, in words."""
+    """Return what this runs on, in words."""
     names = [
         line.partition(':')[2].strip()
         for line in Path('/proc/cpuinfo').read_text().splitlines()

@@ -111,7 +111,7 @@ ROWS = (
 
 
 def budget(name: str) -> Budget:
-    """Give the budget of a preset."""
+    """Return the budget of a preset."""
     if name == 'debug':
         return Budget(steps=3, batch=4, pool=16, limit=2, samples=16)
     if name == 'full':
@@ -121,7 +121,7 @@ def budget(name: str) -> Budget:
 
 def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> ChainConfig:
     """
-    Give the settings of a row.
+    Return the settings of a row.
 
     :raises ConfigError: if a change does not fit the preset.
     """

@@ -125,7 +125,7 @@ class Budget(rows.Budget):
 
 
 def budget(name: str) -> Budget:
-    """Give the budget of a preset."""
+    """Return the budget of a preset."""
     if name == 'debug':
         return Budget(steps=4, batch=8, pool=32, limit=2, samples=3, ddim_steps=2)
     if name == 'full':
@@ -135,7 +135,7 @@ def budget(name: str) -> Budget:
 
 def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> ChainConfig:
     """
-    Give the settings of a row.
+    Return the settings of a row.
 
     :raises ConfigError: if a change does not fit the preset.
     """

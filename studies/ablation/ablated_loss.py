@@ -52,7 +52,7 @@ class AblatedLoss(SwiftDiffLoss):
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
     ) -> dict[str, Tensor]:
-        """Give one step's losses."""
+        """Return one step's losses."""
         if self.pairs is not None:
             match = self.of_pairs(self.pairs, network, generator, shard)
         else:
@@ -142,7 +142,7 @@ def pairs_for(
 
 def estimate(model: MotionModel, noise: Tensor, condition: Tensor) -> Tensor:
     """
-    Give a network's own estimate of x_0 from noise at its t*, in one evaluation.
+    Return a network's own estimate of x_0 from noise at its t*, in one evaluation.
 
     :param noise: ``(B, K, D)``.
     :param condition: ``(B, C, D)``.

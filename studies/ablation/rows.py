@@ -21,7 +21,7 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from studies.ablation.options import StageOptions
 from studies.common.inputs import beside, found_recordings, require_files, require_positive, within
 from studies.common.kept import digest, read_json, Stopwatch
-from studies.common.scorer import of_split, relative_error, Scorer
+from studies.common.scorer import of_split, relative_error, Scorer, Scores
 from training.common import provenance
 from training.common.options import read_options
 from training.data.store import data_digest
@@ -107,7 +107,7 @@ class Study:
 
 def rows_for(rows: Sequence[SomeRow], names: Sequence[str] | None) -> list[SomeRow]:
     """
-    Give the rows asked for, in that order.
+    Return the rows asked for, in that order.
 
     :param rows: that there are.
     :param names: None for all.
@@ -187,15 +187,7 @@ def ablate(
     bench = study.bench(place, limits)
 
     def found(row: Row, seed: int) -> dict[str, Any]:
-        chain = study.settings_of(row, base, limits, seed)
-        folder = options.run / 'rows' / f'{row.name}_{seed}_{digest([key, as_plain(chain)])}'
-        known = read_json(folder / 'result.json')
-        if known is None:
-            watch = Stopwatch()
-            known = {'row': row.name, 'seed': seed, **bench(folder, chain)}
-            known.setdefault('cpu_s', round(watch.seconds(), 2))
-            provenance.write_json(folder / 'result.json', known)
-        return known
+        return _trained(row, seed, study.settings_of(row, base, limits, seed), place, bench)
 
     todo = [(row, seed) for seed in range(options.seeds) for row in rows]
     results = []
@@ -203,16 +195,7 @@ def ablate(
         results.append(found(row, seed))
         tqdm.write(f'{row.name}, seed {seed}: {results[-1]["scores"]}')
     of_base = [found(study.rows[0], seed)['scores'] for seed in range(options.seeds)]
-    reference = {
-        label: {name: sum(of[label][name] for of in of_base) / len(of_base) for name in scores}
-        for label, scores in of_base[0].items()
-    }
-    splits = list(dict.fromkeys(label.rpartition('/')[2] for label in reference))
-    for result in results:
-        result['error'] = {
-            split: round(relative_error(result['scores'], of_split(reference, split)), 6)
-            for split in splits
-        }
+    reference = _compared(results, of_base)
     return {
         **provenance.origin(*study.form, study.program, words),
         'preset': options.preset,
@@ -226,6 +209,38 @@ def ablate(
         'reference': reference,
         'results': results,
     }
+
+
+def _compared(
+    results: Sequence[dict[str, Any]], of_base: Sequence[Scores]
+) -> dict[str, dict[str, float]]:
+    """Add each result's errors against the base's mean over seeds, which is returned."""
+    reference = {
+        label: {name: sum(of[label][name] for of in of_base) / len(of_base) for name in scores}
+        for label, scores in of_base[0].items()
+    }
+    splits = list(dict.fromkeys(label.rpartition('/')[2] for label in reference))
+    for result in results:
+        result['error'] = {
+            split: round(relative_error(result['scores'], of_split(reference, split)), 6)
+            for split in splits
+        }
+    return reference
+
+
+def _trained(
+    row: Row, seed: int, chain: ChainConfig, place: Place, bench: Bench
+) -> dict[str, Any]:
+    """Train and score a row with a seed, or recall what that gave."""
+    name = f'{row.name}_{seed}_{digest([place.key, as_plain(chain)])}'
+    folder = place.run / 'rows' / name
+    known = read_json(folder / 'result.json')
+    if known is None:
+        watch = Stopwatch()
+        known = {'row': row.name, 'seed': seed, **bench(folder, chain)}
+        known.setdefault('cpu_s', round(watch.seconds(), 2))
+        provenance.write_json(folder / 'result.json', known)
+    return known
 
 
 def run(study: Study, arguments: Sequence[str] | None = None) -> int:

@@ -132,7 +132,7 @@ class Budget:
 
 
 def budget(name: str) -> Budget:
-    """Give the budget of a preset."""
+    """Return the budget of a preset."""
     if name == 'debug':
         return Budget(windows=32, pool=64, pairs=8, limit=3, samples=4, repetitions=2)
     if name == 'full':
@@ -142,7 +142,7 @@ def budget(name: str) -> Budget:
 
 def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> ChainConfig:
     """
-    Give the settings of a row.
+    Return the settings of a row.
 
     :param base: the preset.
     :raises ConfigError: if a change does not fit it.
@@ -154,7 +154,7 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
 
 def rows_for(names: Sequence[str] | None, name: str) -> list[Row]:
     """
-    Give the rows asked for, in that order.
+    Return the rows asked for, in that order.
 
     :param names: None for all.
     :param name: of the preset; the sizes of 'small' do not fit the others, which leave them out.

@@ -225,7 +225,7 @@ def kept_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
 
 
 def summarise(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give each method's mean, spread and least over the seeds, and its times over all calls."""
+    """Return each method's mean, spread and least over the seeds, and its times over all calls."""
     found = []
     for method in METHODS:
         rows = [row for seed in seeds for row in seed['rows'] if row['method'] == method]
@@ -245,7 +245,7 @@ def summarise(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def entropy_of_even_use(robots: int, draws: int = 200) -> float:
-    """Give the entropy that ways drawn evenly have on average with so many robots."""
+    """Return the entropy that ways drawn evenly have on average with so many robots."""
     generator = torch.Generator().manual_seed(0)
     ways = torch.randint(WAYS, (draws, robots), generator=generator)
     return float(np.mean([entropy_of_ways(row) for row in ways]))

@@ -55,18 +55,18 @@ class Rollouts:
 
     @property
     def success_rate(self) -> float:
-        """Give the share that came through."""
+        """Return the share that came through."""
         return float(self.succeeded.double().mean())
 
     @property
     def entropy(self) -> float:
-        """Give the entropy of the ways that were come through by, 0..1 (1: all alike)."""
+        """Return the entropy of the ways that were come through by, 0..1 (1: all alike)."""
         return entropy_of_ways(self.way[self.succeeded])
 
 
 def entropy_of_ways(ways: Tensor) -> float:
     """
-    Give the entropy of ways to the base of their number; 0 where there are none.
+    Return the entropy of ways to the base of their number; 0 where there are none.
 
     :param ways: numbers in 0..WAYS - 1, ``(N,)``.
     """

@@ -48,7 +48,7 @@ class Data:
 
 def features_of(positions: Tensor) -> Tensor:
     """
-    Give a position and waves of it, so that a small network can turn sharply.
+    Return a position and waves of it, so that a small network can turn sharply.
 
     :param positions: metres, ``(B, 2)``.
     :returns: ``(B, FEATURES)``.
@@ -104,7 +104,7 @@ class DiffusionPolicy(nn.Module):
         return self.network(torch.cat((noisy, condition, torch.stack(waves, dim=-1)), dim=-1))
 
     def clean(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """Give the expected clean chunk, ``(B, VALUES)``."""
+        """Return the expected clean chunk, ``(B, VALUES)``."""
         signal, noise = (part[:, None] for part in self.scales(level))
         return signal * noisy - noise * self.velocity(noisy, condition, level)
 
@@ -190,7 +190,7 @@ class ConsistencyStudent(nn.Module):
         self.policy = copy.deepcopy(teacher).requires_grad_(True)
 
     def forward(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """Give the chunk at the end of the teacher's path through a noisy one."""
+        """Return the chunk at the end of the teacher's path through a noisy one."""
         angle = (1.0 - self.policy.alpha_bar).sqrt().asin()
         back = (angle[level] - angle[0])[:, None]
         velocity = self.policy.velocity(noisy, condition, level)
@@ -324,7 +324,7 @@ def fit_mixture_by_curriculum(
 
 def vdd_settings(steps: int) -> VddConfig:
     """
-    Give the task's settings, chosen on a seed of its own (100).
+    Return the task's settings, chosen on a seed of its own (100).
 
     Noised queries in an annealed band; a warm start and a fading likelihood of the teacher's
     chunks, without which experts leave ways.

@@ -38,5 +38,5 @@ class Stopwatch:
         self._begun = time.process_time()
 
     def seconds(self) -> float:
-        """Give them."""
+        """Return the seconds."""
         return time.process_time() - self._begun

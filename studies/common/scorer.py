@@ -40,7 +40,7 @@ Scores = Mapping[str, Mapping[str, float]]
 
 def variety_of(path: Path, chain: ChainConfig, scorer: Scorer) -> float:
     """
-    Give how much a diffusion teacher's samples differ (DDIM, 100 steps): APD, metres.
+    Return how much a diffusion teacher's samples differ (DDIM, 100 steps): APD, metres.
 
     :param path: its weights file.
     :param chain: ``teacher.completion`` is taken.
@@ -107,7 +107,7 @@ class Scorer:
         self, model: MotionModel, *, ddim_steps: int = 100, completion: str = 'clean'
     ) -> float:
         """
-        Give how much a model's samples differ: APD over all windows scored, metres.
+        Return how much a model's samples differ: APD over all windows scored, metres.
 
         :param model: of any role; it is not changed.
         :param ddim_steps: sampling steps of a teacher.
@@ -157,7 +157,7 @@ class Scorer:
 
 
 def tempered(model: MotionModel, temperature: float) -> MotionModel:
-    """Give the same network with another temperature."""
+    """Return the same network with another temperature."""
     same = copy.copy(model)
     same.config = replace(model.config, temperature=temperature)
     return same
@@ -165,7 +165,7 @@ def tempered(model: MotionModel, temperature: float) -> MotionModel:
 
 def relative_error(scores: Scores, reference: Scores) -> float:
     """
-    Give a student's error in one number: below 1 is better than the reference.
+    Return a student's error in one number: below 1 is better than the reference.
 
     :param scores: of the student.
     :param reference: of the one-step teacher, on the same windows.

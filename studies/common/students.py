@@ -26,7 +26,7 @@ from training.stages.distill import distil_swiftdiff, StudentLoss
 
 def shortened(chain: ChainConfig, windows: int, pool: int) -> ChainConfig:
     """
-    Give a chain's stage 2 the budget of a trial.
+    Return the settings with stage 2 cut to the budget of a trial.
 
     :param windows: that are looked at in all; steps are what the batch makes of it.
     :param pool: windows that are drawn.

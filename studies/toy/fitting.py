@@ -93,7 +93,7 @@ class FreeExperts(nn.Module):
         self.logits = nn.Parameter(torch.zeros(len(seeds), experts))
 
     def forward(self, condition: Tensor) -> GaussianMixture:
-        """Give all mixtures; the condition is not looked at."""
+        """Return all mixtures; the condition is not looked at."""
         tril = self.log_scale.exp().unsqueeze(-1) * (self.lower.tril(-1) + torch.eye(2))
         return GaussianMixture(self.logits.log_softmax(dim=-1), self.means, Full(tril))
 
@@ -107,7 +107,7 @@ class FreeExperts(nn.Module):
 
 
 def vdd_settings(steps: int, noised: bool) -> VddConfig:
-    """Give the toys' settings: the annealed band with noised queries, or the paper's choice."""
+    """Return the toys' settings: the annealed band with noised queries, or the paper's choice."""
     begin, end = ((0.3, 0.6), (0.0, 0.02)) if noised else ((0.02, 0.1), (0.02, 0.1))
     return VddConfig(
         steps=steps,

@@ -14,7 +14,20 @@ from studies.toy.toy_densities import Density, EXTENT
 LEVELS = 100
 
 
-class ToyTeacher(nn.Module):
+class Levels:
+    """The cosine schedule of noise that all teachers here share."""
+
+    levels = LEVELS
+    alpha_bar: Tensor
+    """``(LEVELS,)``."""
+
+    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`training.engine.vdd.ScoreTeacher`."""
+        alpha_bar = self.alpha_bar[level]
+        return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
+
+
+class ToyTeacher(Levels, nn.Module):
     """A small denoiser in the plane; gives VDD its score."""
 
     def __init__(self, width: int = 128) -> None:
@@ -24,18 +37,11 @@ class ToyTeacher(nn.Module):
         :param width: of its hidden layers.
         """
         super().__init__()
-        self.levels = LEVELS
         self.register_buffer('alpha_bar', cosine_alpha_bar(LEVELS).float())
-        self.alpha_bar: Tensor
         self.network = nn.Sequential(
             nn.Linear(2 + 20 + 8 + 7, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2),
         )  # fmt: skip
-
-    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.engine.vdd.ScoreTeacher`."""
-        alpha_bar = self.alpha_bar[level]
-        return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
     def velocity(self, noisy: Tensor, level: Tensor) -> Tensor:
         """Predict ``signal * eps - noise * a`` (the v of Salimans and Ho, 2022)."""
@@ -101,7 +107,7 @@ class ToyTeacher(nn.Module):
 
     def log_prob(self, points: Tensor) -> Tensor:
         """
-        Give the log density of what the probability flow makes of noise (Song et al., 2021).
+        Return the log density of what the probability flow makes of noise (Song et al., 2021).
 
         On the circle ``signal^2 + noise^2 = 1`` the flow's velocity by angle is the network's
         own output; Heun's steps from level to level.
@@ -132,18 +138,12 @@ class ToyTeacher(nn.Module):
         return speed.detach(), across + along
 
 
-class DensityTeacher:
+class DensityTeacher(Levels):
     """The exact score of a density of the plane, to set a learned teacher's error aside."""
 
     def __init__(self, density: Density) -> None:
         self.density = density
-        self.levels = LEVELS
         self.alpha_bar = cosine_alpha_bar(LEVELS).float()
-
-    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.engine.vdd.ScoreTeacher`."""
-        alpha_bar = self.alpha_bar[level]
-        return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """See :class:`training.engine.vdd.ScoreTeacher`."""
@@ -155,18 +155,12 @@ class DensityTeacher:
         return ((weights @ centres).transpose(0, 1) - noisy) / power
 
 
-class ExactTeacher:
+class ExactTeacher(Levels):
     """The exact score of a noised mixture of Gaussians, to set a learned teacher's error aside."""
 
     def __init__(self, mixture: GaussianMixture) -> None:
         self.mixture = mixture
-        self.levels = LEVELS
         self.alpha_bar = cosine_alpha_bar(LEVELS).float()
-
-    def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.engine.vdd.ScoreTeacher`."""
-        alpha_bar = self.alpha_bar[level]
-        return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
     @torch.enable_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:

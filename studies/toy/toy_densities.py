@@ -129,7 +129,7 @@ class Quadrature:
 
     def divergence(self, log_p: Tensor, log_q: Tensor) -> float:
         """
-        Give ``KL(p || q)`` in nats.
+        Return ``KL(p || q)`` in nats.
 
         :param log_p: at :attr:`points`, ``(C,)``; both are normalised over the cells first.
         :param log_q: likewise.

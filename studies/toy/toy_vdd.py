@@ -118,6 +118,15 @@ def run_density(
     mixtures['em_teacher'] = [
         expectation_maximisation(drawn[:, i], count, seed) for i, seed in enumerate(seeds)
     ]
+    rows = _figures(density, seeds, mixtures)
+    own = _figures_of_teacher(density, teacher, points, drawn)
+    return {name: of_seeds[0] for name, of_seeds in mixtures.items()}, rows, own
+
+
+def _figures(
+    density: Density, seeds: Sequence[int], mixtures: Mapping[str, Sequence[GaussianMixture]]
+) -> list[dict[str, Any]]:
+    """Return a row for each method and seed: modes found, and both divergences."""
     quadrature = Quadrature.over_the_plane()
     log_p = density.log_prob(quadrature.points)
     modes = int(density.owner.max()) + 1
@@ -130,24 +139,30 @@ def run_density(
                     'density': density.name,
                     'seed': seed,
                     'method': method,
-                    'experts': count,
+                    'experts': density.experts,
                     'modes': modes,
                     'found': quadrature.modes_found(density, log_q),
                     'kl_q_p': round(quadrature.divergence(log_q, log_p), 5),
                     'kl_p_q': round(quadrature.divergence(log_p, log_q), 5),
                 }
             )
-    own: dict[str, Any] = {
+    return rows
+
+
+def _figures_of_teacher(
+    density: Density, teacher: ToyTeacher, points: Tensor, drawn: Tensor
+) -> dict[str, Any]:
+    """Return how likely the data and the teacher's samples are, and how far the teacher is."""
+    coarse = Quadrature.over_the_plane(100)
+    log_p, log_t = density.log_prob(coarse.points), teacher.log_prob(coarse.points)
+    return {
         'density': density.name,
         'log_p_of_data': round(float(density.log_prob(points).mean()), 4),
         'log_p_of_teacher_samples': round(float(density.log_prob(drawn.flatten(0, 1)).mean()), 4),
+        'kl_teacher_p': round(coarse.divergence(log_t, log_p), 5),
+        'kl_p_teacher': round(coarse.divergence(log_p, log_t), 5),
+        'fitted_at': provenance.commit(),
     }
-    coarse = Quadrature.over_the_plane(100)
-    log_p, log_t = density.log_prob(coarse.points), teacher.log_prob(coarse.points)
-    own['kl_teacher_p'] = round(coarse.divergence(log_t, log_p), 5)
-    own['kl_p_teacher'] = round(coarse.divergence(log_p, log_t), 5)
-    own['fitted_at'] = provenance.commit()
-    return {name: of_seeds[0] for name, of_seeds in mixtures.items()}, rows, own
 
 
 def kept_density(
@@ -184,7 +199,7 @@ def kept_density(
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give for each density and method the medians over seeds and how often all was found."""
+    """Return the medians over seeds of each method, and how often it found all modes."""
     found: list[dict[str, Any]] = []
     for density in dict.fromkeys(row['density'] for row in rows):
         paired = {row['seed']: row for row in _of(rows, density, 'em_data')}

@@ -36,7 +36,7 @@ class Judge:
     """Of the diffusion teacher's samples (DDIM, 100 steps), metres."""
 
     def __call__(self, student: MotionModel) -> dict[str, Any]:
-        """Give ``error``, ``scores`` and the ``temperature`` that they were had with."""
+        """Return ``error``, ``scores`` and the ``temperature`` that they were had with."""
         scores, temperature = self.scorer.as_varied(student, self.apd)
         error = round(relative_error(scores, self.reference), 6)
         return {'error': error, 'scores': scores, 'temperature': temperature}
@@ -118,7 +118,7 @@ class Bench:
         return float(found['ms'])
 
     def enough_ms(self) -> float:
-        """Give the time that no network needs to be faster than."""
+        """Return the time that no network needs to be faster than."""
         return self.limits.enough * self.latency_ms(self.base)
 
     def train(self, chain: ChainConfig, at_rung: Any = None) -> dict[str, Any]:

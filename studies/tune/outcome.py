@@ -46,7 +46,7 @@ VERSION = 2
 
 def candidates(options: TuneOptions, base: ChainConfig) -> dict[str, dict[str, Any]]:
     """
-    Give what is trained again to be believed: the default, and the best of each study.
+    Return what is trained again to be believed: the default, and the best of each study.
 
     :returns: name -> point of the space.
     :raises ConfigError: if a study has no completed trial.
@@ -185,7 +185,7 @@ def report(options: TuneOptions, base: ChainConfig, words: Sequence[str]) -> dic
 
 
 def told(rows: Sequence[dict[str, Any]], enough_ms: float) -> list[dict[str, Any]]:
-    """Give completed trials with the times that their sampler was told."""
+    """Return completed trials with the times that their sampler was told."""
     return [{**row, 'latency_ms': max(row['latency_ms'], enough_ms)} for row in rows]
 
 

@@ -67,7 +67,7 @@ class Budget:
 
 
 def budget(name: str) -> Budget:
-    """Give the budget of a preset."""
+    """Return the budget of a preset."""
     if name == 'debug':
         return Budget(
             windows=64, pool=64, pairs=8, rungs=(0.5,), limit=4, samples=4, repetitions=3
@@ -79,54 +79,23 @@ def budget(name: str) -> Budget:
 
 def space(name: str) -> tuple[Dimension, ...]:
     """
-    Give the search space of a preset.
+    Return the search space of a preset.
 
     Fixed: ``real`` = 1 (the other weights are relative to it: Adam does not see a factor on all
     of them), the number of samples S (it sets the price of a step more than anything else), t*
     and the prediction (measured by ``studies ablate``), the augmentation (one pool for all),
     dropout and weight decay (what is trained for so short does not overfit: a trial cannot tell).
     """
-    sizes: tuple[Dimension, ...]
     teachers: tuple[Dimension, ...] = (
         Dimension(
             name='match_ddim', low=0.03, high=3.0, log=True,
             why="the diffusion teacher's weight beside the data",
         ),
     )  # fmt: skip
-    if name == 'debug':
-        sizes = (
-            Dimension(name='model.denoiser.width', low=16, high=48, step=16, why='size'),
-            Dimension(name='model.denoiser.depth', low=1, high=3, step=1, why='size'),
-            Dimension(name='optim.batch', low=4, high=8, step=4, why='noise of the gradient'),
-        )
-    elif name == 'full':
+    if name == 'full':
         teachers = ()  # the paper's: the one-step teacher alone
-        sizes = (
-            Dimension(name='model.denoiser.width', low=256, high=1024, step=128, why='size'),
-            Dimension(name='model.denoiser.depth', low=4, high=16, step=2, why='size'),
-            Dimension(name='optim.batch', low=64, high=512, step=64, why='noise of the gradient'),
-        )
-    else:
-        sizes = (
-            Dimension(
-                name='model.denoiser.width', low=128, high=448, step=64,
-                why="the samples' branch: cost grows with S",
-            ),
-            Dimension(name='model.denoiser.depth', low=1, high=5, step=1, why='likewise'),
-            Dimension(
-                name='model.denoiser.condition_width', low=192, high=576, step=64,
-                why="the history's branch: cost once a person",
-            ),
-            Dimension(
-                name='model.denoiser.condition_depth', low=1, high=4, step=1, why='likewise'
-            ),
-            Dimension(
-                name='optim.batch', low=32, high=128, step=32,
-                why='against the number of steps: the windows of a trial are fixed',
-            ),
-        )  # fmt: skip
     return (
-        *sizes,
+        *_sizes(name),
         *teachers,
         Dimension(
             name='optim.learning_rate', low=3e-4, high=1e-2, log=True, why='matters most, mostly'
@@ -141,6 +110,40 @@ def space(name: str) -> tuple[Dimension, ...]:
     )  # fmt: skip
 
 
+def _sizes(name: str) -> tuple[Dimension, ...]:
+    """Return the sizes of the network, and of the batch."""
+    if name == 'debug':
+        return (
+            Dimension(name='model.denoiser.width', low=16, high=48, step=16, why='size'),
+            Dimension(name='model.denoiser.depth', low=1, high=3, step=1, why='size'),
+            Dimension(name='optim.batch', low=4, high=8, step=4, why='noise of the gradient'),
+        )
+    if name == 'full':
+        return (
+            Dimension(name='model.denoiser.width', low=256, high=1024, step=128, why='size'),
+            Dimension(name='model.denoiser.depth', low=4, high=16, step=2, why='size'),
+            Dimension(name='optim.batch', low=64, high=512, step=64, why='noise of the gradient'),
+        )
+    return (
+        Dimension(
+            name='model.denoiser.width', low=128, high=448, step=64,
+            why="the samples' branch: cost grows with S",
+        ),
+        Dimension(name='model.denoiser.depth', low=1, high=5, step=1, why='likewise'),
+        Dimension(
+            name='model.denoiser.condition_width', low=192, high=576, step=64,
+            why="the history's branch: cost once a person",
+        ),
+        Dimension(
+            name='model.denoiser.condition_depth', low=1, high=4, step=1, why='likewise'
+        ),
+        Dimension(
+            name='optim.batch', low=32, high=128, step=32,
+            why='against the number of steps: the windows of a trial are fixed',
+        ),
+    )  # fmt: skip
+
+
 def setting_of(settings: Any, name: str) -> Any:
     """Look a dotted setting up."""
     for part in name.split('.'):
@@ -150,7 +153,7 @@ def setting_of(settings: Any, name: str) -> Any:
 
 def default_of(base: ChainConfig, dimensions: Sequence[Dimension]) -> dict[str, Any]:
     """
-    Give the preset's own settings as a point of the space.
+    Return the preset's own settings as a point of the space.
 
     :raises ConfigError: if one lies outside of it.
     """
@@ -228,5 +231,5 @@ def extrapolated(error: float, number: int, finished: Sequence[Sequence[float]])
 
 
 def limits_of(options: TuneOptions) -> Budget:
-    """Give the preset's budget with what the command line changes."""
+    """Return the preset's budget with what the command line changes."""
     return within(budget(options.preset), options)

@@ -204,7 +204,7 @@ def front_of(rows: Sequence[Mapping[str, Any]]) -> list[int]:
 
 def hypervolume(rows: Sequence[Mapping[str, Any]], reference: tuple[float, float]) -> float:
     """
-    Give the area that some rows dominate below a reference point.
+    Return the area that some rows dominate below a reference point.
 
     :param rows: with ``error`` and ``latency_ms``.
     :param reference: error and milliseconds that count as worst.

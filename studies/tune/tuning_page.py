@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -209,30 +209,6 @@ def confirmation(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
             'is too low to be believed, so nothing is claimed.',
         ]
     errors = {name: [row['error'] for row in rows] for name, rows in by_name.items()}
-    labels = {
-        'default': 'default, untuned',
-        'gp': 'best of the Gaussian process',
-        'random': 'best of random search',
-        'balance': 'balance, of both studies',
-    }
-    files = list(by_name['default'][0]['scores'])
-    body = [
-        [
-            labels[name], str(len(rows)), with_spread(errors[name], 4),
-            f'{rows[0]["latency_ms"]:.2f}',
-            with_spread([row['temperature'] for row in rows], 2),
-            *(
-                ' / '.join(
-                    f'{np.mean([row["scores"][label][measure] for row in rows]):.3f}'
-                    for measure in MEASURES
-                )
-                for label in files
-            ),
-        ]
-        for name, rows in by_name.items()
-    ]  # fmt: skip
-    head = ['settings', 'seeds', 'error', 'ms', 'temperature']
-    head += [f'{label}: ADE / FDE / MMADE / MMFDE / APD' for label in files]
     against_default = verdict(errors['gp'], errors['default'])
     against_random = verdict(errors['gp'], errors['random'])
     same = by_name['gp'][0]['params'] == by_name['random'][0]['params']
@@ -257,6 +233,35 @@ def confirmation(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
         'seeds that chose nothing, at the same budget, and scored on '
         f'{result["confirmed_windows"]} windows of val, their samples brought to the APD of the '
         f"diffusion teacher's there, {result['confirmed_apd']:.3f} m:",
-        markdown_table(head, body),
+        confirmed_table(by_name),
         ' '.join(lines),
     ]
+
+
+def confirmed_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return a row for every candidate: means over its seeds."""
+    labels = {
+        'default': 'default, untuned',
+        'gp': 'best of the Gaussian process',
+        'random': 'best of random search',
+        'balance': 'balance, of both studies',
+    }
+    files = list(by_name['default'][0]['scores'])
+    body = [
+        [
+            labels[name], str(len(rows)), with_spread([row['error'] for row in rows], 4),
+            f'{rows[0]["latency_ms"]:.2f}',
+            with_spread([row['temperature'] for row in rows], 2),
+            *(
+                ' / '.join(
+                    f'{np.mean([row["scores"][label][measure] for row in rows]):.3f}'
+                    for measure in MEASURES
+                )
+                for label in files
+            ),
+        ]
+        for name, rows in by_name.items()
+    ]  # fmt: skip
+    head = ['settings', 'seeds', 'error', 'ms', 'temperature']
+    head += [f'{label}: ADE / FDE / MMADE / MMFDE / APD' for label in files]
+    return markdown_table(head, body)

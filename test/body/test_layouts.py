@@ -71,7 +71,7 @@ def standing(source: Layout) -> np.ndarray:
 
 
 def expected_pose() -> np.ndarray:
-    """Give the same in the model's joints."""
+    """Return the same in the model's joints."""
 
     def of(joint: str) -> tuple[float, float, float]:
         if joint in MODEL_PLACES:

@@ -148,7 +148,7 @@ def test_the_golden_pair_tells_when_weights_have_changed(tmp_path: Path) -> None
 
 
 def flipped(content: bytes, byte: int, bit: int) -> bytes:
-    """Give a file with one bit the other way round."""
+    """Return a file with one bit the other way round."""
     return content[:byte] + bytes([content[byte] ^ (1 << bit)]) + content[byte + 1 :]
 
 

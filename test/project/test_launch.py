@@ -162,7 +162,7 @@ def test_the_demo_includes_the_predictor_and_replays_to_it() -> None:
 
 @pytest.fixture(scope='module')
 def facts() -> dict[str, Any]:
-    """Give what setup.py tells setuptools."""
+    """Return what setup.py tells setuptools."""
     done = subprocess.run(
         [sys.executable, '-c', SETUP_FACTS], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -23,7 +23,7 @@ YAML_LOADERS = {'load', 'load_all', 'full_load', 'full_load_all', 'unsafe_load'}
 
 
 def dangers(source: str) -> Iterator[str]:
-    """Give what of a source could run code that somebody else wrote, or reach for the network."""
+    """Return what in a source could run somebody else's code, or reach for the network."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names]

@@ -111,6 +111,30 @@ runpy.run_module('motion_predictor', run_name='__main__')
 """
 
 
+def ended_well(
+    command: list[str], environment: dict[str, str], word: str, number: signal.Signals
+) -> str:
+    """Send a signal when a process prints a word; what it prints then, ending with code 0."""
+    node = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        printed = output_until(node, word)
+        assert word in printed, printed
+        node.send_signal(number)
+        rest, _ = node.communicate(timeout=PATIENCE_S)
+    finally:
+        node.kill()
+    assert node.returncode == 0, printed + rest
+    assert 'Traceback' not in rest, rest
+    return rest
+
+
 @pytest.mark.parametrize(
     'moment, number',
     [
@@ -130,23 +154,8 @@ def test_a_signal_at_any_moment_ends_the_node_with_0_and_no_trace(
     weights: Path, moment: str, number: signal.Signals
 ) -> None:
     parameters = ['--ros-args', '-p', 'autostart:=true', '-p', f'model.path:={weights}']
-    node = subprocess.Popen(
-        [sys.executable, '-u', '-c', SAYS_WHERE_IT_IS, moment, *parameters],
-        cwd=ROOT,
-        env=ros_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        printed = output_until(node, moment)
-        assert moment in printed, printed
-        node.send_signal(number)
-        rest, _ = node.communicate(timeout=PATIENCE_S)
-    finally:
-        node.kill()
-    assert node.returncode == 0, printed + rest
-    assert 'Traceback' not in rest, rest
+    command = [sys.executable, '-u', '-c', SAYS_WHERE_IT_IS, moment, *parameters]
+    rest = ended_well(command, ros_environment(), moment, number)
     if moment in ('configuring', 'warming up'):
         assert 'configure called off' in rest, 'what was begun was not finished first'
         assert 'warmed up' not in rest
@@ -175,23 +184,7 @@ def test_either_module_may_be_asked_to_end_while_it_imports(
     (tmp_path / 'sitecustomize.py').write_text(TELLS_OF_TORCH)
     environment = ros_environment()
     environment['PYTHONPATH'] = f'{tmp_path}{os.pathsep}{environment["PYTHONPATH"]}'
-    node = subprocess.Popen(
-        [sys.executable, '-m', module],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        printed = output_until(node, 'importing')
-        assert 'importing' in printed, printed
-        node.send_signal(number)
-        rest, _ = node.communicate(timeout=PATIENCE_S)
-    finally:
-        node.kill()
-    assert node.returncode == 0, printed + rest
-    assert 'Traceback' not in rest, rest
+    ended_well([sys.executable, '-m', module], environment, 'importing', number)
 
 
 ASKED_IN_A_CALLBACK = """
@@ -354,73 +347,86 @@ TRANSITIONS = {
 }
 
 
+class Client:
+    """Asks the node for its state and for changes, while a tracker goes on sending people."""
+
+    def __init__(self, listener: Listener) -> None:
+        make = listener.node.create_client
+        self.listener = listener
+        self.get = make(GetState, '/motion_predictor/get_state')
+        self.change = make(ChangeState, '/motion_predictor/change_state')
+        self.put = make(SetParameters, '/motion_predictor/set_parameters')
+        self._source = Source(listener.node, PoseArray, '/skeleton')
+        self._poses = iter(np.tile(walker_poses()[0], (40, 1, 1)))
+
+    def send(self) -> None:
+        self._source.send(pose_array([next(self._poses)]))
+        self.listener.spin()
+
+    def ask(self, client: Any, request: Any) -> Any:
+        asked = client.call_async(request)
+        what = f'an answer of {client.srv_name}'
+        wait_until(asked.done, self.send, what)  # frames all the while
+        return asked.result()
+
+    def changed(self, transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.ask(self.change, request).success
+
+    def state(self) -> State:
+        # an answer can be lost where the server has not found the client's reader yet (discovery
+        # has two ends, service_is_ready sees one): what changes nothing is asked again
+        asked = [self.get.call_async(GetState.Request())]
+        begun = time.monotonic()
+
+        def answered() -> Any:
+            if time.monotonic() - begun > 15.0 * len(asked):
+                asked.append(self.get.call_async(GetState.Request()))
+            return next((one for one in asked if one.done()), None)
+
+        found = wait_until(answered, self.send, 'an answer of get_state')
+        return found.result().current_state
+
+
 def test_transitions_in_every_order_and_changes_meanwhile_leave_the_node_working(
     weights: Path, listener: Listener
 ) -> None:
     # A random walk over everything that a client may ask for, allowed or not.
     rng = random.Random(4)
-    get = listener.node.create_client(GetState, '/motion_predictor/get_state')
-    change = listener.node.create_client(ChangeState, '/motion_predictor/change_state')
-    put = listener.node.create_client(SetParameters, '/motion_predictor/set_parameters')
+    client = Client(listener)
     clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
-    source = Source(listener.node, PoseArray, '/skeleton')
-    poses = iter(np.tile(walker_poses()[0], (40, 1, 1)))
-
-    def send() -> None:
-        source.send(pose_array([next(poses)]))
-        listener.spin()
-
-    def ask(client: Any, request: Any) -> Any:
-        asked = client.call_async(request)
-        wait_until(asked.done, send, f'an answer of {client.srv_name}')  # frames all the while
-        return asked.result()
-
-    def state() -> State:
-        # an answer can be lost where the server has not found the client's reader yet (discovery
-        # has two ends, service_is_ready sees one): what changes nothing is asked again
-        asked = [get.call_async(GetState.Request())]
-        begun = time.monotonic()
-
-        def answered() -> Any:
-            if time.monotonic() - begun > 15.0 * len(asked):
-                asked.append(get.call_async(GetState.Request()))
-            return next((one for one in asked if one.done()), None)
-
-        return wait_until(answered, send, 'an answer of get_state').result().current_state
-
     with process(NODE, {'model.path': weights, 'samples': 3}) as node:
-        listener.wait(change.service_is_ready, 'the lifecycle services')
-        listener.wait(get.service_is_ready, 'the lifecycle services')
-        listener.wait(put.service_is_ready, 'the parameter services')
+        listener.wait(client.change.service_is_ready, 'the lifecycle services')
+        listener.wait(client.get.service_is_ready, 'the lifecycle services')
+        listener.wait(client.put.service_is_ready, 'the parameter services')
         visited = set()
         for _ in range(60):
-            before = state()
+            before = client.state()
             transition = rng.choice(list(TRANSITIONS))
             begin, end = TRANSITIONS[transition]
-            request = ChangeState.Request(transition=Transition(id=transition))
             allowed = before.id == begin
-            assert ask(change, request).success == allowed
-            assert state().label == (end if allowed else before.label)
+            assert client.changed(transition) == allowed
+            assert client.state().label == (end if allowed else before.label)
             visited.add((before.label, transition))
             samples = RosParameter('samples', value=rng.randint(1, 9)).to_parameter_msg()
             topics = RosParameter('input.topics', value=['skeleton']).to_parameter_msg()
-            results = ask(put, SetParameters.Request(parameters=[samples, topics])).results
+            request = SetParameters.Request(parameters=[samples, topics])
+            results = client.ask(client.put, request).results
             assert results[0].successful
-            assert results[1].successful == (state().label == 'unconfigured')
+            assert results[1].successful == (client.state().label == 'unconfigured')
         assert len(visited) == 12, 'not everything was tried in every state'
-        while state().label != 'active':
+        while client.state().label != 'active':
             wanted = {'unconfigured': Transition.TRANSITION_CONFIGURE}.get(
-                state().label, Transition.TRANSITION_ACTIVATE
+                client.state().label, Transition.TRANSITION_ACTIVATE
             )
-            assert ask(change, ChangeState.Request(transition=Transition(id=wanted))).success
+            assert client.changed(wanted)
         count = len(clouds)
-        wait_until(lambda: len(clouds) > count + 3 and clouds[-1].width, send, 'predictions')
-        assert np.isfinite(decode_predictions(clouds[-1]).futures).all()
-        request = ChangeState.Request(
-            transition=Transition(id=Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        wait_until(
+            lambda: len(clouds) > count + 3 and clouds[-1].width, client.send, 'predictions'
         )
-        assert ask(change, request).success
-        assert state().label == 'finalized'
+        assert np.isfinite(decode_predictions(clouds[-1]).futures).all()
+        assert client.changed(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert client.state().label == 'finalized'
         node.send_signal(signal.SIGINT)
         printed, _ = node.communicate(timeout=PATIENCE_S)
     assert node.returncode == 0, printed

@@ -51,7 +51,7 @@ FRAMES = np.arange(4, 100, 5)
 
 
 def outlook(persons: int = 2, turn: np.ndarray | None = None, **stated: Any) -> Outlook:
-    """Give what walks do over two seconds, with some spread, of people numbered 7, 8..."""
+    """Return what walks do over two seconds, with some spread, of people numbered 7, 8..."""
     walks = walker_poses(persons)
     rng = np.random.default_rng(0)
     spread = rng.normal(0.0, 0.3, (persons, 10, 1, 1, 3)) * np.linspace(0, 1, 100)[:, None, None]
@@ -139,7 +139,7 @@ def test_the_trajectory_names_everybodys_joints_and_follows_the_likely_future() 
 
 
 def weighed(persons: int = 2) -> Prediction:
-    """Give the futures of :func:`outlook` beside two simple guesses, as a mix of all."""
+    """Return the futures of :func:`outlook` beside two simple guesses, as a mix of all."""
     prediction = outlook(persons).prediction
     rng = np.random.default_rng(1)
     still = prediction.futures[:, :1, :1].repeat(100, axis=2)
@@ -420,7 +420,7 @@ def test_everything_is_taken_back_with_the_person_and_an_empty_room_is_told_agai
     )
 
     def trailing(name: str) -> list[Any]:
-        """Give the empty messages that an output ends with."""
+        """Return the empty messages that an output ends with."""
         messages = heard[name]
         full = [index for index, message in enumerate(messages) if not empty(message)]
         return messages[full[-1] + 1 :]

@@ -86,7 +86,7 @@ class Running:
             assert frame < 50 * PATIENCE_S, 'never'
 
     def status(self) -> tuple[DiagnosticStatus, dict[str, str]]:
-        """Give the newest diagnostics and their values by name."""
+        """Return the newest diagnostics and their values by name."""
         status = self.diagnostics[-1].status[0]
         return status, {entry.key: entry.value for entry in status.values}
 

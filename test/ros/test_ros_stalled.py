@@ -222,7 +222,7 @@ class Robot:
         self.listener.spin()
 
     def said(self) -> tuple[float, bool]:
-        """Give the latest limit and whether it is valid."""
+        """Return the latest limit and whether it is valid."""
         return self.limits[-1].data, self.valid[-1].data
 
     def never_moves(self, step: Callable[[], None]) -> None:

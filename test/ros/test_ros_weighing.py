@@ -17,7 +17,7 @@ pytest.importorskip('rclpy')
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from node_rig import Nodes, SUCCESS
-from random_models import random_model, random_weighing
+from random_models import save_weighed
 from rclpy.parameter import Parameter as RosParameter
 from ros_harness import Listener, Source, wait_until, walker_poses
 from sensor_msgs.msg import PointCloud2
@@ -26,7 +26,6 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.body.skeleton import H36M17
-from motion_predictor.model.weights import save_weights
 from motion_predictor.predict.place.memory import NEIGHBOURS
 from motion_predictor.predict.place.memory_file import read_memory
 from motion_predictor.ros.memory.remembering import make_place
@@ -44,10 +43,7 @@ NODE = '/motion_predictor'
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp('weights') / 'weighed.safetensors'
-    card = {'what': 'untrained weights, for tests'}
-    save_weights(path, random_model(deviation=0.02), card, weighing=random_weighing())
-    return path
+    return save_weighed(tmp_path_factory.mktemp('weights') / 'weighed.safetensors')
 
 
 def predicted(

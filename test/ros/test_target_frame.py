@@ -35,7 +35,7 @@ MOUNT = np.array([1.0, -2.0, 2.5])
 
 @pytest.fixture(scope='module')
 def tf_message(tmp_path_factory: pytest.TempPathFactory) -> type:
-    """Give the class tf2_msgs/msg/TFMessage: the installed one, or one made as ROS makes it."""
+    """Return the class tf2_msgs/msg/TFMessage: the installed one, or one made as ROS makes it."""
     try:
         import tf2_msgs.msg
     except ImportError:

@@ -52,6 +52,13 @@ def save_random(path: Path, role: str = 'swiftdiff', seed: int = 0, **settings: 
     return path
 
 
+def save_weighed(path: Path) -> Path:
+    """Write such a model with a weighing to a weights file."""
+    card = {'what': 'untrained weights, for tests'}
+    save_weights(path, random_model(deviation=0.02), card, weighing=random_weighing())
+    return path
+
+
 def walking(frames: int, seed: int = 0, rate_hz: float = 50.0) -> np.ndarray:
     """Somebody who walks, (frames, 17, 3), metres."""
     return synthetic_walk(frames / rate_hz, rate_hz, np.random.default_rng(seed))

@@ -165,7 +165,7 @@ def process(module: str, parameters: Mapping[str, object], **variables: str) -> 
 
 
 def ros_environment() -> dict[str, str]:
-    """Get the environment of processes in the tests' domain."""
+    """Return the environment of processes in the tests' domain."""
     return {
         **os.environ,
         'ROS_DOMAIN_ID': str(DOMAIN),

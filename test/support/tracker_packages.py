@@ -290,7 +290,6 @@ def use(folder: Path, packages: Iterable[str] = DEFINITIONS) -> None:
 
 
 def _generate(folder: Path, package: str, messages: Mapping[str, str]) -> dict[str, str]:
-    from rosidl_adapter.msg import convert_msg_to_idl
     from rosidl_generator_c import generate_c
     from rosidl_generator_py import generate_py
     from rosidl_generator_type_description import generate_type_hash
@@ -303,12 +302,7 @@ def _generate(folder: Path, package: str, messages: Mapping[str, str]) -> dict[s
     sources, code = work / package, work / 'code'
     target = folder / 'python' / package
     shutil.rmtree(target, ignore_errors=True)
-    (sources / 'msg').mkdir(parents=True)
-    for name, fields in messages.items():
-        lines = '\n'.join(line.strip() for line in fields.strip().splitlines())
-        (sources / 'msg' / f'{name}.msg').write_text(lines + '\n')
-        with contextlib.redirect_stdout(io.StringIO()):
-            convert_msg_to_idl(sources, package, Path('msg') / f'{name}.msg', sources / 'msg')
+    _write_sources(sources, package, messages)
     idl = [f'{sources}:msg/{name}.idl' for name in messages]
 
     def arguments(generator: str, output: Path, **more: object) -> str:
@@ -349,16 +343,31 @@ def _generate(folder: Path, package: str, messages: Mapping[str, str]) -> dict[s
     (target / 'msg').mkdir()
     (target / '__init__.py').write_text('')
     generate_py(arguments('rosidl_generator_py', target), ['rosidl_typesupport_c'])
-    for generator in ('rosidl_generator_c', TYPESUPPORT):
-        name = f'{generator}__visibility_control.h'
-        template = _share(generator) / 'resource' / f'{name}.in'
-        filled = template.read_text().replace('@PROJECT_NAME_UPPER@', package.upper())
-        (described / 'msg' / name).write_text(filled.replace('@PROJECT_NAME@', package))
+    _fill_templates(described / 'msg', package)
     found: dict[str, str] = {}
     for name in messages:
         content = json.loads((described / 'msg' / f'{name}.json').read_text())
         found |= {entry['type_name']: entry['hash_string'] for entry in content['type_hashes']}
     return {name: value for name, value in found.items() if name.startswith(f'{package}/')}
+
+
+def _write_sources(sources: Path, package: str, messages: Mapping[str, str]) -> None:
+    from rosidl_adapter.msg import convert_msg_to_idl
+
+    (sources / 'msg').mkdir(parents=True)
+    for name, fields in messages.items():
+        lines = '\n'.join(line.strip() for line in fields.strip().splitlines())
+        (sources / 'msg' / f'{name}.msg').write_text(lines + '\n')
+        with contextlib.redirect_stdout(io.StringIO()):
+            convert_msg_to_idl(sources, package, Path('msg') / f'{name}.msg', sources / 'msg')
+
+
+def _fill_templates(folder: Path, package: str) -> None:
+    for generator in ('rosidl_generator_c', TYPESUPPORT):
+        name = f'{generator}__visibility_control.h'
+        template = _share(generator) / 'resource' / f'{name}.in'
+        filled = template.read_text().replace('@PROJECT_NAME_UPPER@', package.upper())
+        (folder / name).write_text(filled.replace('@PROJECT_NAME@', package))
 
 
 def _share(package: str) -> Path:

@@ -18,7 +18,7 @@ BESIDE_HEAD_M = 0.07
 
 def source_pose(layout: Layout, pose: np.ndarray) -> np.ndarray:
     """
-    Give a tracker's joints of somebody, from the model's.
+    Return a tracker's joints of somebody, from the model's.
 
     :param pose: (17, 3) metres.
     :returns: (J_in, 3) metres: what a joint of the model is made of is where that joint is, ears

@@ -190,7 +190,7 @@ def test_the_stated_radius_holds_the_hand_as_often_as_it_says(
 
 
 def ball_of(run: BagRun, stamp: int) -> DecodedMoments:
-    """Give what an uncalibrated radius would say: the ball that holds 0.9 of the samples."""
+    """Return what an uncalibrated radius would say: the ball that holds 0.9 of the samples."""
     told, cloud = run.moments[stamp], run.predictions[stamp]
     radius = holding_radius(cloud.futures, cloud.weights, told.moments.mean, 0.9)
     return replace(told, radius_m=radius)

@@ -406,7 +406,7 @@ def test_every_figure_of_the_readmes_first_words_is_from_the_docs() -> None:
 
 
 def processes_naming(text: str) -> list[int]:
-    """Give processes with this text in their command line."""
+    """Return processes with this text in their command line."""
     found = []
     for entry in Path('/proc').iterdir():
         if entry.name.isdigit():

@@ -9,10 +9,9 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from random_models import random_model, random_weighing
+from random_models import save_weighed
 
 from motion_predictor.model.candidates import CANDIDATES
-from motion_predictor.model.weights import save_weights
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outputs import SUMMARIES
 from tools.measure import benchmark_outputs
@@ -21,10 +20,7 @@ from tools.site import draw_outputs
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp('weights') / 'weighed.safetensors'
-    card = {'what': 'untrained weights, for tests'}
-    save_weights(path, random_model(deviation=0.02), card, weighing=random_weighing())
-    return path
+    return save_weighed(tmp_path_factory.mktemp('weights') / 'weighed.safetensors')
 
 
 def test_every_picture_is_of_the_weighted_whole(weights: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ quick = settings(deadline=None, max_examples=25)
 
 def walker(times_s: np.ndarray, hertz: float = 0.9) -> np.ndarray:
     """
-    Give somebody who walks, as a smooth function of time with constant bone lengths.
+    Return somebody who walks, as a smooth function of time with constant bone lengths.
 
     :param times_s: any times, shape (N,).
     :param hertz: steps of each leg in a second.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from online_people import REST, SECOND, START
 import pytest
 
 from motion_predictor.body.skeleton import H36M17
@@ -19,15 +20,6 @@ from motion_predictor.predict.online import (
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.track.history import PoseHistory
 from motion_predictor.track.identity import clear_owner, Expected, Sighting, Track
-
-SECOND = 1_000_000_000
-START = 1_700_000_000 * SECOND
-REST = np.array([
-    [0.0, 0.0, 0.9], [0.0, -0.1, 0.9], [0.0, -0.1, 0.5], [0.0, -0.1, 0.1], [0.0, 0.1, 0.9],
-    [0.0, 0.1, 0.5], [0.0, 0.1, 0.1], [0.0, 0.0, 1.13], [0.0, 0.0, 1.38], [0.05, 0.0, 1.54],
-    [0.03, 0.0, 1.65], [0.0, 0.18, 1.34], [0.0, 0.18, 1.06], [0.0, 0.18, 0.81],
-    [0.0, -0.18, 1.34], [0.0, -0.18, 1.06], [0.0, -0.18, 0.81],
-])  # fmt: skip
 
 
 class GoesOn:

@@ -68,7 +68,7 @@ class Child:
     log: Path
 
     def tail(self, lines: int = 12) -> str:
-        """Give the end of what it printed."""
+        """Return the end of what it printed."""
         return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
 
     def stop(self) -> None:

@@ -47,7 +47,7 @@ def demo_recording(
     clip: str, seconds: float, rate_hz: float, overrides: Overrides | None = None
 ) -> Recording:
     """
-    Get motion that lasts as long as asked, repeated where it is shorter.
+    Return motion that lasts as long as asked, repeated where it is shorter.
 
     :param clip: ``work``, ``medley``, one of :data:`CLIPS`, ``synthetic``, or what
         :func:`motion_predictor.recordings.open.open_recording` takes.

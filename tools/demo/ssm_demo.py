@@ -61,7 +61,7 @@ class SeparationSettings:
 
 
 def protective_distance_m(speed_m_s: float, settings: SeparationSettings) -> float:
-    """Give S_p of a robot that moves with ``speed_m_s`` towards the person."""
+    """Return S_p of a robot that moves with ``speed_m_s`` towards the person."""
     stopping_s = speed_m_s / settings.deceleration_m_s2
     return (
         settings.human_speed_m_s * (settings.reaction_s + stopping_s)
@@ -73,7 +73,7 @@ def protective_distance_m(speed_m_s: float, settings: SeparationSettings) -> flo
 
 def permitted_speed_m_s(distance_m: float, settings: SeparationSettings) -> float:
     """
-    Give the highest speed whose protective separation distance is not above the distance.
+    Return the highest speed whose protective separation distance is not above the distance.
 
     :param distance_m: from the robot to the nearest point of anybody; infinite when nobody is
         there. NaN gives 0: what is not known is near.
@@ -93,7 +93,7 @@ def permitted_speed_m_s(distance_m: float, settings: SeparationSettings) -> floa
 
 def separation_m(points: np.ndarray, robot: Sequence[float] | np.ndarray) -> float:
     """
-    Give the distance from the robot to the nearest point.
+    Return the distance from the robot to the nearest point.
 
     :param points: metres, (N, 3), as in ~/poses; none at all: infinite.
     :param robot: metres, (3,), in the same frame.
@@ -118,19 +118,19 @@ class Comparison:
     """As near as the person really came to the robot."""
 
     def first_below(self, speeds: np.ndarray, share: float) -> float | None:
-        """Give the time at which speeds first fall below a share of the full speed, or None."""
+        """Return the time at which speeds first fall below a share of the full speed, or None."""
         below = np.flatnonzero(speeds < share * self.full_speed_m_s - 1e-9)
         return float(self.times_s[below[0]]) if len(below) else None
 
     def lead_s(self, share: float) -> float | None:
-        """Give how much earlier ~/poses falls below a share of the full speed, or None."""
+        """Return how much earlier ~/poses falls below a share of the full speed, or None."""
         measured = self.first_below(self.measured_m_s, share)
         predicted = self.first_below(self.predicted_m_s, share)
         return None if measured is None or predicted is None else measured - predicted
 
     def needless_share(self, ahead_s: float = 1.0) -> float:
         """
-        Give the share of the time in which ~/poses slowed the robot for nothing.
+        Return the share of the time in which ~/poses slowed the robot for nothing.
 
         For nothing: by more than 1 % of the full speed more than the observed joints ever did
         from then until ``ahead_s`` later.

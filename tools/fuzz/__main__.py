@@ -40,7 +40,7 @@ LAYOUTS = ('h36m17', 'k4a32')
 
 
 def recorded_poses(clip: str = MEDLEY) -> tuple[np.ndarray, str]:
-    """Get motion (T, 17, 3) at 30 Hz, and where it comes from."""
+    """Return motion (T, 17, 3) at 30 Hz, and where it comes from."""
     recording = demo_recording(clip, 60.0, 30.0)
     (poses,) = recording.persons.values()
     return poses, recording.source
@@ -116,7 +116,7 @@ def page(files: list[Path]) -> str:
 def campaign(
     options: argparse.Namespace, poses: np.ndarray
 ) -> Iterator[tuple[str, Callable[[Findings], object]]]:
-    """Give every part of the campaign, by its name; each gets about as many joints."""
+    """Return every part of the campaign, by its name; each gets about as many joints."""
     seed, weights = options.seed, options.weights
     share = options.joints / (len(options.kinds) + 1)
     single = int(0.5 * share * (1.0 - options.share) / len(LAYOUTS))

@@ -88,7 +88,7 @@ def damaged_yaml(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_arrays(good: bytes, rng: np.random.Generator) -> bytes:
-    """Give one array of an npz another type, shape or content."""
+    """Change the type, the shape or the content of one array of an npz."""
     with np.load(io.BytesIO(good)) as stored:
         arrays = {name: stored[name] for name in stored.files}
     name = list(arrays)[int(rng.integers(0, len(arrays)))]

@@ -65,7 +65,7 @@ class SetClock:
         self.now_ns = START_NS
 
     def now(self) -> Time:
-        """Give the time that was set."""
+        """Return the time that was set."""
         return Time(nanoseconds=self.now_ns)
 
 

@@ -39,13 +39,13 @@ HEAD = (
 
 
 def walks(frames: int) -> np.ndarray:
-    """Give observed windows of people who walk, from different moments, (8, T_obs, 17, 3)."""
+    """Return observed windows of people who walk, from different moments, (8, T_obs, 17, 3)."""
     people = synthetic_walkers(PEOPLE, 60).persons.values()
     return np.stack([walk[100 * i : 100 * i + frames] for i, walk in enumerate(people)])
 
 
 def largest_mm(one: np.ndarray, other: np.ndarray) -> float:
-    """Give the largest difference of a coordinate, in millimetres."""
+    """Return the largest difference of a coordinate, in millimetres."""
     return 1000.0 * float(np.abs(one - other).max())
 
 

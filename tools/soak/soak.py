@@ -98,7 +98,7 @@ class Soak:
     # What faults use ---------------------------------------------------------------------------
 
     def pose(self) -> np.ndarray:
-        """Give the next pose of the recording."""
+        """Return the next pose of the recording."""
         self._frame = (self._frame + 1) % len(self._poses)
         return self._poses[self._frame]
 

@@ -29,7 +29,7 @@ class Stage(Protocol):
     unstamped: list[tuple[int, int]]
 
     def pose(self) -> np.ndarray:
-        """Give the moving person's next pose, (17, 3) metres."""
+        """Return the moving person's next pose, (17, 3) metres."""
 
     def send(
         self,

@@ -298,8 +298,8 @@ def test_a_tilted_camera_is_set_right_by_the_frame_that_is_asked_for() -> None:
     np.testing.assert_allclose(joints[:7], WALKERS[0][2][:7], atol=1e-9)  # hips, knees, ankles
 
 
-def test_what_does_not_come_in_time_is_missing_and_counted() -> None:
-    source = TfSource(HRI, '{joint}_{person}', wait_s=0.05)
+def given_without_a_wrist(source: TfSource) -> list[DecodedPerson]:
+    """Feed three whole frames, then five without the left wrist: the people given of those."""
     for frame in range(3):
         feed(source, frame)
     given: list[DecodedPerson] = []
@@ -308,6 +308,12 @@ def test_what_does_not_come_in_time_is_missing_and_counted() -> None:
         sent = frames_of(HRI, WALKERS[0][frame], stamp_ns, 'ana', '{joint}_{person}')
         del sent[HRI.index('l_wrist')]
         given += decode(source, sent, stamp_ns) or []
+    return given
+
+
+def test_what_does_not_come_in_time_is_missing_and_counted() -> None:
+    source = TfSource(HRI, '{joint}_{person}', wait_s=0.05)
+    given = given_without_a_wrist(source)
     assert [(person.stamp_ns - 10**9) // PERIOD_NS for person in given] == [3, 4, 5, 6]
     assert np.isnan(given[-1].xyz[HRI.index('l_wrist')]).all()
     assert np.isfinite(np.delete(given[-1].xyz, HRI.index('l_wrist'), axis=0)).all()
@@ -611,12 +617,5 @@ def test_a_body_that_is_not_listed_is_told_apart_from_one_without_frames() -> No
 
 def test_a_hidden_joint_is_not_waited_for_as_long_as_a_late_root() -> None:
     source = TfSource(HRI, '{joint}_{person}', wait_s=1.0)
-    for frame in range(3):
-        feed(source, frame)
-    given: list[DecodedPerson] = []
-    for frame in range(3, 8):
-        stamp_ns = 10**9 + frame * PERIOD_NS
-        sent = frames_of(HRI, WALKERS[0][frame], stamp_ns, 'ana', '{joint}_{person}')
-        del sent[HRI.index('l_wrist')]
-        given += decode(source, sent, stamp_ns) or []
+    given = given_without_a_wrist(source)
     assert [(person.stamp_ns - 10**9) // PERIOD_NS for person in given] == [3, 4, 5, 6]

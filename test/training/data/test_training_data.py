@@ -378,7 +378,7 @@ def test_a_truncated_amass_archive_and_an_unknown_data_set_are_refused(
 
 
 def smplh_arrays(vertices: int = 60) -> dict[str, np.ndarray]:
-    """Give a made-up body in the layout of SMPL+H's npz, with few vertices and 24 joints."""
+    """Return a made-up body in the layout of SMPL+H's npz, with few vertices and 24 joints."""
     generator = np.random.default_rng(1)
     regressor = generator.uniform(size=(24, vertices))
     weights = generator.uniform(size=(vertices, 24))

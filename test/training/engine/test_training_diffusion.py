@@ -40,7 +40,7 @@ def to_rows(poses: np.ndarray) -> np.ndarray:
 
 
 def history_put_back(x: np.ndarray, other: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Give the observed frames of x replaced by those of another window, in the time domain."""
+    """Return the observed frames of x replaced by those of another window, in the time domain."""
     mine, theirs = to_time(x * scale), to_time(other * scale)
     mine[..., :PAST, :] = theirs[..., :PAST, :]
     return to_rows(mine) / scale
