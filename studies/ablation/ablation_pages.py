@@ -21,7 +21,7 @@ from studies.common.verdicts import (
     with_spread,
 )
 from training.engine.config import as_plain, preset
-from training.report.template import markdown_table
+from training.report.page import markdown_table
 
 
 def shipped_sentence(

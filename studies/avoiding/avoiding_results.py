@@ -10,7 +10,7 @@ from typing import Any
 from motion_predictor.errors import ConfigError
 from studies.avoiding import avoiding
 from studies.avoiding.avoiding_task import GAPS_M, OBSTACLES_M, WAYS
-from training.report.pages import write_page
+from training.report.page import write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:

@@ -18,7 +18,7 @@ from studies.common.verdicts import (
     with_spread,
 )
 from studies.tune.studies import completed, hypervolume
-from training.report.template import markdown_table
+from training.report.page import markdown_table
 
 
 def tuning_page(result: Mapping[str, Any], command: str) -> str:

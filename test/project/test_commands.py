@@ -16,11 +16,11 @@ from training.common.options import read_options
 from training.common.verbs import choose
 from training.data import prepare
 from training.engine import run_options
-from training.report import pages
+from training.report import page
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {'training': TRAINING, 'studies': STUDIES}
-ELSEWHERE = (prepare, run_options, pages)
+ELSEWHERE = (prepare, run_options, page)
 """Modules that read the options of several verbs."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from training.judge import plots
 from training.judge.scoring import COMPARED
-from training.report.template import markdown_table, render
+from training.report.page import markdown_table, render
 
 SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
 BEHIND_NOISE = (

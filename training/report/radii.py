@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.report.template import markdown_table, render
+from training.report.page import markdown_table, render
 
 
 def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> str:

@@ -22,9 +22,9 @@ from training.common.options import about, read_options
 from training.judge import calibrate, evaluate, plots, temper
 from training.judge.speed import benchmark
 from training.report.accuracy import evaluation_section, noise_section
+from training.report.page import render
 from training.report.radii import calibration_section
 from training.report.temperatures import temperature_section
-from training.report.template import render
 from training.report.times import benchmark_section
 
 EXAMPLE = """\

@@ -11,8 +11,7 @@ from training.judge.stream import evaluate_streams
 from training.judge.stream.stream_scores import BEST_OF, LEVELS, MODEL, PUBLISHED
 from training.judge.stream.stream_tables import ALLOWED
 from training.judge.stream.streams import HORIZONS_S
-from training.report.pages import write_page
-from training.report.template import markdown_table
+from training.report.page import markdown_table, render, write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
@@ -20,38 +19,6 @@ worked example, from the root of the source tree:
       --out docs/results/streams.md
 The first file is shown in full, of the others the ratios, radii and running errors; of weights
 other than the first one's the errors too.
-"""
-HEAD = """# Streams: what the node learns on line
-
-This page is written by a command; change the JSON behind it, or
-`training/report/stream_results.py`:
-
-```
-{command}
-```
-
-The node changes with what it sees, so it is judged as it runs: the clips of each file are played
-pose by pose, as a tracker would send them, into one node's memory of that place. Between two clips
-nobody is there for {gap}, so that whoever comes next is a new person to the tracker. Every 0.48 s
-a prediction is asked for, and scored against the clean recording, whatever noise the tracker adds.
-Nothing is shown before it happens.
-
-- **Error**: of the one future that `~/trajectory` shows: the mean over the joints of their
-  distance from where they really were, in the world, centimetres. The horizons are .25 (exactly
-  .26, frame 13 of 50 Hz), .5, 1 and 2 s.
-- **Candidates**: the *model* alone (the mean of its samples, on the person's own bones), *damped
-  velocity* (`last + v tau (1 - exp(-t / tau))`, tau 0.2 s, v over the last 0.1 s) and *standing
-  still*; beside them, where they were asked for, the *nearest neighbours* of the training set.
-- **Ratio**: of the published future's error to that of the best of the three candidates, chosen
-  afterwards, for each group and horizon on its own: 1 is as good as the one that proved best.
-- **Energy score** of all samples with their weights, in metres over the 17 joints together:
-  `sum w_i |X_i - y| - 1/2 sum w_i w_j |X_i - X_j|`. It is proper: too much spread costs, and too
-  little.
-- **Kinds** are told from the true motion around each prediction
-  (`training/judge/stream/kinds.py`): *onset* is standing still and then moving within the next
-  second. **Minutes** are those that people were watched in this place before.
-- In brackets: 95 % interval, drawing whole clips with replacement. Clips of one person are alike,
-  and the interval does not speak for other people.
 """
 GROUPS = {'all': '', 'kind': 'kind: ', 'laboratory': 'laboratory: ', 'minutes': 'minutes: '}
 
@@ -76,13 +43,13 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
                 f'made of {known[0]!r}, version {known[1]}; run training evaluate-streams again'
             )
     gap = f'{results[0]["settings"]["gap_s"]:g} s'
-    parts = [HEAD.format(command=command, gap=gap)]
     usual = weights_of(results[0])
-    if len(results) > 1:
-        parts.append(overview(results))
-    for number, result in enumerate(results):
-        parts.append(section(result, usual, in_full=number == 0))
-    return '\n'.join(parts)
+    sections = [
+        section(result, usual, in_full=number == 0) for number, result in enumerate(results)
+    ]
+    glance = overview(results) if len(results) > 1 else ''
+    text = render('streams.md', command=command, gap=gap, overview=glance, sections=sections)
+    return text + '\n'
 
 
 def weights_of(result: Mapping[str, Any]) -> str:
@@ -136,7 +103,7 @@ def overview(results: Sequence[Mapping[str, Any]]) -> str:
             )
     head = ['ratio to the best candidate']
     head += [f'mean, {h}' for h in _horizons()] + [f'worst, {h}' for h in _horizons()]
-    return '\n'.join(['## At a glance', '', markdown_table(head, rows), ''])
+    return markdown_table(head, rows)
 
 
 def section(result: Mapping[str, Any], usual: str, *, in_full: bool) -> str:
@@ -147,31 +114,24 @@ def section(result: Mapping[str, Any], usual: str, *, in_full: bool) -> str:
     :param usual: weights that are not named in the title.
     :param in_full: with every table; else ratios, radii and running errors alone.
     """
-    lines = [
-        f'## Played at {conditions(result, usual)}',
-        '',
-        f'```\n{result["command"]}\n```',
-        '',
-        f'Commit `{result["commit"]}`{", with changes" if result["modified"] else ""}, '
-        f'{result["date"]}; {result["machine"]["processor"]}; {result["settings"]["samples"]} '
-        f'samples of the model, seed {result["settings"]["seed"]}.',
-        '',
-        _places(result),
-    ]
-    if in_full or weights_of(result) != usual:
-        lines += ['', '### The published future, cm', '', _errors(result)]
-    lines += ['', '### Ratio to the best candidate', '', _ratios(result, 'error')]
-    if in_full or weights_of(result) != usual:
-        lines += ['', '### Each candidate on its own, cm', '', _candidates(result, 'error_cm')]
-    if in_full:
-        lines += ['', '### Joints, cm', '', _joints(result)]
-        lines += ['', '### Energy score, m', '', _candidates(result, 'energy')]
-    lines += ['', '### Energy score: ratio to the best candidate', '', _ratios(result, 'energy')]
-    if in_full:
-        lines += ['', '### Best of as many samples as the model has, m', '', _best_of(result)]
-    lines += ['', '### Any minute of any person', '', _running(result)]
-    lines += ['', '### Radii', '', _radii(result), '']
-    return '\n'.join(lines)
+    whole = in_full or weights_of(result) != usual
+    return render(
+        'stream.md',
+        result=result,
+        in_full=in_full,
+        allowed=ALLOWED,
+        conditions=conditions(result, usual),
+        places=_places(result),
+        errors=_errors(result) if whole else '',
+        ratios=_ratios(result, 'error'),
+        candidates=_candidates(result, 'error_cm') if whole else '',
+        joints=_joints(result) if in_full else '',
+        energy=_candidates(result, 'energy') if in_full else '',
+        energy_ratios=_ratios(result, 'energy'),
+        best_of=_best_of(result) if in_full else '',
+        running=_running(result),
+        radii=_radii(result),
+    )
 
 
 def _horizons() -> list[str]:
@@ -275,16 +235,7 @@ def _running(result: Mapping[str, Any]) -> str:
             more = [f'; {100.0 * share:.1f} %, {by:.1f} cm' for share, by in above]
             cells = [cell + after for cell, after in zip(cells, more)]
         rows.append([row['name'], *counts, *cells])
-    text = (
-        'The mean error of the published future over every minute of every person who was watched '
-        'for a minute, as a ratio to the least mean error of any candidate over that same minute '
-        "(the node's own too: simple guesses from what it smooths, and the memory where it had an "
-        'answer throughout): the greatest, and in brackets what 99 % of the minutes keep to. '
-        f'Then the share of the minutes above {ALLOWED}, and by how much the worst of those is '
-        'farther off than its best candidate. The best of a minute is chosen afterwards, and what '
-        'a prediction of two seconds was worth is known two seconds later.'
-    )
-    return f'{text}\n\n' + markdown_table(['', 'people', 'minutes', *_horizons()], rows)
+    return markdown_table(['', 'people', 'minutes', *_horizons()], rows)
 
 
 def _radii(result: Mapping[str, Any]) -> str:
@@ -298,14 +249,7 @@ def _radii(result: Mapping[str, Any]) -> str:
         rows.append([_named(row), *cells])
     levels = [f'held of {100 * level:g} %' for level in LEVELS]
     head = ['', 'predictions', *levels, 'radius at 1 s, m', 'against the simple one', '% of ISO']
-    text = (
-        'How many joints were within the radius that was stated, per cent, over all horizons and '
-        'in brackets at 1 s. The simple radius is `q (speed of the joint + 0.1 m/s)` about damped '
-        'velocity, with the q that holds as many on these very predictions; the last column is '
-        "the mean volume at 1 s as a share of that of ISO 13855's ball of 1.6 m/s. Three figures "
-        'are those of the three levels.'
-    )
-    return f'{text}\n\n' + markdown_table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _held(row: Mapping[str, Any]) -> Iterator[tuple[float, Sequence[float]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.judge import temper
-from training.report.template import markdown_table, render
+from training.report.page import markdown_table, render
 
 
 def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> str:

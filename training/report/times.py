@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.judge import plots
-from training.report.template import markdown_table, render
+from training.report.page import markdown_table, render
 
 
 def benchmark_section(result: Mapping[str, Any], images: Path, page: Path) -> str:

@@ -1,18 +1,24 @@
-"""The command line of verbs that write one page from the JSON of others."""
+"""Pages: sentences of Jinja2 templates, filled from JSON by verbs with one command line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 import sys
 from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from motion_predictor.common.files import read_json
 from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common import provenance
 from training.common.options import read_options
+
+TEMPLATES = Path(__file__).parent / 'templates'
+
 
 PageText = Callable[[Sequence[Mapping[str, Any]], Path, Path, str], str]
 """Results, the page's path, the folder of its figures and the command; the page in Markdown."""
@@ -54,3 +60,46 @@ def write_page(
         return 2
     print(f'written: {options.out}')
     return 0
+
+
+def render(name: str, folder: Path = TEMPLATES, **values: Any) -> str:
+    """
+    Fill a template.
+
+    :param name: of the template's file.
+    :param folder: that holds it; templates of the reports can be included from any.
+    :param values: by the names of the placeholders.
+    :returns: Markdown, without empty lines at its ends.
+    :raises jinja2.UndefinedError: where a placeholder has no value.
+    """
+    return _environment(folder).get_template(name).render(**values).strip('\n')
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table: the first column to the left, numbers to the right."""
+    lines = [f'| {" | ".join(head)} |', '|---' + '|---:' * (len(head) - 1) + '|']
+    lines += [f'| {" | ".join(cell.replace("|", "/") for cell in row)} |' for row in rows]
+    return '\n'.join(lines)
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    made = Environment(
+        loader=FileSystemLoader([folder, TEMPLATES]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.globals['taken_over'] = _taken_over
+    return made
+
+
+def _taken_over(result: Mapping[str, Any]) -> str:
+    """Name the models whose rows are of an earlier evaluation, and its commit."""
+    older = {
+        row['model']: str(row['taken_over_from'])[:12]
+        for row in result.get('rows', [])
+        if 'taken_over_from' in row
+    }
+    return ', '.join(f'`{name}` (commit `{commit}`)' for name, commit in older.items())
