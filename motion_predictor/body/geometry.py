@@ -101,6 +101,17 @@ def heading(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return ahead
 
 
+def heading_rad(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """
+    Return which way each body faces, as :func:`heading`, as an angle about z, 0 along +x.
+
+    :param poses: z up, metres, ``(..., J, 3)``.
+    :returns: radians, ``(...)``.
+    """
+    ahead = heading(poses, skeleton)
+    return np.arctan2(ahead[..., 1], ahead[..., 0])
+
+
 def turn(points: np.ndarray, angle: np.ndarray) -> np.ndarray:
     """
     Turn points about z.

@@ -10,12 +10,9 @@ FORMER = {
     'open': ('FORMATS', 'MAX_WALKERS', 'open_recording', 'SYNTHETIC'),
     'npz_clips': ('CLIP_ARRAYS', 'read_npz'),
     'recording': ('Overrides', 'Recording'),
-    'scenes': (
-        'BONES', 'bone_lengths', 'chain', 'heading_rad', 'side_by_side', 'turned',
-        'with_bone_lengths', 'with_seam',
-    ),
+    'scenes': ('chain', 'side_by_side', 'with_seam'),
     'walker': ('synthetic_walkers',),
-}  # fmt: skip
+}
 """Names that the module ``motion_predictor.recordings`` had before release 0.2, by module."""
 
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from motion_predictor.body.layout import FLOAT32_MOST
+from motion_predictor.body.resampling import between, sampled_at
 from motion_predictor.errors import RecordingError
-
-KERNEL_HALF_WIDTH = 8  # samples on each side of the band-limited interpolation
-
 
 UPS = ('x', 'y', 'z', '-x', '-y', '-z')
 
@@ -179,8 +177,9 @@ class Recording:
         """
         Sample the same motion at another, even rate.
 
-        Evenly recorded, gapless motion is interpolated with a windowed sinc, which keeps given
-        frames exactly; where frames are uneven or joints missing, linearly between neighbours.
+        Evenly recorded, gapless motion is interpolated by
+        :func:`motion_predictor.body.resampling.sampled_at`; where frames are uneven or joints
+        missing, linearly between neighbours.
         """
         if self.times_s is None and abs(rate_hz - self.rate_hz) < 1e-9:
             return self
@@ -188,10 +187,11 @@ class Recording:
         instants = np.arange(count) / rate_hz
         persons = {}
         for person, poses in self.persons.items():
-            if self.times_s is None and np.isfinite(poses).all():
-                persons[person] = _interpolate_even(poses, instants * self.rate_hz)
+            if self.times_s is None and len(poses) > 1 and np.isfinite(poses).all():
+                band = min(1.0, rate_hz / self.rate_hz)
+                persons[person] = sampled_at(poses, instants * self.rate_hz, band)
             else:
-                persons[person] = _interpolate_linear(poses, self.instants_s, instants)
+                persons[person] = between(poses, self.instants_s, instants)
         made_up = None
         if self.made_up is not None:  # of a frame on either side
             after = np.searchsorted(self.instants_s, instants - 1e-9)
@@ -201,40 +201,3 @@ class Recording:
         return replace(
             self, rate_hz=float(rate_hz), persons=persons, times_s=None, made_up=made_up
         )
-
-
-def _interpolate_even(poses: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """
-    Band-limited interpolation of evenly spaced frames.
-
-    :param poses: ``(T, J, 3)``.
-    :param positions: where to sample, in frames, ``(N,)``, within 0..T-1.
-    :returns: ``(N, J, 3)`` float32.
-    """
-    half = min(KERNEL_HALF_WIDTH, len(poses) - 1)
-    if half < 1:
-        return np.repeat(poses[:1], len(positions), axis=0).astype(np.float32)
-    before = 2 * poses[:1] - poses[half:0:-1]  # mirrored through the end points, so that
-    after = 2 * poses[-1:] - poses[-2 : -half - 2 : -1]  # neither value nor slope jumps there
-    padded = np.concatenate([before, poses, after]).astype(np.float64)
-    first = np.minimum(np.floor(positions).astype(int), len(poses) - 2)
-    taps = np.arange(-half + 1, half + 1)
-    offset = (positions - first)[:, None] - taps  # (N, 2 half)
-    window = np.i0(8.0 * np.sqrt(np.clip(1.0 - (offset / half) ** 2, 0.0, None)))
-    kernel = np.sinc(offset) * window
-    kernel /= kernel.sum(axis=1, keepdims=True)
-    out = np.zeros((len(positions), *poses.shape[1:]))
-    for column, tap in enumerate(taps):
-        out += kernel[:, column, None, None] * padded[first + tap + half]
-    return out.astype(np.float32)
-
-
-def _interpolate_linear(poses: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    if len(poses) == 1:
-        return np.repeat(poses, len(wanted), axis=0)
-    after = np.clip(np.searchsorted(known, wanted, side='right'), 1, len(known) - 1)
-    share = ((wanted - known[after - 1]) / (known[after] - known[after - 1]))[:, None, None]
-    mixed = (1 - share) * poses[after - 1] + share * poses[after]
-    # a frame hit exactly needs no neighbour, which may be missing
-    mixed = np.where(share <= 1e-9, poses[after - 1], mixed)
-    return np.where(share >= 1 - 1e-9, poses[after], mixed).astype(np.float32)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from motion_predictor.body.geometry import bone_lengths, heading_rad, turn, with_bones
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.recording import Recording
 
-BONES = H36M17.bones
 MAX_SEAM_SPEED_M_S = 1.5
 
 
@@ -46,50 +46,6 @@ def side_by_side(recordings: Sequence[Recording], spacing_m: float = 2.0) -> Rec
     )
 
 
-def heading_rad(pose: np.ndarray) -> np.ndarray:
-    """
-    Which way somebody faces about the vertical, from the hips; 0 along +x.
-
-    :param pose: 17 joints, z up, ``(..., 17, 3)``.
-    :returns: ``(...)`` radians.
-    """
-    right, left = H36M17.index('RHip'), H36M17.index('LHip')
-    across = pose[..., left, :] - pose[..., right, :]
-    return np.arctan2(-across[..., 0], across[..., 1])
-
-
-def turned(poses: np.ndarray, angle_rad: float, about: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """Turn poses about the vertical through ``about`` and move that point to ``to`` (x, y)."""
-    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    out = np.array(poses, np.float64)
-    flat = out[..., :2] - about
-    out[..., 0] = cos * flat[..., 0] - sin * flat[..., 1] + to[0]
-    out[..., 1] = sin * flat[..., 0] + cos * flat[..., 1] + to[1]
-    return out.astype(np.float32)
-
-
-def with_bone_lengths(poses: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """
-    Keep every bone's direction and the hip's place, and set the lengths of the bones.
-
-    :param poses: ``(T, 17, 3)``.
-    :param lengths: metres, one for each of ``H36M17.bones``, ``(16,)``.
-    """
-    out = np.array(poses, np.float32)
-    for (child, parent), length in zip(BONES, lengths):
-        bone = poses[:, child] - poses[:, parent]
-        norm = np.maximum(np.linalg.norm(bone, axis=-1, keepdims=True), 1e-9)
-        out[:, child] = out[:, parent] + bone / norm * length
-    return out
-
-
-def bone_lengths(poses: np.ndarray) -> np.ndarray:
-    """Length of each of ``H36M17.bones`` in metres: the median over ``(T, 17, 3)``."""
-    children, parents = np.array(BONES).T
-    bones = poses[:, children] - poses[:, parents]
-    return np.median(np.linalg.norm(bones, axis=-1), axis=0)
-
-
 def chain(recordings: Sequence[Recording], blend_s: float = 0.4) -> Recording:
     """
     Join one-person recordings into one continuous motion.
@@ -119,12 +75,12 @@ def chain(recordings: Sequence[Recording], blend_s: float = 0.4) -> Recording:
             continue
         tail, head = joined[-blend:], poses[:blend]
         here, there = tail[blend // 2], head[blend // 2]
-        angle = float(heading_rad(here) - heading_rad(there))
-        poses = turned(poses, angle, there[0, :2], here[0, :2])
+        angle = heading_rad(here, H36M17) - heading_rad(there, H36M17)
+        poses = _turned(poses, float(angle), there[0, :2], here[0, :2])
         share = np.linspace(0.0, 1.0, blend + 2)[1:-1]
         share = (share * share * (3 - 2 * share))[:, None, None]
         mixed = (1 - share) * tail + share * poses[:blend]
-        mixed = with_bone_lengths(mixed, bone_lengths(joined))
+        mixed = with_bones(mixed, bone_lengths(joined, H36M17), H36M17)
         joined = np.concatenate([joined[:-blend], mixed, poses[blend:]])
         between = np.ones(blend, bool)
         made_up = np.concatenate([made_up[:-blend], between, recording.invented[blend:]])
@@ -160,7 +116,8 @@ def with_seam(recording: Recording, blend_s: float = 0.5) -> Recording:
     for (person, poses), (last, first) in zip(recording.persons.items(), ends):
         seam = (1 - share) * last + share * first
         if recording.layout == H36M17.name and np.isfinite(seam).all():
-            seam = with_bone_lengths(seam, bone_lengths(np.stack([last, first])))
+            bones = bone_lengths(np.stack([last, first]), H36M17)
+            seam = with_bones(seam, bones, H36M17)
         persons[person] = np.concatenate([poses, seam.astype(np.float32)])
     times_s = recording.times_s
     if times_s is not None:
@@ -169,6 +126,15 @@ def with_seam(recording: Recording, blend_s: float = 0.5) -> Recording:
         )
     made_up = np.concatenate([recording.invented, np.ones(count, bool)])
     return replace(recording, persons=persons, times_s=times_s, made_up=made_up)
+
+
+def _turned(poses: np.ndarray, angle_rad: float, about: np.ndarray, to: np.ndarray) -> np.ndarray:
+    # About the vertical through ``about``, which is moved to ``to`` (x, y).
+    places = np.array(poses, np.float64)
+    places[..., :2] -= about
+    places = turn(places, np.array([np.cos(angle_rad), np.sin(angle_rad)]))
+    places[..., :2] += to
+    return places.astype(np.float32)
 
 
 def _counted(names: Iterable[str]) -> list[str]:

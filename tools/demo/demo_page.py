@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from motion_predictor.body.geometry import heading_rad
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.likely import by_weight
-from motion_predictor.recordings.scenes import heading_rad
 from tools.demo.demo_scores import (
     BEST,
     Collection,
@@ -84,7 +84,8 @@ def page_data(
         )
     learning = None if scores is None else running(collection, scores)
     extent = np.nanmax(np.abs(collection.poses[..., 0, :2] - collection.poses[:1, :, 0, :2]))
-    forward = float(np.nan_to_num(heading_rad(np.nanmean(collection.poses[:30, 0], axis=0))))
+    first = np.nanmean(collection.poses[:30, 0], axis=0)
+    forward = float(np.nan_to_num(heading_rad(first, H36M17)))
     return {
         'joints': H36M17.num_joints,
         'bones': [list(bone) for bone in H36M17.bones],

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from motion_predictor.body.geometry import heading_rad
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.likely import by_weight
-from motion_predictor.recordings.scenes import heading_rad
 from tools.demo.demo_page import Facts
 from tools.demo.demo_scores import (
     BEST,
@@ -107,7 +107,7 @@ def _draw_strip(figure: Any, collection: Collection, row: int, truth: np.ndarray
     at = int(np.argmin(np.abs(collection.pose_stamps_s - stamp_s)))
     now = collection.poses[at, int(collection.person[row])]
     strip = figure.add_axes((0.005, 0.0, 0.7, 0.82))
-    turn = float(heading_rad(now)) - np.pi / 2 + 0.5
+    turn = float(heading_rad(now, H36M17)) - np.pi / 2 + 0.5
     side = _Side(now[0, :2], np.array([np.cos(turn), np.sin(turn)]))
 
     def stick(pose: np.ndarray, shift: float, **style: Any) -> None:

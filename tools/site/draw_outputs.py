@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 import numpy as np
 
+from motion_predictor.body.geometry import heading_rad
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model.weights import default_weights
@@ -30,7 +31,6 @@ from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import by_weight, drawn_samples, likely_futures
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.recordings.scenes import heading_rad
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import (
     CloudEncoder,
@@ -87,7 +87,7 @@ def make_scene(clip: str, at_s: float, samples: int, weights: Path) -> Scene:
         )
     way = poses[last + window.future_frames, 0, :2] - poses[first, 0, :2]
     walks = np.linalg.norm(way) >= WALKS_M
-    turn = np.arctan2(way[1], way[0]) if walks else float(heading_rad(poses[last]))
+    turn = np.arctan2(way[1], way[0]) if walks else float(heading_rad(poses[last], H36M17))
     cos, sin = np.cos(turn), np.sin(turn)
     level = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
     origin = poses[last, 0] * [1.0, 1.0, 0.0]

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from motion_predictor.body.resampling import resample
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.model.config import WindowConfig
-from training.data.clips import resample
 from training.data.store import is_store, open_store
 from training.data.windows import load_clips, short_clips, skeleton_of
 

@@ -18,13 +18,13 @@ import torch
 
 from motion_predictor.body.layout import Layout
 from motion_predictor.body.layout_file import layout as layout_of
+from motion_predictor.body.resampling import resample
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.bvh import MAX_JOINT_SPEED_M_S, read_bvh, read_bvh_joints
 from motion_predictor.recordings.npz import Npz
 from motion_predictor.recordings.recording import Overrides, upright
 from training.data.archives import read_object_archive
-from training.data.clips import resample
 from training.data.store import check_positions
 
 Positions = tuple[NDArray[np.float32], float]

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_predictor.body.resampling import resample
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.recordings.bag.files import is_bag
 from training.data.bags import BagReading, load_bag
-from training.data.clips import Clip, read_clips, resample
+from training.data.clips import Clip, read_clips
 from training.data.sources import given, Source, SourceClip, split_of
 from training.data.store import is_store, MotionStore, open_store
 

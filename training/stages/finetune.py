@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 import tyro
 
+from motion_predictor.body.resampling import resample
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.whole_files import require_writable, write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError, RecordingError
@@ -36,7 +37,6 @@ from training.common import provenance
 from training.common.options import about, read_options
 from training.common.stopping import GOES_ON
 from training.data.bags import bag_input, BagOptions, read_bags, rotation_of
-from training.data.clips import resample
 from training.data.sources import load_at, read_bvh_folder, Source
 from training.data.store import data_digest, is_store
 from training.data.windows import load_clips, short_clips

@@ -17,13 +17,13 @@ from bvh_texts import bvh_text
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from motion_predictor.body.layout_table import LAYOUTS
+from motion_predictor.body.resampling import resample
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.recordings.rosbag import BagInput
 from training.common.options import read_options
 from training.data.bags import bag_reading, read_bags
-from training.data.clips import resample
 from training.data.prepare import main
 from training.data.sources import load_at
 from training.data.store import open_store

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_predictor.body.resampling import resample
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
-from training.data.clips import Clip, resample
+from training.data.clips import Clip
 from training.judge.stream.kinds import kind_of
 from training.judge.stream.streams import HORIZONS_S, Take
 

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from motion_predictor.body.resampling import resample
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.online import Observation, OnlinePrediction, OnlinePredictor
 from motion_predictor.track.window import ObservedWindow
-from training.data.clips import Clip, resample
+from training.data.clips import Clip
 from training.judge.stream.kinds import kind_of
 
 EVERY_S = 0.48

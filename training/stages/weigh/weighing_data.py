@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
+from motion_predictor.body.resampling import resample
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.candidates import CANDIDATES, knot_frames
 from motion_predictor.model.weighing_weights import WeighingWeights
@@ -22,7 +23,7 @@ from motion_predictor.predict.place.memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.npz import Npz
-from training.data.clips import Clip, resample
+from training.data.clips import Clip
 from training.data.windows import load_clips
 from training.judge.stream.streams import Moment, SimulatedTracker, Stream, takes_of
 

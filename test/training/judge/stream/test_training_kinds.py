@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_models import walking
 
-from training.data.clips import resample
+from motion_predictor.body.resampling import resample
 from training.data.windows import load_clips, recordings_folder
 from training.judge.stream.kinds import (
     CLIMBING,
