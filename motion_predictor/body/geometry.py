@@ -211,7 +211,7 @@ def median(values: np.ndarray, axis: int) -> np.ndarray:
 
 def with_bones(poses: np.ndarray, lengths: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
-    Give bodies bones of given lengths; root and directions stay.
+    Return bodies with bones of given lengths; root and directions stay.
 
     A mean of bodies has bones that are too short. A bone without any length keeps it.
 

@@ -133,7 +133,7 @@ class Layout:
 
     @property
     def used(self) -> np.ndarray:
-        """Give indices of the source joints that the model's joints are made of, int64 (n,)."""
+        """Return indices of the source joints that the model's joints are made of, int64 (n,)."""
         return np.union1d(np.flatnonzero(self._uses.any(axis=0)), self._towards)
 
     def index(self, joint: str) -> int:

@@ -38,7 +38,7 @@ def encode(poses: Tensor, basis: Tensor, keep: int) -> Tensor:
 
 def decode(coefficients: Tensor, basis: Tensor) -> Tensor:
     """
-    Give the smooth poses that coefficients stand for; the inverse of :func:`encode`.
+    Return the smooth poses that coefficients stand for; the inverse of :func:`encode`.
 
     :param coefficients: in metres, shape ``(..., K, D)``.
     :param basis: from :func:`dct_matrix`, shape ``(T, T)``.

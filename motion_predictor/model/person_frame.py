@@ -1,4 +1,4 @@
-"""The person's own frame and the features of poses, each with its inverse."""
+"""The person's own frame and the features of poses, each with its inverse, in torch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from motion_predictor.body.geometry import MIN_LINE_M
 from motion_predictor.body.skeleton import Skeleton
-
-MIN_LEFT_M = 0.02
-"""Below this horizontal length a hip or shoulder line gives no heading (a person lying down)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class PersonFrame:
         ahead = torch.zeros_like(last[..., 0, :2])
         ahead[..., 0] = 1.0
         for heading in reversed(headings):
-            ahead = torch.where(_length(heading) > MIN_LEFT_M, heading, ahead)
+            ahead = torch.where(_length(heading) > MIN_LINE_M, heading, ahead)
         cos, sin = (ahead / _length(ahead)).unbind(dim=-1)
         zero, one = torch.zeros_like(cos), torch.ones_like(cos)
         rotation = torch.stack((cos, -sin, zero, sin, cos, zero, zero, zero, one), dim=-1)

@@ -27,7 +27,7 @@ def cosine_alpha_bar(steps: int = 1000, offset: float = 0.008, max_beta: float =
 
 def ddim_steps(diffusion_steps: int, sampling_steps: int) -> list[int]:
     """
-    Give steps that DDIM visits, from noisy to clean: 991, 981, ..., 1 for 1000 and 100.
+    Return steps that DDIM visits, from noisy to clean: 991, 981, ..., 1 for 1000 and 100.
 
     :param diffusion_steps: length of the schedule.
     :param sampling_steps: how many of them to visit, a divisor or less.
@@ -40,7 +40,7 @@ def ddim_steps(diffusion_steps: int, sampling_steps: int) -> list[int]:
 
 def to_x0(prediction: str, output: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
     """
-    Give the clean x_0 that a network's output stands for.
+    Return the clean x_0 that a network's output stands for.
 
     :param prediction: 'eps' (DDPM), 'x0', or 'v' = sqrt(ab) eps - sqrt(1-ab) x_0
         (Salimans and Ho, 2022).
@@ -57,7 +57,7 @@ def to_x0(prediction: str, output: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Te
 
 def to_eps(x_0: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
     """
-    Give the noise that leads from x_0 to x_t at a level.
+    Return the noise that leads from x_0 to x_t at a level.
 
     :param x_0: clean.
     :param x_t: noisy, same shape.
@@ -68,7 +68,7 @@ def to_eps(x_0: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
 
 def target_of(prediction: str, x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
     """
-    Give what a network should output for a known x_0 and noise.
+    Return what a network should output for a known x_0 and noise.
 
     :param prediction: 'eps', 'x0' or 'v'.
     :param x_0: clean.

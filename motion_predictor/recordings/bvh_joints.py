@@ -86,7 +86,7 @@ def _sided(side: str, part: str) -> tuple[str, ...]:
 
 def _readings(names: Sequence[str]) -> dict[str, list[int]]:
     """
-    Give what each name may be read as: whole, without what all share, or its last words.
+    Return how each name may be read: whole, without the part that all share, or its last words.
 
     :returns: readings with the joints that have them, those whose whole name it is first.
     """

@@ -21,7 +21,7 @@ def walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> n
     time = np.arange(max(round(duration_s * rate_hz), 2)) / rate_hz
 
     def wander(slowest_s: float) -> np.ndarray:
-        """Give a smooth curve within -1..1."""
+        """Return a smooth curve within -1..1."""
         periods = slowest_s * np.array([1.0, 0.61, 0.37])
         phases = generator.uniform(0, 2 * np.pi, 3)
         return np.sin(2 * np.pi * time[:, None] / periods + phases) @ np.array([0.5, 0.3, 0.2])
@@ -34,7 +34,7 @@ def walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> n
     raised = raised * raised * (3 - 2 * raised)
 
     def along(pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
-        """Give a downward bone swung forward by pitch and to the left by roll, facing +x."""
+        """Return a downward bone swung forward by pitch and to the left by roll, facing +x."""
         cos = np.cos(roll)
         return np.stack([np.sin(pitch) * cos, np.sin(roll), -np.cos(pitch) * cos], axis=-1)
 

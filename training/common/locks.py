@@ -50,7 +50,7 @@ class Lock:
             return 'another process'
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -67,7 +67,7 @@ class Lock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self.release()
 
 
@@ -97,7 +97,7 @@ def hold_folder(folder: Path) -> None:
 
 
 def let_go(folder: Path) -> None:
-    """Give a folder back before the process ends."""
+    """Release a folder before the process ends."""
     lock = _held.pop(folder.resolve(), None)
     if lock is not None:
         lock.release()

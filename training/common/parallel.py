@@ -93,7 +93,7 @@ class Processes:
 
     def shards(self, accumulate: int, batch: int) -> list[Shard]:
         """
-        Give the shards of a step that this process computes, one after another.
+        Return the shards of a step that this process computes, one after another.
 
         :param accumulate: how many a process computes before the optimiser's step.
         :param batch: windows of the whole step.
@@ -129,7 +129,7 @@ def started_by_torchrun() -> bool:
 
 
 def current() -> Processes:
-    """Give the processes of this training: one, unless :func:`join` was called by several."""
+    """Return the processes of this training: one, unless :func:`join` was called by several."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return Processes()
     return Processes(

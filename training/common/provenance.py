@@ -39,7 +39,7 @@ def command_line(module: str, arguments: Sequence[str]) -> str:
 
 def commit() -> dict[str, Any]:
     """
-    Give the commit of the source tree, and whether tracked files differ from it.
+    Return the commit of the source tree, and whether tracked files differ from it.
 
     :returns: ``{'commit': hash or None, 'modified': bool}``; None outside a git checkout.
     """

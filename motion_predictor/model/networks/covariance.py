@@ -17,7 +17,7 @@ class Covariance(Protocol):
 
     def log_density(self, difference: Tensor) -> Tensor:
         """
-        Give the log density of values about their means.
+        Return the log density of values about their means.
 
         :param difference: value minus mean, ``(..., B, E, N)``.
         :returns: ``(..., B, E)``, nats.
@@ -39,7 +39,7 @@ class Covariance(Protocol):
         ...
 
     def log_volume(self) -> Tensor:
-        """Give half the logarithm of the determinant, ``(B, E)`` or ones."""
+        """Return half the logarithm of the determinant, ``(B, E)`` or ones."""
         ...
 
     def matrix(self) -> Tensor:
@@ -48,7 +48,7 @@ class Covariance(Protocol):
 
     def average(self, weights: Tensor) -> Tensor:
         """
-        Give the mean of the written out covariances.
+        Return the mean of the written out covariances.
 
         :param weights: of the experts, ``(B, E)``.
         :returns: ``(B, N, N)``.
@@ -57,7 +57,7 @@ class Covariance(Protocol):
 
     def noised(self, signal: Tensor, noise: Tensor) -> Covariance:
         """
-        Give the covariance of ``signal * a + noise * eps``, eps standard normal.
+        Return the covariance of ``signal * a + noise * eps``, eps standard normal.
 
         :param signal: ``(B, 1, 1)``.
         :param noise: ``(B, 1, 1)``.
@@ -107,7 +107,7 @@ class LowRank:
     loading: Tensor
 
     def _capacitance(self) -> Tensor:
-        """Give the Cholesky factor of ``I + l^T l``."""
+        """Return the Cholesky factor of ``I + l^T l``."""
         eye = torch.eye(self.loading.shape[-1], dtype=self.scale.dtype, device=self.scale.device)
         return torch.linalg.cholesky(eye + self.loading.mT @ self.loading)
 

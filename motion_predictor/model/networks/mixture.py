@@ -60,7 +60,7 @@ class GaussianMixture:
 
     def expert_log_prob(self, values: Tensor) -> Tensor:
         """
-        Give every expert's log density.
+        Return every expert's log density.
 
         :param values: ``(..., B, N)``.
         :returns: ``(..., B, E)``, nats.
@@ -69,7 +69,7 @@ class GaussianMixture:
 
     def log_prob(self, values: Tensor) -> Tensor:
         """
-        Give the mixture's log density.
+        Return the mixture's log density.
 
         :param values: ``(..., B, N)``.
         :returns: ``(..., B)``, nats.
@@ -78,7 +78,7 @@ class GaussianMixture:
 
     def log_responsibilities(self, values: Tensor, temperature: float = 1.0) -> Tensor:
         """
-        Give ``log r(z|s,a)``: which expert a value is from.
+        Return ``log r(z|s,a)``: which expert a value is from.
 
         :param values: ``(..., B, N)``.
         :param temperature: above 1 evens them out, lest they are one-hot in many dimensions.
@@ -116,23 +116,23 @@ class GaussianMixture:
         return drawn.gather(2, index).squeeze(2)
 
     def entropies(self) -> Tensor:
-        """Give each expert's differential entropy, ``(B, E)``, nats."""
+        """Return each expert's differential entropy, ``(B, E)``, nats."""
         volume = self.covariance.log_volume() + 0.5 * self.size * (LOG_2PI + 1.0)
         return volume.expand(self.log_weights.shape)
 
     def mean(self) -> Tensor:
-        """Give the mixture's mean, ``(B, N)``."""
+        """Return the mixture's mean, ``(B, N)``."""
         return (self.log_weights.exp().unsqueeze(-1) * self.means).sum(dim=1)
 
     def total_covariance(self) -> Tensor:
-        """Give the mixture's covariance by the law of total covariance, ``(B, N, N)``."""
+        """Return the mixture's covariance by the law of total covariance, ``(B, N, N)``."""
         weights = self.log_weights.exp()
         apart = self.means - self.mean().unsqueeze(1)
         return self.covariance.average(weights) + (weights.unsqueeze(-1) * apart).mT @ apart
 
     def noised(self, signal: Tensor, noise: Tensor) -> GaussianMixture:
         """
-        Give the mixture of noised values, ``signal * a + noise * eps``: a mixture again.
+        Return the mixture of noised values, ``signal * a + noise * eps``: a mixture again.
 
         It has no points of its own.
 
@@ -178,7 +178,7 @@ class GaussianMixture:
         self, noise: Tensor, places: Tensor | None = None, apart: float = 1.0
     ) -> RankedSamples:
         """
-        Give futures in order of weight: what stands for the experts first, then stratified draws.
+        Return futures in order of weight: the experts' representatives, then stratified draws.
 
         With at least as many samples as experts, the first E samples are the representatives (the
         means, or points of their own) in order of weight. The others are drawn from the experts in
