@@ -21,15 +21,17 @@ from training.engine.checkpoints import open_run
 from training.engine.config import as_plain, ChainConfig, OneStepConfig
 from training.engine.diffusion import add_noise, complete_history
 from training.engine.fitting import fit
-from training.engine.losses import coefficient_weights
 from training.engine.run_options import parse_run
 from training.engine.runs import card_of, pool_of, Run, stage_or_shipped
+from training.stages.losses import coefficient_weights
 
 EXAMPLE = """
 example, from the run folder's teacher, or the shipped one, with the budget of stage 1:
   python -m studies consistency --preset small --run runs/consistency \\
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
 """
+METRIC_WEIGHT = 1.0
+"""The loss weighs a coefficient by its scale to this power, as the teacher's."""
 DECAY = 0.95
 """Of the averaged student that gives the targets."""
 
@@ -48,10 +50,10 @@ class ConsistencyLoss:
     ) -> None:
         self.config, self.teacher, self.pool = config, teacher, pool
         self.target = copy.deepcopy(student.denoiser).eval().requires_grad_(False)
-        levels = ddim_steps(config.model.diffusion_steps, config.teacher_steps)
+        levels = ddim_steps(student.config.diffusion_steps, config.teacher_steps)
         self.levels = torch.tensor(levels, device=pool.state.device)
-        self.alpha_bar = student.alpha_bar
-        self.weights = coefficient_weights(student.state_scale, config.metric_weight)
+        self.alpha_bar, self.prediction = student.alpha_bar, student.config.prediction
+        self.weights = coefficient_weights(student.state_scale, METRIC_WEIGHT)
 
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
@@ -83,7 +85,7 @@ class ConsistencyLoss:
     def _x_0(self, network: nn.Module, x_t: Tensor, condition: Tensor, step: Tensor) -> Tensor:
         output = network(x_t, condition, step).float()
         alpha_bar = self.alpha_bar[step][:, None, None]
-        return to_x0(self.config.model.prediction, output, x_t, alpha_bar)
+        return to_x0(self.prediction, output, x_t, alpha_bar)
 
 
 def distil_by_consistency(run: Run, chain: ChainConfig) -> MotionModel:
@@ -107,7 +109,7 @@ def distil_by_consistency(run: Run, chain: ChainConfig) -> MotionModel:
     student.config = replace(teacher.config, role='one_step', t_star=first)
     student.denoiser.train().requires_grad_(True)
     pool = pool_of(run, chain, like=teacher)
-    config = replace(chain.one_step, model=student.config)
+    config = chain.one_step
     student.denoiser = fit(
         student.denoiser,
         ConsistencyLoss(config, student, teacher, pool),

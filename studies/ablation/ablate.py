@@ -27,7 +27,8 @@ from studies.common.material import gather
 from studies.common.scorer import Scorer
 from training.common import provenance
 from training.common.options import about, read_options
-from training.engine.config import as_plain, preset
+from training.engine.config import as_plain
+from training.engine.presets import preset
 
 FORMAT = 'motion_predictor ablations'
 VERSION = 2
@@ -90,7 +91,7 @@ def ablate(options: SwiftDiffOptions, rows: Sequence[Row], words: Sequence[str])
     material = gather(
         options.data, replace(base, pool=limits.pool), options.one_step, options.device
     )
-    window = base.swiftdiff.model.window
+    window = base.encoding.window
     splits: dict[str, list[Path]] = {}
     for path in sorted(options.scored, key=lambda path: path.stem != 'val'):
         splits.setdefault(path.stem, []).append(path)

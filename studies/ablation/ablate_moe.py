@@ -9,7 +9,7 @@ recalled, a killed one goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, fields, replace
 import math
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from studies.ablation import rows
 from studies.ablation.options import MixtureOptions
 from studies.ablation.rows import Budget, Place, Row
 from studies.common.kept import Stopwatch
-from training.engine.config import ChainConfig, override
+from training.engine.config import ChainConfig, MoeConfig
+from training.engine.overrides import override
 from training.engine.runs import Run
 from training.judge.evaluate_moe import likelihoods, perplexity
 from training.stages.distill_moe import distil_moe
@@ -58,14 +59,18 @@ ROWS = (
         name='unnoised',
         what='un-noised queries at the lowest tenth of the levels (the paper)',
         changes={
-            'moe.vdd.noised': 'false',
-            'moe.vdd.low_begin': '0.01',
-            'moe.vdd.high_begin': '0.1',
-            'moe.vdd.low_end': '0.01',
-            'moe.vdd.high_end': '0.1',
+            'moe.switches.noised': 'false',
+            'moe.switches.low_begin': '0.01',
+            'moe.switches.high_begin': '0.1',
+            'moe.switches.low_end': '0.01',
+            'moe.switches.high_end': '0.1',
         },
     ),
-    Row(name='uniform_gate', what='all experts weigh alike', changes={'moe.vdd.gate': 'uniform'}),
+    Row(
+        name='uniform_gate',
+        what='all experts weigh alike',
+        changes={'moe.switches.gate': 'uniform'},
+    ),
     Row(name='no_score', what="nothing of the teacher's score", changes=NO_SCORE),
     Row(name='no_teacher', what='nothing of any teacher', changes=NO_SCORE | NO_SAMPLES),
     Row(
@@ -110,6 +115,31 @@ ROWS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Switches:
+    """Of VDD, as :class:`training.stages.vdd.VddConfig` says: the mixture's own choice."""
+
+    noised: bool = True
+    low_begin: float = 0.3
+    high_begin: float = 0.6
+    low_end: float = 0.1
+    high_end: float = 0.3
+    gate: str = 'learned'
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchedMixture(MoeConfig):
+    """The mixture's settings, and switches that only this study has."""
+
+    switches: Switches = field(default_factory=Switches)
+
+
+def switched(chain: ChainConfig) -> ChainConfig:
+    """Give a chain's mixture the switches, as the mixture's own choice."""
+    same = {part.name: getattr(chain.moe, part.name) for part in fields(MoeConfig)}
+    return replace(chain, moe=SwitchedMixture(**same))
+
+
 def budget(name: str) -> Budget:
     """Return the budget of a preset."""
     if name == 'debug':
@@ -125,7 +155,7 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
 
     :raises ConfigError: if a change does not fit the preset.
     """
-    chain = override(base, row.changes)
+    chain = override(switched(base), row.changes)
     share = limits.steps / (base.moe.likelihood_first + base.moe.vdd.steps)  # of all parts
     first = math.ceil(share * chain.moe.likelihood_first)
     moe = replace(
@@ -151,8 +181,10 @@ class MixtureBench:
     def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
         """See :class:`studies.ablation.rows.Bench`."""
         run = Run(folder, self.place.data, self.place.device, ('moe',))
+        assert isinstance(chain.moe, SwitchedMixture)
+        kept = self.place.run / 'moe_samples'
         watch = Stopwatch()
-        model = distil_moe(run, chain, kept=self.place.run / 'moe_samples').eval()
+        model = distil_moe(run, chain, kept=kept, switches=asdict(chain.moe.switches)).eval()
         trained_s = watch.seconds()
         scores: dict[str, dict[str, float]] = self.place.scorer(model)
         for file in self.place.scorer.files:

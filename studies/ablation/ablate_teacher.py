@@ -16,9 +16,11 @@ from typing import Any
 from studies.ablation import rows
 from studies.ablation.options import TeacherOptions
 from studies.ablation.rows import Place, Row
+from studies.ablation.teacher_switches import switched, SwitchedTeacher, SwitchedTeacherLoss
 from studies.common.kept import digest, Stopwatch
 from training.data.pool import EncodedPool
-from training.engine.config import as_plain, ChainConfig, ENCODING, override
+from training.engine.config import as_plain, ChainConfig
+from training.engine.overrides import override
 from training.engine.runs import pool_of, Run
 from training.stages.train_teacher import train_teacher
 
@@ -31,11 +33,12 @@ worked example, from the root of the source tree; it can be killed and given aga
   python -m studies report recipe --json docs/results/data/teacher_ablations.json \\
       --out docs/results/teacher_ablations.md
 """
-
+FACTS = ('teacher', 'encoding', 'augmentation', 'whiten', 'pool', 'seed')
+"""What a teacher depends on."""
 PAPER = {
     'teacher.model.prediction': 'eps',
-    'teacher.model.condition': 'padded',
-    'teacher.model.residual': 'false',
+    'encoding.condition': 'padded',
+    'encoding.residual': 'false',
     'teacher.metric_weight': '0',
     'teacher.unconditional': '0.2',
     'teacher.completion': 'noised',
@@ -59,12 +62,12 @@ ROWS = (
     Row(
         name='whole_window',
         what='the whole window is diffused, not its difference from the padded one',
-        changes={'teacher.model.residual': 'false'},
+        changes={'encoding.residual': 'false'},
     ),
     Row(
         name='padded_condition',
         what="the condition is the padded window's DCT",
-        changes={'teacher.model.condition': 'padded'},
+        changes={'encoding.condition': 'padded'},
     ),
     Row(name='unwhitened', what='coefficients in metres', changes={'whiten': 'false'}),
     Row(
@@ -106,12 +109,12 @@ ROWS = (
     Row(
         name='input_heading',
         what="the input's axes, trained at every heading",
-        changes={'teacher.model.heading': 'input', 'augmentation.turn': '1'},
+        changes={'encoding.heading': 'input', 'augmentation.turn': '1'},
     ),
     Row(
         name='input_heading_unturned',
         what="the input's axes, headings as recorded",
-        changes={'teacher.model.heading': 'input'},
+        changes={'encoding.heading': 'input'},
     ),
 )
 
@@ -139,7 +142,7 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
 
     :raises ConfigError: if a change does not fit the preset.
     """
-    chain = override(base, row.changes)
+    chain = override(switched(base), row.changes)
     optim = chain.teacher.optim
     short = replace(
         optim,
@@ -164,24 +167,33 @@ class TeacherBench:
     def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
         """See :class:`studies.ablation.rows.Bench`."""
         # what only sampling is concerned with needs no training of its own
-        trained_as = replace(chain, teacher=replace(chain.teacher, completion='clean'))
+        teacher_config = chain.teacher
+        assert isinstance(teacher_config, SwitchedTeacher)
+        trained_as = replace(chain, teacher=replace(teacher_config, completion='clean'))
         plain = as_plain(trained_as)
-        facts = [plain[name] for name in ('teacher', 'augmentation', 'whiten', 'pool', 'seed')]
+        facts = [plain[name] for name in FACTS]
         own = self.place.run / 'teachers' / digest([self.place.key, facts])
         run = Run(own, self.place.data, self.place.device, ('teacher',))
         watch = Stopwatch()
-        teacher = train_teacher(run, trained_as, self._pool(run, trained_as)).eval()
+        teacher = train_teacher(
+            run, trained_as, self._pool(run, trained_as), loss=SwitchedTeacherLoss
+        ).eval()
         trained_s = watch.seconds()
         scores = self.place.scorer(
             teacher,
             ddim_steps=self.limits.ddim_steps,
-            completion=chain.teacher.completion,
+            completion=teacher_config.completion,
         )
         return {'scores': scores, 'cpu_s': round(trained_s, 2)}
 
     def _pool(self, run: Run, chain: ChainConfig) -> EncodedPool:
-        encoding = [getattr(chain.teacher.model, name) for name in ENCODING if name != 'window']
-        seen = [*encoding, as_plain(chain.augmentation), chain.whiten, chain.pool, chain.seed]
+        seen = [
+            as_plain(chain.encoding),
+            as_plain(chain.augmentation),
+            chain.whiten,
+            chain.pool,
+            chain.seed,
+        ]
         key = digest(seen)
         if key not in self._pools:
             self._pools = {key: pool_of(run, chain)}

@@ -20,7 +20,9 @@ from studies.common.verdicts import (
     verdict,
     with_spread,
 )
-from training.engine.config import as_plain, preset
+from training.engine.config import as_plain, ChainConfig
+from training.engine.overrides import value_now
+from training.engine.presets import preset
 from training.report.page import markdown_table
 
 
@@ -245,7 +247,7 @@ def changes_since(result: Mapping[str, Any]) -> list[str]:
     ]
     limits = replace(study.budget(result['preset']), **result['budget'])
     made = study.settings_of(study.rows[0], preset(result['preset']), limits, 0)
-    changes = list(_changes(getattr(made, study.stage), result['base']))
+    changes = list(_changes(getattr(made, study.stage), result['base'], made, study.stage))
     if not changes:
         return []
     return [
@@ -254,17 +256,33 @@ def changes_since(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _changes(config: Any, then: Mapping[str, Any], before: str = '') -> Iterator[str]:
+def _changes(
+    config: Any, then: Mapping[str, Any], chain: ChainConfig, stage: str, before: str = ''
+) -> Iterator[str]:
     """Compare settings with what was written of them; what was not there had its default."""
     for name in sorted(then.keys() - {field.name for field in fields(config)}):
-        yield f'`{before}{name}` {then[name]!r} -> no such setting'
+        yield from _of_former(chain, stage, before + name, then[name])
     for field in fields(config):
         now, name = getattr(config, field.name), before + field.name
         default = field.default if field.default_factory is MISSING else field.default_factory()
         if is_dataclass(now):
             missing = as_plain(default) if is_dataclass(default) else {}
-            yield from _changes(now, missing | then.get(field.name, {}), f'{name}.')
+            written = missing | then.get(field.name, {})
+            yield from _changes(now, written, chain, stage, f'{name}.')
             continue
         was = then.get(field.name, None if default is MISSING else default)
         if was != now:
             yield f'`{name}` {was!r} -> {now!r}'
+
+
+def _of_former(chain: ChainConfig, stage: str, name: str, was: Any) -> Iterator[str]:
+    """Say what became of a setting that there no longer is: nothing, where it means the same."""
+    if isinstance(was, Mapping):
+        for part in sorted(was):
+            yield from _of_former(chain, stage, f'{name}.{part}', was[part])
+        return
+    known, now = value_now(chain, f'{stage}.{name}')
+    if not known:
+        yield f'`{name}` {was!r} -> no such setting'
+    elif was != now:
+        yield f'`{name}` {was!r} -> {now!r}'

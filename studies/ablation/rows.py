@@ -25,7 +25,8 @@ from studies.common.scorer import of_split, relative_error, Scorer, Scores
 from training.common import provenance
 from training.common.options import read_options
 from training.data.store import data_digest
-from training.engine.config import as_plain, ChainConfig, preset
+from training.engine.config import as_plain, ChainConfig
+from training.engine.presets import preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,7 @@ def ablate(
     base = preset(options.preset)
     scorer = Scorer(
         options.scored,
-        getattr(base, study.stage).model.window,
+        base.encoding.window,
         limit=limits.limit,
         samples=limits.samples,
         device=options.device,

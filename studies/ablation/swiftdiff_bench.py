@@ -167,7 +167,8 @@ def latencies(bench: SwiftDiffBench, rows: Sequence[Row]) -> list[dict[str, Any]
     sizes = [row for row in rows if row.name == 'base' or question(row) == 'size']
     models = [
         fresh_model(
-            settings_of(row, bench.base, bench.limits, 0).swiftdiff.model, bench.material.pool
+            settings_of(row, bench.base, bench.limits, 0).model_of('swiftdiff'),
+            bench.material.pool,
         )
         for row in sizes
     ]

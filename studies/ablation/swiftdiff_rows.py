@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from motion_predictor.errors import ConfigError
 from studies.ablation import rows
 from studies.common.students import shortened
-from training.engine.config import ChainConfig, override
+from training.engine.config import ChainConfig
+from training.engine.overrides import override
 
 MATCHES = ('mse', 'kl_softmax', 'kl_gaussian')
 

@@ -52,7 +52,7 @@ def gather(
     run = Run(Path(), tuple(data), device, ())
     windows = training_windows(run, replace(chain, seed=0))
     pool = encode_pool(
-        windows, teacher, chain.swiftdiff.augmentation, chain.pool, 0, device=device
+        windows, teacher, chain.augmentation_of('swiftdiff'), chain.pool, 0, device=device
     )
     key = [[data_digest(path) for path in data], chain.pool, file_digest(one_step)]
     return Material(tuple(data), pool, teacher.to(device).eval(), digest(key), device)
@@ -75,7 +75,7 @@ def load_teacher(path: Path, role: str, chain: ChainConfig) -> MotionModel:
         raise ConfigError(
             f'{path}: role {model.config.role!r}; expected a {TEACHERS[role]} teacher'
         )
-    window = chain.swiftdiff.model.window
+    window = chain.encoding.window
     if model.config.window != window:
         raise ConfigError(f'{path}: window {model.config.window}; the preset has {window}')
     return model
@@ -87,15 +87,15 @@ def with_ddim(
     """
     Add pairs of the diffusion teacher's DDIM, the same for all seeds, made once a run folder.
 
-    :param chain: ``one_step.teacher_steps`` and ``teacher.completion`` are taken.
+    :param chain: ``one_step.teacher_steps`` are taken.
     :param teacher: its weights file.
     :param count: N.
     :raises WeightsError: if that cannot be read.
     :raises ConfigError: if it is no diffusion teacher of this window.
     """
     model = load_teacher(teacher, 'teacher', chain).to(material.device)
-    steps, completion = chain.one_step.teacher_steps, chain.teacher.completion
-    key = digest([material.digest, file_digest(teacher), count, steps, completion])
+    steps = chain.one_step.teacher_steps
+    key = digest([material.digest, file_digest(teacher), count, steps, 'clean'])
     made = Run(run, material.data, material.device, ())
     clean = material.pool.clean.nonzero().squeeze(-1)
     with Lock(run / 'pairs.lock'):

@@ -43,12 +43,12 @@ def variety_of(path: Path, chain: ChainConfig, scorer: Scorer) -> float:
     Return how much a diffusion teacher's samples differ (DDIM, 100 steps): APD, metres.
 
     :param path: its weights file.
-    :param chain: ``teacher.completion`` is taken.
+    :param chain: whose window it has to have.
     :raises WeightsError: if that cannot be read.
     :raises ConfigError: if it is no diffusion teacher of this window, or its samples are no poses.
     """
     model = load_teacher(path, 'teacher', chain).to(scorer.device).eval()
-    apd = scorer.variety(model, completion=chain.teacher.completion)
+    apd = scorer.variety(model)
     if not np.isfinite(apd):
         raise ConfigError(f'{path}: its samples are not finite; train it for longer')
     return round(apd, 6)

@@ -12,7 +12,7 @@ from torch import nn, Tensor
 
 from motion_predictor.model.networks.mixture import GaussianMixture
 from studies.common.covariances import Full
-from training.engine.vdd import Batch, distil, ScoreTeacher, VddConfig
+from training.stages.vdd import Batch, distil, ScoreTeacher, VddConfig
 
 METHODS = {
     'vdd': 'VDD',
@@ -98,11 +98,11 @@ class FreeExperts(nn.Module):
         return GaussianMixture(self.logits.log_softmax(dim=-1), self.means, Full(tril))
 
     def gate_parameters(self) -> list[nn.Parameter]:
-        """See :class:`training.engine.vdd.Student`."""
+        """See :class:`training.stages.vdd.Student`."""
         return [self.logits]
 
     def expert_parameters(self) -> list[nn.Parameter]:
-        """See :class:`training.engine.vdd.Student`."""
+        """See :class:`training.stages.vdd.Student`."""
         return [self.means, self.log_scale, self.lower]
 
 

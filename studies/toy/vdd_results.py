@@ -30,7 +30,7 @@ pass.
 
 - `motion_predictor/model/networks/mixture.py`: the mixture; covariances diagonal, full, diagonal
   plus low rank.
-- `training/engine/vdd.py`: the experts' bound, the gate, the choice of noise levels, and the
+- `training/stages/vdd.py`: the experts' bound, the gate, the choice of noise levels, and the
   extensions: noised queries, annealed band, tempered responsibilities, warm start, fading
   likelihood of the teacher's samples, likelihood of recordings.
 - `training/stages/mixture/`: motion. The mixture is over the main directions of the whitened

@@ -95,8 +95,8 @@ class Bench:
         path = self.folder / 'latency' / f'{digest(asdict(replace(size, dropout=0.0)))}.json'
         found = read_json(path)
         if found is None:
-            base = fresh_model(self.base.swiftdiff.model, self.material.pool)
-            mine = fresh_model(chain.swiftdiff.model, self.material.pool)
+            base = fresh_model(self.base.model_of('swiftdiff'), self.material.pool)
+            mine = fresh_model(chain.model_of('swiftdiff'), self.material.pool)
             base_ms, mine_ms = times_ms(
                 [base, mine],
                 repetitions=self.limits.repetitions,
@@ -160,7 +160,7 @@ class Bench:
 
             def watch(step: int, averaged: nn.Module) -> None:
                 if step in rungs and len(found['rungs']) <= rungs.index(step):
-                    student = fresh_model(chain.swiftdiff.model, self.material.pool)
+                    student = fresh_model(chain.model_of('swiftdiff'), self.material.pool)
                     student.denoiser.load_state_dict(averaged.state_dict())
                     found['rungs'].append(self.judge(student)['error'])
                     note()

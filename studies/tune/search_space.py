@@ -12,7 +12,8 @@ from motion_predictor.errors import ConfigError
 from studies.common.inputs import within
 from studies.common.students import shortened
 from studies.tune.options import TuneOptions
-from training.engine.config import ChainConfig, override
+from training.engine.config import ChainConfig
+from training.engine.overrides import override
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

@@ -37,7 +37,8 @@ from studies.tune.search_space import (
 )
 from training.common import provenance
 from training.common.options import about, read_options
-from training.engine.config import ChainConfig, preset
+from training.engine.config import ChainConfig
+from training.engine.presets import preset
 
 if TYPE_CHECKING:
     pass
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if base.swiftdiff.match_ddim > 0.0:
             material = with_ddim(material, base, options.teacher, options.run, limits.pairs)
-        window = base.swiftdiff.model.window
+        window = base.encoding.window
         scoring = partial(
             Scorer, options.val, window, samples=limits.samples, device=options.device
         )

@@ -14,7 +14,7 @@ from motion_predictor.model.weights import save_weights
 from studies.ablation import ablate, ablated_loss, claims, recipe_results, swiftdiff_rows
 from studies.common.students import fresh_model
 from training.data.pool import EncodedPool
-from training.engine.config import preset
+from training.engine.presets import preset
 from training.judge.variety import HIGHEST, LOWEST
 from training.stages.distill import SwiftDiffLoss
 
@@ -173,10 +173,11 @@ def test_the_divergences_are_those_of_torch() -> None:
 
 
 def test_on_clean_windows_the_distance_is_that_of_stage_two(pool: EncodedPool) -> None:
-    config = swiftdiff_rows.settings_of(
+    chain = swiftdiff_rows.settings_of(
         swiftdiff_rows.ROWS[1], preset('debug'), swiftdiff_rows.budget('debug'), 0
-    ).swiftdiff
-    student = fresh_model(config.model, pool)
+    )
+    config = chain.swiftdiff
+    student = fresh_model(chain.model_of('swiftdiff'), pool)
     torch.nn.init.normal_(student.denoiser.out.weight, std=0.1)
     one_step = random_model('one_step')
     chosen = pool.clean.nonzero().squeeze(-1)
@@ -200,10 +201,11 @@ def test_on_clean_windows_the_distance_is_that_of_stage_two(pool: EncodedPool) -
 
 
 def test_a_student_that_gives_the_pairs_has_nothing_to_learn(pool: EncodedPool) -> None:
-    config = swiftdiff_rows.settings_of(
+    chain = swiftdiff_rows.settings_of(
         swiftdiff_rows.ROWS[1], preset('debug'), swiftdiff_rows.budget('debug'), 0
-    ).swiftdiff
-    student = fresh_model(config.model, pool)
+    )
+    config = chain.swiftdiff
+    student = fresh_model(chain.model_of('swiftdiff'), pool)
     torch.nn.init.normal_(student.denoiser.out.weight, std=0.1)
     noise = torch.randn(12, 20, 51, generator=torch.Generator().manual_seed(4))
     chosen = torch.arange(12)

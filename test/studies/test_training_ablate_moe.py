@@ -8,7 +8,7 @@ from random_models import save_random, save_recording
 
 from studies.ablation import ablate_moe, recipe_results
 from training.engine import runs
-from training.engine.config import preset
+from training.engine.presets import preset
 
 ROWS = ['base', 'experts_10', 'no_best', 'no_teacher']
 

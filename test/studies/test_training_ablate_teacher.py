@@ -12,10 +12,11 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.model.codec import Codec
 from motion_predictor.model.motion_model import MotionModel
 from studies.ablation import ablate_teacher, recipe_results
+from studies.ablation.teacher_switches import min_snr_weight, switched, SwitchedTeacherLoss
 from training.data.pool import encode_pool
 from training.data.random_windows import Augmentation, TrainingWindows, turn_windows
-from training.engine.config import override, preset, require_same_encoding
-from training.stages.train_teacher import min_snr_weight, TeacherLoss
+from training.engine.overrides import override
+from training.engine.presets import preset
 
 ROWS = ['base', 'paper', 'min_snr', 'velocity', 'completion_noised', 'input_heading']
 
@@ -99,15 +100,14 @@ def test_min_snr_makes_all_predictions_count_alike(prediction: str) -> None:
 def test_the_velocity_term_is_the_velocity_of_decoded_futures(tmp_path: Path) -> None:
     save_recording(tmp_path / 'walk.npz', (200,), 0)
     settings = {'teacher.velocity': '1.0', 'teacher.model.prediction': 'x0', 'pool': '8'}
-    chain = override(preset('debug'), settings)
-    windows = TrainingWindows.load([tmp_path / 'walk.npz'], chain.teacher.model.window)
+    chain = override(switched(preset('debug')), settings)
+    teacher = chain.model_of('teacher')
+    windows = TrainingWindows.load([tmp_path / 'walk.npz'], chain.encoding.window)
     pool = encode_pool(
-        windows, Codec(chain.teacher.model, H36M17), chain.augmentation, 8, 0, fit=True
+        windows, Codec(teacher, H36M17), chain.augmentation_of('teacher'), 8, 0, fit=True
     )
-    model = MotionModel(
-        chain.teacher.model, H36M17, pool.state_whitening, pool.condition_whitening
-    )
-    losses = TeacherLoss(chain.teacher, model, pool)
+    model = MotionModel(teacher, H36M17, pool.state_whitening, pool.condition_whitening)
+    losses = SwitchedTeacherLoss(chain.teacher, model, pool)
     off = torch.zeros_like(pool.state[:1])
     off[0, 2, 5] = 1.5  # one coefficient of one channel is wrong
 
@@ -120,7 +120,7 @@ def test_the_velocity_term_is_the_velocity_of_decoded_futures(tmp_path: Path) ->
     step = torch.randint(1, 1000, (size,), generator=generator)
     found = losses(network, torch.Generator().manual_seed(3))  # type: ignore[arg-type]
     wave = model.map_full[2] * 1.5 * pool.state_whitening.scale[2, 5]
-    past = chain.teacher.model.window.observed_frames
+    past = chain.encoding.window.observed_frames
     velocity = wave.diff()[past - 1 :] * 50.0
     expected = (model.alpha_bar[step].mean() * velocity.square().mean() / 51.0).item()
     assert found['velocity'].item() == pytest.approx(expected, rel=1e-4)
@@ -128,8 +128,8 @@ def test_the_velocity_term_is_the_velocity_of_decoded_futures(tmp_path: Path) ->
 
 def test_a_model_with_the_inputs_heading_keeps_its_axes(tmp_path: Path) -> None:
     save_recording(tmp_path / 'walk.npz', (200,), 0)
-    settings = {'teacher.model.heading': 'input'}
-    config = override(preset('debug'), settings).teacher.model
+    settings = {'encoding.heading': 'input'}
+    config = override(preset('debug'), settings).model_of('teacher')
     windows = TrainingWindows.load([tmp_path / 'walk.npz'], config.window)
     drawn = windows.draw(4, torch.Generator().manual_seed(0))
     model = MotionModel(config, H36M17)
@@ -140,7 +140,7 @@ def test_a_model_with_the_inputs_heading_keeps_its_axes(tmp_path: Path) -> None:
     turned = turn_windows(drawn, torch.full((4,), 1.0))
     other = model.observe(turned[:, :25])
     assert (other.features - history.features).abs().max() > 0.1
-    own = MotionModel(preset('debug').teacher.model, H36M17)
+    own = MotionModel(preset('debug').model_of('teacher'), H36M17)
     torch.testing.assert_close(
         own.observe(turned[:, :25]).features, own.observe(drawn[:, :25]).features,
         atol=1e-4, rtol=0,
@@ -149,7 +149,7 @@ def test_a_model_with_the_inputs_heading_keeps_its_axes(tmp_path: Path) -> None:
 
 def test_turning_shows_every_heading_and_keeps_bodies(tmp_path: Path) -> None:
     save_recording(tmp_path / 'walk.npz', (200,), 0)
-    config = preset('debug').teacher.model
+    config = preset('debug').model_of('teacher')
     windows = TrainingWindows.load([tmp_path / 'walk.npz'], config.window)
     still = Augmentation(mirror=0.0, scale=0.0, speed=0.0)
     plain = windows.draw(200, torch.Generator().manual_seed(0), still)
@@ -164,25 +164,17 @@ def test_turning_shows_every_heading_and_keeps_bodies(tmp_path: Path) -> None:
     assert counts.min() > 25
 
 
-def test_students_must_see_motion_as_their_teacher_does() -> None:
-    require_same_encoding(preset('small'))
-    for name, value in (('heading', 'input'), ('residual', 'false')):
-        chain = override(preset('small'), {f'one_step.model.{name}': value})
-        with pytest.raises(ConfigError, match=f'one_step.model.{name}=.*must be the teacher'):
-            require_same_encoding(chain)
-
-
 @pytest.mark.parametrize(
     'setting,message',
     [
         ('teacher.min_snr=-1', 'min_snr=-1.0: must not be negative'),
         ('teacher.completion=some', 'must be one of'),
         ('teacher.unconditional=2', 'must lie in 0..1'),
-        ('teacher.model.heading=north', 'must be one of'),
+        ('encoding.heading=north', 'must be one of'),
         ('augmentation.turn=2', 'turn=2.0: must lie in 0..1'),
     ],
 )
 def test_bad_switches_are_refused_by_name(setting: str, message: str) -> None:
     name, value = setting.split('=')
     with pytest.raises(ConfigError, match=message):
-        override(preset('debug'), {name: value})
+        override(switched(preset('debug')), {name: value})

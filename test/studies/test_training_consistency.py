@@ -10,8 +10,9 @@ import torch
 from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.predictor import Predictor
 from studies import consistency
-from training.engine.config import ChainConfig, preset
+from training.engine.config import ChainConfig
 from training.engine.diffusion import ddim
+from training.engine.presets import preset
 from training.engine.runs import pool_of, Run
 
 WORDS = ['--preset', 'debug', '--device', 'cpu']

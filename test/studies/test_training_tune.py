@@ -15,7 +15,8 @@ from studies.tune import search, search_space, studies, tune, tuning_page
 from studies.tune.options import TuneOptions
 from training.common.locks import Lock
 from training.common.options import read_options
-from training.engine.config import override, preset, PRESETS
+from training.engine.overrides import override
+from training.engine.presets import preset, PRESETS
 
 optuna = pytest.importorskip('optuna')
 

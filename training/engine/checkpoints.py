@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -85,7 +85,13 @@ class Kept:
         self.path.unlink(missing_ok=True)
 
 
-def open_run(folder: Path, settings: Mapping[str, Any], may_grow: Collection[str] = ()) -> None:
+def open_run(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    may_grow: Collection[str] = (),
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> None:
     """
     Make a run folder, or check that it belongs to the same settings; hold it for this process.
 
@@ -93,6 +99,7 @@ def open_run(folder: Path, settings: Mapping[str, Any], may_grow: Collection[str
     :param settings: JSON-able, written to ``config.json`` with the commit.
     :param may_grow: dotted names of settings, numbers of steps, that may be larger than those of
         the run that the folder holds: it goes on from its last checkpoint.
+    :param read: turns settings that a former release wrote into this one's.
     :raises ConfigError: if the folder holds a run with other settings, naming each with both
         values.
     :raises StorageError: if another process works in it, or it cannot be written to.
@@ -103,8 +110,7 @@ def open_run(folder: Path, settings: Mapping[str, Any], may_grow: Collection[str
     wanted = json.loads(json.dumps(settings))
     commit = git_commit() if not path.is_file() else begun_at(folder)
     if path.is_file():
-        found = _config(path)['settings']
-        differs = differences(found, wanted)
+        differs = differences(_read_as_now(path, read), wanted)
         other = {
             name: values
             for name, values in differs.items()
@@ -119,6 +125,19 @@ def open_run(folder: Path, settings: Mapping[str, Any], may_grow: Collection[str
         if not differs:
             return
     write_whole(path, json.dumps({'settings': wanted, 'commit': commit}, indent=2) + '\n')
+
+
+def _read_as_now(
+    path: Path, read: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    found = _config(path)['settings']
+    try:
+        return read(found)
+    except ConfigError as error:
+        raise ConfigError(
+            f'{path.parent}: holds a run with other settings: {error}; '
+            'choose another --run folder or delete this one'
+        ) from None
 
 
 def _grew(old: Any, new: Any) -> bool:

@@ -1,19 +1,20 @@
-"""Settings of the training verbs and their presets; frozen, checked, written to the run folder."""
+"""Settings of the chain's stages: frozen, checked, written to the run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.model.config import DenoiserConfig, ModelConfig
+from motion_predictor.model.config import DenoiserConfig, ModelConfig, WindowConfig
 from training.data.random_windows import Augmentation
-from training.engine.vdd import VddConfig
 
-PRESETS = ('debug', 'small', 'balance', 'full')
-COMPLETIONS = ('none', 'clean', 'noised')
-"""How the teacher's DDIM puts the observed history back; see ``diffusion.ddim``."""
+STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
+JOIN_S = 0.3
+"""Students join the future to the past within this: a teacher's completion would cost a second
+transform and moves what a student has learnt to give."""
+JITTER_SHARE = 0.5
+"""Share of a student's windows whose history is noised: it has to know both kinds of tracker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,7 @@ class OptimConfig:
     """Parts of a process's share of the batch that are computed one after another."""
     learning_rate: float = 1e-3
     warmup_steps: int = 200
-    weight_decay: float = 0.01
     ema: float = 0.999
-    clip_norm: float = 1.0
-    """Gradients longer than this are shortened."""
     compile: bool = False
     """Compile the network with torch.compile where a C++ compiler is found."""
     bf16: bool = True
@@ -39,9 +37,7 @@ class OptimConfig:
     save_every: int = 500
 
     def __post_init__(self) -> None:
-        for name in ('steps', 'batch', 'accumulate', 'log_every', 'save_every'):
-            if getattr(self, name) < 1:
-                raise ConfigError(f'{name}={getattr(self, name)}: must be at least 1')
+        _at_least(self, 1, 'steps', 'batch', 'accumulate', 'log_every', 'save_every')
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f'ema={self.ema}: must lie in 0..1')
         if not self.learning_rate > 0.0:
@@ -49,58 +45,136 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How all models of a chain see motion: they share one pool, and one is asked for another."""
+
+    window: WindowConfig = field(default_factory=WindowConfig)
+    skeleton: str = 'h36m17'
+    """Name of the skeleton; that of the recordings, whatever is said here."""
+    condition: str = 'observed'
+    """'padded': DCT of the window padded with the last pose (TransFusion); 'observed': DCT of
+    the observed frames alone."""
+    condition_keep: int = 12
+    """How many frequencies of the observed part are given when condition is 'observed'."""
+    residual: bool = True
+    """Diffuse the difference from the padded window instead of the window itself."""
+    heading: str = 'own'
+    """'own': windows are turned until the person faces +x; 'input': they keep the input's axes,
+    and training has to show every heading (``augmentation.turn``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """How the training windows of all stages are varied."""
+
+    mirror: float = 0.5
+    """Probability of mirroring, left and right joints swapped; 0 for a skeleton without sides."""
+    scale: float = 0.1
+    """Body and path scaled by a factor in 1 - scale .. 1 + scale."""
+    speed: float = 0.25
+    """Played faster or slower by a factor in 1 / (1 + speed) .. 1 + speed."""
+    speed_share: float = 0.5
+    """Share of windows played at another speed."""
+    turn: float = 0.0
+    """Probability of turning the whole window about the vertical, by any angle; of no effect
+    where the model turns it back (``encoding.heading`` 'own')."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unknown:
+    """People and trackers that the recordings lack, for a student."""
+
+    bones: float = 0.1
+    """Every bone scaled by a factor of its own in 1 - bones .. 1 + bones, both sides alike."""
+    jitter_m: float = 0.02
+    """Largest deviation of the noise on observed joints, in metres."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransfusionSize:
+    """Size of the teacher's network, which is the one-step teacher's too."""
+
+    width: int
+    depth: int
+    heads: int
+    dropout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherModel:
+    """The teacher's network and what it gives."""
+
+    denoiser: TransfusionSize
+    prediction: str = 'v'
+    """What the network gives: the noise 'eps', the clean 'x0', or the velocity 'v'."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
     """The diffusion teacher's training."""
 
-    model: ModelConfig
+    model: TeacherModel
     optim: OptimConfig
     unconditional: float = 0.0
     """Probability that a whole batch trains without condition (the paper: 0.2)."""
     metric_weight: float = 1.0
-    """The loss weighs a coefficient by its scale to this power: 0 alike, 2 as in metres."""
-    min_snr: float = 0.0
-    """Steps count by the smaller of their signal-to-noise ratio and this, as errors of x0 do in
-    Min-SNR weighting (Hang et al., arXiv 2303.09556, gamma); 0: every step alike."""
-    velocity: float = 0.0
-    """Weight of the mean square of the joints' velocity error in the future, of the x0 that the
-    network's output means (MDM, arXiv 2209.14916, equation 5); that of x0 by its signal."""
-    completion: str = 'clean'
+    """The loss weighs a coefficient by its scale to this power: 0 alike, 2 as in metres; that of
+    stage 1 too."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.unconditional <= 1.0:
             raise ConfigError(f'unconditional={self.unconditional}: must lie in 0..1')
-        for name in ('metric_weight', 'min_snr', 'velocity'):
-            if not getattr(self, name) >= 0.0:
-                raise ConfigError(f'{name}={getattr(self, name)}: must not be negative')
-        if self.completion not in COMPLETIONS:
-            raise ConfigError(f'completion={self.completion!r}: must be one of {COMPLETIONS}')
+        _at_least(self, 0.0, 'metric_weight')
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneStepConfig:
     """Stage 1: the teacher's DDIM in one pass of its own architecture."""
 
-    model: ModelConfig
     optim: OptimConfig
     teacher_steps: int = 100
     """DDIM steps behind a target."""
     pairs: int
     """Pairs of noise and DDIM end point, each with its window, that are made once and kept."""
-    metric_weight: float = 1.0
-    """As the teacher's."""
+    t_star: int = 991
+    """Level at which it starts from pure noise."""
 
     def __post_init__(self) -> None:
-        if self.pairs < 1 or self.teacher_steps < 1:
-            raise ConfigError(
-                f'pairs={self.pairs}, teacher_steps={self.teacher_steps}: must be at least 1'
-            )
+        _at_least(self, 1, 'pairs', 'teacher_steps')
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSize:
+    """Size of SwiftDiff's network."""
+
+    architecture: str
+    """'mixer' (SwiftDiff as published: MLPs over tokens and over channels), or 'flat' (for CPUs:
+    MLPs over all coefficients at once, the history embedded once for all samples)."""
+    width: int
+    depth: int
+    dropout: float
+    condition_width: int = 384
+    """Width of the flat network's branch for the history; a mixer ignores it."""
+    condition_depth: int = 2
+    """Blocks of that branch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentModel:
+    """SwiftDiff's network and what it gives."""
+
+    denoiser: StudentSize
+    prediction: str = 'x0'
+    """As the teacher's."""
+    t_star: int = 991
+    """Level at which it starts from pure noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwiftDiffConfig:
     """Stage 2: the one-step teacher into the MLP-only student, and ahead of it."""
 
-    model: ModelConfig
+    model: StudentModel
     optim: OptimConfig
     samples: int
     """Noises drawn for each window, S; the best of them meets the real future."""
@@ -118,36 +192,30 @@ class SwiftDiffConfig:
     spread: float = 0.0
     """Weight of the energy score of some samples against the real future: it draws them towards
     it and apart from each other as far as the data say (Gneiting and Raftery, 2007)."""
-    spread_samples: int = 4
-    """How many samples that is; the matched ones are among them."""
-    root: float = 0.5
-    """Weight of the root's path beside the pose, in all terms."""
-    augmentation: Augmentation = field(
-        default_factory=lambda: Augmentation(bones=0.1, jitter_m=0.02)
-    )
-    """The student's own: people and trackers that the recordings lack. The teachers know clean
-    histories alone and are asked about those alone; what noise hides the real future teaches."""
-    frame_stride: int = 4
-    """The terms look at every so many future frames, the last one always among them."""
+    augmentation: Unknown = field(default_factory=Unknown)
+    """The student's own, beside the chain's. The teachers know clean histories alone and are
+    asked about those alone; what noise hides the real future teaches."""
     start: str = ''
     """Weights file of a student of the same size to go on from instead of random weights."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.matched <= self.samples:
             raise ConfigError(f'matched={self.matched}: must lie in 1..{self.samples} (samples)')
-        names = ('match', 'match_ddim', 'real', 'spread', 'root')
-        weights = {name: getattr(self, name) for name in names}
-        if min(weights.values()) < 0.0:
-            found = ', '.join(f'{name}={value}' for name, value in weights.items())
-            raise ConfigError(f'{found}: must not be negative')
-        if self.spread > 0.0 and not 2 <= self.spread_samples <= self.samples:
-            raise ConfigError(
-                f'spread_samples={self.spread_samples}: must lie in 2..{self.samples} (samples)'
-            )
-        if self.frame_stride < 1:
-            raise ConfigError(f'frame_stride={self.frame_stride}: must be at least 1')
-        if self.pairs < 1:
-            raise ConfigError(f'pairs={self.pairs}: must be at least 1')
+        _at_least(self, 0.0, 'match', 'match_ddim', 'real', 'spread')
+        _at_least(self, 1, 'pairs')
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossFitOptim:
+    """How each fold's diffusion model is fitted."""
+
+    steps: int = 5_000
+    batch: int = 512
+    warmup_steps: int = 500
+    ema: float = 0.9995
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, 'steps', 'batch')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,16 +233,7 @@ class CrossFitConfig:
     depth: int = 4
     history_width: int = 384
     history_depth: int = 3
-    dropout: float = 0.1
-    lowest: float = 0.003
-    """Lowest signal-to-noise ratio, on coordinates of the whitened state."""
-    highest: float = 30_000.0
-    """Highest one."""
-    optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(
-            steps=5_000, batch=512, learning_rate=1e-3, warmup_steps=500, ema=0.9995
-        )
-    )
+    optim: CrossFitOptim = field(default_factory=CrossFitOptim)
 
     def __post_init__(self) -> None:
         if self.folds < 0 or self.folds == 1:
@@ -183,8 +242,64 @@ class CrossFitConfig:
             raise ConfigError(
                 f'samples={self.samples}, steps={self.steps}: must be at least 1 and 2'
             )
-        if not 0.0 < self.lowest < self.highest:
-            raise ConfigError(f'lowest={self.lowest}, highest={self.highest}: must rise, above 0')
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureSize:
+    """Size of the mixture's network."""
+
+    width: int
+    depth: int
+    dropout: float
+    condition_width: int
+    """Width of the branch for the history."""
+    experts: int
+    """Experts E."""
+    latent: int
+    """N, main directions of the state that the mixture is over."""
+    rank: int
+    """R of the covariances, diagonal plus low rank."""
+    loading_width: int = 0
+    """Width of the layer by which their low-rank part follows the history; 0: it is the same under
+    all histories."""
+    points_width: int = 0
+    """Width of the layers that give each expert a point that stands for it among the futures, its
+    mean being the density's alone; 0: the mean stands for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureModel:
+    """The mixture's network."""
+
+    denoiser: MixtureSize
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureVdd:
+    """What the terms of VDD weigh in the mixture's training, and what a step costs."""
+
+    steps: int
+    """Of the method before the last parts; 0: it has the last steps of all alone."""
+    samples: int
+    """Reparametrised samples of an expert a step."""
+    experts_a_step: int = 0
+    """Experts drawn for each step; 0: all of them."""
+    conditions_a_step: int = 0
+    """Conditions of a batch for which the score is asked, the first ones; 0: all of them."""
+    reverse: float = 0.05
+    """Weight of the experts' bound, by the teacher's score."""
+    forward: float = 0.4
+    """Weight of the log likelihood of the teacher's samples."""
+    forward_end: float = 0.4
+    """It moves linearly to this."""
+    real: float = 2.0
+    """Weight of the log likelihood of the recordings."""
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, 'steps', 'experts_a_step', 'conditions_a_step')
+        _at_least(self, 1, 'samples', 'save_every')
+        _at_least(self, 0.0, 'reverse', 'forward', 'forward_end', 'real')
 
 
 MOE_METHODS = ('vdd', 'em_data', 'em_teacher', 'winner')
@@ -194,8 +309,8 @@ MOE_METHODS = ('vdd', 'em_data', 'em_teacher', 'winner')
 class MoeConfig:
     """The mixture of experts: VDD, or one of the methods it is compared with."""
 
-    model: ModelConfig
-    vdd: VddConfig
+    model: MixtureModel
+    vdd: MixtureVdd
     batch: int
     """Windows a step."""
     cross_fit: CrossFitConfig = field(default_factory=CrossFitConfig)
@@ -208,12 +323,7 @@ class MoeConfig:
     likelihood_first: int = 0
     """Steps of maximum likelihood on recordings before the method's own ('em_teacher': on the
     teacher's samples): experts that a likelihood has shared the recordings out among keep that,
-    and a better likelihood, while the method moves them. With ``vdd.steps`` of 0 the method has
-    the last steps of all, ``together_last``, alone."""
-    likelihood_rate: float = 2e-3
-    """Adam's in those steps, falling linearly to zero."""
-    likelihood_temperature: float = 30.0
-    """Of the responsibilities at the start of those steps; falls geometrically to 1."""
+    and a better likelihood, while the method moves them."""
     covariance_last: int = 0
     """Steps, after all others, in which the covariances and the gate alone learn, by likelihood of
     recordings ('em_teacher': of the teacher's samples). Covariances that follow the history and
@@ -223,8 +333,6 @@ class MoeConfig:
     made anew for those steps, with the rank and ``loading_width`` of the model."""
     together_last: int = 0
     """Steps, after those, in which everything learns together once more, at a low rate."""
-    together_rate: float = 4e-4
-    """Adam's in those steps, falling linearly to zero."""
     together_best: float = 1.0
     """``best`` in those steps."""
     together_best_end: float = 1.5
@@ -234,66 +342,31 @@ class MoeConfig:
     points_last: int = 0
     """Steps, after those, in which the experts' points alone learn, by the nearest one, weighed as
     before; only where the model has a ``points_width``. The density stays as it is."""
-    points_rate: float = 2e-3
-    """Adam's in those steps, falling linearly to zero."""
     best: float = 0.0
     """Weight of the nearest expert's distance from the real future, in metres, by its mean: what
     best-of-S errors measure. Not in the paper; 'em_data' and 'em_teacher' go without."""
-    best_all: float = 0.05
-    """Share of that which all experts get (relaxed winner-takes-all), lest some never win."""
     best_end: float = 0.0
     """As ``best``, at the last instant, by the expert that is the nearest there."""
     best_fade: float = 1.0
-    """Both fall linearly to this share of themselves at the last step: early the nearest expert's
-    term helps the likelihood of people not seen, late it is in its way."""
-    root: float = 0.5
-    """Weight of the root's path beside the pose in that term."""
-    frame_stride: int = 4
-    """That term looks at every so many future frames, the last one always among them."""
+    """Both fall linearly to this share of themselves at the last step before ``covariance_last``:
+    early the nearest expert's term helps the likelihood of people not seen, late it is in its
+    way."""
     start: str = ''
     """Weights file to begin from instead of fresh experts, of the same size."""
     without: str = ''
     """Recordings whose action contains this are left out of the training."""
-    augmentation: Augmentation = field(
-        default_factory=lambda: Augmentation(bones=0.1, jitter_m=0.02)
-    )
+    augmentation: Unknown = field(default_factory=Unknown)
     """The mixture's own, as SwiftDiff's: behind noise the recording stands in for the teachers."""
 
     def __post_init__(self) -> None:
         if self.method not in MOE_METHODS:
             raise ConfigError(f'method={self.method!r}: must be one of {MOE_METHODS}')
-        if self.batch < 1 or self.drawn < 1:
-            raise ConfigError(f'batch={self.batch}, drawn={self.drawn}: must be at least 1')
-        for part in ('likelihood_first', 'together_last', 'points_last'):
-            name = f'{part.split("_")[0]}_rate'
-            steps, rate = getattr(self, part), getattr(self, name)
-            if steps < 0 or not rate > 0.0:
-                raise ConfigError(
-                    f'{part}={steps}, {name}={rate}: must not be negative, and positive'
-                )
-        if self.covariance_last < 0 or self.plain_rank < 1:
-            raise ConfigError(
-                f'covariance_last={self.covariance_last}, plain_rank={self.plain_rank}: must not '
-                'be negative, and at least 1'
-            )
-        if not self.likelihood_temperature >= 1.0:
-            raise ConfigError(
-                f'likelihood_temperature={self.likelihood_temperature}: must be at least 1'
-            )
+        _at_least(self, 1, 'batch', 'drawn', 'plain_rank')
+        _at_least(self, 0, 'likelihood_first', 'covariance_last', 'together_last', 'points_last')
         for name in ('best_fade', 'together_fade'):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f'{name}={getattr(self, name)}: must lie in 0..1')
-        if min(self.together_best, self.together_best_end) < 0.0:
-            raise ConfigError(
-                f'together_best={self.together_best}, together_best_end='
-                f'{self.together_best_end}: must not be negative'
-            )
-        if self.frame_stride < 1 or min(self.best, self.best_all, self.best_end, self.root) < 0.0:
-            raise ConfigError(
-                f'frame_stride={self.frame_stride}: must be at least 1; best={self.best}, '
-                f'best_all={self.best_all}, best_end={self.best_end}, root={self.root}: '
-                'must not be negative'
-            )
+        _at_least(self, 0.0, 'together_best', 'together_best_end', 'best', 'best_end')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +377,10 @@ class ChainConfig:
     """Sizes and budgets: debug, small, balance or full."""
     pool: int
     """Augmented windows that are drawn and encoded once, and trained on again and again."""
-    augmentation: Augmentation
+    encoding: Encoding = field(default_factory=Encoding)
+    """How all models of the chain see motion."""
+    augmentation: Variation = field(default_factory=Variation)
+    """How windows are varied, for all stages."""
     teacher: TeacherConfig
     one_step: OneStepConfig
     swiftdiff: SwiftDiffConfig
@@ -314,342 +390,63 @@ class ChainConfig:
     seed: int = 0
     """Of all that is drawn."""
 
+    def __post_init__(self) -> None:
+        for stage in STAGES:  # which checks what they are of
+            self.model_of(stage), self.augmentation_of(stage)
 
-ENCODING = ('window', 'skeleton', 'condition', 'condition_keep', 'residual', 'heading')
-"""Settings of a model that teacher and students have to share, as they share the pool."""
+    def model_of(self, stage: str) -> ModelConfig:
+        """
+        Return the settings of a stage's model, as its weights file holds them.
 
+        :param stage: one of STAGES, which are the models' roles.
+        :raises ConfigError: if there can be no such model.
+        """
+        seen: dict[str, Any] = {
+            part.name: getattr(self.encoding, part.name) for part in fields(Encoding)
+        }
+        size: dict[str, Any]
+        more: dict[str, Any]
+        if stage in ('teacher', 'one_step'):
+            own = self.teacher.model
+            size = {'architecture': 'transfusion', 'hidden_ratio': 2.0, **asdict(own.denoiser)}
+            more = {'prediction': own.prediction}
+            if stage == 'one_step':
+                more['t_star'] = self.one_step.t_star
+        elif stage == 'swiftdiff':
+            size = {'hidden_ratio': 1.0, **asdict(self.swiftdiff.model.denoiser)}
+            if size['architecture'] not in ('mixer', 'flat'):
+                raise ConfigError(f'architecture={size["architecture"]!r}: must be mixer or flat')
+            more = {
+                'prediction': self.swiftdiff.model.prediction,
+                't_star': self.swiftdiff.model.t_star,
+                'join_s': JOIN_S,
+            }
+        else:
+            own_size = asdict(self.moe.model.denoiser)
+            size = {'architecture': 'experts', 'heads': 1, 'hidden_ratio': 1.0, **own_size}
+            more = {'join_s': JOIN_S}
+        return ModelConfig(role=stage, denoiser=DenoiserConfig(**size), **seen, **more)
 
-def require_same_encoding(chain: ChainConfig) -> None:
-    """
-    Check that the students of stages 1 and 2 see motion as the teacher does.
+    def augmentation_of(self, stage: str) -> Augmentation:
+        """
+        Return how a stage's windows are varied; the teachers' have neither noise nor other bones.
 
-    :raises ConfigError: if one of them does not.
-    """
-    for stage in ('one_step', 'swiftdiff'):
-        require_encoding_of(stage, getattr(chain, stage).model, chain.teacher.model)
-
-
-def require_encoding_of(
-    stage: str, model: ModelConfig, teacher: ModelConfig, where: str = 'teacher.model.'
-) -> None:
-    """
-    Check that a student sees motion as its teacher does.
-
-    :param stage: of the student, for the error.
-    :param where: of the teacher's settings, for the error: before their names.
-    :raises ConfigError: if it does not, naming the setting.
-    """
-    for name in ENCODING:
-        found, wanted = getattr(model, name), getattr(teacher, name)
-        if found != wanted:
-            raise ConfigError(
-                f"{stage}.model.{name}={found!r}: must be the teacher's ({where}{name}={wanted!r})"
-            )
-
-
-def preset(name: str) -> ChainConfig:
-    """
-    Give the settings of a preset.
-
-    :param name: 'debug' (seconds, for the tests), 'small' (two CPU cores, some hours), 'balance'
-        ('small' but for a SwiftDiff that takes less time) or 'full' (the paper's sizes, one GPU).
-    :raises ConfigError: if there is none of that name.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f'preset={name!r}: must be one of {PRESETS}')
-    made = {'debug': _debug, 'small': _small, 'balance': _balance, 'full': _full}
-    return made[name]()
-
-
-def _debug() -> ChainConfig:
-    size = DenoiserConfig(architecture='transfusion', width=32, depth=2, heads=4, dropout=0.0)
-    model = ModelConfig(role='teacher', denoiser=size)
-    optim = OptimConfig(
-        steps=60, batch=32, warmup_steps=5, ema=0.9, bf16=False, log_every=10, save_every=30
-    )
-    mixer = DenoiserConfig(architecture='mixer', width=32, depth=2, hidden_ratio=1.0, dropout=0.0)
-    short = replace(optim, steps=40, batch=8, learning_rate=2e-3)
-    return ChainConfig(
-        preset='debug',
-        pool=256,
-        augmentation=Augmentation(),
-        teacher=TeacherConfig(model=model, optim=optim),
-        one_step=OneStepConfig(
-            model=replace(model, role='one_step'),
-            optim=short,
-            teacher_steps=4,
-            pairs=64,
-        ),
-        swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
-            optim=short,
-            samples=4,
-            matched=2,
-            match_ddim=0.5,
-            pairs=64,
-            real=0.5,
-        ),
-        moe=MoeConfig(
-            model=replace(
-                model,
-                role='moe',
-                denoiser=_experts(16, 24, 4, 8, 2, 8, points_width=8),
-                join_s=0.3,
-            ),
-            vdd=_vdd(steps=30, samples=1, experts_a_step=2, conditions_a_step=4, save_every=15),
-            batch=8,
-            cross_fit=CrossFitConfig(
-                folds=2,
-                samples=1,
-                steps=3,
-                width=16,
-                depth=1,
-                history_width=16,
-                history_depth=1,
-                optim=OptimConfig(steps=4, batch=16),
-            ),
-            covariance_last=10,
-            together_last=4,
-            points_last=3,
-            plain_rank=1,
-            best=1.0,
-        ),
-    )
-
-
-def _small() -> ChainConfig:
-    size = DenoiserConfig(architecture='transfusion', width=128, depth=5, heads=4, dropout=0.0)
-    model = ModelConfig(role='teacher', denoiser=size)
-    flat = DenoiserConfig(
-        architecture='flat',
-        width=256,
-        depth=5,
-        hidden_ratio=1.0,
-        dropout=0.0,
-        condition_width=256,
-        condition_depth=2,
-    )
-    return ChainConfig(
-        preset='small',
-        pool=1 << 17,
-        augmentation=Augmentation(),
-        teacher=TeacherConfig(
-            model=model,
-            optim=OptimConfig(steps=10_000, batch=256, learning_rate=1e-3, compile=True),
-        ),
-        one_step=OneStepConfig(
-            model=replace(model, role='one_step'),
-            optim=OptimConfig(steps=3_000, batch=256, learning_rate=5e-4, compile=True),
-            teacher_steps=25,
-            pairs=49_152,
-        ),
-        swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=flat, prediction='x0', join_s=0.3),
-            optim=OptimConfig(steps=20_000, batch=64, learning_rate=2.8e-3),
-            samples=20,
-            matched=1,
-            match=0.3,
-            match_ddim=0.45,
-            real=1.0,
-            spread=0.37,
-        ),
-        moe=MoeConfig(
-            model=replace(
-                model,
-                role='moe',
-                denoiser=_experts(
-                    128, 384, 50, 128, 32, 64, dropout=0.2, depth=3, points_width=256
-                ),
-                join_s=0.3,
-            ),
-            vdd=_vdd(
-                steps=0,
-                samples=1,
-                experts_a_step=2,
-                conditions_a_step=8,
-                real=2.0,
-                forward=0.4,
-                forward_end=0.4,
-            ),
-            batch=64,
-            drawn=1,
-            cross_fit=CrossFitConfig(folds=4),
-            likelihood_first=20_000,
-            covariance_last=4_000,
-            together_last=20_000,
-            points_last=15_000,
-            best=1.0,
-            best_end=1.5,
-            best_fade=0.0,
-        ),
-    )
-
-
-def _balance() -> ChainConfig:
-    small = _small()
-    student = small.swiftdiff
-    size = replace(
-        student.model.denoiser, width=128, depth=3, condition_width=192, condition_depth=2
-    )
-    return replace(
-        small,
-        preset='balance',
-        swiftdiff=replace(
-            student,
-            model=replace(student.model, denoiser=size),
-            optim=replace(student.optim, learning_rate=3.1e-3),
-            match=0.16,
-            match_ddim=0.47,
-            spread=0.91,
-        ),
-    )
-
-
-def _full() -> ChainConfig:
-    size = DenoiserConfig(architecture='transfusion', width=512, depth=9, heads=8, dropout=0.2)
-    model = ModelConfig(role='teacher', denoiser=size)
-    mixer = DenoiserConfig(
-        architecture='mixer', width=768, depth=12, hidden_ratio=1.0, dropout=0.2
-    )
-    return ChainConfig(
-        preset='full',
-        pool=1 << 20,
-        augmentation=Augmentation(),
-        teacher=TeacherConfig(
-            model=model,
-            optim=OptimConfig(
-                steps=200_000, batch=512, learning_rate=3e-4, ema=0.9995, compile=True
-            ),
-            unconditional=0.2,
-        ),
-        one_step=OneStepConfig(
-            model=replace(model, role='one_step'),
-            optim=OptimConfig(
-                steps=50_000, batch=512, learning_rate=1e-4, ema=0.9995, compile=True
-            ),
-            teacher_steps=100,
-            pairs=1 << 19,
-        ),
-        swiftdiff=SwiftDiffConfig(
-            model=replace(model, role='swiftdiff', denoiser=mixer, prediction='x0', join_s=0.3),
-            optim=OptimConfig(
-                steps=100_000, batch=128, learning_rate=3e-4, ema=0.9995, compile=True
-            ),
-            samples=50,
-            matched=8,
-            pairs=1 << 19,
-            real=1.0,
-        ),
-        moe=MoeConfig(
-            model=replace(
-                model,
-                role='moe',
-                denoiser=_experts(512, 1024, 64, 192, 32, 256, depth=3, points_width=512),
-                join_s=0.3,
-            ),
-            vdd=_vdd(
-                steps=0,
-                samples=2,
-                experts_a_step=0,
-                conditions_a_step=0,
-                real=2.0,
-                forward=0.4,
-                forward_end=0.4,
-            ),
-            batch=512,
-            cross_fit=CrossFitConfig(
-                folds=4,
-                width=1024,
-                history_width=768,
-                optim=OptimConfig(
-                    steps=50_000, batch=1024, learning_rate=1e-3, warmup_steps=500, ema=0.9995
-                ),
-            ),
-            likelihood_first=100_000,
-            covariance_last=20_000,
-            together_last=50_000,
-            points_last=50_000,
-            plain_rank=32,
-            best=1.0,
-        ),
-    )
-
-
-def _experts(
-    width: int,
-    condition_width: int,
-    experts: int,
-    latent: int,
-    rank: int,
-    loading_width: int,
-    dropout: float = 0.0,
-    depth: int = 1,
-    points_width: int = 0,
-) -> DenoiserConfig:
-    return DenoiserConfig(
-        architecture='experts', width=width, depth=depth, heads=1, hidden_ratio=1.0,
-        dropout=dropout, condition_width=condition_width, condition_depth=2, experts=experts,
-        latent=latent, rank=rank, loading_width=loading_width, points_width=points_width,
-    )  # fmt: skip
-
-
-def _vdd(
-    *,
-    steps: int,
-    samples: int,
-    experts_a_step: int,
-    conditions_a_step: int,
-    save_every: int = 500,
-    real: float = 0.1,
-    forward: float = 0.05,
-    forward_end: float = 0.01,
-) -> VddConfig:
-    return VddConfig(
-        steps=steps, samples=samples, experts_a_step=experts_a_step,
-        conditions_a_step=conditions_a_step, save_every=save_every, learning_rate=2e-3,
-        noised=True, low_begin=0.3, high_begin=0.6, low_end=0.1, high_end=0.3, temperature=30.0,
-        anneal=0.5, warm=0.0, reverse=0.05, forward=forward, forward_end=forward_end, real=real,
-        ema=0.998, clip_norm=30.0, path_gradient=True,
-    )  # fmt: skip
-
-
-def override(config: Any, settings: Mapping[str, str]) -> Any:
-    """
-    Change settings by dotted names, as ``teacher.optim.steps=100``.
-
-    :param config: a settings dataclass, possibly nested.
-    :param settings: dotted name -> value as text, read as the present value's type.
-    :returns: a changed copy, checked again.
-    :raises ConfigError: on an unknown name or a value that cannot be read.
-    """
-    for name, text in settings.items():
-        config = _override_one(config, name, name.split('.'), text)
-    return config
-
-
-def _override_one(config: Any, name: str, path: list[str], text: str) -> Any:
-    head, *rest = path
-    if not hasattr(config, '__dataclass_fields__') or head not in config.__dataclass_fields__:
-        known = sorted(getattr(config, '__dataclass_fields__', {}))
-        raise ConfigError(f'{name}: no setting {head!r}; there are {known}')
-    old = getattr(config, head)
-    if rest:
-        return replace(config, **{head: _override_one(old, name, rest, text)})
-    try:
-        new: Any = text if isinstance(old, str) else None
-        if isinstance(old, bool):
-            new = {'true': True, 'false': False}[text.lower()]
-        elif isinstance(old, int):
-            new = int(text)
-        elif isinstance(old, float):
-            new = float(text)
-    except (KeyError, ValueError):
-        raise ConfigError(f'{name}={text!r}: must be a {type(old).__name__}') from None
-    if new is None:
-        raise ConfigError(f'{name}: a group of settings; name one of its parts')
-    return replace(config, **{head: new})
+        :param stage: one of STAGES.
+        """
+        shared = asdict(self.augmentation)
+        if stage in ('teacher', 'one_step'):
+            return Augmentation(**shared)
+        own = asdict(getattr(self, stage).augmentation)
+        return Augmentation(**shared, **own, jitter_share=JITTER_SHARE)
 
 
 def as_plain(config: Any) -> dict[str, Any]:
     """Turn settings into JSON-able values for the run folder."""
     return asdict(config)
+
+
+def _at_least(config: Any, least: float, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) >= least:
+            told = 'must not be negative' if least == 0 else f'must be at least {least}'
+            raise ConfigError(f'{name}={getattr(config, name)}: {told}')

@@ -18,8 +18,10 @@ from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.device import cpu_has_fast_bf16
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.predict.predictor import Predictor
-from training.engine.config import COMPLETIONS
 from training.engine.fitting import compiled_network
+
+COMPLETIONS = ('none', 'clean', 'noised')
+"""How the teacher's DDIM puts the observed history back; see :func:`ddim`."""
 
 
 def add_noise(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:

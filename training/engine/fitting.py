@@ -16,6 +16,10 @@ from training.engine.checkpoints import Kept
 from training.engine.config import OptimConfig
 from training.engine.loop import Descent, FromStep, Loop, Plan, Watch
 
+WEIGHT_DECAY = 0.01
+"""AdamW's, as it comes: dropout, not decay, is what the presets hold a network back by."""
+CLIP_NORM = 1.0
+"""Gradients longer than this are shortened: the usual length for transformers."""
 LossOfStep = Callable[..., dict[str, Tensor]]
 """
 ``(network, generator)``, and ``shard=`` where a step is shared, gives a step's named losses;
@@ -70,11 +74,11 @@ def fit(
         optimizer=torch.optim.AdamW(
             network.parameters(),
             lr=optim.learning_rate,
-            weight_decay=optim.weight_decay,
+            weight_decay=WEIGHT_DECAY,
             fused=True,
         ),
         rate=lambda step: optim.learning_rate * _rate(step, optim),
-        clip_norm=optim.clip_norm,
+        clip_norm=CLIP_NORM,
     )
     plan = Plan(
         steps=optim.steps,

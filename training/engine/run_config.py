@@ -14,6 +14,7 @@ from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import from_dict
 from training.engine.config import as_plain, ChainConfig
+from training.engine.overrides import renewed
 
 NAME = 'config.yaml'
 PLACE = ('run', 'data', 'skeleton_file', 'device')
@@ -49,7 +50,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], ChainConfig]:
         if not isinstance(found, dict):
             raise ValueError('it holds no settings')
         place = {name: found.pop(name) for name in PLACE if name in found}
-        chain = from_dict(ChainConfig, found)
+        chain = from_dict(ChainConfig, renewed(found))
     except (OSError, ValueError, YAMLError) as error:
         raise ConfigError(f'--config {path}: {error}') from None
     return place, chain

@@ -18,7 +18,9 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common.options import read_options
 from training.data.store import is_store
 from training.data.windows import recordings_folder, skeleton_of
-from training.engine.config import as_plain, ChainConfig, override, preset
+from training.engine.config import as_plain, ChainConfig
+from training.engine.overrides import override
+from training.engine.presets import preset
 from training.engine.run_config import read_config
 from training.engine.runs import for_skeleton, Run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 import sys
@@ -18,11 +19,11 @@ from training.data.pool import encode_pool, EncodedPool
 from training.data.random_windows import Augmentation, synthetic_walk, TrainingWindows
 from training.data.store import data_digest
 from training.engine.checkpoints import begun_at, open_run
-from training.engine.config import as_plain, ChainConfig
+from training.engine.config import as_plain, ChainConfig, STAGES
+from training.engine.overrides import renewed
 from training.engine.run_config import NAME as CONFIG
 from training.engine.run_config import write_config
 
-STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
 MAY_GROW = {
     **{stage: {f'{stage}.optim.steps'} for stage in STAGES if stage != 'moe'},
     'moe': {
@@ -52,15 +53,8 @@ class Run:
 
 
 def for_skeleton(chain: ChainConfig, skeleton: Skeleton) -> ChainConfig:
-    """Name the skeleton in the settings of every stage's model."""
-    changes = {
-        stage: replace(
-            getattr(chain, stage),
-            model=replace(getattr(chain, stage).model, skeleton=skeleton.name),
-        )
-        for stage in STAGES
-    }
-    return replace(chain, **changes)
+    """Name the skeleton in the settings of how the models see motion."""
+    return replace(chain, encoding=replace(chain.encoding, skeleton=skeleton.name))
 
 
 def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
@@ -76,10 +70,22 @@ def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
     :raises ConfigError: if it holds a run with other settings, naming them with both values.
     """
     with current().main_first():
-        open_run(run.folder / stage, settings_up_to(run, chain, stage), MAY_GROW[stage])
+        open_run(
+            run.folder / stage,
+            settings_up_to(run, chain, stage),
+            may_grow=MAY_GROW[stage],
+            read=lambda found: _renewed(found, chain),
+        )
         if current().is_main:
             write_config(run.folder / CONFIG, place_of(run), chain)
     return run.folder / stage
+
+
+def _renewed(found: Mapping[str, Any], chain: ChainConfig) -> dict[str, Any]:
+    """Read what a run folder says, whichever release made it."""
+    data = {name: value for name, value in found.items() if name == 'data'}
+    settings = {name: value for name, value in found.items() if name != 'data'}
+    return {**data, **renewed(settings, chain)}
 
 
 def settings_up_to(run: Run, chain: ChainConfig, stage: str) -> dict[str, Any]:
@@ -107,7 +113,7 @@ def training_windows(run: Run, chain: ChainConfig, without: str = '') -> Trainin
     :param without: leave out recordings whose action contains this; '' leaves out none.
     :raises RecordingError: if a recording cannot be used.
     """
-    window = chain.teacher.model.window
+    window = chain.encoding.window
     if run.data:
         windows = TrainingWindows.load(run.data, window, run.skeleton, without)
         if windows.short and current().is_main:
@@ -129,7 +135,7 @@ def pool_of(
     """
     Draw and encode the run's training windows; the same every time for the same settings.
 
-    :param augmentation: the chain's by default.
+    :param augmentation: the teachers' by default.
     :param like: a trained model, as which they are encoded and whitened; None: as the chain's
         teacher, whitened by their own statistics where the chain says so.
     :param without: leave out recordings whose action contains this; '' leaves out none.
@@ -138,8 +144,8 @@ def pool_of(
     windows = training_windows(run, chain, without)
     return encode_pool(
         windows,
-        like or Codec(chain.teacher.model, windows.skeleton),
-        augmentation or chain.augmentation,
+        like or Codec(chain.model_of('teacher'), windows.skeleton),
+        augmentation or chain.augmentation_of('teacher'),
         chain.pool,
         chain.seed,
         fit=chain.whiten and like is None,

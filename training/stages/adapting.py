@@ -23,7 +23,7 @@ from training.common.parallel import Shard
 from training.data.random_windows import Augmentation, TrainingWindows
 from training.engine.checkpoints import Kept
 from training.engine.loop import Descent, Loop, OneStream, Plan
-from training.engine.losses import best_of_samples, displacement_errors
+from training.stages.losses import best_of_samples, displacement_errors
 
 BLOCK_S = 10.0
 """Windows of one clip within so long count as one when intervals are drawn."""

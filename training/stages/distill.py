@@ -22,18 +22,18 @@ from motion_predictor.predict.device import cpu_has_fast_bf16
 from training.common.parallel import current, join, Shard, WHOLE
 from training.data.pool import EncodedPool
 from training.engine.checkpoints import open_run
-from training.engine.config import ChainConfig, require_same_encoding, SwiftDiffConfig
+from training.engine.config import ChainConfig, SwiftDiffConfig
 from training.engine.diffusion import ddim
 from training.engine.fitting import fit, LossOfStep
 from training.engine.loop import Watch
-from training.engine.losses import (
+from training.engine.run_options import parse_run
+from training.engine.runs import card_of, open_stage, pool_of, Run, settings_up_to
+from training.stages.losses import (
     best_of_samples,
     coefficient_weights,
     displacement_errors,
     energy_score,
 )
-from training.engine.run_options import parse_run
-from training.engine.runs import card_of, open_stage, pool_of, Run, settings_up_to
 
 EXAMPLE = """
 example, after training train teacher with the same preset and run folder:
@@ -41,6 +41,14 @@ example, after training train teacher with the same preset and run folder:
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
 """
 PAIRS_A_FILE = 4096
+SPREAD_SAMPLES = 4
+"""Samples that the energy score is of; the matched ones are among them. More say little more and
+cost as much again."""
+ROOT = 0.5
+"""Weight of the root's path beside the pose, in all terms."""
+FRAME_STRIDE = 4
+"""The terms look at every so many future frames, the last one always among them: what lies between
+is as smooth as the lowest 20 frequencies are."""
 StudentLoss = Callable[[SwiftDiffConfig, MotionModel, MotionModel, EncodedPool], LossOfStep]
 """``(settings, student, one-step teacher, pool)`` give the loss of stage 2."""
 
@@ -73,7 +81,7 @@ def distil_one_step(
     folder = open_stage(run, chain, 'one_step')
     torch.manual_seed(chain.seed + 1)
     whitening = pool.state_whitening, pool.condition_whitening
-    student = MotionModel(config.model, pool.skeleton, *whitening).to(run.device)
+    student = MotionModel(chain.model_of('one_step'), pool.skeleton, *whitening).to(run.device)
     student.denoiser.load_state_dict(teacher.denoiser.state_dict())
     drawn = {'teacher_steps': config.teacher_steps, 'pairs': config.pairs}
     with current().main_first():  # another teacher's would be read again, and believed
@@ -81,8 +89,8 @@ def distil_one_step(
     pairs = make_pairs(run, chain, pool, teacher, run.folder / 'pairs', config.pairs)
     chosen, noise, target = pairs.chosen, pairs.noise, pairs.target
     scale = student.state_scale
-    weights = coefficient_weights(scale, config.metric_weight)
-    alpha_bar = student.alpha_bar[config.model.t_star]
+    weights = coefficient_weights(scale, chain.teacher.metric_weight)
+    alpha_bar = student.alpha_bar[config.t_star]
 
     def losses(
         network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
@@ -91,9 +99,9 @@ def distil_one_step(
         rows = torch.randint(len(chosen), (size,), generator=generator, device=chosen.device)
         rows = shard.of(rows)
         x_t, condition = noise[rows], pool.condition[chosen[rows]]
-        step = torch.full((len(rows),), config.model.t_star, device=x_t.device)
+        step = torch.full((len(rows),), config.t_star, device=x_t.device)
         output = network(x_t, condition, step).float()
-        x_0 = to_x0(config.model.prediction, output, x_t, alpha_bar)
+        x_0 = to_x0(student.config.prediction, output, x_t, alpha_bar)
         return {'loss': (weights * (x_0 - target[rows]).square()).mean()}
 
     student.denoiser = fit(
@@ -162,7 +170,6 @@ def make_pairs(
                     condition,
                     padded,
                     steps=config.teacher_steps,
-                    completion=chain.teacher.completion,
                 )
                 ends.append(pool.state_whitening.apply(teacher.state.undo(end)).cpu())
             with written_whole(path) as partial:
@@ -212,7 +219,7 @@ def distil_swiftdiff(
     folder = open_stage(run, chain, 'swiftdiff')
     torch.manual_seed(chain.seed + 2)
     whitening = pool.state_whitening, pool.condition_whitening
-    student = MotionModel(config.model, pool.skeleton, *whitening)
+    student = MotionModel(chain.model_of('swiftdiff'), pool.skeleton, *whitening)
     if config.start:
         begin_from(student, load_weights(config.start).model, config.start)
     student.to(run.device)
@@ -288,13 +295,18 @@ class SwiftDiffLoss:
             raise ConfigError(
                 f"match_ddim={config.match_ddim}: needs pairs of the diffusion teacher's DDIM"
             )
+        if config.spread > 0.0 and config.samples < SPREAD_SAMPLES:
+            raise ConfigError(
+                f'swiftdiff.samples={config.samples}: must be at least {SPREAD_SAMPLES} with '
+                f'spread={config.spread}'
+            )
         self.config = config
         self.pool = pool
         self.pairs = pairs
         self.one_step = one_step
-        self.alpha_bar = student.alpha_bar[config.model.t_star]
-        stride = config.frame_stride
-        frames = student.map_complete.flip(0)[::stride].flip(0)  # the last frame always
+        self.alpha_bar = student.alpha_bar[student.config.t_star]
+        self.prediction = student.config.prediction
+        frames = student.map_complete.flip(0)[::FRAME_STRIDE].flip(0)  # the last frame always
         self.to_frames = frames
         self.scale = student.state_scale
         self.state_whitening = student.state
@@ -313,7 +325,7 @@ class SwiftDiffLoss:
         noise = torch.randn(shape, generator=generator, device=device)
         chosen, noise = shard.of(chosen), shard.of(noise)
         real, condition = pool.state[chosen], pool.condition[chosen]
-        near = max(config.matched, config.spread_samples if config.spread > 0.0 else 0)
+        near = max(config.matched, SPREAD_SAMPLES if config.spread > 0.0 else 0)
         kept = noise[:, :near]
         if config.real > 0.0:
             with torch.no_grad():
@@ -335,7 +347,7 @@ class SwiftDiffLoss:
             terms['match_ddim'] = self.of_pairs(self.pairs, network, generator, shard)
             terms['loss'] = terms['loss'] + config.match_ddim * terms['match_ddim']
         if config.spread > 0.0:
-            drawn = x_0[:, : config.spread_samples]
+            drawn = x_0[:, :SPREAD_SAMPLES]
             features = self._features(drawn)
             to_real = self._distance(drawn - real[:, None])
             pairs = self._of_features(features[:, :, None] - features[:, None])
@@ -361,7 +373,7 @@ class SwiftDiffLoss:
     def _x_0(self, network: nn.Module, noise: Tensor, condition: Tensor) -> Tensor:
         flat = noise.flatten(0, 1)
         output = network(flat, condition).float()
-        x_0 = to_x0(self.config.model.prediction, output, flat, self.alpha_bar)
+        x_0 = to_x0(self.prediction, output, flat, self.alpha_bar)
         return x_0.view_as(noise)
 
     def _teachers(self, noise: Tensor, condition: Tensor) -> Tensor:
@@ -379,12 +391,12 @@ class SwiftDiffLoss:
 
     def _of_features(self, difference: Tensor) -> Tensor:
         pose, root = displacement_errors(difference)
-        return pose + self.config.root * root
+        return pose + ROOT * root
 
     def _square(self, difference: Tensor) -> Tensor:
         square = self._features(difference).square()
         pose, root = square[..., 3:].sum(dim=-1), square[..., :3].sum(dim=-1)
-        return (pose + self.config.root * root).mean(dim=-1)
+        return (pose + ROOT * root).mean(dim=-1)
 
 
 def load_stage(run: Run, name: str, before: str) -> MotionModel:
@@ -413,7 +425,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _distil(run: Run, chain: ChainConfig) -> None:
-    require_same_encoding(chain)
     if 'one_step' in run.stages:
         teacher = load_stage(run, 'teacher', 'python -m training train teacher')
         open_stage(run, chain, 'one_step')
@@ -423,7 +434,7 @@ def _distil(run: Run, chain: ChainConfig) -> None:
             run, 'one_step', 'python -m training train swiftdiff --stages one_step'
         )
     if 'swiftdiff' in run.stages:
-        pool = pool_of(run, chain, chain.swiftdiff.augmentation)
+        pool = pool_of(run, chain, chain.augmentation_of('swiftdiff'))
         pairs = None
         if chain.swiftdiff.match_ddim > 0.0:
             teacher = load_stage(run, 'teacher', 'python -m training train teacher')

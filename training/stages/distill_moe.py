@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 import sys
+from typing import Any
 
 import torch
 
@@ -23,9 +24,10 @@ from training.stages.mixture.material import (
     Teachers,
     Windows,
 )
-from training.stages.mixture.parts import fit_part, parts_of, vdd_config
+from training.stages.mixture.parts import fit_part, parts_of
 from training.stages.mixture.start import begin_from, experts_of, start_from_the_data
 from training.stages.mixture.teacher_score import MotionTeacher
+from training.stages.mixture.terms import vdd_config
 
 EXAMPLE = """
 example, from a run that training train teacher and training train swiftdiff have been through, or,
@@ -44,7 +46,12 @@ WHAT = {
 """What a method's mixture is, for its card."""
 
 
-def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> MotionModel:
+def distil_moe(
+    run: Run,
+    chain: ChainConfig,
+    kept: Path | None = None,
+    switches: Mapping[str, Any] | None = None,
+) -> MotionModel:
     """
     Train the mixture and write ``moe.safetensors`` to the run folder.
 
@@ -52,6 +59,8 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
     :param chain: settings.
     :param kept: folder for windows and samples of the teacher, made once; ``moe_samples`` in the
         run folder by default.
+    :param switches: of :class:`training.stages.vdd.VddConfig`, by name, where a study has other
+        ones than the mixture.
     :returns: the averaged model.
     """
     config = chain.moe
@@ -59,15 +68,16 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
     digests = teachers.digests
     if config.start:
         start = load_weights(config.start).model
-        require_same_body(run, config.model, start, Path(config.start))
+        require_same_body(run, chain, start, Path(config.start))
         digests['start'] = file_digest(config.start)
     folder = open_stage(run, chain, 'moe')
     kept = kept or run.folder / 'moe_samples'
     pool = moe_pool(run, chain, teachers.model, kept)
-    parts = parts_of(config)
+    whole = chain.model_of('moe')
+    parts = parts_of(config, whole.denoiser, switches)
     torch.manual_seed(chain.seed + 3)
     student = MotionModel(
-        replace(config.model, denoiser=parts[0].size if parts else config.model.denoiser),
+        replace(whole, denoiser=parts[0].size if parts else whole.denoiser),
         pool.skeleton,
         pool.state_whitening,
         pool.condition_whitening,
@@ -77,7 +87,7 @@ def distil_moe(run: Run, chain: ChainConfig, kept: Path | None = None) -> Motion
         begin_from(experts, student.config.denoiser, config.start)
     else:
         start_from_the_data(experts, pool, student.map_complete)
-    terms = vdd_config(config)
+    terms = vdd_config(config, switches)
     sampled = terms.warm > 0.0 or terms.forward > 0.0 or terms.reverse > 0.0
     windows = Windows(
         pool,

@@ -19,7 +19,7 @@ from motion_predictor.model.weights import (
     save_weights,
 )
 from training.common.options import read_options, refuse
-from training.engine.config import preset
+from training.engine.presets import preset
 from training.engine.weights_file import (
     export,
     golden_pair,
@@ -106,7 +106,7 @@ def export_untrained(options: ExportOptions, target: Path) -> None:
         print(f'would write {target}')
         return
     torch.manual_seed(0)
-    config = preset(options.preset).swiftdiff.model
+    config = preset(options.preset).model_of('swiftdiff')
     skeleton = read_skeleton(options.skeleton) if options.skeleton else H36M17
     model = MotionModel(replace(config, skeleton=skeleton.name), skeleton)
     torch.nn.init.normal_(model.denoiser.get_parameter('out.weight'), std=0.01)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 import sys
 
@@ -11,16 +11,16 @@ from torch import nn, Tensor
 
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.model.schedule import target_of, to_x0
+from motion_predictor.model.schedule import target_of
 from motion_predictor.model.weights import save_weights
 from training.common.parallel import current, join, Shard, WHOLE
 from training.data.pool import EncodedPool
 from training.engine.config import ChainConfig, TeacherConfig
 from training.engine.diffusion import add_noise
-from training.engine.fitting import fit
-from training.engine.losses import coefficient_weights
+from training.engine.fitting import fit, LossOfStep
 from training.engine.run_options import parse_run
 from training.engine.runs import card_of, open_stage, pool_of, Run
+from training.stages.losses import coefficient_weights
 
 EXAMPLE = """
 example, the seconds-long preset on synthetic walks:
@@ -34,23 +34,33 @@ example, two processes that share every batch (as many as there are GPUs):
 """
 
 
-def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionModel:
+TeacherLosses = Callable[[TeacherConfig, MotionModel, EncodedPool], LossOfStep]
+"""``(settings, model, pool)`` give the teacher's loss."""
+
+
+def train_teacher(
+    run: Run, chain: ChainConfig, pool: EncodedPool, *, loss: TeacherLosses | None = None
+) -> MotionModel:
     """
     Fit the teacher's denoiser to noised windows and write ``teacher.safetensors``.
 
     :param run: folder, device and data of the run.
     :param chain: settings.
     :param pool: encoded training windows.
+    :param loss: where it is not :class:`TeacherLoss`.
     :returns: the averaged model, the one that is used from here on.
     """
     config = chain.teacher
     folder = open_stage(run, chain, 'teacher')
     torch.manual_seed(chain.seed)
     model = MotionModel(
-        config.model, pool.skeleton, pool.state_whitening, pool.condition_whitening
+        chain.model_of('teacher'),
+        pool.skeleton,
+        pool.state_whitening,
+        pool.condition_whitening,
     )
     model.to(run.device)
-    losses = TeacherLoss(config, model, pool)
+    losses = (loss or TeacherLoss)(config, model, pool)
     model.denoiser = fit(
         model.denoiser,
         losses,
@@ -62,7 +72,7 @@ def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionMode
         partial=config.unconditional > 0.0,
     )
     card = card_of(run, chain, 'TransFusion teacher, sampled by DDIM', folder)
-    card['completion'] = config.completion
+    card['completion'] = 'clean'  # how it was judged
     if current().is_main:
         save_weights(run.folder / 'teacher.safetensors', model, card, dtype=torch.float16)
     current().wait()
@@ -70,23 +80,13 @@ def train_teacher(run: Run, chain: ChainConfig, pool: EncodedPool) -> MotionMode
 
 
 class TeacherLoss:
-    """
-    Mean square error of the denoiser at random steps (DDPM's simple loss).
-
-    With ``min_snr`` and ``velocity`` as
-    :class:`training.engine.config.TeacherConfig` says.
-    """
+    """Mean square error of the denoiser at random steps (DDPM's simple loss)."""
 
     def __init__(self, config: TeacherConfig, model: MotionModel, pool: EncodedPool) -> None:
-        self.config = config
+        self.config, self.model, self.pool = config, model.config, pool
         self.alpha_bar = model.alpha_bar
-        self.pool = pool
         self.weights = coefficient_weights(pool.state_whitening.scale, config.metric_weight)
         self.weights = self.weights.to(model.alpha_bar.device)
-        past = config.model.window.observed_frames
-        future = model.map_full[:, past - 1 :].T  # of coefficients, with the last observed frame
-        self.to_velocity = future.diff(dim=0) * config.model.window.rate_hz  # (T_fut, K)
-        self.scale = model.state_scale
 
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
@@ -97,7 +97,7 @@ class TeacherLoss:
         size = config.optim.batch
         chosen = torch.randint(len(pool), (size,), generator=generator, device=device)
         step = torch.randint(
-            1, config.model.diffusion_steps, (size,), generator=generator, device=device
+            1, self.model.diffusion_steps, (size,), generator=generator, device=device
         )
         shape = (size, *pool.state.shape[1:])
         eps = torch.randn(shape, generator=generator, device=device)
@@ -107,33 +107,23 @@ class TeacherLoss:
         x_t = add_noise(x_0, eps, alpha_bar)
         blind = torch.rand((), generator=generator, device=device) < config.unconditional
         output = network(x_t, None if bool(blind) else condition, step).float()
-        target = target_of(config.model.prediction, x_0, eps, alpha_bar)
+        target = target_of(self.model.prediction, x_0, eps, alpha_bar)
         square = self.weights * (output - target).square()
-        if config.min_snr > 0.0:
-            square = square * min_snr_weight(config.model.prediction, alpha_bar, config.min_snr)
-        losses = {'loss': square.mean()}
-        if config.velocity > 0.0:
-            found = to_x0(config.model.prediction, output, x_t, alpha_bar)
-            error = self.to_velocity @ ((found - x_0) * self.scale)  # metres a second
-            losses['velocity'] = (alpha_bar * error.square()).mean()
-            losses['loss'] = losses['loss'] + config.velocity * losses['velocity']
-        return losses
+        return self.terms(square, output, x_0, x_t, alpha_bar)
 
+    def terms(
+        self, square: Tensor, output: Tensor, x_0: Tensor, x_t: Tensor, alpha_bar: Tensor
+    ) -> dict[str, Tensor]:
+        """
+        Return the losses of a batch; ``'loss'`` is minimised.
 
-def min_snr_weight(prediction: str, alpha_bar: Tensor, gamma: float) -> Tensor:
-    """
-    Weigh the square error of a prediction so that that of x0 counts by min(SNR, gamma).
-
-    Min-SNR weighting (Hang et al., arXiv 2303.09556, section 3.4).
-
-    :param prediction: 'eps', 'x0' or 'v': the square errors are SNR, 1 and SNR + 1 times x0's.
-    :param alpha_bar: of the steps, any shape.
-    :param gamma: above 0; the paper's choice is 5.
-    :returns: shaped as ``alpha_bar``.
-    """
-    snr = alpha_bar / (1.0 - alpha_bar)
-    of_x0 = {'eps': snr, 'x0': torch.ones_like(snr), 'v': snr + 1.0}[prediction]
-    return snr.clamp_max(gamma) / of_x0
+        :param square: weighed square errors of what the network gave, ``(B, K, D)``.
+        :param output: what it gave.
+        :param x_0: the windows.
+        :param x_t: the windows with noise.
+        :param alpha_bar: of their steps, ``(B, 1, 1)``.
+        """
+        return {'loss': square.mean()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from training.data.random_windows import TrainingWindows
 from training.data.windows import evaluation_windows, load_clips, load_window_set
-from training.engine.config import preset
+from training.engine.presets import preset
 from training.engine.runs import Run, training_windows
 from training.judge.scoring import load_data
 from training.stages import finetune

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from motion_predictor.errors import ConfigError
-from training.engine.config import preset
+from training.engine.presets import preset
 from training.engine.run_config import read_config, write_config
 from training.engine.run_options import parse_run
 from training.engine.runs import open_stage, Run

@@ -15,9 +15,9 @@ from verb_processes import ENVIRONMENT, LONG_S, options, ROOT
 
 from motion_predictor.errors import ConfigError
 from training.common.parallel import Processes, Shard, WHOLE
-from training.engine.config import preset
 from training.engine.curve import CURVE, note, read_curve
 from training.engine.fitting import fit
+from training.engine.presets import preset
 from training.engine.runs import pool_of, Run
 from training.stages import distill, train_teacher
 from training.stages.distill import Pairs, SwiftDiffLoss
@@ -99,9 +99,9 @@ def test_accumulated_parts_of_a_batch_give_the_gradient_of_the_whole(tmp_path: P
     chain = preset('debug')
     pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)
     torch.manual_seed(0)
-    model = MotionModel(chain.teacher.model, pool.skeleton, pool.state_whitening)
-    student = MotionModel(chain.swiftdiff.model, pool.skeleton, pool.state_whitening)
-    one_step = MotionModel(chain.one_step.model, pool.skeleton, pool.state_whitening)
+    model = MotionModel(chain.model_of('teacher'), pool.skeleton, pool.state_whitening)
+    student = MotionModel(chain.model_of('swiftdiff'), pool.skeleton, pool.state_whitening)
+    one_step = MotionModel(chain.model_of('one_step'), pool.skeleton, pool.state_whitening)
     generator = torch.Generator().manual_seed(2)
     noise, target = torch.randn(2, len(pool), *pool.state.shape[1:], generator=generator)
     pairs = Pairs(torch.arange(len(pool)), noise, target)

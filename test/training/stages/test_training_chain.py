@@ -27,10 +27,11 @@ from training.data.random_windows import (
     TrainingWindows,
 )
 from training.engine.checkpoints import load_checkpoint
-from training.engine.config import override, preset
 from training.engine.curve import CURVE, read_curve
 from training.engine.diffusion import ddim
 from training.engine.fitting import fit
+from training.engine.overrides import override
+from training.engine.presets import preset
 from training.engine.runs import pool_of, Run
 from training.stages import distill, export, train_teacher
 
@@ -175,7 +176,7 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
     def losses_of(stop_at: int | None, folder: Path) -> list[float]:
         torch.manual_seed(0)
         model = train_teacher.MotionModel(
-            chain.teacher.model, H36M17, pool.state_whitening,
+            chain.model_of('teacher'), H36M17, pool.state_whitening,
             pool.condition_whitening,
         )  # fmt: skip
         step_losses = train_teacher.TeacherLoss(chain.teacher, model, pool)
@@ -215,7 +216,7 @@ def test_mirroring_twice_gives_the_same_windows_and_keeps_sides_apart() -> None:
 
 
 def test_drawn_windows_stay_inside_their_clip_at_every_speed() -> None:
-    window = preset('debug').teacher.model.window
+    window = preset('debug').encoding.window
     generator = np.random.default_rng(1)
     clips = []
     for number in range(5):  # each clip far from the others: a window across a seam would leap
@@ -231,8 +232,8 @@ def test_drawn_windows_stay_inside_their_clip_at_every_speed() -> None:
 def test_the_pool_is_white_and_the_same_for_the_same_seed() -> None:
     chain = preset('debug')
     clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(i)) for i in range(4)]
-    windows = TrainingWindows(clips, chain.teacher.model.window)
-    codec = Codec(chain.teacher.model, H36M17)
+    windows = TrainingWindows(clips, chain.encoding.window)
+    codec = Codec(chain.model_of('teacher'), H36M17)
     pools = [encode_pool(windows, codec, Augmentation(), 128, 3, fit=True) for _ in range(2)]
     assert torch.equal(pools[0].state, pools[1].state)
     assert float(pools[0].state.mean(dim=0).abs().max()) < 1e-3
@@ -257,11 +258,11 @@ def test_bad_settings_are_refused_by_name(setting: str, message: str) -> None:
 
 @pytest.mark.slow
 def test_the_papers_own_settings_go_through_the_whole_chain(tmp_path: Path) -> None:
-    paper = {'prediction': 'eps', 'condition': 'padded', 'residual': 'false'}
-    settings = ['whiten=false', 'teacher.metric_weight=0', 'one_step.metric_weight=0', 'pool=64']
-    for stage in ('teacher', 'one_step', 'swiftdiff'):
-        settings += [f'{stage}.model.{name}={value}' for name, value in paper.items()]
-        settings += [f'{stage}.optim.steps=3', f'{stage}.model.t_star=951']
+    settings = ['whiten=false', 'teacher.metric_weight=0', 'pool=64']
+    settings += ['encoding.condition=padded', 'encoding.residual=false']
+    settings += [f'{stage}.model.prediction=eps' for stage in ('teacher', 'swiftdiff')]
+    settings += ['one_step.t_star=951', 'swiftdiff.model.t_star=951']
+    settings += [f'{stage}.optim.steps=3' for stage in ('teacher', 'one_step', 'swiftdiff')]
     options = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', *settings]
     train_teacher.main(options)
     distill.main(options)
@@ -314,7 +315,7 @@ def test_a_trackers_noise_has_the_size_and_the_share_asked_for() -> None:
 
 def test_a_pool_says_which_of_its_histories_have_noise() -> None:
     clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(2))]
-    config = preset('debug').teacher.model
+    config = preset('debug').model_of('teacher')
     windows = TrainingWindows(clips, config.window)
     still = Augmentation(mirror=0.0, scale=0.0, speed=0.0)
     noisy = replace(still, jitter_m=0.05, jitter_share=1.0)
@@ -328,11 +329,11 @@ def test_a_pool_says_which_of_its_histories_have_noise() -> None:
 
 def test_the_student_is_matched_to_the_teacher_on_clean_histories_alone(tmp_path: Path) -> None:
     chain = preset('debug')
-    pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain, chain.swiftdiff.augmentation)
+    pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain, chain.augmentation_of('swiftdiff'))
     assert 0 < int(pool.clean.sum()) < len(pool)
     student, one_step = (
         MotionModel(config, H36M17, pool.state_whitening, pool.condition_whitening)
-        for config in (chain.swiftdiff.model, chain.one_step.model)
+        for config in (chain.model_of('swiftdiff'), chain.model_of('one_step'))
     )
     generator = torch.Generator().manual_seed(0)
     for parameter in one_step.parameters():  # fresh networks give the same, zero
@@ -348,9 +349,9 @@ def test_a_teacher_with_another_whitening_gives_the_same_targets(tmp_path: Path)
     chain = preset('debug')
     pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)
     whitening = pool.state_whitening, pool.condition_whitening
-    student = MotionModel(chain.swiftdiff.model, H36M17, *whitening)
+    student = MotionModel(chain.model_of('swiftdiff'), H36M17, *whitening)
     other = MotionModel(
-        chain.one_step.model, H36M17,
+        chain.model_of('one_step'), H36M17,
         *(Whitening(each.mean + 0.1, each.scale * 2.0) for each in whitening),
     )  # fmt: skip
     torch.nn.init.normal_(other.denoiser.out.weight, std=0.2)
@@ -371,14 +372,16 @@ def test_pairs_are_of_clean_windows_and_of_the_teachers_ddim(
 ) -> None:
     chain = preset('debug')
     run = Run(tmp_path, (), 'cpu', ())
-    pool = pool_of(run, chain, chain.swiftdiff.augmentation)  # whitened otherwise than the teacher
+    pool = pool_of(
+        run, chain, chain.augmentation_of('swiftdiff')
+    )  # whitened otherwise than the teacher
     teacher = load_weights(chain_run / 'teacher.safetensors').model
     clean = pool.clean.nonzero().squeeze(-1)
     assert 0 < len(clean) < len(pool)
     made = distill.make_pairs(run, chain, pool, teacher, tmp_path / 'pairs', 9, among=clean)
     assert pool.clean[made.chosen].tolist() == [True] * 9
     student = MotionModel(
-        chain.swiftdiff.model, H36M17, pool.state_whitening, pool.condition_whitening
+        chain.model_of('swiftdiff'), H36M17, pool.state_whitening, pool.condition_whitening
     )
     metres = pool.condition_whitening.undo(pool.condition[made.chosen])
     condition = (metres - teacher.condition_mean) / teacher.condition_scale
@@ -406,7 +409,7 @@ def test_a_student_may_be_matched_to_the_teachers_ddim(chain_run: Path, tmp_path
 def test_pairs_that_are_wanted_and_not_there_are_asked_for(tmp_path: Path) -> None:
     chain = preset('debug')
     pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)
-    models = (MotionModel(c.model, H36M17) for c in (chain.swiftdiff, chain.one_step))
+    models = (MotionModel(chain.model_of(stage), H36M17) for stage in ('swiftdiff', 'one_step'))
     with pytest.raises(ConfigError, match=r'match_ddim=0\.5'):
         distill.SwiftDiffLoss(chain.swiftdiff, *models, pool)
     with pytest.raises(ConfigError, match='pairs=0'):

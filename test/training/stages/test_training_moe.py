@@ -17,19 +17,19 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
-from training.engine import vdd
 from training.engine.checkpoints import load_checkpoint
-from training.engine.config import override, preset
 from training.engine.loop import Loop
-from training.engine.losses import displacement_errors
-from training.engine.vdd import Batch, distil, VddConfig
+from training.engine.overrides import override
+from training.engine.presets import preset
 from training.judge import evaluate_moe
 from training.report.moe_results import main as write_page
 from training.report.moe_results import outside_of_the_network
-from training.stages import distill_moe, export
+from training.stages import distill_moe, export, vdd
+from training.stages.losses import displacement_errors
 from training.stages.mixture import parts as parts_of_it
-from training.stages.mixture.nearest import Nearest, NearestExpert
-from training.stages.mixture.parts import vdd_config
+from training.stages.mixture.nearest import Nearest, NearestExpert, ROOT
+from training.stages.mixture.terms import vdd_config
+from training.stages.vdd import Batch, distil, VddConfig
 
 
 @pytest.fixture(scope='module')
@@ -159,7 +159,7 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
     monkeypatch.setattr(parts_of_it, 'distil', watched)
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', 'pool=64']
     words += ['moe.likelihood_first=7', 'moe.vdd.steps=5', 'moe.vdd.save_every=5']
-    distill_moe.main([*words, 'moe.likelihood_rate=0.003', f'moe.method={method}'])
+    distill_moe.main([*words, f'moe.method={method}'])
     (first, score, config, folder), (means, _, second, _), (last, scoreless, third, _) = calls[:3]
     fourth = calls[3]
     assert len(calls) == (5 if method == 'vdd' else 4)
@@ -171,7 +171,7 @@ def test_likelihood_comes_first_and_the_method_goes_on_from_there(
     assert fourth[2].steps == 4
     assert not torch.equal(fourth[0]['code'], last['code'])  # everything learns once more
     assert scoreless is None
-    assert (config.steps, config.learning_rate, config.reverse) == (7, 0.003, 0.0)
+    assert (config.steps, config.learning_rate, config.reverse) == (7, 0.002, 0.0)
     assert (config.real, config.warm) == ((0.0, 1.0) if method == 'em_teacher' else (1.0, 0.0))
     assert second.steps == 5
     assert (folder / 'checkpoint.pt').is_file()
@@ -227,34 +227,35 @@ def test_points_learn_with_the_features_and_leave_the_density_alone(moe_run: Pat
 
 
 def test_the_term_of_the_nearest_expert_is_its_distance_in_metres_and_fades() -> None:
-    base = preset('debug').moe
-    model = MotionModel(base.model, H36M17)
+    base = preset('debug')
+    config = base.model_of('moe')
+    model = MotionModel(config, H36M17)
     experts = model.denoiser
     assert isinstance(experts, MotionExperts)
     with torch.no_grad():
         flat = model.state_scale.numel()
-        encoder = torch.linalg.qr(torch.randn(flat, base.model.denoiser.latent))[0]
+        encoder = torch.linalg.qr(torch.randn(flat, config.denoiser.latent))[0]
         experts.set_directions(encoder, encoder.T)
-    means = torch.randn(3, base.model.denoiser.experts, base.model.denoiser.latent)
-    made = model.denoiser(torch.zeros(3, base.model.condition_rows, 51))
+    means = torch.randn(3, config.denoiser.experts, config.denoiser.latent)
+    made = model.denoiser(torch.zeros(3, config.condition_rows, 51))
     mixture = replace(made, means=means, points=None)
     whole = experts.decode(means[:, 2], 51)  # what happens is what the third expert says
     batch = Batch(torch.zeros(3, 1), means[None, :, 2], means[None, :, 2], whole)
-    weights = Nearest(best=2.0, end=1.0, fade=0.25, everyone=0.0, root=0.5, frame_stride=4)
+    weights = Nearest(best=2.0, end=1.0, fade=0.25, everyone=0.0)
     term = NearestExpert(weights, model)
     assert float(term(mixture, batch, 0.0)) == pytest.approx(0.0, abs=1e-3)
     moved = replace(batch, whole=whole + 1.0, real=batch.real)
     full = term(mixture, moved, 0.0)
     off = torch.ones(3, *model.state_scale.shape) * model.state_scale
     far = [displacement_errors(frames @ off) for frames in (term.frames, term.frames[-1:])]
-    overall, at_end = ((pose + weights.root * root).mean() for pose, root in far)
+    overall, at_end = ((pose + ROOT * root).mean() for pose, root in far)
     torch.testing.assert_close(full, 2.0 * overall + 1.0 * at_end)
     torch.testing.assert_close(term(mixture, moved, 1.0), 0.25 * full)
     torch.testing.assert_close(term(mixture, moved, 0.5), 0.625 * full)
     with_points = replace(mixture, means=means + 1.0, points=means)  # it is the points that count
     torch.testing.assert_close(term(with_points, moved, 1.0), 0.25 * full)
     with pytest.raises(ConfigError, match='best_fade=2'):
-        replace(base, best_fade=2.0)
+        replace(base.moe, best_fade=2.0)
 
 
 @pytest.mark.slow
@@ -275,10 +276,10 @@ def test_without_steps_of_its_own_the_method_has_the_last_part_alone(
     assert parts == [(name, name == 'together') for name in named]
 
 
-def test_settings_of_the_first_likelihood_that_cannot_be_are_named() -> None:
-    for name, value in (('first', '-1'), ('rate', '0'), ('temperature', '0.5')):
-        with pytest.raises(ConfigError, match=f'likelihood_{name}={value}'):
-            override(preset('debug'), {f'moe.likelihood_{name}': value})
+def test_settings_of_the_mixture_that_cannot_be_are_named() -> None:
+    for name, value in (('likelihood_first', '-1'), ('vdd.samples', '0'), ('best', '-1')):
+        with pytest.raises(ConfigError, match=f'{name.split(".")[-1]}={value}'):
+            override(preset('debug'), {f'moe.{name}': value})
 
 
 def test_the_likelihood_of_positions_is_a_density_of_the_pose_at_instants_to_the_end(

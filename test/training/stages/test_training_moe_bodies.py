@@ -96,9 +96,9 @@ def test_settings_of_the_encoding_are_refused_where_the_teacher_has_others(
     for role in ('teacher', 'one_step'):
         save_random(tmp_path / f'{role}.safetensors', role)
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu']
-    words += ['--set', 'pool=64', f'moe.model.{setting}={value}']
+    words += ['--set', 'pool=64', f'encoding.{setting}={value}']
     name = setting.split('.')[0]
-    with pytest.raises(SystemExit, match=f"moe.model.{name}=.*must be the teacher's .*teacher"):
+    with pytest.raises(SystemExit, match=f"encoding.{name}=.*must be the teacher's .*teacher"):
         distill_moe.main(words)
 
 
@@ -111,7 +111,7 @@ def test_weights_to_begin_with_are_of_the_same_encoding(tmp_path: Path) -> None:
     save_weights(start, model, {})
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu', '--set', *SHORT]
     with pytest.raises(
-        SystemExit, match=r"moe\.model\.heading='own': must be the teacher's .*start"
+        SystemExit, match=r"encoding\.heading='own': must be the teacher's .*start"
     ):
         distill_moe.main([*words, f'moe.start={start}'])
     assert not (tmp_path / 'moe').exists(), 'nothing that another try would stumble over'

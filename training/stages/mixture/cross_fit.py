@@ -33,7 +33,7 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.model.networks.layers import FlatBlock
 from motion_predictor.predict.device import cpu_has_fast_bf16
 from training.common.parallel import Shard, WHOLE
-from training.engine.config import as_plain, CrossFitConfig
+from training.engine.config import as_plain, CrossFitConfig, CrossFitOptim, OptimConfig
 from training.engine.fitting import fit
 
 WAVES = 32
@@ -42,6 +42,13 @@ TOLD = 128
 """Numbers that they become."""
 BEND = 7.0
 """How much closer steps lie where there is little noise (EDM's rho)."""
+DROPOUT = 0.1
+"""Of all its blocks: hours of motion of a few people are little for a diffusion model."""
+LOWEST = 0.003
+"""Lowest signal-to-noise ratio, on coordinates of the whitened state: there it is all noise."""
+HIGHEST = 30_000.0
+"""Highest one: what noise is left then is far below what trackers have."""
+LEARNING_RATE = 1e-3
 PASS = 4096
 """Windows that are sampled at once."""
 ASKED = 256
@@ -73,14 +80,14 @@ class CoordinateDenoiser(nn.Module):
         self.register_buffer('waves', torch.linspace(0.0, 4.0, WAVES).exp() / 8.0)
         self.condition = nn.Linear(condition, narrow)
         self.condition_blocks = nn.ModuleList(
-            FlatBlock(narrow, narrow, size.dropout) for _ in range(size.history_depth)
+            FlatBlock(narrow, narrow, DROPOUT) for _ in range(size.history_depth)
         )
         self.condition_norm = nn.LayerNorm(narrow)
         self.mean = nn.Linear(narrow, values)
         self.level = nn.Linear(2 * WAVES, TOLD)
         self.begin = nn.Linear(values, width)
         self.begin_condition = nn.Linear(narrow, width)
-        self.blocks = nn.ModuleList(_Block(width, size.dropout) for _ in range(size.depth))
+        self.blocks = nn.ModuleList(_Block(width, DROPOUT) for _ in range(size.depth))
         self.shifts = nn.Linear(narrow + TOLD, width * size.depth)
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, values)
@@ -130,6 +137,17 @@ class _Block(FlatBlock):
         return x + self.contract(functional.dropout(hidden, self.dropout, self.training))
 
 
+def optim_of(config: CrossFitOptim) -> OptimConfig:
+    """Return how a fold's model is fitted, whole."""
+    return OptimConfig(
+        steps=config.steps,
+        batch=config.batch,
+        learning_rate=LEARNING_RATE,
+        warmup_steps=config.warmup_steps,
+        ema=config.ema,
+    )
+
+
 class DenoisingLoss:
     """The square error of a denoiser, in nats a coordinate as far as the ratios go."""
 
@@ -137,7 +155,7 @@ class DenoisingLoss:
         """
         Prepare.
 
-        :param config: ratios and batch.
+        :param config: the batch.
         :param real: coordinates of the training windows, ``(N, V)``.
         :param condition: of the same windows.
         """
@@ -153,8 +171,8 @@ class DenoisingLoss:
         share = torch.rand(size, generator=generator, device=device)
         eps = torch.randn(size, self.real.shape[1], generator=generator, device=device)
         chosen, share, eps = shard.of(chosen), shard.of(share), shard.of(eps)
-        width = math.log(self.config.highest / self.config.lowest)
-        noise = (-0.5 * (math.log(self.config.lowest) + width * share)).exp()
+        width = math.log(HIGHEST / LOWEST)
+        noise = (-0.5 * (math.log(LOWEST) + width * share)).exp()
         real = self.real[chosen]
         found = network(real + noise[:, None] * eps, self.condition[chosen], noise).float()
         error = ((found - real) / noise[:, None]).square()
@@ -172,13 +190,13 @@ def sample(
     Draw one future for each history, by Heun's steps along the flow (EDM, algorithm 1).
 
     :param condition: ``(B, C)``.
-    :param config: ratios and ``steps``.
+    :param config: ``steps``.
     :param generator: source of randomness, on the histories' device.
     :returns: coordinates, ``(B, N)``.
     """
     device = condition.device
     fast = device.type == 'cuda' or cpu_has_fast_bf16()
-    most, least = (ratio ** (-0.5 / BEND) for ratio in (config.lowest, config.highest))
+    most, least = (ratio ** (-0.5 / BEND) for ratio in (LOWEST, HIGHEST))
     levels = torch.linspace(most, least, config.steps, device=device) ** BEND
 
     def slope(noisy: Tensor, noise: Tensor) -> Tensor:
@@ -265,7 +283,7 @@ def cross_fitted_samples(
         averaged = fit(
             begun,
             DenoisingLoss(config, real[known], condition[known]),
-            config.optim,
+            optim_of(config.optim),
             folder / f'fold_{number}',
             seed=seed + number,
             title=f'diffusion without fold {number + 1} of {config.folds}',

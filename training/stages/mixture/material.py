@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 import hashlib
 import json
 from pathlib import Path
@@ -16,18 +16,19 @@ from tqdm import tqdm
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import ConfigError
-from motion_predictor.model.config import ModelConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.weights import file_digest, load_weights
 from training.data.pool import EncodedPool
 from training.data.store import data_digest
 from training.data.windows import skeleton_of
-from training.engine.config import as_plain, ChainConfig, MoeConfig, require_encoding_of
+from training.engine.config import as_plain, ChainConfig, Encoding, MoeConfig
 from training.engine.runs import pool_of, Run, stage_or_shipped
-from training.engine.vdd import Batch
 from training.stages.mixture.cross_fit import cross_fitted_samples, share_out
+from training.stages.vdd import Batch
 
+ENCODING = tuple(part.name for part in fields(Encoding))
+"""Settings that a model and the pool that it learns from have to share."""
 PASS = 512
 """States that go through the one-step teacher at once."""
 
@@ -42,7 +43,7 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
     state, condition = teacher.state, teacher.condition
     settings = json.dumps(
         [
-            as_plain(chain.moe.augmentation),
+            as_plain(chain.augmentation_of('moe')),
             as_plain(teacher.config),
             [data_digest(p) for p in run.data],
         ]
@@ -53,7 +54,13 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
     digest = hashlib.sha256(facts.encode()).hexdigest()[:12]
     path = kept_in / f'windows_{digest}_{chain.pool}_{chain.seed}.safetensors'
     if not path.is_file():
-        raw = pool_of(run, chain, chain.moe.augmentation, like=teacher, without=chain.moe.without)
+        raw = pool_of(
+            run,
+            chain,
+            chain.augmentation_of('moe'),
+            like=teacher,
+            without=chain.moe.without,
+        )
         assert raw.clip is not None
         assert raw.person is not None
         made = {
@@ -114,11 +121,10 @@ def teacher_samples(
     return samples
 
 
-def require_same_body(run: Run, wanted: ModelConfig, model: MotionModel, path: Path) -> None:
+def require_same_body(run: Run, chain: ChainConfig, model: MotionModel, path: Path) -> None:
     """
     Check that a teacher is of the body that the recordings are of, and sees motion as asked for.
 
-    :param wanted: of the mixture.
     :param model: of the teacher, or of the weights to begin with.
     :param path: where it was, for the error.
     :raises ConfigError: if it is not, naming both.
@@ -129,7 +135,12 @@ def require_same_body(run: Run, wanted: ModelConfig, model: MotionModel, path: P
             f'{path}: has the joints of {model.skeleton.name}, the recordings those of '
             f'{found.name}: train its teachers first (train teacher, train swiftdiff)'
         )
-    require_encoding_of('moe', wanted, model.config, f'{path}: ')
+    for name in ENCODING:
+        wanted, theirs = getattr(chain.encoding, name), getattr(model.config, name)
+        if wanted != theirs:
+            raise ConfigError(
+                f"encoding.{name}={wanted!r}: must be the teacher's ({path}: {name}={theirs!r})"
+            )
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,7 @@ class Teachers:
         paths = {name: stage_or_shipped(run, name) for name in names}
         models = {name: load_weights(path).model for name, path in paths.items()}
         for name, path in paths.items():
-            require_same_body(run, chain.moe.model, models[name], path)
+            require_same_body(run, chain, models[name], path)
         return cls(paths, models['teacher'].to(run.device))
 
     @property

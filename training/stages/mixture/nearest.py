@@ -10,8 +10,13 @@ from torch import Tensor
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.networks.mixture import GaussianMixture
-from training.engine.losses import displacement_errors
-from training.engine.vdd import Batch
+from training.stages.losses import displacement_errors
+from training.stages.vdd import Batch
+
+ROOT = 0.5
+"""Weight of the root's path beside the pose, as SwiftDiff's."""
+FRAME_STRIDE = 4
+"""The term looks at every so many future frames, the last one always among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +29,8 @@ class Nearest:
     """Of the distance at the last instant, by the expert that is the nearest there."""
     fade: float
     """The term falls linearly to this share of itself at the last step."""
-    everyone: float
-    """Share of ``best`` that all experts get."""
-    root: float
-    """Weight of the root's path beside the pose."""
-    frame_stride: int
-    """It looks at every so many future frames, the last one always among them."""
+    everyone: float = 0.05
+    """Share of ``best`` that all experts get, lest some never win."""
 
 
 class NearestExpert:
@@ -50,9 +51,9 @@ class NearestExpert:
         self.weights = weights
         self.scale = student.state_scale
         self.decoder = student.denoiser.decoder.clone()
-        self.frames = student.map_complete.flip(0)[:: weights.frame_stride].flip(0)
+        self.frames = student.map_complete.flip(0)[::FRAME_STRIDE].flip(0)
         channels = torch.ones_like(self.scale[0])
-        channels[:3] = weights.root**0.5
+        channels[:3] = ROOT**0.5
         unit = self.decoder.unflatten(-1, self.scale.shape) * self.scale * channels
         futures = (self.frames @ unit).flatten(1)  # (N, F D)
         gram = (futures @ futures.T).double() / len(self.frames)
@@ -87,4 +88,4 @@ class NearestExpert:
         won = mixture.representatives[rows, distance.argmin(dim=1)] @ self.decoder
         difference = (won.view_as(whole) - whole) * self.scale
         pose, root = displacement_errors(frames @ difference)
-        return (pose + self.weights.root * root).mean()
+        return (pose + ROOT * root).mean()

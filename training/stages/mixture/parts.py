@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,9 +14,15 @@ from motion_predictor.model.config import DenoiserConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import CodedExperts
 from training.engine.config import MoeConfig
-from training.engine.vdd import Batches, distil, ScoreTeacher, VddConfig
 from training.stages.mixture.nearest import Nearest, NearestExpert
 from training.stages.mixture.start import experts_of, LOW_RANK, POINTS, with_fresh
+from training.stages.mixture.terms import (
+    likelihood_config,
+    points_config,
+    together_config,
+    vdd_config,
+)
+from training.stages.vdd import Batches, distil, ScoreTeacher, VddConfig
 
 LEARNERS = ('everything', 'covariances', 'points')
 
@@ -42,30 +49,39 @@ class Part:
     """Beside the chain's."""
 
 
-def parts_of(config: MoeConfig) -> list[Part]:
+def parts_of(
+    config: MoeConfig, whole: DenoiserConfig, switches: Mapping[str, Any] | None = None
+) -> list[Part]:
     """
     List the parts of a mixture's training, in order.
 
+    :param whole: size of the mixture's network in the end.
+    :param switches: of VDD, where a study has other ones.
     :returns: at least one, unless the settings have no steps at all; the last one's folder is the
         stage's own.
     """
     pulled = config.best > 0.0 and config.method in ('vdd', 'winner')
-    whole = config.model.denoiser
     if not pulled:  # nobody would teach the points
         whole = replace(whole, points_width=0)
     first = whole
     if config.covariance_last:
         first = replace(whole, rank=config.plain_rank, loading_width=0, points_width=0)
-    early = _nearest(config, config.best, config.best_end, config.best_fade)
-    late = _nearest(config, config.together_best, config.together_best_end, config.together_fade)
+    early = Nearest(best=config.best, end=config.best_end, fade=config.best_fade)
+    late = Nearest(
+        best=config.together_best, end=config.together_best_end, fade=config.together_fade
+    )
     parts = [
         Part(
-            name='likelihood first', folder='first', terms=first_config(config), size=first, seed=3
+            name='likelihood first',
+            folder='first',
+            terms=likelihood_config(config, config.likelihood_first, switches),
+            size=first,
+            seed=3,
         ),
         Part(
             name=config.method,
             folder='means',
-            terms=vdd_config(config),
+            terms=vdd_config(config, switches),
             nearest=early if pulled else None,
             size=first,
             seed=3,
@@ -73,7 +89,7 @@ def parts_of(config: MoeConfig) -> list[Part]:
         Part(
             name='covariances',
             folder='covariances',
-            terms=last_config(config),
+            terms=likelihood_config(config, config.covariance_last, switches),
             learns='covariances',
             size=replace(whole, points_width=0),
             fresh=LOW_RANK,
@@ -82,7 +98,7 @@ def parts_of(config: MoeConfig) -> list[Part]:
         Part(
             name='together',
             folder='together',
-            terms=together_config(config),
+            terms=together_config(config, switches),
             nearest=late if pulled else None,
             size=whole,
             fresh=POINTS if whole.points_width and config.covariance_last else '',
@@ -94,7 +110,7 @@ def parts_of(config: MoeConfig) -> list[Part]:
             Part(
                 name='points',
                 folder='points',
-                terms=points_config(config),
+                terms=points_config(config, switches),
                 nearest=late,
                 learns='points',
                 size=whole,
@@ -103,17 +119,6 @@ def parts_of(config: MoeConfig) -> list[Part]:
         )
     wanted = [part for part in parts if part.terms.steps]
     return [*wanted[:-1], *(replace(part, folder='') for part in wanted[-1:])]
-
-
-def _nearest(config: MoeConfig, best: float, end: float, fade: float) -> Nearest:
-    return Nearest(
-        best=best,
-        end=end,
-        fade=fade,
-        everyone=config.best_all,
-        root=config.root,
-        frame_stride=config.frame_stride,
-    )
 
 
 def fit_part(
@@ -166,58 +171,3 @@ def _learners(network: CodedExperts, learns: str) -> Sequence[nn.Parameter] | No
             parameter.requires_grad_(True)
         return points
     return None
-
-
-def vdd_config(config: MoeConfig) -> VddConfig:
-    """Give the training settings of a method: the controls are VDD without its score."""
-    vdd = config.vdd
-    if config.method == 'vdd':
-        return vdd
-    if config.method == 'em_teacher':
-        return replace(vdd, reverse=0.0, warm=1.0, real=0.0)
-    alone = replace(vdd, reverse=0.0, warm=0.0, forward=0.0, forward_end=0.0)
-    if config.method == 'em_data':
-        return replace(alone, real=1.0)
-    return replace(alone, winner=True, real=max(vdd.real, 0.1))
-
-
-def likelihood_config(config: MoeConfig) -> VddConfig:
-    """Give the settings of maximum likelihood on the values that a method may see."""
-    method = 'em_teacher' if config.method == 'em_teacher' else 'em_data'
-    return vdd_config(replace(config, method=method))
-
-
-def first_config(config: MoeConfig) -> VddConfig:
-    """Give the settings of the likelihood that comes first, of ``likelihood_first`` steps."""
-    return replace(
-        likelihood_config(config),
-        steps=config.likelihood_first,
-        learning_rate=config.likelihood_rate,
-        temperature=config.likelihood_temperature,
-    )
-
-
-def last_config(config: MoeConfig) -> VddConfig:
-    """Give the settings of the covariances' own likelihood, of ``covariance_last`` steps."""
-    return replace(likelihood_config(config), steps=config.covariance_last)
-
-
-def together_config(config: MoeConfig) -> VddConfig:
-    """Give the settings of the last steps of all, of ``together_last`` steps."""
-    return replace(
-        vdd_config(config),
-        steps=config.together_last,
-        learning_rate=config.together_rate,
-        temperature=1.0,
-    )
-
-
-def points_config(config: MoeConfig) -> VddConfig:
-    """Give the settings of the points' own steps: no term but the nearest expert's."""
-    return replace(
-        likelihood_config(config),
-        steps=config.points_last,
-        learning_rate=config.points_rate,
-        gate='uniform',
-        real=0.0,
-    )
