@@ -88,6 +88,7 @@ def _write_page(source: Path, folder: Path, page: str, pages: list[str]) -> None
     text = source.read_text()
     if source.suffix == '.rst':  # a changelog: its lists and code are those of Markdown
         text = re.sub(r'^\^+\n(.*)\n\^+\n', r'# \1\n', text)
+        text = re.sub(r'^(.+)\n~+$', r'### \1\n', text, flags=re.MULTILINE)
     text = MERMAID.sub('', text)  # the architecture page has it in words
 
     def put_right(found: re.Match[str]) -> str:
