@@ -6,7 +6,6 @@ import fcntl
 import os
 from pathlib import Path
 import platform
-from types import TracebackType
 from typing import IO
 
 from motion_predictor.common.whole_files import not_written
@@ -61,12 +60,7 @@ class Lock:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Release the lock."""
         self.release()
 
