@@ -37,7 +37,7 @@ class Forecast:
 
     model: MotionModel
     mixture: GaussianMixture
-    history: Context
+    context: Context
     rotation: np.ndarray | None = None
     """(3, 3): from the frame of the model's input to the frame of the output."""
     offset: np.ndarray | None = None
@@ -64,17 +64,17 @@ class Forecast:
         :param frames: indices of future frames, F.
         :returns: ``(N, F, J, 3)``, the same for all people, and ``(P, F, J, 3)``, added to it.
         """
-        model, history = self.model, self.history
+        model, context = self.model, self.context
         experts = model.denoiser
         assert isinstance(experts, MotionExperts)
         channels = model.state_scale.shape[-1]
         unit = experts.decoder.unflatten(-1, (-1, channels)) * model.state_scale  # (N, K, D)
-        constant = model.state_mean.expand(len(history.padded), -1, -1)
+        constant = model.state_mean.expand(len(context.padded), -1, -1)
         if model.config.residual:
-            constant = constant + history.padded
+            constant = constant + context.padded
         complete, recall = model.map_complete[frames], model.map_recall[frames]
         linear = (complete @ unit).unflatten(-1, (-1, 3))  # (N, F, J, 3)
-        fixed = (complete @ constant + recall @ history.features).unflatten(-1, (-1, 3))
+        fixed = (complete @ constant + recall @ context.features).unflatten(-1, (-1, 3))
         return _to_joints(linear), _to_joints(fixed)
 
     def at(self, frames: np.ndarray) -> Moments:
@@ -92,7 +92,7 @@ class Forecast:
             factor = torch.linalg.cholesky(total).float()  # (P, N, N)
             spread = (factor.mT @ flat).unflatten(-1, linear.shape[1:])  # (P, N, F, J, 3)
             covariance = torch.einsum('pnfji,pnfjk->pfjik', spread, spread)
-            frame = self.history.frame
+            frame = self.context.frame
             mean = frame.leave(mean)
             turn = frame.rotation[:, None, None]
             covariance = turn @ covariance @ turn.mT
@@ -121,20 +121,20 @@ class Forecast:
 
     def _person(self, person: int) -> Forecast:
         keep = slice(person, person + 1)
-        history, mixture = self.history, self.mixture
+        context, mixture = self.context, self.mixture
         return Forecast(
             self.model,
             mixture.condition(keep),
             replace(
-                history,
+                context,
                 frame=replace(
-                    history.frame,
-                    origin=history.frame.origin[keep],
-                    rotation=history.frame.rotation[keep],
+                    context.frame,
+                    origin=context.frame.origin[keep],
+                    rotation=context.frame.rotation[keep],
                 ),
-                features=history.features[keep],
-                padded=history.padded[keep],
-                condition=history.condition[keep],
+                features=context.features[keep],
+                padded=context.padded[keep],
+                condition=context.condition[keep],
             ),
         )
 
@@ -147,7 +147,7 @@ class Forecast:
         :returns: ``(P,)``.
         """
         linear, fixed = self._joints(frames)
-        seen = _to_joints(to_features(self.history.frame.enter(poses)).unflatten(-1, (-1, 3)))
+        seen = _to_joints(to_features(self.context.frame.enter(poses)).unflatten(-1, (-1, 3)))
         target = (seen - fixed).flatten(1)  # (P, F 3J)
         flat = linear.flatten(1)  # (N, F 3J)
         size = flat.shape[1]

@@ -218,18 +218,18 @@ class Predictor:
         drawn = self._drawn(len(observed), samples, seed, noise)
         with torch.inference_mode():
             model = self._model
-            history = model.observe(torch.from_numpy(observed).to(self.device))
+            context = model.observe(torch.from_numpy(observed).to(self.device))
             forecast: Forecast | None = None
             if model.config.role == 'moe':
-                mixture = model.mixture(history)
-                forecast = Forecast(model, mixture, history)
+                mixture = model.mixture(context)
+                forecast = Forecast(model, mixture, context)
                 white, likely = model.ranked(mixture, drawn)
                 weights = likely.cpu().numpy()
             else:
-                white = model.one_step(drawn, history.condition)
+                white = model.one_step(drawn, context.condition)
                 count = drawn.shape[1]
                 weights = np.full((len(observed), count), 1.0 / count, dtype=np.float32)
-            futures = model.decode(white, history).cpu().numpy()
+            futures = model.decode(white, context).cpu().numpy()
         return Prediction(futures, weights, self.window.rate_hz, forecast, self.calibration)
 
     def _checked(self, observed: np.ndarray) -> np.ndarray:

@@ -88,8 +88,8 @@ def test_a_few_samples_stand_for_all_experts_and_hold_all_the_weight(
 def test_every_expert_keeps_its_weight_however_many_samples_share_it(
     predictor: Predictor, walks: np.ndarray
 ) -> None:
-    history = predictor.model.observe(torch.from_numpy(walks))
-    mixture = predictor.model.mixture(history)
+    context = predictor.model.observe(torch.from_numpy(walks))
+    mixture = predictor.model.mixture(context)
     noise = torch.randn(2, 50, mixture.covariance.noise_size)
     samples = mixture.ranked(noise)
     for expert in range(EXPERTS):
@@ -110,7 +110,7 @@ def test_moments_in_closed_form_are_those_of_samples(
     experts = model.denoiser
     assert isinstance(experts, MotionExperts)
     white = experts.decode(drawn.transpose(0, 1), 51)
-    futures = model.decode(white, forecast.history).numpy()[:, :, frames]
+    futures = model.decode(white, forecast.context).numpy()[:, :, frames]
     np.testing.assert_allclose(moments.mean, futures.mean(axis=1), atol=0.02)
     apart = futures - futures.mean(axis=1, keepdims=True)
     found = np.einsum('psfji,psfjk->pfjik', apart, apart) / futures.shape[1]
