@@ -5,7 +5,8 @@ from motion_predictor.moved import keep
 keep(
     __name__,
     {
-        'judge': 'calibrate evaluate evaluate_moe temper',
+        'judge': 'calibrate temper',
+        'judge.accuracy': 'evaluate evaluate_moe',
         'judge.speed': 'benchmark',
         'judge.stream': 'evaluate_streams',
         'report': 'moe_results results stream_results weighing_results',

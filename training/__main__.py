@@ -23,9 +23,11 @@ VERBS = {
     ),
     'weighing': Verb('training.stages.weigh.weighing', 'fit the gate and the radii of weights'),
     'export': Verb('training.stages.export', 'write the weights files of a run'),
-    'evaluate': Verb('training.judge.evaluate', 'score weights on recordings', goes_on=True),
+    'evaluate': Verb(
+        'training.judge.accuracy.evaluate', 'score weights on recordings', goes_on=True
+    ),
     'evaluate-mixture': Verb(
-        'training.judge.evaluate_moe', 'score what a mixture says beyond its samples'
+        'training.judge.accuracy.evaluate_moe', 'score what a mixture says beyond its samples'
     ),
     'evaluate-streams': Verb(
         'training.judge.stream.evaluate_streams', 'score what the node learns on line'

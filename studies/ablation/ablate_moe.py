@@ -24,7 +24,7 @@ from studies.common.kept import Stopwatch
 from training.engine.config import ChainConfig, MoeConfig
 from training.engine.overrides import override
 from training.engine.runs import Run
-from training.judge.evaluate_moe import likelihoods, perplexity
+from training.judge.accuracy.evaluate_moe import likelihoods, perplexity
 from training.stages.distill_moe import distil_moe
 
 FORMAT = 'motion_predictor mixture ablations'

@@ -17,7 +17,7 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.rosbag import BagInput, fields_of, read_bag
 from training.data.clips import Clip
-from training.data.sources import given, Source, SourceClip, split_of
+from training.data.readers.source import given, Source, SourceClip, split_of
 from training.data.store import check_positions
 
 MAX_GAP_S = 0.25

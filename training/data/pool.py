@@ -77,17 +77,15 @@ def encode_pool(
     config = codec.config
     plain = Codec(config, windows.skeleton)  # in metres, on the CPU
     generator = torch.Generator().manual_seed(seed)
-    keep, rows = config.window.dct_keep, config.condition_rows
-    channels = 3 * windows.skeleton.num_joints
+    keep, channels = config.window.dct_keep, 3 * windows.skeleton.num_joints
     state = torch.empty(count, keep, channels)
-    condition = torch.empty(count, rows, channels)
+    condition = torch.empty(count, config.condition_rows, channels)
     padded = torch.zeros(1 if config.residual else count, keep, channels)
     clean = torch.empty(count, dtype=torch.bool)
     clip = torch.empty(count, dtype=torch.int64)
     past = config.window.observed_frames
-    chunks = range(0, count, chunk)
-    shown = current().is_main
-    for begin in tqdm(chunks, desc='encode windows', unit='chunk', disable=not shown):
+    chunks, quiet = range(0, count, chunk), not current().is_main
+    for begin in tqdm(chunks, desc='encode windows', unit='chunk', disable=quiet):
         size = min(chunk, count - begin)
         drawn, clip[begin : begin + size] = windows.draw_known(size, generator, augmentation)
         observed, untouched = tracker_noise(drawn[:, :past], augmentation, generator)
@@ -102,18 +100,14 @@ def encode_pool(
     )
     for values, by in ((state, by_state), (padded, by_state), (condition, by_condition)):
         values.sub_(by.mean.cpu()).div_(by.scale.cpu())  # in place: they are large
-    state, condition, padded, clean, clip = (
-        values.to(device) for values in (state, condition, padded, clean, clip)
-    )
-    person = windows.person_of_clip.to(device)[clip]
     return EncodedPool(
-        state,
-        condition,
-        padded,
+        state.to(device),
+        condition.to(device),
+        padded.to(device),
         by_state,
         by_condition,
-        clean,
+        clean.to(device),
         windows.skeleton,
-        clip=clip,
-        person=person,
+        clip=clip.to(device),
+        person=windows.person_of_clip.to(device)[clip.to(device)],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import sys
 
@@ -21,7 +21,7 @@ from training.common import provenance
 from training.common.options import read_options
 from training.common.verbs import choose
 from training.data.prepare_options import KINDS, Prepare
-from training.data.sources import in_splits, load_at, Source
+from training.data.readers.source import in_splits, load_at, Source
 from training.data.store import (
     data_digest,
     describe,
@@ -94,10 +94,9 @@ def prepare(source: Source, options: Prepare, command: str) -> list[Path]:
     :raises RecordingError: naming the first clip that cannot be used, unless ``--skip-bad``.
     """
     name = options.name or source.kind
-    code = provenance.commit()['commit']
+    whole = _facts(source, options, command)
     for remark in source.remarks:
         print(remark)
-    sources = tuple(digest_of_files(source.files, source.root))
     made: list[Path] = []
     bad: list[str] = []
     total = len(source.clips)
@@ -120,18 +119,7 @@ def prepare(source: Source, options: Prepare, command: str) -> list[Path]:
                     continue
                 rates.add(found_hz)
                 if writer is None:
-                    facts = StoreFacts(
-                        kind=source.kind,
-                        sources=sources,
-                        skeleton=source.skeleton,
-                        rate_hz=options.rate,
-                        source_rate_hz=(),
-                        split=split,
-                        stride_s=source.stride_s if options.stride is None else options.stride,
-                        start_s=source.start_s if options.start is None else options.start,
-                        command=command,
-                        commit=code,
-                    )
+                    facts = replace(whole, split=split)
                     writer = StoreWriter(folder, facts, overwrite=options.overwrite)
                     stores.enter_context(writer)
                 writer.add(StoredClip(clip.name, clip.subject, clip.action), positions)
@@ -145,6 +133,21 @@ def prepare(source: Source, options: Prepare, command: str) -> list[Path]:
     if not made:
         raise RecordingError(f'{name}: none of {total} clips can be used')
     return made
+
+
+def _facts(source: Source, options: Prepare, command: str) -> StoreFacts:
+    return StoreFacts(
+        kind=source.kind,
+        sources=tuple(digest_of_files(source.files, source.root)),
+        skeleton=source.skeleton,
+        rate_hz=options.rate,
+        source_rate_hz=(),
+        split='train',
+        stride_s=source.stride_s if options.stride is None else options.stride,
+        start_s=source.start_s if options.start is None else options.start,
+        command=command,
+        commit=provenance.commit()['commit'],
+    )
 
 
 def plan(source: Source, options: Prepare) -> str:

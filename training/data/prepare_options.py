@@ -13,15 +13,11 @@ from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import RecordingError
 from training.data.bags import bag_input, BagOptions, read_bags, rotation_of
-from training.data.sources import (
-    MAX_SPEED_M_S,
-    read_amass,
-    read_bvh_folder,
-    read_h36m,
-    read_humaneva,
-    smplh_kinematics,
-    Source,
-)
+from training.data.readers.amass import read_amass
+from training.data.readers.bvh_folder import read_bvh_folder
+from training.data.readers.h36m import read_h36m, read_humaneva
+from training.data.readers.smplh import smplh_kinematics
+from training.data.readers.source import MAX_SPEED_M_S, Source
 from training.data.windows import read_clip_files
 
 

@@ -340,28 +340,35 @@ def open_store(folder: Path | str) -> MotionStore:
                 f'{path}: {"missing" if found is None else f"{found} bytes"}, the manifest says '
                 f'{size} bytes: truncated or changed; prepare the store again'
             )
+    positions, offsets = _open_arrays(folder, (frames, facts.skeleton.num_joints, 3), len(clips))
+    return MotionStore(folder, facts, clips, positions, offsets, files)
+
+
+def _open_arrays(
+    folder: Path, shape: tuple[int, int, int], clips: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Open the positions and the offsets of a store, and check their shapes."""
     with refused(folder, 'arrays cannot be read'):
         # copy-on-write: torch wants memory that it may write to, the file stays as it is
         positions = np.load(folder / POSITIONS, mmap_mode='c', allow_pickle=False)
         offsets = np.load(folder / OFFSETS, allow_pickle=False)
-    shape = (frames, facts.skeleton.num_joints, 3)
     if positions.shape != shape or positions.dtype != np.float32:
         raise RecordingError(
             f'{folder / POSITIONS}: expected {shape} float32, '
             f'got {positions.shape} {positions.dtype}'
         )
-    rising = offsets.ndim == 1 and len(offsets) == len(clips) + 1 and offsets.dtype == np.int64
+    rising = offsets.ndim == 1 and len(offsets) == clips + 1 and offsets.dtype == np.int64
     if not (
         rising
-        and len(clips) > 0
+        and clips > 0
         and offsets[0] == 0
-        and offsets[-1] == frames
+        and offsets[-1] == shape[0]
         and (np.diff(offsets) > 0).all()
     ):
         raise RecordingError(
-            f'{folder / OFFSETS}: expected {len(clips) + 1} offsets rising from 0 to {frames}'
+            f'{folder / OFFSETS}: expected {clips + 1} offsets rising from 0 to {shape[0]}'
         )
-    return MotionStore(folder, facts, clips, positions, offsets, files)
+    return positions, offsets
 
 
 def data_digest(path: Path | str) -> str:

@@ -17,7 +17,7 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.recordings.bag.files import is_bag
 from training.data.bags import BagReading, load_bag
 from training.data.clips import Clip, read_clips
-from training.data.sources import given, Source, SourceClip, split_of
+from training.data.readers.source import given, Source, SourceClip, split_of
 from training.data.store import is_store, MotionStore, open_store
 
 STRIDE_S = 0.5

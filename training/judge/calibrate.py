@@ -11,7 +11,7 @@ radii which follow, as the node's do, what people really did so far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 import sys
@@ -250,59 +250,75 @@ def report_row(
     :param measured: of one or several files, scored together; radii that follow what happens
         begin anew with each.
     """
+    levels = [
+        _level(measured, calibration, rate_hz, index) for index in range(len(calibration.levels))
+    ]
+    return {
+        'data': label,
+        'windows': sum(len(part.distance) for part in measured),
+        'levels': levels,
+    }
+
+
+def _level(
+    measured: Sequence[Measured], calibration: Calibration, rate_hz: float, index: int
+) -> dict[str, Any]:
+    """Count what the radii of one level held."""
+    level = calibration.levels[index]
     distance = np.concatenate([part.distance for part in measured])
-    ball = np.concatenate([part.ball for part in measured], axis=1)
-    subjects = np.concatenate([part.subjects for part in measured])
+    ball = np.concatenate([part.ball for part in measured], axis=1)[index]
     frames = distance.shape[1]
     seconds = np.unique(np.linspace(0, frames - 1, 9).round().astype(int)[1:])
-    found: list[dict[str, Any]] = []
-    for index, level in enumerate(calibration.levels):
-        stated = [calibration.factor[index] * part.spread**calibration.power for part in measured]
-        radius = np.concatenate(stated)
-        inside, sampled = distance <= radius, distance <= ball[index]
-        by_window = {'fixed': inside.mean(axis=(1, 2))}
-        followed: dict[str, dict[str, float]] = {}
-        for mode in ('both', 'widen'):
-            scale = np.concatenate(
-                [
-                    follow(part.distance / own, part.clip, part.start, level, mode)
-                    for part, own in zip(measured, stated)
-                ]
-            )
-            scaled = radius * scale[:, None, None]
-            by_window[mode] = (distance <= scaled).mean(axis=(1, 2))
-            followed[mode] = {
-                'held': round(float(by_window[mode].mean()), 4),
-                'median_radius_m': round(float(np.median(scaled)), 4),
-                'median_scale': round(float(np.median(scale)), 4),
-            }
-        found.append(
-            {
-                'level': level,
-                'held': round(float(inside.mean()), 4),
-                'held_by_samples_ball': round(float(sampled.mean()), 4),
-                'median_radius_m': round(float(np.median(radius)), 4),
-                'median_radius_of_samples_m': round(float(np.median(ball[index])), 4),
-                'followed': followed,
-                'by_second': {
-                    f'{(frame + 1) / rate_hz:g}': round(float(inside[:, frame].mean()), 4)
-                    for frame in seconds
-                },
-                'by_joint': [round(float(x), 4) for x in inside.mean(axis=(0, 1))],
-                'by_joint_samples_ball': [round(float(x), 4) for x in sampled.mean(axis=(0, 1))],
-                'by_subject': {
-                    name: {
-                        'windows': int((subjects == name).sum()),
-                        **{
-                            mode: round(float(shares[subjects == name].mean()), 4)
-                            for mode, shares in by_window.items()
-                        },
-                    }
-                    for name in np.unique(subjects).tolist()
-                },
-            }
+    stated = [calibration.factor[index] * part.spread**calibration.power for part in measured]
+    radius = np.concatenate(stated)
+    inside, sampled = distance <= radius, distance <= ball
+    by_window = {'fixed': inside.mean(axis=(1, 2))}
+    followed: dict[str, dict[str, float]] = {}
+    for mode in ('both', 'widen'):
+        scale = np.concatenate(
+            [
+                follow(part.distance / own, part.clip, part.start, level, mode)
+                for part, own in zip(measured, stated)
+            ]
         )
-    return {'data': label, 'windows': len(distance), 'levels': found}
+        scaled = radius * scale[:, None, None]
+        by_window[mode] = (distance <= scaled).mean(axis=(1, 2))
+        followed[mode] = {
+            'held': round(float(by_window[mode].mean()), 4),
+            'median_radius_m': round(float(np.median(scaled)), 4),
+            'median_scale': round(float(np.median(scale)), 4),
+        }
+    return {
+        'level': level,
+        'held': round(float(inside.mean()), 4),
+        'held_by_samples_ball': round(float(sampled.mean()), 4),
+        'median_radius_m': round(float(np.median(radius)), 4),
+        'median_radius_of_samples_m': round(float(np.median(ball)), 4),
+        'followed': followed,
+        'by_second': {
+            f'{(frame + 1) / rate_hz:g}': round(float(inside[:, frame].mean()), 4)
+            for frame in seconds
+        },
+        'by_joint': [round(float(x), 4) for x in inside.mean(axis=(0, 1))],
+        'by_joint_samples_ball': [round(float(x), 4) for x in sampled.mean(axis=(0, 1))],
+        'by_subject': _by_subject(measured, by_window),
+    }
+
+
+def _by_subject(
+    measured: Sequence[Measured], by_window: Mapping[str, NDArray[np.float64]]
+) -> dict[str, dict[str, float]]:
+    subjects = np.concatenate([part.subjects for part in measured])
+    return {
+        name: {
+            'windows': int((subjects == name).sum()),
+            **{
+                mode: round(float(shares[subjects == name].mean()), 4)
+                for mode, shares in by_window.items()
+            },
+        }
+        for name in np.unique(subjects).tolist()
+    }
 
 
 def calibrate(options: CalibrateOptions, arguments: Sequence[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from training.data.store import data_digest
 from training.data.windows import load_window_set, WindowSet
 from training.judge import metrics
 from training.judge.baselines import Baseline
-from training.judge.predictions import Sampler
+from training.judge.futures import Sampler
 
 CHUNK = 16
 """Windows scored at once."""
@@ -201,7 +201,7 @@ class NoisyTracker:
     def sample(
         self, observed: NDArray[np.float32], *, samples: int, seed: int, first_index: int
     ) -> NDArray[np.float32]:
-        """Sample as :class:`training.judge.predictions.Sampler` says, from noisy observations."""
+        """Sample as :class:`training.judge.futures.Sampler` says, from noisy observations."""
         seen = noisy(observed, self.deviation_m, seed, first_index)
         return self.sampler.sample(seen, samples=samples, seed=seed, first_index=first_index)
 

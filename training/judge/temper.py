@@ -30,13 +30,13 @@ from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.config import ModelConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
-from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.model.weights import file_digest, load_weights, LoadedWeights
 from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
 from training.common.options import about, read_options
 from training.engine.diffusion import Sampler
 from training.engine.weights_file import golden_pair, rewrite
-from training.judge.evaluate import FORMAT as EVALUATION
+from training.judge.accuracy.models import FORMAT as EVALUATION
 from training.judge.scoring import (
     Alternatives,
     DataFile,
@@ -265,6 +265,67 @@ def temper(options: TemperOptions, arguments: Sequence[str]) -> dict[str, Any]:
     """
     loaded = load_weights(options.weights)
     config = loaded.model.config
+    _check_options(options, config)
+    mixture = config.role == 'moe'
+    temperatures = sorted(options.temperatures or (OF_A_MIXTURE if mixture else TEMPERATURES))
+    files = load_data(options.fit, config.window, options.limit, loaded.model.skeleton)
+    wanted = teacher_apd(options.as_varied_as, files) if options.as_varied_as else None
+    alternatives = find_alternatives(files, make_groups(files))[0]
+
+    def scores_of(tried: ModelConfig) -> dict[str, float]:
+        loaded.model.config = tried
+        predictor = Predictor(loaded.model, loaded.card, device=options.device)
+        sampler = Sampler(loaded.model, predictor, loaded.card, 1, BATCH, 'clean')
+        return score(sampler, files, alternatives, options.samples, options.seed)
+
+    def row_at(of: float) -> dict[str, float]:
+        return {'temperature': of, **scores_of(replace(config, temperature=of))}
+
+    if mixture:
+        spreads = sorted(options.spreads or SPREADS)
+        rows = unlikeliness(loaded.model, files, temperatures, spreads, options.quiet)
+    else:
+        bar = tqdm(temperatures, unit='run', disable=options.quiet)
+        rows = [row_at(temperature) for temperature in bar]
+    if wanted is not None:
+        rows = with_exact(rows, wanted, row_at)
+    chosen = choose(rows, wanted)
+    tempered = {'temperature': chosen['temperature'], 'spread': chosen.get('spread', 1.0)}
+    taken = replace(config, temperature=tempered['temperature'], spread=tempered['spread'])
+    apart_rows = []
+    if mixture:
+        apart_rows = [
+            {'apart': factor, **tempered, **scores_of(replace(taken, apart=factor))}
+            for factor in tqdm(sorted(options.apart or APART), unit='run', disable=options.quiet)
+        ]
+    apart = choose(apart_rows, None)['apart'] if apart_rows else 1.0
+    if not options.keep_file:
+        _write(options.weights, loaded, replace(taken, apart=apart))
+    return {
+        **provenance.origin(FORMAT, VERSION, 'training choose-temperature', arguments),
+        'model': options.weights.stem,
+        'sha256': file_digest(options.weights),
+        'settings': _settings(options, files, wanted),
+        'chosen': tempered['temperature'],
+        'spread': tempered['spread'],
+        'apart': apart,
+        'rows': rows,
+        'apart_rows': apart_rows,
+    }
+
+
+def _settings(
+    options: TemperOptions, files: Sequence[DataFile], wanted: float | None
+) -> dict[str, Any]:
+    return {
+        'samples': options.samples,
+        'seed': options.seed,
+        'fitted_on': {f'{f.set_name}/{f.path.name}': f.sha256 for f in files},
+        'teacher_apd': wanted,
+    }
+
+
+def _check_options(options: TemperOptions, config: ModelConfig) -> None:
     mixture = config.role == 'moe'
     if not mixture and config.role not in ('one_step', 'swiftdiff'):
         raise ConfigError(
@@ -281,69 +342,14 @@ def temper(options: TemperOptions, arguments: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(
                 f'--{name}: {options.weights} is no mixture of experts; leave it out'
             )
-    temperatures = options.temperatures or (OF_A_MIXTURE if mixture else TEMPERATURES)
-    files = load_data(options.fit, config.window, options.limit, loaded.model.skeleton)
-    wanted = teacher_apd(options.as_varied_as, files) if options.as_varied_as else None
-    alternatives = find_alternatives(files, make_groups(files))[0]
 
-    def scores_of(tried: ModelConfig) -> dict[str, float]:
-        loaded.model.config = tried
-        predictor = Predictor(loaded.model, loaded.card, device=options.device)
-        sampler = Sampler(loaded.model, predictor, loaded.card, 1, BATCH, 'clean')
-        return score(sampler, files, alternatives, options.samples, options.seed)
 
-    def row_at(temperature: float) -> dict[str, float]:
-        return {
-            'temperature': temperature,
-            **scores_of(replace(config, temperature=temperature)),
-        }
-
-    if mixture:
-        spreads = sorted(options.spreads or SPREADS)
-        rows = unlikeliness(loaded.model, files, sorted(temperatures), spreads, options.quiet)
-    else:
-        bar = tqdm(sorted(temperatures), unit='run', disable=options.quiet)
-        rows = [row_at(temperature) for temperature in bar]
-    if wanted is not None:
-        rows = with_exact(rows, wanted, row_at)
-    chosen = choose(rows, wanted)
-    temperature, spread = chosen['temperature'], chosen.get('spread', 1.0)
-    apart_rows = []
-    if mixture:
-        factors = tqdm(sorted(options.apart or APART), unit='run', disable=options.quiet)
-        taken = replace(config, temperature=temperature, spread=spread)
-        apart_rows = [
-            {
-                'apart': factor,
-                'temperature': temperature,
-                'spread': spread,
-                **scores_of(replace(taken, apart=factor)),
-            }
-            for factor in factors
-        ]
-    apart = choose(apart_rows, None)['apart'] if apart_rows else 1.0
-    if not options.keep_file:
-        model = loaded.model
-        model.config = replace(config, temperature=temperature, spread=spread, apart=apart)
-        card = {name: fact for name, fact in loaded.card.items() if name != 'surprise'}
-        tempered = replace(loaded, card=card, golden=golden_pair(model), calibration=None)
-        rewrite(options.weights, tempered)
-    return {
-        **provenance.origin(FORMAT, VERSION, 'training choose-temperature', arguments),
-        'model': options.weights.stem,
-        'sha256': file_digest(options.weights),
-        'settings': {
-            'samples': options.samples,
-            'seed': options.seed,
-            'fitted_on': {f'{f.set_name}/{f.path.name}': f.sha256 for f in files},
-            'teacher_apd': wanted,
-        },
-        'chosen': temperature,
-        'spread': spread,
-        'apart': apart,
-        'rows': rows,
-        'apart_rows': apart_rows,
-    }
+def _write(path: Path, loaded: LoadedWeights, config: ModelConfig) -> None:
+    """Write a model over its file as it is now; what was measured of it before is left out."""
+    loaded.model.config = config
+    card = {name: fact for name, fact in loaded.card.items() if name != 'surprise'}
+    golden = golden_pair(loaded.model)
+    rewrite(path, replace(loaded, card=card, golden=golden, calibration=None))
 
 
 def _print(rows: Sequence[Mapping[str, float]], first: str, taken: tuple[float, float]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import math
 from typing import Any
 
-from training.judge import evaluate, evaluate_moe
+from training.judge.accuracy import evaluate, evaluate_moe
 
 
 def mean_of(rows: Sequence[Mapping[str, Any]], name: str) -> float:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training.judge import calibrate, evaluate, evaluate_moe, plots, temper
-from training.judge.evaluate_moe import QUANTILE, RANKS
+from training.judge import calibrate, plots, temper
+from training.judge.accuracy import evaluate, evaluate_moe
+from training.judge.accuracy.evaluate_moe import QUANTILE, RANKS
 from training.judge.speed import benchmark
 from training.report.moe_facts import comparison, mean_of, splits_of, training_parts
 from training.report.moe_plots import draw_reliability, draw_roc

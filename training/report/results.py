@@ -19,7 +19,8 @@ from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common import provenance
 from training.common.options import about, read_options
-from training.judge import calibrate, evaluate, plots, temper
+from training.judge import calibrate, plots, temper
+from training.judge.accuracy import evaluate
 from training.judge.speed import benchmark
 from training.report.accuracy import evaluation_section, noise_section
 from training.report.page import render

@@ -37,7 +37,8 @@ from training.common import provenance
 from training.common.options import about, read_options
 from training.common.stopping import GOES_ON
 from training.data.bags import bag_input, BagOptions, read_bags, rotation_of
-from training.data.sources import load_at, read_bvh_folder, Source
+from training.data.readers.bvh_folder import read_bvh_folder
+from training.data.readers.source import load_at, Source
 from training.data.store import data_digest, is_store
 from training.data.windows import load_clips, short_clips
 from training.engine.checkpoints import Kept

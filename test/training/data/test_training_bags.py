@@ -25,9 +25,9 @@ from motion_predictor.recordings.rosbag import BagInput
 from training.common.options import read_options
 from training.data.bags import bag_reading, read_bags
 from training.data.prepare import main
-from training.data.sources import load_at
+from training.data.readers.source import load_at
 from training.data.store import open_store
-from training.judge import evaluate
+from training.judge.accuracy import evaluate
 from training.judge.scoring import load_data
 from training.stages import finetune
 

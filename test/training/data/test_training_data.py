@@ -24,25 +24,19 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
-from training.data import sources
 from training.data.archives import read_object_archive
 from training.data.prepare import main
 from training.data.prepare_options import KINDS
 from training.data.random_windows import Augmentation, TrainingWindows
-from training.data.sources import (
-    H36M_JOINTS,
-    HUMANEVA15,
-    load_at,
-    read_amass,
-    read_bvh_folder,
-    read_h36m,
-    read_humaneva,
-    SMPL22,
-    smplh_kinematics,
-)
+from training.data.readers import source
+from training.data.readers.amass import read_amass
+from training.data.readers.bvh_folder import read_bvh_folder
+from training.data.readers.h36m import H36M_JOINTS, HUMANEVA15, read_h36m, read_humaneva
+from training.data.readers.smplh import SMPL22, smplh_kinematics
+from training.data.readers.source import load_at
 from training.data.store import MANIFEST, open_store, StoredClip, StoreFacts, StoreWriter
 from training.data.windows import load_window_set
-from training.judge import evaluate
+from training.judge.accuracy import evaluate
 
 WINDOW = WindowConfig()
 SUBJECTS = ('S1', 'S5', 'S6', 'S7', 'S8', 'S9', 'S11')
@@ -726,4 +720,4 @@ def test_positions_of_other_joints_than_the_skeletons_are_refused(
     words = ['prepare', 'npz', str(file), '--skeleton', str(tmp_path / 'arm.json')]
     assert main([*words, '--out', str(tmp_path)]) == 2
     assert 'expected (frames, 3, 3), got (80, 17, 3)' in capsys.readouterr().err
-    assert sources.split_of('bert', ['a*'], ['b*']) == 'test'
+    assert source.split_of('bert', ['a*'], ['b*']) == 'test'

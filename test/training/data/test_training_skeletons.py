@@ -25,7 +25,7 @@ from motion_predictor.model.person_frame import PersonFrame
 from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
 from training.data import prepare
-from training.judge import evaluate
+from training.judge.accuracy import evaluate
 from training.stages import distill, export, train_teacher
 
 

@@ -28,7 +28,7 @@ from training.common.verbs import run
 from training.data.store import MotionStore, open_store, StoredClip, StoreFacts, StoreWriter
 from training.engine.checkpoints import load_checkpoint, open_run, save_checkpoint
 from training.engine.curve import CURVE, read_curve
-from training.judge.predictions import PredictionStore
+from training.judge.futures import PredictionStore
 from training.stages import adapting, finetune, train_teacher
 
 NOWHERE = Path('/proc/version/runs')  # below a file: nobody can write there, root neither
@@ -151,7 +151,7 @@ import numpy as np
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.errors import StorageError
 from motion_predictor.body.skeleton import H36M17
-from training.judge.predictions import PredictionStore
+from training.judge.futures import PredictionStore
 from training.data.store import StoredClip, StoreFacts, StoreWriter
 folder = Path(sys.argv[1])
 facts = StoreFacts(

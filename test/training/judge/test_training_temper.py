@@ -12,8 +12,9 @@ import torch
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
-from training.judge import calibrate, evaluate, temper
-from training.judge.evaluate_moe import likelihoods
+from training.judge import calibrate, temper
+from training.judge.accuracy import evaluate
+from training.judge.accuracy.evaluate_moe import likelihoods
 from training.judge.scoring import load_data
 from training.report import results
 

@@ -21,7 +21,7 @@ from training.engine.checkpoints import load_checkpoint
 from training.engine.loop import Loop
 from training.engine.overrides import override
 from training.engine.presets import preset
-from training.judge import evaluate_moe
+from training.judge.accuracy import evaluate_moe
 from training.report.moe_results import main as write_page
 from training.report.moe_results import outside_of_the_network
 from training.stages import distill_moe, export, vdd

@@ -19,7 +19,7 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.predictor import Predictor
 from training.engine.diffusion import sampler_for
-from training.judge.evaluate import engine_of
+from training.judge.accuracy.models import engine_of
 from training.judge.speed.benchmark_options import BenchmarkOptions
 from training.judge.speed.timing import Case
 

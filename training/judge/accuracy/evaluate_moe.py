@@ -25,7 +25,7 @@ from motion_predictor.common.whole_files import require_writable
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
-from motion_predictor.model.weights import file_digest, load_weights
+from motion_predictor.model.weights import file_digest, load_weights, LoadedWeights
 from motion_predictor.predict.mixture_forecast import checked_frames, CHECKED_S, Forecast
 from training.common import provenance
 from training.common.options import about, read_options
@@ -231,18 +231,7 @@ def evaluate(options: EvaluateMixtureOptions, words: Sequence[str]) -> dict[str,
         role = loaded.model.config.role
         if not files:
             files = load_data(options.data, loaded.model.config.window, options.limit)
-        models.append(
-            {
-                'model': name_of(path),
-                'role': role,
-                'sha256': file_digest(path),
-                'what': loaded.card.get('what'),
-                'temperature': loaded.model.config.temperature,
-                'spread': loaded.model.config.spread,
-                'apart': loaded.model.config.apart,
-                'parameters': sum(p.numel() for p in loaded.model.denoiser.parameters()),
-            }
-        )
+        models.append(_facts_of(path, loaded))
         sampler = sampler_for(path, device='cpu')
         surprises: dict[str, dict[str, NDArray[np.float64]]] = {}
         for file in tqdm(files, desc=path.stem, unit='file', disable=options.quiet):
@@ -282,6 +271,20 @@ def evaluate(options: EvaluateMixtureOptions, words: Sequence[str]) -> dict[str,
     for entries in (models, rows):  # as given, taken over or not
         entries.sort(key=lambda entry: order.index(entry['model']))
     return result
+
+
+def _facts_of(path: Path, loaded: LoadedWeights) -> dict[str, Any]:
+    config = loaded.model.config
+    return {
+        'model': name_of(path),
+        'role': config.role,
+        'sha256': file_digest(path),
+        'what': loaded.card.get('what'),
+        'temperature': config.temperature,
+        'spread': config.spread,
+        'apart': config.apart,
+        'parameters': sum(p.numel() for p in loaded.model.denoiser.parameters()),
+    }
 
 
 def weights_at_hand(options: EvaluateMixtureOptions) -> list[Path]:

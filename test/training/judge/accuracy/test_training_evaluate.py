@@ -14,14 +14,15 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
 from training.common import provenance
 from training.engine.diffusion import sampler_for
-from training.judge import evaluate, metrics, plots, scoring
+from training.judge import metrics, plots, scoring
+from training.judge.accuracy import evaluate
 from training.judge.baselines import (
     constant_root_velocity,
     constant_velocity,
     damped_velocity,
     zero_velocity,
 )
-from training.judge.predictions import PredictionStore
+from training.judge.futures import PredictionStore
 from training.report import results
 from training.report.accuracy import evaluation_section
 from training.stages import export

@@ -1,0 +1,1 @@
+"""Data sets and recordings as they are passed on, each turned into clips that a store takes."""

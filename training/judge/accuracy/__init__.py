@@ -1,0 +1,1 @@
+"""How near futures come to what then happened: ``training evaluate``, and of mixtures."""
