@@ -144,18 +144,10 @@ def report(options: TuneOptions, base: ChainConfig, words: Sequence[str]) -> dic
     drawn = draw(studies, worst, options.report.parent / 'images')
     confirmed = read_json(options.run / 'confirm.json') or {
         'rows': [], 'reference': None, 'apd': None, 'windows': 0}  # fmt: skip
-    summary = {}
-    for name, of_study in rows.items():
-        done = completed(of_study)
-        picked = pick(done, options.balance)
-        summary[name] = {
-            'trials': sum(row['state'] in ('complete', 'pruned') for row in of_study),
-            'pruned': sum(row['state'] == 'pruned' for row in of_study),
-            'failed': sum(row['state'] == 'fail' for row in of_study),
-            'hypervolume': round(hypervolume(told(done, enough_ms), worst), 6),
-            'front': front_of(done),
-            'picked': {role: row['number'] for role, row in picked.items()},
-        }
+    summary = {
+        name: summary_of(of_study, options.balance, enough_ms, worst)
+        for name, of_study in rows.items()
+    }
     return {
         **provenance.origin(FORMAT, VERSION, 'studies tune', words),
         'preset': options.preset,
@@ -181,6 +173,28 @@ def report(options: TuneOptions, base: ChainConfig, words: Sequence[str]) -> dic
         'reference': confirmed['reference'],
         'confirmed_apd': confirmed['apd'],
         'confirmed_windows': confirmed['windows'],
+    }
+
+
+def summary_of(
+    rows: Sequence[dict[str, Any]], balance: float, enough_ms: float, worst: tuple[float, float]
+) -> dict[str, Any]:
+    """
+    Return what a study came to: how many trials, its front, and what is picked off it.
+
+    :param balance: share of ``swiftdiff``'s time that ``swiftdiff_balance`` may take.
+    :param enough_ms: no network needs to be faster.
+    :param worst: error and milliseconds that the hypervolume is measured from.
+    """
+    done = completed(rows)
+    picked = pick(done, balance)
+    return {
+        'trials': sum(row['state'] in ('complete', 'pruned') for row in rows),
+        'pruned': sum(row['state'] == 'pruned' for row in rows),
+        'failed': sum(row['state'] == 'fail' for row in rows),
+        'hypervolume': round(hypervolume(told(done, enough_ms), worst), 6),
+        'front': front_of(done),
+        'picked': {role: row['number'] for role, row in picked.items()},
     }
 
 

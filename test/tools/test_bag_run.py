@@ -26,7 +26,8 @@ from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.publish.outputs import DecodedMoments
 from tools.demo.ssm_demo import compare, in_the_way, report
-from tools.measure.bag_run import BagRun, play, record, share_held
+from tools.measure.bag_record import record
+from tools.measure.bag_run import BagRun, play, share_held
 from training.judge.calibrate import main as calibrate
 
 REAL = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'cmu17' / 'val.npz'

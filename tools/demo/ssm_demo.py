@@ -33,7 +33,8 @@ import numpy as np
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from tools.demo.demo import DemoError
 from tools.demo.demo_clips import demo_recording
-from tools.measure.bag_run import BagRun, BagRunError, play, record
+from tools.measure.bag_record import BagRunError, record
+from tools.measure.bag_run import BagRun, play
 
 
 @dataclass(frozen=True, kw_only=True)
