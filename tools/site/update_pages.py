@@ -11,6 +11,7 @@ from typing import Any
 
 from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.ros import parameters
+from training.report.page import render
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / 'README.md'
@@ -20,6 +21,8 @@ CONFIG = ROOT / 'config' / 'predictor.yaml'
 DATA = ROOT / 'docs' / 'results' / 'data'
 STREAMS, FORGETFUL = DATA / 'streams.json', DATA / 'streams_memory_off.json'
 REGIMES, BENCHMARK = DATA / 'streams_regimes.json', DATA / 'benchmark.json'
+EVALUATION = DATA / 'evaluation.json'
+TEMPLATES = Path(__file__).parent / 'templates'
 WEIGHTS = ROOT / 'resource' / 'weights'
 PLACES = {
     'cmu17': 'acting, sports, walking (8 people)',
@@ -62,22 +65,44 @@ def reference_page() -> str:
 def results_rows() -> str:
     """Rows of the table of errors (docs/results/data/streams*.json), times and sizes."""
     rows, forgetful = _rows(STREAMS, 'laboratory'), _rows(FORGETFUL, 'laboratory')
-    lines = [
-        f'| error of a joint, cm, at .5 / 1 / 2 s | {" | ".join([*PLACES.values(), *COSTS])} |',
-        '|---|' + '---:|' * len([*PLACES, *COSTS]),
-    ]
     shown = [(rows, name, label) for name, label in SHOWN.items()]
     shown.insert(1, (forgetful, 'published', 'the same with its memory off'))
+    table = []
     for of, name, label in shown:
-        cells = [
+        errors = [
             ' / '.join(f'{value:.1f}' for value in of[place]['error_cm'][name][1:])
             for place in PLACES
         ]
-        cells += [_call_ms('swiftdiff'), _megabytes('swiftdiff')] if name == 'model' else ['', '']
-        lines.append(f'| {label} | {" | ".join(cells)} |')
-    teacher = [*[''] * len(PLACES), _call_ms('teacher'), _megabytes('teacher')]
-    lines.append(f'| its teacher, 100 steps of diffusion | {" | ".join(teacher)} |')
-    return '\n'.join(lines)
+        cost = (_call_ms('swiftdiff'), _megabytes('swiftdiff')) if name == 'model' else ('', '')
+        table.append({'label': label, 'errors': errors, 'call_ms': cost[0], 'megabytes': cost[1]})
+    table.append(
+        {
+            'label': 'its teacher, 100 steps of diffusion',
+            'errors': ['-'] * len(PLACES),
+            'call_ms': _call_ms('teacher'),
+            'megabytes': _megabytes('teacher'),
+        }
+    )
+    return render(
+        'results.md', TEMPLATES, places=list(PLACES.values()), rows=table, teacher=_teacher()
+    )
+
+
+def _teacher() -> dict[str, Any]:
+    """Return why the teacher has no errors in the table, and how far off it is elsewhere."""
+    predictions = _rows(STREAMS, 'all')['all']['predictions']
+    evaluation = json.loads(EVALUATION.read_text())
+    errors = {
+        row['model']: row['world']['ade']
+        for row in evaluation['rows']
+        if (row['set'], row['split']) == ('both', 'test')
+    }
+    return {
+        'predictions': predictions,
+        'minutes': round(predictions * float(_call_ms('teacher')) / 60_000.0),
+        'samples': evaluation['settings']['samples'],
+        'farther': -_below(errors['teacher'] / errors['swiftdiff']),
+    }
 
 
 def _call_ms(model: str) -> str:
@@ -108,18 +133,17 @@ def growth_words() -> str:
         for at in (ONE_SECOND, TWO_SECONDS)
     ]  # fmt: skip
     hard = json.loads(REGIMES.read_text())['over_laboratories']
-    regimes = hard['error_ratio_max'][TWO_SECONDS]
     near, far = worth
-    least = [_below(worst[at]) for at in (ONE_SECOND, TWO_SECONDS)]
-    return (
-        f'One second ahead the published future is {_below(mean[ONE_SECOND])} % nearer to what '
-        f'then happens than the best of model, damped velocity and standing still, chosen '
-        f'afterwards ({least[0]} % in the worst of {len(PLACES)} places); two seconds ahead '
-        f'{_below(mean[TWO_SECONDS])} % ({least[1]} %). The memory alone takes {near[0]} % off '
-        f'the error in the first minute that it watches, {near[1]} % in the next four and '
-        f'{near[2]} % in the ten after them; two seconds ahead {far[0]}, {far[1]} and {far[2]} %. '
-        f'Where another kind of motion begins every few seconds, the published future can be '
-        f'{-_below(regimes)} % farther off than the best guess two seconds ahead.'
+    return render(
+        'growth.md',
+        TEMPLATES,
+        below=_below,
+        mean={1: mean[ONE_SECOND], 2: mean[TWO_SECONDS]},
+        worst={1: worst[ONE_SECOND], 2: worst[TWO_SECONDS]},
+        places=len(PLACES),
+        near=near,
+        far=far,
+        regimes=hard['error_ratio_max'][TWO_SECONDS],
     )
 
 
