@@ -20,7 +20,8 @@ from torch import nn, Tensor
 from motion_predictor.model.schedule import cosine_alpha_bar
 from studies.avoiding.avoiding_task import CHUNK, Demonstrations, FINISH_M, Policy, WALL_M
 from studies.common.expert_network import ExpertNetwork
-from training.stages.vdd import Batch, distil, VddConfig
+from training.stages.vdd import Batch, VddConfig
+from training.stages.vdd_training import distil
 
 VALUES = 2 * CHUNK
 LEVELS = 100

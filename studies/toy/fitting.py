@@ -12,7 +12,8 @@ from torch import nn, Tensor
 
 from motion_predictor.model.networks.mixture import GaussianMixture
 from studies.common.covariances import Full
-from training.stages.vdd import Batch, distil, ScoreTeacher, VddConfig
+from training.stages.vdd import Batch, ScoreTeacher, VddConfig
+from training.stages.vdd_training import distil
 
 METHODS = {
     'vdd': 'VDD',

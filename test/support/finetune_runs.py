@@ -8,9 +8,7 @@ import numpy as np
 from random_models import walking
 
 from motion_predictor.model.config import WindowConfig
-from training.stages.adapting import (
-    FinetuneConfig,
-)
+from training.stages.adapt.settings import FinetuneConfig
 
 WINDOW = WindowConfig()
 

@@ -11,8 +11,7 @@ from training.data.random_windows import Augmentation
 
 STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
 JOIN_S = 0.3
-"""Students join the future to the past within this: a teacher's completion would cost a second
-transform and moves what a student has learnt to give."""
+"""Students join the future to the past within this, by a fade; a completion costs a transform."""
 JITTER_SHARE = 0.5
 """Share of a student's windows whose history is noised: it has to know both kinds of tracker."""
 
@@ -401,9 +400,7 @@ class ChainConfig:
         :param stage: one of STAGES, which are the models' roles.
         :raises ConfigError: if there can be no such model.
         """
-        seen: dict[str, Any] = {
-            part.name: getattr(self.encoding, part.name) for part in fields(Encoding)
-        }
+        seen = {part.name: getattr(self.encoding, part.name) for part in fields(Encoding)}
         size: dict[str, Any]
         more: dict[str, Any]
         if stage in ('teacher', 'one_step'):

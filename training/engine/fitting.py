@@ -68,19 +68,35 @@ def fit(
     ) -> dict[str, Tensor]:
         return losses(called, generator, **({'shard': shard} if shard.count > 1 else {}))
 
-    descent = Descent(
+    loop = Loop(
+        network,
+        of_step,
+        [_descent(network, optim)],
+        _plan(optim, partial),
+        FromStep(seed, torch.device(device)),
+        title=title,
+        kept=Kept(folder / 'checkpoint.pt'),
+        folder=folder,
+        compiled=compiled_network(network) if optim.compile else None,
+        watch=watch,
+    )
+    return loop.run()
+
+
+def _descent(network: nn.Module, optim: OptimConfig) -> Descent:
+    return Descent(
         name='optimizer',
         loss='loss',
         optimizer=torch.optim.AdamW(
-            network.parameters(),
-            lr=optim.learning_rate,
-            weight_decay=WEIGHT_DECAY,
-            fused=True,
+            network.parameters(), lr=optim.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
         ),
         rate=lambda step: optim.learning_rate * _rate(step, optim),
         clip_norm=CLIP_NORM,
     )
-    plan = Plan(
+
+
+def _plan(optim: OptimConfig, partial: bool) -> Plan:
+    return Plan(
         steps=optim.steps,
         ema=optim.ema,
         save_every=optim.save_every,
@@ -90,19 +106,6 @@ def fit(
         bf16=optim.bf16,
         partial=partial,
     )
-    loop = Loop(
-        network,
-        of_step,
-        [descent],
-        plan,
-        FromStep(seed, torch.device(device)),
-        title=title,
-        kept=Kept(folder / 'checkpoint.pt'),
-        folder=folder,
-        compiled=compiled_network(network) if optim.compile else None,
-        watch=watch,
-    )
-    return loop.run()
 
 
 def _rate(step: int, optim: OptimConfig) -> float:

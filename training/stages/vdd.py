@@ -13,19 +13,15 @@ cross-entropy to the responsibilities of the teacher's samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn, Tensor
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.networks.mixture import GaussianMixture
-from training.common.parallel import Shard
-from training.engine.checkpoints import Kept
-from training.engine.loop import Descent, FromStep, Loop, Plan
 
 GATES = ('learned', 'uniform')
 
@@ -366,89 +362,3 @@ def _bound_of_step(
         experts=experts,
         generator=generator,
     )
-
-
-def distil(
-    network: StudentNetwork,
-    teacher: ScoreTeacher | None,
-    batches: Batches,
-    config: VddConfig,
-    *,
-    seed: int,
-    folder: Path | None = None,
-    key: str = '',
-    further: FurtherTerm | None = None,
-    trained: Sequence[nn.Parameter] | None = None,
-    title: str = 'vdd',
-    quiet: bool = False,
-) -> StudentNetwork:
-    """
-    Train a student, going on from the folder's checkpoint where there is one.
-
-    Step i draws everything from (seed, i), so that a killed run ends as the unbroken one.
-
-    :param network: a :class:`Student`, changed in place.
-    :param teacher: gives the score; None for likelihood terms alone.
-    :param batches: gives each step's conditions and samples of the teacher.
-    :param seed: of the whole run.
-    :param folder: gets ``checkpoint.pt``, the curve and TensorBoard's logs; None keeps nothing.
-    :param key: of what the network begins from; a checkpoint with another is passed over.
-    :param further: a term beyond the method's own.
-    :param trained: those of the experts' parameters that learn; None: all of them.
-    :returns: the average of the weights.
-    """
-    device = next(network.parameters()).device
-    student = cast(Student, network)
-
-    def progress(step: int) -> float:
-        return step / max(1, config.steps - 1)
-
-    def losses(
-        step: int, called: nn.Module, generator: torch.Generator, shard: Shard
-    ) -> dict[str, Tensor]:
-        batch = batches(generator)
-        mixture = called(batch.condition)
-        terms = step_losses(mixture, teacher, batch, config, progress(step), generator)
-        if further is not None:
-            terms['further'] = further(mixture, batch, progress(step))
-            terms['experts'] = terms['experts'] + terms['further']
-        return terms
-
-    def falling(rate: float) -> Callable[[int], float]:
-        return lambda step: max(rate * (1.0 - progress(step)), 1e-8)
-
-    learning = student.expert_parameters() if trained is None else list(trained)
-    descents = [
-        Descent(
-            name='experts',
-            loss='experts',
-            optimizer=torch.optim.Adam(learning, lr=config.learning_rate, fused=True),
-            rate=falling(config.learning_rate),
-            clip_norm=config.clip_norm,
-        )
-    ]
-    if config.gate == 'learned':
-        descents.append(
-            Descent(
-                name='gate',
-                loss='gate',
-                optimizer=torch.optim.Adam(
-                    student.gate_parameters(), lr=config.gate_learning_rate
-                ),
-                rate=falling(config.gate_learning_rate),
-                clip_norm=config.clip_norm,
-                every=config.gate_every,
-            )
-        )
-    loop = Loop(
-        network,
-        losses,
-        descents,
-        Plan(steps=config.steps, ema=config.ema, save_every=config.save_every),
-        FromStep(seed, device),
-        title=title,
-        kept=Kept(folder / 'checkpoint.pt', key) if folder else None,
-        folder=folder,
-        quiet=quiet,
-    )
-    return loop.run()

@@ -26,10 +26,12 @@ from training import __main__ as training_program
 from training.common.locks import let_go
 from training.common.verbs import run
 from training.data.store import MotionStore, open_store, StoredClip, StoreFacts, StoreWriter
-from training.engine.checkpoints import load_checkpoint, open_run, save_checkpoint
+from training.engine.checkpoints import Kept, load_checkpoint, open_run, save_checkpoint
 from training.engine.curve import CURVE, read_curve
 from training.judge.futures import PredictionStore
-from training.stages import adapting, finetune, train_teacher
+from training.stages import finetune, train_teacher
+from training.stages.adapt.adapting import adapt
+from training.stages.adapt.held_back import take_apart
 
 NOWHERE = Path('/proc/version/runs')  # below a file: nobody can write there, root neither
 LONGER = ('teacher.optim.steps=200', 'teacher.optim.log_every=1', 'teacher.optim.save_every=20')
@@ -333,9 +335,9 @@ def test_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = random_model()
-    parts = adapting.take_apart(walks(2), WINDOW, QUICK)
-    whole, curve = adapting.adapt(original, parts, QUICK, quiet=True)
-    kept = adapting.Kept(tmp_path / 'mine.checkpoint', 'key')
+    parts = take_apart(walks(2), WINDOW, QUICK)
+    whole, curve = adapt(original, parts, QUICK, quiet=True)
+    kept = Kept(tmp_path / 'mine.checkpoint', 'key', mended=True)
     steps = 0
     average = torch._foreach_lerp_
 
@@ -349,12 +351,12 @@ def test_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(
     monkeypatch.setattr(torch, '_foreach_lerp_', stop)
     for at in (7, 20):
         with pytest.raises(KeyboardInterrupt, match=f'stopped after step {at} of 30, saved'):
-            adapting.adapt(original, parts, QUICK, quiet=True, kept=kept)
-    student, again = adapting.adapt(original, parts, QUICK, quiet=True, kept=kept)
+            adapt(original, parts, QUICK, quiet=True, kept=kept)
+    student, again = adapt(original, parts, QUICK, quiet=True, kept=kept)
     assert again == curve
     states = whole.state_dict(), student.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert adapting.Kept(kept.path, 'of other data').load() is None
+    assert Kept(kept.path, 'of other data').load() is None
     kept.path.write_bytes(b'torn')
     assert kept.load() is None
     kept.forget()

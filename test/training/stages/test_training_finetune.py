@@ -16,15 +16,10 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
 from training.stages import finetune
-from training.stages.adapting import (
-    adapt,
-    cut_windows,
-    examples_of,
-    FinetuneConfig,
-    FinetuneLoss,
-    Parts,
-    take_apart,
-)
+from training.stages.adapt.adapting import adapt, examples_of, FinetuneLoss
+from training.stages.adapt.comparison import compare, got_worse, score
+from training.stages.adapt.held_back import cut_windows, Parts, take_apart
+from training.stages.adapt.settings import FinetuneConfig
 
 
 @pytest.fixture(scope='module')
@@ -44,11 +39,11 @@ def test_the_student_gets_better_on_what_it_never_saw_and_the_original_stays(
     assert all(torch.equal(fresh[name], value) for name, value in original.state_dict().items())
     assert min(entry['val'] for entry in curve) < curve[0]['val']
     held, blocks = cut_windows(parts.held, WINDOW)
-    before, after = (finetune.score(model, held, 4, 0) for model in (original, student))
-    rows = finetune.compare(before, after, blocks)
+    before, after = (score(model, held, 4, 0) for model in (original, student))
+    rows = compare(before, after, blocks)
     assert rows['pose.ade']['after'] < rows['pose.ade']['before']
-    assert not finetune.got_worse(rows)
-    assert finetune.got_worse(finetune.compare(after, before, blocks))
+    assert not got_worse(rows)
+    assert got_worse(compare(after, before, blocks))
 
 
 @pytest.mark.slow

@@ -24,12 +24,13 @@ from training.engine.presets import preset
 from training.judge.accuracy import evaluate_moe
 from training.report.moe_results import main as write_page
 from training.report.moe_results import outside_of_the_network
-from training.stages import distill_moe, export, vdd
+from training.stages import distill_moe, export, vdd_training
 from training.stages.losses import displacement_errors
 from training.stages.mixture import parts as parts_of_it
 from training.stages.mixture.nearest import Nearest, NearestExpert, ROOT
 from training.stages.mixture.terms import vdd_config
-from training.stages.vdd import Batch, distil, VddConfig
+from training.stages.vdd import Batch, VddConfig
+from training.stages.vdd_training import distil
 
 
 @pytest.fixture(scope='module')
@@ -88,7 +89,7 @@ def test_where_a_part_is_longer_those_after_it_begin_anew(
             begun[self.title] = self.begin
             return super().run()
 
-    monkeypatch.setattr(vdd, 'Loop', Watched)
+    monkeypatch.setattr(vdd_training, 'Loop', Watched)
     words = ['--preset', 'debug', '--run', str(run), '--device', 'cpu', '--set', 'pool=64']
     words += ['moe.vdd.steps=12', 'moe.vdd.save_every=6']
     distill_moe.main([*words, 'moe.points_last=5'])

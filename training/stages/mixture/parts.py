@@ -22,7 +22,8 @@ from training.stages.mixture.terms import (
     together_config,
     vdd_config,
 )
-from training.stages.vdd import Batches, distil, ScoreTeacher, VddConfig
+from training.stages.vdd import Batches, ScoreTeacher, VddConfig
+from training.stages.vdd_training import distil
 
 LEARNERS = ('everything', 'covariances', 'points')
 
@@ -63,29 +64,50 @@ def parts_of(
     pulled = config.best > 0.0 and config.method in ('vdd', 'winner')
     if not pulled:  # nobody would teach the points
         whole = replace(whole, points_width=0)
-    first = whole
-    if config.covariance_last:
-        first = replace(whole, rank=config.plain_rank, loading_width=0, points_width=0)
-    early = Nearest(best=config.best, end=config.best_end, fade=config.best_fade)
-    late = Nearest(
-        best=config.together_best, end=config.together_best_end, fade=config.together_fade
-    )
     parts = [
+        *_first_parts(config, whole, pulled, switches),
+        *_last_parts(config, whole, pulled, switches),
+    ]
+    wanted = [part for part in parts if part.terms.steps]
+    return [*wanted[:-1], *(replace(part, folder='') for part in wanted[-1:])]
+
+
+def _first_parts(
+    config: MoeConfig, whole: DenoiserConfig, pulled: bool, switches: Mapping[str, Any] | None
+) -> list[Part]:
+    """Return the parts in which the means learn, with the same covariances for all histories."""
+    size = whole
+    if config.covariance_last:
+        size = replace(whole, rank=config.plain_rank, loading_width=0, points_width=0)
+    nearest = Nearest(best=config.best, end=config.best_end, fade=config.best_fade)
+    return [
         Part(
             name='likelihood first',
             folder='first',
             terms=likelihood_config(config, config.likelihood_first, switches),
-            size=first,
+            size=size,
             seed=3,
         ),
         Part(
             name=config.method,
             folder='means',
             terms=vdd_config(config, switches),
-            nearest=early if pulled else None,
-            size=first,
+            nearest=nearest if pulled else None,
+            size=size,
             seed=3,
         ),
+    ]
+
+
+def _last_parts(
+    config: MoeConfig, whole: DenoiserConfig, pulled: bool, switches: Mapping[str, Any] | None
+) -> list[Part]:
+    """Return the parts in which the covariances, everything, and the points learn."""
+    nearest = Nearest(
+        best=config.together_best, end=config.together_best_end, fade=config.together_fade
+    )
+    points = whole.points_width > 0
+    parts = [
         Part(
             name='covariances',
             folder='covariances',
@@ -99,26 +121,22 @@ def parts_of(
             name='together',
             folder='together',
             terms=together_config(config, switches),
-            nearest=late if pulled else None,
+            nearest=nearest if pulled else None,
             size=whole,
-            fresh=POINTS if whole.points_width and config.covariance_last else '',
+            fresh=POINTS if points and config.covariance_last else '',
             seed=7,
         ),
+        Part(
+            name='points',
+            folder='points',
+            terms=points_config(config, switches),
+            nearest=nearest,
+            learns='points',
+            size=whole,
+            seed=11,
+        ),
     ]
-    if config.together_last and whole.points_width:
-        parts.append(
-            Part(
-                name='points',
-                folder='points',
-                terms=points_config(config, switches),
-                nearest=late,
-                learns='points',
-                size=whole,
-                seed=11,
-            )
-        )
-    wanted = [part for part in parts if part.terms.steps]
-    return [*wanted[:-1], *(replace(part, folder='') for part in wanted[-1:])]
+    return parts if points and config.together_last else parts[:2]
 
 
 def fit_part(

@@ -1,21 +1,16 @@
-"""Adapting a student to a recording: what it learns from, what is held back, and the loop."""
+"""The training that adapts a student: examples, loss, validation, and what the loop is told."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import copy
 from dataclasses import dataclass
-import itertools
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 import torch
 from torch import nn, Tensor
 
-from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.model.codec import Context
-from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.person_frame import PersonFrame, to_features
 from motion_predictor.predict.device import cpu_has_fast_bf16
@@ -23,115 +18,12 @@ from training.common.parallel import Shard
 from training.data.random_windows import Augmentation, TrainingWindows
 from training.engine.checkpoints import Kept
 from training.engine.loop import Descent, Loop, OneStream, Plan
+from training.stages.adapt.held_back import cut_windows, Parts
+from training.stages.adapt.settings import FinetuneConfig
 from training.stages.losses import best_of_samples, displacement_errors
 
-BLOCK_S = 10.0
-"""Windows of one clip within so long count as one when intervals are drawn."""
 WARMUP_STEPS = 20
 """Steps in which the learning rate rises."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """How a student is adapted."""
-
-    steps: int = 400
-    """At most; it ends when validation gets no better."""
-    batch: int = 16
-    samples: int = 10
-    """Noises drawn for each window; the best of them meets the real future."""
-    learning_rate: float = 3e-4
-    weight_decay: float = 0.0
-    ema: float = 0.95
-    stay: float = 1.0
-    """Weight of the mean square distance from the original student's futures, square metres a
-    frame; 0 lets go of it."""
-    matched: int = 2
-    """Noises of each window that this distance is taken at."""
-    root: float = 0.5
-    """Weight of the root's path beside the pose."""
-    frame_stride: int = 4
-    every: int = 40
-    """Steps from one validation to the next."""
-    patience: int = 3
-    """Validations without a better one before it stops."""
-    pool: int = 2048
-    """Varied windows that are drawn once."""
-    hold_back: str = 'end'
-    """'end': the last part of every clip; 'clips': whole clips."""
-    test_share: float = 0.25
-    val_share: float = 0.15
-    scored_samples: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ('steps', 'batch', 'samples', 'every', 'patience', 'pool', 'scored_samples'):
-            if getattr(self, name) < 1:
-                raise ConfigError(f'{name}={getattr(self, name)}: must be at least 1')
-        if not 1 <= self.matched <= self.samples:
-            raise ConfigError(f'matched={self.matched}: must lie in 1..{self.samples} (samples)')
-        if self.hold_back not in ('end', 'clips'):
-            raise ConfigError(f'hold_back={self.hold_back!r}: must be end or clips')
-        if min(self.stay, self.root) < 0.0 or not self.learning_rate > 0.0:
-            raise ConfigError(
-                f'stay={self.stay}, root={self.root}, learning_rate={self.learning_rate}: '
-                'must not be negative'
-            )
-        shares = self.test_share, self.val_share
-        if min(shares) <= 0.0 or sum(shares) >= 0.9:
-            raise ConfigError(f'shares {shares}: must be positive and leave a tenth to learn from')
-
-
-@dataclass(frozen=True)
-class Parts:
-    """
-    A recording taken apart; no window lies in two parts.
-
-    Each part: clips of world positions in metres, ``(T, J, 3)``, at the model's rate.
-    """
-
-    adapt: tuple[NDArray[np.float32], ...]
-    val: tuple[NDArray[np.float32], ...]
-    held: tuple[NDArray[np.float32], ...]
-
-
-def take_apart(
-    clips: Sequence[NDArray[np.float32]], window: WindowConfig, config: FinetuneConfig
-) -> Parts:
-    """
-    Hold back a part to test and one to stop by, in whole blocks of time.
-
-    With 'end' every clip long enough for a window in each part gives its end to the test and what
-    lies before that to validation; shorter clips, and with 'clips' all of them, go whole to one
-    part in turn.
-
-    :raises RecordingError: if a part would hold no window.
-    """
-    total = window.total_frames
-    adapt: list[NDArray[np.float32]] = []
-    val: list[NDArray[np.float32]] = []
-    held: list[NDArray[np.float32]] = []
-    turns = itertools.cycle((adapt, held, adapt, val))
-    for clip in clips:
-        if len(clip) < total:
-            continue
-        last = max(total, round(config.test_share * len(clip)))
-        middle = max(total, round(config.val_share * len(clip)))
-        first = len(clip) - last - middle
-        if config.hold_back == 'clips' or first < total:
-            next(turns).append(clip)
-            continue
-        adapt.append(clip[:first])
-        val.append(clip[first : first + middle])
-        held.append(clip[first + middle :])
-    if not (adapt and val and held):
-        longest = max((len(clip) for clip in clips), default=0) / window.rate_hz
-        raise RecordingError(
-            f'too little to hold a part back: {len(clips)} clips, the longest of {longest:.1f} s; '
-            f'a window lasts {total / window.rate_hz:.1f} s: record at least three times that '
-            'without a break, or four such clips'
-        )
-    return Parts(tuple(adapt), tuple(val), tuple(held))
 
 
 @dataclass(frozen=True)
@@ -169,25 +61,6 @@ def examples_of(model: MotionModel, windows: Tensor) -> Examples:
     past = model.config.window.observed_frames
     context = model.observe(windows[:, :past])
     return Examples(context, to_features(context.frame.enter(windows[:, past:])))
-
-
-def cut_windows(
-    clips: Sequence[NDArray[np.float32]], window: WindowConfig, stride_s: float = 0.5
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """
-    Cut clips into windows as evaluation does.
-
-    :returns: world metres ``(N, T, J, 3)``, and for each window the number of its block of time.
-    """
-    stride, total = max(1, round(stride_s * window.rate_hz)), window.total_frames
-    block = round(BLOCK_S * window.rate_hz)
-    poses, blocks, seen = [], [], 0
-    for clip in clips:
-        for start in range(0, len(clip) - total + 1, stride):
-            poses.append(clip[start : start + total])
-            blocks.append(seen + start // block)
-        seen += len(clip) // block + 1
-    return np.stack(poses), np.array(blocks, dtype=np.int64)
 
 
 class FinetuneLoss:
@@ -341,17 +214,7 @@ def adapt(
         noise = torch.randn((config.batch, *shape), generator=generator)
         return loss(student, pool.pick(rows), noise)
 
-    descent = Descent(
-        name='optimizer',
-        loss='loss',
-        optimizer=torch.optim.AdamW(
-            student.denoiser.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-        ),
-        rate=lambda step: config.learning_rate * min(1.0, (step + 1) / WARMUP_STEPS),
-        clip_norm=1.0,
-    )
+    descent = _descent(student, config)
     plan = Plan(steps=config.steps, ema=config.ema, save_every=config.every, bf16=True)
     loop = Loop(
         student.denoiser,
@@ -367,3 +230,17 @@ def adapt(
     loop.run()
     student.denoiser.load_state_dict(validation.best)
     return student.eval().requires_grad_(False), validation.curve
+
+
+def _descent(student: MotionModel, config: FinetuneConfig) -> Descent:
+    return Descent(
+        name='optimizer',
+        loss='loss',
+        optimizer=torch.optim.AdamW(
+            student.denoiser.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+        ),
+        rate=lambda step: config.learning_rate * min(1.0, (step + 1) / WARMUP_STEPS),
+        clip_norm=1.0,
+    )

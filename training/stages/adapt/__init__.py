@@ -1,0 +1,1 @@
+"""Adapting a student to a recording: what is read and held back, the training, the verdict."""
