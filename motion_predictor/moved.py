@@ -13,7 +13,6 @@ import warnings
 
 ROOMS = {
     'model': 'config weights',
-    'predict': 'online',
     'recordings': 'bvh recording rosbag',
     'ros': 'messages node parameters replay',
     'ros.publish': 'outputs',
@@ -22,10 +21,25 @@ ROOMS = {
 CUT = {
     'layouts': ('body.layout', 'body.layout_table', 'body.layout_file'),
     'skeleton': ('body.skeleton', 'body.skeleton_file'),
+    'online': (
+        'predict.live',
+        'track.people',
+        'track.limits',
+        'track.messages',
+        'track.snapshot',
+        'track.window',
+        'sources.observation',
+    ),
     'predictor': ('predict.predictor', 'predict.prediction', 'predict.device'),
     'summaries': ('predict.moments', 'predict.keyframes', 'predict.occupancy'),
 }
 """Modules that others may have imported, and those that their names are in now."""
+RENAMED = {
+    'OnlineLimits': 'PeopleLimits',
+    'OnlinePrediction': 'LivePrediction',
+    'OnlinePredictor': 'LivePredictor',
+}
+"""Names in those modules that are others now."""
 
 
 class Moved(MetaPathFinder, Loader):
@@ -65,6 +79,8 @@ class Moved(MetaPathFinder, Loader):
             whole = ModuleType(spec.name)
             for part in parts:
                 vars(whole).update(_public(importlib.import_module(part)))
+            known = {old: new for old, new in RENAMED.items() if hasattr(whole, new)}
+            vars(whole).update({old: getattr(whole, new) for old, new in known.items()})
             self._own[spec.name] = spec
             return whole
         new = self.names[spec.name]

@@ -59,15 +59,7 @@ from motion_predictor.errors import ConfigError, MessageError, MotionPredictorEr
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import drawn_samples, likely_futures
-from motion_predictor.predict.online import (
-    Observation,
-    ObserveOutcome,
-    OnlineLimits,
-    OnlinePrediction,
-    OnlinePredictor,
-    Snapshot,
-    unpredicted_of,
-)
+from motion_predictor.predict.live import LivePrediction, LivePredictor
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros import messages
 from motion_predictor.ros.budget import require_budget
@@ -95,13 +87,15 @@ from motion_predictor.ros.publish.qos import (
 from motion_predictor.ros.publish.seen import PeoplePublisher, PeopleReport, places
 from motion_predictor.signals import when_asked_to_end
 from motion_predictor.sources.decoding import Decoded
-from motion_predictor.sources.observation import DecodedPerson, message_header
+from motion_predictor.sources.observation import DecodedPerson, message_header, Observation
 from motion_predictor.sources.tf.frame_motion import FrameMotion
 from motion_predictor.sources.tf.queue import Held, Place, Ready, TransformQueue
 from motion_predictor.sources.tf.tree import Pose
 from motion_predictor.track.checks.body_checks import BodyChecks
 from motion_predictor.track.checks.stamp_checks import SameStamps, stamp_complaints
-from motion_predictor.track.limits import HistoryLimits
+from motion_predictor.track.limits import HistoryLimits, PeopleLimits
+from motion_predictor.track.messages import ObserveOutcome
+from motion_predictor.track.snapshot import Snapshot, unpredicted_of
 from motion_predictor.track.states import Excluded, Refusal, short
 
 NODE_NAME = 'motion_predictor'
@@ -231,9 +225,9 @@ def ros_descriptor(parameter: Parameter) -> ParameterDescriptor:
     return descriptor
 
 
-def make_online(predictor: Predictor, source: Layout, settings: Settings) -> OnlinePredictor:
+def make_online(predictor: Predictor, source: Layout, settings: Settings) -> LivePredictor:
     """Make the people's histories with the limits that the parameters give."""
-    limits = OnlineLimits(
+    limits = PeopleLimits(
         history=HistoryLimits(
             max_joint_gap_s=settings.number('max_joint_gap_s'),
             min_observed_s=settings.number('min_observed_s'),
@@ -250,7 +244,7 @@ def make_online(predictor: Predictor, source: Layout, settings: Settings) -> Onl
     point = np.array(settings.numbers('reference_point_m'))
     turn = input_turn(settings)
     x, y, z = (point if turn is None else turn @ point).tolist()
-    return OnlinePredictor(
+    return LivePredictor(
         predictor,
         limits,
         layout=source,
@@ -287,7 +281,7 @@ class Session:
     """Everything that configure makes: the model, the adapters and the people's state."""
 
     predictor: Predictor
-    online: OnlinePredictor
+    online: LivePredictor
     input: Input
     scale: float
     turn: np.ndarray | None  # (3, 3), input to level; None where the input is level
@@ -1228,7 +1222,7 @@ class MotionPredictorNode(LifecycleNode):
         self,
         session: Session,
         settings: Settings,
-        result: OnlinePrediction,
+        result: LivePrediction,
         numbers: list[int],
         frames: np.ndarray,
     ) -> None:
@@ -1271,7 +1265,7 @@ class MotionPredictorNode(LifecycleNode):
         self,
         session: Session,
         settings: Settings,
-        result: OnlinePrediction,
+        result: LivePrediction,
         numbers: list[int],
         frames: np.ndarray,
         futures: np.ndarray,
@@ -1304,7 +1298,7 @@ class MotionPredictorNode(LifecycleNode):
         ]
         publisher.publish(session.markers.encode(result.stamp_ns, result.frame_id, people))
 
-    def _report(self, session: Session, found: Snapshot | OnlinePrediction) -> None:
+    def _report(self, session: Session, found: Snapshot | LivePrediction) -> None:
         """Say who is predicted, who is only seen, and who is lost."""
         nobody = isinstance(found, Snapshot) and found.nobody and not found.persons
         session.report = PeopleReport(

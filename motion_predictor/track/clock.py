@@ -10,7 +10,8 @@ those of a clock that runs evenly and is never later than the arrivals.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 import math
 
@@ -31,6 +32,7 @@ another. Stamps that are later than that beside an even clock are of one that ch
 of messages that were lost."""
 MAX_SILENCE_S = 1.0
 """After this the clock begins anew."""
+_MAX_GIVEN = 4096
 _LEAST_STEP = 0.3  # of a period, from one stamp to the next
 _NS = 1e-9
 
@@ -134,3 +136,109 @@ def _lower_hull(values: Sequence[int]) -> list[tuple[int, int]]:
             hull.pop()
         hull.append((index, value))
     return hull
+
+
+class SteadyStamps:
+    """The clocks of all sources; and the stamps that steadied observations had."""
+
+    def __init__(self) -> None:
+        """Begin without a source."""
+        self._clocks: dict[str, SourceClock] = {}
+        self._given: dict[int, int] = {}
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Return the sources that have a clock."""
+        return frozenset(self._clocks)
+
+    @property
+    def jitters_s(self) -> dict[str, float]:
+        """Return how unevenly the stamps of each source come, by :attr:`SourceClock.jitter_s`."""
+        return {source: clock.jitter_s for source, clock in self._clocks.items()}
+
+    def steady(
+        self, source: str, person: str, stamp_ns: int
+    ) -> tuple[int, Mapping[int, int] | None]:
+        """
+        Find the stamp that an evenly running clock had.
+
+        :param source: of the observation.
+        :param person: whom it shows.
+        :param stamp_ns: its own stamp.
+        :returns: the steady stamp; and right stamps by the former ones of what came before, where
+            it turns out only now that stamps come in bursts, else None.
+        """
+        clock = self._clocks.setdefault(source, SourceClock())
+        before = clock.in_bursts
+        steady_ns = clock.steady(stamp_ns, person)
+        history = clock.history() if clock.in_bursts and not before else None
+        if history is not None:
+            self._given |= {even: given for given, even in history.items()}
+        if steady_ns != stamp_ns:
+            self._given[steady_ns] = stamp_ns
+            while len(self._given) > _MAX_GIVEN:
+                del self._given[next(iter(self._given))]
+        return steady_ns, history
+
+    def given(self, stamp_ns: int) -> int:
+        """Return the stamp that an observation had: outputs carry that."""
+        return self._given.get(stamp_ns, stamp_ns)
+
+    def forget(self, sources: Iterable[str]) -> None:
+        """Let the clocks of some sources begin anew."""
+        for source in sources:
+            self._clocks.pop(source, None)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """
+    When somebody was last seen, by their own stamp, and how far their stamps are ahead.
+
+    ``lead_s`` is the most that a stamp was lately ahead of the clock at its arrival, since what
+    waits on its way is later than its stamp says; NaN without a clock.
+    """
+
+    source: str
+    stamp_ns: int
+    lead_s: float
+
+
+_AHEAD_OF_CLOCK_S = 0.02
+
+
+def stamped_ahead(people: Mapping[str, Timing], apart_s: float) -> dict[str, float]:
+    """
+    Find people whose stamps are so far ahead that everybody else would look out of date.
+
+    Somebody is at fault whose stamps, beside the clock at their arrival, are ahead of those of
+    others, if these are at least as many; and then only if the stamps are ahead of the clock too,
+    or those of one person of a source ahead of most others of it. Else it is the others who are
+    behind, or no longer seen, which is for the caller to judge.
+
+    :param people: everybody's newest observation.
+    :param apart_s: stamps of one instant are no further apart.
+    :returns: by how many seconds each of those at fault is ahead of the rest.
+    """
+    found: dict[str, float] = {}
+    rest = dict(people)
+    while len(rest) > 1:
+        newest = max(timing.stamp_ns for timing in rest.values())
+        near = {n: t for n, t in rest.items() if (newest - t.stamp_ns) * _NS <= apart_s}
+        lead_s = min(timing.lead_s for timing in near.values())
+        behind = [
+            timing
+            for name, timing in rest.items()
+            if name not in near and not lead_s - timing.lead_s <= apart_s  # without a clock too
+        ]
+        if not behind or len(near) > len(behind):
+            return found
+        fewer_of_one = len(near) < len(behind) and (
+            len({timing.source for timing in [*near.values(), *behind]}) == 1
+        )
+        if not (lead_s > _AHEAD_OF_CLOCK_S or fewer_of_one):
+            return found
+        reference = max(timing.stamp_ns for timing in behind)
+        for name in near:
+            found[name] = (rest.pop(name).stamp_ns - reference) * _NS
+    return found

@@ -154,6 +154,11 @@ class PoseHistory:
         return self._period_s
 
     @property
+    def longest_gap_s(self) -> float:
+        """For how long a joint may be missing, and still be filled in."""
+        return self.limits.max_joint_gap_s + 1.5 * (self.period_s or 0.0)
+
+    @property
     def newest_pose(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the newest pose, metres (J, 3), and which of its joints were seen, bool (J,)."""
         if not len(self):

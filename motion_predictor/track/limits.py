@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from motion_predictor.errors import ConfigError
 
@@ -93,3 +93,57 @@ class HistoryCounters:
     def as_dict(self) -> dict[str, int]:
         """Return every counter by its name."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeopleLimits:
+    """What is accepted of a tracker, for one person and for all together."""
+
+    history: HistoryLimits = field(default_factory=HistoryLimits)
+    min_confidence: float = 0.2
+    """A joint of lower confidence counts as missing; one without confidence does not."""
+    stale_timeout_s: float = 1.0
+    """A person not seen for longer has departed."""
+    max_future_s: float = 0.5
+    """An observation stamped further ahead of the clock is dropped."""
+    jump_back_s: float = 0.5
+    """Stamps that fall back by more, on everyone, are a new beginning (a recording's loop)."""
+    reassociate_within_m: float = 0.5
+    """A new id this near to where another vanished takes over its history; 0 for never."""
+    reassociate_within_s: float = 0.5
+    """As long as the other vanished no longer ago than this."""
+
+    def __post_init__(self) -> None:
+        require_within(
+            self,
+            {
+                'min_confidence': (0.0, 1000.0),
+                'stale_timeout_s': (0.05, 60.0),
+                'max_future_s': (0.0, 3600.0),
+                'jump_back_s': (0.1, 60.0),
+                'reassociate_within_m': (0.0, 5.0),
+                'reassociate_within_s': (0.0, 5.0),
+            },
+        )
+
+
+@dataclass
+class PeopleCounters:
+    """How often each rule for several people has acted."""
+
+    observations: int = 0
+    observations_malformed: int = 0
+    observations_far_future: int = 0
+    observations_held: int = 0
+    """Held back as a possible jump back in time."""
+    observations_too_late: int = 0
+    """Of those held: dropped, since time went on."""
+    observations_other_frame: int = 0
+    """Dropped: another source shows people in another frame."""
+    joints_low_confidence: int = 0
+    resets_jump_back: int = 0
+    resets_frame_change: int = 0
+    observations_steadied: int = 0
+    """Stamps that came in bursts, replaced by those of an evenly running clock."""
+    resets_asked: int = 0
+    snapshots: int = 0

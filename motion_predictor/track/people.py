@@ -1,486 +1,445 @@
-"""The people who are followed: whose histories a message's poses go to, and under what names."""
+"""People: observations of several in, a snapshot of who can be predicted out; under one lock."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-import math
+import threading
 
 import numpy as np
 
-from motion_predictor.body.skeleton import H36M17, Skeleton
-from motion_predictor.track.history import AddOutcome, PoseHistory
-from motion_predictor.track.identity import (
-    assign,
-    clear_owner,
-    Expected,
-    free_name,
-    pair_up,
-    PeopleCounters,
-    PeopleRules,
-    second_name,
-    Sighting,
-    Track,
-)
-from motion_predictor.track.slips.body_watch import BodyWatch
-from motion_predictor.track.states import Refusal
+from motion_predictor.body.layout import IDENTITY, Layout
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.errors import ConfigError, SkeletonError
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.sources.observation import Observation
+from motion_predictor.track.clock import SteadyStamps
+from motion_predictor.track.history import PoseHistory
+from motion_predictor.track.identity.assign import Sighting, TrackRules
+from motion_predictor.track.identity.tracks import Tracks
+from motion_predictor.track.limits import HistoryCounters, PeopleCounters, PeopleLimits
+from motion_predictor.track.messages import Messages, ObserveOutcome, ObserveResult
+from motion_predictor.track.observed_pose import measured_pose, PoseReader
+from motion_predictor.track.one_body import OneBody
+from motion_predictor.track.refusals import Refused, RefusedPeople
+from motion_predictor.track.snapshot import others_of, Snapshot, unseen_of, windows_of
+from motion_predictor.track.states import Excluded, PersonState, Refusal
+from motion_predictor.track.window import NotReady, ObservedWindow
 
 _NS = 1e-9
-_MAX_UNNAMED = 32
-_MOVES_M_S = 0.1
-"""Somebody faster than this does not stop to the bit from one pose to the next."""
-_LATELY_S = 0.5
-"""Whoever was not seen for longer makes room for others first."""
-_RECALL_S = 5.0
-_RECALL_M = 1.5
-"""Where a tracker without ids fell silent on several people, who is seen this near to where one of
-them departed, this soon, has their name."""
+_MAX_HELD = 64
 
 
 class People:
     """
-    Everyone who is followed. A body keeps its history whatever the tracker calls it.
+    Everybody who is observed; :meth:`snapshot` says who can be predicted, and from what.
 
-    Where the tracker gives ids, the outputs use them, and an id that goes over to another body
-    takes the name along. Where it gives none (``pose_array``), a body keeps the name it began
-    with, in whatever order a message lists people. Not thread-safe.
+    Every method may be called from any thread; none takes long. Somebody has to call
+    :meth:`snapshot` every so often when nothing is observed, or nobody departs.
+
+    Everybody's window ends at their own newest pose, never at somebody else's. A person whose
+    newest pose is older than the newest observation of all by more than the longest gap that may
+    be filled is left out until seen again.
+
+    Observations of one source and stamp belong to one message: when the next message begins, or
+    a snapshot is asked for, they are assigned to the people known so far, all at once (see
+    :class:`motion_predictor.track.identity.tracks.Tracks`).
+
+    Every source of observations is held to its own clock: one whose stamps jump back begins anew
+    alone, and one whose stamps are behind another's is left out rather than reset the other.
     """
 
     def __init__(
         self,
-        make_history: Callable[[], PoseHistory],
+        window: WindowConfig,
         skeleton: Skeleton,
-        rules: PeopleRules,
-        reference_m: np.ndarray,
+        limits: PeopleLimits | None = None,
+        *,
+        layout: Layout | None = None,
+        max_persons: int = 8,
+        reference_point_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> None:
         """
         Begin with nobody.
 
-        :param make_history: makes an empty history.
-        :param skeleton: joints of the poses.
-        :param rules: what is allowed.
-        :param reference_m: the nearest to this point matter most, (3,).
+        :param window: of the model.
+        :param skeleton: of the model.
+        :param limits: what is accepted of the tracker.
+        :param layout: the publisher's joints; the model's own when None.
+        :param max_persons: at most so many can be predicted, the nearest to the reference point.
+        :param reference_point_m: in the frame of the observations.
+        :raises ConfigError: if a setting cannot work.
+        :raises SkeletonError: if the layout does not give the model's joints.
         """
-        self.named: dict[str, Track] = {}
-        """Who is there, by name."""
-        self.unnamed: list[Track] = []
-        """Left behind by their ids, which another id may take over; or seen only once."""
-        self.newest: dict[str, int] = {}
-        """Newest stamp by source, of people and of empty messages."""
-        self.departed: list[str] = []
-        self.renamed: dict[str, str] = {}
-        """New to former name of bodies, since the caller last emptied it."""
-        self.refused: list[tuple[Sighting, Refusal]] = []
-        """Whoever was seen and is not followed, since the caller last emptied it."""
-        self.counters = PeopleCounters()
-        self.max_persons = 8
-        self._make_history = make_history
+        if not 1 <= max_persons <= 1000:
+            raise ConfigError(f'max_persons={max_persons}: must lie in 1..1000')
+        reference = np.array(reference_point_m, dtype=np.float64)
+        if reference.shape != (3,) or not np.isfinite(reference).all():
+            raise ConfigError(f'reference_point_m={reference_point_m}: must be three numbers')
+        if layout is not None and skeleton.joints != layout.target.joints:
+            raise SkeletonError(
+                f'layout {layout.name} gives the joints of {layout.target.name}, the model has '
+                f'those of {skeleton.name}; {IDENTITY!r} takes joints in the order of the model'
+            )
+        self.limits = limits = limits or PeopleLimits()
+        self.max_persons = max_persons
         self._skeleton = skeleton
-        self._rules = rules
-        self._reference_m = reference_m
-        self._tracks = 0
-        self._begun: set[int] = set()  # in the message that is stored now
-        self._stale: dict[str, Track] = {}  # by name, who departed at once with others
+        self._lock = threading.Lock()
+        self._frame_id = ''
+        self._news = False
+        self._held: dict[str, list[tuple[Observation, int | None]]] = {}
+        self._stamps = SteadyStamps()
+        self._shows_people: dict[str, bool] = {}
+        """By source: whether its latest word is that somebody is there."""
+        self._counters, self._history_counters = PeopleCounters(), HistoryCounters()
+        self._left_out: dict[str, int] = {
+            f'left_out_{reason.value}': 0
+            for kind in (NotReady, Excluded, Refusal)
+            for reason in kind
+        }
+        body = OneBody(skeleton, limits.history, self._history_counters)
+        self._reader = PoseReader(skeleton, layout, limits, body, self._counters)
+        self._tracks = Tracks(
+            lambda: PoseHistory(window, skeleton, limits.history, self._history_counters),
+            skeleton,
+            TrackRules(
+                limits.reassociate_within_m, limits.reassociate_within_s, limits.stale_timeout_s
+            ),
+            reference,
+        )
+        self._messages = Messages(self._tracks)
+        self._refused = RefusedPeople()
+
+    # Storing
+
+    def observe(self, observation: Observation, now_ns: int | None = None) -> ObserveResult:
+        """
+        Store one person's pose.
+
+        :param observation: joints in the layout's order, or the model's.
+        :param now_ns: the clock that stamps are compared with; None: take any stamp, and tell
+            who is stale from stamps alone.
+        """
+        with self._lock:
+            self._counters.observations += 1
+            self._shows_people[observation.source] = True
+            result = self._take(observation, now_ns)
+            if result.stored:
+                self._refused.taken(observation.person)
+                if not observation.identified:
+                    self._refused.begin(observation.source, observation.stamp_ns)
+            else:
+                self._note_refused(observation, _REFUSALS[result.outcome], now_ns)
+            return result
+
+    def refuse(
+        self,
+        observation: Observation,
+        refusal: Refusal,
+        now_ns: int | None = None,
+        detail: str = '',
+    ) -> None:
+        """
+        Note somebody whom a message shows and who cannot be observed: seen, and not predicted.
+
+        :param observation: what is known of them; its frame may be another one.
+        :param refusal: why.
+        :param now_ns: as for :meth:`observe`.
+        :param detail: why, in words, where the refusal's own do not say enough.
+        """
+        with self._lock:
+            self._shows_people[observation.source] = True
+            self._note_refused(observation, refusal, now_ns, detail)
+
+    def observe_nobody(
+        self, stamp_ns: int, frame_id: str, now_ns: int | None = None, source: str = ''
+    ) -> None:
+        """
+        Note that the tracker saw nobody: an empty message.
+
+        :param stamp_ns: when.
+        :param frame_id: of the message; '' when it does not say.
+        :param now_ns: as for :meth:`observe`.
+        :param source: which tracker, as for :class:`Observation`.
+        """
+        with self._lock:
+            if now_ns is not None and stamp_ns - now_ns > self._ns('max_future_s'):
+                self._counters.observations_far_future += 1
+                return
+            if frame_id and not self._is_other_frame(frame_id, source):
+                self._enter_frame(frame_id)
+            self._close(source)
+            self._shows_people[source] = False
+            self._refused.forget([source])
+            newest = self._tracks.newest
+            if stamp_ns > newest.get(source, stamp_ns - 1):
+                newest[source] = stamp_ns
+                self._news = True
+
+    def reset(self) -> None:
+        """Forget everyone, who is then reported as departed: the clock has jumped."""
+        with self._lock:
+            self._counters.resets_asked += 1
+            self._forget()
+
+    # What there is
+
+    def snapshot(self, now_ns: int | None = None, *, expire: bool = True) -> Snapshot | None:
+        """
+        Take the windows of everyone who is there, and drop those who are stale.
+
+        :param now_ns: as for :meth:`observe`.
+        :param expire: False where observations wait that may show who seems stale: drop nobody.
+        :returns: None when nothing has changed since the last call.
+        """
+        with self._lock:
+            self._close_all()
+            tracks = self._tracks
+            if expire:
+                tracks.drop_stale(now_ns)
+                timeout_ns = self._ns('stale_timeout_s')
+                self._news |= self._refused.drop_stale(now_ns, tracks.newest_ns, timeout_ns)
+            if not self._news and not tracks.departed:
+                return None
+            self._counters.snapshots += 1
+            self._news = False
+            tracks.reassociate()
+            gap_s = self.limits.history.max_joint_gap_s
+            windows, unpredicted = windows_of(tracks, self.max_persons, gap_s, now_ns)
+            departed = tuple(name for name in tracks.departed if name not in tracks.named)
+            renamed = {new: old for new, old in tracks.renamed.items() if new in tracks.named}
+            tracks.departed, tracks.renamed = [], {}
+            others = others_of(tracks, unpredicted, gap_s, self._shows_people)
+            refusals = self._refused.add_to(others, windows, unseen_of(tracks, windows))
+            for reason in (*unpredicted.values(), *refusals):
+                self._left_out[f'left_out_{reason.value}'] += 1
+            newest = max((window.stamp_ns for window in windows.values()), default=None)
+            if newest is None:
+                seen = [o.stamp_ns for o in others.values() if o.state is PersonState.SEEN]
+                newest = max(seen, default=tracks.newest_ns)
+            return Snapshot(
+                self._stamps.given(newest),
+                self._frame_id,
+                tuple(windows),
+                tuple(windows.values()),
+                unpredicted,
+                tuple(dict.fromkeys(departed)),
+                renamed,
+                tuple(tracks.named[name].number for name in windows),
+                others,
+                bool(self._shows_people) and not any(self._shows_people.values()),
+                self._arrival_of(windows),
+            )
 
     @property
-    def newest_ns(self) -> int:
-        """The newest stamp of all sources, 0 before any."""
-        return max(self.newest.values(), default=0)
+    def counters(self) -> dict[str, int]:
+        """Return every counter by its name, summed over all people there were."""
+        with self._lock:
+            self._close_all()
+        return self.counters_so_far
+
+    @property
+    def counters_so_far(self) -> dict[str, int]:
+        """Return the same for any thread, while a message is still being observed."""
+        with self._lock:
+            return {
+                **vars(self._counters),
+                **vars(self._tracks.counters),
+                **self._history_counters.as_dict(),
+                **self._left_out,
+            }
+
+    @property
+    def source_rates_hz(self) -> dict[str, float]:
+        """Poses per second of each person who is there, from the stamps' median spacing."""
+        with self._lock:
+            people = self._tracks.named.items()
+            periods = {name: track.history.period_s for name, track in people}
+        return {name: 1.0 / period for name, period in periods.items() if period}
 
     @property
     def shared_ids(self) -> tuple[str, ...]:
         """Ids that two bodies at once have, as of two trackers on one topic."""
-        return tuple(
-            dict.fromkeys(
-                track.person
-                for name, track in self.named.items()
-                if name != track.person and name == f'{track.person}/{name.rpartition("/")[2]}'
-            )
-        )
-
-    def owner(self, sighting: Sighting) -> Track | None:
-        """
-        Return whoever has the sighting's id, if it is clearly where they are expected.
-
-        :param sighting: the sighting.
-        """
-        return clear_owner(sighting, self.named, self._skeleton)
-
-    def whose(
-        self, sightings: Sequence[Sighting], owners: Sequence[Track | None]
-    ) -> list[Track | None]:
-        """
-        Find out whom a message shows; changes nothing.
-
-        :param sightings: everyone of one message.
-        :param owners: of each, from :meth:`owner`.
-        :returns: for each the track it belongs to, None where there is none.
-        """
-        return assign(sightings, owners, self.named, self.unnamed, self._skeleton, self._rules)
-
-    def is_set_aside(self, sighting: Sighting, tracks: Sequence[Track | None]) -> bool:
-        """
-        Tell whether a sighting that belongs to nobody may be a slip of the tracker.
-
-        It may where its id is known elsewhere; without ids, where somebody is missing for it.
-
-        :param sighting: that belongs to nobody.
-        :param tracks: whom its message shows.
-        """
-        if sighting.identified:
-            return sighting.person in self.named
-        shown = {track.number for track in tracks if track is not None} | self._begun
-        return any(
-            track.number not in shown
-            for track in self.named.values()
-            if track.source == sighting.source
-            and abs(sighting.stamp_ns - track.newest_stamp_ns) <= _LATELY_S / _NS
-        )
-
-    def take(
-        self, sightings: Sequence[Sighting], tracks: Sequence[Track | None]
-    ) -> list[AddOutcome | None]:
-        """
-        Store everyone of one message.
-
-        :param sightings: of one source and stamp.
-        :param tracks: from :meth:`whose`.
-        :returns: what became of each; None for those set aside or crowded out.
-        """
-        pairs = list(zip(sightings, tracks, strict=True))
-        outcomes: list[AddOutcome | None] = [None] * len(pairs)
-        self._rename(pairs)
-        order = sorted(range(len(pairs)), key=lambda i: sightings[i].distance_m(self._reference_m))
-        for index in order:  # the nearest first: they must not be crowded out
-            sighting, track = pairs[index]
-            if track is None:
-                outcomes[index] = self._begin(sighting, tracks)
-            else:
-                outcomes[index] = self._add(track, sighting)
-        self._begun.clear()
-        self._evict()
-        if any(track.may_be_known for track in self.named.values()):
-            self.reassociate()
-        return outcomes
-
-    def _rename(self, pairs: list[tuple[Sighting, Track | None]]) -> None:
-        # Name bodies that ids went over to, or that were not shown so far.
-        moved = [
-            (sighting, track, track.name)
-            for sighting, track in pairs
-            if track is not None
-            and (
-                not track.name
-                or (sighting.identified and sighting.person not in (track.name, track.person))
-            )
-        ]
-        for _, _, former in moved:
-            self.named.pop(former, None)
-        for sighting, track, former in moved:
-            name = sighting.person if former else self._name_for(sighting, track)
-            if name in self.named:
-                self._leave_behind(self.named[name])
-            if not track.tentative:
-                self.counters.persons_switched += 1
-            else:
-                self.counters.persons_appeared += 1
-            self.unnamed = [each for each in self.unnamed if each is not track]
-            track.name, track.tentative = name, False
-            self.named[name] = track
-        for _, track, former in moved:
-            if former and former not in self.named:
-                self.renamed[track.name] = self.renamed.pop(former, former)
-                self._depart(former)
-
-    def _name_for(self, sighting: Sighting, track: Track) -> str:
-        # The name of a body that was not shown so far, or was left behind by its id.
-        holder = self.named.get(sighting.person)
-        if holder is None:
-            return sighting.person
-        if track.tentative:
-            shared = holder.newest_stamp_ns > (track.history.oldest_stamp_ns or 0)
-        else:  # its id went on elsewhere and came back: once may be a slip
-            shared = track.came_back and holder.newest_stamp_ns > track.newest_stamp_ns
-            track.came_back = True
-        if not shared:
-            return sighting.person
-        if not sighting.identified:
-            return free_name(sighting.person, self.named)
-        self.counters.persons_sharing_id += 1
-        return second_name(sighting.person, self.named)
-
-    def _leave_behind(self, track: Track) -> None:
-        # Its id is somebody else's now.
-        self.counters.persons_replaced += 1
-        self.drop(track.name)
-        track.name = ''
-        self.unnamed = [*self.unnamed[1 - _MAX_UNNAMED :], track]
-
-    def _begin(self, sighting: Sighting, tracks: Sequence[Track | None]) -> AddOutcome | None:
-        # Follow somebody who is nobody of those known.
-        set_aside = self.is_set_aside(sighting, tracks)
-        if set_aside:
-            self.counters.observations_elsewhere += 1
-        elif self._is_crowded_out(sighting):
-            self.counters.observations_crowded_out += 1
-            self.refused.append((sighting, Refusal.CROWDED_OUT))
-            return None
-        self._tracks += 1
-        history, source = self._make_history(), sighting.source
-        watch = BodyWatch(self._skeleton) if self._skeleton.joints == H36M17.joints else None
-        track = Track(
-            self._tracks, history, source, sighting.person, watch=watch, tentative=set_aside
-        )
-        outcome = self._add(track, sighting)
-        if not outcome.accepted:
-            return outcome
-        if set_aside:
-            self.unnamed = [*self.unnamed[1 - _MAX_UNNAMED :], track]
-            self.refused.append((sighting, Refusal.ELSEWHERE))
-            return None
-        wanted = sighting.person if sighting.identified else self._former_name(sighting)
-        track.name = free_name(wanted, self.named)
-        self.counters.persons_appeared += 1
-        self.named[track.name] = track
-        self._begun.add(track.number)
-        return outcome
-
-    def _former_name(self, sighting: Sighting) -> str:
-        # Of whoever departed lately where somebody without an id is seen now, else their place.
-        near = {
-            name: sighting.distance_m(root)
-            for name, track in self._stale.items()
-            if track.source == sighting.source
-            and name not in self.named
-            and abs(sighting.stamp_ns - track.newest_stamp_ns) <= _RECALL_S / _NS
-            and (root := track.history.newest_root) is not None
-        }
-        name = min(near, key=near.__getitem__, default='')
-        return name if near.get(name, math.inf) <= _RECALL_M else sighting.person
-
-    def _add(self, track: Track, sighting: Sighting) -> AddOutcome:
-        if self._note_shown(track, sighting):
-            return AddOutcome.FROZEN
-        xyz, seen = self._mended(track, sighting)
-        outcome = track.history.add_body(sighting.stamp_ns, xyz, seen)
-        if not outcome.accepted:
-            return outcome
-        if track.watch is not None:
-            track.watch.note(sighting.stamp_ns, xyz, seen)
-        track.source, track.person = sighting.source, sighting.person
-        track.arrival_ns = sighting.arrival_ns
-        if sighting.arrival_ns is not None:
-            track.leads_ns.append(sighting.stamp_ns - sighting.arrival_ns)
-        newest = self.newest.get(sighting.source, sighting.stamp_ns)
-        self.newest[sighting.source] = max(newest, sighting.stamp_ns)
-        track.newest_ns = self.newest_ns
-        return outcome
-
-    def is_frozen(self, track: Track, sighting: Sighting) -> bool:
-        """
-        Tell whether a pose only repeats the one before to the bit, though the person moved.
-
-        Such a pose is not stored, until somebody who really stopped would be forgotten.
-
-        :param track: whose it is.
-        :param sighting: the pose.
-        """
-        newest_ns, stamp_ns = track.newest_stamp_ns, sighting.stamp_ns
-        if track.watch is None or track.shown is None or stamp_ns <= newest_ns:
-            return False
-        if not np.array_equal(track.shown, sighting.xyz):
-            return False
-        since_ns = track.frozen_ns
-        if since_ns is None:
-            since_ns = newest_ns if track.watch.speed_m_s > _MOVES_M_S else -1
-        return since_ns >= 0 and (stamp_ns - since_ns) * _NS <= self._rules.stale_s
-
-    def _note_shown(self, track: Track, sighting: Sighting) -> bool:
-        # Take in what the tracker shows of a body; True if it is not to be stored.
-        frozen = self.is_frozen(track, sighting)
-        if track.watch is None or sighting.stamp_ns <= track.newest_stamp_ns:
-            return False
-        if track.shown is None or not np.array_equal(track.shown, sighting.xyz):
-            track.shown, track.frozen_ns = sighting.xyz, None
-            return False
-        if track.frozen_ns is None:
-            track.frozen_ns = track.newest_stamp_ns if frozen else -1
-        self.counters.poses_frozen += track.frozen_ns >= 0
-        if not frozen:
-            return False
-        track.arrival_ns = sighting.arrival_ns
-        newest = self.newest.get(sighting.source, sighting.stamp_ns)
-        self.newest[sighting.source] = max(newest, sighting.stamp_ns)
-        track.newest_ns = self.newest_ns
-        shown = replace(sighting, person=track.name or sighting.person, identified=True)
-        self.refused.append((shown, Refusal.FROZEN))
-        return True
-
-    def restamp(self, source: str, stamps_ns: Mapping[int, int]) -> None:
-        """
-        Correct the stamps of everybody of a source.
-
-        :param source: whose.
-        :param stamps_ns: right stamps by the former ones.
-        """
-        for track in (*self.named.values(), *self.unnamed):
-            if track.source == source:
-                track.history.restamp(stamps_ns)
-
-    def _mended(self, track: Track, sighting: Sighting) -> tuple[np.ndarray, np.ndarray]:
-        # The pose with its sides where they belong and without joints that leapt away.
-        if track.watch is None:
-            return sighting.xyz, sighting.seen
-        found = track.watch.mend(sighting.stamp_ns, sighting.xyz, sighting.seen)
-        counters = self.counters
-        counters.poses_exchanged += found.exchanged
-        if found.believed:
-            counters.sides_believed += 1
-            track.history.swap(np.array(self._skeleton.mirror))
-        if not track.history.body.is_body(found.seen):
-            return found.xyz, found.seen | found.leapt
-        counters.joints_leapt += int(found.leapt.sum())
-        return found.xyz, found.seen
-
-    # Leaving
-
-    def drop(self, name: str) -> None:
-        """Let somebody go, who has then departed."""
-        del self.named[name]
-        self._depart(name)
-
-    def _depart(self, name: str) -> None:
-        self.departed.append(name)
-        self.counters.persons_departed += 1
-
-    def forget(self, sources: Iterable[str]) -> None:
-        """
-        Drop everyone of these sources.
-
-        :param sources: their names.
-        """
-        gone = set(sources)
-        for source in gone:
-            self.newest.pop(source, None)
-        for name in [name for name, track in self.named.items() if track.source in gone]:
-            self.drop(name)
-        self.unnamed = [track for track in self.unnamed if track.source not in gone]
-        self._stale = {n: track for n, track in self._stale.items() if track.source not in gone}
-
-    def drop_stale(self, now_ns: int | None) -> None:
-        """
-        Drop whoever was not seen for too long.
-
-        :param now_ns: the caller's clock; None: by stamps alone.
-        """
-        timeout = round(self._rules.stale_s / _NS)
-        gone: dict[str, Track] = {}
-        for name, track in list(self.named.items()):
-            if now_ns is not None and track.arrival_ns is not None:
-                # By arrival, so that a tracker whose clock is off is not always stale.
-                absent = now_ns - track.arrival_ns
-                if absent < 0:  # the clock was set back: count from now
-                    track.arrival_ns = now_ns
-            else:
-                absent = self.newest_ns - track.newest_ns
-            if absent > timeout:
-                gone[name] = track
-                self.drop(name)
-        sources = Counter(track.source for track in gone.values())
-        for name, track in gone.items():
-            self._stale.pop(name, None)
-            if sources[track.source] > 1:  # else there is no other body to tell it from
-                self._stale[name] = track
-        for name in list(self._stale)[:-_MAX_UNNAMED]:
-            del self._stale[name]
-
-    def distance_m(self, track: Track) -> float:
-        """Return how far somebody is from the reference point, infinite where nothing tells."""
-        root = track.history.newest_root
-        return math.inf if root is None else float(np.linalg.norm(root - self._reference_m))
+        with self._lock:
+            return self._tracks.shared_ids
 
     @property
-    def _room(self) -> int:
-        return max(4 * self.max_persons, 16)
+    def stamp_jitters_s(self) -> dict[str, float]:
+        """How unevenly the stamps of each source come, by :attr:`SourceClock.jitter_s`."""
+        with self._lock:
+            return self._stamps.jitters_s
 
-    def _lateness(self, track: Track) -> int:
-        # Nanoseconds since it was seen, 0 for whoever was seen lately.
-        late = self.newest.get(track.source, 0) - track.newest_stamp_ns
-        return late if late > _LATELY_S / _NS else 0
+    # Under the lock
 
-    def _is_crowded_out(self, sighting: Sighting) -> bool:
-        if len(self.named) < self._room or any(map(self._lateness, self.named.values())):
-            return False
-        farthest = max(map(self.distance_m, self.named.values()))
-        return sighting.distance_m(self._reference_m) >= farthest
+    def _ns(self, limit: str) -> int:
+        return round(getattr(self.limits, limit) / _NS)
 
-    def _evict(self) -> None:
-        while len(self.named) > self._room:
-            name = max(
-                self.named,
-                key=lambda other: (
-                    self._lateness(self.named[other]),
-                    self.distance_m(self.named[other]),
-                ),
-            )
-            self.counters.persons_evicted += 1
-            self.drop(name)
+    def _take(self, observation: Observation, now_ns: int | None) -> ObserveResult:
+        if not self._reader.is_well_formed(observation):
+            self._counters.observations_malformed += 1
+            return ObserveResult(ObserveOutcome.MALFORMED)
+        if now_ns is not None and observation.stamp_ns - now_ns > self._ns('max_future_s'):
+            self._counters.observations_far_future += 1
+            return ObserveResult(ObserveOutcome.FAR_FUTURE)
+        source = observation.source
+        observation = self._steadied(observation)
+        if self._messages.is_of_another(source, observation.stamp_ns):
+            self._close(source)
+        if self._is_other_frame(observation.frame_id, source):
+            self._counters.observations_other_frame += 1
+            return ObserveResult(ObserveOutcome.OTHER_FRAME)
+        reset = self._enter_frame(observation.frame_id)
+        held = self._held.get(source, [])
+        if self._is_far_back(observation):
+            self._counters.observations_held += 1
+            held = [*held[1 - _MAX_HELD :], (observation, now_ns)]
+            self._held[source] = held
+            # People of one message with old stamps of their own say nothing of the others.
+            stamps = {each.stamp_ns for each, _ in held}
+            arrivals = {arrival_ns for _, arrival_ns in held if arrival_ns is not None}
+            if len(stamps) < 2 or len(arrivals) == 1:
+                return ObserveResult(ObserveOutcome.HELD, reset)
+            # Nothing newer came of this source in between: its time has begun anew.
+            self._counters.resets_jump_back += 1
+            self._forget([source])
+            return [ObserveResult(self._store(*each), True) for each in held][-1]
+        self._counters.observations_too_late += len(held)
+        self._held.pop(source, None)
+        return ObserveResult(self._store(observation, now_ns), reset)
 
-    # New ids
+    def _steadied(self, observation: Observation) -> Observation:
+        # The same with the stamp that an evenly running clock had, where stamps come in bursts.
+        source, stamp_ns = observation.source, observation.stamp_ns
+        steady_ns, history = self._stamps.steady(source, observation.person, stamp_ns)
+        if history is not None:
+            self._close(source)
+            self._tracks.restamp(source, history)
+        if steady_ns == stamp_ns:
+            return observation
+        self._counters.observations_steadied += 1
+        return replace(observation, stamp_ns=steady_ns)
 
-    def reassociate(self) -> None:
-        """Let new ids that begin where and when others vanished take over their histories."""
-        rules = self._rules
-        within_ns = round(rules.within_s / _NS)
-        newcomers: list[tuple[int, Track]] = []
-        for track in self.named.values():
-            begin = track.history.oldest_stamp_ns
-            # The message that brought the newcomer may still be arriving: wait for the next.
-            if not track.may_be_known or begin is None:
-                continue
-            if begin < self.newest.get(track.source, 0):
-                track.may_be_known = False
-                newcomers.append((begin, track))
-        newcomers.sort(key=lambda newcomer: newcomer[0])
-        others = [*self.named.values(), *(each for each in self.unnamed if not each.tentative)]
-        if newcomers and others and rules.within_m:
-            costs = np.array([
-                [self._takes_over(new, begin, other, within_ns) for other in others]
-                for begin, new in newcomers
-            ])  # fmt: skip
-            for row, column in pair_up(costs, 1e6):
-                self._take_over(newcomers[row][1], others[column])
-        self.unnamed = [
-            track
-            for track in self.unnamed
-            if self.newest.get(track.source, 0) - track.newest_stamp_ns <= 2 * within_ns
-        ]
+    def _is_other_frame(self, frame_id: str, source: str) -> bool:
+        # Sources that disagree must not reset each other: who is there first is kept.
+        others = {track.source for track in self._tracks.named.values()} | self._messages.sources
+        return frame_id != self._frame_id and bool(others - {source})
 
-    def _takes_over(self, new: Track, begin_ns: int, other: Track, within_ns: int) -> float:
-        # Metres between the first pose of one and where the other is expected then.
-        vanished = other.history.newest_stamp_ns
-        if other is new or vanished is None or not 0 < begin_ns - vanished <= within_ns:
-            return math.inf
-        here, there = new.history.oldest_root, other.history.newest_root
-        if here is None or there is None:
-            return math.inf
-        apart = float(np.linalg.norm(here - there))
-        if apart > self._rules.within_m:
-            return math.inf
-        first = Sighting(begin_ns, new.source, '', True, *new.history.oldest_pose)
-        off = Expected([other], begin_ns, self._skeleton).distances(first).off_m[0]
-        return apart if math.isnan(off) else float(off)
+    def _enter_frame(self, frame_id: str) -> bool:
+        changed = frame_id != self._frame_id
+        reset = changed and bool(self._tracks.named or self._held or self._messages.sources)
+        if reset:
+            self._counters.resets_frame_change += 1
+            self._forget()
+        self._frame_id = frame_id
+        return reset
 
-    def _take_over(self, new: Track, other: Track) -> None:
-        if any(each.name and self.named.get(each.name) is not each for each in (new, other)):
-            return  # went on under another new id
-        new.history.absorb(other.history)
-        new.number = other.number
-        if not other.name:  # the ids stay as the tracker has them now
-            self.unnamed = [each for each in self.unnamed if each is not other]
-            self.counters.persons_switched += 1
-            return
-        self.drop(other.name)
-        self.renamed[new.name] = self.renamed.pop(other.name, other.name)
-        self.counters.persons_reassociated += 1
+    def _is_far_back(self, observation: Observation) -> bool:
+        track = self._tracks.named.get(observation.person) if observation.identified else None
+        newest = self._tracks.newest.get(observation.source)
+        longest = self._ns('jump_back_s')
+        if track is not None:
+            newest = track.history.newest_stamp_ns
+        elif observation.identified:
+            longest = max(longest, self._ns('stale_timeout_s'))
+        return newest is not None and newest - observation.stamp_ns > longest
+
+    def _store(self, observation: Observation, now_ns: int | None) -> ObserveOutcome:
+        pose = self._reader.read(observation)
+        if pose is None:
+            return ObserveOutcome.WITHOUT_BODY
+        (xyz, seen), source, person = pose, observation.source, observation.person
+        if not self._messages.may_show(source, person):
+            self._close(source)
+        xyz = np.where(seen[:, None], xyz, 0.0)
+        sighting = Sighting(
+            observation.stamp_ns, source, person, observation.identified, xyz, seen, now_ns
+        )
+        outcome = self._messages.add(sighting)
+        self._news |= outcome is ObserveOutcome.STORED
+        return outcome
+
+    def _close(self, source: str) -> None:
+        # What has come of a message is all of it.
+        self._tracks.max_persons = self.max_persons
+        self._messages.close(source)
+        refused, self._tracks.refused = self._tracks.refused, []
+        for each, refusal in refused:
+            pose = measured_pose(each.xyz, each.seen, self._skeleton)
+            seen = Observation(
+                each.stamp_ns, self._frame_id, each.person, each.xyz,
+                source=source, identified=each.identified,
+            )  # fmt: skip
+            self._note_refused(seen, refusal, each.arrival_ns, pose=pose)
+
+    def _close_all(self) -> None:
+        for source in list(self._messages.sources):
+            self._close(source)
+
+    def _note_refused(
+        self,
+        observation: Observation,
+        refusal: Refusal,
+        now_ns: int | None,
+        detail: str = '',
+        pose: np.ndarray | None = None,
+    ) -> None:
+        tracks, name, source = self._tracks, observation.person, observation.source
+        if refusal is Refusal.TOO_LATE and name in tracks.named:
+            return  # no news of somebody who is known
+        stamp_ns = observation.stamp_ns if now_ns is None else min(observation.stamp_ns, now_ns)
+        if not observation.identified:
+            self._refused.begin(source, observation.stamp_ns)
+        if pose is None and refusal is not Refusal.NO_TRANSFORM:
+            if not (tracks.named or self._messages.sources or len(self._refused)):
+                self._frame_id = observation.frame_id
+            if observation.frame_id == self._frame_id:
+                pose = self._reader.place(observation)
+        if pose is None and refusal is Refusal.NO_BODY:
+            refusal = Refusal.NO_JOINTS
+        if refusal in (Refusal.NO_JOINTS, Refusal.NO_BODY):  # time goes on all the same
+            tracks.newest[source] = max(tracks.newest.get(source, stamp_ns), stamp_ns)
+        self._refused.note(
+            name,
+            Refused(
+                refusal, source, stamp_ns, now_ns, pose, detail, tracks.newest_ns,
+                observation.identified, observation.stamp_ns,
+            ),
+        )  # fmt: skip
+        self._news = True
+
+    def _forget(self, sources: Iterable[str] | None = None) -> None:
+        # Everything of these sources, or of all.
+        known = {
+            *self._tracks.newest, *self._held, *self._messages.sources, *self._stamps.sources,
+        }  # fmt: skip
+        gone = known if sources is None else set(sources)
+        self._messages.forget(gone)
+        self._stamps.forget(gone)
+        for source in gone:
+            self._held.pop(source, None)
+            self._shows_people.pop(source, None)
+        self._refused.forget(sources)
+        if sources is None:
+            self._shows_people.clear()
+        self._tracks.forget(gone)
+        self._news = True
+
+    def _arrival_of(self, windows: Mapping[str, ObservedWindow]) -> int | None:
+        # When the newest of these observations came.
+        if not windows:
+            return None
+        newest = max(windows, key=lambda name: windows[name].stamp_ns)
+        return self._tracks.named[newest].arrival_ns
+
+
+_REFUSALS = {
+    ObserveOutcome.MALFORMED: Refusal.MALFORMED,
+    ObserveOutcome.FAR_FUTURE: Refusal.FAR_FUTURE,
+    ObserveOutcome.DUPLICATE: Refusal.TOO_LATE,
+    ObserveOutcome.TOO_LATE: Refusal.TOO_LATE,
+    ObserveOutcome.WITHOUT_BODY: Refusal.NO_BODY,
+    ObserveOutcome.HELD: Refusal.TOO_LATE,
+    ObserveOutcome.ELSEWHERE: Refusal.ELSEWHERE,
+    ObserveOutcome.FROZEN: Refusal.FROZEN,
+    ObserveOutcome.OTHER_FRAME: Refusal.OTHER_FRAME,
+}

@@ -7,9 +7,10 @@ import torch
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import DenoiserConfig, ModelConfig
 from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.mixture_forecast import Forecast
-from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.sources.observation import Observation
 from training.data.random_windows import synthetic_walk
 
 SECOND = 10**9
@@ -36,7 +37,7 @@ def standing(offset: float = 0.0) -> np.ndarray:
 
 def watch(predictor: Predictor, speed_after: float, seconds: float = 1.7) -> list[float]:
     """Stand still for a second, then glide off; give the surprise after each frame."""
-    online = OnlinePredictor(predictor, samples=3)
+    online = LivePredictor(predictor, samples=3)
     seen: list[float] = []
     for frame in range(round(seconds * 50)):
         gone = max(0.0, frame / 50.0 - 1.0) * speed_after
@@ -61,7 +62,7 @@ def test_somebody_who_suddenly_rushes_off_surprises(predictor: Predictor) -> Non
 
 
 def test_after_time_has_begun_anew_nothing_is_known_at_first(predictor: Predictor) -> None:
-    online = OnlinePredictor(predictor, samples=3)
+    online = LivePredictor(predictor, samples=3)
     seen: dict[int, list[float]] = {}
     for begin in (100 * SECOND, SECOND):
         for frame in range(60):

@@ -8,7 +8,7 @@ import pytest
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.online import Observation, OnlinePrediction, OnlinePredictor
+from motion_predictor.predict.live import LivePrediction, LivePredictor
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.predict.radius import (
     checked_instants,
@@ -19,6 +19,7 @@ from motion_predictor.predict.radius import (
     RadiusScale,
     WIDEST,
 )
+from motion_predictor.sources.observation import Observation
 from motion_predictor.track.window import ObservedWindow
 from training.data.random_windows import synthetic_walk
 from training.judge.calibrate import follow
@@ -101,7 +102,7 @@ def test_in_the_long_run_the_share_asked_is_held_of_anybody(share: float, truth:
     assert 1.0 - np.mean(missed) == pytest.approx(share, abs=0.01)
 
 
-def glide(online: OnlinePredictor, speed_m_s: float, seconds: float, begin_s: float = 1.0) -> None:
+def glide(online: LivePredictor, speed_m_s: float, seconds: float, begin_s: float = 1.0) -> None:
     """Let one person go straight on; they are where the last pose was, 0.0 s to 2.0 s ahead."""
     for frame in range(round(seconds * 50)):
         at = [speed_m_s * frame / 50.0, 0.0, 0.0]
@@ -113,24 +114,24 @@ def glide(online: OnlinePredictor, speed_m_s: float, seconds: float, begin_s: fl
 
 @pytest.mark.slow
 def test_somebody_who_does_more_than_was_said_widens_the_radius() -> None:
-    online = OnlinePredictor(Uncertain(0.3), samples=4)
+    online = LivePredictor(Uncertain(0.3), samples=4)
     glide(online, 0.5, 1.8)  # 0.15 m to be expected half a second ahead, 0.5 m one second ahead
     assert 0.2 < online.radius_held < 0.8
     before = online.radius_scale
     glide(online, 0.5, 12.0, 3.0)
     assert online.radius_scale > max(before, 1.5)
-    calm = OnlinePredictor(Uncertain(0.3), samples=4)
+    calm = LivePredictor(Uncertain(0.3), samples=4)
     glide(calm, 0.0, 12.0)
     assert calm.radius_held == 1.0
     assert NARROWEST < calm.radius_scale < 0.9
     for mode in ('widen', 'fixed'):
-        kept = OnlinePredictor(Uncertain(0.3), samples=4, adapt=mode)
+        kept = LivePredictor(Uncertain(0.3), samples=4, adapt=mode)
         glide(kept, 0.0, 6.0)
         assert kept.radius_scale == 1.0
 
 
 def test_predictions_state_the_scaled_radius() -> None:
-    online = OnlinePredictor(Uncertain(0.3), samples=4)
+    online = LivePredictor(Uncertain(0.3), samples=4)
     glide(online, 0.6, 8.0)
     online.observe(Observation(9 * SECOND, 'map', 'a', POSE + [4.8, 0.0, 0.0]))
     result = online.predict()
@@ -143,7 +144,7 @@ def test_predictions_state_the_scaled_radius() -> None:
 
 
 def test_another_share_or_mode_begins_anew() -> None:
-    online = OnlinePredictor(Uncertain(), samples=4)
+    online = LivePredictor(Uncertain(), samples=4)
     glide(online, 1.0, 6.0)
     assert online.radius_scale > 1.0
     online.coverage = 0.5
@@ -188,15 +189,15 @@ def test_what_was_not_observed_does_not_count() -> None:
 
 
 def moved(
-    online: OnlinePredictor, person: str, frame: int, x: float, frame_id: str = 'map'
-) -> OnlinePrediction | None:
+    online: LivePredictor, person: str, frame: int, x: float, frame_id: str = 'map'
+) -> LivePrediction | None:
     stamp_ns = 100 * SECOND + frame * (SECOND // 50)
     online.observe(Observation(stamp_ns, frame_id, person, POSE + [x, 0.0, 0.0]))
     return online.predict()
 
 
 def test_who_gets_a_new_id_is_still_watched() -> None:
-    online = OnlinePredictor(Uncertain(), samples=4)
+    online = LivePredictor(Uncertain(), samples=4)
     renamed = set[str]()
     for frame in range(40):
         result = moved(online, 'a' if frame < 20 else 'b', frame, 0.0)
@@ -207,7 +208,7 @@ def test_who_gets_a_new_id_is_still_watched() -> None:
 
 @pytest.mark.parametrize('how', ['another frame', 'an id that goes elsewhere', 'time begins anew'])
 def test_somebody_else_is_not_held_to_what_was_said_of_the_first(how: str) -> None:
-    online = OnlinePredictor(Uncertain(), samples=4)
+    online = LivePredictor(Uncertain(), samples=4)
     for frame in range(24):  # predicted from a quarter of a second on
         moved(online, 'a', frame, 0.0)
     assert math.isnan(online.radius_held)
@@ -223,7 +224,7 @@ def test_the_report_follows_as_the_node_does() -> None:
     rng = np.random.default_rng(5)
     seconds, model = 40, Uncertain(0.12)
     x = np.cumsum(rng.normal(size=seconds * 50)) * 0.02
-    online = OnlinePredictor(model, samples=4)
+    online = LivePredictor(model, samples=4)
     scales: dict[int, float] = {}
     for frame, at in enumerate(x):
         online.observe(

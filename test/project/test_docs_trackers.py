@@ -108,12 +108,11 @@ def test_links_lead_somewhere_and_pages_are_listed(page: Path) -> None:
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
 def test_counters_that_a_page_names_exist(page: Path) -> None:
     pytest.importorskip('rclpy')
-    from motion_predictor.predict.online import OnlineCounters
-    from motion_predictor.track.limits import HistoryCounters
+    from motion_predictor.track.limits import HistoryCounters, PeopleCounters
 
     package = Path(__file__).resolve().parents[2] / 'motion_predictor'
     node = '\n'.join(path.read_text() for path in package.rglob('*.py'))
-    known = {*HistoryCounters().as_dict(), *vars(OnlineCounters()), *HriSource.counted}
+    known = {*HistoryCounters().as_dict(), *vars(PeopleCounters()), *HriSource.counted}
     known |= {name for entry in TRACKERS.values() for name in entry.source.counted}
     known |= set(re.findall(r"'(messages_\w+)'", node))
     rows = [line for line in page.read_text().splitlines() if line.startswith('| ')]

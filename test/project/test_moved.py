@@ -12,7 +12,9 @@ FORMER = {
     'layouts': ('layout', 'LAYOUTS', 'Layout', 'read_layout', 'joints_there', 'torso_frame'),
     'skeleton': ('H36M17', 'Skeleton', 'read_skeleton', 'skeleton_from_dict'),
     'node': ('MotionPredictorNode',),
-    'online': ('OnlinePredictor', 'OnlineLimits', 'OnlinePrediction', 'Observation'),
+    'online': (
+        'OnlinePredictor', 'OnlineLimits', 'OnlinePrediction', 'Observation', 'ObserveOutcome',
+    ),
     'predictor': ('Prediction', 'Predictor', 'use_threads', 'cpu_has_fast_bf16'),
     'summaries': (
         'Moments', 'sample_moments', 'holding_radius', 'keyframes', 'poses_at', 'Occupancy',

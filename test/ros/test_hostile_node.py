@@ -215,13 +215,13 @@ def test_a_node_that_is_asked_to_end_does_not_wait_for_the_model(
 
 HANGS = """
 import sys, time
-from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 
 def hang(self, snapshot):
     print('hanging', flush=True)
     time.sleep(3600)
 
-OnlinePredictor.run = hang
+LivePredictor.run = hang
 from motion_predictor.ros.node import main
 sys.exit(main(['--ros-args', '-p', 'autostart:=true', '-p', 'model.path:=' + sys.argv[1]]))
 """

@@ -22,8 +22,8 @@ from motion_predictor.body.geometry import bone_lengths
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.calibration import Calibration
 from motion_predictor.predict.likely import drawn_samples
+from motion_predictor.predict.live import LivePrediction
 from motion_predictor.predict.moments import Moments
-from motion_predictor.predict.online import OnlinePrediction
 from motion_predictor.predict.place.mix import Mix, overall
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.ros.messages import (
@@ -45,6 +45,7 @@ from motion_predictor.ros.publish.outputs import (
     turned,
 )
 from motion_predictor.ros.replay import ENCODERS
+from motion_predictor.track.window import ObservedWindow
 
 STAMP_NS = 1_700_000_000_123_456_789
 FRAMES = np.arange(4, 100, 5)
@@ -59,13 +60,14 @@ def outlook(persons: int = 2, turn: np.ndarray | None = None, **stated: Any) -> 
     prediction = Prediction(
         futures.astype(np.float32), np.full((persons, 10), 0.1, np.float32), 50.0, **stated
     )
-    last = np.stack([walk[24] for walk in walks]).astype(np.float64)
-    ages = np.zeros(persons, dtype=np.int64)
+    windows = tuple(
+        ObservedWindow(STAMP_NS, walk[:25].astype(np.float64), np.zeros((25, 17), bool), 0, 0.02)
+        for walk in walks
+    )
     names = tuple(str(index) for index in range(persons))
-    result = OnlinePrediction(
-        STAMP_NS, 'hall', names, prediction, ages + STAMP_NS, last,
-        np.zeros(last.shape[:2], bool), ages, ages + 100, {}, (), {},
-    )  # fmt: skip
+    result = LivePrediction(
+        STAMP_NS, 'hall', names, windows, {}, (), {}, tuple(range(persons)), prediction=prediction
+    )
     return Outlook.of(result, list(range(7, 7 + persons)), FRAMES, H36M17, turn)
 
 

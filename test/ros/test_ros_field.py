@@ -136,7 +136,7 @@ def test_two_trackers_on_one_topic_are_two_people_and_are_named(
     wait_until(
         lambda: (
             scene.warns_of('two bodies at once have the id 0', ' on skeleton')
-            and set(node._session.online._people.named) == {'0', '0/2'}
+            and set(node._session.online.people._tracks.named) == {'0', '0/2'}
         ),
         look,
         'two people and a warning',

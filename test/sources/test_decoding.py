@@ -13,7 +13,7 @@ from tracker_people import source_pose
 from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MessageError
-from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.sources.decoding import Decoded, Decoder
 from motion_predictor.sources.observation import Observation
 from motion_predictor.sources.registry import make_source
@@ -52,7 +52,7 @@ def test_a_decoder_tells_once_which_joints_are_seen_and_counts_the_others() -> N
 
 
 def test_everything_that_comes_after_reads_seen() -> None:
-    online = OnlinePredictor(GoesOn(), layout=layout('h36m17'), samples=2)
+    online = LivePredictor(GoesOn(), layout=layout('h36m17'), samples=2)
     seen = np.ones(17, dtype=bool)
     hidden = seen.copy()
     hidden[WRIST] = False
@@ -69,7 +69,7 @@ def test_everything_that_comes_after_reads_seen() -> None:
 
 
 def test_a_joint_made_of_others_may_lie_at_the_origin() -> None:
-    online = OnlinePredictor(GoesOn(), layout=layout('coco17'), samples=2)
+    online = LivePredictor(GoesOn(), layout=layout('coco17'), samples=2)
     for stamp in stamps(0, 30):
         pose = pose_at(stamp)
         pose -= 0.5 * (pose[H36M17.index('LHip')] + pose[H36M17.index('RHip')])

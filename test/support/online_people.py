@@ -1,4 +1,4 @@
-"""People before an OnlinePredictor whose network goes on as it was going."""
+"""People before an LivePredictor whose network goes on as it was going."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import numpy as np
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.online import (
-    Observation,
-    ObserveOutcome,
-    OnlinePrediction,
-    OnlinePredictor,
-)
+from motion_predictor.predict.live import LivePrediction, LivePredictor
 from motion_predictor.predict.prediction import Prediction
+from motion_predictor.sources.observation import Observation
+from motion_predictor.track.messages import ObserveOutcome
 
 SECOND = 1_000_000_000
 
@@ -56,7 +53,7 @@ def pose_at(stamp_ns: int, place: float = 2.0, speed: float = 1.0) -> np.ndarray
 
 
 def see(
-    online: OnlinePredictor,
+    online: LivePredictor,
     person: str,
     stamps: np.ndarray | range,
     *,
@@ -79,12 +76,12 @@ def stamps(first: int, last: int, offset: int = 0) -> range:
     return range(START + first * PERIOD + offset, START + last * PERIOD + offset, PERIOD)
 
 
-def online_with(**settings_: object) -> OnlinePredictor:
+def online_with(**settings_: object) -> LivePredictor:
     """Online predictor with the model above."""
-    return OnlinePredictor(GoesOn(), samples=2, **settings_)
+    return LivePredictor(GoesOn(), samples=2, **settings_)
 
 
-def predicted(online: OnlinePredictor, now_ns: int | None = None) -> OnlinePrediction:
+def predicted(online: LivePredictor, now_ns: int | None = None) -> LivePrediction:
     """Predict where something must have changed."""
     result = online.predict(now_ns)
     assert result is not None

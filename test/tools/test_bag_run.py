@@ -18,13 +18,14 @@ pytest.importorskip('rosbags')
 
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.keyframes import keyframes
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.moments import holding_radius
-from motion_predictor.predict.online import Observation, OnlinePredictor
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.publish.outputs import DecodedMoments
+from motion_predictor.sources.observation import Observation
 from tools.demo.ssm_demo import compare, in_the_way, report
 from tools.measure.bag_record import record
 from tools.measure.bag_run import BagRun, play, share_held
@@ -140,7 +141,7 @@ def test_the_books_agree_with_what_was_sent_and_received(run: BagRun) -> None:
 
 def test_the_node_says_what_the_model_says_of_the_same_frames(run: BagRun, weights: Path) -> None:
     predictor = Predictor.load(weights)
-    online = OnlinePredictor(predictor, samples=SAMPLES)
+    online = LivePredictor(predictor, samples=SAMPLES)
     frames = np.arange(4, 100, 5)
     compared, scales = 0, set[float]()
     for stamp, people in zip(run.stamps_ns, run.observed):

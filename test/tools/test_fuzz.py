@@ -22,9 +22,9 @@ from tracker_people import MAKERS
 
 from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import MessageError
-from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.ros.messages import DECODERS
-from motion_predictor.sources.observation import InputFormat, plausible
+from motion_predictor.sources.observation import InputFormat, Observation, plausible
 from motion_predictor.sources.trackers import TRACKERS
 from tools.fuzz.fuzz import Findings, fuzz_in_process, node_in_process, walker
 from tools.fuzz.fuzz_messages import Fuzzer
@@ -191,7 +191,7 @@ def test_a_trackers_message_is_read_or_refused_whatever_it_holds(
     rng = np.random.default_rng(seed)
     chosen = layout(TRACKERS[kind].layout)
     source = TRACKERS[kind].source(chosen, TRACKERS[kind].pattern)
-    online = OnlinePredictor(StandsStill(), layout=chosen, samples=1)
+    online = LivePredictor(StandsStill(), layout=chosen, samples=1)
     now_ns = 10**18
     for frame in range(12):
         now_ns += 33_000_000

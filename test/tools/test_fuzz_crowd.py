@@ -10,7 +10,8 @@ pytest.importorskip('rclpy')
 from ros_harness import write_random_weights
 from stands_still import StandsStill
 
-from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
+from motion_predictor.sources.observation import Observation
 from tools.fuzz import fuzz_crowd
 from tools.fuzz.fuzz import Findings, walker
 from tools.fuzz.fuzz_crowd import FLAWS
@@ -49,7 +50,7 @@ def test_every_pose_of_one_person_is_given_in_a_long_lived_tf(kind: str) -> None
 
 
 def test_old_stamps_of_some_people_of_a_message_are_no_jump_of_its_time() -> None:
-    online = OnlinePredictor(StandsStill(), samples=1)
+    online = LivePredictor(StandsStill(), samples=1)
     pose, start_ns = walker()[0].astype(float), 10**18
 
     def see(person: str, stamp_ns: int, now_ns: int) -> None:
@@ -70,7 +71,7 @@ def test_old_stamps_of_some_people_of_a_message_are_no_jump_of_its_time() -> Non
 
 @pytest.mark.parametrize('latency_s', [0.0, 0.3])
 def test_somebody_stamped_ahead_who_leaves_makes_nobody_else_look_lost(latency_s: float) -> None:
-    online = OnlinePredictor(StandsStill(), samples=1)
+    online = LivePredictor(StandsStill(), samples=1)
     pose, begin_ns = walker()[0].astype(float), 10**18
     for frame in range(80):
         stamp_ns = begin_ns + frame * 33_000_000
@@ -80,7 +81,7 @@ def test_somebody_stamped_ahead_who_leaves_makes_nobody_else_look_lost(latency_s
             ahead_ns, place = now_ns + 450_000_000, [5.0 + 3.0 * (frame % 2), 0.0, 0.0]
             online.observe(Observation(ahead_ns, 'map', 'ahead', pose + place), now_ns)
         if frame % 20 == 2:
-            online._people.drop('ahead')  # as a crowd does
+            online.people._tracks.drop('ahead')  # as a crowd does
         result = online.predict(now_ns)
         assert result is not None
         assert frame < 25 or 'good' in result.persons, result.unpredicted

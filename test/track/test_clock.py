@@ -10,11 +10,13 @@ import pytest
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.online import Observation, OnlineLimits, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.recordings.walker import synthetic_walkers
+from motion_predictor.sources.observation import Observation
 from motion_predictor.track.checks.stamp_checks import SameStamps, stamp_complaints
 from motion_predictor.track.clock import SourceClock
+from motion_predictor.track.limits import PeopleLimits
 from motion_predictor.track.states import PersonState, Refusal
 
 SECOND = 1_000_000_000
@@ -128,9 +130,9 @@ def test_people_with_their_own_stamps_are_no_burst() -> None:
     assert math.isnan(clock.jitter_s)
 
 
-def windows_error(times: Times) -> tuple[float, OnlinePredictor]:
+def windows_error(times: Times) -> tuple[float, LivePredictor]:
     """Mean distance of a window's poses from where the person was, but for one delay."""
-    online, errors = OnlinePredictor(Unasked()), []
+    online, errors = LivePredictor(Unasked()), []
     for index, (exposure_s, arrival_s) in enumerate(times):
         stamp_ns = SECOND + round(arrival_s * SECOND)
         online.observe(Observation(stamp_ns, 'map', '0', walker(exposure_s)))
@@ -161,7 +163,7 @@ def test_stamps_of_exposure_are_not_touched() -> None:
 # Trackers that repeat themselves
 
 
-def show(online: OnlinePredictor, poses: Sequence[np.ndarray], begin: int = 0) -> None:
+def show(online: LivePredictor, poses: Sequence[np.ndarray], begin: int = 0) -> None:
     """Show one pose a frame at 30 Hz."""
     for frame, pose in enumerate(poses, begin):
         stamp_ns = SECOND + frame * SECOND // 30
@@ -169,7 +171,7 @@ def show(online: OnlinePredictor, poses: Sequence[np.ndarray], begin: int = 0) -
 
 
 def test_a_frozen_tracker_is_not_motion_and_is_said_to_be_frozen() -> None:
-    online = OnlinePredictor(Unasked())
+    online = LivePredictor(Unasked())
     moving = [walker(frame / 30) for frame in range(40)]
     show(online, moving)
     show(online, [moving[-1]] * 6, 40)
@@ -190,7 +192,7 @@ def test_a_frozen_tracker_is_not_motion_and_is_said_to_be_frozen() -> None:
 
 
 def test_who_stays_in_one_pose_for_over_a_second_stands_still() -> None:
-    online = OnlinePredictor(Unasked(), OnlineLimits(stale_timeout_s=1.0))
+    online = LivePredictor(Unasked(), PeopleLimits(stale_timeout_s=1.0))
     moving = [walker(frame / 30) for frame in range(40)]
     show(online, [*moving, *[moving[-1]] * 60])
     snapshot = online.snapshot(SECOND + 100 * SECOND // 30)
@@ -201,14 +203,14 @@ def test_who_stays_in_one_pose_for_over_a_second_stands_still() -> None:
 
 
 def test_who_stood_still_all_along_is_not_frozen() -> None:
-    online = OnlinePredictor(Unasked())
+    online = LivePredictor(Unasked())
     show(online, [walker(0.0)] * 60)
     counted = online.counters
     assert (counted['poses_frozen'], counted['poses_accepted']) == (0, 60)
 
 
 def test_every_pose_sent_twice_is_seen_once() -> None:
-    online = OnlinePredictor(Unasked())
+    online = LivePredictor(Unasked())
     show(online, [walker(frame // 2 / 15) for frame in range(60)])
     snapshot = online.snapshot(SECOND + 60 * SECOND // 30)
     assert snapshot is not None

@@ -22,27 +22,19 @@ import pytest
 
 from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
-from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.prediction import Prediction
+from motion_predictor.sources.observation import Observation
+from motion_predictor.track.clock import stamped_ahead, Timing
 from motion_predictor.track.history import PoseHistory
-from motion_predictor.track.states import (
-    Excluded,
-    measured_pose,
-    OtherPerson,
-    PersonState,
-    Refusal,
-    sentence,
-    stamped_ahead,
-    Timing,
-)
+from motion_predictor.track.observed_pose import measured_pose
+from motion_predictor.track.states import Excluded, OtherPerson, PersonState, Refusal, sentence
 from motion_predictor.track.window import NotReady
 
 ANKLES = [H36M17.index('RAnkle'), H36M17.index('LAnkle')]
 
 
-def observe(
-    online: OnlinePredictor, name: str, stamp_ns: int, xyz: np.ndarray, **more: Any
-) -> None:
+def observe(online: LivePredictor, name: str, stamp_ns: int, xyz: np.ndarray, **more: Any) -> None:
     """Observe anybody, anywhere, at the time of the stamp."""
     now_ns = more.pop('now_ns', stamp_ns)
     online.observe(Observation(stamp_ns, more.pop('frame_id', 'map'), name, xyz, **more), now_ns)
@@ -127,7 +119,7 @@ def test_low_confidence_makes_nobody_invisible() -> None:
 
 def test_points_that_are_no_joint_of_the_models_still_tell_where_somebody_is() -> None:
     kinect = layout('k4a32', H36M17)
-    online = OnlinePredictor(GoesOn(), samples=2, layout=kinect)
+    online = LivePredictor(GoesOn(), samples=2, layout=kinect)
     xyz = np.full((32, 3), np.nan)
     xyz[kinect.index('handtip_l')] = [3.0, 2.0, 1.0]
     online.observe(Observation(stamps(0, 1)[0], 'map', 'ada', xyz))
@@ -224,7 +216,7 @@ def test_a_model_that_gives_no_numbers_for_one_person_leaves_the_others() -> Non
             prediction.futures[observed[:, -1, 0, 0] > 4.0, :, 7, 3] = np.nan
             return prediction
 
-    online = OnlinePredictor(NanBeyond(), samples=2)
+    online = LivePredictor(NanBeyond(), samples=2)
     see(online, 'near', stamps(0, 30))
     see(online, 'far', stamps(0, 30), place=9.0)
     result = predicted(online)

@@ -157,8 +157,8 @@ def fuzz_in_process(
                 elif hasattr(cloud, 'markers'):
                     _check_markers(kind, cloud, findings)
             caught.messages.clear()
-            if len(session.online._people.named) > 4 * session.online.max_persons:
-                findings.add(f'{kind}: {len(session.online._people.named)} people are kept')
+            if len(session.online.people._tracks.named) > 4 * session.online.max_persons:
+                findings.add(f'{kind}: {len(session.online.people._tracks.named)} people are kept')
             if node._counts.snapshot()['worker_errors']:
                 findings.add(f'{kind}: a worker error')
         for each in warned:

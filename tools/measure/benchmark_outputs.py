@@ -37,13 +37,14 @@ from visualization_msgs.msg import MarkerArray
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import drawn_samples, likely_futures
-from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import CloudEncoder, MarkerEncoder, MarkerPerson
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outputs import Outlook, SUMMARIES
+from motion_predictor.sources.observation import Observation
 
 REFERENCE = '~/predictions'
 SAMPLES = 50
@@ -76,7 +77,7 @@ def outlook(persons: int) -> Outlook:
     """
     predictor = Predictor.load(default_weights())
     place = make_place(predictor, Settings.from_values({}))
-    online = OnlinePredictor(predictor, max_persons=persons, samples=SAMPLES, place=place)
+    online = LivePredictor(predictor, max_persons=persons, samples=SAMPLES, place=place)
     scene = synthetic_walkers(persons)
     result = None
     for frame in range(WATCHED_FRAMES):

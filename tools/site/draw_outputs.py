@@ -29,7 +29,7 @@ from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.likely import by_weight, drawn_samples, likely_futures
-from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import (
@@ -41,6 +41,7 @@ from motion_predictor.ros.messages import (
 )
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outputs import decode_moments, Outlook, SUMMARIES
+from motion_predictor.sources.observation import Observation
 from tools.demo.demo_clips import demo_recording
 
 FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'images' / 'outputs'
@@ -93,7 +94,7 @@ def make_scene(clip: str, at_s: float, samples: int, weights: Path) -> Scene:
     origin = poses[last, 0] * [1.0, 1.0, 0.0]
     poses = (poses - origin) @ level.T
     place = make_place(predictor, Settings.from_values({}))
-    online = OnlinePredictor(predictor, samples=samples, place=place)
+    online = LivePredictor(predictor, samples=samples, place=place)
     every = round(PREDICT_EVERY_S * window.rate_hz)
     result = None
     for frame in range(last + 1):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from motion_predictor.track.identity import free_name, pair_up
+from motion_predictor.track.identity.assign import free_name, pair_up
 
 KNOWN_S = 0.9
 """Whoever was not seen for longer is not looked for any more: a new clip begins anew."""

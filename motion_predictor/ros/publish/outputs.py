@@ -25,9 +25,9 @@ from motion_predictor.common.background import Background, CancelledError, Stopp
 from motion_predictor.errors import MessageError
 from motion_predictor.predict.keyframes import keyframes, LAST_POSE, poses_at
 from motion_predictor.predict.likely import likely_futures, TYPICAL
+from motion_predictor.predict.live import LivePrediction
 from motion_predictor.predict.moments import Moments
 from motion_predictor.predict.occupancy import occupancy
-from motion_predictor.predict.online import OnlinePrediction
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.ros.messages import MAX_ROWS, ns_to_stamp
 from motion_predictor.ros.parameters import Settings
@@ -91,7 +91,7 @@ class Outlook:
     @classmethod
     def of(
         cls,
-        result: OnlinePrediction,
+        result: LivePrediction,
         numbers: Sequence[int],
         frames: np.ndarray,
         skeleton: Skeleton,

@@ -56,7 +56,7 @@ def stamp_complaints(
 
     :param lag_s: from the latest stamp to its arrival, seconds; None before there is one.
     :param new: counters of the node and of
-        :class:`motion_predictor.predict.online.OnlinePredictor`, by how much they have grown
+        :class:`motion_predictor.predict.live.LivePredictor`, by how much they have grown
         lately.
     :param sim_time: whether ``use_sim_time`` is set.
     :param clock_ns: the node's clock.

@@ -24,11 +24,12 @@ from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.model.candidates import CANDIDATES, DAMPED, MEMORIES, MEMORY, MODEL, STILL
 from motion_predictor.model.networks.radius_network import noise_radii
 from motion_predictor.model.weighing_weights import WeighingWeights
-from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.place.memory import NEIGHBOURS
 from motion_predictor.predict.place.place import LOST_S, Place
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.sources.observation import Observation
 
 EVERY = np.arange(WINDOW.future_frames)
 FIRST, SECOND = swinging(9.0, 1), swinging(9.0, 2) + [2.0, 0.0, 0.0]
@@ -356,12 +357,12 @@ def test_repeated_work_makes_the_published_future_better_the_longer_it_is_watche
 # Behind the node's own state
 
 
-def online_with(place: Place | None) -> OnlinePredictor:
+def online_with(place: Place | None) -> LivePredictor:
     predictor = Predictor(random_model(), {}, None, device='cpu')
-    return OnlinePredictor(predictor, samples=4, place=place)
+    return LivePredictor(predictor, samples=4, place=place)
 
 
-def observe(online: OnlinePredictor, people: Sequence[tuple[str, np.ndarray]], ns: int) -> None:
+def observe(online: LivePredictor, people: Sequence[tuple[str, np.ndarray]], ns: int) -> None:
     for person, pose in people:
         online.observe(Observation(ns, 'world', person, pose), ns)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.predict.online import OnlineLimits
 from motion_predictor.ros.parameters import PARAMETERS, Settings
-from motion_predictor.track.limits import HistoryLimits
+from motion_predictor.track.limits import HistoryLimits, PeopleLimits
 
 
 def test_every_default_passes_its_own_check() -> None:
@@ -58,7 +57,7 @@ def test_a_whole_number_will_do_for_a_double() -> None:
 
 
 def test_defaults_are_those_of_the_histories() -> None:
-    settings, online, history = Settings.from_values({}), OnlineLimits(), HistoryLimits()
+    settings, online, history = Settings.from_values({}), PeopleLimits(), HistoryLimits()
     for name in ('max_joint_gap_s', 'min_observed_s'):
         assert getattr(settings, name) == getattr(history, name)
     for name in (

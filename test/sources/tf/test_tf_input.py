@@ -15,7 +15,7 @@ from tracker_people import source_pose, stamp, tf, transform
 from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.sources.decoding import Decoder
@@ -567,7 +567,7 @@ def test_somebody_with_too_few_frames_is_seen_and_the_reason_told(
     decode(source, [], 1)
     if kind is HriSource:
         source.decode('/humans/bodies/tracked', ids('q'), 1)
-    online = OnlinePredictor(Unasked(), layout=HRI, samples=1)
+    online = LivePredictor(Unasked(), layout=HRI, samples=1)
     for frame in range(12):
         stamp_ns = 10**9 + frame * PERIOD_NS
         sent = frames_of(HRI, WALKERS[0][frame], stamp_ns, 'q', '{joint}_{person}')[:count]

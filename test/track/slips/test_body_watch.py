@@ -10,10 +10,11 @@ import pytest
 
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.recordings.npz_clips import read_npz
 from motion_predictor.recordings.walker import synthetic_walkers, walk
+from motion_predictor.sources.observation import Observation
 from motion_predictor.track.slips.body_motion import BodyMotion
 from motion_predictor.track.slips.body_watch import BodyWatch
 from motion_predictor.track.window import ObservedWindow
@@ -43,7 +44,7 @@ def windows(
     change: Callable[[np.ndarray, int], np.ndarray], poses: np.ndarray = WALK
 ) -> tuple[list[ObservedWindow], dict[str, int]]:
     """Show somebody whose poses are changed; every window there was, and the counters."""
-    online, found = OnlinePredictor(Unasked()), []
+    online, found = LivePredictor(Unasked()), []
     for frame, pose in enumerate(poses):
         stamp = SECOND + round(frame * SECOND / RATE_HZ)
         online.observe(Observation(stamp, 'map', 'ada', change(pose.copy(), frame)))
@@ -198,7 +199,7 @@ def test_arms_of_robots_are_left_alone() -> None:
     arm = Skeleton('arm', ('base', 'elbow', 'hand'), (-1, 0, 1), (0, 1, 2), zero_is_missing=False)
     model = Unasked()
     model.skeleton = arm
-    online = OnlinePredictor(model)
+    online = LivePredictor(model)
     pose = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.4], [0.3, 0.0, 0.4]])
     for frame in range(30):
         pose[2, 0] = 0.3 + 0.5 * (frame % 10 == 9)

@@ -22,8 +22,9 @@ from motion_predictor.body.skeleton import H36M17, Skeleton, skeleton_from_dict,
 from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import SkeletonError
 from motion_predictor.model.person_frame import PersonFrame
-from motion_predictor.predict.online import Observation, OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.sources.observation import Observation
 from training.data import prepare
 from training.judge.accuracy import evaluate
 from training.stages import distill, export, train_teacher
@@ -99,7 +100,7 @@ def test_observed_one_by_one_a_body_is_predicted_by_identity_or_a_mapping_file(
     motion = BODIES[body][1](30, 50.0, 4)
     futures = []
     for source, poses in (('identity', motion), (str(mapping), motion[:, ::-1])):
-        online = OnlinePredictor(predictor, layout=layout(source, skeleton), samples=3)
+        online = LivePredictor(predictor, layout=layout(source, skeleton), samples=3)
         for frame, xyz in enumerate(poses):
             online.observe(Observation(20_000_000 * frame, 'map', 'robot', xyz))
         found = online.predict()

@@ -23,7 +23,7 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.weights import file_digest
 from motion_predictor.predict.device import use_threads
-from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.place.place import Place as LearntPlace
 from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
@@ -162,14 +162,14 @@ def takes_to_play(place: Place, skeleton: Skeleton) -> tuple[Take, ...]:
     return takes_of(clips)
 
 
-def make_online(predictor: Predictor, place: Place) -> OnlinePredictor:
+def make_online(predictor: Predictor, place: Place) -> LivePredictor:
     """Return a node that has seen nothing yet, as its weights file would have it."""
     learnt = None
     if predictor.weighing is not None:
         learnt = LearntPlace(
             predictor.window, predictor.skeleton, predictor.weighing, remember=place.memory
         )
-    return OnlinePredictor(
+    return LivePredictor(
         predictor, max_persons=1, samples=place.samples, seed=place.seed, place=learnt
     )
 

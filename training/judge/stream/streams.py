@@ -2,7 +2,7 @@
 Recordings played as a tracker would have sent them: one clip after another, causally.
 
 A judge of what a node learns on line must not show it the future: the clips of a place are
-observed pose by pose by one :class:`motion_predictor.predict.online.OnlinePredictor`, which is
+observed pose by pose by one :class:`motion_predictor.predict.live.LivePredictor`, which is
 asked for predictions on the way. Truth is taken from the clean recording, whatever the tracker
 adds.
 """
@@ -20,7 +20,8 @@ from scipy.interpolate import CubicSpline
 
 from motion_predictor.body.resampling import resample
 from motion_predictor.errors import ConfigError
-from motion_predictor.predict.online import Observation, OnlinePrediction, OnlinePredictor
+from motion_predictor.predict.live import LivePrediction, LivePredictor
+from motion_predictor.sources.observation import Observation
 from motion_predictor.track.window import ObservedWindow
 from training.data.clips import Clip
 from training.judge.stream.kinds import kind_of
@@ -168,7 +169,7 @@ class Moment:
     """Of people that were watched in this place before, gaps not counted."""
     window: ObservedWindow
     """What the model was given."""
-    prediction: OnlinePrediction
+    prediction: LivePrediction
     """Of this one person."""
     truth: NDArray[np.float32]
     """The clean future, metres, ``(T_fut, J, 3)``; frame i is what frame i of the prediction
@@ -196,7 +197,7 @@ class Stream:
 
     def __init__(
         self,
-        online: OnlinePredictor,
+        online: LivePredictor,
         takes: Sequence[Take],
         tracker: SimulatedTracker | None = None,
         *,

@@ -17,7 +17,7 @@ from motion_predictor.body.resampling import resample
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.candidates import CANDIDATES, knot_frames
 from motion_predictor.model.weighing_weights import WeighingWeights
-from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.place.candidates import stance
 from motion_predictor.predict.place.memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
@@ -199,7 +199,7 @@ def play_clips(
     place = Place(
         predictor.window, predictor.skeleton, WeighingWeights(basis), remember=play.memory
     )
-    online = OnlinePredictor(predictor, max_persons=1, samples=samples, place=place)
+    online = LivePredictor(predictor, max_persons=1, samples=samples, place=place)
     stream = Stream(online, takes_of(clips), play.tracker, order=play.order, seed=play.seed)
     rows = [_record(place, moment) for moment in stream]
     if not rows:

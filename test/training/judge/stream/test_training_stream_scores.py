@@ -9,7 +9,7 @@ from random_models import random_model, walking
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.weighing_weights import WeighingWeights
-from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.predict.predictor import Predictor
@@ -40,7 +40,7 @@ from training.judge.stream.streams import Moment, Stream, takes_of
 def moments() -> list[Moment]:
     predictor = Predictor(random_model(), {}, None, device='cpu')
     clip = Clip('w', 'a', 'walk', walking(120, 0, 25.0).astype(np.float32), 25.0)
-    return list(Stream(OnlinePredictor(predictor, samples=6), takes_of([clip])))
+    return list(Stream(LivePredictor(predictor, samples=6), takes_of([clip])))
 
 
 def with_prediction(moment: Moment, prediction: Prediction) -> Moment:
@@ -147,7 +147,7 @@ def test_the_nodes_own_candidates_are_scored_and_its_best_samples_are_no_more_th
     clips = [
         Clip('w', 'a', 'walk', walking(150, 0, 25.0).astype(np.float32), 25.0) for _ in range(2)
     ]
-    node = OnlinePredictor(predictor, samples=6, place=place)
+    node = LivePredictor(predictor, samples=6, place=place)
     scorer, seen = StreamScorer(H36M17), []
     for moment in Stream(node, takes_of(clips)):
         scorer.add(moment)

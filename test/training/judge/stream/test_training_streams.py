@@ -9,7 +9,7 @@ import pytest
 from random_models import random_model, save_recording, walking
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.predict.online import OnlinePredictor
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.predictor import Predictor
 from training.data.clips import Clip
 from training.data.windows import load_clips, recordings_folder
@@ -21,8 +21,8 @@ def predictor() -> Predictor:
     return Predictor(random_model(), {}, None, device='cpu')
 
 
-def online(predictor: Predictor) -> OnlinePredictor:
-    return OnlinePredictor(predictor, samples=3)
+def online(predictor: Predictor) -> LivePredictor:
+    return LivePredictor(predictor, samples=3)
 
 
 def clips(*frames: int) -> tuple[Clip, ...]:
@@ -186,7 +186,7 @@ def test_settings_that_cannot_work_are_refused(predictor: Predictor) -> None:
     for settings in ({'rate_hz': 1.0}, {'noise_m': -1.0}, {'missing': 1.0}):
         with pytest.raises(ConfigError, match=next(iter(settings))):
             SimulatedTracker(**settings)
-    assert OnlinePredictor(predictor).limits.stale_timeout_s < GAP_S
+    assert LivePredictor(predictor).limits.stale_timeout_s < GAP_S
 
 
 def test_a_file_is_played_whole(predictor: Predictor, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.track.history import PoseHistory
 from motion_predictor.track.slips.body_watch import BodyWatch
+from motion_predictor.track.slips.frozen_pose import FrozenPose
 
 MAX_SPEED_M_S = 10.0
 """Of most joints at once; who is further off is somebody else."""
@@ -64,8 +65,8 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class PeopleRules:
-    """What the caller allows: see :class:`motion_predictor.predict.online.OnlineLimits`."""
+class TrackRules:
+    """What the caller allows: see :class:`motion_predictor.track.limits.PeopleLimits`."""
 
     within_m: float
     """An id may go over to a body this near; 0 for never. Says nothing of places in a message."""
@@ -76,7 +77,7 @@ class PeopleRules:
 
 
 @dataclass
-class PeopleCounters:
+class TrackCounters:
     """How often each rule about who is who has acted."""
 
     persons_appeared: int = 0
@@ -128,11 +129,8 @@ class Track:
     """Still to be compared with those who vanished."""
     leads_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_LATEST_LEADS))
     """By how much the latest stamps were ahead of the clock at their arrival."""
-    shown: np.ndarray | None = None
-    """What the tracker last showed of it, metres (J, 3)."""
-    frozen_ns: int | None = None
-    """Since when it is shown in the same pose to the bit, though it moved just before; -1 for one
-    that stood still."""
+    frozen: FrozenPose = field(default_factory=FrozenPose)
+    """Whether the tracker only repeats what it showed of it."""
     came_back: bool = False
     """Its id went on elsewhere once, and came back."""
 
@@ -233,7 +231,7 @@ def assign(
     named: Mapping[str, Track],
     unnamed: Sequence[Track],
     skeleton: Skeleton,
-    rules: PeopleRules,
+    rules: TrackRules,
 ) -> list[Track | None]:
     """
     Find out whom a message shows, everyone in it at once (Hungarian method, over joints).
@@ -289,7 +287,7 @@ def _is_owner(track: Track, sighting: Sighting) -> bool:
 
 
 def _costs(
-    sighting: Sighting, away: Distances, owned: np.ndarray, rules: PeopleRules
+    sighting: Sighting, away: Distances, owned: np.ndarray, rules: TrackRules
 ) -> np.ndarray:
     # What it costs to say that this is each of the bodies, metres; _NOBODY_M where it cannot be.
     limit = _NOBODY_M - 0.01

@@ -10,16 +10,13 @@ import pytest
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.predict.online import (
-    Observation,
-    ObserveOutcome,
-    OnlineLimits,
-    OnlinePrediction,
-    OnlinePredictor,
-)
+from motion_predictor.predict.live import LivePrediction, LivePredictor
 from motion_predictor.predict.prediction import Prediction
+from motion_predictor.sources.observation import Observation
 from motion_predictor.track.history import PoseHistory
-from motion_predictor.track.identity import clear_owner, Expected, Sighting, Track
+from motion_predictor.track.identity.assign import clear_owner, Expected, Sighting, Track
+from motion_predictor.track.limits import PeopleLimits
+from motion_predictor.track.messages import ObserveOutcome
 
 
 class GoesOn:
@@ -47,13 +44,17 @@ def walker(at_s: float, place: Sequence[float] = (0.0, 0.0), turn: float = 0.0) 
     return pose @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]) + [*place, 0.0]
 
 
-def online_with(**settings: object) -> OnlinePredictor:
+def named_of(online: LivePredictor) -> dict[str, Track]:
+    return online.people._tracks.named
+
+
+def online_with(**settings: object) -> LivePredictor:
     """Online predictor with the model above."""
-    return OnlinePredictor(GoesOn(), samples=2, **settings)
+    return LivePredictor(GoesOn(), samples=2, **settings)
 
 
 def play(
-    online: OnlinePredictor,
+    online: LivePredictor,
     rate_hz: float,
     seconds: float,
     named: Callable[[int, int], str],
@@ -62,7 +63,7 @@ def play(
     order: Callable[[int], Sequence[int]] | None = None,
     identified: bool = True,
     asked: Callable[[int], bool] = lambda frame: True,
-) -> list[tuple[float, OnlinePrediction]]:
+) -> list[tuple[float, LivePrediction]]:
     """Show everybody in every frame, ``named(frame, place in the message)``; predict."""
     results = []
     for frame in range(int(seconds * rate_hz)):
@@ -81,7 +82,7 @@ def play(
 
 
 def root_errors(
-    at_s: float, result: OnlinePrediction, people: Sequence[Callable[[float], np.ndarray]]
+    at_s: float, result: LivePrediction, people: Sequence[Callable[[float], np.ndarray]]
 ) -> list[float]:
     """Distance of each predicted root from the nearest real one half a second on."""
     if result.prediction is None:
@@ -154,7 +155,7 @@ def test_without_ids_a_body_keeps_its_name_in_any_order() -> None:
 def test_without_ids_a_body_keeps_its_name_through_a_silence(
     silent_s: float, goes_on: bool, settings: dict[str, float], after: tuple[int, ...]
 ) -> None:
-    limits = OnlineLimits(stale_timeout_s=5.0, **settings)
+    limits = PeopleLimits(stale_timeout_s=5.0, **settings)
     people, online = beside(3.0), online_with(limits=limits)
     play(online, 30, 1.0, lambda frame, place: str(place), people, order=lambda frame: (0, 1),
          identified=False)  # fmt: skip
@@ -163,9 +164,9 @@ def test_without_ids_a_body_keeps_its_name_through_a_silence(
         pose = people[index](29 / 30 + silent_s * goes_on) + [0.01, 0.0, 0.0]  # not frozen
         online.observe(Observation(stamp_ns, 'map', str(place), pose, identified=False))
     online.snapshot()
-    there = {n: track.history.newest_pose[0][0, 1] for n, track in online._people.named.items()}
+    there = {n: track.history.newest_pose[0][0, 1] for n, track in named_of(online).items()}
     assert there == {'0': 0.0, '1': 3.0}
-    assert online._people.named['1'].newest_stamp_ns == stamp_ns
+    assert named_of(online)['1'].newest_stamp_ns == stamp_ns
     assert online.counters['persons_appeared'] == 2
 
 
@@ -175,7 +176,7 @@ def test_without_ids_a_place_counts_for_less_than_where_bodies_are(
     silent_s: float, after: tuple[int, ...]
 ) -> None:
     """Also where they seemed to run, since the last two stamps were too near to each other."""
-    online = online_with(limits=OnlineLimits(stale_timeout_s=5.0))
+    online = online_with(limits=PeopleLimits(stale_timeout_s=5.0))
     people = beside(3.0)
     play(online, 30, 1.0, lambda frame, place: str(place), people, order=lambda frame: (0, 1),
          identified=False)  # fmt: skip
@@ -185,9 +186,9 @@ def test_without_ids_a_place_counts_for_less_than_where_bodies_are(
             pose = people[index](29 / 30) + [0.0, 0.05 * min(at_s, 1.0), 0.0]
             online.observe(Observation(stamp_ns, 'map', str(place), pose, identified=False))
     online.snapshot()
-    there = {n: track.history.newest_pose[0][0, 1] for n, track in online._people.named.items()}
+    there = {n: track.history.newest_pose[0][0, 1] for n, track in named_of(online).items()}
     assert there == {'0': pytest.approx(0.0, abs=0.1), '1': pytest.approx(3.0, abs=0.1)}
-    assert online._people.named['1'].newest_stamp_ns == stamp_ns
+    assert named_of(online)['1'].newest_stamp_ns == stamp_ns
 
 
 @pytest.mark.parametrize('after', [(1, 0), (1,)])
@@ -206,7 +207,7 @@ def test_without_ids_a_body_has_its_name_again_after_it_was_given_up(
         stamp_ns = START + round(3.5 * SECOND)
         online.observe(Observation(stamp_ns, 'map', str(place), pose, identified=False))
     online.snapshot()
-    there = {n: track.history.newest_pose[0][0, 1] for n, track in online._people.named.items()}
+    there = {n: track.history.newest_pose[0][0, 1] for n, track in named_of(online).items()}
     assert there == {str(index): 3.0 * index for index in after}
 
 
@@ -299,7 +300,7 @@ def test_a_crowd_never_costs_the_nearest_person(count: int, order: str) -> None:
             assert set(result.persons) == {str(index) for index in range(8)}
     assert online.counters['persons_evicted'] == 0
     assert online.counters['observations_crowded_out'] == 25 * (count - 32)
-    assert len(online._people.named) == 32
+    assert len(online.people._tracks.named) == 32
 
 
 def test_who_comes_nearer_than_the_crowd_takes_the_place_of_the_farthest() -> None:
@@ -317,7 +318,7 @@ def test_who_comes_nearer_than_the_crowd_takes_the_place_of_the_farthest() -> No
 
 
 def test_an_id_is_believed_where_taking_over_is_not_allowed() -> None:
-    online = online_with(limits=OnlineLimits(reassociate_within_m=0.0))
+    online = online_with(limits=PeopleLimits(reassociate_within_m=0.0))
     play(
         online, 30, 2.0, lambda frame, place: str(place), beside(0.6),
         order=lambda frame: (1, 0) if frame > 30 else (0, 1),
@@ -355,7 +356,7 @@ def test_stamps_that_stand_still_make_nobody_up(identified: bool) -> None:
     for frame in range(90):
         pose = walker(frame / 30)
         online.observe(Observation(START, 'map', '0', pose, identified=identified))
-    assert list(online._people.named) == ['0']
+    assert list(online.people._tracks.named) == ['0']
     assert online.counters['persons_appeared'] == 1
 
 

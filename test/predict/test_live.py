@@ -27,21 +27,16 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import DenoiserConfig, ModelConfig
 from motion_predictor.model.motion_model import MotionModel
-from motion_predictor.predict.online import (
-    Excluded,
-    Observation,
-    ObserveOutcome,
-    OnlineLimits,
-    OnlinePrediction,
-    OnlinePredictor,
-)
+from motion_predictor.predict.live import LivePrediction, LivePredictor
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.track.limits import HistoryLimits
-from motion_predictor.track.states import Refusal
+from motion_predictor.sources.observation import Observation
+from motion_predictor.track.limits import HistoryLimits, PeopleLimits
+from motion_predictor.track.messages import ObserveOutcome
+from motion_predictor.track.states import Excluded, Refusal
 from motion_predictor.track.window import NotReady
 
 
-def expected_futures(result: OnlinePrediction, place: float) -> np.ndarray:
+def expected_futures(result: LivePrediction, place: float) -> np.ndarray:
     """Where the sliding person will be at the output's times, (T_fut, J, 3)."""
     return np.stack([
         pose_at(result.stamp_ns + round((i + 1) * SECOND / 50), place) for i in range(100)
@@ -132,7 +127,7 @@ def test_ever_new_ids_do_not_fill_the_memory() -> None:
     online = online_with(max_persons=2)
     for index, stamp in enumerate(stamps(0, 300)):
         see(online, f'id {index}', [stamp], place=2.0 + 5.0 * (index % 7))
-    assert len(online._people.named) <= 16
+    assert len(online.people._tracks.named) <= 16
     assert online.counters['persons_reassociated'] > 200
 
 
@@ -295,7 +290,7 @@ def test_resetting_forgets_everyone() -> None:
 
 @pytest.mark.parametrize('within_m,takes_over', [(0.5, True), (0.0, False)])
 def test_a_new_id_where_another_vanished_takes_over(within_m: float, takes_over: bool) -> None:
-    online = online_with(limits=OnlineLimits(reassociate_within_m=within_m))
+    online = online_with(limits=PeopleLimits(reassociate_within_m=within_m))
     see(online, '17', stamps(0, 30))
     predicted(online)
     see(online, '18', stamps(32, 36))
@@ -367,24 +362,24 @@ def test_two_ids_that_are_switched_go_on_with_each_others_histories() -> None:
     counted = online.counters
     assert (counted['persons_replaced'], counted['persons_switched']) == (0, 2)
     assert counted['observations_elsewhere'] == 0
-    assert not online._people.unnamed
+    assert not online.people._tracks.unnamed
 
 
 @pytest.mark.slow
 def test_ids_that_are_switched_without_end_do_not_fill_the_memory() -> None:
-    online = online_with(limits=OnlineLimits(reassociate_within_m=0.0))
+    online = online_with(limits=PeopleLimits(reassociate_within_m=0.0))
     for index in range(200):
         for name, place in (('ada', 2.0), ('bob', 40.0), ('cyd', 80.0)):
             away = 500.0 * (index // 2)
             see(online, name, stamps(index, index + 1), place=place + away)
         if index % 50 == 49:
             online.snapshot()
-    assert len(online._people.unnamed) <= 32
+    assert len(online.people._tracks.unnamed) <= 32
     assert online.counters['persons_replaced'] > 100
     assert online.counters['persons_sharing_id'] == 0
     see(online, 'ada', stamps(260, 262))
     online.snapshot()
-    assert not online._people.unnamed, 'what is old is let go'
+    assert not online.people._tracks.unnamed, 'what is old is let go'
 
 
 def test_an_id_that_comes_back_is_somebody_who_has_just_appeared() -> None:
@@ -425,7 +420,7 @@ def test_a_joint_at_the_origin_tells_who_is_elsewhere_only_where_it_is_a_joint(
 ) -> None:
     model = GoesOn()
     model.skeleton = replace(H36M17, zero_is_missing=zero_is_missing)
-    online = OnlinePredictor(model, samples=2)
+    online = LivePredictor(model, samples=2)
     few = np.isin(np.arange(17), (0, 1, 4, 8))[:, None]  # as many as a body takes
     for stamp in stamps(0, 10):
         online.observe(
@@ -440,7 +435,7 @@ def test_a_joint_at_the_origin_tells_who_is_elsewhere_only_where_it_is_a_joint(
 
 
 def test_joints_of_low_confidence_are_missing_and_unknown_confidence_is_not_low() -> None:
-    online = online_with(limits=OnlineLimits(min_confidence=0.3))
+    online = online_with(limits=PeopleLimits(min_confidence=0.3))
     confidence = np.full(17, np.nan)
     confidence[:3] = (0.9, 0.3, 0.1)
     for stamp in stamps(0, 30):
@@ -551,7 +546,7 @@ def test_whatever_arrives_predictions_are_finite_and_newest_stamped(seed: int) -
         if result.prediction is not None:
             assert np.isfinite(result.prediction.futures).all()
             newest_ns = int(result.stamps_ns.max())
-            assert result.stamp_ns == online._given.get(newest_ns, newest_ns), 'as it was given'
+            assert result.stamp_ns == online.people._stamps.given(newest_ns), 'as given'
             assert len(result.persons) == len(result.prediction.futures)
 
 
@@ -559,7 +554,7 @@ def test_the_real_predictor_fits() -> None:
     config = ModelConfig(
         role='swiftdiff', denoiser=DenoiserConfig(architecture='mixer', width=16, depth=1)
     )
-    online = OnlinePredictor(
+    online = LivePredictor(
         Predictor(MotionModel(config, H36M17), {}, device='cpu'), samples=3, seed=7
     )
     see(online, 'ada', stamps(0, 30))
@@ -567,7 +562,7 @@ def test_the_real_predictor_fits() -> None:
     result = predicted(online)
     assert result.prediction.futures.shape == (2, 3, 100, 17, 3)
     assert np.isfinite(result.prediction.futures).all()
-    alone = OnlinePredictor(online.predictor, samples=3, seed=7)
+    alone = LivePredictor(online.predictor, samples=3, seed=7)
     see(alone, 'ada', stamps(0, 30))
     np.testing.assert_allclose(
         predicted(alone).prediction.futures[0], result.prediction.futures[0], atol=1e-5
@@ -579,15 +574,15 @@ def test_the_real_predictor_fits() -> None:
 )
 def test_settings_that_cannot_work_are_refused(broken: dict) -> None:
     with pytest.raises(ConfigError, match=next(iter(broken))):
-        OnlinePredictor(GoesOn(), **broken)
+        LivePredictor(GoesOn(), **broken)
 
 
 @pytest.mark.parametrize('name', ['stale_timeout_s', 'jump_back_s', 'max_future_s'])
 def test_limits_that_cannot_work_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
-        OnlineLimits(**{name: -1.0})
+        PeopleLimits(**{name: -1.0})
     with pytest.raises(ConfigError, match='max_joint_gap_s'):
-        OnlineLimits(history=HistoryLimits(max_joint_gap_s=float('nan')))
+        PeopleLimits(history=HistoryLimits(max_joint_gap_s=float('nan')))
 
 
 def test_source_rates_are_told() -> None:
@@ -600,7 +595,7 @@ def test_source_rates_are_told() -> None:
 
 
 def see_from(
-    online: OnlinePredictor, source: str, stamps_: range, place: float, frame_id: str = 'map'
+    online: LivePredictor, source: str, stamps_: range, place: float, frame_id: str = 'map'
 ) -> list[ObserveOutcome]:
     """Observe somebody of one source at every stamp."""
     return [

@@ -1,0 +1,352 @@
+"""Live prediction: observations of several people in, their predicted futures out; no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+import math
+from typing import Protocol, TYPE_CHECKING
+
+import numpy as np
+
+from motion_predictor.body.layout import Layout
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.errors import ConfigError
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.mixture_forecast import Forecast
+from motion_predictor.predict.novelty import SurpriseWatch
+from motion_predictor.predict.radius import CoverageWatch, MODES
+from motion_predictor.sources.observation import Observation
+from motion_predictor.track.limits import PeopleLimits
+from motion_predictor.track.messages import ObserveResult
+from motion_predictor.track.people import People
+from motion_predictor.track.snapshot import Snapshot, unpredicted_of
+from motion_predictor.track.states import Excluded, Refusal
+
+if TYPE_CHECKING:
+    from motion_predictor.predict.place.following import Following
+    from motion_predictor.predict.place.place import Place
+    from motion_predictor.predict.prediction import Prediction
+
+_NS = 1e-9
+_FAR_FROM_ORIGIN_M = 100.0  # float32 would lose hundredths of a millimetre from here on
+
+
+@dataclass(frozen=True)
+class LivePrediction(Snapshot):
+    """
+    A snapshot, and the futures of everyone who could be predicted, P people.
+
+    Frame i of every future lies ``(i + 1) / rate_hz`` after ``stamp_ns``, also for a person who
+    was last seen a little earlier (``ages_s``): that future is shifted by the age, and since it
+    then ends earlier, only its first ``horizon_frames`` frames are the model's; those after
+    repeat its last. ``others`` holds those for whom the model gave no numbers, too.
+    """
+
+    prediction: Prediction | None = None
+    """None when nobody is predicted."""
+    surprises: np.ndarray | None = None
+    """How unlikely what each person lately did was, nats a coordinate, NaN where that is not
+    known, (P,); see :class:`motion_predictor.predict.novelty.SurpriseWatch`."""
+
+    @property
+    def ages_s(self) -> np.ndarray:
+        """How much older than ``stamp_ns`` each person's newest observation is, (P,)."""
+        return (self.stamp_ns - self.stamps_ns) * _NS
+
+    @cached_property
+    def horizon_frames(self) -> np.ndarray:
+        """Frames of each person's futures that are the model's, int64 (P,)."""
+        if self.prediction is None:
+            return np.zeros(0, dtype=np.int64)
+        frames, rate_hz = self.prediction.futures.shape[2], self.prediction.rate_hz
+        whole = np.floor(frames - self.ages_s * rate_hz + 1e-6)
+        return np.maximum(whole, 0).astype(np.int64)
+
+
+class FuturePredictor(Protocol):
+    """What is asked of a model: :class:`motion_predictor.predict.predictor.Predictor` has it."""
+
+    @property
+    def window(self) -> WindowConfig:
+        """Return what it sees and predicts."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Its joints."""
+
+    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+        """Sample futures of ``(P, T_obs, J, 3)``."""
+
+
+@dataclass
+class LiveCounters:
+    """How often the model was asked, and gave nothing."""
+
+    model_calls: int = 0
+    predictions_not_finite: int = 0
+    """People for whom the model gave NaN or infinity: not predicted then."""
+
+
+class LivePredictor:
+    """
+    The people there are, and one model for all of them.
+
+    :meth:`observe` only stores and may be called from any thread. One worker calls
+    :meth:`predict`, or :meth:`snapshot` (short, under the people's lock) and then :meth:`run` (the
+    model, without it). The worker also has to call one of the first two every so often when
+    nothing is observed, or nobody departs. What is known of people, and the rules about stamps,
+    frames and ids, is in :class:`motion_predictor.track.people.People`.
+
+    Every person is predicted from a window that ends at their own newest pose. The output stamp
+    is the newest of theirs, and each future is shifted by its person's age: see
+    :class:`LivePrediction`.
+    """
+
+    def __init__(
+        self,
+        predictor: FuturePredictor,
+        limits: PeopleLimits | None = None,
+        *,
+        layout: Layout | None = None,
+        max_persons: int = 8,
+        samples: int = 50,
+        seed: int = 0,
+        reference_point_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        coverage: float = 0.9,
+        adapt: str = MODES[0],
+        place: Place | None = None,
+    ) -> None:
+        """
+        Begin with nobody.
+
+        :param predictor: the model.
+        :param limits: what is accepted of the tracker.
+        :param layout: the publisher's joints; the model's own when None.
+        :param max_persons: at most so many are predicted, the nearest to the reference point.
+        :param samples: futures of each person.
+        :param seed: of the samples.
+        :param reference_point_m: in the frame of the observations.
+        :param coverage: share of real positions that the radius of predictions is to hold.
+        :param adapt: whether the radius follows what people really do: ``both``, ``widen``,
+            ``fixed``; see :class:`motion_predictor.predict.radius.RadiusScale`.
+        :param place: what is learnt of the place, and weighs the model against simple guesses
+            and the memory; None: the model alone.
+        :raises ConfigError: if a setting cannot work.
+        :raises SkeletonError: if the layout does not give the model's joints.
+        """
+        if not 1 <= samples <= 10_000:
+            raise ConfigError(f'samples={samples}: must lie in 1..10000')
+        if seed < 0:
+            raise ConfigError(f'seed={seed}: must not be negative')
+        self.people = People(
+            predictor.window,
+            predictor.skeleton,
+            limits,
+            layout=layout,
+            max_persons=max_persons,
+            reference_point_m=reference_point_m,
+        )
+        self.predictor = predictor
+        self.samples = samples
+        self.seed = seed
+        self.coverage = coverage
+        self.adapt = adapt
+        self.place = place
+        self._watch: SurpriseWatch | None = None
+        self._radii = CoverageWatch(predictor.window, coverage, adapt)
+        self._counters = LiveCounters()
+
+    # Storing: any thread
+
+    def observe(self, observation: Observation, now_ns: int | None = None) -> ObserveResult:
+        """Store one person's pose; see :meth:`People.observe`."""
+        return self.people.observe(observation, now_ns)
+
+    def refuse(
+        self,
+        observation: Observation,
+        refusal: Refusal,
+        now_ns: int | None = None,
+        detail: str = '',
+    ) -> None:
+        """Note somebody who is seen and cannot be observed; see :meth:`People.refuse`."""
+        self.people.refuse(observation, refusal, now_ns, detail)
+
+    def observe_nobody(
+        self, stamp_ns: int, frame_id: str, now_ns: int | None = None, source: str = ''
+    ) -> None:
+        """Note that the tracker saw nobody; see :meth:`People.observe_nobody`."""
+        self.people.observe_nobody(stamp_ns, frame_id, now_ns, source)
+
+    def reset(self) -> None:
+        """Forget everyone, who is then reported as departed: the clock has jumped."""
+        self.people.reset()
+
+    @property
+    def limits(self) -> PeopleLimits:
+        """What is accepted of the tracker."""
+        return self.people.limits
+
+    @property
+    def max_persons(self) -> int:
+        """At most so many are predicted; may be changed at any time."""
+        return self.people.max_persons
+
+    @max_persons.setter
+    def max_persons(self, count: int) -> None:
+        self.people.max_persons = count
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Return every counter by its name, summed over all people there were."""
+        return {**self.people.counters, **vars(self._counters)}
+
+    @property
+    def counters_so_far(self) -> dict[str, int]:
+        """Return the same for any thread, while a message is still being observed."""
+        return {**self.people.counters_so_far, **vars(self._counters)}
+
+    @property
+    def source_rates_hz(self) -> dict[str, float]:
+        """Poses per second of each person who is there; see :class:`People`."""
+        return self.people.source_rates_hz
+
+    @property
+    def shared_ids(self) -> tuple[str, ...]:
+        """Ids that two bodies at once have, as of two trackers on one topic."""
+        return self.people.shared_ids
+
+    @property
+    def stamp_jitters_s(self) -> dict[str, float]:
+        """How unevenly the stamps of each source come; see :class:`People`."""
+        return self.people.stamp_jitters_s
+
+    # Predicting: one worker
+
+    def predict(self, now_ns: int | None = None) -> LivePrediction | None:
+        """
+        Predict everyone who can be, in one call of the model.
+
+        :param now_ns: as for :meth:`observe`.
+        :returns: None when nothing has changed since the last call.
+        """
+        snapshot = self.snapshot(now_ns)
+        return None if snapshot is None else self.run(snapshot)
+
+    def snapshot(self, now_ns: int | None = None, *, expire: bool = True) -> Snapshot | None:
+        """Take the windows of everyone who is there; see :meth:`People.snapshot`."""
+        return self.people.snapshot(now_ns, expire=expire)
+
+    def run(self, snapshot: Snapshot) -> LivePrediction:
+        """
+        Run the model on a snapshot; takes no lock.
+
+        :param snapshot: from :meth:`snapshot`.
+        """
+        windows, prediction, forecast = snapshot.windows, None, None
+        if windows:
+            prediction = self._call_model(np.stack([window.poses for window in windows]))
+            finite = np.isfinite(prediction.futures).all(axis=(1, 2, 3, 4))
+            finite &= np.isfinite(prediction.weights).all(axis=1)
+            if not finite.all():
+                self._counters.predictions_not_finite += int((~finite).sum())
+                left = unpredicted_of(snapshot, ~finite, Excluded.NOT_FINITE)
+                return self.run(replace(left, nobody=False))  # somebody is seen
+            forecast = prediction.closed_form
+            if self.place is not None:
+                prediction = self.place.weigh(snapshot.tracks, windows, prediction)
+            if self.place is None or self.place.following is None:
+                prediction = self._with_true_radius(snapshot, prediction)
+            lag = (snapshot.stamp_ns - snapshot.stamps_ns) * _NS * self.predictor.window.rate_hz
+            if lag.any():
+                prediction = _later(prediction, snapshot.last_poses, lag)
+        surprises = np.full(len(windows), np.nan)
+        stated = forecast if isinstance(forecast, Forecast) else None
+        if self._watch is not None or stated is not None:
+            self._watch = self._watch or SurpriseWatch(self.predictor.window)
+            surprises = self._watch.update(
+                snapshot.persons, windows, snapshot.reassociated, stated
+            )
+        known = {entry.name: getattr(snapshot, entry.name) for entry in fields(Snapshot)}
+        return LivePrediction(**known, prediction=prediction, surprises=surprises)
+
+    @property
+    def surprises(self) -> Mapping[str, float]:
+        """
+        Return how much each person's motion surprised the model lately, nats a coordinate.
+
+        Empty unless the model is a mixture of experts; compare with
+        ``Predictor.surprise_threshold``.
+        """
+        watch = self._watch
+        return {} if watch is None else watch.latest
+
+    @property
+    def radius_scale(self) -> float:
+        """Return what the radius is multiplied by now, so that it holds the share asked for."""
+        followed = self._followed(lambda following: following.place_scales)
+        return self._radii.scale if followed is None else followed
+
+    @property
+    def radius_held(self) -> float:
+        """Return the share of joints that the radius held in the latest checks; NaN before any."""
+        followed = self._followed(lambda following: following.held)
+        return self._radii.held if followed is None else followed
+
+    def _followed(self, asked: Callable[[Following], np.ndarray]) -> float | None:
+        # Of the level that serves the coverage asked for; None where radii follow otherwise.
+        following = None if self.place is None else self.place.following
+        if following is None:
+            return None
+        enough = np.flatnonzero(following.levels >= self.coverage - 1e-6)
+        return float(asked(following)[enough[0]]) if len(enough) else math.nan
+
+    def _with_true_radius(self, snapshot: Snapshot, prediction: Prediction) -> Prediction:
+        self._radii.ask(self.coverage, self.adapt)
+        self._radii.update(snapshot.tracks, snapshot.windows, prediction)
+        return replace(prediction, radius_scale=self._radii.scale)
+
+    def _call_model(self, observed: np.ndarray) -> Prediction:
+        # Far from the frame's origin float32 is too coarse for the model's differences.
+        self._counters.model_calls += 1
+        samples, seed = self.samples, self.seed
+        origins = observed[:, -1:, :1].copy()  # (P, 1, 1, 3)
+        if np.abs(origins).max() < _FAR_FROM_ORIGIN_M:
+            return self.predictor.predict(observed, samples=samples, seed=seed)
+        near = self.predictor.predict(observed - origins, samples=samples, seed=seed)
+        # float64, weights too: a mean by weights that miss one by 1e-7 is half a metre off there
+        futures = near.futures + origins[:, None]
+        weights = near.weights.astype(np.float64)
+        weights /= weights.sum(axis=1, keepdims=True)
+        stated = near.closed_form
+        if stated is not None:
+            stated = stated.moved(origins)
+        return replace(near, futures=futures, weights=weights, closed_form=stated)
+
+
+def _later(prediction: Prediction, last: np.ndarray, lag_frames: np.ndarray) -> Prediction:
+    # The same as seen some frames later, (P,), of people whose last poses (P, J, 3) are older.
+    futures = prediction.futures.copy()
+    for person in np.flatnonzero(lag_frames):
+        futures[person] = _advance(last[person], futures[person], lag_frames[person])
+    # what the model stated holds at its own instants, not between them
+    return replace(
+        prediction,
+        futures=futures,
+        closed_form=None,
+        calibration=prediction.calibration and prediction.calibration.later(lag_frames),
+        mix=prediction.mix and prediction.mix.later(lag_frames),
+    )
+
+
+def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:
+    # Futures (S, T, J, 3) as seen lag_frames later: straight between frames, the last repeated.
+    samples, frames = futures.shape[:2]
+    begin = np.broadcast_to(last.astype(futures.dtype), (samples, 1, *last.shape))
+    path = np.concatenate((begin, futures), axis=1)  # (S, T + 1, J, 3)
+    at = np.minimum(np.arange(1, frames + 1) + lag_frames, frames)
+    left = np.minimum(at.astype(np.int64), frames - 1)
+    share = (at - left).astype(futures.dtype)[:, None, None]
+    return path[:, left] + share * (path[:, left + 1] - path[:, left])

@@ -1,0 +1,145 @@
+"""What an observation shows of a body, in the model's joints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from motion_predictor.body.layout import joints_there, Layout
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.sources.observation import Observation
+from motion_predictor.track.limits import PeopleCounters, PeopleLimits
+from motion_predictor.track.one_body import OneBody
+
+_BEYOND_M = 1e6  # from the frame's origin: no place where anybody is
+
+
+class PoseReader:
+    """Makes a pose in the model's joints of what an observation shows."""
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        layout: Layout | None,
+        limits: PeopleLimits,
+        body: OneBody,
+        counters: PeopleCounters,
+    ) -> None:
+        """
+        Read observations of one layout.
+
+        :param skeleton: the model's.
+        :param layout: the publisher's joints; the model's own when None.
+        :param limits: what is accepted.
+        :param body: tells which joints are there, and of one body.
+        :param counters: to be counted into.
+        """
+        self.layout = layout
+        self._skeleton, self._limits = skeleton, limits
+        self._body, self._counters = body, counters
+
+    def is_well_formed(self, observation: Observation) -> bool:
+        """Tell whether the arrays have the layout's shape."""
+        joints = (self.layout or self._skeleton).num_joints
+        return np.shape(observation.xyz) == (joints, 3) and all(
+            array is None or np.shape(array) == (joints,)
+            for array in (observation.confidence, observation.seen)
+        )
+
+    def read(self, observation: Observation) -> tuple[np.ndarray, np.ndarray] | None:
+        """
+        Return a body's joints.
+
+        :param observation: well-formed.
+        :returns: metres, float64 (J, 3), and which of them are of one body, bool (J,); None where
+            they are too few.
+        """
+        xyz, shown = self._to_model(observation)
+        seen = self._body.joints_of_one_body(xyz, shown)
+        if not self._body.is_body(seen):
+            self._body.counters.poses_without_body += 1
+            return None
+        return xyz, seen
+
+    def place(self, observation: Observation) -> np.ndarray | None:
+        """
+        Return where somebody is, by whatever points there are.
+
+        :param observation: perhaps malformed.
+        :returns: metres, float64 (J, 3), see :func:`measured_pose`; None where nothing tells.
+        """
+        skeleton = self._skeleton
+        xyz = np.asarray(observation.xyz, dtype=np.float64)
+        if xyz.ndim != 2 or xyz.shape[1:] != (3,):
+            return None
+        if self.is_well_formed(observation):
+            for trusted in (observation, replace(observation, confidence=None)):
+                pose = measured_pose(*self._to_model(trusted, count=False), skeleton)
+                if pose is not None:
+                    return pose
+            if observation.seen is not None:
+                return points_as_pose(xyz, np.asarray(observation.seen, dtype=bool), skeleton)
+        return points_as_pose(xyz, joints_there(xyz, skeleton), skeleton)
+
+    def _to_model(
+        self, observation: Observation, count: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        xyz = np.asarray(observation.xyz, dtype=np.float64)
+        if observation.seen is None:
+            seen = self._body.joints_shown(xyz)
+        else:
+            seen = np.asarray(observation.seen, dtype=bool)
+        if observation.confidence is not None:
+            low = np.asarray(observation.confidence) < self._limits.min_confidence  # not for NaN
+            if low.any():
+                self._counters.joints_low_confidence += int((low & seen).sum()) if count else 0
+                seen = seen & ~low
+        return (xyz, seen) if self.layout is None else self.layout.to_model(xyz, seen)
+
+
+def measured_pose(xyz: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
+    """
+    Put joints that were not seen to the nearest one along the bones that was.
+
+    So the points of a person are as many as the joints, and each of them was measured.
+
+    :param xyz: metres, (J, 3).
+    :param seen: which of them were measured, bool (J,).
+    :returns: (J, 3); None when no joint was seen.
+    """
+    usable = seen & (np.abs(np.where(seen[:, None], xyz, 0.0)) < _BEYOND_M).all(axis=1)
+    if not usable.any():
+        return None
+    order = _nearest_joints(skeleton)  # (J, J)
+    first = usable[order].argmax(axis=1)
+    return np.asarray(xyz, dtype=np.float64)[order[np.arange(len(order)), first]]
+
+
+def points_as_pose(points: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
+    """
+    Give measured points that are no joint of the model's the form of a pose: repeated, or cut.
+
+    :param points: metres, (N, 3), of whatever layout.
+    :param seen: which of them were measured, bool (N,).
+    :param skeleton: the model's.
+    :returns: (J, 3); None when none of them is there.
+    """
+    there = seen & (np.abs(np.where(seen[:, None], points, 0.0)) < _BEYOND_M).all(axis=1)
+    if not there.any():
+        return None
+    return np.resize(points[there], (skeleton.num_joints, 3)).astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def _nearest_joints(skeleton: Skeleton) -> np.ndarray:
+    # Of each joint all joints in the order of the bones between them: (J, J).
+    count = skeleton.num_joints
+    apart = np.full((count, count), count)
+    np.fill_diagonal(apart, 0)
+    for child, parent in skeleton.bones:
+        apart[child, parent] = apart[parent, child] = 1
+    for middle in range(count):
+        apart = np.minimum(apart, apart[:, middle, None] + apart[middle])
+    return np.argsort(apart, axis=1, kind='stable')

@@ -1,0 +1,283 @@
+"""A snapshot: who is predicted at one instant, from what, and who else is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+import math
+
+import numpy as np
+
+from motion_predictor.track.clock import stamped_ahead, Timing
+from motion_predictor.track.history import PoseHistory
+from motion_predictor.track.identity.assign import Track
+from motion_predictor.track.identity.tracks import Tracks
+from motion_predictor.track.observed_pose import measured_pose
+from motion_predictor.track.states import Excluded, OtherPerson, PersonState
+from motion_predictor.track.window import NotReady, ObservedWindow
+
+_NS = 1e-9
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """
+    Everything one prediction needs, taken at one instant; immutable by convention.
+
+    ``persons`` are the P people who can be predicted, in order of distance.
+    """
+
+    stamp_ns: int
+    """Of the newest observation used; of the newest one there was, when nobody is predicted."""
+    frame_id: str
+    persons: tuple[str, ...]
+    windows: tuple[ObservedWindow, ...]
+    unpredicted: Mapping[str, NotReady | Excluded]
+    departed: tuple[str, ...]
+    """People whose histories were dropped since the last snapshot."""
+    reassociated: Mapping[str, str]
+    """New id to the former id whose history it took over (the former one has departed)."""
+    tracks: tuple[int, ...]
+    """Of each person: a number that stays while the history goes on, under whatever id."""
+    others: Mapping[str, OtherPerson] = field(default_factory=dict)
+    """Everybody else who is seen, or was until lately: those of ``unpredicted``, and those of whom
+    the latest word was refused."""
+    nobody: bool = False
+    """The latest word of every source is that nobody is there."""
+    arrival_ns: int | None = None
+    """The caller's clock when the newest observation used came."""
+
+    @cached_property
+    def stamps_ns(self) -> np.ndarray:
+        """Newest observation of each person, int64 (P,)."""
+        return np.array([window.stamp_ns for window in self.windows], dtype=np.int64)
+
+    @cached_property
+    def last_poses(self) -> np.ndarray:
+        """What was observed of each person at ``stamps_ns``, metres, float64 (P, J, 3)."""
+        found = [window.poses[-1] for window in self.windows]
+        return np.stack(found) if found else np.zeros((0, 0, 3))
+
+    @cached_property
+    def last_filled(self) -> np.ndarray:
+        """Joints of ``last_poses`` that were not seen but filled in, bool (P, J)."""
+        found = [window.filled[-1] for window in self.windows]
+        return np.stack(found) if found else np.zeros((0, 0), dtype=bool)
+
+    @property
+    def padded_frames(self) -> np.ndarray:
+        """Observed frames that repeat the first pose, int64 (P,)."""
+        return np.array([window.padded_frames for window in self.windows], dtype=np.int64)
+
+
+def windows_of(
+    tracks: Tracks, max_persons: int, max_gap_s: float, now_ns: int | None
+) -> tuple[dict[str, ObservedWindow], dict[str, NotReady | Excluded]]:
+    """
+    Take the windows of those who can be predicted, the nearest first.
+
+    :param tracks: the bodies that are followed.
+    :param max_persons: at most so many are predicted.
+    :param max_gap_s: for how long a joint may be missing, beyond the source's own period.
+    :param now_ns: the caller's clock, None without one.
+    :returns: windows by name; and why each of the others who are followed has none.
+    """
+    windows: dict[str, ObservedWindow] = {}
+    unpredicted: dict[str, NotReady | Excluded] = {}
+    ahead = _stamped_ahead(tracks, max_gap_s)
+    newest_of = _newest_without(tracks, ahead, now_ns)
+    for name, track in sorted(tracks.named.items(), key=lambda entry: tracks.distance_m(entry[1])):
+        history = track.history
+        age_s = (newest_of.get(track.source, 0) - track.newest_stamp_ns) * _NS
+        if name in ahead:
+            unpredicted[name] = Excluded.STAMPED_AHEAD
+        elif age_s > history.longest_gap_s:
+            unpredicted[name] = Excluded.NOT_SEEN_LATELY
+        elif len(windows) == max_persons:
+            unpredicted[name] = Excluded.TOO_MANY_PERSONS
+        else:
+            window = _window(history)
+            if isinstance(window, ObservedWindow):
+                windows[name] = window
+            else:
+                unpredicted[name] = window
+    newest = max((window.stamp_ns for window in windows.values()), default=0)
+    for name, window in list(windows.items()):
+        behind_s = (newest - window.stamp_ns) * _NS
+        if behind_s > tracks.named[name].history.longest_gap_s:
+            unpredicted[name] = Excluded.SOURCE_BEHIND
+            del windows[name]
+    return windows, unpredicted
+
+
+def _window(history: PoseHistory) -> ObservedWindow | NotReady | Excluded:
+    try:
+        return history.window()
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+        return Excluded.WINDOW_FAILED  # of this person alone: the others are predicted
+
+
+def _stamped_ahead(tracks: Tracks, max_gap_s: float) -> dict[str, float]:
+    people = tracks.named
+    stamps = [track.newest_stamp_ns for track in people.values()]
+    if not stamps or (max(stamps) - min(stamps)) * _NS <= max_gap_s:
+        return {}  # as nearly always, and then nobody's period is asked for
+    times = {
+        name: Timing(
+            track.source,
+            track.newest_stamp_ns,
+            max(track.leads_ns, default=math.nan) * _NS,
+        )
+        for name, track in people.items()
+    }
+    gaps = (track.history.longest_gap_s for track in people.values())
+    return stamped_ahead(times, min(gaps, default=0.0))
+
+
+def _newest_without(
+    followed: Tracks, ahead: Mapping[str, float], now_ns: int | None
+) -> dict[str, int]:
+    # The newest stamp by source, not counting those of people who are stamped ahead: of those
+    # who are there, and of whoever is gone or was refused, as far as the clock allows it.
+    newest = dict(followed.newest)
+    there: dict[str, list[Track]] = {}
+    for name, track in followed.named.items():
+        tracks = there.setdefault(track.source, [])
+        if name not in ahead:
+            tracks.append(track)
+    skewed = {followed.named[name].source for name in ahead}
+    for source, tracks in there.items():
+        stamps = [track.newest_stamp_ns for track in tracks]
+        leads = [lead_ns for track in tracks for lead_ns in track.leads_ns]
+        if source in skewed:
+            newest[source] = max(stamps, default=0)
+        elif now_ns is not None and leads and source in newest:
+            newest[source] = max(min(newest[source], now_ns + max(leads)), *stamps)
+    return newest
+
+
+def others_of(
+    tracks: Tracks,
+    unpredicted: Mapping[str, NotReady | Excluded],
+    max_gap_s: float,
+    shows_people: Mapping[str, bool],
+) -> dict[str, OtherPerson]:
+    """
+    Describe those who are followed and not predicted: their state, and where they were last.
+
+    :param tracks: the bodies that are followed.
+    :param unpredicted: from :func:`windows_of`.
+    :param max_gap_s: as for :func:`windows_of`.
+    :param shows_people: by source, whether its latest word is that somebody is there.
+    """
+    told = Excluded.STAMPED_AHEAD in unpredicted.values()
+    ahead = _stamped_ahead(tracks, max_gap_s) if told else {}
+    others: dict[str, OtherPerson] = {}
+    for name, reason in unpredicted.items():
+        track = tracks.named[name]
+        others[name] = other_person(
+            track.history,
+            reason,
+            longest_s=track.history.longest_gap_s,
+            arrival_ns=track.arrival_ns,
+            ahead_s=ahead.get(name),
+            denied=not shows_people.get(track.source, True),
+        )
+    return others
+
+
+def unseen_of(tracks: Tracks, windows: Mapping[str, ObservedWindow]) -> Counter[str]:
+    """
+    Count those predicted whom the latest message of their source did not show, by source.
+
+    :param tracks: the bodies that are followed.
+    :param windows: of those who are predicted, by name.
+    """
+    return Counter(
+        tracks.named[name].source
+        for name, window in windows.items()
+        if window.stamp_ns < tracks.newest.get(tracks.named[name].source, 0)
+    )
+
+
+def missing_joints(history: PoseHistory, longest_s: float) -> tuple[tuple[str, ...], str]:
+    """
+    Tell which joints a window lacks.
+
+    :param history: that gives no window because of them.
+    :param longest_s: for how long a joint may be missing.
+    :returns: their names, and how long they have not been seen, in words; nothing where all of
+        them have come back.
+    """
+    newest = history.newest_stamp_ns
+    if newest is None:
+        return (), ''
+    seen_ns = history.joints_seen_ns
+    ages_s = np.where(seen_ns < 0, math.inf, (newest - seen_ns) * _NS)
+    wanted = [joint for joint in range(len(ages_s)) if joint not in history.following_joints]
+    missing = [joint for joint in wanted if ages_s[joint] > longest_s]
+    names = tuple(history.skeleton.joints[joint] for joint in missing)
+    if not names:
+        return (), ''
+    known = [float(ages_s[joint]) for joint in missing if math.isfinite(ages_s[joint])]
+    since = f'not seen for {max(known):.1f} s' if known else 'never seen'
+    return names, f'{", ".join(names)} {since}'
+
+
+def other_person(
+    history: PoseHistory,
+    reason: NotReady | Excluded,
+    *,
+    longest_s: float,
+    arrival_ns: int | None,
+    ahead_s: float | None = None,
+    denied: bool = False,
+) -> OtherPerson:
+    """
+    Describe somebody who has a history and is not predicted.
+
+    :param history: theirs, not empty.
+    :param reason: why they are not predicted.
+    :param longest_s: for how long a joint may be missing.
+    :param arrival_ns: the clock when they were last seen, None without one.
+    :param ahead_s: by how much they are stamped ahead of everybody else, None where they are not.
+    :param denied: whether the tracker says by now that nobody is there.
+    """
+    joints: tuple[str, ...] = ()
+    detail = ''
+    lost = reason is Excluded.NOT_SEEN_LATELY
+    if reason is NotReady.JOINT_MISSING:
+        joints, detail = missing_joints(history, longest_s)
+    elif ahead_s is not None:
+        detail = f'is stamped {ahead_s:.2f} s ahead of everybody else: check its clock'
+    pose = None if lost and denied else measured_pose(*history.newest_pose, history.skeleton)
+    stamp_ns = history.newest_stamp_ns or 0
+    if arrival_ns is not None:
+        stamp_ns = min(stamp_ns, arrival_ns)
+    state = PersonState.LOST if lost else PersonState.SEEN
+    return OtherPerson(state, reason, stamp_ns, pose, joints, detail)
+
+
+def unpredicted_of(snapshot: Snapshot, which: np.ndarray, reason: Excluded) -> Snapshot:
+    """
+    Take people out of those who are predicted, and leave them among those who are seen.
+
+    :param which: bool (P,).
+    :param reason: why they are not predicted.
+    """
+    kept = np.flatnonzero(~which)
+    gone = [(snapshot.persons[i], snapshot.windows[i]) for i in np.flatnonzero(which)]
+    others = {
+        name: OtherPerson(PersonState.SEEN, reason, window.stamp_ns, window.poses[-1])
+        for name, window in gone
+    }
+    return replace(
+        snapshot,
+        persons=tuple(snapshot.persons[i] for i in kept),
+        windows=tuple(snapshot.windows[i] for i in kept),
+        tracks=tuple(snapshot.tracks[i] for i in kept),
+        unpredicted={**snapshot.unpredicted, **dict.fromkeys(others, reason)},
+        others={**others, **snapshot.others},
+    )
