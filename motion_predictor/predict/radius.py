@@ -11,6 +11,7 @@ import numpy as np
 
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.awaited import Awaited
 from motion_predictor.track.window import ObservedWindow
 
 if TYPE_CHECKING:
@@ -88,16 +89,13 @@ def checked_instants(future_frames: int) -> np.ndarray:
 
 
 @dataclass
-class _Pending:
+class _Pending(Awaited):
     """A prediction of one person that waits for what will happen."""
 
-    stamp_ns: int
     mean: np.ndarray
     """(instants, J, 3) metres."""
     radius: np.ndarray
     """(instants, J) metres, scaled as it was stated."""
-    checked: int = 0
-    """Instants that have come."""
 
 
 class CoverageWatch:
@@ -159,7 +157,7 @@ class CoverageWatch:
         for track, window in zip(tracks, windows, strict=True):
             for each in pending[track]:
                 self._check(each, window)
-            pending[track] = [each for each in pending[track] if each.checked < len(self._frames)]
+            pending[track] = [each for each in pending[track] if each.come < len(self._frames)]
         self._pending = pending
         stamp_ns = max(window.stamp_ns for window in windows)
         every_ns = (EVERY_S - 0.5 * self._window.period_s) / _NS
@@ -173,21 +171,7 @@ class CoverageWatch:
 
     def _check(self, pending: _Pending, window: ObservedWindow) -> None:
         # Count at every instant that has come since; one that was not observed does not count.
-        rate_hz, last = self._window.rate_hz, len(window.poses) - 1
-        age = (window.stamp_ns - pending.stamp_ns) * _NS * rate_hz  # frames
-        while pending.checked < len(self._frames):
-            ahead = self._frames[pending.checked] + 1
-            if ahead > age + 0.5:  # within half a frame of the newest it has come
-                return
-            at = min(last - age + ahead, float(last))
-            if at >= window.padded_frames:
-                self._count(pending, window, at)
-            pending.checked += 1
-
-    def _count(self, pending: _Pending, window: ObservedWindow, at: float) -> None:
-        real, seen = (values[0] for values in window.between(np.array([at])))
-        if not seen.any():
-            return
-        apart = np.linalg.norm(real - pending.mean[pending.checked], axis=-1)
-        missed = float((apart > pending.radius[pending.checked])[seen].mean())
-        self._scale.note(missed, 1.0 / len(self._frames))
+        for instant, real, seen in pending.outcomes(window, self._frames, self._window.rate_hz):
+            apart = np.linalg.norm(real - pending.mean[instant], axis=-1)
+            missed = float((apart > pending.radius[instant])[seen].mean())
+            self._scale.note(missed, 1.0 / len(self._frames))

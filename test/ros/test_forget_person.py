@@ -14,9 +14,9 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import StorageError
 from motion_predictor.model.candidates import MEMORIES
 from motion_predictor.predict.place.candidates import stance
-from motion_predictor.predict.place.known_people import KnownPeople, UnknownPersonError
-from motion_predictor.predict.place.memory import PlaceMemory
-from motion_predictor.predict.place.memory_file import read_memory
+from motion_predictor.predict.place.memory.known_people import KnownPeople, UnknownPersonError
+from motion_predictor.predict.place.memory.memory_file import read_memory
+from motion_predictor.predict.place.memory.place_memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.ros.memory.remembering import Remembering
 
@@ -68,10 +68,10 @@ def test_no_pose_of_theirs_is_left_in_the_nodes_memory() -> None:
     memory = PlaceMemory(WINDOW, H36M17)
     show(memory, {1: ONE, 2: TWO + [50.0, 0.0, 0.0]}, asked(ONE))
     memory.forget_tracks([2])
-    shown = memory._poses + 0.0
+    shown = memory.slots.poses + 0.0
     assert len(shown) > memory.span[1]
     assert (shown[memory.span[1] :] == 0.0).all()
-    assert set(memory._tracks[: memory.span[1]].tolist()) == {1}
+    assert set(memory.slots.tracks[: memory.span[1]].tolist()) == {1}
     memory.forget_tracks([1])
     assert memory.span == (0, 0)
     assert memory.moments == 0
@@ -218,7 +218,7 @@ def test_somebody_is_found_by_every_name_and_number_they_had() -> None:
 def test_names_of_whom_nothing_is_remembered_do_not_pile_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr('motion_predictor.predict.place.known_people.MOST_TRACKS', 100)
+    monkeypatch.setattr('motion_predictor.predict.place.memory.known_people.MOST_TRACKS', 100)
     known = KnownPeople(lambda: {3, 50})
     for track in range(1000):
         known.note({f'p{track}': track}, {f'p{track}': track})

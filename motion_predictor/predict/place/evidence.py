@@ -16,6 +16,7 @@ import numpy as np
 
 from motion_predictor.model.candidates import CANDIDATES, knot_frames, MEMORIES
 from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.awaited import Awaited
 from motion_predictor.track.window import ObservedWindow
 
 EVERY_S = 0.48
@@ -42,10 +43,9 @@ def relative_losses(errors: np.ndarray, available: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class _Waiting:
+class _Waiting(Awaited):
     """Candidates of one person that wait for what will happen."""
 
-    stamp_ns: int
     means: np.ndarray
     """(K, C, J, 3) metres from ``origin``."""
     origin: np.ndarray
@@ -54,7 +54,6 @@ class _Waiting:
     """(K, C + 1), NaN until they are known; the last is of what was published."""
     published: np.ndarray
     """(K, J, 3) metres from ``origin``."""
-    next_knot: int = 0
 
 
 @dataclass
@@ -159,9 +158,7 @@ class Evidence:
             person = self._persons[track]
             for waiting in person.waiting:
                 self._check(person, waiting, window)
-            person.waiting = [
-                each for each in person.waiting if each.next_knot < len(self._frames)
-            ]
+            person.waiting = [each for each in person.waiting if each.come < len(self._frames)]
 
     def due(self, tracks: Sequence[int], windows: Sequence[ObservedWindow]) -> list[int]:
         """Return the indices of those whose candidates are to be kept now, for the outcome."""
@@ -200,20 +197,8 @@ class Evidence:
         )
 
     def _check(self, person: _Person, waiting: _Waiting, window: ObservedWindow) -> None:
-        rate_hz, last = self._window.rate_hz, len(window.poses) - 1
-        age = (window.stamp_ns - waiting.stamp_ns) * _NS * rate_hz  # frames
-        while waiting.next_knot < len(self._frames):
-            knot = waiting.next_knot
-            ahead = self._frames[knot] + 1
-            if ahead > age + 0.5:  # within half a frame of the newest it has come
-                return
-            waiting.next_knot += 1
-            at = min(last - age + ahead, float(last))
-            if at < window.padded_frames:
-                continue
-            real, seen = (values[0] for values in window.between(np.array([at])))
-            if not seen.any():
-                continue
+        outcomes = waiting.outcomes(window, self._frames, self._window.rate_hz)
+        for knot, real, seen in outcomes:
             real = (real - waiting.origin)[seen]
             apart = np.linalg.norm(waiting.means[knot][:, seen] - real, axis=-1).mean(axis=-1)
             shown = np.linalg.norm(waiting.published[knot][seen] - real, axis=-1).mean()

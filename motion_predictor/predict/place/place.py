@@ -10,45 +10,37 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-import math
 import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from motion_predictor.body.geometry import bone_lengths, squares
+from motion_predictor.body.geometry import bone_lengths
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.candidates import CANDIDATES, DAMPED, knot_frames, MEMORY, MODEL, STILL
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.networks.gate import Described
 from motion_predictor.model.networks.radius_network import noise_radii
 from motion_predictor.model.weighing_weights import WeighingWeights
+from motion_predictor.predict.awaited import Awaited
 from motion_predictor.predict.place.candidates import (
     at_every_frame,
-    damping,
-    jitter_m,
+    side_by_side,
     Stance,
     stance,
 )
 from motion_predictor.predict.place.evidence import Evidence
 from motion_predictor.predict.place.following import Following
-from motion_predictor.predict.place.memory import (
-    Like,
-    NOTHING_LIKE,
-    occasions,
-    PlaceMemory,
-    Recall,
-)
+from motion_predictor.predict.place.memory.place_memory import PlaceMemory
+from motion_predictor.predict.place.memory.recall import Like, nothing_found, occasions, Recall
 from motion_predictor.predict.place.mix import firmness, Mix, overall
+from motion_predictor.predict.place.noise import NoiseWatch
 from motion_predictor.predict.place.weighing import describe, tell
 from motion_predictor.track.window import ObservedWindow
 
 if TYPE_CHECKING:
     from motion_predictor.predict.prediction import Prediction
 
-JITTER_S = 3.0
-"""The input's noise is judged over about so long."""
 LOST_S = 60.0
 """Somebody who was not predicted for longer is lost for good: what is known of them goes."""
 _MOST_ABSENT = 256
@@ -57,26 +49,18 @@ _PIECE = 4096  # slots that are copied while the worker waits
 
 
 @dataclass
-class _Noise:
-    jitter: float
-    stamp_ns: int
-
-
-@dataclass
-class _Awaited:
+class _AwaitedRadii(Awaited):
     """Radii of one person that wait for what will happen."""
 
-    stamp_ns: int
     expected: np.ndarray
     """(K, J, 3) metres."""
     radii: np.ndarray
     """(L, K, J) metres, scaled as they were stated."""
-    next_knot: int = 0
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What of a place outlives the node; see :mod:`motion_predictor.predict.place.memory_file`."""
+    """What of a place outlives the node; see :mod:`~motion_predictor.predict.place.memory`."""
 
     columns: Mapping[str, np.ndarray]
     """Of the memory, oldest first, as :meth:`PlaceMemory.columns` copies them; slots from 0."""
@@ -142,9 +126,8 @@ class Place:
         self.following = Following(self.levels, follow) if self.levels else None
         self.working: Working | None = None
         self._knots = knot_frames(window)
-        self._lasting = damping(np.arange(1, window.future_frames + 1) * window.period_s)[:, None]
-        self._noise: dict[int, _Noise] = {}
-        self._awaited: dict[int, list[_Awaited]] = {}
+        self._noise = NoiseWatch()
+        self._awaited: dict[int, list[_AwaitedRadii]] = {}
         self._latest: dict[int, tuple[np.ndarray, Like]] = {}
         self._present: dict[int, int] = {}
         self._lock = threading.Lock()
@@ -230,9 +213,10 @@ class Place:
             self.evidence.forget_tracks(tracks)
             if self.following is not None:
                 self.following.forget_tracks(tracks)
+            self._noise.forget_tracks(tracks)
             for track in tracks:
-                for known in (self._awaited, self._noise, self._present):
-                    known.pop(track, None)
+                self._awaited.pop(track, None)
+                self._present.pop(track, None)
             self._latest = {t: of for t, of in self._latest.items() if t not in tracks}
             self.working = None
             self.moments_forgotten += moments
@@ -277,10 +261,10 @@ class Place:
         seen = np.stack([window.poses for window in windows]) - origins[:, None, None]
         seen = seen.astype(np.float32)
         absent = self._absent(tracks, windows)
-        jitter = self._judge_noise(tracks, windows, seen, absent)
+        jitter = self._noise.judge(tracks, windows, seen, absent)
         now = stance(seen, jitter, self.window.rate_hz)
         recall = self._recall(tracks, windows, now)
-        means, spreads, futures = self._candidates(prediction, now, recall, origins)
+        means, spreads, futures = side_by_side(prediction, now, recall, origins, self.window)
         at_knots = means[:, self._knots]
         described = describe(
             seen, now, at_knots, spreads[:, :, MODEL].mean(axis=-1),
@@ -320,80 +304,13 @@ class Place:
         self._present = {track: self._present[track] for track in (*lately, *tracks)}
         return lately
 
-    def _judge_noise(
-        self,
-        tracks: Sequence[int],
-        windows: Sequence[ObservedWindow],
-        seen: np.ndarray,
-        absent: Sequence[int],
-    ) -> np.ndarray:
-        found = jitter_m(seen)
-        for index, window in enumerate(windows):
-            if window.padded_frames:  # their edge is no noise
-                found[index] = jitter_m(seen[index, None, window.padded_frames :])[0]
-        kept = {track: self._noise[track] for track in absent if track in self._noise}
-        for index, (track, window) in enumerate(zip(tracks, windows, strict=True)):
-            before = self._noise.get(track)
-            value = float(found[index])
-            if before is not None:
-                passed = max((window.stamp_ns - before.stamp_ns) * _NS, 0.0)
-                value = before.jitter + (1.0 - math.exp(-passed / JITTER_S)) * (
-                    value - before.jitter
-                )
-            kept[track] = _Noise(value, window.stamp_ns)
-        self._noise = kept
-        return np.array([kept[track].jitter for track in tracks])
-
     def _recall(
         self, tracks: Sequence[int], windows: Sequence[ObservedWindow], now: Stance
     ) -> Recall:
         if self.memory is None:
-            persons, joints = now.pose.shape[:2]
-            return Recall(
-                np.zeros((persons, 0, self.window.future_frames, joints, 3), np.float32),
-                np.zeros((persons, 0), np.float32),
-                np.full(persons, np.inf, np.float32),
-                np.zeros(persons, np.int64),
-                [NOTHING_LIKE] * persons,
-            )
+            return nothing_found(now, 0, self.window.future_frames)
         self.memory.remember(tracks, windows, now.jitter)
         return self.memory.recall(now)
-
-    def _candidates(
-        self, prediction: Prediction, now: Stance, recall: Recall, origins: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # Means (P, T, C, J, 3) from the origins, spreads at the knots (P, K, C, J) and all
-        # samples, the model's first, in the input's frame.
-        futures = prediction.futures
-        persons, samples, frames, joints = futures.shape[:4]
-        remembered = recall.weights.shape[1]
-        # a pose is one row of numbers here: NumPy is slow over a last axis of three
-        flat = futures.reshape(persons, samples, frames, -1)
-        past = recall.futures.reshape(persons, remembered, frames, 3 * joints)
-        from_here = np.tile(origins, joints)[:, None]  # (P, 1, 3 J)
-        still, velocity = (x.reshape(persons, 1, -1) for x in (now.still, now.velocity))
-        model = _mean(flat, prediction.weights)
-        means = np.empty((persons, frames, len(CANDIDATES), 3 * joints), dtype=np.float32)
-        means[:, :, MODEL] = model - from_here
-        means[:, :, DAMPED] = now.pose.reshape(persons, 1, -1) + self._lasting * velocity
-        means[:, :, STILL] = still
-        means[:, :, MEMORY] = still
-        if recall.known.any():
-            means[recall.known, :, MEMORY] = _mean(past, recall.weights)[recall.known]
-        from_here = from_here.astype(futures.dtype)
-        whole = np.empty((persons, samples + 2 + remembered, *flat.shape[2:]), futures.dtype)
-        whole[:, :samples] = flat
-        np.add(means[:, :, DAMPED], from_here, out=whole[:, samples])
-        np.add(still, from_here, out=whole[:, samples + 1])
-        np.add(past, from_here[:, None], out=whole[:, samples + 2 :])
-        spreads = np.zeros((persons, len(self._knots), len(CANDIDATES), joints), np.float32)
-        at_knots = means[:, self._knots]
-        at = flat[:, :, self._knots] - from_here[:, None]
-        spreads[:, :, MODEL] = _spread(at, prediction.weights, at_knots[:, :, MODEL])
-        at = past[:, :, self._knots]
-        spreads[:, :, MEMORY] = _spread(at, recall.weights, at_knots[:, :, MEMORY])
-        means = means.reshape(persons, frames, len(CANDIDATES), joints, 3)
-        return means, spreads, whole.reshape(persons, -1, *futures.shape[2:])
 
     def _radii(
         self,
@@ -461,7 +378,7 @@ class Place:
             if mix.radii is not None:
                 radii = mix.radii[:, index][:, self._knots]
                 waiting = self._awaited.setdefault(tracks[index], [])
-                waiting.append(_Awaited(windows[index].stamp_ns, expected[index], radii))
+                waiting.append(_AwaitedRadii(windows[index].stamp_ns, expected[index], radii))
 
     def _check_radii(
         self,
@@ -475,28 +392,13 @@ class Place:
         self._awaited = {track: self._awaited.get(track, []) for track in (*tracks, *absent)}
         for track, window in zip(tracks, windows, strict=True):
             for waiting in self._awaited[track]:
-                self._check(track, waiting, window)
-            left = [each for each in self._awaited[track] if each.next_knot < len(self._knots)]
+                rate_hz = self.window.rate_hz
+                for knot, real, there in waiting.outcomes(window, self._knots, rate_hz):
+                    apart = np.linalg.norm(real - waiting.expected[knot], axis=-1)[there]
+                    missed = (apart > waiting.radii[:, knot, there]).mean(axis=-1)
+                    self.following.note(track, missed, 1.0 / len(self._knots))
+            left = [each for each in self._awaited[track] if each.come < len(self._knots)]
             self._awaited[track] = left
-
-    def _check(self, track: int, waiting: _Awaited, window: ObservedWindow) -> None:
-        last = len(window.poses) - 1
-        age = (window.stamp_ns - waiting.stamp_ns) * _NS * self.window.rate_hz
-        while waiting.next_knot < len(self._knots):
-            knot = waiting.next_knot
-            ahead = self._knots[knot] + 1
-            if ahead > age + 0.5:
-                return
-            waiting.next_knot += 1
-            at = min(last - age + ahead, float(last))
-            if at < window.padded_frames:
-                continue
-            real, there = (values[0] for values in window.between(np.array([at])))
-            if there.any():
-                apart = np.linalg.norm(real - waiting.expected[knot], axis=-1)[there]
-                missed = (apart > waiting.radii[:, knot, there]).mean(axis=-1)
-                assert self.following is not None
-                self.following.note(track, missed, 1.0 / len(self._knots))
 
     # For diagnostics: any thread
 
@@ -525,21 +427,3 @@ def _whose(samples: int, remembered: int) -> np.ndarray:
     )
     found.setflags(write=False)
     return found
-
-
-def _mean(futures: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # Of futures (P, S, T, N) by their weights (P, S); torch, which keeps to the threads it was
-    # given.
-    shares = torch.from_numpy(weights.astype(futures.dtype, copy=False))
-    flat = torch.from_numpy(futures).flatten(2)
-    with torch.inference_mode():
-        return torch.bmm(shares[:, None], flat).view(len(futures), *futures.shape[2:]).numpy()
-
-
-def _spread(at: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    # (P, S, K, 3 J) to the root mean square distance from the mean (P, K, J).
-    persons, samples, knots, numbers = at.shape
-    apart = at.astype(np.float32, copy=False) - mean[:, None]
-    square = squares(apart.reshape(persons, samples, knots * numbers // 3, 3))
-    whole = weights[:, None] @ square
-    return np.sqrt(whole.reshape(persons, knots, numbers // 3))

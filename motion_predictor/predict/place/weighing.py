@@ -23,7 +23,7 @@ from motion_predictor.model.networks.gate import BY_KNOT, COMMON, Described, PAI
 from motion_predictor.model.networks.radius_network import BY_JOINT, SPEED_FLOOR
 from motion_predictor.model.networks.radius_network import COMMON as RADIUS_COMMON
 from motion_predictor.predict.place.candidates import Stance
-from motion_predictor.predict.place.memory import Recall
+from motion_predictor.predict.place.memory.recall import Recall
 
 _PAIRS = np.array(PAIRS).T
 _OF_MEMORY = np.array([False, True, *(MEMORY in pair for pair in PAIRS)])  # of BY_KNOT

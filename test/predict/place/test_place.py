@@ -25,7 +25,7 @@ from motion_predictor.model.candidates import CANDIDATES, DAMPED, MEMORIES, MEMO
 from motion_predictor.model.networks.radius_network import noise_radii
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.live import LivePredictor
-from motion_predictor.predict.place.memory import NEIGHBOURS
+from motion_predictor.predict.place.candidates import NEIGHBOURS
 from motion_predictor.predict.place.place import LOST_S, Place
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.predict.predictor import Predictor
@@ -216,7 +216,7 @@ def test_who_is_out_of_sight_for_a_while_keeps_evidence_and_scales_and_who_is_lo
     place.weigh([1], [later], predicted([later]))
     assert (place.evidence.of([2])[0, :, :2] == 0.0).all()
     assert 2 not in place.following._persons
-    assert 2 not in place._noise
+    assert 2 not in place._noise.known
     assert 2 not in place._awaited
 
 
@@ -225,7 +225,7 @@ def test_thousands_of_ids_do_not_fill_the_machine() -> None:
     for track in range(400):
         window = window_at(FIRST, 24 + track // 8)
         place.weigh([track], [window], predicted([window], 2))
-    for kept in (place._noise, place._awaited, place._present, place.evidence._persons):
+    for kept in (place._noise.known, place._awaited, place._present, place.evidence._persons):
         assert len(kept) <= 257
     assert place.memory is not None
     assert len(place.memory._pending) <= 258

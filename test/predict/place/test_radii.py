@@ -10,7 +10,7 @@ from motion_predictor.errors import ConfigError, ShapeError
 from motion_predictor.model.candidates import CANDIDATES
 from motion_predictor.model.networks.radius_network import noise_radii, RadiusNetwork, stands_still
 from motion_predictor.predict.place.candidates import jitter_m, stance
-from motion_predictor.predict.place.memory import Recall
+from motion_predictor.predict.place.memory.recall import Recall
 from motion_predictor.predict.place.weighing import tell
 
 K, C = len(KNOTS), len(CANDIDATES)

@@ -10,7 +10,7 @@ from motion_predictor.errors import ConfigError, ShapeError
 from motion_predictor.model.candidates import CANDIDATES, MEMORIES, MEMORY
 from motion_predictor.model.networks.gate import Described, Gate
 from motion_predictor.predict.place.candidates import stance
-from motion_predictor.predict.place.memory import Recall
+from motion_predictor.predict.place.memory.recall import Recall
 from motion_predictor.predict.place.weighing import describe
 
 K, C, E = len(KNOTS), len(CANDIDATES), len(MEMORIES)

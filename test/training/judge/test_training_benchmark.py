@@ -12,7 +12,7 @@ import torch
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import DenoiserConfig, WindowConfig
 from motion_predictor.model.weights import save_weights
-from motion_predictor.predict.place.memory import PlaceMemory
+from motion_predictor.predict.place.memory.place_memory import PlaceMemory
 from training.judge.speed import benchmark, cases, timing
 from training.judge.speed.benchmark_options import BenchmarkOptions
 from training.judge.speed.benchmark_weighing import fill

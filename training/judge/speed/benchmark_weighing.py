@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.weights import file_digest, load_weights
-from motion_predictor.predict.place.memory import PlaceMemory
+from motion_predictor.predict.place.memory.place_memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.track.window import ObservedWindow

@@ -15,7 +15,7 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.networks.gate import Described, Gate
 from motion_predictor.model.networks.radius_network import RadiusNetwork, stands_still
 from motion_predictor.predict.place.candidates import Stance
-from motion_predictor.predict.place.memory import Recall
+from motion_predictor.predict.place.memory.recall import Recall
 from motion_predictor.predict.place.mix import firmness
 from motion_predictor.predict.place.weighing import tell
 from training.judge.stream.kinds import ONSET

@@ -19,7 +19,7 @@ from motion_predictor.model.candidates import CANDIDATES, knot_frames
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.place.candidates import stance
-from motion_predictor.predict.place.memory import PlaceMemory
+from motion_predictor.predict.place.memory.place_memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.npz import Npz

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,11 @@ MOST_UNSEEN = 0.25
 """A pose of which more joints were not seen is not remembered; those few are never learnt from."""
 _NS = 1e-9
 _FEWEST_FRAMES = 4  # after the first, for a velocity
+
+
+def steps_of(window: WindowConfig) -> int:
+    """Return how many poses every :data:`STEP_S` follow a moment."""
+    return math.ceil(window.horizon_s / STEP_S - 1e-6)
 
 
 class Taken(NamedTuple):

@@ -11,9 +11,10 @@ import torch
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.place.candidates import Stance, stance
-from motion_predictor.predict.place.memory import APART_S, Like, occasions, PlaceMemory, Recall
-from motion_predictor.predict.place.nearest import apart, least
-from motion_predictor.predict.place.pending import STEP_S
+from motion_predictor.predict.place.memory.nearest import apart, least
+from motion_predictor.predict.place.memory.pending import STEP_S
+from motion_predictor.predict.place.memory.place_memory import PlaceMemory
+from motion_predictor.predict.place.memory.recall import APART_S, Like, occasions, Recall
 from motion_predictor.track.window import ObservedWindow
 
 HOUR_NS = 3600 * 10**9
@@ -98,7 +99,7 @@ def test_what_is_remembered_depends_on_the_past_alone() -> None:
     show(second, other[:400])
     a, b = recalled(first, WORK, 350), recalled(second, WORK, 350)
     assert (a.futures == b.futures).all()
-    newest = max(int(stamp) for stamp in first._stamps[np.isfinite(first._norms)])
+    newest = max(int(stamp) for stamp in first.slots.stamps[np.isfinite(first.slots.norms)])
     assert newest + round(WINDOW.horizon_s * 1e9) <= BEGIN_NS + 20_000_000 * 399
 
 
@@ -166,7 +167,7 @@ def test_a_pose_of_which_much_was_made_up_breaks_the_moments_around_it() -> None
     filled[380:440, :6] = True
     memory = PlaceMemory(WINDOW, H36M17)
     show(memory, WORK, filled=filled)
-    moments = memory._stamps[np.isfinite(memory._norms)]
+    moments = memory.slots.stamps[np.isfinite(memory.slots.norms)]
     frames = (moments - BEGIN_NS) // 20_000_000
     assert memory.moments == len(moments) > 50
     assert not ((frames + FUTURE > 382) & (frames < 438)).any()
@@ -178,8 +179,8 @@ def test_a_gap_breaks_moments() -> None:
     before = memory.moments
     show(memory, WORK, begin_ns=BEGIN_NS + HOUR_NS)
     first = BEGIN_NS + HOUR_NS
-    for at in np.flatnonzero(np.isfinite(memory._norms)):
-        stamps = memory._stamps[memory._paths[at]]
+    for at in np.flatnonzero(np.isfinite(memory.slots.norms)):
+        stamps = memory.slots.stamps[memory.slots.paths[at]]
         assert np.diff(stamps) == pytest.approx(round(STEP_S * 1e9))
         assert (stamps < first).all() or (stamps >= first).all()
     assert memory.moments > before
@@ -223,11 +224,11 @@ def test_it_learns_as_much_whatever_the_rates_of_input_and_questions(
 
 def test_a_person_idle_for_long_fills_little_and_what_was_learnt_before_stays() -> None:
     memory = filled_memory()
-    before = memory._head
+    before = memory.slots.head
     idle = np.repeat(WORK[-1:], 50 * 60, axis=0)
     idle = idle + 0.002 * np.sin(np.arange(len(idle)) / 40.0)[:, None, None]
     show(memory, idle, 2, BEGIN_NS + HOUR_NS)
-    assert memory._head - before < 120  # of 600 poses
+    assert memory.slots.head - before < 120  # of 600 poses
     assert off(memory, WORK, 300) < 0.05
 
 
@@ -254,7 +255,7 @@ def test_the_same_again_and_again_is_kept_a_few_times_only() -> None:
     heads = []
     for turn in range(9):
         show(memory, WORK[:300], turn, BEGIN_NS + turn * HOUR_NS)
-        heads.append(memory._head)
+        heads.append(memory.slots.head)
     grown = np.diff(heads)
     assert grown[0] > 20
     assert grown[-1] == 0
@@ -280,9 +281,9 @@ def test_it_never_takes_more_than_it_was_given_and_the_oldest_gives_way() -> Non
             )
         )
         assert held <= 0.4e6
-    assert small._head > 3 * small.capacity  # the ring has gone round more than once
-    assert small.moments == np.isfinite(small._norms).sum() > 0.5 * small.capacity
-    kept = set(small._tracks[np.isfinite(small._norms)].tolist())
+    assert small.slots.head > 3 * small.capacity  # the ring has gone round more than once
+    assert small.moments == np.isfinite(small.slots.norms).sum() > 0.5 * small.capacity
+    kept = set(small.slots.tracks[np.isfinite(small.slots.norms)].tolist())
     assert 11 in kept
     assert not kept & set(range(6))
 
@@ -296,10 +297,10 @@ def test_what_is_found_is_right_after_the_ring_has_gone_round() -> None:
         show(memory, latest, 50, BEGIN_NS + 50 * HOUR_NS)
     for frame in (200, 300, 400, 500):
         assert off(small, latest, frame) == pytest.approx(off(large, latest, frame), abs=0.03)
-    for at in np.flatnonzero(np.isfinite(small._norms)):
-        path = small._paths[at] % small.capacity
-        assert np.diff(small._stamps[path]) == pytest.approx(round(STEP_S * 1e9))
-        assert len({*small._tracks[path].tolist()}) == 1
+    for at in np.flatnonzero(np.isfinite(small.slots.norms)):
+        path = small.slots.paths[at] % small.capacity
+        assert np.diff(small.slots.stamps[path]) == pytest.approx(round(STEP_S * 1e9))
+        assert len({*small.slots.tracks[path].tolist()}) == 1
 
 
 def test_a_size_that_holds_nothing_is_refused() -> None:
@@ -314,7 +315,7 @@ def test_forgetting_leaves_nothing() -> None:
     assert memory.megabytes == 0.0
     assert not recalled(memory, WORK, 300).known.any()
     assert not memory._pending
-    assert not len(memory._poses)
+    assert not len(memory.slots.poses)
     show(memory, WORK)
     assert off(memory, WORK, 300) < 0.05
 
@@ -344,8 +345,8 @@ def test_the_moments_found_are_apart_in_time() -> None:
     slots, far = memory._search(memory.keys(memory.own(*_pose_and_velocity(WORK, 300))[0]))
     assert (np.diff(far[0]) >= 0.0).all()
     limit_ns = round(APART_S * 1e9)
-    chosen = apart(memory._stamps[slots[0]], memory._tracks[slots[0]], limit_ns, 10)
-    stamps = np.sort(memory._stamps[slots[0][chosen]])
+    chosen = apart(memory.slots.stamps[slots[0]], memory.slots.tracks[slots[0]], limit_ns, 10)
+    stamps = np.sort(memory.slots.stamps[slots[0][chosen]])
     assert len(chosen) >= 3
     assert np.diff(stamps).min() >= limit_ns
 
@@ -436,10 +437,10 @@ def test_many_moments_at_once_are_judged_as_one_after_the_other() -> None:
         for track in tracks:
             alone.remember([track], [window], np.zeros(1))
     assert together.moments == alone.moments
-    assert together._head == alone._head
-    held = np.isfinite(together._norms[: together._head])
-    assert (held == np.isfinite(alone._norms[: alone._head])).all()
-    assert np.bincount(together._tracks[: together._head][held]).max() < 70
+    assert together.slots.head == alone.slots.head
+    held = np.isfinite(together.slots.norms[: together.slots.head])
+    assert (held == np.isfinite(alone.slots.norms[: alone.slots.head])).all()
+    assert np.bincount(together.slots.tracks[: together.slots.head][held]).max() < 70
     assert together.moments <= 6 * 60  # five of each moment, not eight
 
 

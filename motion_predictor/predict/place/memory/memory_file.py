@@ -25,7 +25,7 @@ from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.model.candidates import CANDIDATES, knot_frames, MEMORIES
 from motion_predictor.predict.place.evidence import WORST
-from motion_predictor.predict.place.memory import STEP_S, steps_of
+from motion_predictor.predict.place.memory.pending import STEP_S, steps_of
 from motion_predictor.predict.place.place import Kept, Place
 
 FORMAT = 'motion_predictor memory'

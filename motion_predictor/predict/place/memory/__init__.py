@@ -1,0 +1,1 @@
+"""What people did in this place before: kept, found again, and written to a file."""

@@ -1,0 +1,305 @@
+"""
+What people did in this place: moments that are over, found again when somebody does the like.
+
+Nearest neighbours of the present pose and velocity among everything seen here, and what followed
+them (compare motion attention, Mao et al., ECCV 2020). No training: it grows while it watches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+import math
+
+import numpy as np
+
+from motion_predictor.body.geometry import back, heading, turn
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.errors import ConfigError
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import NEIGHBOURS, Stance
+from motion_predictor.predict.place.memory.nearest import nearest
+from motion_predictor.predict.place.memory.pending import Pending, steps_of, take, Taken
+from motion_predictor.predict.place.memory.recall import (
+    nothing_found,
+    Recall,
+    recalled,
+    SAME_POSE_M,
+)
+from motion_predictor.predict.place.memory.slots import BLOCK, Slots
+from motion_predictor.track.window import ObservedWindow
+
+VELOCITY_S = 0.4
+"""A metre a second of velocity counts like so many metres of pose."""
+COPIES = 5
+"""So many moments as good as the same are kept, more are not."""
+SAME_FUTURE_M = 0.012
+NOISE_OF_POSE, NOISE_OF_FUTURE = 8.0, 3.0
+"""A metre of jitter puts two moments that are the same so far apart, in their beginning (by all
+numbers; less by a part of them) and in what followed."""
+_POOL = 64  # nearest moments among which those apart in time are chosen
+_NS = 1e-9
+_MAX_TRACKS = 256
+
+
+class PlaceMemory:
+    """
+    Everything seen in one place, within a stated size; used by one thread.
+
+    Poses of everybody are kept every tenth of a second; the oldest give way. A moment can be
+    found once its future is over. What was filled in or padded is not learnt from, and of
+    moments as good as the same only a few are kept, so that a person who stands for hours fills
+    nothing: the noisier the input, the farther apart two that are the same may be.
+    """
+
+    def __init__(
+        self,
+        window: WindowConfig,
+        skeleton: Skeleton,
+        basis: np.ndarray | None = None,
+        megabytes: float = 64.0,
+    ) -> None:
+        """
+        Begin with nothing.
+
+        :param window: of the model.
+        :param skeleton: of the model.
+        :param basis: columns that keys are projected on, ``(6 J, R)``, orthonormal; None: all.
+        :param megabytes: at most so many are taken for what is remembered.
+        :raises ConfigError: if the size cannot hold anything.
+        """
+        self.window, self.skeleton = window, skeleton
+        self._basis = None if basis is None else np.ascontiguousarray(basis, dtype=np.float32)
+        self._steps, joints = steps_of(window), skeleton.num_joints
+        self._rank = 6 * joints if self._basis is None else self._basis.shape[1]
+        self.slot_bytes = Slots.bytes_of_one(joints, self._rank, self._steps)
+        self.capacity = int(megabytes * 1e6 / self.slot_bytes)
+        if self.capacity < 4 * self._steps:
+            raise ConfigError(f'memory.megabytes={megabytes}: must hold some seconds of motion')
+        self.slots = Slots(self.capacity, joints, self._rank, self._steps)
+        self._pending: dict[int, Pending] = {}
+
+    def forget(self) -> None:
+        """Forget everything."""
+        self.slots.clear()
+        self._pending = {}
+
+    def forget_tracks(self, tracks: Collection[int]) -> int:
+        """
+        Forget some people's moments, and leave no trace of them; those of all others stay.
+
+        :param tracks: numbers of their histories.
+        :returns: how many moments are forgotten.
+        """
+        for track in tracks:
+            if track in self._pending:
+                self._pending[track].clear()  # what comes is learnt, what was is not learnt again
+        dropped = self.slots.drop(tracks)
+        if dropped is None:
+            return 0
+        forgotten, anew = dropped
+        for pending in self._pending.values():
+            pending.slots = [anew(slot) for slot in pending.slots]
+        return forgotten
+
+    @property
+    def tracks(self) -> set[int]:
+        """Return the numbers of the histories of whom anything is remembered, or soon is."""
+        first, last = self.span
+        at = np.arange(first, last) % self.capacity
+        coming = (track for track, pending in self._pending.items() if pending.poses)
+        return {*np.unique(self.slots.tracks[at]).tolist(), *coming}
+
+    @property
+    def megabytes(self) -> float:
+        """Return how much is taken now."""
+        return len(self.slots.poses) * self.slot_bytes / 1e6
+
+    @property
+    def moments(self) -> int:
+        """Return how many moments are remembered."""
+        return self.slots.moments
+
+    # Keeping
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Return the first slot that is still held, and the one that comes next."""
+        return self.slots.span
+
+    def columns(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """Copy what some slots hold; see :meth:`Slots.columns`."""
+        return self.slots.columns(first, last)
+
+    def restore(self, columns: Mapping[str, np.ndarray]) -> None:
+        """
+        Hold what an earlier memory did, instead of what is held now.
+
+        :param columns: as :meth:`columns` copies them, oldest first, slots counted from zero; of
+            more than there is room for, the newest.
+        """
+        self.forget()
+        first = max(len(columns['poses']) - self.capacity, 0)
+        held = {name: values[first:] for name, values in columns.items()}
+        self.slots.head = count = len(held['poses'])
+        while len(self.slots.poses) < count:
+            self.slots.grow()
+        for begin in range(0, count, BLOCK):
+            at = slice(begin, min(begin + BLOCK, count))
+            own, self.slots.headings[at] = self.own(held['poses'][at], held['velocities'][at])
+            self.slots.keys[at] = self.keys(own)
+        for name in ('poses', 'velocities', 'seen', 'stamps'):
+            getattr(self.slots, name)[:count] = held[name]
+        # Nobody who is here now: those numbers are given anew.
+        self.slots.tracks[:count] = -1 - np.unique(held['tracks'], return_inverse=True)[1]
+        moment = held['paths'][:, 0] >= 0
+        self.slots.paths[:count] = np.maximum(held['paths'] - first, 0)
+        norms = np.square(self.slots.keys[:count]).sum(axis=1)
+        self.slots.norms[:count] = np.where(moment, norms, math.inf)
+        self.slots.moments = int(moment.sum())
+
+    # Storing
+
+    def remember(
+        self, tracks: Sequence[int], windows: Sequence[ObservedWindow], jitter: np.ndarray
+    ) -> None:
+        """
+        Take in what windows show that earlier ones did not.
+
+        :param tracks: numbers of the people's histories.
+        :param windows: theirs.
+        :param jitter: of their input, metres, ``(P,)``.
+        """
+        for gone in set(self._pending) - set(tracks):
+            if len(self._pending) > _MAX_TRACKS:
+                del self._pending[gone]
+        taken: list[tuple[Pending, Taken]] = []
+        for number, (track, window) in enumerate(zip(tracks, windows, strict=True)):
+            pending = self._pending.get(track)
+            if pending is None:
+                pending = self._pending[track] = Pending()
+            new = take(pending, window, float(jitter[number]), self.window)
+            if new is not None:
+                taken.append((pending, new))
+        if not taken:
+            return
+        own, facing = self.own(
+            np.concatenate([new.poses for _, new in taken]),
+            np.concatenate([new.velocities for _, new in taken]),
+        )
+        keys, begin = self.keys(own), 0
+        for pending, new in taken:
+            end = begin + len(new.stamps)
+            pending.add(new, keys[begin:end], facing[begin:end])
+            begin = end
+        self._decide(tracks)
+
+    def own(self, pose: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Express pose and velocity in each person's own frame: root at the origin, ahead is +x.
+
+        :param pose: metres, ``(P, J, 3)``.
+        :param velocity: metres a second, ``(P, J, 3)``.
+        :returns: both, scaled so that a distance is metres a joint, ``(P, 2, J, 3)``, and the
+            headings ``(P, 2)``.
+        """
+        facing = heading(pose, self.skeleton)
+        both = np.stack((pose - pose[:, :1], velocity * np.float32(VELOCITY_S)), axis=1)
+        both /= np.float32(math.sqrt(self.skeleton.num_joints))
+        return turn(both, back(facing)[:, None, None]), facing
+
+    def mirrored(self, own: np.ndarray) -> np.ndarray:
+        """Mirror what :meth:`own` returned: left and right change places."""
+        other = own[..., list(self.skeleton.mirror), :]
+        other[..., 1] *= -1.0
+        return other
+
+    def keys(self, own: np.ndarray) -> np.ndarray:
+        """
+        Make what moments are compared by.
+
+        :param own: from :meth:`own`, ``(P, 2, J, 3)``.
+        :returns: ``(P, R)``, whose distances are metres a joint.
+        """
+        full = own.reshape(len(own), -1)
+        return full if self._basis is None else full @ self._basis
+
+    def _decide(self, tracks: Sequence[int]) -> None:
+        # Pending poses that have their whole future now are moments, unless they are known well.
+        due = [
+            (track, pending, first)
+            for track in tracks
+            for pending in (self._pending[track],)
+            for first in range(len(pending.poses) - self._steps)
+        ]
+        if not due:
+            return
+        keys = np.stack([pending.keys[first] for _, pending, first in due])
+        near, distance = self._search(keys)
+        noise = NOISE_OF_POSE * math.sqrt(self._rank / (6 * self.skeleton.num_joints))
+        limits = [math.hypot(SAME_POSE_M, noise * pending.jitter) for _, pending, _ in due]
+        same = [at[far < limit].tolist() for at, far, limit in zip(near, distance, limits)]
+        fresh: list[int] = []  # where moments were stored since
+        over: set[int] = set()  # what was there before is no more
+        for number, (track, pending, first) in enumerate(due):
+            between = self.slots.keys[fresh] - keys[number]
+            alike = np.flatnonzero((between * between).sum(axis=1) < limits[number] ** 2).tolist()
+            known = [at for at in same[number] if at not in over] + [fresh[at] for at in alike]
+            if self._is_known(pending, first, known):
+                continue
+            slots = range(first, first + self._steps + 1)
+            for index in slots:
+                if pending.slots[index] < 0:
+                    pending.slots[index] = self.slots.store(track, pending, index)
+                    over.add(pending.slots[index] % self.capacity)
+            slot = pending.slots[first]
+            if slot > self.slots.head - len(self.slots.poses):  # else it has just been overwritten
+                at = slot % self.capacity
+                self.slots.paths[at] = pending.slots[first : first + self._steps + 1]
+                self.slots.norms[at] = float(self.slots.keys[at] @ self.slots.keys[at])
+                self.slots.moments += 1
+                fresh.append(at)
+        for track in set(tracks):
+            self._pending[track].drop_oldest(len(self._pending[track].poses) - self._steps)
+
+    def _is_known(self, pending: Pending, first: int, same: Sequence[int]) -> bool:
+        # Whether enough moments that begin the same way, at these places, also went on so.
+        if len(same) < COPIES:
+            return False
+        here = np.stack(pending.poses[first : first + self._steps + 1])  # (H + 1, J, 3)
+        here = turn(here - here[0], back(pending.headings[first]))
+        path = self.slots.poses[self.slots.paths[same] % self.capacity]
+        there = turn(path - path[:, :1], back(self.slots.headings[same])[:, None, None])
+        apart = np.sqrt(np.square(there - here).sum(axis=-1).mean(axis=(1, 2)))
+        limit = math.hypot(SAME_FUTURE_M, NOISE_OF_FUTURE * pending.jitter)
+        return int((apart < limit).sum()) >= COPIES
+
+    # Finding
+
+    def _search(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # Nearest moments (P, <= _POOL), nearest first, and how far they are (metres a joint).
+        count = min(self.slots.head, len(self.slots.poses))
+        if not self.slots.moments:
+            return np.zeros((len(keys), 0), np.int64), np.zeros((len(keys), 0), np.float32)
+        return nearest(self.slots.keys[:count], self.slots.norms[:count], keys, _POOL)
+
+    def recall(self, now: Stance, neighbours: int = NEIGHBOURS) -> Recall:
+        """
+        Find the earlier moments nearest to now, as they were or mirrored, and what followed.
+
+        :param now: of P people, in the frame that futures are wanted in.
+        :param neighbours: N, at most so many.
+        """
+        persons = len(now.pose)
+        found = nothing_found(now, neighbours, self.window.future_frames)
+        if not self.slots.moments:
+            return found
+        own, facing = self.own(now.pose, now.velocity)
+        mirrored = self.mirrored(own) if self.skeleton.has_sides else own[:0]
+        near, distance = self._search(self.keys(np.concatenate((own, mirrored))))
+        pool = near.shape[1]
+        if len(mirrored):
+            near = np.concatenate((near[:persons], near[persons:]), axis=1)
+            distance = np.concatenate((distance[:persons], distance[persons:]), axis=1)
+        return recalled(
+            found, self.slots, self.window, self.skeleton, now, facing, near, distance, pool
+        )

@@ -1,0 +1,234 @@
+"""Recall: what followed the earlier moments that are nearest to now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.place.candidates import believed, Stance
+from motion_predictor.predict.place.memory.nearest import apart
+from motion_predictor.predict.place.memory.pending import STEP_S
+from motion_predictor.predict.place.memory.slots import Slots
+
+APART_S = 0.4
+"""Moments of one person nearer in time than this are one moment."""
+OCCASION_S = 1.0
+"""Moments of one person that follow each other within less are of one occasion."""
+SOFTNESS_M = 0.03
+"""A moment that is so much farther than the nearest, a joint, has 1 / e of its weight."""
+CATCH_UP_S = 0.2
+"""For so long somebody goes on as much faster or slower than that moment as they are now."""
+SAME_POSE_M = 0.006
+_NS = 1e-9
+_SQRT2 = math.sqrt(2.0)
+
+
+class Like(NamedTuple):
+    """Moments, in any order: when, int64 nanoseconds ``(N,)``, and of which track ``(N,)``."""
+
+    stamps: np.ndarray
+    tracks: np.ndarray
+
+
+NOTHING_LIKE = Like(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def occasions(like: Like) -> int:
+    """Count moments, those that follow each other within :data:`OCCASION_S` once."""
+    order = np.lexsort((like.stamps, like.tracks))
+    gaps, others = np.diff(like.stamps[order]), np.diff(like.tracks[order])
+    return len(order) - int(np.count_nonzero((others == 0) & (gaps < OCCASION_S / _NS)))
+
+
+@dataclass(frozen=True)
+class Recall:
+    """
+    What followed the earlier moments nearest to now, N of them for each of P people.
+
+    ``futures`` float32 (P, N, T_fut, J, 3), displacements added to the present pose, in its frame;
+    ``weights`` (P, N), rows sum to one, or zero where nothing is remembered; ``distance_m`` (P,)
+    to the nearest, a joint, infinite where there is none; ``alike`` int (P,): of the N, those
+    about as near as the nearest is to now; ``like``: of each person all such moments, for
+    :func:`occasions`.
+    """
+
+    futures: np.ndarray
+    weights: np.ndarray
+    distance_m: np.ndarray
+    alike: np.ndarray
+    like: list[Like] = field(default_factory=list)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Tell of whom anything was found, bool (P,)."""
+        return np.isfinite(self.distance_m)
+
+
+def nothing_found(now: Stance, neighbours: int, frames: int) -> Recall:
+    """
+    Return what is recalled where nothing is remembered: everybody stays as they are.
+
+    :param now: of P people.
+    :param neighbours: N.
+    :param frames: of the futures.
+    """
+    persons, joints = now.pose.shape[:2]
+    futures = np.empty((persons, neighbours, frames, joints, 3), dtype=np.float32)
+    futures[:] = now.pose[:, None, None]
+    return Recall(
+        futures,
+        np.zeros((persons, neighbours), dtype=np.float32),
+        np.full(persons, np.inf, dtype=np.float32),
+        np.zeros(persons, dtype=np.int64),
+        [NOTHING_LIKE] * persons,
+    )
+
+
+@lru_cache(maxsize=8)
+def _between(window: WindowConfig, steps: int) -> np.ndarray:
+    # (T_fut, steps + 2): poses every STEP_S, and what somebody is faster by, to displacements at
+    # every frame of the future.
+    times_s = np.arange(1, window.future_frames + 1) * window.period_s
+    spline = CubicSpline(np.arange(steps + 1), np.eye(steps + 1))
+    lasting = CATCH_UP_S * (1.0 - np.exp(-times_s / CATCH_UP_S))
+    poses = spline(np.minimum(times_s / STEP_S, steps))
+    return np.concatenate((poses, lasting[:, None]), axis=1).astype(np.float32)
+
+
+def recalled(
+    found: Recall,
+    slots: Slots,
+    window: WindowConfig,
+    skeleton: Skeleton,
+    now: Stance,
+    facing: np.ndarray,
+    near: np.ndarray,
+    distance: np.ndarray,
+    pool: int,
+) -> Recall:
+    """
+    Put what followed the nearest moments into what was found so far: nothing.
+
+    :param found: from :func:`nothing_found`; changed.
+    :param slots: what is remembered.
+    :param window: of the model, as is ``skeleton``.
+    :param now: of P people.
+    :param facing: their headings, ``(P, 2)``.
+    :param near: slots of moments, of each person as they were, and then mirrored, (P, M).
+    :param distance: of these moments, metres a joint, (P, M).
+    :param pool: how many of these are as they were.
+    :returns: ``found``.
+    """
+    persons, neighbours = found.weights.shape
+    order = np.argsort(distance, axis=1, kind='stable')
+    near = np.take_along_axis(near, order, axis=1)
+    distance = np.take_along_axis(distance, order, axis=1)
+    chosen = _choose(slots, found, near, distance, order >= pool, neighbours)
+    who = np.repeat(np.arange(persons), [len(at) for at in chosen])
+    if not len(who):
+        return found
+    ranks = np.concatenate(chosen).astype(np.int64)
+    weights = np.concatenate([found.weights[i, : len(at)] for i, at in enumerate(chosen)])
+    at, flipped = near[who, ranks], order[who, ranks] >= pool
+    # (M, H + 2, J, 3), the last a velocity
+    path = _followed(slots, skeleton.mirror, at, flipped, who, weights, facing[who])
+    faster = now.velocity[who] - path[:, -1]
+    path[:, -1] = believed(faster, (_SQRT2 * now.doubt)[who, None])
+    moved = _between(window, slots.steps) @ path.reshape(len(who), slots.steps + 2, -1)
+    begin = 0
+    for person, those in enumerate(chosen):
+        end = begin + len(those)
+        followed = moved[begin:end].reshape(-1, *found.futures.shape[2:])
+        found.futures[person, : len(those)] += followed
+        begin = end
+    return found
+
+
+def _choose(
+    slots: Slots,
+    found: Recall,
+    near: np.ndarray,
+    distance: np.ndarray,
+    flipped: np.ndarray,
+    wanted: int,
+) -> list[list[int]]:
+    # The nearest moments of each person that are not one moment, by their rank; what they
+    # weigh, how near and how many they are is put into `found`.
+    chosen = []
+    limit_ns = round(APART_S / _NS)
+    for person, far in enumerate(distance):
+        at = near[person, : np.searchsorted(far, np.inf)]
+        stamps, tracks = slots.stamps[at], slots.tracks[at]
+        ranks = apart(stamps, 2 * tracks + flipped[person, : len(at)], limit_ns, wanted)
+        chosen.append(ranks)
+        if not ranks:
+            continue
+        within = max(2.0 * far[0], 2.0 * SAME_POSE_M)
+        weight = np.exp((far[0] - far[ranks]) / SOFTNESS_M)
+        found.weights[person, : len(ranks)] = weight / weight.sum()
+        found.distance_m[person] = far[0]
+        found.alike[person] = np.count_nonzero(far[ranks] < within)
+        close = int(np.searchsorted(far, within))
+        found.like[person] = Like(stamps[:close], tracks[:close])
+    return chosen
+
+
+def _followed(
+    slots: Slots,
+    mirror: Sequence[int],
+    chosen: np.ndarray,
+    flipped: np.ndarray,
+    who: np.ndarray,
+    weights: np.ndarray,
+    facing: np.ndarray,
+) -> np.ndarray:
+    # Displacements after each of M moments and, last, its velocity, turned to where the
+    # person faces who is expected to do the like, (M, H + 2, J, 3).
+    at = slots.paths[chosen] % slots.capacity
+    seen = slots.seen[at].all(axis=1)  # (M, J)
+    path = np.empty((len(chosen), slots.steps + 2, *slots.poses.shape[1:]), dtype=np.float32)
+    path[:, :-1] = slots.poses[at]
+    path[:, :-1] -= path[:, :1].copy()
+    path[:, -1] = slots.velocities[chosen]
+    if flipped.any():
+        path[flipped] = path[flipped][..., list(mirror), :]
+        seen[flipped] = seen[flipped][:, list(mirror)]
+    turned = _turns(slots.headings[chosen], facing, flipped)
+    path = (path.reshape(len(chosen), -1, 3) @ turned).reshape(path.shape)
+    if not seen.all():
+        for person in np.unique(who[~seen.all(axis=1)]):
+            of = who == person
+            path[of] = _by_those_seen(path[of], seen[of], weights[of])
+    return path
+
+
+def _turns(then: np.ndarray, now: np.ndarray, flipped: np.ndarray) -> np.ndarray:
+    # Matrices (M, 3, 3), for ``points @ matrix``, from the frame of the room to where somebody
+    # faces now who faced elsewhere then, mirrored where flipped; headings are (M, 2).
+    side = np.where(flipped, np.float32(-1.0), np.float32(1.0))
+    found = np.zeros((len(then), 3, 3), dtype=np.float32)
+    cos, sin = side * then[:, 0], side * then[:, 1]
+    found[:, 0, 0] = now[:, 0] * then[:, 0] + now[:, 1] * sin
+    found[:, 1, 0] = now[:, 0] * then[:, 1] - now[:, 1] * cos
+    found[:, 0, 1] = now[:, 1] * then[:, 0] - now[:, 0] * sin
+    found[:, 1, 1] = now[:, 1] * then[:, 1] + now[:, 0] * cos
+    found[:, 2, 2] = 1.0
+    return found
+
+
+def _by_those_seen(path: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    # Joints (N, J) that were not seen throughout move like those of the other moments, or with
+    # the root where no moment saw them.
+    shares = weights[:, None] * seen  # (N, J)
+    total = shares.sum(axis=0)
+    mean = np.einsum('nj,nhjd->hjd', shares, path) / np.maximum(total, 1e-9)[:, None]
+    mean = np.where((total > 0.0)[:, None], mean, path[:1].mean(axis=0)[:, :1])
+    return np.where(seen[:, None, :, None], path, mean).astype(path.dtype)
