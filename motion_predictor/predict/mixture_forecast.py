@@ -59,7 +59,7 @@ class Forecast:
 
     def _joints(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Give the linear maps from coordinates to joint positions in each person's own frame.
+        Return the linear maps from coordinates to joint positions in each person's own frame.
 
         :param frames: indices of future frames, F.
         :returns: ``(N, F, J, 3)``, the same for all people, and ``(P, F, J, 3)``, added to it.
@@ -79,7 +79,7 @@ class Forecast:
 
     def at(self, frames: np.ndarray) -> Moments:
         """
-        Give mean and covariance of every joint, of what the mixture models.
+        Return mean and covariance of every joint, of what the mixture models.
 
         :param frames: indices of future frames.
         """
@@ -140,7 +140,7 @@ class Forecast:
 
     def surprises(self, poses: Tensor, frames: Tensor) -> Tensor:
         """
-        Give every person's surprise; see :meth:`surprise`.
+        Return every person's surprise; see :meth:`surprise`.
 
         :param poses: metres, in the frame of the model's input, ``(P, F, J, 3)``.
         :param frames: indices of future frames, ``(F,)``.
@@ -187,7 +187,7 @@ def _log_densities(covariance: Covariance, flat: Tensor, apart: Tensor) -> Tenso
 
 
 def checked_frames(rate_hz: float) -> np.ndarray:
-    """Give the indices of the future frames at :data:`CHECKED_S`."""
+    """Return the indices of the future frames at :data:`CHECKED_S`."""
     return np.rint(np.array(CHECKED_S) * rate_hz).astype(np.int64) - 1
 
 

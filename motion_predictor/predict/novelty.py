@@ -82,7 +82,7 @@ class SurpriseWatch:
         return np.array([self.latest.get(name, np.nan) for name in persons])
 
     def _poses_since(self, window: ObservedWindow, age_s: float) -> np.ndarray | None:
-        """Give the poses at the checked instants, or None where they were not observed."""
+        """Return the poses at the checked instants, or None where they were not observed."""
         if age_s < 0.0:  # time has begun anew
             return None
         last = len(window.poses) - 1

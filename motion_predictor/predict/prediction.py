@@ -101,7 +101,7 @@ class Prediction:
 
     def moments(self, frames: np.ndarray | None = None) -> Moments:
         """
-        Give mean and covariance of every joint: in closed form, else of the weighted samples.
+        Return mean and covariance of every joint: in closed form, else of the weighted samples.
 
         :param frames: indices of the frames to give; all by default.
         """
@@ -119,7 +119,7 @@ class Prediction:
 
     def radius(self, coverage: float, moments: Moments, frames: np.ndarray) -> np.ndarray:
         """
-        Give the radius about the mean within which each joint will be.
+        Return the radius about the mean within which each joint will be.
 
         The weights file's calibration where it has a level that is not below the share: of real
         positions so many lay within. Else the ball that holds so many of the weighted samples.

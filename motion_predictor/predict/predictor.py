@@ -175,17 +175,17 @@ class Predictor:
 
     @property
     def window(self) -> WindowConfig:
-        """Give what the model sees and predicts."""
+        """Return what the model sees and predicts."""
         return self._model.config.window
 
     @property
     def skeleton(self) -> Skeleton:
-        """Give the joints, in the model's order."""
+        """Return the joints, in the model's order."""
         return self._model.skeleton
 
     @property
     def model(self) -> MotionModel:
-        """Give the torch model itself, in evaluation mode."""
+        """Return the torch model itself, in evaluation mode."""
         return self._model
 
     def predict(

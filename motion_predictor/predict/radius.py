@@ -84,7 +84,7 @@ class RadiusScale:
 
 
 def checked_instants(future_frames: int) -> np.ndarray:
-    """Give the indices of the future frames at which radii are checked, at most 8 of them."""
+    """Return the indices of the future frames at which radii are checked, at most 8 of them."""
     return np.unique(np.linspace(0, future_frames - 1, INSTANTS + 1).round().astype(np.int64)[1:])
 
 

@@ -85,8 +85,7 @@ class People:
         self.max_persons = max_persons
         self._skeleton = skeleton
         self._lock = threading.Lock()
-        self._frame_id = ''
-        self._news = False
+        self._frame_id, self._news = '', False
         self._held: dict[str, list[tuple[Observation, int | None]]] = {}
         self._stamps = SteadyStamps()
         self._shows_people: dict[str, bool] = {}
