@@ -86,3 +86,10 @@ def predicted(online: LivePredictor, now_ns: int | None = None) -> LivePredictio
     result = online.predict(now_ns)
     assert result is not None
     return result
+
+
+def expected_futures(result: LivePrediction, place: float) -> np.ndarray:
+    """Where the sliding person will be at the output's times, (T_fut, J, 3)."""
+    return np.stack([
+        pose_at(result.stamp_ns + round((i + 1) * SECOND / 50), place) for i in range(100)
+    ])  # fmt: skip
