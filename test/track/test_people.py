@@ -20,7 +20,7 @@ from online_people import (
 )
 import pytest
 
-from motion_predictor.body.layout import layout
+from motion_predictor.body.layout_file import layout
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.live import LivePredictor
