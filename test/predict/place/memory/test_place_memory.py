@@ -267,17 +267,17 @@ def test_it_never_takes_more_than_it_was_given_and_the_oldest_gives_way() -> Non
         show(small, swinging(14.0, 20 + number), number, BEGIN_NS + number * HOUR_NS)
         assert small.megabytes <= 0.4
         held = sum(
-            getattr(small, name).nbytes
+            getattr(small.slots, name).nbytes
             for name in (
-                '_poses',
-                '_velocities',
-                '_headings',
-                '_seen',
-                '_keys',
-                '_norms',
-                '_paths',
-                '_stamps',
-                '_tracks',
+                'poses',
+                'velocities',
+                'headings',
+                'seen',
+                'keys',
+                'norms',
+                'paths',
+                'stamps',
+                'tracks',
             )
         )
         assert held <= 0.4e6
