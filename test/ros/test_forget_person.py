@@ -75,7 +75,7 @@ def test_no_pose_of_theirs_is_left_in_the_nodes_memory() -> None:
     memory.forget_tracks([1])
     assert memory.span == (0, 0)
     assert memory.moments == 0
-    assert not any(getattr(memory, name).any() for name in ('_poses', '_velocities', '_keys'))
+    assert not any(getattr(memory.slots, name).any() for name in ('poses', 'velocities', 'keys'))
 
 
 def test_a_full_memory_forgets_somebody_too(tmp_path: Path) -> None:
