@@ -57,6 +57,8 @@ NAVIGATION = (
     ('Changelog', 'changelog.md'),
 )
 """In this order; pages that are not named come after, by their own titles."""
+APART = 'notebook/'
+"""Pages that are on the site and not in its navigation."""
 LINK = re.compile(r'(\]\()([^)\s#]*)((?:#[^)\s]*)?\))')
 MERMAID = re.compile(r'```mermaid\n.*?```\n', re.DOTALL)
 
@@ -124,7 +126,7 @@ def _target(wanted: Path, folder: Path, page: str) -> str:
 def navigation(pages: list[str]) -> list[dict[str, object]]:
     """Put the pages in order; folders become sections, with their index first."""
     entries: list[dict[str, object]] = []
-    left = set(pages)
+    left = {page for page in pages if not page.startswith(APART)}
     for title, name in NAVIGATION:
         inside = sorted(
             (page for page in left if page == name or (name[-1] == '/' and page.startswith(name))),
@@ -158,6 +160,7 @@ def build() -> int:
         'validation': {'links': {'anchors': 'warn'}},
         'use_directory_urls': False,
         'nav': navigation(stage(sources)),
+        'not_in_nav': APART,
     }
     config = BUILD / 'mkdocs.yml'
     config.write_text(yaml.safe_dump(settings, sort_keys=False))
