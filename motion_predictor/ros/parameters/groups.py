@@ -50,8 +50,8 @@ class Weighing:
 
     enabled: bool = parameter(True)
     """
-    Weigh the model against standing still, damped velocity and what was remembered, where the
-    weights file says how; false: the model alone, and nothing is kept.
+    Weigh the model against standing still, damped velocity and the memory, if the weights file
+    says how; false: the model counts alone, and nothing is remembered.
     """
 
 
@@ -60,17 +60,18 @@ class Memory:
     """What is remembered of the people who were here."""
 
     enabled: bool = parameter(
-        True, note='Remember what people did here, and expect it again of who does the like.'
+        True,
+        note='Remember what people did here, and expect it again from anybody who moves likewise.',
     )
-    """Remember what people did here, and expect it again of who does the like."""
+    """Remember what people did here, and expect it again from anybody who moves likewise."""
     megabytes: float = parameter(
         64.0,
         unit='MB',
         minimum=1.0,
         maximum=4096.0,
-        note='What the memory takes at most (MB); the oldest gives way.',
+        note='Most that the memory may take (MB); the oldest moments are dropped first.',
     )
-    """What the memory takes at most; the oldest gives way."""
+    """Most that the memory may take; the oldest moments are dropped first."""
     file: str = parameter(
         '',
         quotes="'",
@@ -190,8 +191,9 @@ class Output:
         ),
     )
     """
-    The one future in ~/trajectory, ~/poses and ~/markers: the weighted mean on the person's own
-    bones, or the most typical sample; typical where the model is alone.
+    The one future in ~/trajectory, ~/poses and ~/markers: the weighted mean on the person's
+    own bones, or the most typical sample; where the model counts alone, it is always the most
+    typical one.
     """
 
 
@@ -242,8 +244,8 @@ class Moments:
         note='Share of real positions that the stated radius is to hold (0.01 to 1).',
     )
     """
-    Share of real positions within the radius that ~/moments states, by the calibration in the
-    weights file; of the samples where that has no level as high.
+    Share of the real positions that the radius of ~/moments shall hold, by the calibration in
+    the weights file; share of the samples, if no calibrated level is as high.
     """
     adapt: str = parameter(
         'both',
@@ -256,8 +258,9 @@ class Moments:
         ),
     )
     """
-    Whether that radius follows what the people who are there really do: wider and narrower,
-    never narrower than it was calibrated, or not at all.
+    Whether this radius follows what the people who are there really do: both makes it wider
+    and narrower, widen never makes it narrower than it was calibrated, fixed leaves it as it
+    was calibrated.
     """
 
 
@@ -325,9 +328,9 @@ class Occupancy:
         minimum=0.0,
         maximum=1.0,
         applies=ALWAYS,
-        note='Voxels touched less probably are left out (0 to 1).',
+        note='Voxels with a lower probability are left out (0 to 1).',
     )
-    """Voxels that are touched less probably are left out; 0: none that is touched."""
+    """Voxels with a lower probability are left out; 0 leaves out none that is touched."""
     rate_hz: float = parameter(
         5.0,
         unit='Hz',

@@ -70,8 +70,8 @@ class Settings:
         note='How far ahead futures are published (s); at most what the model predicts.',
     )
     """
-    How far ahead futures are published; more than the model predicts is refused, but for the
-    default.
+    How far ahead futures are published; a value beyond the model's horizon is refused, except
+    for the default.
     """
     seed: int = parameter(
         0,
@@ -117,8 +117,9 @@ class Settings:
         ),
     )
     """
-    Frames that came while the node was busy are predicted one by one, in order, if all of them
-    take no longer than this; else the newest alone, as always with 0.
+    If predicting all frames that came while the node was busy takes no longer than this, they
+    are predicted one by one, in order; else only the newest one is. 0: always only the newest
+    one.
     """
     deadline_s: float = parameter(
         0.033,
@@ -128,7 +129,10 @@ class Settings:
         applies=ALWAYS,
         note='From input stamp to publication (s); later ones are counted in /diagnostics.',
     )
-    """From the arrival of a message to publication; later ones are counted in diagnostics."""
+    """
+    Longest time from the arrival of a message to publication; the diagnostics count later
+    ones.
+    """
     weighing: Weighing = group(
         Weighing,
         note=(
@@ -157,8 +161,8 @@ class Settings:
         ),
     )
     """
-    How long a message may wait, once it came, for the transform into target_frame at its stamp;
-    raise it where TF comes late or seldom.
+    How long a message may wait after its arrival for the transform into target_frame at its
+    stamp; raise it where TF comes late or seldom.
     """
     input: Input = group(Input)
     min_observed_s: float = parameter(
@@ -211,7 +215,9 @@ class Settings:
         maximum=5.0,
         note='A new id this near (m) to where another vanished is the same person; 0.0: never.',
     )
-    """A new id this near to where another vanished is the same person; 0: never."""
+    """
+    A new id that appears this near to where another one vanished is the same person; 0: never.
+    """
     reassociate_within_s: float = parameter(
         0.5,
         unit='s',
