@@ -14,9 +14,9 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import StorageError
 from motion_predictor.model.candidates import MEMORIES
 from motion_predictor.predict.place.candidates import stance
-from motion_predictor.predict.place.memory.known_people import KnownPeople, UnknownPersonError
-from motion_predictor.predict.place.memory.memory_file import read_memory
+from motion_predictor.predict.place.known_people import KnownPeople, UnknownPersonError
 from motion_predictor.predict.place.memory.place_memory import PlaceMemory
+from motion_predictor.predict.place.memory_file import read_memory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.ros.memory.remembering import Remembering
 
@@ -218,7 +218,7 @@ def test_somebody_is_found_by_every_name_and_number_they_had() -> None:
 def test_names_of_whom_nothing_is_remembered_do_not_pile_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr('motion_predictor.predict.place.memory.known_people.MOST_TRACKS', 100)
+    monkeypatch.setattr('motion_predictor.predict.place.known_people.MOST_TRACKS', 100)
     known = KnownPeople(lambda: {3, 50})
     for track in range(1000):
         known.note({f'p{track}': track}, {f'p{track}': track})

@@ -27,7 +27,7 @@ from visualization_msgs.msg import MarkerArray
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.place.candidates import NEIGHBOURS
-from motion_predictor.predict.place.memory.memory_file import read_memory
+from motion_predictor.predict.place.memory_file import read_memory
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import (
     decode_predictions,

@@ -14,8 +14,8 @@ from motion_predictor.common.background import Background, CancelledError
 from motion_predictor.common.files import brief
 from motion_predictor.errors import MotionPredictorError, StorageError
 from motion_predictor.model.candidates import CANDIDATES, knot_frames, KNOTS_S
-from motion_predictor.predict.place.memory.known_people import KnownPeople
-from motion_predictor.predict.place.memory.memory_file import is_memory, read_memory, write_memory
+from motion_predictor.predict.place.known_people import KnownPeople
+from motion_predictor.predict.place.memory_file import is_memory, read_memory, write_memory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.parameters import Settings

@@ -1,1 +1,1 @@
-"""What people did in this place before: kept, found again, and written to a file."""
+"""What people did in this place before: kept, and found again when somebody does the like."""

@@ -17,7 +17,7 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import StorageError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.place.candidates import stance
-from motion_predictor.predict.place.memory.memory_file import (
+from motion_predictor.predict.place.memory_file import (
     MemoryFileError,
     read_memory,
     write_memory,
@@ -158,7 +158,7 @@ def test_a_file_of_another_window_is_refused_by_name(place: Place, tmp_path: Pat
 
 def resealed(path: Path, change: Callable[[dict[str, np.ndarray]], object], place: Place) -> None:
     """Change what a file holds, with a digest that is right again: as somebody hostile would."""
-    from motion_predictor.predict.place.memory.memory_file import _digest, _rows
+    from motion_predictor.predict.place.memory_file import _digest, _rows
 
     arrays = load_file(path)
     with safe_open(str(path), 'np') as file:
