@@ -120,7 +120,9 @@ def _swap_order(stage: Stage) -> None:
 def _late(stage: Stage) -> None:
     for _ in range(5):
         stage.stream(0.1)
-        stage.send([stage.pose()], stage.driver.now_ns() - SECOND // 4)
+        newest_ns = stage.send([stage.pose()])
+        stage.pace()
+        stage.send([stage.pose()], newest_ns - SECOND // 4)
 
 
 def _without_stamp(stage: Stage) -> None:
@@ -172,9 +174,10 @@ def _flood(stage: Stage) -> None:
 
 
 def _at_360_hz(stage: Stage) -> None:
+    # Who stands bit for bit as before is a tracker's repetition, which is not predicted anew.
     pose = stage.pose()
-    for _ in range(360):
-        stage.send([pose])
+    for index in range(360):
+        stage.send([pose + 0.05 * np.sin(2.0 * np.pi * index / 360.0)])
         stage.pace(360.0)
 
 

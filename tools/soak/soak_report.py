@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import json
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,12 @@ def _page(result: dict[str, Any], path: Path) -> str:
             f'| {name} | {about[name]} | {tally["injected"]} | {counters or "drops nothing"} |'
         )
     if result['problems']:
-        lines += ['', 'What did not hold:', '', *(f'- {text}' for text in result['problems'])]
+        lines += ['', 'What did not hold:', '', *_counted(result['problems'])]
     return '\n'.join(lines) + '\n'
+
+
+def _counted(problems: list[str]) -> list[str]:
+    return [f'- {text} ({count} times)' for text, count in Counter(problems).items()]
 
 
 def _places(unanswered: list[dict[str, Any]]) -> str:
