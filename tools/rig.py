@@ -60,7 +60,7 @@ def use_large_messages() -> None:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process uses at one instant."""
+    """The processor time, memory, threads and files of a process at one instant."""
 
     rss_bytes: int
     cpu_s: float
@@ -300,7 +300,7 @@ class Driver:
         )
 
     def set_parameters(self, **values: object) -> list[str]:
-        """Set parameters (``__`` stands for a dot); what was said against each, '' for nothing."""
+        """Set parameters (``__`` stands for a dot); return the objection to each, '' for none."""
         parameters = [
             RosParameter(name.replace('__', '.'), value=value).to_parameter_msg()
             for name, value in values.items()
@@ -332,7 +332,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Return what this runs on, in words."""
+    """Return this machine's processor, its cores and the version of Python, in words."""
     names = [
         line.partition(':')[2].strip()
         for line in Path('/proc/cpuinfo').read_text().splitlines()

@@ -49,7 +49,7 @@ def limits_of(options: SwiftDiffOptions) -> Budget:
 
 def resolved(options: SwiftDiffOptions) -> SwiftDiffOptions:
     """
-    Return the options with the recordings found that were not named, and check what was.
+    Return the options with their recordings, found where none were named, and check them.
 
     :raises ConfigError: on options that cannot be used.
     """

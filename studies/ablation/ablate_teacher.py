@@ -121,7 +121,7 @@ ROWS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Budget(rows.Budget):
-    """What a row may cost."""
+    """The budget of a row."""
 
     ddim_steps: int = 25
     """Of sampling; with fewer the order of the rows can be another."""

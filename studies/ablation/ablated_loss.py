@@ -38,7 +38,7 @@ class AblatedLoss(SwiftDiffLoss):
         pairs: Pairs | None = None,
     ) -> None:
         """
-        Keep what the loss looks at.
+        Keep the student, the teachers and the pool that the loss compares.
 
         :raises ConfigError: if the settings have more than ``match``, which is all there is here.
         """

@@ -259,7 +259,7 @@ def changes_since(result: Mapping[str, Any]) -> list[str]:
 def _changes(
     config: Any, then: Mapping[str, Any], chain: ChainConfig, stage: str, before: str = ''
 ) -> Iterator[str]:
-    """Compare settings with what was written of them; what was not there had its default."""
+    """Compare settings with the written ones; a setting that was not written had its default."""
     for name in sorted(then.keys() - {field.name for field in fields(config)}):
         yield from _of_former(chain, stage, before + name, then[name])
     for field in fields(config):

@@ -1,4 +1,4 @@
-"""What one row being better than another would show, and whether it does."""
+"""The claims that the rows of ``studies ablate`` test, and their verdicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studies.common.verdicts import gain, verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Something that one row being better than another would show."""
+    """A claim that holds if one row is better than another."""
 
     text: str
     better: str

@@ -1,4 +1,4 @@
-"""What the ablations can be told."""
+"""The options of the ablations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class AblationOptions:
-    """What every ablation can be told."""
+    """The options of every ablation."""
 
     preset: Literal['debug', 'small', 'balance', 'full'] = 'small'
     """Base settings and budget."""
@@ -35,7 +35,7 @@ class AblationOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class StageOptions(AblationOptions):
-    """What the ablation of a stage can be told: its budget, by default the preset's."""
+    """The options of the ablation of a stage: its budget, by default the preset's."""
 
     steps: int | None = None
     """Of a training."""
@@ -51,7 +51,7 @@ class StageOptions(AblationOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureOptions(StageOptions):
-    """What ``ablate-mixture`` can be told."""
+    """The options of ``ablate-mixture``."""
 
     run: Path = Path('runs/ablate_mixture')
     """Rows and their weights."""
@@ -59,7 +59,7 @@ class MixtureOptions(StageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOptions(StageOptions):
-    """What ``ablate-teacher`` can be told."""
+    """The options of ``ablate-teacher``."""
 
     run: Path = Path('runs/ablate_teacher')
     """Rows and their weights."""
@@ -69,7 +69,7 @@ class TeacherOptions(StageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SwiftDiffOptions(AblationOptions):
-    """What ``ablate`` can be told; numbers are the preset's by default."""
+    """The options of ``ablate``; numbers are the preset's by default."""
 
     run: Path = Path('runs/ablate')
     """Rows and their weights."""

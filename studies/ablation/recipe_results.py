@@ -36,7 +36,7 @@ worked example, from the root of the source tree:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeOptions:
-    """What ``report recipe`` can be told."""
+    """The options of ``report recipe``."""
 
     json: Path
     """Of studies tune, or of an ablation."""

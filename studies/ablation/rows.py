@@ -45,7 +45,7 @@ SomeRow = TypeVar('SomeRow', bound=Row)
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a row may cost."""
+    """The budget of a row."""
 
     steps: int
     """Of a training."""
@@ -64,7 +64,7 @@ class Bench(Protocol):
 
     def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
         """
-        Train what the settings say, going on where it stopped, and score it.
+        Train by the settings, going on from a checkpoint if there is one, and score the model.
 
         :param folder: of this row and seed alone.
         :returns: 'scores', as :data:`studies.common.scorer.Scores`, and what else shall be kept.
@@ -73,7 +73,7 @@ class Bench(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """What a bench is given."""
+    """The inputs of a bench: folders, device, scorer and key."""
 
     run: Path
     """The verb's run folder, for what rows share."""
@@ -134,7 +134,7 @@ def limits_of(study: Study, options: StageOptions) -> Budget:
 
 def resolved(options: StageOptions) -> StageOptions:
     """
-    Return the options with the recordings found that were not named, and check what was.
+    Return the options with their recordings, found where none were named, and check them.
 
     :raises ConfigError: on options that cannot be used.
     """
@@ -232,7 +232,7 @@ def _compared(
 def _trained(
     row: Row, seed: int, chain: ChainConfig, place: Place, bench: Bench
 ) -> dict[str, Any]:
-    """Train and score a row with a seed, or recall what that gave."""
+    """Train and score a row with a seed, or read the result of an earlier call."""
     name = f'{row.name}_{seed}_{digest([place.key, as_plain(chain)])}'
     folder = place.run / 'rows' / name
     known = read_json(folder / 'result.json')

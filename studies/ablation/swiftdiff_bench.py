@@ -28,7 +28,7 @@ BATCHES = (1, 8, 32)
 
 
 class SwiftDiffBench:
-    """Trains and scores rows, and remembers what it found in the run folder."""
+    """Trains and scores rows, and keeps the results in the run folder."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class SwiftDiffBench:
         self.key = [*key, self.apd]
 
     def row(self, row: Row, seed: int) -> dict[str, Any]:
-        """Train and score a row with a seed, or recall what that gave."""
+        """Train and score a row with a seed, or read the result of an earlier call."""
         chain = settings_of(row, self.base, self.limits, seed)
         swiftdiff = as_plain(chain)['swiftdiff']
         key = digest([self.key, swiftdiff, seed, row.match, row.target])
@@ -112,7 +112,7 @@ class SwiftDiffBench:
 
     def shipped(self, path: Path) -> dict[str, Any]:
         """
-        Score a finished student on the same windows, or recall what that gave.
+        Score a finished student on the same windows, or read the result of an earlier call.
 
         :param path: its weights file.
         :raises WeightsError: if it cannot be read.

@@ -120,7 +120,7 @@ ROWS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a row may cost."""
+    """The budget of a row."""
 
     windows: int
     pool: int

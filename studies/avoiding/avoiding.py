@@ -77,7 +77,7 @@ worked example, from the root of the source tree:
 
 @dataclass(frozen=True, kw_only=True)
 class AvoidingOptions:
-    """What ``avoiding`` can be told."""
+    """The options of ``avoiding``."""
 
     json: Path
     """Where to write the results."""
@@ -153,7 +153,7 @@ def train_policies(
 
 def times_ms(policies: Mapping[str, Policy], calls: int) -> dict[str, list[float]]:
     """
-    Measure what one choice for one robot takes, call by call, all policies in shuffled turns.
+    Time one choice for one robot, call by call, all policies in shuffled turns.
 
     :returns: milliseconds of the processor, whatever else the machine does, by method.
     """
@@ -212,7 +212,7 @@ def _kept_tracks(rollouts: Rollouts, seed: int) -> list[list[list[float]]]:
 
 
 def kept_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
-    """Read what an earlier call with the same settings found, or run a seed and keep it."""
+    """Read the results of an earlier call with the same settings, or run a seed and keep them."""
     facts = [
         seed, options.demonstrations, options.teacher_steps, options.steps, options.experts,
         options.sampling_steps, options.robots, options.calls, str(vdd_settings(options.steps)),

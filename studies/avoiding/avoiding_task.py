@@ -43,7 +43,7 @@ Policy = Callable[[Tensor, torch.Generator], Tensor]
 @dataclass(frozen=True)
 class Rollouts:
     """
-    What became of B robots.
+    The outcome of B robots.
 
     ``positions`` (T + 1, B, 2) in metres, standing still once they are through or have hit
     something; ``succeeded`` (B,); ``way`` (B,), numbered 0..WAYS - 1, -1 before the last row.

@@ -31,7 +31,7 @@ FEATURES = 2 + 4 * WAVES
 
 @dataclass(frozen=True)
 class Data:
-    """What the demonstrations are to the networks: ``features`` (N, F), ``chunks`` (N, VALUES)."""
+    """The demonstrations as the networks see them: ``features`` (N, F), ``chunks`` (N, VALUES)."""
 
     features: Tensor
     chunks: Tensor

@@ -1,1 +1,1 @@
-"""What tuning and ablations have in common."""
+"""The parts that tuning and ablations share."""

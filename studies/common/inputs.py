@@ -1,4 +1,4 @@
-"""What the command lines of the studies have in common: recordings, files and counts."""
+"""Checks that the command lines of the studies share: recordings, files and counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all students of a comparison learn from: windows, teachers and pairs."""
+"""The material of all students of a comparison: windows, teachers and pairs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.stages.distill import make_pairs, Pairs
 
 @dataclass(frozen=True)
 class Material:
-    """What all students of a comparison learn from."""
+    """The windows, teacher and pairs that all students of a comparison learn from."""
 
     data: tuple[Path, ...]
     pool: EncodedPool

@@ -1,4 +1,4 @@
-"""What the seeds of two rows say of a claim, and the words that the pages share."""
+"""Verdicts on claims by the seeds of two rows, and the words that the pages share."""
 
 from __future__ import annotations
 

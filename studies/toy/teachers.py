@@ -107,7 +107,7 @@ class ToyTeacher(Levels, nn.Module):
 
     def log_prob(self, points: Tensor) -> Tensor:
         """
-        Return the log density of what the probability flow makes of noise (Song et al., 2021).
+        Return the log density of the samples of the probability flow (Song et al., 2021).
 
         On the circle ``signal^2 + noise^2 = 1`` the flow's velocity by angle is the network's
         own output; Heun's steps from level to level.

@@ -42,7 +42,7 @@ worked example, from the root of the source tree:
 
 @dataclass(frozen=True, kw_only=True)
 class ToyOptions:
-    """What ``toy`` can be told."""
+    """The options of ``toy``."""
 
     json: Path
     """Where to write the results."""
@@ -168,7 +168,7 @@ def _figures_of_teacher(
 def kept_density(
     density: Density, seeds: Sequence[int], options: ToyOptions
 ) -> tuple[dict[str, GaussianMixture], list[dict[str, Any]], dict[str, Any]]:
-    """Read what an earlier call with the same settings found, or run a density and keep it."""
+    """Read the results of an earlier call, or run a density and keep its results."""
     facts = [
         density.name, list(seeds), options.points, options.samples, options.steps,
         options.teacher_steps, options.width,

@@ -36,14 +36,14 @@ class Judge:
     """Of the diffusion teacher's samples (DDIM, 100 steps), metres."""
 
     def __call__(self, student: MotionModel) -> dict[str, Any]:
-        """Return ``error``, ``scores`` and the ``temperature`` that they were had with."""
+        """Return ``error``, ``scores`` and the ``temperature`` of the samples."""
         scores, temperature = self.scorer.as_varied(student, self.apd)
         error = round(relative_error(scores, self.reference), 6)
         return {'error': error, 'scores': scores, 'temperature': temperature}
 
 
 class Bench:
-    """Trains and scores settings, and remembers what it found in the run folder."""
+    """Trains and scores settings, and keeps the results in the run folder."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Bench:
         teacher: Path,
     ) -> None:
         """
-        Score what the students are compared with.
+        Score the teachers, with which the students are compared.
 
         :param teacher: weights file of the diffusion teacher, whose variety they are brought to.
         :raises WeightsError: if it cannot be read.
@@ -69,7 +69,7 @@ class Bench:
         self.judge = self.judge_of(scorer)
 
     def judge_of(self, scorer: Scorer) -> Judge:
-        """Score the teachers on what a scorer scores, or recall what that gave."""
+        """Score the teachers on a scorer's windows, or read the result of an earlier call."""
         files = [(file.sha256, len(file.chosen)) for file in scorer.files]
         key = [self.material.digest, file_digest(self.teacher), scorer.samples, files]
         path = self.folder / f'reference_{digest(key)}.json'
@@ -123,7 +123,7 @@ class Bench:
 
     def train(self, chain: ChainConfig, at_rung: Any = None) -> dict[str, Any]:
         """
-        Train and score a student, or recall what that gave.
+        Train and score a student, or read the result of an earlier call.
 
         :param chain: settings with a trial's budget.
         :param at_rung: called with the rung's number and the error there; may raise to stop.

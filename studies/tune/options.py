@@ -1,4 +1,4 @@
-"""What ``studies tune`` can be told."""
+"""The options of ``studies tune``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
-    """What ``tune`` can be told."""
+    """The options of ``tune``."""
 
     preset: Literal['debug', 'small', 'balance', 'full'] = 'small'
     """Base settings, space and budget."""

@@ -1,4 +1,4 @@
-"""What the studies found: candidates, their confirmation, the report and the export."""
+"""The outcome of the studies: candidates, their confirmation, the report and the export."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ VERSION = 2
 
 def candidates(options: TuneOptions, base: ChainConfig) -> dict[str, dict[str, Any]]:
     """
-    Return what is trained again to be believed: the default, and the best of each study.
+    Return the candidates that are trained again: the default, and the best of each study.
 
     :returns: name -> point of the space.
     :raises ConfigError: if a study has no completed trial.
@@ -64,7 +64,7 @@ def candidates(options: TuneOptions, base: ChainConfig) -> dict[str, dict[str, A
 
 def deployed(options: TuneOptions) -> dict[str, dict[str, Any]]:
     """
-    Pick what is to be trained in full off the front of all that was tried by both samplers.
+    Pick the trials to be trained in full off the common front of both samplers.
 
     :returns: ``swiftdiff`` and ``swiftdiff_balance``: a row each, with its ``study``.
     :raises ConfigError: if nothing is complete.
@@ -123,7 +123,7 @@ def confirm(
 
 def report(options: TuneOptions, base: ChainConfig, words: Sequence[str]) -> dict[str, Any]:
     """
-    Gather what the studies and the confirmation found, and draw it.
+    Gather and draw the results of the studies and of the confirmation.
 
     :param words: of the command line, to be recorded.
     :returns: JSON-able; figures go to ``images`` beside the JSON.
@@ -180,7 +180,7 @@ def summary_of(
     rows: Sequence[dict[str, Any]], balance: float, enough_ms: float, worst: tuple[float, float]
 ) -> dict[str, Any]:
     """
-    Return what a study came to: how many trials, its front, and what is picked off it.
+    Return the summary of a study: its counts of trials, its front, and the picks off it.
 
     :param balance: share of ``swiftdiff``'s time that ``swiftdiff_balance`` may take.
     :param enough_ms: no network needs to be faster.
@@ -204,7 +204,7 @@ def told(rows: Sequence[dict[str, Any]], enough_ms: float) -> list[dict[str, Any
 
 
 def export(options: TuneOptions, base: ChainConfig) -> None:
-    """Print and write what ``train swiftdiff`` takes to train both picks at full budget."""
+    """Print and write the settings with which ``train swiftdiff`` trains both picks in full."""
     for role, row in deployed(options).items():
         chain = at_point(base, row['params'], None)
         changes = [

@@ -100,7 +100,7 @@ def run_trial(study: Study, trial: Any, chain: ChainConfig, bench: Bench) -> Non
 
 def tell_pruned(study: Study, trial: Any, bench: Bench) -> None:
     """
-    Tell what a trial that was given up would have ended with, and mark it as given up.
+    Tell the study the estimated end of a trial that was given up, and mark the trial.
 
     A sampler of two objectives learns nothing from Optuna's own state for that, and asks for the
     same settings again.

@@ -1,4 +1,4 @@
-"""What is searched for SwiftDiff's stage 2, at what price, and when a trial is given up."""
+"""The search space of SwiftDiff's stage 2, its budget, and the rule that ends a trial."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Dimension:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a trial may cost, and when it is given up."""
+    """The budget of a trial, and the rule that ends it early."""
 
     windows: int
     """That a trial looks at; the steps are this over the batch."""
@@ -220,7 +220,7 @@ def falls_behind(
 
 def extrapolated(error: float, number: int, finished: Sequence[Sequence[float]]) -> float:
     """
-    Estimate what a trial that was given up at a rung would have ended with.
+    Estimate the final error of a trial that was given up at a rung.
 
     :param error: at that rung.
     :param number: of the rung.

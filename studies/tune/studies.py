@@ -61,7 +61,7 @@ def open_study(where: str, name: str) -> Study:
 
 def mend_journal(path: Path) -> None:
     """
-    Put right what a killed process left of a line of a journal.
+    Mend the torn lines that a killed process left in a journal.
 
     A line that is not whole keeps every later one from being read. What of it is whole stays;
     the journal as it was is kept beside, as ``NAME.torn``.
@@ -132,7 +132,7 @@ def sampler_of(name: str, seed: int, limits: Budget) -> Any:
 
 def revive(study: Study, folder: Path) -> list[int]:
     """
-    Queue again the trials whose process is gone; their training goes on from its checkpoint.
+    Queue the trials of ended processes again; their training goes on from its checkpoint.
 
     A running trial holds a lock in the run folder, which ends with its process. (Optuna's own
     heartbeat is for databases alone, and not for trials that are asked for and told.) Trials of

@@ -60,7 +60,7 @@ next process on the same machine and run folder.
 
 def resolved(options: TuneOptions) -> TuneOptions:
     """
-    Return the options with the recordings found that were not named, and check what was.
+    Return the options with their recordings, found where none were named, and check them.
 
     :raises ConfigError: on options that cannot be used.
     """

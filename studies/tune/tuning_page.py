@@ -92,7 +92,7 @@ def search_section(result: Mapping[str, Any], command: str) -> list[str]:
 
 
 def found_section(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
-    """Return what both studies found, and the front of the Gaussian process."""
+    """Return the results of both studies, and the front of the Gaussian process."""
     summary = result['summary']
     trials = {row['number']: row for row in result['gp']}
     random = {row['number']: row for row in result['random']}
@@ -131,7 +131,7 @@ def found_section(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
 
 
 def deployed_section(result: Mapping[str, Any]) -> list[str]:
-    """Return what is to be trained in full, and how."""
+    """Return the settings to be trained in full, and the commands for it."""
     named = {'gp': 'Gaussian process', 'random': 'random'}
     return [
         '## The two off the front of both studies\n\n`swiftdiff` is the lowest error of all that '
@@ -198,7 +198,7 @@ def study_cells(
 
 
 def confirmation(result: Mapping[str, Any], chosen_by_gp: int) -> list[str]:
-    """Write what the candidates gave with fresh seeds, and the verdict."""
+    """Return the errors of the candidates with fresh seeds, and the verdict."""
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for row in result['confirmed']:
         by_name.setdefault(row['candidate'], []).append(row)

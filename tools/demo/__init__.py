@@ -1,1 +1,1 @@
-"""What scripts/demo shows."""
+"""The demo: clips, collector, scores, page and still."""

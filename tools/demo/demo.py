@@ -68,7 +68,7 @@ class Child:
     log: Path
 
     def tail(self, lines: int = 12) -> str:
-        """Return the end of what it printed."""
+        """Return the end of its output."""
         return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
 
     def stop(self) -> None:
@@ -128,7 +128,7 @@ class Stage:
         return child
 
     def stop(self) -> None:
-        """Stop what still runs, the last started first."""
+        """Stop the processes that still run, the last started first."""
         for child in reversed(self.children):
             child.stop()
 
@@ -197,7 +197,7 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
 
 def overrides_of(options: argparse.Namespace) -> Overrides:
     """
-    Take what is known of a file from the command line.
+    Take what the command line says about a file.
 
     :raises RecordingError: if a value cannot be used.
     """

@@ -1,5 +1,5 @@
 """
-A process that listens to a skeleton topic and to what is predicted, and writes all to a file.
+A process that writes a skeleton topic and the predictions that it hears to a file.
 
 Of a long run not every prediction is kept: one every :data:`KEEP_EVERY_S`, all stamps and poses.
 """
@@ -37,7 +37,7 @@ KEEP_EVERY_S = 0.2
 
 @dataclass
 class Collected:
-    """What arrived, in lists; nanoseconds of the system clock."""
+    """The messages that arrived, in lists; times are nanoseconds of the system clock."""
 
     pose_stamps: list[int] = field(default_factory=list)
     poses: list[np.ndarray] = field(default_factory=list)  # (P, 17, 3) each
@@ -147,7 +147,7 @@ class Collector(Node):
 
 def save(data: Collected, path: Path) -> None:
     """
-    Write what arrived as plain arrays; predictions one row a person and message.
+    Write the messages as plain arrays; predictions have one row for a person and message.
 
     A row is of a prediction that was kept and whose one future came on ~/trajectory too.
     """

@@ -42,7 +42,7 @@ THICK_M = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What was run, in words."""
+    """The facts about a run, in words."""
 
     clip: str
     source: str
@@ -62,7 +62,7 @@ def page_data(
     collection: Collection, measured: Timing, scores: Scores | None, facts: Facts
 ) -> dict[str, Any]:
     """
-    Put together what the page shows.
+    Return the data of the page.
 
     :returns: JSON-able values; poses as base64 of float32 ``(N, P, J, 3)`` metres, futures as
         base64 of int16 ``(R, S, T, J, 3)`` millimetres from each row's origin.
@@ -136,7 +136,7 @@ def _about(facts: Facts, step_s: float, samples: int) -> list[tuple[str, str]]:
 def _cards(
     measured: Timing, scores: Scores | None, learning: Running | None
 ) -> list[tuple[str, str, str]]:
-    """Return what the cards say: title, figure, and what it is."""
+    """Return the cards: title, figure, and its explanation."""
     cards = [
         (
             'predictions',

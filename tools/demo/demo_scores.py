@@ -1,4 +1,4 @@
-"""What the demo's predictions were worth, once the real future is known."""
+"""Scores of the demo's predictions against the real future."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Collection:
 
     def with_made_up(self, instants_s: np.ndarray, made_up: np.ndarray) -> Collection:
         """
-        Note which of what was played is made up.
+        Note which of the played frames are made up.
 
         :param instants_s: of the frames that were played, from the first, ``(N,)``.
         :param made_up: which of them are, ``(N,)`` bool.

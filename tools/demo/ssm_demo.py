@@ -158,7 +158,7 @@ def compare(
     run: BagRun, robot: np.ndarray, settings: SeparationSettings | None = None
 ) -> Comparison:
     """
-    Run both monitors over what the node answered.
+    Run both monitors over the node's answers.
 
     :param run: from :func:`tools.measure.bag_run.play`.
     :param robot: metres, (3,), where it stands.

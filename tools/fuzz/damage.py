@@ -1,4 +1,4 @@
-"""Ways to damage a file by chance, in its bytes and in what it says."""
+"""Random damage to a file, in its bytes and in its content."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def damaged_words(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_tree(value: Any, rng: np.random.Generator) -> Any:
-    """Put something else in place of one value of what JSON or YAML holds."""
+    """Replace one value in the content of a JSON or YAML file."""
     if rng.random() < 0.2 or not isinstance(value, dict | list) or not value:
         return VALUES[int(rng.integers(0, len(VALUES)))]
     if isinstance(value, list):
@@ -78,12 +78,12 @@ def damaged_tree(value: Any, rng: np.random.Generator) -> Any:
 
 
 def damaged_json(good: bytes, rng: np.random.Generator) -> bytes:
-    """Damage what a JSON file says."""
+    """Damage the content of a JSON file."""
     return json.dumps(damaged_tree(json.loads(good), rng)).encode()
 
 
 def damaged_yaml(good: bytes, rng: np.random.Generator) -> bytes:
-    """Damage what a YAML file says."""
+    """Damage the content of a YAML file."""
     return yaml.safe_dump(damaged_tree(yaml.safe_load(good), rng), allow_unicode=True).encode()
 
 
@@ -118,7 +118,7 @@ def damaged_arrays(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_entry(good: bytes, rng: np.random.Generator) -> bytes:
-    """Damage one entry of an archive, whose sums then fit all the same."""
+    """Damage one entry of an archive; its checksums fit the damaged entry."""
     with zipfile.ZipFile(io.BytesIO(good)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     name = list(entries)[int(rng.integers(0, len(entries)))]
@@ -131,7 +131,7 @@ def damaged_entry(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_header(good: bytes, rng: np.random.Generator) -> bytes:
-    """Damage what the header of a weights file says; its length is right."""
+    """Damage the content of a weights file's header; the length in front of it is right."""
     size = int.from_bytes(good[:8], 'little')
     said = json.loads(good[8 : 8 + size])
     raw = json.dumps(damaged_tree(said, rng)).encode()

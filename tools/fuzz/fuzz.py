@@ -35,7 +35,7 @@ MAX_FINDINGS = 20
 
 @dataclass
 class Findings:
-    """What was found, and how much was looked at."""
+    """The findings of a campaign, and how much it looked at."""
 
     found: list[str] = field(default_factory=list)
     messages: int = 0
@@ -70,7 +70,7 @@ class SetClock:
 
 
 class Caught:
-    """Stands in for a publisher: keeps what is published, which would go over DDS."""
+    """Stands in for a publisher: keeps the messages instead of sending them over DDS."""
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -89,7 +89,7 @@ class Caught:
 def node_in_process(
     kind: str, skeleton: str, weights: str, **parameters: Any
 ) -> Iterator[MotionPredictorNode]:
-    """Make a configured node in this process, whose worker's path is called by hand."""
+    """Make a configured node in this process; its worker's code is called by hand."""
     context = Context()
     rclpy.init(context=context, domain_id=free_domain())
     values = {
@@ -176,7 +176,7 @@ class Known:
         self._order: deque[int] = deque(maxlen=REMEMBERED)
 
     def note(self, message: Any, *stamps_ns: int) -> None:
-        """Take in what a message holds, and further stamps; the oldest ones are forgotten."""
+        """Add the stamps and frames of a message, and further stamps; the oldest are forgotten."""
         stamps, frames = given(message)
         self.frames |= frames
         for stamp in (*stamps, *stamps_ns):

@@ -83,7 +83,7 @@ class Crowd:
 
     @property
     def flaws(self) -> list[str]:
-        """What is wrong with those who were sent last."""
+        """Return what is wrong with the people who were sent last."""
         return sorted({other.flaw for other in self._others})
 
     def message(self, stamp_ns: int) -> Any:

@@ -97,7 +97,7 @@ def sound_weights(found: Any, good: bytes, sent: bytes) -> str:
 
 
 def sound_recording(found: Recording, good: bytes, sent: bytes) -> str:
-    """Tell whether a recording holds only what can be played."""
+    """Say why a recording cannot be played; '' if it can."""
     for person, poses in found.persons.items():
         if np.isinf(poses).any():
             return f'person {person[:SHORT_NAME]!r} is at infinity'
@@ -137,7 +137,7 @@ def read_archive(path: Path) -> Any:
 
 def kinds_of_files(poses: np.ndarray) -> Mapping[str, Files]:
     """
-    Describe every kind of file of the campaign, by what the table calls it.
+    Return every kind of file of the campaign, by its name in the table.
 
     :param poses: motion (T, 17, 3), metres.
     """

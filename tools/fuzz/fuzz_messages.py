@@ -40,7 +40,7 @@ class Fuzzer:
 
     def __init__(self, kind: str, joints: int, poses: np.ndarray, seed: int) -> None:
         """
-        Choose what is made.
+        Choose the kind of message, the joints and the motion.
 
         :param kind: as ``input.type``.
         :param joints: of the layout.

@@ -48,7 +48,7 @@ def transform(parent: str, child: str, place: np.ndarray, stamp_ns: int, w: floa
 
 
 class Traffic:
-    """Makes what comes on ``/tf``, from a seed."""
+    """Makes the messages of ``/tf``, from a seed."""
 
     def __init__(self, poses: np.ndarray, seed: int) -> None:
         """

@@ -60,7 +60,7 @@ OBSERVED_S = WindowConfig().observed_s
 
 @dataclass
 class BagRun:
-    """What went in and what came out, matched by stamp, of one person or several."""
+    """The input and the output of a run, matched by stamp, of one person or several."""
 
     stamps_ns: list[int] = field(default_factory=list)
     """Of every frame in the bag with somebody in it."""
@@ -295,7 +295,7 @@ def share_held(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Record, play, and print what came of it."""
+    """Record, play, and print the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -112,7 +112,7 @@ def drawn(view: Outlook, markers: MarkerEncoder) -> MarkerArray:
 
 
 def rows_of(view: Outlook) -> list[Row]:
-    """List what is timed."""
+    """Return the rows that are timed."""
     cloud, markers = CloudEncoder(), MarkerEncoder(view.skeleton)
     prediction, numbers = view.prediction, list(view.numbers)
 

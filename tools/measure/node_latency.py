@@ -1,5 +1,5 @@
 """
-Measure the node over DDS: from a pose's stamp to the publication of what was predicted from it.
+Measure the node over DDS: the time from a pose's stamp to the publication of its prediction.
 
 The demo's three processes (replay, predictor node, collector) on a walker of our own making, since
 the motion does not change the time. Prints rates, p50 and p99, and whether a backlog grows.

@@ -87,7 +87,7 @@ def place_of(source: Layout, joint: str) -> Place:
 
 
 def origin_of(source: Layout, joint: str) -> tuple[str, bool]:
-    """Say what a joint of the model is made of, and whether it is derived."""
+    """Return the sources of a joint of the model, and whether it is derived."""
 
     def named(part: str) -> str:
         return f'{source.index(part)} {part}'

@@ -230,7 +230,7 @@ def draw_occupancy(axes: Any, scene: Scene) -> None:
 
 
 def draw_markers(axes: Any, scene: Scene) -> None:
-    """Draw what RViz is told to draw."""
+    """Draw the markers as RViz draws them."""
     view = scene.outlook
     expected = likely_futures(view.prediction)[0, view.frames]
     chosen = drawn_samples(view.prediction, 10)[0]

@@ -1,4 +1,4 @@
-"""Write what sources and results know into pages: python -m tools.site.update_pages."""
+"""Write the generated parts of pages: python -m tools.site.update_pages."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _megabytes(model: str) -> str:
 
 
 def growth_words() -> str:
-    """Say in figures what weighing is worth, and what the memory is as the node watches."""
+    """Return the gain of weighing and of the memory, in figures."""
     over = json.loads(STREAMS.read_text())['over_laboratories']
     mean, worst = over['error_ratio_mean'], over['error_ratio_max']
     rows, forgetful = _rows(STREAMS, 'minutes'), _rows(FORGETFUL, 'minutes')

@@ -1,5 +1,5 @@
 """
-Ten people at 30 Hz: what the node makes of it, and what it lets go.
+Play ten people at 30 Hz to the node, and count what it predicts and what it drops.
 
 A publisher plays that many people, each their own part of the recording, at the rate of a camera
 to the real node, a process with the shipped weights. Printed and written are the rates, latencies,
@@ -125,7 +125,7 @@ class Tracker:
 
 
 class Ear:
-    """Keeps what was heard since it was last cleared."""
+    """Keeps the predictions that were heard since it was last cleared."""
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -142,7 +142,7 @@ class Ear:
             self._heard.clear()
 
     def heard(self) -> list[Heard]:
-        """Return what was heard."""
+        """Return the predictions that were heard."""
         with self._lock:
             return list(self._heard)
 
@@ -151,7 +151,7 @@ def play_part(
     tracker: Tracker, ear: Ear, poses: np.ndarray, seconds: float, before: Mapping[str, int]
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """
-    Play for some time, and sum up what came of it.
+    Play for some time, and sum up the node's answers.
 
     :param before: the node's counters at the beginning.
     :returns: a row of the table, and the counters at the end.
@@ -295,7 +295,7 @@ def page(result: dict[str, Any], source: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, write JSON and page, print the means; 1 if the node ended or told what is not."""
+    """Run, write JSON and page, print the counts; 1 if the node ended or published untrue data."""
     options = parse_arguments(arguments)
     if not options.report:
         try:

@@ -147,7 +147,7 @@ class Soak:
     def stream(
         self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]] | None = None
     ) -> None:
-        """Publish at 30 Hz as a tracker does, each pose changed into what is to be sent."""
+        """Publish at 30 Hz as a tracker does, each pose after a change."""
         for _ in range(max(1, round(seconds * RATE_HZ))):
             pose = self.pose()
             self.send([pose] if change is None else change(pose))
@@ -295,7 +295,7 @@ class Soak:
 
 
 def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> dict[str, Any]:
-    """Compare what was sent with what the node says, and say what does not hold."""
+    """Compare the messages sent with the node's counters, and return the checks."""
     frames, driver = soak.frames, soak.driver
     accounts = {
         'messages sent': driver.sent,

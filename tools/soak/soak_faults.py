@@ -1,4 +1,4 @@
-"""The faults of the soak, one function a kind: what trackers, networks, people and systems do."""
+"""The faults of the soak, one function a kind: of trackers, networks, people and systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BESIDE_M = np.array([0.0, 2.5, 0.0])
 
 
 class Stage(Protocol):
-    """What a fault may use of the run."""
+    """The part of a run that a fault may use."""
 
     driver: Driver
     node: NodeProcess
@@ -46,7 +46,7 @@ class Stage(Protocol):
     def stream(
         self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]] | None = None
     ) -> None:
-        """Publish at 30 Hz as a tracker does, each pose changed into what is to be sent."""
+        """Publish at 30 Hz as a tracker does, each pose after a change."""
 
     def stream_beside(
         self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]]

@@ -1,4 +1,4 @@
-"""Hostile faults of the soak: crowds, bad people beside a good one, what is far too large."""
+"""Hostile faults of the soak: crowds, bad people beside a good one, far too large messages."""
 
 from __future__ import annotations
 

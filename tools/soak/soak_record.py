@@ -1,4 +1,4 @@
-"""What a soak notes while it runs: frames sent and heard, faults and what they grew."""
+"""The record of a soak: frames sent and heard, faults, and the counters that they raised."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Run:
 
 @dataclass
 class Frames:
-    """What was sent and what was heard, by stamp; shared with the listening thread."""
+    """The frames that were sent and heard, by stamp; shared with the listening thread."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     sent: dict[int, bool] = field(default_factory=dict)
