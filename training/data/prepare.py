@@ -20,6 +20,7 @@ from motion_predictor.errors import MotionPredictorError, RecordingError
 from training.common import provenance
 from training.common.options import read_options
 from training.common.verbs import choose
+from training.data.clips import Clip
 from training.data.prepare_options import KINDS, Prepare
 from training.data.readers.source import in_splits, load_at, Source
 from training.data.store import (
@@ -27,7 +28,6 @@ from training.data.store import (
     describe,
     digest_of_files,
     open_store,
-    StoredClip,
     StoreFacts,
     StoreWriter,
 )
@@ -122,7 +122,7 @@ def prepare(source: Source, options: Prepare, command: str) -> list[Path]:
                     facts = replace(whole, split=split)
                     writer = StoreWriter(folder, facts, overwrite=options.overwrite)
                     stores.enter_context(writer)
-                writer.add(StoredClip(clip.name, clip.subject, clip.action), positions)
+                writer.add(Clip(clip.name, clip.subject, clip.action, positions, options.rate))
                 writer.source_rates_hz = tuple(sorted(rates))
             if writer is not None:
                 made.append(folder)

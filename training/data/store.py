@@ -35,6 +35,7 @@ from motion_predictor.common.files import read_json, refused
 from motion_predictor.common.whole_files import not_written
 from motion_predictor.errors import RecordingError, SkeletonError, StorageError
 from motion_predictor.model.weights import file_digest
+from training.data.clips import Clip
 
 FORMAT = 'motion_predictor motion store'
 VERSION = 1
@@ -44,15 +45,6 @@ OFFSETS = 'offsets.npy'
 SPLITS = ('train', 'val', 'test')
 MAX_DISTANCE_M = 10_000.0
 """Positions further off than this from their frame's origin are in some other unit."""
-
-
-@dataclass(frozen=True)
-class StoredClip:
-    """One uninterrupted recording in a store."""
-
-    name: str
-    subject: str
-    action: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +95,7 @@ class StoreWriter:
         self.folder = folder
         self.facts = facts
         self.frames = 0
-        self.clips: list[StoredClip] = []
+        self._clips: list[tuple[str, str, str]] = []
         self.source_rates_hz = facts.source_rate_hz
         if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
             raise RecordingError(f'{folder}: is there already; --overwrite replaces a store')
@@ -124,14 +116,14 @@ class StoreWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
         return self._file.tell()
 
-    def add(self, clip: StoredClip, positions: NDArray[np.floating]) -> None:
+    def add(self, clip: Clip) -> None:
         """
         Append a clip.
 
-        :param positions: metres, z up, ``(T, J, 3)`` at the store's rate.
+        :param clip: at the store's rate.
         :raises RecordingError: naming the clip, if it does not belong into this store.
         """
-        joints = self.facts.skeleton.num_joints
+        joints, positions = self.facts.skeleton.num_joints, clip.positions
         if positions.ndim != 3 or positions.shape[1:] != (joints, 3) or not len(positions):
             raise RecordingError(
                 f'{clip.name}: expected (frames, {joints}, 3) of {self.facts.skeleton.name}, '
@@ -141,7 +133,7 @@ class StoreWriter:
         with self._writing():
             self._file.write(np.ascontiguousarray(positions, dtype='<f4').tobytes())
         self.frames += len(positions)
-        self.clips.append(clip)
+        self._clips.append((clip.name, clip.subject, clip.action))
         self._offsets.append(self.frames)
 
     def close(self) -> None:
@@ -150,7 +142,7 @@ class StoreWriter:
 
         :raises RecordingError: if it holds no clip.
         """
-        if not self.clips:
+        if not self._clips:
             self.abandon()
             raise RecordingError(f'{self.folder}: no clip of split {self.facts.split} to store')
         with self._writing():
@@ -190,14 +182,14 @@ class StoreWriter:
             'source_rate_hz': list(self.source_rates_hz),
             'frames': self.frames,
             'minutes': round(self.frames / facts.rate_hz / 60.0, 2),
-            'subjects': sorted({clip.subject for clip in self.clips}),
+            'subjects': sorted({subject for _, subject, _ in self._clips}),
             'windows': {'stride_s': facts.stride_s, 'start_s': facts.start_s},
             'skeleton': skeleton_to_dict(facts.skeleton),
             'sources': [dict(source) for source in facts.sources],
             'command': facts.command,
             'commit': facts.commit,
             'files': files,
-            'clips': [[clip.name, clip.subject, clip.action] for clip in self.clips],
+            'clips': [list(names) for names in self._clips],
         }
         (self._partial / MANIFEST).write_text(_manifest_text(manifest), encoding='utf-8')
         former = self.folder.with_name(f'.{self.folder.name}.former')
@@ -253,7 +245,8 @@ class MotionStore:
 
     folder: Path
     facts: StoreFacts
-    clips: tuple[StoredClip, ...]
+    clips: tuple[Clip, ...]
+    """Their positions are parts of all of them."""
     positions: NDArray[np.float32]
     """Memory-mapped, ``(frames, J, 3)`` metres; changes to it stay in memory."""
     offsets: NDArray[np.int64]
@@ -268,11 +261,6 @@ class MotionStore:
         """SHA-256 of the manifest, which holds those of all files."""
         return file_digest(self.folder / MANIFEST)
 
-    def __iter__(self) -> Iterator[tuple[StoredClip, NDArray[np.float32]]]:
-        """Give the clips one after another, positions in metres, ``(T, J, 3)``."""
-        for clip, (begin, end) in zip(self.clips, itertools.pairwise(self.offsets), strict=True):
-            yield clip, self.positions[begin:end]
-
     def verify(self) -> None:
         """
         Read everything and compare it with the manifest's checksums.
@@ -286,8 +274,8 @@ class MotionStore:
                     f'{self.folder / name}: SHA-256 is {found}, the manifest says '
                     f'{expected["sha256"]}: damaged or changed; prepare the store again'
                 )
-        for clip, positions in self:
-            check_positions(f'{self.folder}: {clip.name}', positions)
+        for clip in self.clips:
+            check_positions(f'{self.folder}: {clip.name}', clip.positions)
 
 
 def is_store(path: Path | str) -> bool:
@@ -319,7 +307,7 @@ def open_store(folder: Path | str) -> MotionStore:
             command=str(manifest.get('command', '')),
             commit=manifest.get('commit'),
         )
-        clips = tuple(StoredClip(*(str(text) for text in entry)) for entry in manifest['clips'])
+        names = [_three(entry) for entry in manifest['clips']]
         files = {name: dict(manifest['files'][name]) for name in (POSITIONS, OFFSETS)}
         frames = int(manifest['frames'])
         sizes = {name: int(entry['bytes']) for name, entry in files.items()}
@@ -340,8 +328,18 @@ def open_store(folder: Path | str) -> MotionStore:
                 f'{path}: {"missing" if found is None else f"{found} bytes"}, the manifest says '
                 f'{size} bytes: truncated or changed; prepare the store again'
             )
-    positions, offsets = _open_arrays(folder, (frames, facts.skeleton.num_joints, 3), len(clips))
+    positions, offsets = _open_arrays(folder, (frames, facts.skeleton.num_joints, 3), len(names))
+    clips = tuple(
+        Clip(*of, positions[begin:end], facts.rate_hz)
+        for of, (begin, end) in zip(names, itertools.pairwise(offsets), strict=True)
+    )
     return MotionStore(folder, facts, clips, positions, offsets, files)
+
+
+def _three(entry: Sequence[Any]) -> tuple[str, str, str]:
+    # Name, subject and action of a clip.
+    name, subject, action = entry
+    return str(name), str(subject), str(action)
 
 
 def _open_arrays(

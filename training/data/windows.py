@@ -18,7 +18,7 @@ from motion_predictor.recordings.bag.files import is_bag
 from training.data.bags import BagReading, load_bag
 from training.data.clips import Clip, read_clips
 from training.data.readers.source import given, Source, SourceClip, split_of
-from training.data.store import is_store, MotionStore, open_store
+from training.data.store import is_store, open_store
 
 STRIDE_S = 0.5
 """A window starts every half second (25 frames at 50 Hz) inside one clip."""
@@ -89,17 +89,10 @@ def load_clips(
     path = Path(path)
     skeleton = skeleton_of(path, skeleton)
     if is_store(path):
-        return _clips_of(open_store(path))
+        return open_store(path).clips
     if path.exists() and is_bag(path):
         return load_bag(path, skeleton, bag)
     return read_clips(path, skeleton)
-
-
-def _clips_of(store: MotionStore) -> tuple[Clip, ...]:
-    rate_hz = store.facts.rate_hz
-    return tuple(
-        Clip(clip.name, clip.subject, clip.action, positions, rate_hz) for clip, positions in store
-    )
 
 
 def read_clip_files(

@@ -25,6 +25,7 @@ from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import RecordingError
 from motion_predictor.model.config import WindowConfig
 from training.data.archives import read_object_archive
+from training.data.clips import Clip
 from training.data.prepare import main
 from training.data.prepare_options import KINDS
 from training.data.random_windows import Augmentation, TrainingWindows
@@ -34,7 +35,7 @@ from training.data.readers.bvh_folder import read_bvh_folder
 from training.data.readers.h36m import H36M_JOINTS, HUMANEVA15, read_h36m, read_humaneva
 from training.data.readers.smplh import SMPL22, smplh_kinematics
 from training.data.readers.source import load_at
-from training.data.store import MANIFEST, open_store, StoredClip, StoreFacts, StoreWriter
+from training.data.store import MANIFEST, open_store, StoreFacts, StoreWriter
 from training.data.windows import load_window_set
 from training.judge.accuracy import evaluate
 
@@ -318,7 +319,7 @@ def test_evaluation_windows_of_amass_follow_each_other_from_frame_180(tmp_path: 
         split='test', stride_s=None, start_s=3.0,
     )  # fmt: skip
     with StoreWriter(tmp_path / 'amass' / 'test', facts) as writer:
-        writer.add(StoredClip('a', 'b', 'c'), walking(600, 0, 60.0))
+        writer.add(Clip('a', 'b', 'c', walking(600, 0, 60.0), 60.0))
     window = WindowConfig(rate_hz=60.0, observed_frames=30, future_frames=120)
     assert load_window_set(tmp_path / 'amass' / 'test', window).start.tolist() == [180, 330]
 

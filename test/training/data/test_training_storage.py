@@ -25,7 +25,8 @@ from studies import __main__ as studies_program
 from training import __main__ as training_program
 from training.common.locks import let_go
 from training.common.verbs import run
-from training.data.store import MotionStore, open_store, StoredClip, StoreFacts, StoreWriter
+from training.data.clips import Clip
+from training.data.store import MotionStore, open_store, StoreFacts, StoreWriter
 from training.engine.checkpoints import Kept, load_checkpoint, open_run, save_checkpoint
 from training.engine.curve import CURVE, read_curve
 from training.judge.futures import PredictionStore
@@ -154,7 +155,8 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.errors import StorageError
 from motion_predictor.body.skeleton import H36M17
 from training.judge.futures import PredictionStore
-from training.data.store import StoredClip, StoreFacts, StoreWriter
+from training.data.clips import Clip
+from training.data.store import StoreFacts, StoreWriter
 folder = Path(sys.argv[1])
 facts = StoreFacts(
     kind='npz', sources=(), skeleton=H36M17, rate_hz=50.0, source_rate_hz=(50.0,), split='train',
@@ -163,8 +165,8 @@ facts = StoreFacts(
 def store():
     with StoreWriter(folder / 'train', facts) as writer:
         for number in range(40):
-            clip = StoredClip(str(number), 's', 'a')
-            writer.add(clip, np.ones((50, 17, 3), np.float32))
+            ones = np.ones((50, 17, 3), np.float32)
+            writer.add(Clip(str(number), 's', 'a', ones, 50.0))
 for act in (lambda: PredictionStore(folder, {}, 100, 10, WindowConfig(), 17), store):
     try:
         act()
@@ -209,7 +211,7 @@ def test_a_store_that_is_replaced_is_there_until_the_new_one_is_whole(tmp_path: 
 
     def write(value: float, fail: bool) -> MotionStore:
         with StoreWriter(tmp_path / 'train', facts, overwrite=True) as writer:
-            writer.add(StoredClip('c', 's', 'a'), np.full((5, 17, 3), value, np.float32))
+            writer.add(Clip('c', 's', 'a', np.full((5, 17, 3), value, np.float32), 50.0))
             if fail:
                 raise KeyboardInterrupt
         return open_store(tmp_path / 'train')
