@@ -17,7 +17,8 @@ from studies.common.material import Material, with_ddim
 from training.common.parallel import Shard, WHOLE
 from training.data.pool import EncodedPool
 from training.engine.config import ChainConfig, SwiftDiffConfig
-from training.stages.distill import Pairs, SwiftDiffLoss
+from training.stages.pairs import Pairs
+from training.stages.swiftdiff import SwiftDiffLoss
 
 
 class AblatedLoss(SwiftDiffLoss):

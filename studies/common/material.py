@@ -15,7 +15,7 @@ from training.data.pool import encode_pool, EncodedPool
 from training.data.store import data_digest
 from training.engine.config import ChainConfig
 from training.engine.runs import Run, training_windows
-from training.stages.distill import make_pairs, Pairs
+from training.stages.pairs import make_pairs, Pairs
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from training.engine.loop import Watch
 from training.engine.runs import Run
 from training.judge.speed.benchmark import FEWEST
 from training.judge.speed.cases import walking_window, WARM_UP
-from training.stages.distill import distil_swiftdiff, StudentLoss
+from training.stages.swiftdiff import distil_swiftdiff, StudentLoss
 
 
 def shortened(chain: ChainConfig, windows: int, pool: int) -> ChainConfig:
@@ -56,7 +56,7 @@ def train_student(
     Train a student as ``train swiftdiff`` does; a killed training goes on where it stopped.
 
     :param folder: of the student alone.
-    :param loss: where it is not :class:`training.stages.distill.SwiftDiffLoss`.
+    :param loss: where it is not :class:`training.stages.swiftdiff.SwiftDiffLoss`.
     :param watch: as of :class:`training.engine.loop.Loop`.
     """
     run = Run(folder, material.data, material.device, ('swiftdiff',))

@@ -16,7 +16,7 @@ from studies.common.students import fresh_model
 from training.data.pool import EncodedPool
 from training.engine.presets import preset
 from training.judge.variety import HIGHEST, LOWEST
-from training.stages.distill import SwiftDiffLoss
+from training.stages.swiftdiff import SwiftDiffLoss
 
 ROWS = ['base', 'base_one_stage', 'pairs_x0', 'kl_gaussian', 'kl_softmax']
 

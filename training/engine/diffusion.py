@@ -53,7 +53,7 @@ def complete_history(model: MotionModel, x_0: Tensor, padded_state: Tensor) -> T
 
 def padded_state(model: MotionModel, context: Context) -> Tensor:
     """
-    Give the state of the window that repeats the last observed pose.
+    Return the state of the window that repeats the last observed pose.
 
     :returns: whitened, ``(P, K, D)``.
     """
@@ -169,7 +169,7 @@ class Sampler:
         self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0
     ) -> Prediction:
         """
-        Give all that a one-step model says of the windows, with the noise of :meth:`sample`.
+        Return all that a one-step model says of the windows, with the noise of :meth:`sample`.
 
         :raises ConfigError: if the model is a many-step teacher.
         """

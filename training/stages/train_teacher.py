@@ -91,7 +91,7 @@ class TeacherLoss:
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
     ) -> dict[str, Tensor]:
-        """Give one step's loss."""
+        """Return one step's loss."""
         config, pool = self.config, self.pool
         device = pool.state.device
         size = config.optim.batch

@@ -30,7 +30,7 @@ class Student(Protocol):
     """A network that gives a mixture, such as :class:`ExpertNetwork`."""
 
     def __call__(self, condition: Tensor) -> GaussianMixture:
-        """Give the mixture under each condition, ``(B, ...)``."""
+        """Return the mixture under each condition, ``(B, ...)``."""
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """List what the gate's own optimiser trains."""
@@ -51,7 +51,7 @@ class ScoreTeacher(Protocol):
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Give signal and noise of levels: its noised values are ``signal * a + noise * eps``.
+        Return signal and noise of levels: its noised values are ``signal * a + noise * eps``.
 
         :param level: ``(B,)`` whole numbers.
         :returns: two tensors ``(B,)``.
@@ -60,7 +60,7 @@ class ScoreTeacher(Protocol):
 
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
         """
-        Give the gradient of the log density of noised values.
+        Return the gradient of the log density of noised values.
 
         :param noisy: ``(M, B, N)``.
         :param condition: ``(B, ...)``.
@@ -194,7 +194,7 @@ def expert_bound(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """
-    Give each expert's part of the bound, up to a constant: its GRADIENT is what counts.
+    Return each expert's part of the bound, up to a constant: its GRADIENT is what counts.
 
     The score is held constant and multiplied with the sample, whose gradient then is that of
     ``log p``. With ``noised`` both sides are noised to the level first: a noised mixture is a
@@ -244,7 +244,7 @@ def likelihood(
     mixture: GaussianMixture, values: Tensor, *, temperature: float = 1.0, winner: bool = False
 ) -> Tensor:
     """
-    Give the experts' likelihood of values, weighed by frozen responsibilities (the E step).
+    Return the experts' likelihood of values, weighed by frozen responsibilities (the E step).
 
     At temperature 1 its gradient in the experts is that of the log likelihood.
 
@@ -261,7 +261,7 @@ def gate_loss(
     mixture: GaussianMixture, values: Tensor, *, temperature: float = 1.0, winner: bool = False
 ) -> Tensor:
     """
-    Give the gate's cross-entropy to the responsibilities of values.
+    Return the gate's cross-entropy to the responsibilities of values.
 
     :param values: samples of the teacher, ``(M, B, N)``.
     """
@@ -273,7 +273,7 @@ def gate_loss(
 def _responsible(
     mixture: GaussianMixture, values: Tensor, temperature: float, winner: bool
 ) -> tuple[Tensor, Tensor]:
-    """Give every expert's log density and its frozen share of values, each ``(M, B, E)``."""
+    """Return every expert's log density and its frozen share of values, each ``(M, B, E)``."""
     log_p = mixture.expert_log_prob(values)
     with torch.no_grad():
         if not winner:
@@ -292,7 +292,7 @@ def step_losses(
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """
-    Give one step's terms; ``'experts'`` and ``'gate'`` are minimised, each by its own optimiser.
+    Return one step's terms; ``'experts'`` and ``'gate'`` are minimised, each by its own optimiser.
 
     :param mixture: of the batch's conditions, with gradients.
     :param teacher: None where the bound has no weight.
@@ -338,7 +338,7 @@ def _bound_of_step(
     temperature: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Give the bound of those conditions and experts that a step asks the teacher about."""
+    """Return the bound of those conditions and experts that a step asks the teacher about."""
     count = config.conditions_a_step or len(mixture.means)
     if batch.known is not None:
         count = min(count, batch.known)

@@ -20,7 +20,8 @@ from training.engine.fitting import fit
 from training.engine.presets import preset
 from training.engine.runs import pool_of, Run
 from training.stages import distill, train_teacher
-from training.stages.distill import Pairs, SwiftDiffLoss
+from training.stages.pairs import Pairs
+from training.stages.swiftdiff import SwiftDiffLoss
 from training.stages.train_teacher import MotionModel, TeacherLoss
 
 

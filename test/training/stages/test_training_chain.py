@@ -34,6 +34,8 @@ from training.engine.overrides import override
 from training.engine.presets import preset
 from training.engine.runs import pool_of, Run
 from training.stages import distill, export, train_teacher
+from training.stages.pairs import make_pairs
+from training.stages.swiftdiff import SwiftDiffLoss
 
 
 @pytest.fixture(scope='module')
@@ -86,7 +88,7 @@ def test_distillation_changes_the_student_and_not_the_teacher(chain_run: Path) -
     before = {name: value.clone() for name, value in model.state_dict().items()}
     student = load_weights(chain_run / 'swiftdiff.safetensors').model
     config = replace(chain.swiftdiff, match_ddim=0.0)
-    losses = distill.SwiftDiffLoss(config, student, model, pool)
+    losses = SwiftDiffLoss(config, student, model, pool)
     student.denoiser.requires_grad_(True)
     losses(student.denoiser, torch.Generator().manual_seed(0))['loss'].backward()
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -341,7 +343,7 @@ def test_the_student_is_matched_to_the_teacher_on_clean_histories_alone(tmp_path
     config = replace(chain.swiftdiff, match_ddim=0.0)
     for clean, matched in ((torch.zeros_like(pool.clean), False), (pool.clean, True)):
         part = replace(pool, clean=clean)
-        losses = distill.SwiftDiffLoss(config, student, one_step, part)
+        losses = SwiftDiffLoss(config, student, one_step, part)
         assert (losses(student.denoiser, generator)['match'].item() > 0.0) is matched
 
 
@@ -361,7 +363,7 @@ def test_a_teacher_with_another_whitening_gives_the_same_targets(tmp_path: Path)
         history = other.observe(observed)
         wanted = other.coefficients(other.one_step(noise, history.condition), history)
         config = replace(chain.swiftdiff, match_ddim=0.0)
-        losses = distill.SwiftDiffLoss(config, student, other, pool)
+        losses = SwiftDiffLoss(config, student, other, pool)
         mine = student.observe(observed)
         found = student.coefficients(losses._teachers(noise, mine.condition), mine)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
@@ -378,7 +380,7 @@ def test_pairs_are_of_clean_windows_and_of_the_teachers_ddim(
     teacher = load_weights(chain_run / 'teacher.safetensors').model
     clean = pool.clean.nonzero().squeeze(-1)
     assert 0 < len(clean) < len(pool)
-    made = distill.make_pairs(run, chain, pool, teacher, tmp_path / 'pairs', 9, among=clean)
+    made = make_pairs(run, chain, pool, teacher, tmp_path / 'pairs', 9, among=clean)
     assert pool.clean[made.chosen].tolist() == [True] * 9
     student = MotionModel(
         chain.model_of('swiftdiff'), H36M17, pool.state_whitening, pool.condition_whitening
@@ -391,7 +393,7 @@ def test_pairs_are_of_clean_windows_and_of_the_teachers_ddim(
     wanted = ends * teacher.state_scale + teacher.state_mean
     found = made.target * student.state_scale + student.state_mean
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
-    again = distill.make_pairs(run, chain, pool, teacher, tmp_path / 'pairs', 9, among=clean)
+    again = make_pairs(run, chain, pool, teacher, tmp_path / 'pairs', 9, among=clean)
     assert torch.equal(made.target, again.target)
 
 
@@ -411,7 +413,7 @@ def test_pairs_that_are_wanted_and_not_there_are_asked_for(tmp_path: Path) -> No
     pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)
     models = (MotionModel(chain.model_of(stage), H36M17) for stage in ('swiftdiff', 'one_step'))
     with pytest.raises(ConfigError, match=r'match_ddim=0\.5'):
-        distill.SwiftDiffLoss(chain.swiftdiff, *models, pool)
+        SwiftDiffLoss(chain.swiftdiff, *models, pool)
     with pytest.raises(ConfigError, match='pairs=0'):
         replace(chain.swiftdiff, pairs=0)
 

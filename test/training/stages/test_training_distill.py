@@ -10,7 +10,7 @@ import torch
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import load_weights
-from training.stages.distill import begin_from
+from training.stages.swiftdiff import begin_from
 
 
 def test_a_student_goes_on_from_weights_of_the_same_data_alone(tmp_path: Path) -> None:

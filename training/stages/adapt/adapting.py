@@ -39,7 +39,7 @@ class Examples:
         return len(self.future)
 
     def pick(self, rows: Tensor) -> Examples:
-        """Give some of them."""
+        """Return some of them."""
         context = self.context
         return Examples(
             Context(
@@ -75,7 +75,7 @@ class FinetuneLoss:
 
     def __call__(self, model: MotionModel, examples: Examples, noise: Tensor) -> dict[str, Tensor]:
         """
-        Give a step's losses.
+        Return a step's losses.
 
         :param examples: B windows.
         :param noise: ``(B, S, K, D)``.

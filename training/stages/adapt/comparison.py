@@ -51,7 +51,7 @@ def compare(
     after: Mapping[str, NDArray[np.float64]],
     blocks: NDArray[np.int64],
 ) -> dict[str, dict[str, Any]]:
-    """Give means before and after, and their ratio with its 95 % interval over blocks of time."""
+    """Return means before and after, and their ratio with its 95 % interval over blocks."""
     rows = {}
     for name in MEASURES:
         ratio = after[name].mean() / max(before[name].mean(), TOLERANCE)

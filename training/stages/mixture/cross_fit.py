@@ -97,7 +97,7 @@ class CoordinateDenoiser(nn.Module):
 
     def forward(self, noisy: Tensor, condition: Tensor, noise: Tensor) -> Tensor:
         """
-        Give the expected coordinates.
+        Return the expected coordinates.
 
         :param noisy: coordinates with white noise added, ``(B, N)``.
         :param condition: ``(B, ...)``, C numbers each.
@@ -164,7 +164,7 @@ class DenoisingLoss:
     def __call__(
         self, network: nn.Module, generator: torch.Generator, shard: Shard = WHOLE
     ) -> dict[str, Tensor]:
-        """Give one step's loss."""
+        """Return one step's loss."""
         size = self.config.optim.batch
         device = self.real.device
         chosen = torch.randint(len(self.real), (size,), generator=generator, device=device)

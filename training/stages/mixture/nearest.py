@@ -63,7 +63,7 @@ class NearestExpert:
 
     def __call__(self, mixture: GaussianMixture, batch: Batch, progress: float) -> Tensor:
         """
-        Give the term.
+        Return the term.
 
         :param batch: ``whole`` are the real states, ``real`` their coordinates.
         :param progress: 0 at the first step, 1 at the last.
@@ -83,7 +83,7 @@ class NearestExpert:
     def _error(
         self, mixture: GaussianMixture, whole: Tensor, distance: Tensor, frames: Tensor
     ) -> Tensor:
-        """Give the error, at some frames, of the experts that are the nearest, ``(B, E)``."""
+        """Return the error, at some frames, of the experts that are the nearest, ``(B, E)``."""
         rows = torch.arange(len(distance), device=distance.device)
         won = mixture.representatives[rows, distance.argmin(dim=1)] @ self.decoder
         difference = (won.view_as(whole) - whole) * self.scale
