@@ -59,10 +59,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_what_is_named_of_our_interface_exists() -> None:
-    outputs = pytest.importorskip('motion_predictor.ros.publish.outputs')
+    summaries = pytest.importorskip('motion_predictor.ros.publish.summaries')
     from motion_predictor.ros.parameters import BY_NAME
 
-    topics = {*outputs.SUMMARIES, 'predictions', 'markers', 'model', 'people'}
+    topics = {*summaries.SUMMARIES, 'predictions', 'markers', 'model', 'people'}
     for page in [*PAGES, ROOT / 'docs' / 'guide' / 'outputs.md']:
         text = page.read_text()
         for topic in re.findall(r'/motion_predictor/(\w+)|`~/(\w+)`', text):

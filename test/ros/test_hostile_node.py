@@ -30,8 +30,9 @@ from ros_harness import (
 )
 from sensor_msgs.msg import PointCloud2
 
-from motion_predictor.ros import node as node_module
-from motion_predictor.ros.publish.outputs import no_occupancy, SUMMARIES
+from motion_predictor.ros.intake import inbox
+from motion_predictor.ros.publish.outputs import no_occupancy
+from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.ros.replay import marker_array, pose_array
 
 
@@ -72,8 +73,8 @@ def test_poses_go_on_while_occupancy_is_made_and_what_is_taken_back_stays_so(
     assert voxels == []
     listener.wait(lambda: not clouds[-1].width, 'everything to be taken back')
     may_end.set()
-    assert node._session is not None
-    summaries = node._session.summaries
+    assert node._worker is not None
+    summaries = node._worker.publishing.summaries
     listener.wait(lambda: not summaries.busy, 'the end of what was called off')
     for _ in range(10):
         listener.spin()
@@ -111,13 +112,13 @@ def test_parameters_whose_product_is_too_large_are_refused(nodes: Nodes) -> None
 def test_a_message_that_is_too_large_or_broken_is_counted_and_the_others_are_predicted(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('motion_predictor.ros.node.MAX_MESSAGE_BYTES', 10_000)
+    monkeypatch.setattr('motion_predictor.ros.intake.inbox.MAX_MESSAGE_BYTES', 10_000)
     node = nodes.start()
     clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
     step = walker(listener)
     huge = listener.node.create_publisher(PoseArray, '/skeleton', 10)
     listener.wait(huge.get_subscription_count, 'the node to listen')
-    store = node._store('skeleton')
+    store = node._inbox.store('skeleton')
     whole = serialize_message(pose_array([walker_poses()[0][0]]))
     store(whole[: len(whole) // 2], {})
 
@@ -141,9 +142,9 @@ def test_a_message_that_is_too_large_or_broken_is_counted_and_the_others_are_pre
 def test_what_waits_unread_is_bounded_in_bytes(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('motion_predictor.ros.node.MAX_INBOX_BYTES', 10_000)
+    monkeypatch.setattr('motion_predictor.ros.intake.inbox.MAX_INBOX_BYTES', 10_000)
     node = nodes.make()
-    store = node._store('skeleton')
+    store = node._inbox.store('skeleton')
     for number in range(20):
         store(bytes([number]) * 3_000, {})
     assert [arrival.message[0] for arrival in node._inbox] == [17, 18, 19]
@@ -186,10 +187,10 @@ def test_a_node_that_is_asked_to_end_does_not_wait_for_the_model(
     clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
     step = walker(listener)
     wait_until(lambda: clouds and clouds[-1].width, step, 'a prediction')
-    assert node._session is not None
-    online = node._session.online
+    assert node._worker is not None
+    online = node._worker.session.online
     begun, may_end, ended = (threading.Event() for _ in range(3))
-    run, worker = online.run, node._worker
+    run, worker = online.run, node._worker._thread
 
     def endless(snapshot: Any) -> Any:
         begun.set()
@@ -263,4 +264,4 @@ def test_a_process_ends_with_0_while_the_model_is_at_work(
 
 def test_the_limits_leave_room_for_what_trackers_send() -> None:
     crowd = marker_array([walker_poses()[0][0]] * 100)
-    assert 10 * len(serialize_message(crowd)) < node_module.MAX_MESSAGE_BYTES
+    assert 10 * len(serialize_message(crowd)) < inbox.MAX_MESSAGE_BYTES

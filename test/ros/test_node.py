@@ -38,26 +38,25 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.ros.declare import ros_descriptor
+from motion_predictor.ros.diagnostics.complaints import about_counters
 from motion_predictor.ros.diagnostics.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
+from motion_predictor.ros.intake.inbox import Arrival
 from motion_predictor.ros.intake.transforms import FrameTransforms
+from motion_predictor.ros.loading import load_predictor
 from motion_predictor.ros.messages import (
     CloudEncoder,
     decode_predictions,
     MessageError,
     ns_to_stamp,
 )
-from motion_predictor.ros.node import (
-    Arrival,
-    load_predictor,
-    make_online,
-    MotionPredictorNode,
-    output_frames,
-    PersonNumbers,
-    ros_descriptor,
-)
+from motion_predictor.ros.node import MotionPredictorNode
 from motion_predictor.ros.parameters import PARAMETERS, Settings
-from motion_predictor.ros.publish.outputs import SUMMARIES
+from motion_predictor.ros.publish.numbers import PersonNumbers
+from motion_predictor.ros.publish.publishing import output_frames
+from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.ros.replay import ENCODERS
+from motion_predictor.ros.session import make_online
 
 
 @pytest.mark.parametrize('kind', sorted(ENCODERS))
@@ -335,15 +334,15 @@ def test_a_context_that_is_shut_down_ends_the_threads_without_a_trace(
     nodes = Nodes(listener, weights)
     node = nodes.start(**{'diagnostics.period_s': 0.1})
     predictions_of(listener, 'pose_array', walker_poses(1))
-    worker, session = node._worker, node._session
+    assert node._worker is not None
+    worker, publishing = node._worker._thread, node._worker.publishing
     assert worker is not None
-    assert session is not None
     time.sleep(pause_s)
     rclpy.try_shutdown(context=listener.context)
     worker.join(60.0)
     assert not worker.is_alive(), 'the worker ends with its context'
     # what is built in the background is handed over after the end, too
-    summaries, settings = session.summaries, node._settings
+    summaries, settings = publishing.summaries, node._settings
     made = threading.Event()
 
     def encode(*arguments: Any) -> Any:
@@ -476,11 +475,9 @@ def test_the_reference_point_is_turned_level_with_the_input(weights: Path) -> No
     np.testing.assert_allclose(online.people._tracks._reference_m, [0.0, 3.0, 0.0], atol=1e-9)
 
 
-def test_changes_of_frame_are_told_and_a_new_session_is_no_news(nodes: Nodes) -> None:
-    node = nodes.make()
+def test_changes_of_frame_are_told_and_a_new_session_is_no_news() -> None:
     new = {'resets_frame_change': 2, 'deadline_misses': -5}
-    complaints = node._complaints(True, new, {}, node._last_received_s)
-    assert complaints == ['2 changes of frame_id (set target_frame)']
+    assert about_counters(new) == ['2 changes of frame_id (set target_frame)']
 
 
 def test_an_empty_message_without_a_stamp_follows_the_trackers_clock(
@@ -524,8 +521,8 @@ def test_a_full_inbox_keeps_the_newest_and_counts_what_it_dropped(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = nodes.make()
-    monkeypatch.setattr('motion_predictor.ros.node.INBOX_SIZE', 8)
-    store = node._store('skeleton')
+    monkeypatch.setattr('motion_predictor.ros.intake.inbox.INBOX_SIZE', 8)
+    store = node._inbox.store('skeleton')
     for number in range(20):
         store(number, {'publication_sequence_number': number, 'publisher_gid': {'data': b'a'}})
     assert [arrival.message for arrival in node._inbox] == list(range(12, 20))
@@ -788,8 +785,8 @@ def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_every
     # A minute of ten people waits, and reading all of it would take longer than the next minute.
     node = nodes.make(max_persons=10, stale_timeout_s=10.0)
     assert node.trigger_configure() == SUCCESS
-    session = node._session
-    assert session is not None
+    worker = node._worker
+    assert worker is not None
     caught: list[Any] = []
     node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
     people = walker_poses(10)
@@ -802,7 +799,7 @@ def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_every
         message = PoseArray(poses=frames[index % 50].poses)
         message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
         node._inbox.append(Arrival('skeleton', message, stamp_ns, now_s - age_s))
-    node._cycle(session, node._settings)
+    worker.cycle(node._settings)
     counts = node._counts.snapshot()
     assert counts['messages'] <= 50
     assert counts['messages'] + counts['messages_overdue'] == 500
@@ -826,8 +823,8 @@ def test_a_short_backlog_is_predicted_frame_by_frame_if_there_is_time_for_it(
 ) -> None:
     node = nodes.make(stale_timeout_s=60.0, **parameters)
     assert node.trigger_configure() == SUCCESS
-    session = node._session
-    assert session is not None
+    worker = node._worker
+    assert worker is not None
     caught: list[Any] = []
     node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
     encoded = [ENCODERS['pose_array'][1]([pose]) for pose in walker_poses()[0][:30]]
@@ -838,13 +835,13 @@ def test_a_short_backlog_is_predicted_frame_by_frame_if_there_is_time_for_it(
         arrived_s = now_s - (29 - index) / 30.0
         node._inbox.append(Arrival('skeleton', message, stamp_ns, arrived_s))
         if index == 25:  # so far it kept up, and was idle
-            node._cycle(session, node._settings)
-            node._cycle(session, node._settings)
+            worker.cycle(node._settings)
+            worker.cycle(node._settings)
             caught.clear()
-            session.due_s = 0.0
-            session.cycles_s.extend([cycle_s] * 9)
+            worker.pace.due_s = 0.0
+            worker.pace.cycles_s.extend([cycle_s] * 9)
     while node._inbox:
-        node._cycle(session, node._settings)
+        worker.cycle(node._settings)
     assert [decode_predictions(cloud).stamp_ns for cloud in caught] == stamps[-answered:]
     counts = node._counts.snapshot()
     assert counts['frames_answered'] + counts['frames_skipped'] == counts['frames_stored'] == 30
@@ -856,7 +853,10 @@ def test_of_a_flood_as_many_messages_as_can_be_read_are_taken_evenly(nodes: Node
     assert node._session is not None
     for index in range(500):
         node._inbox.append(Arrival('skeleton', index, 0, index / 1000.0))
-    taken = [arrival.message for arrival in node._timely_arrivals(node._session, len(node._inbox))]
+    subscriptions = node._session.input.subscriptions
+    taken = [
+        arrival.message for arrival in node._inbox.take_timely(subscriptions, len(node._inbox))
+    ]
     assert len(taken) == 50
     assert (taken[0], taken[-1]) == (0, 499)
     assert max(np.diff(taken)) <= 11

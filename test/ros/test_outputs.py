@@ -34,16 +34,14 @@ from motion_predictor.ros.messages import (
     stamp_to_ns,
 )
 from motion_predictor.ros.parameters import Settings
-from motion_predictor.ros.publish import outputs
+from motion_predictor.ros.publish import outlook as outlooks
+from motion_predictor.ros.publish.outlook import Outlook, turned
 from motion_predictor.ros.publish.outputs import (
     decode_moments,
     MOMENTS_DTYPE,
     OCCUPANCY_DTYPE,
-    Outlook,
-    SUMMARIES,
-    SummaryPublishers,
-    turned,
 )
+from motion_predictor.ros.publish.summaries import SUMMARIES, SummaryPublishers
 from motion_predictor.ros.replay import ENCODERS
 from motion_predictor.track.window import ObservedWindow
 
@@ -253,7 +251,7 @@ def test_poses_and_radii_are_exact_at_map_coordinates(turned: bool) -> None:
     view = replace(near, prediction=result, last_poses=near.last_poses + offset)
     if turn is not None:
         level = replace(result, futures=result.futures @ turn.T)
-        view = replace(view, prediction=outputs.turned(level, turn.T))
+        view = replace(view, prediction=outlooks.turned(level, turn.T))
     poses = [
         np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
         for message in (encoded('poses', near), encoded('poses', view))
@@ -368,7 +366,7 @@ def test_nothing_is_built_that_nobody_listens_to(
         monkeypatch.setitem(summary.__dict__, 'encode', noted)
     predictions_of(listener, 'pose_array', walker_poses())
     assert not built
-    assert set(node._latencies.percentiles_s(50)) & set(SUMMARIES) == set()
+    assert set(node._monitor.latencies.percentiles_s(50)) & set(SUMMARIES) == set()
     trajectories = listener.collect(MultiDOFJointTrajectory, '/motion_predictor/trajectory')
     source = Source(listener.node, PoseArray, '/skeleton')
     poses = iter(np.tile(walker_poses()[0], (6, 1, 1)))
@@ -378,7 +376,9 @@ def test_nothing_is_built_that_nobody_listens_to(
         'a trajectory',
     )
     assert set(built) == {'trajectory'}
-    assert 'trajectory' in node._latencies.percentiles_s(50), 'its cost is in the diagnostics'
+    assert 'trajectory' in node._monitor.latencies.percentiles_s(50), (
+        'its cost is in the diagnostics'
+    )
 
 
 def test_everything_is_taken_back_with_the_person_and_an_empty_room_is_told_again(
@@ -447,7 +447,7 @@ def test_occupancy_keeps_to_its_rate_and_never_takes_most_of_the_time(
             self.published += 1
 
     now_s, cost_s = [100.0], [0.0]
-    monkeypatch.setattr('motion_predictor.ros.publish.outputs.perf_counter', lambda: now_s[0])
+    monkeypatch.setattr('motion_predictor.ros.publish.summaries.perf_counter', lambda: now_s[0])
 
     def encode(view: Any, settings: Any, stopped: Any = None) -> None:
         now_s[0] += cost_s[0]

@@ -85,7 +85,7 @@ coordinates = st.floats(allow_nan=True, allow_infinity=True, width=64)
 def test_stamps_frames_and_numbers_of_any_value_leave_the_worker_working(
     frames: list, fuzzed_node: object
 ) -> None:
-    node, session, arrive = fuzzed_node  # type: ignore[misc]
+    node, arrive = fuzzed_node  # type: ignore[misc]
     pose = walker()[0]
     for sec, nanosec, frame_id, changes in frames:
         changed = pose.astype(float).copy()
@@ -96,7 +96,7 @@ def test_stamps_frames_and_numbers_of_any_value_leave_the_worker_working(
             poses=[Pose(position=Point(x=x, y=y, z=z)) for x, y, z in changed.tolist()],
         )
         arrive(message)
-        node._cycle(session, node._settings)
+        node._worker.cycle(node._settings)
     counts = node._counts.snapshot()
     assert counts['messages'] == sum(
         counts[name]
@@ -107,7 +107,7 @@ def test_stamps_frames_and_numbers_of_any_value_leave_the_worker_working(
 
 @pytest.fixture(scope='module')
 def fuzzed_node(weights: str) -> object:
-    from motion_predictor.ros.node import Arrival
+    from motion_predictor.ros.intake.inbox import Arrival
 
     with node_in_process('pose_array', 'h36m17', weights) as node:
 
@@ -115,7 +115,7 @@ def fuzzed_node(weights: str) -> object:
             now_ns = node.get_clock().now().nanoseconds
             node._inbox.append(Arrival('skeleton', message, now_ns, 0.0))
 
-        yield node, node._session, arrive
+        yield node, arrive
 
 
 def test_the_fuzzer_makes_messages_that_are_good_and_some_that_are_not() -> None:

@@ -13,7 +13,7 @@ from random_models import save_weighed
 
 from motion_predictor.model.candidates import CANDIDATES
 from motion_predictor.ros.parameters import Settings
-from motion_predictor.ros.publish.outputs import SUMMARIES
+from motion_predictor.ros.publish.summaries import SUMMARIES
 from tools.measure import benchmark_outputs
 from tools.site import draw_outputs
 

@@ -23,8 +23,9 @@ from rclpy.time import Time
 from motion_predictor.body.layout_file import layout
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.walker import synthetic_walkers
+from motion_predictor.ros.intake.inbox import Arrival
 from motion_predictor.ros.messages import decode_predictions
-from motion_predictor.ros.node import Arrival, MotionPredictorNode
+from motion_predictor.ros.node import MotionPredictorNode
 from tools.fuzz.fuzz_messages import count_joints, Fuzzer, given
 from tools.rig import Driver, free_domain, Heard, NodeProcess
 
@@ -133,8 +134,9 @@ def fuzz_in_process(
         warnings.catch_warnings(record=True) as warned,
     ):
         warnings.simplefilter('always')
-        session, clock, caught = node._session, SetClock(), Caught()
-        assert session is not None
+        worker, clock, caught = node._worker, SetClock(), Caught()
+        assert worker is not None
+        online = worker.session.online
         node.get_clock = lambda: clock  # type: ignore[assignment,method-assign,return-value]
         node._outputs.update(dict.fromkeys(node._outputs, caught))  # type: ignore[arg-type]
         while findings.joints < enough and len(findings.found) < MAX_FINDINGS:
@@ -142,7 +144,7 @@ def fuzz_in_process(
             if rng.random() < 0.0005:
                 clock.now_ns += int(rng.choice([-3600, 5, 3600])) * 1_000_000_000
             message = fuzzer.message(clock.now_ns)
-            known.note(message, clock.now_ns, clock.now_ns - (session.lag_ns or 0))
+            known.note(message, clock.now_ns, clock.now_ns - (worker.intake.lag_ns or 0))
             findings.messages += 1
             findings.joints += count_joints(message, fuzzer.joints)
             arrival = Arrival('skeleton', message, clock.now_ns, time.perf_counter())
@@ -157,8 +159,8 @@ def fuzz_in_process(
                 elif hasattr(cloud, 'markers'):
                     _check_markers(kind, cloud, findings)
             caught.messages.clear()
-            if len(session.online.people._tracks.named) > 4 * session.online.max_persons:
-                findings.add(f'{kind}: {len(session.online.people._tracks.named)} people are kept')
+            if len(online.people._tracks.named) > 4 * online.max_persons:
+                findings.add(f'{kind}: {len(online.people._tracks.named)} people are kept')
             if node._counts.snapshot()['worker_errors']:
                 findings.add(f'{kind}: a worker error')
         for each in warned:
@@ -194,10 +196,10 @@ def _fuzzer(kind: str, skeleton: str, poses: np.ndarray, seed: int) -> Fuzzer:
 
 def _take_in(kind: str, node: MotionPredictorNode, findings: Findings) -> None:
     # One round of the worker, called by hand.
-    assert node._session is not None
+    assert node._worker is not None
     begun = time.process_time()
     try:
-        node._cycle(node._session, node._settings)
+        node._worker.cycle(node._settings)
     except Exception:
         findings.add(f'{kind}, message {findings.messages}: {traceback.format_exc()}')
         node._inbox.clear()

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 
+from motion_predictor.ros.intake.inbox import Arrival
 from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
-from motion_predictor.ros.node import Arrival
 from motion_predictor.ros.replay import marker_array, pose_array
 from tools.fuzz.fuzz import Caught, Findings, node_in_process, SetClock
 from tools.fuzz.fuzz_messages import EXTREMES, SECOND
@@ -213,8 +213,8 @@ def fuzz_crowd(
     """
     crowd = Crowd(kind, poses, seed)
     with node_in_process(kind, 'h36m17', weights) as node:
-        session, clock, caught = node._session, SetClock(), Caught()
-        assert session is not None
+        worker, clock, caught = node._worker, SetClock(), Caught()
+        assert worker is not None
         node.get_clock = lambda: clock  # type: ignore[assignment,method-assign,return-value]
         node._outputs.update(dict.fromkeys(node._outputs, caught))  # type: ignore[arg-type]
         before_mb = _peak_mb()
@@ -226,7 +226,7 @@ def fuzz_crowd(
             begun_s = time.process_time()
             node._inbox.append(Arrival('skeleton', message, clock.now_ns, time.perf_counter()))
             try:
-                node._cycle(session, node._settings)
+                worker.cycle(node._settings)
             except Exception:
                 findings.add(f'{kind}, crowd, message {number}: {traceback.format_exc()}')
             spent_s = time.process_time() - begun_s

@@ -43,7 +43,8 @@ from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.memory.remembering import make_place
 from motion_predictor.ros.messages import CloudEncoder, MarkerEncoder, MarkerPerson
 from motion_predictor.ros.parameters import Settings
-from motion_predictor.ros.publish.outputs import Outlook, SUMMARIES
+from motion_predictor.ros.publish.outlook import Outlook
+from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.sources.observation import Observation
 
 REFERENCE = '~/predictions'

@@ -40,7 +40,9 @@ from motion_predictor.ros.messages import (
     read_cloud,
 )
 from motion_predictor.ros.parameters import Settings
-from motion_predictor.ros.publish.outputs import decode_moments, Outlook, SUMMARIES
+from motion_predictor.ros.publish.outlook import Outlook
+from motion_predictor.ros.publish.outputs import decode_moments
+from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.sources.observation import Observation
 from tools.demo.demo_clips import demo_recording
 

@@ -1,13 +1,36 @@
-"""Rates, latencies and counters of a running node, as plain thread-safe objects."""
+"""Rates, latencies and counters of a running node, as plain thread-safe objects; no ROS."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 import threading
+from time import perf_counter
 from typing import Any
 
 import numpy as np
+
+COUNTERS = (
+    'messages', 'messages_lost', 'messages_overflowed', 'messages_overdue',
+    'messages_unread',
+    'messages_empty', 'messages_malformed', 'messages_without_transform',
+    'persons_refused',
+    'messages_without_stamp', 'messages_same_stamp', 'messages_without_frame',
+    'messages_without_news',
+    'joints_not_finite',
+    'joints_at_origin', 'joints_beyond_float32',
+    'frames_refused', 'frames_stored', 'frames_answered',
+    'frames_skipped', 'frames_unpredicted', 'predictions', 'deadline_misses',
+    'worker_errors', 'resets_clock_jump', 'device_losses', 'outputs_not_finite',
+)  # fmt: skip
+"""What is counted of every node, shown although nothing was counted yet."""
+STAGES = ('input', 'queue', 'history', 'model', 'message', 'publish', 'total')
+"""What the latency of a prediction is made of; each summary is a stage beside them."""
+RECENT_S = 1.0
+"""The input's rate during this time tells whether the worker can catch up."""
+WARN_PERIOD_S = 5.0
+MAX_LOGGED = 4_000
+"""Characters of a line of the log."""
 
 
 class LatencyLog:
@@ -30,7 +53,7 @@ class LatencyLog:
                 self._values[stage].append(value)
 
     def percentiles_s(self, *percents: float) -> dict[str, tuple[float, ...]]:
-        """Get the percentiles in seconds of each stage that has values."""
+        """Return the percentiles in seconds of each stage that has values."""
         with self._lock:
             held = {stage: list(values) for stage, values in self._values.items() if values}
         return {
@@ -64,7 +87,7 @@ class EventRate:
             self._times.append(now_s)
 
     def rate_hz(self, now_s: float) -> float:
-        """Get the mean rate over the window; 0.0 with fewer than two events in it."""
+        """Return the mean rate over the window; 0.0 with fewer than two events in it."""
         with self._lock:
             while self._times and self._times[0] < now_s - self._window_s:
                 self._times.popleft()
@@ -91,7 +114,7 @@ class Counts:
             self._counts[name] += count
 
     def snapshot(self) -> dict[str, int]:
-        """Get all counters, by name."""
+        """Return all counters, by name."""
         with self._lock:
             return dict(sorted(self._counts.items()))
 
@@ -124,3 +147,34 @@ class SequenceGaps:
         if len(self._last) > self._publishers:
             del self._last[next(iter(self._last))]
         return 0 if last is None else max(0, number - last - 1)
+
+
+class Monitor:
+    """What a node counts and times, and its warnings; any thread may use it."""
+
+    def __init__(self, log: Callable[[str], Any], stages: Sequence[str] = STAGES) -> None:
+        """
+        Start with nothing counted.
+
+        :param log: writes a warning.
+        :param stages: names of the latencies.
+        """
+        self.counts = Counts(*COUNTERS)
+        self.latencies = LatencyLog(tuple(stages))
+        self.input_rate, self.output_rate = EventRate(), EventRate()
+        self.recent_rate = EventRate(RECENT_S)
+        self.last_received_s = 0.0
+        """When the latest message came that was read, by ``perf_counter``; 0.0 before it."""
+        self._log = log
+        self._last_warnings: dict[str, float] = {}
+
+    def warn(self, about: str, text: str) -> None:
+        """
+        Log a warning, each kind at most every few seconds.
+
+        :param about: the kind.
+        """
+        now_s = perf_counter()
+        if now_s - self._last_warnings.get(about, -WARN_PERIOD_S) >= WARN_PERIOD_S:
+            self._last_warnings[about] = now_s
+            self._log(text[:MAX_LOGGED])

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription as RosSubscription
+from rclpy.subscription import SubscriptionEventCallbacks
 
 from motion_predictor.body.layout import Layout
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.ros import messages
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.sources.decoding import Decoder
+from motion_predictor.sources.observation import DecodedPerson, Observation
 from motion_predictor.sources.registry import layout_of, make_source, StandardSource
 from motion_predictor.sources.source import Source
 from motion_predictor.sources.tf.people import (
@@ -73,6 +76,15 @@ class Input:
         topics = dict.fromkeys(subscription.topic for subscription in self.subscriptions)
         return ', '.join(topics)
 
+    def source_of(self, topic: str) -> str:
+        """Name what a topic's stamps and words are of: frames of TF and their list are one."""
+        return self.topics if self.in_target_frame else topic
+
+    def name_of(self, topic: str, person: DecodedPerson | Observation) -> str:
+        """Name a person, by the topic too where several topics show people."""
+        several = len(self.subscriptions) > 1 and not self.in_target_frame
+        return f'{topic}/{person.person}' if several else person.person
+
     def complaints(self) -> list[str]:
         """
         Say what is wrong with what came since this was last called.
@@ -100,6 +112,26 @@ def profile_of(wanted: Subscription) -> QoSProfile:
         depth=wanted.depth,
         reliability=reliability.RELIABLE if wanted.reliable else reliability.BEST_EFFORT,
         durability=durability.TRANSIENT_LOCAL if wanted.latched else durability.VOLATILE,
+    )
+
+
+def subscribe(node: Node, wanted: Subscription, callback: Callable[..., None]) -> RosSubscription:
+    """
+    Listen to one topic; messages come as bytes, for the worker to read in its own time.
+
+    :param node: whose subscription it is.
+    """
+    return node.create_subscription(
+        wanted.message_type,
+        wanted.topic,
+        callback,
+        profile_of(wanted),
+        raw=True,
+        # two on one topic would share what is overridden
+        qos_overriding_options=None
+        if wanted.quiet
+        else QoSOverridingOptions.with_default_policies(),
+        event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=not wanted.quiet),
     )
 
 

@@ -1,5 +1,5 @@
 """
-Messages that sum the futures up: ~/moments, ~/trajectory, ~/poses and ~/occupancy.
+Messages that sum the futures up, and back: ~/moments, ~/trajectory, ~/poses and ~/occupancy.
 
 Every encoder makes one whole message from an :class:`Outlook`; the node builds those that somebody
 listens to.
@@ -8,11 +8,7 @@ listens to.
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from time import perf_counter
-from typing import Any
+from dataclasses import dataclass
 
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion, Transform, Vector3
@@ -20,18 +16,14 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
-from motion_predictor.body.skeleton import Skeleton
-from motion_predictor.common.background import Background, CancelledError, Stopped
+from motion_predictor.common.background import Stopped
 from motion_predictor.errors import MessageError
-from motion_predictor.predict.keyframes import keyframes, LAST_POSE, poses_at
-from motion_predictor.predict.likely import likely_futures, TYPICAL
-from motion_predictor.predict.live import LivePrediction
 from motion_predictor.predict.moments import Moments
 from motion_predictor.predict.occupancy import occupancy
-from motion_predictor.predict.prediction import Prediction
 from motion_predictor.ros.messages import MAX_ROWS, ns_to_stamp
 from motion_predictor.ros.parameters import Settings
-from motion_predictor.ros.publish.seen import places, seen_poses
+from motion_predictor.ros.publish.outlook import Outlook
+from motion_predictor.ros.publish.seen import seen_poses
 from motion_predictor.sources.observation import stamp_to_ns
 from motion_predictor.sources.point_cloud import read_cloud
 
@@ -67,92 +59,6 @@ _FIELD_TYPES = {
     'u2': PointField.UINT16,
     'u1': PointField.UINT8,
 }
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """
-    What the outputs are made from, in metres in the output frame: P people.
-
-    ``prediction`` holds every frame of the model, ``last_poses`` (P, J, 3) what was observed
-    last, ``numbers`` the people's numbers, ``frames`` the frames of ~/predictions.
-    """
-
-    stamp_ns: int
-    frame_id: str
-    numbers: tuple[int, ...]
-    prediction: Prediction
-    last_poses: np.ndarray
-    frames: np.ndarray
-    skeleton: Skeleton
-    others: Sequence[np.ndarray] = ()
-    """Last poses (J, 3) of everybody who is seen and not predicted."""
-
-    @classmethod
-    def of(
-        cls,
-        result: LivePrediction,
-        numbers: Sequence[int],
-        frames: np.ndarray,
-        skeleton: Skeleton,
-        turn: np.ndarray | None = None,
-    ) -> Outlook:
-        """
-        Take a prediction of at least one person.
-
-        :param numbers: of ``result.persons``.
-        :param turn: matrix (3, 3) that turned the input level, to be undone; None for none.
-        """
-        assert result.prediction is not None
-        prediction, poses = result.prediction, result.last_poses
-        if turn is not None:
-            prediction, poses = turned(prediction, turn.T), poses @ turn
-        return cls(
-            result.stamp_ns,
-            result.frame_id,
-            tuple(numbers),
-            prediction,
-            poses,
-            frames,
-            skeleton,
-            places(result.others, turn),
-        )
-
-    @property
-    def last_frame(self) -> int:
-        """Give the last frame of the published horizon."""
-        return int(self.frames[-1])
-
-    @cached_property
-    def most_likely(self) -> np.ndarray:
-        """Return the most typical sample of each person, (P, T_fut, J, 3)."""
-        return likely_futures(self.prediction, TYPICAL)
-
-    def likely_poses(self, settings: Settings, horizons: str) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Take the poses of the one future of each person at keyframes.
-
-        :param horizons: the parameter with the seconds after the stamp; beyond the published
-            horizon: its last.
-        :returns: times in seconds (K,) and poses (P, K, J, 3).
-        """
-        rate_hz = self.prediction.rate_hz
-        frames = keyframes(settings.numbers(horizons), rate_hz, self.last_frame + 1)
-        typical = self.prediction.mix is None or settings.text('output.future') == TYPICAL
-        likely = self.most_likely if typical else self.prediction.expected
-        poses = poses_at(likely, self.last_poses, frames)
-        return np.where(frames == LAST_POSE, 0.0, (frames + 1) / rate_hz), poses
-
-
-def turned(prediction: Prediction, rotation: np.ndarray) -> Prediction:
-    """Turn futures and moments by a matrix (3, 3): ``rotation @ point``."""
-    stated = prediction.closed_form
-    return replace(
-        prediction,
-        futures=prediction.futures @ rotation.T.astype(prediction.futures.dtype),
-        closed_form=None if stated is None else stated.turned(rotation),
-        mix=prediction.mix and prediction.mix.turned(rotation),
-    )
 
 
 # Encoders --------------------------------------------------------------------------------------
@@ -311,153 +217,6 @@ def no_poses(stamp_ns: int, frame_id: str) -> PoseArray:
 def no_occupancy(stamp_ns: int, frame_id: str) -> PointCloud2:
     """Make the empty cloud: nobody is predicted."""
     return _cloud(stamp_ns, frame_id, np.zeros(0, dtype=OCCUPANCY_DTYPE))
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One output beside ~/predictions: its message type and how it is made."""
-
-    message_type: type
-    encode: Callable[..., Any]
-    """Makes the message of an outlook and the settings; with a rate of its own it is also given
-    whether to stop."""
-    nobody: Callable[[int, str], Any]
-    rate_parameter: str = ''
-    """The parameter that limits its rate; '' for one message a prediction."""
-
-
-SUMMARIES: Mapping[str, Summary] = {
-    'poses': Summary(PoseArray, encode_poses, no_poses),  # first: somebody may have to brake
-    'moments': Summary(PointCloud2, encode_moments, no_moments),
-    'trajectory': Summary(MultiDOFJointTrajectory, encode_trajectory, no_trajectory),
-    'occupancy': Summary(PointCloud2, encode_occupancy, no_occupancy, 'occupancy.rate_hz'),
-}
-"""By topic, in the order in which they are published."""
-
-
-class SummaryPublishers:
-    """Builds and publishes the summaries that somebody listens to, and takes them back."""
-
-    def __init__(
-        self,
-        publishers: Mapping[str, Any],
-        note: Callable[[str, float], None] = lambda name, seconds: None,
-        failed: Callable[[str, Exception], None] = lambda name, error: None,
-    ) -> None:
-        """
-        Begin with nobody shown.
-
-        :param publishers: by name, of those among :data:`SUMMARIES` that are to be published.
-        :param note: told how long each took.
-        :param failed: told what went wrong with one that is made in the background.
-        """
-        self._note, self._failed = note, failed
-        self._background = Background('occupancy')
-        self._publishers = {name: publishers[name] for name in SUMMARIES if name in publishers}
-        self._due_s = dict.fromkeys(SUMMARIES, 0.0)
-        self._shown: set[str] = set()
-
-    def wanted(self, settings: Settings, now_s: float) -> list[str]:
-        """
-        Name the outputs that somebody listens to and whose turn it is.
-
-        :param now_s: reading of ``time.perf_counter``.
-        """
-        names = []
-        for name, publisher in self._publishers.items():
-            if not publisher.get_subscription_count():
-                self._shown.discard(name)
-                continue
-            limit = SUMMARIES[name].rate_parameter
-            if limit and self._background.busy:
-                continue
-            if limit:
-                period_s = 1.0 / settings.number(limit)
-                if now_s < self._due_s[name] - 0.1 * period_s:
-                    continue
-                self._due_s[name] = max(self._due_s[name], now_s - period_s) + period_s
-            names.append(name)
-        return names
-
-    def publish(self, name: str, outlook: Outlook, settings: Settings) -> None:
-        """
-        Build one output and publish it.
-
-        One with a rate of its own is built in a thread of its own, since it may take long, and
-        that takes a quarter of the time at most, however many people there are: its next turn is
-        put off.
-        """
-        begun_s, summary = perf_counter(), SUMMARIES[name]
-        if not summary.rate_parameter:
-            self._hand_over(name, summary.encode(outlook, settings), begun_s)
-            return
-
-        def make(stopped: Stopped) -> Any:
-            try:
-                return summary.encode(outlook, settings, stopped)
-            except CancelledError:
-                raise
-            except Exception as error:
-                self._failed(name, error)
-                raise CancelledError from None
-            finally:
-                end_s = perf_counter()
-                self._due_s[name] = max(self._due_s[name], end_s + 3.0 * (end_s - begun_s))
-
-        def hand_over(made: Any) -> None:
-            try:
-                self._hand_over(name, made, begun_s)
-            except Exception as error:  # the thread goes on
-                self._failed(name, error)
-
-        self._background.ask(make, hand_over)
-
-    def _hand_over(self, name: str, message: Any, begun_s: float) -> None:
-        self._publishers[name].publish(message)
-        self._shown.add(name)
-        self._note(name, perf_counter() - begun_s)
-
-    def close(self, within_s: float) -> None:
-        """
-        Call off what is being built.
-
-        :param within_s: how long to wait for the thread that builds it.
-        """
-        self._background.close(within_s)
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is being built in the background."""
-        return self._background.busy
-
-    def publish_nobody(
-        self,
-        stamp_ns: int,
-        frame_id: str,
-        *,
-        asked: bool,
-        others: Sequence[np.ndarray] = (),
-        horizons: int = 1,
-    ) -> None:
-        """
-        Take back what was shown, once; ~/poses goes on with whoever is seen.
-
-        :param asked: whether the tracker has just said that nobody is there: then ~/poses says so
-            each time, since a monitor may wait for a sign of life, and at no other time, since it
-            would take that for an empty room.
-        :param others: last poses (J, 3) of everybody who is seen and not predicted.
-        :param horizons: how many keyframes ~/poses has.
-        """
-        self._background.call_off()
-        for name, publisher in self._publishers.items():
-            if name != 'poses':
-                if name in self._shown:
-                    publisher.publish(SUMMARIES[name].nobody(stamp_ns, frame_id))
-            elif publisher.get_subscription_count() and (asked or others):
-                message = no_poses(stamp_ns, frame_id)
-                message.poses = seen_poses(others, horizons)
-                publisher.publish(message)
-        self._shown.clear()
 
 
 # Reading them back -----------------------------------------------------------------------------

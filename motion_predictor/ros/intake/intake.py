@@ -1,0 +1,295 @@
+"""Messages in: each is read, turned level, transformed and handed to the people's histories."""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+import traceback
+
+import numpy as np
+from rclpy.serialization import deserialize_message
+
+from motion_predictor.common.background import CancelledError, Stopped
+from motion_predictor.errors import MessageError
+from motion_predictor.ros.diagnostics.monitoring import Monitor
+from motion_predictor.ros.intake.inbox import Arrival, Inbox
+from motion_predictor.ros.pace import Pace
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.session import Session
+from motion_predictor.sources.decoding import Decoded
+from motion_predictor.sources.observation import DecodedPerson, message_header, Observation
+from motion_predictor.sources.tf.queue import Held, Place, Ready, TransformQueue
+from motion_predictor.sources.tf.tree import Pose
+from motion_predictor.track.checks.stamp_checks import SameStamps
+from motion_predictor.track.messages import ObserveOutcome
+from motion_predictor.track.states import Refusal, short
+
+EXPLAIN_PERIOD_S = 1.0
+
+
+class Intake:
+    """
+    Takes messages out of the inbox and stores the people in them; the worker's own.
+
+    Who has no transform yet waits in :attr:`held` until it comes, or for ``tf_timeout_s``.
+    """
+
+    def __init__(
+        self, session: Session, inbox: Inbox, monitor: Monitor, pace: Pace, settings: Settings
+    ) -> None:
+        """
+        Begin without a message.
+
+        :param session: whose input is read, and whose histories store it.
+        :param monitor: counts messages and frames.
+        :param pace: tells whether the worker keeps up.
+        :param settings: those of configure.
+        """
+        self._session, self._inbox, self._monitor, self._pace = session, inbox, monitor, pace
+        self._counts = monitor.counts
+        self._same_stamps = SameStamps()
+        self._explained_s = -math.inf
+        self.held = TransformQueue(settings.number('jump_back_s'))
+        """Messages that wait for a transform."""
+        self.no_transform = ''
+        """Why the latest of those who got no transform got none."""
+        self.fresh = False
+        """Something arrived since the last prediction."""
+        self.waiting_frames = 0
+        """Messages with people since the last prediction."""
+        self.lag_ns: int | None = None
+        """From the stamp of the observation that was stored last to its arrival."""
+
+    def take_frames(self) -> int:
+        """Return how many messages with people came since the last call."""
+        frames, self.waiting_frames = self.waiting_frames, 0
+        return frames
+
+    def take_in(self, settings: Settings, count: int, stopped: Stopped) -> float:
+        """
+        Hand the first of the messages that wait to the histories.
+
+        :param count: how many of them.
+        :param stopped: whether the thread that reads is no longer wanted.
+        :returns: when the first of them came, by ``perf_counter``.
+        :raises CancelledError: if it is not; the rest is counted as unread.
+        """
+        oldest_s = perf_counter()
+        arrivals = self._inbox.take_timely(self._session.input.subscriptions, count)
+        for index, arrival in enumerate(arrivals):
+            if stopped():
+                self._counts.add('messages_unread', len(arrivals) - index)
+                raise CancelledError
+            oldest_s = min(oldest_s, arrival.received_s)
+            self._counts.add('messages')
+            self._read(settings, arrival)
+        return min(oldest_s, self._answer_held(settings))
+
+    def restart(self) -> None:
+        """Begin anew: the clock has jumped."""
+        self.refuse_held()
+        if self._session.transforms is not None:
+            self._session.transforms.restart()
+
+    def refuse_held(self) -> None:
+        """Give up on those who wait for a transform, and count them."""
+        for held in self.held.clear():
+            if held.groups:
+                self._counts.add('frames_stored' if held.stored else 'frames_refused')
+
+    # One message -------------------------------------------------------------------------------
+
+    def _read(self, settings: Settings, arrival: Arrival) -> None:
+        session = self._session
+        try:
+            arrival = self._opened(arrival)
+            decoded = session.input.decoder.decode(
+                arrival.topic, arrival.message, arrival.received_ns
+            )
+        except MessageError as error:
+            self._monitor.last_received_s = arrival.received_s
+            self._counts.add('messages_malformed')
+            self._monitor.warn('malformed', f'{arrival.topic}: {error}')
+            return
+        except Exception:  # of a decoder: this message is lost, those behind it are not
+            self._monitor.last_received_s = arrival.received_s
+            self._counts.add('messages_malformed')
+            self._counts.add('worker_errors')
+            self._monitor.warn('decoder', f'{arrival.topic}:\n{traceback.format_exc()}')
+            return
+        if decoded is None:  # nothing about who is there, as most messages of TF
+            self._counts.add('messages_without_news')
+            return
+        people = decoded.people
+        self._note_decoded(arrival, decoded)
+        for flawed in decoded.flawed:
+            self._refuse(settings, arrival, flawed, Refusal.MALFORMED, flawed.flaw)
+        self._note_header(arrival, people)
+        held = Held(arrival, arrival.topic, arrival.received_s)
+        if session.transforms is None:
+            self._answer(settings, Ready(held, None, people, None, True))
+            return
+        for person in people:
+            held.groups.setdefault(self._place(settings, arrival, person), []).append(person)
+        if self.held.put(held):
+            session.transforms.restart()
+
+    def _opened(self, arrival: Arrival) -> Arrival:
+        # With the message read from its bytes.
+        if not isinstance(arrival.message, bytes):
+            return arrival
+        kinds = {wanted.topic: wanted.message_type for wanted in self._session.input.subscriptions}
+        try:
+            message = deserialize_message(arrival.message, kinds[arrival.topic])
+        except Exception as error:  # RMWError and others, by the middleware
+            raise MessageError(f'cannot be read: {str(error).partition(chr(10))[0]}') from None
+        return arrival._replace(message=message)
+
+    def _note_decoded(self, arrival: Arrival, decoded: Decoded) -> None:
+        """Count what a message's decoder left out, and say why; note when it came."""
+        topic, monitor = arrival.topic, self._monitor
+        self._counts.add('persons_refused', len(decoded.flawed))
+        if decoded.flawed:
+            monitor.warn('refused', f'{topic}: left out: {decoded.flawed[0].flaw}')
+        for what, number in decoded.counts.items():
+            self._counts.add(what, number)
+        if decoded.beyond:
+            monitor.warn('beyond', f'{topic}: {decoded.beyond}')
+        monitor.last_received_s = arrival.received_s
+        monitor.input_rate.note(arrival.received_s)
+        monitor.recent_rate.note(arrival.received_s)
+
+    def _note_header(self, arrival: Arrival, people: list[Observation]) -> None:
+        """Count a message without people, stamp or frame."""
+        if not people:
+            self._counts.add('messages_empty')
+            return
+        self._counts.add('messages_without_stamp', int(people[0].stamp_ns <= 0))
+        names = (person.person for person in people)
+        same = self._same_stamps.repeat(arrival.topic, people[0].stamp_ns, names)
+        self._counts.add('messages_same_stamp', int(same))
+        self._counts.add('messages_without_frame', int(not people[0].frame_id))
+
+    @staticmethod
+    def _place(settings: Settings, arrival: Arrival, person: DecodedPerson | Observation) -> Place:
+        return Place(
+            person.frame_id or settings.text('input.frame_id'),
+            person.stamp_ns if person.stamp_ns > 0 else arrival.received_ns,
+        )
+
+    # To the histories --------------------------------------------------------------------------
+
+    def _answer_held(self, settings: Settings) -> float:
+        """Answer those whose transforms have come; return when the first of them came."""
+        oldest_s, transforms = math.inf, self._session.transforms
+        if transforms is None:
+            return oldest_s
+        timeout_s, now_s = settings.number('tf_timeout_s'), perf_counter()
+        for ready in self.held.ready(transforms.lookup, now_s, timeout_s):
+            oldest_s = min(oldest_s, ready.held.received_s)
+            self._answer(settings, ready)
+            if ready.held.stored and self._pace.can_answer_each(settings, len(self.held)):
+                self._inbox.wake.set()  # those behind it whose transforms came, too
+                break
+        return oldest_s
+
+    def _answer(self, settings: Settings, ready: Ready) -> None:
+        """Store people of one message, or note that it shows nobody."""
+        arrival, held, session = ready.held.arrival, ready.held, self._session
+        if not ready.people:
+            stamp_ns, frame_id = message_header(arrival.message)
+            session.online.observe_nobody(
+                stamp_ns if stamp_ns > 0 else arrival.received_ns - (self.lag_ns or 0),
+                '' if session.transforms else frame_id,
+                arrival.received_ns,
+                session.input.source_of(arrival.topic),
+            )
+            self.fresh = True
+            return
+        session.checks.look_at(arrival.received_s, ready.people, session.scale)
+        stored = [self._observe(settings, arrival, person, ready.found) for person in ready.people]
+        self.fresh = True  # who is refused is seen too
+        if any(stored):
+            self.waiting_frames += not held.stored
+            held.stored = True
+        if ready.last:
+            self._counts.add('frames_stored' if held.stored else 'frames_refused')
+
+    def _observe(
+        self, settings: Settings, arrival: Arrival, person: Observation, found: Pose | None
+    ) -> bool:
+        """Store one person, in metres, level and in the target frame; tell whether it worked."""
+        session = self._session
+        frame_id, stamp_ns = self._place(settings, arrival, person)
+        xyz = person.xyz * session.scale
+        if session.turn is not None:
+            xyz = xyz @ session.turn.T
+        if session.transforms is not None:
+            if found is None:
+                self._counts.add('messages_without_transform')
+                self._explain(settings, arrival, Place(frame_id, stamp_ns))
+                return False
+            rotation, translation = found
+            xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
+        name = session.input.name_of(arrival.topic, person)
+        seen = Observation(
+            stamp_ns,
+            frame_id,
+            name,
+            xyz,
+            person.confidence,
+            person.seen,
+            session.input.source_of(arrival.topic),
+            person.identified,
+        )
+        try:
+            outcome = session.online.observe(seen, arrival.received_ns).outcome
+        except Exception:  # this person is lost, those beside them are not
+            self._counts.add('worker_errors')
+            self._monitor.warn(
+                'person', f'{arrival.topic}: {short(name)}:\n{traceback.format_exc()}'
+            )
+            self._refuse(settings, arrival, person, Refusal.FAILED)
+            return False
+        if outcome is ObserveOutcome.FAR_FUTURE:
+            self._monitor.warn(
+                'far future',
+                f'{arrival.topic}: stamped {(stamp_ns - arrival.received_ns) * 1e-9:.2f} s ahead '
+                "of the node's clock, dropped; set max_future_s, synchronize the clocks, or set "
+                'use_sim_time for a recording',
+            )
+        if outcome is ObserveOutcome.STORED:
+            self.lag_ns = arrival.received_ns - stamp_ns
+        return outcome is ObserveOutcome.STORED
+
+    def _refuse(
+        self,
+        settings: Settings,
+        arrival: Arrival,
+        person: DecodedPerson | Observation,
+        refusal: Refusal,
+        why: str = '',
+    ) -> None:
+        """Note somebody who is seen and cannot be observed."""
+        source = self._session.input
+        frame_id, stamp_ns = self._place(settings, arrival, person)
+        nowhere = np.full_like(person.xyz, np.nan)
+        seen = Observation(
+            stamp_ns,
+            frame_id,
+            source.name_of(arrival.topic, person),
+            nowhere,
+            source=source.source_of(arrival.topic),
+            identified=person.identified,
+        )
+        self._session.online.refuse(seen, refusal, arrival.received_ns, why)
+        self.fresh = True
+
+    def _explain(self, settings: Settings, arrival: Arrival, place: Place) -> None:
+        now_s, transforms = perf_counter(), self._session.transforms
+        if transforms is None or now_s - self._explained_s < EXPLAIN_PERIOD_S:
+            return
+        self._explained_s = now_s
+        missing = transforms.explain(*place, settings.number('tf_timeout_s'))
+        self.no_transform = missing.text if missing else 'it came too late; set tf_timeout_s'
+        self._monitor.warn('transform', f'{arrival.topic}: no transform: {self.no_transform}')

@@ -1,0 +1,116 @@
+"""One prediction as the outputs are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from motion_predictor.body.skeleton import Skeleton
+from motion_predictor.predict.keyframes import keyframes, LAST_POSE, poses_at
+from motion_predictor.predict.likely import likely_futures, TYPICAL
+from motion_predictor.predict.live import LivePrediction
+from motion_predictor.predict.prediction import Prediction
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.seen import places
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The frames of a prediction that are published, and the numbers of its people."""
+
+    result: LivePrediction
+    numbers: Sequence[int]
+    """Of ``result.persons``."""
+    frames: np.ndarray
+    """Indices (T,) into the model's frames."""
+    futures: np.ndarray
+    """(P, S, T, J, 3) metres in the output frame."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """
+    What the outputs are made from, in metres in the output frame: P people.
+
+    ``prediction`` holds every frame of the model, ``last_poses`` (P, J, 3) what was observed
+    last, ``numbers`` the people's numbers, ``frames`` the frames of ~/predictions.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    numbers: tuple[int, ...]
+    prediction: Prediction
+    last_poses: np.ndarray
+    frames: np.ndarray
+    skeleton: Skeleton
+    others: Sequence[np.ndarray] = ()
+    """Last poses (J, 3) of everybody who is seen and not predicted."""
+
+    @classmethod
+    def of(
+        cls,
+        result: LivePrediction,
+        numbers: Sequence[int],
+        frames: np.ndarray,
+        skeleton: Skeleton,
+        turn: np.ndarray | None = None,
+    ) -> Outlook:
+        """
+        Take a prediction of at least one person.
+
+        :param numbers: of ``result.persons``.
+        :param turn: matrix (3, 3) that turned the input level, to be undone; None for none.
+        """
+        assert result.prediction is not None
+        prediction, poses = result.prediction, result.last_poses
+        if turn is not None:
+            prediction, poses = turned(prediction, turn.T), poses @ turn
+        return cls(
+            result.stamp_ns,
+            result.frame_id,
+            tuple(numbers),
+            prediction,
+            poses,
+            frames,
+            skeleton,
+            places(result.others, turn),
+        )
+
+    @property
+    def last_frame(self) -> int:
+        """Return the last frame of the published horizon."""
+        return int(self.frames[-1])
+
+    @cached_property
+    def most_likely(self) -> np.ndarray:
+        """Return the most typical sample of each person, (P, T_fut, J, 3)."""
+        return likely_futures(self.prediction, TYPICAL)
+
+    def likely_poses(self, settings: Settings, horizons: str) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Take the poses of the one future of each person at keyframes.
+
+        :param horizons: the parameter with the seconds after the stamp; beyond the published
+            horizon: its last.
+        :returns: times in seconds (K,) and poses (P, K, J, 3).
+        """
+        rate_hz = self.prediction.rate_hz
+        frames = keyframes(settings.numbers(horizons), rate_hz, self.last_frame + 1)
+        typical = self.prediction.mix is None or settings.text('output.future') == TYPICAL
+        likely = self.most_likely if typical else self.prediction.expected
+        poses = poses_at(likely, self.last_poses, frames)
+        return np.where(frames == LAST_POSE, 0.0, (frames + 1) / rate_hz), poses
+
+
+def turned(prediction: Prediction, rotation: np.ndarray) -> Prediction:
+    """Turn futures and moments by a matrix (3, 3): ``rotation @ point``."""
+    stated = prediction.closed_form
+    return replace(
+        prediction,
+        futures=prediction.futures @ rotation.T.astype(prediction.futures.dtype),
+        closed_form=None if stated is None else stated.turned(rotation),
+        mix=prediction.mix and prediction.mix.turned(rotation),
+    )

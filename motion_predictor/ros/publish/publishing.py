@@ -1,0 +1,230 @@
+"""All that goes out of one configured life of the node: predictions, people, and taking back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+import traceback
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+
+from motion_predictor.common.background import CancelledError, Stopped
+from motion_predictor.errors import ConfigError, MessageError
+from motion_predictor.predict.live import LivePrediction
+from motion_predictor.ros.diagnostics.monitoring import Monitor
+from motion_predictor.ros.messages import CloudEncoder
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.markers import MarkerTopic
+from motion_predictor.ros.publish.model_topic import ModelTopic
+from motion_predictor.ros.publish.outlook import Outlook, Shown
+from motion_predictor.ros.publish.seen import PeoplePublisher, PeopleReport, places
+from motion_predictor.ros.publish.summaries import SummaryPublishers
+from motion_predictor.ros.session import Session
+from motion_predictor.track.snapshot import Snapshot
+
+FLOAT32_REACH_M = 10_000.0
+"""Farther from the origin float32, which clouds are made of, is off by a millimetre and more."""
+
+
+class Publishing:
+    """Publishes predictions and who is there, and takes back what was published last."""
+
+    def __init__(
+        self, node: Node, session: Session, publishers: Mapping[str, Any], monitor: Monitor
+    ) -> None:
+        """
+        Begin with nothing published.
+
+        :param node: whose clock the latency is measured by.
+        :param session: whose people are published.
+        :param publishers: by the topic without ``~/``.
+        :param monitor: counts and times what goes out.
+        """
+        self._node, self._session, self._publishers = node, session, publishers
+        self._monitor = monitor
+        self._cloud = CloudEncoder()
+        self._markers = MarkerTopic(session, publishers)
+        self._people = PeoplePublisher(publishers['people'])
+        self.model = ModelTopic(session, publishers)
+        self.summaries = SummaryPublishers(
+            publishers,
+            lambda name, seconds: monitor.latencies.add({name: seconds}),
+            self._on_summary_failed,
+        )
+        self.report = PeopleReport()
+        """Who was there last."""
+        self._shows_people = False  # the last cloud held somebody
+        self._last_stamp_ns = 0
+        self._last_frame_id = ''
+        self._empty_ns = 0  # stamp of the tracker's latest word that nobody is there
+
+    # A prediction ------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        result: LivePrediction,
+        settings: Settings,
+        arrival_ns: int,
+        stages: Mapping[str, float],
+        stopped: Stopped,
+    ) -> None:
+        """
+        Publish a prediction of at least one person, and all that is made of it.
+
+        :param arrival_ns: when the newest pose of it arrived, by the node's clock.
+        :param stages: what the stages before took, in seconds.
+        :param stopped: whether the thread that publishes is no longer wanted.
+        :raises CancelledError: if it is not.
+        """
+        modelled_s = perf_counter()
+        shown = self._chosen(result, settings)
+        message = self._encoded(shown)
+        encoded_s = perf_counter()
+        far = np.abs(result.last_poses).max() > FLOAT32_REACH_M
+        self._monitor.counts.add('predictions_far_from_origin', int(far))
+        require_wanted(stopped)
+        if message is not None:
+            self._publishers['predictions'].publish(message)
+        published_s = perf_counter()
+        total_s = (self._node.get_clock().now().nanoseconds - arrival_ns) * 1e-9
+        self._shows_people = True
+        self._last_stamp_ns, self._last_frame_id = result.stamp_ns, result.frame_id
+        self._monitor.counts.add('predictions')
+        self._monitor.output_rate.note(published_s)
+        if total_s > settings.number('deadline_s'):
+            self._monitor.counts.add('deadline_misses')
+        self._monitor.latencies.add(
+            {
+                **stages,
+                'input': (arrival_ns - result.stamp_ns) * 1e-9,
+                'message': encoded_s - modelled_s,
+                'publish': published_s - encoded_s,
+                'total': total_s,
+            }
+        )
+        self._publish_summaries(shown, settings, stopped)
+        self._markers.publish(shown, settings)
+
+    def _chosen(self, result: LivePrediction, settings: Settings) -> Shown:
+        assert result.prediction is not None
+        window, turn = self._session.predictor.window, self._session.turn
+        frames = output_frames(settings, window.rate_hz, window.future_frames)
+        futures = result.prediction.futures[:, :, frames]  # (P, S, T, J, 3)
+        if turn is not None:
+            futures = futures @ turn.astype(futures.dtype)
+        numbers = [self._session.numbers.table[name] for name in result.persons]
+        return Shown(result, numbers, frames, futures)
+
+    def _encoded(self, shown: Shown) -> PointCloud2 | None:
+        """Make the cloud of ~/predictions; None where it is not published."""
+        if 'predictions' not in self._publishers:
+            return None
+        result = shown.result
+        assert result.prediction is not None
+        return self._cloud.encode(
+            result.stamp_ns,
+            result.frame_id,
+            shown.numbers,
+            shown.futures,
+            result.prediction.weights_at(shown.frames),
+            result.prediction.times_s[shown.frames],
+            result.prediction.candidate,
+            ~result.last_filled,
+        )
+
+    def _publish_summaries(self, shown: Shown, settings: Settings, stopped: Stopped) -> None:
+        wanted = self.summaries.wanted(settings, perf_counter())
+        if not wanted:
+            return
+        session = self._session
+        outlook = Outlook.of(
+            shown.result, shown.numbers, shown.frames, session.predictor.skeleton, session.turn
+        )
+        for name in wanted:
+            require_wanted(stopped)
+            try:
+                self.summaries.publish(name, outlook, settings)
+            except MessageError as error:  # NaN: what listens gets nothing rather than that
+                self._on_summary_failed(name, error)
+
+    def _on_summary_failed(self, name: str, error: Exception) -> None:
+        if not self._node.context.ok():
+            return  # it was shut down while this was built
+        about: dict[type[Exception], str] = {
+            MessageError: 'outputs_not_finite',
+            ConfigError: 'summaries_refused',
+        }
+        known = about.get(type(error))
+        self._monitor.counts.add(known or 'worker_errors')
+        text = str(error) if known else ''.join(traceback.format_exception(error))
+        self._monitor.warn(name, text)
+
+    # Who is there ------------------------------------------------------------------------------
+
+    def publish_people(self, found: Snapshot | LivePrediction) -> None:
+        """Say who is predicted, who is only seen, and who is lost."""
+        nobody = isinstance(found, Snapshot) and found.nobody and not found.persons
+        self.report = PeopleReport(
+            found.stamp_ns,
+            found.frame_id,
+            found.persons,
+            found.others,
+            self._session.numbers.table,
+            nobody,
+        )
+        self._people.publish(self.report)
+
+    def publish_nobody(self, settings: Settings) -> None:
+        """
+        Take back what was published last: one empty cloud, every marker deleted.
+
+        ~/poses shows who is seen all the same, and is empty on the tracker's own word alone.
+        """
+        stamp_ns, frame_id = self._last_stamp_ns, self._last_frame_id
+        report, others = self.report, places(self.report.others, self._session.turn)
+        if report.stamp_ns >= stamp_ns and (report.nobody or others):
+            stamp_ns, frame_id = report.stamp_ns, report.frame_id
+        self.summaries.publish_nobody(
+            stamp_ns,
+            frame_id,
+            asked=report.nobody and stamp_ns not in (0, self._empty_ns),
+            others=others,
+            horizons=len(settings.numbers('poses.horizons_s')),
+        )
+        self._empty_ns = stamp_ns if report.nobody else 0
+        if self._shows_people and 'predictions' in self._publishers:
+            self._publishers['predictions'].publish(self._cloud.nobody(stamp_ns, frame_id))
+        self._shows_people = False
+        self._markers.publish_nobody(stamp_ns, frame_id)
+
+    def end(self, settings: Settings) -> None:
+        """Take everything back, also who is there: the node observes no more."""
+        self.report = PeopleReport()
+        self.publish_nobody(settings)
+        self._people.publish(self.report)
+
+
+def output_frames(settings: Settings, rate_hz: float, future_frames: int) -> np.ndarray:
+    """
+    Choose which frames of a future are published.
+
+    :returns: indices, at least one; every ``output.step_s`` up to ``horizon_s``.
+    """
+    stride = max(1, round(settings.number('output.step_s') * rate_hz))
+    last = min(future_frames, int(settings.number('horizon_s') * rate_hz + 1e-6))
+    frames = np.arange(stride, last + 1, stride) - 1
+    return frames if len(frames) else np.array([max(last, 1) - 1])
+
+
+def require_wanted(stopped: Stopped) -> None:
+    """
+    Go on only while the thread that asks is wanted.
+
+    :param stopped: whether it is not.
+    :raises CancelledError: if it is not.
+    """
+    if stopped():
+        raise CancelledError

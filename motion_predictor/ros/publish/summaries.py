@@ -1,0 +1,175 @@
+"""Which outputs there are beside ~/predictions, and when each is made and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from geometry_msgs.msg import PoseArray
+import numpy as np
+from sensor_msgs.msg import PointCloud2
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+
+from motion_predictor.common.background import Background, CancelledError, Stopped
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.outlook import Outlook
+from motion_predictor.ros.publish.outputs import (
+    encode_moments,
+    encode_occupancy,
+    encode_poses,
+    encode_trajectory,
+    no_moments,
+    no_occupancy,
+    no_poses,
+    no_trajectory,
+)
+from motion_predictor.ros.publish.seen import seen_poses
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One output beside ~/predictions: its message type and how it is made."""
+
+    message_type: type
+    encode: Callable[..., Any]
+    """Makes the message of an outlook and the settings; with a rate of its own it is also given
+    whether to stop."""
+    nobody: Callable[[int, str], Any]
+    rate_parameter: str = ''
+    """The parameter that limits its rate; '' for one message a prediction."""
+
+
+SUMMARIES: Mapping[str, Summary] = {
+    'poses': Summary(PoseArray, encode_poses, no_poses),  # first: somebody may have to brake
+    'moments': Summary(PointCloud2, encode_moments, no_moments),
+    'trajectory': Summary(MultiDOFJointTrajectory, encode_trajectory, no_trajectory),
+    'occupancy': Summary(PointCloud2, encode_occupancy, no_occupancy, 'occupancy.rate_hz'),
+}
+"""By topic, in the order in which they are published."""
+
+
+class SummaryPublishers:
+    """Builds and publishes the summaries that somebody listens to, and takes them back."""
+
+    def __init__(
+        self,
+        publishers: Mapping[str, Any],
+        note: Callable[[str, float], None] = lambda name, seconds: None,
+        failed: Callable[[str, Exception], None] = lambda name, error: None,
+    ) -> None:
+        """
+        Begin with nobody shown.
+
+        :param publishers: by name, of those among :data:`SUMMARIES` that are to be published.
+        :param note: told how long each took.
+        :param failed: told what went wrong with one that is made in the background.
+        """
+        self._note, self._failed = note, failed
+        self._background = Background('occupancy')
+        self._publishers = {name: publishers[name] for name in SUMMARIES if name in publishers}
+        self._due_s = dict.fromkeys(SUMMARIES, 0.0)
+        self._shown: set[str] = set()
+
+    def wanted(self, settings: Settings, now_s: float) -> list[str]:
+        """
+        Name the outputs that somebody listens to and whose turn it is.
+
+        :param now_s: reading of ``time.perf_counter``.
+        """
+        names = []
+        for name, publisher in self._publishers.items():
+            if not publisher.get_subscription_count():
+                self._shown.discard(name)
+                continue
+            limit = SUMMARIES[name].rate_parameter
+            if limit and self._background.busy:
+                continue
+            if limit:
+                period_s = 1.0 / settings.number(limit)
+                if now_s < self._due_s[name] - 0.1 * period_s:
+                    continue
+                self._due_s[name] = max(self._due_s[name], now_s - period_s) + period_s
+            names.append(name)
+        return names
+
+    def publish(self, name: str, outlook: Outlook, settings: Settings) -> None:
+        """
+        Build one output and publish it.
+
+        One with a rate of its own is built in a thread of its own, since it may take long, and
+        that takes a quarter of the time at most, however many people there are: its next turn is
+        put off.
+        """
+        begun_s, summary = perf_counter(), SUMMARIES[name]
+        if not summary.rate_parameter:
+            self._hand_over(name, summary.encode(outlook, settings), begun_s)
+            return
+
+        def make(stopped: Stopped) -> Any:
+            try:
+                return summary.encode(outlook, settings, stopped)
+            except CancelledError:
+                raise
+            except Exception as error:
+                self._failed(name, error)
+                raise CancelledError from None
+            finally:
+                end_s = perf_counter()
+                self._due_s[name] = max(self._due_s[name], end_s + 3.0 * (end_s - begun_s))
+
+        def hand_over(made: Any) -> None:
+            try:
+                self._hand_over(name, made, begun_s)
+            except Exception as error:  # the thread goes on
+                self._failed(name, error)
+
+        self._background.ask(make, hand_over)
+
+    def _hand_over(self, name: str, message: Any, begun_s: float) -> None:
+        self._publishers[name].publish(message)
+        self._shown.add(name)
+        self._note(name, perf_counter() - begun_s)
+
+    def close(self, within_s: float) -> None:
+        """
+        Call off what is being built.
+
+        :param within_s: how long to wait for the thread that builds it.
+        """
+        self._background.close(within_s)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being built in the background."""
+        return self._background.busy
+
+    def publish_nobody(
+        self,
+        stamp_ns: int,
+        frame_id: str,
+        *,
+        asked: bool,
+        others: Sequence[np.ndarray] = (),
+        horizons: int = 1,
+    ) -> None:
+        """
+        Take back what was shown, once; ~/poses goes on with whoever is seen.
+
+        :param asked: whether the tracker has just said that nobody is there: then ~/poses says so
+            each time, since a monitor may wait for a sign of life, and at no other time, since it
+            would take that for an empty room.
+        :param others: last poses (J, 3) of everybody who is seen and not predicted.
+        :param horizons: how many keyframes ~/poses has.
+        """
+        self._background.call_off()
+        for name, publisher in self._publishers.items():
+            if name != 'poses':
+                if name in self._shown:
+                    publisher.publish(SUMMARIES[name].nobody(stamp_ns, frame_id))
+            elif publisher.get_subscription_count() and (asked or others):
+                message = no_poses(stamp_ns, frame_id)
+                message.poses = seen_poses(others, horizons)
+                publisher.publish(message)
+        self._shown.clear()

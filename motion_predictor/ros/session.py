@@ -1,0 +1,116 @@
+"""What one configured life of the node holds: the model, the input and the people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from motion_predictor.body.geometry import rotation_matrix
+from motion_predictor.body.layout import Layout
+from motion_predictor.predict.live import LivePredictor
+from motion_predictor.predict.predictor import Predictor
+from motion_predictor.ros.diagnostics.monitoring import Counts
+from motion_predictor.ros.intake.inputs import Input
+from motion_predictor.ros.intake.transforms import FrameTransforms, TreeTransforms
+from motion_predictor.ros.memory.remembering import make_place, Remembering
+from motion_predictor.ros.parameters import Settings
+from motion_predictor.ros.publish.numbers import PersonNumbers
+from motion_predictor.sources.tf.frame_motion import FrameMotion
+from motion_predictor.track.checks.body_checks import BodyChecks
+from motion_predictor.track.limits import HistoryLimits, PeopleLimits
+
+
+@dataclass
+class Session:
+    """What configure makes and clean-up lets go; intake, worker and outputs share it."""
+
+    predictor: Predictor
+    online: LivePredictor
+    input: Input
+    scale: float
+    """Metres in a unit of the input."""
+    turn: np.ndarray | None
+    """(3, 3), input to level; None where the input is level."""
+    transforms: FrameTransforms | TreeTransforms | None
+    frame_motion: FrameMotion
+    """How the target frame moves in the root of TF."""
+    checks: BodyChecks
+    numbers: PersonNumbers = field(default_factory=PersonNumbers)
+    lost_device: str = ''
+    """What became of the device that the model was loaded to."""
+    tracks: Mapping[str, int] = field(default_factory=dict)
+    """Of whom the latest prediction was: the number of each person's history by their name."""
+    remembering: Remembering | None = None
+
+    def words(self, person: str) -> str:
+        """Say what the prediction of a person is mostly taken from; '' where nothing is."""
+        if self.remembering is None or person not in self.tracks:
+            return ''
+        return self.remembering.place.words(self.tracks[person])
+
+    def close(self, counts: Counts) -> None:
+        """
+        Let go of what would go on by itself.
+
+        :param counts: goes on counting what this session has counted.
+        """
+        if self.transforms is not None:
+            self.transforms.close()
+        for name, count in self.online.counters.items():
+            counts.add(name, count)
+        for name, count in self.input.source.counters.items():
+            counts.add(name, count)
+        if self.remembering is not None:
+            self.remembering.close()
+
+
+def make_online(predictor: Predictor, source: Layout, settings: Settings) -> LivePredictor:
+    """Make the people's histories with the limits that the parameters give."""
+    limits = PeopleLimits(
+        history=HistoryLimits(
+            max_joint_gap_s=settings.number('max_joint_gap_s'),
+            min_observed_s=settings.number('min_observed_s'),
+        ),
+        min_confidence=settings.number('input.min_confidence'),
+        **{
+            name: settings.number(name)
+            for name in (
+                'stale_timeout_s', 'max_future_s', 'jump_back_s', 'reassociate_within_m',
+                'reassociate_within_s',
+            )
+        },
+    )  # fmt: skip
+    point = np.array(settings.numbers('reference_point_m'))
+    turn = input_turn(settings)
+    x, y, z = (point if turn is None else turn @ point).tolist()
+    return LivePredictor(
+        predictor,
+        limits,
+        layout=source,
+        max_persons=settings.integer('max_persons'),
+        samples=settings.integer('samples'),
+        seed=settings.integer('seed'),
+        reference_point_m=(x, y, z),
+        coverage=settings.number('moments.coverage'),
+        adapt=settings.text('moments.adapt'),
+        place=make_place(predictor, settings),
+    )
+
+
+def follow_settings(online: LivePredictor, settings: Settings) -> None:
+    """Take over the parameters that apply with the next prediction."""
+    online.samples = settings.integer('samples')
+    online.seed = settings.integer('seed')
+    online.max_persons = settings.integer('max_persons')
+    online.coverage = settings.number('moments.coverage')
+    online.adapt = settings.text('moments.adapt')
+    if online.place is not None:
+        online.place.follow(settings.text('moments.adapt'))
+
+
+def input_turn(settings: Settings) -> np.ndarray | None:
+    """Return the matrix (3, 3) that turns the input level; None where it is level."""
+    rotation = settings.numbers('input.rotation')
+    return rotation_matrix(rotation) if any(rotation[:3]) else None
