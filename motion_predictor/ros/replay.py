@@ -13,7 +13,7 @@ increasing either way: they are the clock's, not the recording's.
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import signal
 import sys
 import threading
@@ -155,32 +155,9 @@ class ReplayNode(Node):
         """
         super().__init__('replay', **node_arguments)
         values = {name: self._declare(name) for name in PARAMETERS}
-        if values['type'] not in ENCODERS:
-            raise ConfigError(f'type={values["type"]!r}: must be one of {", ".join(ENCODERS)}')
-        for name, low, high in (('speed', 0.01, 100.0), ('blend_s', 0.0, 60.0)):
-            if not low <= values[name] <= high:
-                raise ConfigError(f'{name}={values[name]:g}: must lie in {low:g}..{high:g}')
-        if not (values['rate_hz'] == 0.0 or 1.0 <= values['rate_hz'] <= 1000.0):
-            raise ConfigError(f'rate_hz={values["rate_hz"]:g}: must be 0 or lie in 1..1000')
+        _require_playable(values)
         if recording is None:
-            if not values['path']:
-                raise ConfigError('path is empty: give the recording to play, -p path:=FILE')
-            recording = open_recording(
-                values['path'],
-                bag=BagInput(
-                    topic=values['bag_topic'],
-                    layout=values['layout'],
-                    pattern=values['bag_pattern'],
-                    fields=fields_of(values['bag_fields']),
-                    target_frame=values['bag_target_frame'],
-                ),
-                overrides=Overrides(
-                    units_scale=values['units_scale'],
-                    up=values['up'],
-                    mapping=values['mapping'],
-                    rate_hz=values['recorded_rate_hz'],
-                ),
-            )
+            recording = _recording_of(values)
         recording = recording.crop(values['start_s'], values['duration_s'] or None)
         if values['rate_hz']:
             recording = recording.resample(values['rate_hz'])
@@ -297,6 +274,47 @@ class ReplayNode(Node):
             stamped.header.frame_id = self.frame_id
         self._publisher.publish(message)
         self.published += count
+
+
+def _require_playable(values: Mapping[str, Any]) -> None:
+    """
+    Check the parameters that say how to play.
+
+    :raises ConfigError: naming the one that cannot work.
+    """
+    if values['type'] not in ENCODERS:
+        raise ConfigError(f'type={values["type"]!r}: must be one of {", ".join(ENCODERS)}')
+    for name, low, high in (('speed', 0.01, 100.0), ('blend_s', 0.0, 60.0)):
+        if not low <= values[name] <= high:
+            raise ConfigError(f'{name}={values[name]:g}: must lie in {low:g}..{high:g}')
+    if not (values['rate_hz'] == 0.0 or 1.0 <= values['rate_hz'] <= 1000.0):
+        raise ConfigError(f'rate_hz={values["rate_hz"]:g}: must be 0 or lie in 1..1000')
+
+
+def _recording_of(values: Mapping[str, Any]) -> Recording:
+    """
+    Read the recording that the parameters name.
+
+    :raises MotionPredictorError: if they name none, or it cannot be read.
+    """
+    if not values['path']:
+        raise ConfigError('path is empty: give the recording to play, -p path:=FILE')
+    return open_recording(
+        values['path'],
+        bag=BagInput(
+            topic=values['bag_topic'],
+            layout=values['layout'],
+            pattern=values['bag_pattern'],
+            fields=fields_of(values['bag_fields']),
+            target_frame=values['bag_target_frame'],
+        ),
+        overrides=Overrides(
+            units_scale=values['units_scale'],
+            up=values['up'],
+            mapping=values['mapping'],
+            rate_hz=values['recorded_rate_hz'],
+        ),
+    )
 
 
 def main(args: list[str] | None = None) -> int:
