@@ -262,6 +262,9 @@ def test_people_are_predicted_in_the_target_frame(
         def __init__(self, **options: Any) -> None:
             pass
 
+        def all_frames_as_string(self) -> str:  # asked for by the diagnostics
+            return ''
+
         def lookup_transform(self, target: str, source: str, time: Any) -> Any:
             asked.append((target, source, time.nanoseconds))
             turn = types.SimpleNamespace(x=0.0, y=0.0, z=np.sqrt(0.5), w=np.sqrt(0.5))
