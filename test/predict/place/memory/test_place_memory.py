@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 from place_people import ARM, asked, BEGIN_NS, swinging, WINDOW, window_at
 import pytest
-import torch
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.predict.place.candidates import Stance, stance
-from motion_predictor.predict.place.memory.nearest import apart, least
+from motion_predictor.predict.place.memory.nearest import apart
 from motion_predictor.predict.place.memory.pending import STEP_S
 from motion_predictor.predict.place.memory.place_memory import PlaceMemory
 from motion_predictor.predict.place.memory.recall import APART_S, Like, occasions, Recall
@@ -387,17 +386,6 @@ def test_joints_in_the_same_place_and_nothing_finite_are_no_reason_to_fail() -> 
     found = recalled(memory, flat, 200)
     assert np.isfinite(found.futures).all()
     assert memory.moments > 0
-
-
-def test_the_least_are_found_in_two_steps_as_in_one() -> None:
-    generator = torch.Generator().manual_seed(0)
-    for count in (64, 1000, 2100, 20_011):
-        values = torch.randn((3, count), generator=generator)
-        values[:, ::3] = torch.inf
-        found, at = least(values, min(64, count // 2))
-        real = torch.topk(values, min(64, count // 2), dim=1, largest=False, sorted=True)
-        assert (found == real.values).all()
-        assert (values.gather(1, at) == real.values).all()
 
 
 def test_how_often_the_like_was_seen_counts_occasions_and_not_moments() -> None:
