@@ -10,6 +10,7 @@ import math
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from motion_predictor.body.geometry import lengths
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.track.history import PoseHistory
 from motion_predictor.track.slips.body_watch import BodyWatch
@@ -185,7 +186,7 @@ class Expected:
         """
         common = self._known & sighting.seen
         enough = common.sum(axis=1) >= MIN_COMMON_JOINTS
-        jump = np.where(enough, _median(_lengths(sighting.xyz - self._was), common), np.nan)
+        jump = np.where(enough, _median(lengths(sighting.xyz - self._was), common), np.nan)
         off = np.where(enough, self._off(sighting.xyz, common), np.nan)
         if self._skeleton.has_sides and (off > _CLEARLY_M).any():
             # Left and right may have changed places.
@@ -195,7 +196,7 @@ class Expected:
         return Distances(self._apart_s, jump, off)
 
     def _off(self, xyz: np.ndarray, common: np.ndarray) -> np.ndarray:
-        off = np.minimum(_lengths(xyz - self._moved), _FAR_JOINT_M)
+        off = np.minimum(lengths(xyz - self._moved), _FAR_JOINT_M)
         return (off * common).sum(axis=1) / np.maximum(common.sum(axis=1), 1)
 
 
@@ -216,9 +217,9 @@ def clear_owner(
     common = known & sighting.seen
     count = int(np.count_nonzero(common))
     if count >= MIN_COMMON_JOINTS:
-        off = np.minimum(_lengths(sighting.xyz - moved), _FAR_JOINT_M)
+        off = np.minimum(lengths(sighting.xyz - moved), _FAR_JOINT_M)
         limit = MAX_ERROR_M + MAX_SPEED_M_S * abs(sighting.stamp_ns - stamp_ns) * _NS
-        jump = np.where(common, _lengths(sighting.xyz - was), 0.0)
+        jump = np.where(common, lengths(sighting.xyz - was), 0.0)
         if (off * common).sum() / count <= _CLEARLY_M and jump.max() <= limit:
             return owner  # as nearly always
     away = Expected([owner], sighting.stamp_ns, skeleton).distances(sighting)
@@ -344,10 +345,6 @@ def second_name(person: str, taken: Iterable[str]) -> str:
     """
     taken = set(taken)
     return next(f'{person}/{n}' for n in range(2, len(taken) + 3) if f'{person}/{n}' not in taken)
-
-
-def _lengths(vectors: np.ndarray) -> np.ndarray:
-    return np.sqrt((vectors * vectors).sum(axis=-1))
 
 
 def _median(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
