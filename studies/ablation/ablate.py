@@ -18,7 +18,6 @@ import torch
 from tqdm import tqdm
 
 from motion_predictor.common.whole_files import require_writable
-from motion_predictor.errors import MotionPredictorError
 from studies.ablation.options import SwiftDiffOptions
 from studies.ablation.swiftdiff_bench import latencies, SwiftDiffBench
 from studies.ablation.swiftdiff_rows import Budget, budget, question, Row, rows_for, settings_of
@@ -27,6 +26,7 @@ from studies.common.material import gather
 from studies.common.scorer import Scorer
 from training.common import provenance
 from training.common.options import about, read_options
+from training.common.stopping import run_verb
 from training.engine.config import as_plain
 from training.engine.presets import preset
 
@@ -143,21 +143,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(SwiftDiffOptions, 'studies ablate', about(__doc__), EXAMPLE, words)
-    try:
-        rows = rows_for(options.rows, options.preset)
-        if options.dry_run:
-            print(describe(options, rows))
-            return 0
-        options = resolved(options)
-        if options.json:
-            require_writable(options.json)
-        result = ablate(options, rows, words)
-    except MotionPredictorError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
-        return 130
+    return run_verb(lambda: carry_out(options, words))
+
+
+def carry_out(options: SwiftDiffOptions, words: Sequence[str]) -> int:
+    """Describe or run the rows, and write the results; returns the exit code."""
+    rows = rows_for(options.rows, options.preset)
+    if options.dry_run:
+        print(describe(options, rows))
+        return 0
+    options = resolved(options)
+    if options.json:
+        require_writable(options.json)
+    result = ablate(options, rows, words)
     if options.json:
         provenance.write_json(options.json, result)
         print(f'written: {options.json}')

@@ -17,13 +17,14 @@ import torch
 from tqdm import tqdm
 
 from motion_predictor.common.whole_files import require_writable
-from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.errors import ConfigError
 from studies.ablation.options import StageOptions
 from studies.common.inputs import beside, found_recordings, require_files, require_positive, within
 from studies.common.kept import digest, read_json, Stopwatch
 from studies.common.scorer import of_split, relative_error, Scorer, Scores
 from training.common import provenance
 from training.common.options import read_options
+from training.common.stopping import run_verb
 from training.data.store import data_digest
 from training.engine.config import as_plain, ChainConfig
 from training.engine.presets import preset
@@ -252,21 +253,19 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(study.options, study.program, study.purpose, study.example, words)
-    try:
-        rows, limits = rows_for(study.rows, options.rows), limits_of(study, options)
-        if options.dry_run:
-            print(describe(options, rows, limits))
-            return 0
-        options = resolved(options)
-        if options.json:
-            require_writable(options.json)
-        result = ablate(study, options, rows, limits, words)
-    except MotionPredictorError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
-        return 130
+    return run_verb(lambda: carry_out(study, options, words))
+
+
+def carry_out(study: Study, options: StageOptions, words: Sequence[str]) -> int:
+    """Describe or run the rows of a study, and write the results; returns the exit code."""
+    rows, limits = rows_for(study.rows, options.rows), limits_of(study, options)
+    if options.dry_run:
+        print(describe(options, rows, limits))
+        return 0
+    options = resolved(options)
+    if options.json:
+        require_writable(options.json)
+    result = ablate(study, options, rows, limits, words)
     if options.json:
         provenance.write_json(options.json, result)
         print(f'written: {options.json}')

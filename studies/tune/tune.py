@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.errors import ConfigError
 from studies.common.inputs import beside, found_recordings, require_files, require_positive
 from studies.common.material import gather, with_ddim
 from studies.common.scorer import Scorer
@@ -37,6 +37,7 @@ from studies.tune.search_space import (
 )
 from training.common import provenance
 from training.common.options import about, read_options
+from training.common.stopping import run_verb
 from training.engine.config import ChainConfig
 from training.engine.presets import preset
 
@@ -101,43 +102,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(TuneOptions, 'studies tune', about(__doc__), EXAMPLE, words)
-    try:
-        base = preset(options.preset)
-        if options.dry_run:
-            print(describe(options, base))
-            return 0
-        options = resolved(options)
-        if options.export:
-            export(options, base)
-        if options.report:
-            result = report(options, base, words)
-            provenance.write_json(options.report, result)
-            print(f'written: {options.report}')
-        if options.export or options.report:
-            return 0
-        limits = limits_of(options)
-        torch.set_num_threads(1 if options.device == 'cpu' else torch.get_num_threads())
-        material = gather(
-            options.data, replace(base, pool=limits.pool), options.one_step, options.device
-        )
-        if base.swiftdiff.match_ddim > 0.0:
-            material = with_ddim(material, base, options.teacher, options.run, limits.pairs)
-        window = base.encoding.window
-        scoring = partial(
-            Scorer, options.val, window, samples=limits.samples, device=options.device
-        )
-        scorer = scoring(limit=limits.limit)
-        bench = Bench(material, scorer, base, limits, options.run, options.teacher)
-        if options.confirm:
-            whole = scoring(limit=options.confirm_limit)
-            confirm(options, base, bench, whole)
-        else:
-            for sampler in options.sampler:
-                search(options, sampler, base, bench)
-    except MotionPredictorError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
-        return 130
+    return run_verb(lambda: carry_out(options, words))
+
+
+def carry_out(options: TuneOptions, words: Sequence[str]) -> int:
+    """Describe, export, report, confirm or search, as asked; returns the exit code."""
+    base = preset(options.preset)
+    if options.dry_run:
+        print(describe(options, base))
+        return 0
+    options = resolved(options)
+    if options.export:
+        export(options, base)
+    if options.report:
+        result = report(options, base, words)
+        provenance.write_json(options.report, result)
+        print(f'written: {options.report}')
+    if options.export or options.report:
+        return 0
+    limits = limits_of(options)
+    torch.set_num_threads(1 if options.device == 'cpu' else torch.get_num_threads())
+    material = gather(
+        options.data, replace(base, pool=limits.pool), options.one_step, options.device
+    )
+    if base.swiftdiff.match_ddim > 0.0:
+        material = with_ddim(material, base, options.teacher, options.run, limits.pairs)
+    window = base.encoding.window
+    scoring = partial(Scorer, options.val, window, samples=limits.samples, device=options.device)
+    scorer = scoring(limit=limits.limit)
+    bench = Bench(material, scorer, base, limits, options.run, options.teacher)
+    if options.confirm:
+        whole = scoring(limit=options.confirm_limit)
+        confirm(options, base, bench, whole)
+    else:
+        for sampler in options.sampler:
+            search(options, sampler, base, bench)
     return 0
