@@ -10,36 +10,13 @@ from typing import Any
 from motion_predictor.errors import ConfigError
 from studies.avoiding import avoiding
 from studies.avoiding.avoiding_task import GAPS_M, OBSTACLES_M, WAYS
-from training.report.page import write_page
+from studies.common.verdicts import TEMPLATES
+from training.report.page import render, write_page
 
 EXAMPLE = """\
 worked example, from the root of the source tree:
   python -m studies report avoiding --json docs/results/data/avoiding.json \\
       --out docs/results/avoiding.md
-"""
-HEAD = """# Avoiding obstacles: VDD in its own domain
-
-This page is written by a command; change the JSON behind it, or
-`studies/avoiding/avoiding_results.py`:
-
-```
-{command}
-```
-
-Variational Diffusion Distillation ([vdd.md](vdd.md)) comes from behaviour learning. Before it is
-trusted with people's motion it has to show there what its paper (arXiv 2406.12538) says of it.
-The task is our own, in the manner of D3IL's Avoiding: a point robot passes {rows} rows of
-{obstacles} obstacles, {ways} ways in all, and has to come through without touching one.
-
-- `studies/avoiding/avoiding_task.py`: the task, the scripted demonstrations (as many by every way,
-  every step shaken), success and the entropy of the ways.
-- `studies/avoiding/planar_policies.py`: a diffusion policy; its consistency distillation (Song et
-  al., 2023); mixtures by expectation maximisation and by the information-maximising curriculum,
-  IMC (Blessing et al., 2023), on the demonstrations; and VDD of the diffusion policy.
-
-All of them see the robot's position alone and choose {chunk} steps at once. All mixtures are the
-same network with as many experts; all students are trained for as many steps. Entropy is that of
-the ways of those who came through, to the base of {ways}: 1 where all are used alike.
 """
 CLAIM = 0.05
 """Success rates or entropies nearer to each other than this count as alike."""
@@ -112,49 +89,22 @@ def page_text(result: Mapping[str, Any], page: Path, images: Path, command: str)
     """
     if result.get('format') != avoiding.FORMAT:
         raise ConfigError(f'format {result.get("format")!r}: not of {avoiding.FORMAT!r}')
-    settings, seeds = result['settings'], result['summary'][0]['seeds']
-    link = Path(os.path.relpath(images / 'avoiding.svg', page.parent)).as_posix()
-    modified = ' with changes' if result['modified'] else ''
-    head = HEAD.format(
-        command=command,
-        rows=len(GAPS_M),
-        obstacles=', '.join(str(len(row)) for _, row in OBSTACLES_M),
-        ways=WAYS,
-        chunk=settings['chunk'],
+    return (
+        render(
+            'avoiding.md',
+            TEMPLATES,
+            command=command,
+            result=result,
+            rows=len(GAPS_M),
+            obstacles=', '.join(str(len(row)) for _, row in OBSTACLES_M),
+            ways=WAYS,
+            methods='\n'.join(table(result)),
+            image=Path(os.path.relpath(images / 'avoiding.svg', page.parent)).as_posix(),
+            alike=CLAIM,
+            ranking='\n'.join(ranking(result['summary'])),
+        )
+        + '\n'
     )
-    lines = [
-        '## Results',
-        '',
-        f'```\n{result["command"]}\n```',
-        '',
-        f'Commit `{result["commit"]}`{modified}, {result["date"]}; '
-        f'{result["machine"]["processor"]}, {result["machine"]["cores"]} cores, '
-        f'{result["threads"]} thread. {seeds} seeds, each with its '
-        f'own {settings["demonstrations"]} demonstrations of every way, teacher and students; '
-        f'{settings["robots"]} robots for each policy and seed, of which an even use of the ways '
-        f'would show an entropy of {settings["entropy_of_even_use"]:.3f}. The teacher takes '
-        f'{settings["sampling_steps"]} steps of DDIM and was trained for '
-        f'{settings["teacher_steps"]}, the students for {settings["steps"]}; mixtures have '
-        f"{settings['experts']} experts. Times are the processor's, of one choice for one "
-        'robot, all methods in shuffled turns in one process.',
-        '',
-        *table(result),
-        '',
-        f'![Tracks of the first seed: blue through, red not]({link})',
-        '',
-        "## Whether the paper's ranking holds",
-        '',
-        f'Means over the seeds; less than {CLAIM} apart counts as alike. A claim to be ahead '
-        'holds where VDD is ahead of each in success or in entropy and behind none in either.',
-        '',
-        *ranking(result['summary']),
-        '',
-        '## What this does not show',
-        '',
-        'One small task of two dimensions, with networks and budgets of our own; settings were '
-        'chosen by hand on other seeds. The paper judges nine tasks with larger networks.',
-    ]
-    return head + '\n' + '\n'.join(lines) + '\n'
 
 
 def _of_one(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:

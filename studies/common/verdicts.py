@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ERROR = (
-    'The *error* is the mean, over ADE, FDE, MMADE and MMFDE of the root-relative pose and over '
-    "the sets, of the ratio to the one-step teacher's on the same windows: below 1 is better than "
-    'what the student was distilled from.'
-)
-AT_EQUAL_VARIETY = (
-    '**At equal variety.** The best of many samples gains from their variety, and students differ '
-    'in it. So every student is scored at the temperature at which its samples differ as much as '
-    "the diffusion teacher's do (APD on windows of val, DDIM of 100 steps), which is also what "
-    '`training choose-temperature` gives the student that is shipped.'
-)
+TEMPLATES = Path(__file__).parents[1] / 'templates'
+"""Of the pages of the studies."""
 MEASURES = ('ade', 'fde', 'mmade', 'mmfde', 'apd')
 
 
@@ -54,14 +46,3 @@ def gain(mine: Sequence[float], others: Sequence[float]) -> str:
 def shown(value: Any) -> str:
     """Write a setting."""
     return f'{value:.3g}' if isinstance(value, float) else str(value)
-
-
-def origin(result: Mapping[str, Any]) -> str:
-    """Write the command, commit and machine behind a result."""
-    machine = result['machine']
-    changed = ', with uncommitted changes' if result['modified'] else ''
-    return (
-        f'```\n{result["command"]}\n```\n\nCommit `{result["commit"]}`{changed}, '
-        f'{result["date"]}; {machine["processor"]}, one thread; PyTorch {machine["torch"]}, '
-        f'Python {machine["python"]}.'
-    )
