@@ -41,7 +41,7 @@ from motion_predictor.ros.diagnostics.diagnostics import Diagnostics
 from motion_predictor.ros.diagnostics.monitoring import Monitor, STAGES
 from motion_predictor.ros.intake.inbox import Inbox
 from motion_predictor.ros.intake.inputs import make_input, subscribe
-from motion_predictor.ros.intake.transforms import find_transforms
+from motion_predictor.ros.intake.transforms import FrameTransforms
 from motion_predictor.ros.loading import load_predictor, require_fit
 from motion_predictor.ros.memory.remembering import Remembering, remembering_of
 from motion_predictor.ros.memory.services import MemoryServices
@@ -283,7 +283,7 @@ class MotionPredictorNode(LifecycleNode):
             input=source,
             scale=settings.number('input.units_scale'),
             turn=input_turn(settings),
-            transforms=find_transforms(self, target_frame, self._on_transform)
+            transforms=FrameTransforms(self, target_frame, self._on_transform)
             if target_frame
             else None,
             frame_motion=FrameMotion(target_frame),

@@ -13,7 +13,7 @@ from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.diagnostics.monitoring import Counts
 from motion_predictor.ros.intake.inputs import Input
-from motion_predictor.ros.intake.transforms import FrameTransforms, TreeTransforms
+from motion_predictor.ros.intake.transforms import FrameTransforms
 from motion_predictor.ros.memory.remembering import make_place, Remembering
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.numbers import PersonNumbers
@@ -33,7 +33,7 @@ class Session:
     """Metres in a unit of the input."""
     turn: np.ndarray | None
     """(3, 3), input to level; None where the input is level."""
-    transforms: FrameTransforms | TreeTransforms | None
+    transforms: FrameTransforms | None
     frame_motion: FrameMotion
     """How the target frame moves in the root of TF."""
     checks: BodyChecks

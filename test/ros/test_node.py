@@ -57,6 +57,7 @@ from motion_predictor.ros.publish.publishing import output_frames
 from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.ros.replay import ENCODERS
 from motion_predictor.ros.session import make_online
+from motion_predictor.sources.tf.tree import Pose
 
 
 @pytest.mark.parametrize('kind', sorted(ENCODERS))
@@ -243,9 +244,9 @@ def test_every_parameter_is_described_to_ros(nodes: Nodes) -> None:
 def test_a_target_frame_without_tf2_is_refused_with_the_package_to_install(
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for package in ('tf2_ros', 'tf2_msgs', 'tf2_msgs.msg'):
+    for package in ('tf2_msgs', 'tf2_msgs.msg'):
         monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match='tf2-ros-py'):
+    with pytest.raises(ConfigError, match='tf2-msgs'):
         FrameTransforms(None, 'map')
     assert nodes.make(target_frame='map').trigger_configure() == FAILURE
 
@@ -254,37 +255,23 @@ def test_people_are_predicted_in_the_target_frame(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
+    left = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
-    class UnknownError(Exception):
-        pass
+    class Known(FrameTransforms):
+        def __init__(self, node: Any, target_frame: str, changed: Any) -> None:
+            self.target_frame = target_frame
 
-    class Buffer:
-        def __init__(self, **options: Any) -> None:
+        def lookup(self, frame_id: str, stamp_ns: int) -> Pose | None:
+            asked.append((self.target_frame, frame_id, stamp_ns))
+            return left, np.array([100.0, 0.0, 0.0])
+
+        def target_in_root(self, now_ns: int) -> None:  # asked for by the diagnostics
+            return None
+
+        def close(self) -> None:
             pass
 
-        def all_frames_as_string(self) -> str:  # asked for by the diagnostics
-            return ''
-
-        def lookup_transform(self, target: str, source: str, time: Any) -> Any:
-            asked.append((target, source, time.nanoseconds))
-            turn = types.SimpleNamespace(x=0.0, y=0.0, z=np.sqrt(0.5), w=np.sqrt(0.5))
-            shift = types.SimpleNamespace(x=100.0, y=0.0, z=0.0)
-            return types.SimpleNamespace(
-                transform=types.SimpleNamespace(rotation=turn, translation=shift)
-            )
-
-    class TransformListener:
-        def __init__(self, buffer: Buffer, node: Any) -> None:
-            pass
-
-        def unregister(self) -> None:
-            pass
-
-    fake = types.ModuleType('tf2_ros')
-    fake.__dict__.update(
-        Buffer=Buffer, TransformListener=TransformListener, TransformException=UnknownError
-    )
-    monkeypatch.setitem(sys.modules, 'tf2_ros', fake)
+    monkeypatch.setattr('motion_predictor.ros.node.FrameTransforms', Known)
     nodes.start(target_frame='hall')
     poses = walker_poses()[0]
     poses = poses - poses[0, 0] * [1.0, 1.0, 0.0] + [5.0, 0.0, 0.0]

@@ -88,8 +88,6 @@ class Intake:
     def restart(self) -> None:
         """Begin anew: the clock has jumped."""
         self.refuse_held()
-        if self._session.transforms is not None:
-            self._session.transforms.restart()
 
     def refuse_held(self) -> None:
         """Give up on those who wait for a transform, and count them."""
@@ -131,8 +129,7 @@ class Intake:
             return
         for person in people:
             held.groups.setdefault(self._place(settings, arrival, person), []).append(person)
-        if self.held.put(held):
-            session.transforms.restart()
+        self.held.put(held)
 
     def _opened(self, arrival: Arrival) -> Arrival:
         # With the message read from its bytes.
