@@ -23,7 +23,7 @@ from motion_predictor.predict.mixture_forecast import (
 )
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.predict.predictor import Predictor
-from training.data.random_windows import synthetic_walk
+from motion_predictor.recordings.walker import walk
 
 EXPERTS, LATENT = 4, 6
 
@@ -50,9 +50,7 @@ def predictor() -> Predictor:
 
 @pytest.fixture(scope='module')
 def walks() -> np.ndarray:
-    return np.stack(
-        [synthetic_walk(0.5, 50.0, np.random.default_rng(seed))[:25] for seed in range(2)]
-    )
+    return np.stack([walk(0.5, 50.0, np.random.default_rng(seed))[:25] for seed in range(2)])
 
 
 def forecast_of(prediction: Prediction) -> Forecast:

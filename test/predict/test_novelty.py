@@ -10,8 +10,8 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.recordings.walker import walk
 from motion_predictor.sources.observation import Observation
-from training.data.random_windows import synthetic_walk
 
 SECOND = 10**9
 FRAME_NS = SECOND // 50
@@ -28,7 +28,7 @@ def predictor() -> Predictor:
     return Predictor(model, {'surprise': {'threshold': 1.5}}, device='cpu')
 
 
-POSE = synthetic_walk(0.1, 50.0, np.random.default_rng(0))[0].astype(np.float64)
+POSE = walk(0.1, 50.0, np.random.default_rng(0))[0].astype(np.float64)
 
 
 def standing(offset: float = 0.0) -> np.ndarray:

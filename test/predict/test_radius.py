@@ -19,15 +19,15 @@ from motion_predictor.predict.radius import (
     RadiusScale,
     WIDEST,
 )
+from motion_predictor.recordings.walker import walk
 from motion_predictor.sources.observation import Observation
 from motion_predictor.track.window import ObservedWindow
-from training.data.random_windows import synthetic_walk
 from training.judge.calibrate import follow
 
 SECOND = 10**9
 WINDOW = WindowConfig()
 INSTANTS = checked_instants(WINDOW.future_frames)
-POSE = synthetic_walk(0.1, 50.0, np.random.default_rng(0))[0].astype(np.float64)
+POSE = walk(0.1, 50.0, np.random.default_rng(0))[0].astype(np.float64)
 
 
 class Uncertain:

@@ -15,7 +15,7 @@ from motion_predictor.model.networks.gate import feature_count, Gate
 from motion_predictor.model.networks.radius_network import BY_JOINT, COMMON, RadiusNetwork
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import save_weights
-from training.data.random_windows import synthetic_walk
+from motion_predictor.recordings.walker import walk
 
 ARCHITECTURES = {'teacher': 'transfusion', 'one_step': 'transfusion', 'swiftdiff': 'mixer'}
 
@@ -61,7 +61,7 @@ def save_weighed(path: Path) -> Path:
 
 def walking(frames: int, seed: int = 0, rate_hz: float = 50.0) -> np.ndarray:
     """Somebody who walks, (frames, 17, 3), metres."""
-    return synthetic_walk(frames / rate_hz, rate_hz, np.random.default_rng(seed))
+    return walk(frames / rate_hz, rate_hz, np.random.default_rng(seed))
 
 
 def observed_people(persons: int, window: WindowConfig | None = None) -> np.ndarray:

@@ -1,5 +1,5 @@
 """
-Random training windows from recordings, with augmentation, and a synthetic walker for tests.
+Random training windows from recordings, with augmentation.
 
 As a verb, ``python -m training data``, it prepares stores of motion: see training/data/prepare.py.
 """
@@ -335,59 +335,3 @@ class TrainingWindows:
 
 def _offsets(clips: Sequence[np.ndarray]) -> np.ndarray:
     return np.cumsum([0, *(len(clip) for clip in clips)])
-
-
-def synthetic_walk(seconds: float, rate_hz: float, generator: np.random.Generator) -> np.ndarray:
-    """
-    Make up a person who walks along a curve, swinging arms and legs; for tests only.
-
-    :param seconds: duration.
-    :param rate_hz: frames per second.
-    :param generator: chooses speed, turning, size and stride.
-    :returns: Human3.6M's 17 joints in metres, z up, ``(T, 17, 3)`` float32.
-    """
-    time = np.arange(round(seconds * rate_hz)) / rate_hz
-    speed, turn = generator.uniform(0.6, 1.5), generator.uniform(-0.5, 0.5)
-    size, stride = generator.uniform(0.9, 1.1), generator.uniform(0.7, 1.1)
-    yaw = generator.uniform(-np.pi, np.pi) + turn * time
-    phase = 2.0 * np.pi * stride * time + generator.uniform(0.0, 2.0 * np.pi)
-    path = np.cumsum(np.stack((np.cos(yaw), np.sin(yaw)), axis=1), axis=0) * speed / rate_hz
-    zero = np.zeros_like(time)
-
-    def at(ahead: np.ndarray, left: float, up: np.ndarray | float) -> np.ndarray:
-        return size * np.stack((ahead + zero, left + zero, up + zero), axis=1)
-
-    def leg(side: float, swing: np.ndarray) -> list[np.ndarray]:
-        bend = np.maximum(np.sin(swing + 1.0), 0.0) * 0.6
-        hip = at(zero, side * 0.13, 0.0)
-        knee = hip + 0.45 * size * np.stack(
-            (np.sin(0.45 * np.sin(swing)), zero, -np.cos(0.45 * np.sin(swing))), axis=1
-        )
-        angle = 0.45 * np.sin(swing) - bend
-        ankle = knee + 0.44 * size * np.stack((np.sin(angle), zero, -np.cos(angle)), axis=1)
-        return [hip, knee, ankle]
-
-    def arm(side: float, swing: np.ndarray) -> list[np.ndarray]:
-        upper, lower = 0.5 * np.sin(swing), 0.5 * np.sin(swing) + 0.4
-        shoulder = at(zero, side * 0.18, 0.42)
-        elbow = shoulder + 0.29 * size * np.stack((np.sin(upper), zero, -np.cos(upper)), axis=1)
-        wrist = elbow + 0.25 * size * np.stack((np.sin(lower), zero, -np.cos(lower)), axis=1)
-        return [shoulder, elbow, wrist]
-
-    spine, thorax = at(zero, 0.0, 0.23), at(zero, 0.0, 0.48)
-    nose, head = at(zero + 0.08, 0.0, 0.58), at(zero + 0.03, 0.0, 0.69)
-    joints = [at(zero, 0.0, 0.0), *leg(-1.0, phase), *leg(1.0, phase + np.pi), spine, thorax]
-    joints += [nose, head, *arm(1.0, phase), *arm(-1.0, phase + np.pi)]
-    body = np.stack(joints, axis=1)  # (T, J, 3), ahead, left, up
-    cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
-    world = np.stack(
-        (
-            cos * body[..., 0] - sin * body[..., 1],
-            sin * body[..., 0] + cos * body[..., 1],
-            body[..., 2],
-        ),
-        axis=-1,
-    )
-    world[..., :2] += path[:, None]
-    world[..., 2] += size * (0.92 + 0.02 * np.cos(2.0 * phase))[:, None]
-    return world.astype(np.float32)

@@ -14,9 +14,10 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.codec import Codec
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import default_weights, file_digest
+from motion_predictor.recordings.walker import walk
 from training.common.parallel import current
 from training.data.pool import encode_pool, EncodedPool
-from training.data.random_windows import Augmentation, synthetic_walk, TrainingWindows
+from training.data.random_windows import Augmentation, TrainingWindows
 from training.data.store import data_digest
 from training.engine.checkpoints import begun_at, open_run
 from training.engine.config import as_plain, ChainConfig, STAGES
@@ -120,7 +121,7 @@ def training_windows(run: Run, chain: ChainConfig, without: str = '') -> Trainin
             print(windows.short, file=sys.stderr)
         return windows
     generator = np.random.default_rng(chain.seed)
-    clips = [synthetic_walk(4.0, window.rate_hz, generator) for _ in range(12)]
+    clips = [walk(4.0, window.rate_hz, generator) for _ in range(12)]
     return TrainingWindows(clips, window)
 
 

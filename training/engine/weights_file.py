@@ -22,7 +22,7 @@ from motion_predictor.model.weights import (
     save_weights,
 )
 from motion_predictor.predict.predictor import Predictor
-from training.data.random_windows import synthetic_walk
+from motion_predictor.recordings.walker import walk
 
 CARD_METRICS = ('APD', 'ADE', 'FDE', 'MMADE', 'MMFDE')
 GOLDEN_SAMPLES = 4
@@ -38,7 +38,7 @@ def golden_input(model: MotionModel, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     if skeleton.joints == H36M17.joints:
         seconds = (window.observed_frames + 1) / window.rate_hz
-        return synthetic_walk(seconds, window.rate_hz, generator)[: window.observed_frames]
+        return walk(seconds, window.rate_hz, generator)[: window.observed_frames]
     return sway(skeleton, window.observed_frames, window.rate_hz, generator)
 
 

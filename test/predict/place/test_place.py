@@ -154,7 +154,7 @@ def test_no_radius_is_below_the_inputs_own_noise_however_far_scales_have_narrowe
 
 
 def test_somebody_who_walks_into_view_is_not_taken_for_noise() -> None:
-    walk = walking(200, 3).astype(np.float64)
+    walk = walking(200, 5).astype(np.float64)
     place = place_of()
     for padded in (12, 6, 0):
         window = window_at(walk, 60 - padded, padded=padded)
@@ -333,7 +333,7 @@ def test_a_person_whose_habits_change_every_few_seconds_costs_a_bounded_amount()
     pieces, at = [], 0
     for number in range(12):  # stands, then works, in turn
         frames = 150
-        piece = swinging(60.0, 3)[at : at + frames]
+        piece = swinging(60.0, 0)[at : at + frames]
         if number % 2:
             piece = np.repeat(pieces[-1][-1:], frames, axis=0)
         else:

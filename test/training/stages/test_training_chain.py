@@ -17,12 +17,12 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.recordings.walker import walk
 from training.data.pool import encode_pool
 from training.data.random_windows import (
     Augmentation,
     mirror_windows,
     scale_bones,
-    synthetic_walk,
     tracker_noise,
     TrainingWindows,
 )
@@ -51,11 +51,11 @@ def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_debug_chain_ends_in_weights_that_predict(chain_run: Path) -> None:
     predictor = Predictor.load(chain_run / 'weights' / 'swiftdiff.safetensors', device='cpu')
-    walk = synthetic_walk(0.5, 50.0, np.random.default_rng(3))
-    prediction = predictor.predict(walk, samples=5, seed=1)
+    walked = walk(0.5, 50.0, np.random.default_rng(3))
+    prediction = predictor.predict(walked, samples=5, seed=1)
     assert prediction.futures.shape == (1, 5, 100, 17, 3)
     assert np.isfinite(prediction.futures).all()
-    step = np.abs(prediction.futures[0, :, 0] - walk[-1]).max()
+    step = np.abs(prediction.futures[0, :, 0] - walked[-1]).max()
     assert step < 0.5  # the future begins where the person is
 
 
@@ -208,12 +208,12 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
 
 
 def test_mirroring_twice_gives_the_same_windows_and_keeps_sides_apart() -> None:
-    walk = torch.from_numpy(synthetic_walk(3.0, 50.0, np.random.default_rng(0)))[None]
+    walked = torch.from_numpy(walk(3.0, 50.0, np.random.default_rng(0)))[None]
     skeleton = H36M17
-    mirrored = mirror_windows(walk, skeleton)
-    assert torch.equal(mirror_windows(mirrored, skeleton), walk)
+    mirrored = mirror_windows(walked, skeleton)
+    assert torch.equal(mirror_windows(mirrored, skeleton), walked)
     right, left = skeleton.index('RWrist'), skeleton.index('LWrist')
-    swapped = walk[..., left, :] * torch.tensor([1.0, -1.0, 1.0])
+    swapped = walked[..., left, :] * torch.tensor([1.0, -1.0, 1.0])
     assert torch.equal(mirrored[..., right, :], swapped)
 
 
@@ -222,7 +222,7 @@ def test_drawn_windows_stay_inside_their_clip_at_every_speed() -> None:
     generator = np.random.default_rng(1)
     clips = []
     for number in range(5):  # each clip far from the others: a window across a seam would leap
-        clip = synthetic_walk(2.6, window.rate_hz, generator)
+        clip = walk(2.6, window.rate_hz, generator)
         clips.append(clip + np.float32([100.0 * number, 0.0, 0.0]))
     drawn = TrainingWindows(clips, window).draw(
         512, torch.Generator().manual_seed(0), Augmentation(speed_share=1.0, scale=0.0)
@@ -233,7 +233,7 @@ def test_drawn_windows_stay_inside_their_clip_at_every_speed() -> None:
 
 def test_the_pool_is_white_and_the_same_for_the_same_seed() -> None:
     chain = preset('debug')
-    clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(i)) for i in range(4)]
+    clips = [walk(4.0, 50.0, np.random.default_rng(i)) for i in range(4)]
     windows = TrainingWindows(clips, chain.encoding.window)
     codec = Codec(chain.model_of('teacher'), H36M17)
     pools = [encode_pool(windows, codec, Augmentation(), 128, 3, fit=True) for _ in range(2)]
@@ -270,12 +270,12 @@ def test_the_papers_own_settings_go_through_the_whole_chain(tmp_path: Path) -> N
     distill.main(options)
     predictor = Predictor.load(tmp_path / 'swiftdiff.safetensors', device='cpu')
     assert predictor.model.config.prediction == 'eps'
-    walk = synthetic_walk(0.5, 50.0, np.random.default_rng(3))
-    assert np.isfinite(predictor.predict(walk, samples=3).futures).all()
+    walked = walk(0.5, 50.0, np.random.default_rng(3))
+    assert np.isfinite(predictor.predict(walked, samples=3).futures).all()
 
 
 def test_bones_change_length_and_keep_their_direction() -> None:
-    poses = torch.from_numpy(synthetic_walk(1.0, 50.0, np.random.default_rng(0)))[None]
+    poses = torch.from_numpy(walk(1.0, 50.0, np.random.default_rng(0)))[None]
     factors = torch.rand(1, 17, generator=torch.Generator().manual_seed(0)) + 0.5
     scaled = scale_bones(poses, H36M17, factors)
     assert torch.equal(scaled[:, :, 0], poses[:, :, 0])
@@ -286,7 +286,7 @@ def test_bones_change_length_and_keep_their_direction() -> None:
 
 
 def test_bones_of_both_sides_are_scaled_alike() -> None:
-    clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(1))]
+    clips = [walk(4.0, 50.0, np.random.default_rng(1))]
     drawn = TrainingWindows(clips, WindowConfig()).draw(
         16, torch.Generator().manual_seed(0), Augmentation(bones=0.3, mirror=0.0)
     )
@@ -316,7 +316,7 @@ def test_a_trackers_noise_has_the_size_and_the_share_asked_for() -> None:
 
 
 def test_a_pool_says_which_of_its_histories_have_noise() -> None:
-    clips = [synthetic_walk(4.0, 50.0, np.random.default_rng(2))]
+    clips = [walk(4.0, 50.0, np.random.default_rng(2))]
     config = preset('debug').model_of('teacher')
     windows = TrainingWindows(clips, config.window)
     still = Augmentation(mirror=0.0, scale=0.0, speed=0.0)
@@ -357,7 +357,7 @@ def test_a_teacher_with_another_whitening_gives_the_same_targets(tmp_path: Path)
         *(Whitening(each.mean + 0.1, each.scale * 2.0) for each in whitening),
     )  # fmt: skip
     torch.nn.init.normal_(other.denoiser.out.weight, std=0.2)
-    observed = torch.from_numpy(synthetic_walk(0.5, 50.0, np.random.default_rng(3)))[None]
+    observed = torch.from_numpy(walk(0.5, 50.0, np.random.default_rng(3)))[None]
     noise = torch.randn(1, 3, 20, 51, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         history = other.observe(observed)
@@ -420,12 +420,12 @@ def test_pairs_that_are_wanted_and_not_there_are_asked_for(tmp_path: Path) -> No
 
 def test_a_higher_temperature_spreads_the_samples(chain_run: Path) -> None:
     loaded = load_weights(chain_run / 'swiftdiff.safetensors')
-    walk = synthetic_walk(0.5, 50.0, np.random.default_rng(3))
+    walked = walk(0.5, 50.0, np.random.default_rng(3))
     spread = []
     for temperature in (0.5, 1.0, 2.0):
         config = replace(loaded.model.config, temperature=temperature)
         model = MotionModel(config, H36M17)
         model.load_state_dict(loaded.model.state_dict())
-        futures = Predictor(model, {}, device='cpu').predict(walk, samples=8).futures
+        futures = Predictor(model, {}, device='cpu').predict(walked, samples=8).futures
         spread.append(float(futures.std(axis=1).mean()))
     assert spread[0] < spread[1] < spread[2]

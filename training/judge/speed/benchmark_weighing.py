@@ -16,8 +16,8 @@ from motion_predictor.model.weights import file_digest, load_weights
 from motion_predictor.predict.place.memory.place_memory import PlaceMemory
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.predictor import Predictor
+from motion_predictor.recordings.walker import walk
 from motion_predictor.track.window import ObservedWindow
-from training.data.random_windows import synthetic_walk
 from training.judge.speed.benchmark_options import BenchmarkOptions
 from training.judge.speed.timing import Case
 
@@ -43,8 +43,7 @@ class Player:
         self.window = window
         generators = [np.random.default_rng((seed, number)) for number in range(persons)]
         self.poses = [
-            synthetic_walk(_MOST_SECONDS, window.rate_hz, each).astype(np.float64)
-            for each in generators
+            walk(_MOST_SECONDS, window.rate_hz, each).astype(np.float64) for each in generators
         ]
         self._frames = itertools.cycle(
             range(window.observed_frames, len(self.poses[0]), STEP_FRAMES)
@@ -72,7 +71,7 @@ def fill(memory: PlaceMemory, minutes: float) -> None:
     for number in range(round(np.ceil(minutes * 60.0 / _PIECE_S))):
         stamp_ns += round(10.0 * _PIECE_S * 1e9)
         generator = np.random.default_rng((9, number))
-        poses = synthetic_walk(_PIECE_S, window.rate_hz, generator).astype(np.float64)
+        poses = walk(_PIECE_S, window.rate_hz, generator).astype(np.float64)
         # nobody walks the same step twice
         poses += np.cumsum(0.001 * generator.standard_normal(poses.shape), axis=0)
         for frame in range(window.observed_frames, len(poses), _LEARN_FRAMES):

@@ -145,7 +145,7 @@ def test_the_nodes_own_candidates_are_scored_and_its_best_samples_are_no_more_th
     gate = WeighingWeights(basis=np.eye(102, 8, dtype=np.float32))
     place = Place(predictor.window, H36M17, gate)
     clips = [
-        Clip('w', 'a', 'walk', walking(150, 0, 25.0).astype(np.float32), 25.0) for _ in range(2)
+        Clip('w', 'a', 'walk', walking(150, 2, 25.0).astype(np.float32), 25.0) for _ in range(2)
     ]
     node = LivePredictor(predictor, samples=6, place=place)
     scorer, seen = StreamScorer(H36M17), []
