@@ -423,6 +423,7 @@ def bag(folder: Path, kind: str) -> Path:
     return next(folder.glob(f'*.{kind}'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['db3', 'mcap'])
 def test_damaged_bags_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     file = bag(tmp_path / 'bag', kind)

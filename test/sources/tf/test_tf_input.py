@@ -428,6 +428,7 @@ NAMES = strategies.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(data=strategies.data())
 def test_whatever_transforms_come_nothing_breaks(data: strategies.DataObject) -> None:

@@ -77,6 +77,7 @@ def test_a_calibration_of_the_former_samples_is_dropped(tmp_path: Path, val: Pat
     assert load_weights(weights).calibration is None
 
 
+@pytest.mark.slow
 def test_the_lowest_temperature_that_differs_as_much_as_the_teacher_is_taken(
     tmp_path: Path, val: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

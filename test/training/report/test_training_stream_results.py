@@ -102,6 +102,7 @@ def test_the_page_in_the_documentation_is_what_its_command_writes(tmp_path: Path
     assert without_command(made) == without_command(page)
 
 
+@pytest.mark.slow
 def test_other_weights_are_named_and_shown_with_their_errors(
     results: list[Path], tmp_path: Path
 ) -> None:

@@ -397,6 +397,7 @@ def test_pairs_are_of_clean_windows_and_of_the_teachers_ddim(
     assert torch.equal(made.target, again.target)
 
 
+@pytest.mark.slow
 def test_a_student_may_be_matched_to_the_teachers_ddim(chain_run: Path, tmp_path: Path) -> None:
     for name in ('teacher', 'one_step'):
         shutil.copy(chain_run / f'{name}.safetensors', tmp_path)

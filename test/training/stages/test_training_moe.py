@@ -344,6 +344,7 @@ def test_mixtures_are_scored_and_the_page_says_so(moe_run: Path, tmp_path: Path)
         assert (tmp_path / name).is_file()
 
 
+@pytest.mark.slow
 def test_rows_of_mixtures_that_are_not_at_hand_are_taken_over(
     moe_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
