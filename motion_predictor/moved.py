@@ -130,14 +130,15 @@ def keep(
     Let former names of a package's modules go on working.
 
     :param package: the package.
-    :param rooms: modules by the room, of this package, that they are in now.
+    :param rooms: modules by the room, of this package, that they are in now; ``OLD=NEW`` where
+        the name changed.
     :param commands: former programs, and the words after ``python -m`` that run them now.
     :param cut: former modules, and those, of this package, that hold their names now.
     """
     names = {
-        f'{package}.{name}': f'{package}.{room}.{name}'
+        f'{package}.{old}': f'{package}.{room}.{new or old}'
         for room, known in rooms.items()
-        for name in known.split()
+        for old, _, new in (name.partition('=') for name in known.split())
     }
     parts = {
         f'{package}.{name}': [f'{package}.{module}' for module in modules]

@@ -5,7 +5,7 @@ from motion_predictor.moved import keep
 keep(
     __name__,
     {
-        'judge': 'calibrate temper',
+        'judge': 'calibrate temper=choose_temperature',
         'judge.accuracy': 'evaluate evaluate_moe',
         'judge.speed': 'benchmark',
         'judge.stream': 'evaluate_streams',

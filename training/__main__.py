@@ -32,7 +32,9 @@ VERBS = {
     'evaluate-streams': Verb(
         'training.judge.stream.evaluate_streams', 'score what the node learns on line'
     ),
-    'choose-temperature': Verb('training.judge.temper', 'choose how much samples differ'),
+    'choose-temperature': Verb(
+        'training.judge.choose_temperature', 'choose how much samples differ'
+    ),
     'calibrate': Verb('training.judge.calibrate', 'fit how often people are within a radius'),
     'benchmark': Verb('training.judge.speed.benchmark', 'time predictions'),
     'report results': Verb('training.report.results', 'write docs/results/results.md from JSON'),

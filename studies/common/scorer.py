@@ -30,7 +30,7 @@ from training.judge.scoring import (
     make_groups,
     score_file,
 )
-from training.judge.variety import temperature_for
+from training.judge.temperature import temperature_for
 
 ERRORS = ('ade', 'fde', 'mmade', 'mmfde')
 """Of the root-relative pose: their ratios to the reference's, averaged, are a student's error."""

@@ -15,7 +15,7 @@ from studies.ablation import ablate, ablated_loss, claims, recipe_results, swift
 from studies.common.students import fresh_model
 from training.data.pool import EncodedPool
 from training.engine.presets import preset
-from training.judge.variety import HIGHEST, LOWEST
+from training.judge.temperature import HIGHEST, LOWEST
 from training.stages.swiftdiff import SwiftDiffLoss
 
 ROWS = ['base', 'base_one_stage', 'pairs_x0', 'kl_gaussian', 'kl_softmax']

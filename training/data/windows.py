@@ -48,12 +48,12 @@ class WindowSet:
 
     @property
     def actions(self) -> list[str]:
-        """Give the action of each window, as its recording names it."""
+        """Return the action of each window, as its recording names it."""
         return [self.clips[index].action for index in self.clip]
 
     @property
     def subjects(self) -> list[str]:
-        """Give the subject of each window."""
+        """Return the subject of each window."""
         return [self.clips[index].subject for index in self.clip]
 
 
@@ -214,7 +214,7 @@ def short_clips(lengths_s: Sequence[float], window: WindowConfig, where: str) ->
 
 def evaluation_windows(path: Path | str, window: WindowConfig) -> NDArray[np.float32]:
     """
-    Give the evaluation windows of a recording file as one array.
+    Return the evaluation windows of a recording file as one array.
 
     :param path: a file in the cmu17 format, see :func:`load_clips`.
     :param window: rate and lengths of the windows.

@@ -141,7 +141,7 @@ class PredictionStore:
 
     def read(self, first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """
-        Give stored futures of some windows.
+        Return stored futures of some windows.
 
         :returns: the root's displacement from its last observed place ``(n, S, T_fut, 3)``, and
             the other joints relative to the root ``(n, S, T_fut, J - 1, 3)``; metres.

@@ -62,7 +62,7 @@ def fde_of_samples(errors: Tensor) -> Tensor:
 
 def best_median_worst(of_samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
-    Give the best, the median and the worst sample's error; the best is the field's ADE or FDE.
+    Return the best, the median and the worst sample's error; the best is the field's ADE or FDE.
 
     :param of_samples: shape ``(N, S)``; of an even S the median is the mean of the middle two.
     :returns: three tensors of shape ``(N,)``.

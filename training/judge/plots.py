@@ -81,7 +81,7 @@ def draw_latencies(result: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def sets_and_splits(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Give every (set, split) of some rows once, in order of appearance."""
+    """Return every (set, split) of some rows once, in order of appearance."""
     return list(dict.fromkeys((row['set'], row['split']) for row in rows))
 
 

@@ -62,7 +62,7 @@ class DataFile:
 
     @property
     def root_future(self) -> NDArray[np.float32]:
-        """Give the root's displacement from its last observed place, metres, ``(n, T_fut, 3)``."""
+        """Return the root's way from its last observed place, metres, ``(n, T_fut, 3)``."""
         root = self.windows.poses[self.chosen, :, 0]
         last = self.observed_frames - 1
         return root[:, self.observed_frames :] - root[:, last : last + 1]
@@ -143,7 +143,7 @@ def load_data(
 
 
 def make_groups(files: Sequence[DataFile]) -> list[Group]:
-    """Give every file alone, then the files of each split together where there are several."""
+    """Return every file alone, then the files of each split together where there are several."""
     groups = [Group(file.set_name, file.split, (i,)) for i, file in enumerate(files)]
     for split in dict.fromkeys(file.split for file in files):
         members = tuple(i for i, file in enumerate(files) if file.split == split)
@@ -338,7 +338,7 @@ def group_values(group: Group, scores: Sequence[FileScores]) -> dict[str, NDArra
 
 
 def group_clusters(group: Group, files: Sequence[DataFile]) -> NDArray[np.int64]:
-    """Give each window scored the number of its clip, over all files of a group."""
+    """Return the number of the clip of each window scored, over all files of a group."""
     numbers: list[NDArray[np.int64]] = []
     begin = 0
     for i in group.members:
@@ -356,7 +356,7 @@ def bootstrap_interval(
     seed: int = 0,
 ) -> tuple[float, float]:
     """
-    Give the 95 % interval of a ratio of sums, drawing whole clips with replacement.
+    Return the 95 % interval of a ratio of sums, drawing whole clips with replacement.
 
     Windows overlap and those of one clip are alike, so clips are drawn and not windows. A mean is
     the ratio to ones.
@@ -388,7 +388,7 @@ def compare_with(
     against: Mapping[str, NDArray[np.float64]],
     clusters: NDArray[np.int64],
 ) -> dict[str, Any]:
-    """Give the ratios of mean errors to another model's on the same windows, with intervals."""
+    """Return the ratios of mean errors to another model's on the same windows, with intervals."""
     found: dict[str, Any] = {'model': reference}
     for name in COMPARED:
         low, high = bootstrap_interval(values[name], against[name], clusters)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from training.judge import calibrate, plots, temper
+from training.judge import calibrate, choose_temperature, plots
 from training.judge.accuracy import evaluate, evaluate_moe
 from training.judge.accuracy.evaluate_moe import QUANTILE, RANKS
 from training.judge.speed import benchmark
@@ -238,7 +238,7 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
                     f'{result["command"]}: version {result["version"]}, must be '
                     f'{evaluate_moe.VERSION}; run it again'
                 )
-        elif kind == temper.FORMAT:
+        elif kind == choose_temperature.FORMAT:
             parts.append(temperature_section(result, images, page))
         elif kind == calibrate.FORMAT:
             parts.append(calibration_section(result, images, page))

@@ -19,7 +19,7 @@ from motion_predictor.common.whole_files import write_whole
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common import provenance
 from training.common.options import about, read_options
-from training.judge import calibrate, plots, temper
+from training.judge import calibrate, choose_temperature, plots
 from training.judge.accuracy import evaluate
 from training.judge.speed import benchmark
 from training.report.accuracy import evaluation_section, noise_section
@@ -50,7 +50,7 @@ class ResultsOptions:
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any], Path, Path], str]] = {
     evaluate.FORMAT: evaluation_section,
-    temper.FORMAT: temperature_section,
+    choose_temperature.FORMAT: temperature_section,
     calibrate.FORMAT: calibration_section,
     benchmark.FORMAT: benchmark_section,
 }
@@ -101,10 +101,10 @@ def read_result(path: Path) -> dict[str, Any]:
     result = read_json(path, ConfigError)
     if not isinstance(result, dict) or result.get('format') not in SECTIONS:
         raise ConfigError(
-            f'{path}: not of training evaluate, temper, calibrate or benchmark; '
+            f'{path}: not of training evaluate, choose-temperature, calibrate or benchmark; '
             f'"format" must be one of {", ".join(SECTIONS)}'
         )
-    modules = (evaluate, temper, calibrate, benchmark)
+    modules = (evaluate, choose_temperature, calibrate, benchmark)
     known = {module.FORMAT: module.VERSION for module in modules}
     if result.get('version') != known[result['format']]:
         raise ConfigError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.judge import temper
+from training.judge.choose_temperature import MEASURES
 from training.report.page import markdown_table, render
 
 
@@ -27,12 +27,12 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
             tried=_spreads_table(result),
             apart=_apart_table(result) if result.get('apart_rows') else '',
         )
-    head = [*(name.split('.')[1].upper() for name in temper.MEASURES[:5]), 'world ADE']
+    head = [*(name.split('.')[1].upper() for name in MEASURES[:5]), 'world ADE']
     head = ['temperature', *head, 'world FDE', 'taken']
     body = [
         [
             f'{row["temperature"]:g}',
-            *(f'{row[name]:.3f}' for name in temper.MEASURES),
+            *(f'{row[name]:.3f}' for name in MEASURES),
             'yes' if row['temperature'] == result['chosen'] else '',
         ]
         for row in result['rows']

@@ -36,7 +36,7 @@ ForwardKinematics = Callable[[str, NDArray[np.floating], NDArray[np.floating]], 
 
 def smplh_kinematics(body_model: Path) -> ForwardKinematics:
     """
-    Give the joints of SMPL+H bodies by the ``smplx`` library, from the user's own body model.
+    Return the joints of SMPL+H bodies by the ``smplx`` library, from the user's own body model.
 
     Joints need the shape and the kinematic chain alone, no skinned vertices.
 

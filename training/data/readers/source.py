@@ -112,7 +112,7 @@ def load_at(
 
 
 def split_of(subject: str, val: Sequence[str], test: Sequence[str]) -> str:
-    """Give the split of a subject: that whose patterns name it, else 'train'."""
+    """Return the split of a subject: that whose patterns name it, else 'train'."""
     for split, patterns in (('test', test), ('val', val)):
         if any(fnmatchcase(subject, pattern) for pattern in patterns):
             return split
@@ -120,7 +120,7 @@ def split_of(subject: str, val: Sequence[str], test: Sequence[str]) -> str:
 
 
 def in_splits(source: Source) -> Iterator[tuple[str, list[SourceClip]]]:
-    """Give the splits that a source has clips of, with these."""
+    """Return the splits that a source has clips of, with these."""
     for split, clips in itertools.groupby(
         sorted(source.clips, key=lambda clip: ('train', 'val', 'test').index(clip.split)),
         key=lambda clip: clip.split,

@@ -48,7 +48,7 @@ def ratios_of_means(
     reference: str, row: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Give the ratios of mean errors to those of a row that was taken over.
+    Return the ratios of mean errors to those of a row that was taken over.
 
     Its windows' own errors are not known any more, so that there is no interval.
     """

@@ -172,7 +172,7 @@ def ranked_errors(
     sampler: Sampler, file: DataFile, samples: int
 ) -> dict[str, NDArray[np.float64]]:
     """
-    Give for every window the error of the best of a few futures, and jitter.
+    Return for every window the error of the best of a few futures, and jitter.
 
     :returns: 'pose.top5', 'world.top5', ..., metres: the best of the first 1, 3 and 5 futures of
         many, in a mixture the heaviest experts; 'pose.few5', ...: the best where so few are asked
@@ -293,7 +293,7 @@ def weights_at_hand(options: EvaluateMixtureOptions) -> list[Path]:
 
 
 def name_of(path: Path) -> str:
-    """Give the name that a weights file has in the tables: with its folder's."""
+    """Return the name that a weights file has in the tables: with its folder's."""
     return f'{path.parent.name}/{path.stem}'
 
 
@@ -327,7 +327,7 @@ def add_earlier(
 
 
 def perplexity(share: NDArray[np.float64]) -> float:
-    """Give the exponential of the entropy of shares that sum to one: how many in effect."""
+    """Return the exponential of the entropy of shares that sum to one: how many in effect."""
     present = share[share > 0.0]
     return float(np.exp(-(present * np.log(present)).sum()))
 

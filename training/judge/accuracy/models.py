@@ -100,7 +100,7 @@ def given_models(options: EvaluateOptions) -> tuple[list[Model], WindowConfig]:
 
 def check_skeletons(models: Sequence[Model], files: Sequence[DataFile]) -> Skeleton:
     """
-    Give the joints that models and recordings share.
+    Return the joints that models and recordings share.
 
     :raises ConfigError: if a model predicts other joints than a file holds.
     """
@@ -119,7 +119,7 @@ def check_skeletons(models: Sequence[Model], files: Sequence[DataFile]) -> Skele
 
 def common_window(models: Sequence[Model]) -> WindowConfig:
     """
-    Give the window that all models share.
+    Return the window that all models share.
 
     :raises ConfigError: if they do not share one.
     """

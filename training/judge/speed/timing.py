@@ -26,7 +26,7 @@ class Case:
         self.times_s.append(time.perf_counter() - begun)
 
     def row(self) -> dict[str, Any]:
-        """Give the figures."""
+        """Return the figures."""
         times_ms = 1000.0 * np.array(self.times_s)
         return {
             **self.facts,

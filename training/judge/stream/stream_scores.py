@@ -131,7 +131,7 @@ def keep_bones(
     poses: NDArray[np.floating], observed: NDArray[np.floating], skeleton: Skeleton
 ) -> NDArray[np.floating]:
     """
-    Give poses the bones that the person was seen to have.
+    Return poses with the bones that the person was seen to have.
 
     The mean of futures has short limbs where they differ in where these point.
 

@@ -60,7 +60,7 @@ def groups(
 
 def error_row(scores: Scores) -> dict[str, Any]:
     """
-    Give the mean errors and energy scores of a group, and their ratios to the best candidate's.
+    Return the mean errors and energy scores of a group, and their ratios to the best candidate's.
 
     The best candidate is chosen afterwards, for each horizon: the one with the least mean over
     this very group. Intervals draw whole clips.
@@ -85,7 +85,7 @@ def error_row(scores: Scores) -> dict[str, Any]:
 
 
 def joint_row(scores: Scores, joints: Sequence[str]) -> dict[str, list[float]]:
-    """Give the mean error of the published future in centimetres: by joint, each horizon."""
+    """Return the mean error of the published future in centimetres: by joint, each horizon."""
     mean = 100.0 * scores.errors[PUBLISHED].mean(axis=0)  # (F, J)
     return {joint: _rounded(mean[:, index], 3) for index, joint in enumerate(joints)}
 

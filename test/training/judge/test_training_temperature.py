@@ -8,7 +8,7 @@ from random_models import save_random, save_recording
 
 from motion_predictor.model.weights import load_weights
 from studies.common.scorer import Scorer
-from training.judge.variety import HIGHEST, LOWEST, temperature_for
+from training.judge.temperature import HIGHEST, LOWEST, temperature_for
 
 
 @pytest.mark.parametrize('wanted', [0.7, 1.0, 2.345, 4.0])

@@ -12,7 +12,7 @@ import torch
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.weights import load_weights
 from motion_predictor.predict.predictor import Predictor
-from training.judge import calibrate, temper
+from training.judge import calibrate, choose_temperature
 from training.judge.accuracy import evaluate
 from training.judge.accuracy.evaluate_moe import likelihoods
 from training.judge.scoring import load_data
@@ -26,7 +26,9 @@ def val(tmp_path: Path) -> Path:
 
 def run(tmp_path: Path, weights: Path, val: Path, *more: str) -> int:
     words = ['--weights', str(weights), '--fit', str(val), '--samples', '8', '--device', 'cpu']
-    return temper.main([*words, '--quiet', '--json', str(tmp_path / 'temperature.json'), *more])
+    return choose_temperature.main(
+        [*words, '--quiet', '--json', str(tmp_path / 'temperature.json'), *more]
+    )
 
 
 def test_the_samples_differ_more_the_higher_the_temperature_and_the_file_says_which_was_taken(
@@ -45,7 +47,7 @@ def test_the_samples_differ_more_the_higher_the_temperature_and_the_file_says_wh
     for name, value in before.model.state_dict().items():
         assert (after.model.state_dict()[name] == value).all()
     assert Predictor.load(weights, device='cpu', engine='fp32').golden_error_m() < 1e-5
-    page = results.SECTIONS[temper.FORMAT](report, tmp_path, tmp_path / 'page.md')
+    page = results.SECTIONS[choose_temperature.FORMAT](report, tmp_path, tmp_path / 'page.md')
     assert 'python -m training choose-temperature' in page
     assert '| yes |' in page
 
@@ -61,7 +63,7 @@ def test_the_scores_are_those_of_the_evaluation_with_the_file_that_was_written(
     words += ['--json', str(out), '--runs', str(tmp_path / 'runs'), '--quiet']
     assert evaluate.main(words) == 0
     found = next(r for r in json.loads(out.read_text())['rows'] if r['model'] == 'swiftdiff')
-    for name in temper.MEASURES:
+    for name in choose_temperature.MEASURES:
         part, measure = name.split('.')
         assert row[name] == pytest.approx(found[part][measure], abs=1e-3)  # kept in half precision
 
@@ -116,13 +118,13 @@ def test_the_lowest_temperature_that_differs_as_much_as_the_teacher_is_taken(
 
 def test_choosing_by_error_and_by_variety() -> None:
     rows = [
-        {'temperature': t, 'pose.apd': apd, **dict.fromkeys(temper.ERRORS, error)}
+        {'temperature': t, 'pose.apd': apd, **dict.fromkeys(choose_temperature.ERRORS, error)}
         for t, apd, error in ((1.0, 3.0, 0.4), (1.5, 4.0, 0.3), (2.0, 5.0, 0.5))
     ]
-    assert temper.choose(rows, None)['temperature'] == 1.5
-    assert temper.choose(rows, 4.5)['temperature'] == 2.0
-    assert temper.choose(rows, 0.0)['temperature'] == 1.0
-    assert temper.choose(rows, 6.0)['temperature'] == 2.0  # the nearest there is
+    assert choose_temperature.choose(rows, None)['temperature'] == 1.5
+    assert choose_temperature.choose(rows, 4.5)['temperature'] == 2.0
+    assert choose_temperature.choose(rows, 0.0)['temperature'] == 1.0
+    assert choose_temperature.choose(rows, 6.0)['temperature'] == 2.0  # the nearest there is
 
 
 def test_models_without_a_temperature_are_refused(
@@ -151,7 +153,7 @@ def test_a_mixture_takes_the_temperature_at_which_what_happened_is_least_unlikel
     factors = [f'{factor:g}' for factor in np.geomspace(0.1, 10.0, 13)]
     assert run(tmp_path, weights, val, '--temperatures', *factors) == 0
     report = json.loads((tmp_path / 'temperature.json').read_text())
-    assert len(report['rows']) == 13 * len(temper.SPREADS)
+    assert len(report['rows']) == 13 * len(choose_temperature.SPREADS)
     best = min(report['rows'], key=lambda row: row['nll'])
     assert (report['chosen'], report['spread']) == (best['temperature'], best['spread'])
     assert report['rows'][0]['nll'] > best['nll'] < report['rows'][-1]['nll']  # within the range
@@ -166,13 +168,15 @@ def test_a_mixture_takes_the_temperature_at_which_what_happened_is_least_unlikel
     assert 'surprise' in before.card
     assert 'surprise' not in after.card  # its threshold was of the narrower experts
     factors = report['apart_rows']
-    assert [row['apart'] for row in factors] == list(temper.APART)
+    assert [row['apart'] for row in factors] == list(choose_temperature.APART)
     apd = [row['pose.apd'] for row in factors]
     assert apd == sorted(apd)
-    errors = [sum(row[name] / factors[0][name] for name in temper.ERRORS) for row in factors]
+    errors = [
+        sum(row[name] / factors[0][name] for name in choose_temperature.ERRORS) for row in factors
+    ]
     assert report['apart'] == factors[int(np.argmin(errors))]['apart']
     assert after.model.config.apart == report['apart']
-    page = results.SECTIONS[temper.FORMAT](report, tmp_path, tmp_path / 'page.md')
+    page = results.SECTIONS[choose_temperature.FORMAT](report, tmp_path, tmp_path / 'page.md')
     assert f'{best["nll"]:.4f} (taken)' in page
     assert f'| {report["apart"]:g} (taken) |' in page
     assert run(tmp_path, weights, val, '--as-varied-as', 'evaluation.json') == 2

@@ -48,7 +48,7 @@ from training.judge.scoring import (
     rounded,
     score_file,
 )
-from training.judge.variety import temperature_for
+from training.judge.temperature import temperature_for
 
 FORMAT = 'motion_predictor temperature'
 VERSION = 1
