@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_predictor.body.geometry import heading_rad
 from motion_predictor.body.resampling import resample
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
@@ -136,7 +137,8 @@ def _continued(
     last: NDArray[np.float32], poses: NDArray[np.float32], skeleton: Skeleton
 ) -> NDArray[np.float32]:
     # Turned and moved over the floor to where the person is; the rest of the difference fades.
-    turn = _heading(last, skeleton) - _heading(poses[0], skeleton)
+    ends = np.stack((last, poses[0])).astype(np.float64)
+    turn = float(np.subtract(*heading_rad(ends, skeleton)))
     cos, sin = np.cos(turn), np.sin(turn)
     rotation = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
     moved = (poses - poses[0, 0] * np.array([1.0, 1.0, 0.0])) @ rotation
@@ -144,9 +146,3 @@ def _continued(
     passed = np.minimum(np.arange(1, len(poses) + 1) / (SEAM_S * RATE_HZ), 1.0)
     fading = 1.0 - passed**3 * (10.0 - 15.0 * passed + 6.0 * passed**2)  # minimum jerk
     return (moved + fading[:, None, None] * (last - moved[0])).astype(np.float32)
-
-
-def _heading(pose: NDArray[np.float32], skeleton: Skeleton) -> float:
-    pairs = [pair for pair in (skeleton.hips, skeleton.shoulders) if pair is not None]
-    left = sum((pose[to] - pose[start] for start, to in pairs), np.zeros(3))
-    return float(np.arctan2(-left[0], left[1]))
