@@ -9,7 +9,7 @@ from motion_predictor.errors import ConfigError, WeightsError
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.budget import require_budget
-from motion_predictor.ros.parameters import BY_NAME, Settings
+from motion_predictor.ros.parameters import Settings
 
 
 def load_predictor(
@@ -22,19 +22,19 @@ def load_predictor(
     :returns: the predictor, and what became of the device where ``auto`` had to do without it.
     :raises MotionPredictorError: if the file or the device cannot be used.
     """
-    path, device = weights_path(settings.text('model.path')), settings.text('model.device')
+    path, device = weights_path(settings.model.path), settings.model.device
 
     def load(device: str, engine: str) -> Predictor:
         require_wanted()
         predictor = Predictor.load(path, device=device, engine=engine)
         require_wanted()
-        predictor.warm_up(1, settings.integer('samples'), require_wanted)
+        predictor.warm_up(1, settings.samples, require_wanted)
         predictor.require_golden()
         require_wanted()
         return predictor
 
     try:
-        return load(device, settings.text('model.engine')), ''
+        return load(device, settings.model.engine), ''
     except (RuntimeError, AssertionError) as error:  # what torch raises of a device that fails
         reason = str(error).strip().partition('\n')[0]
         if device == 'cuda':
@@ -85,8 +85,8 @@ def require_fit(settings: Settings, predictor: Predictor) -> None:
 
 def _require_horizon(settings: Settings, predictor: Predictor) -> None:
     # The default is cut to what the model predicts: whoever sets nothing takes what there is.
-    asked_s, given_s = settings.number('horizon_s'), predictor.window.horizon_s
-    if asked_s > given_s + 1e-9 and asked_s != BY_NAME['horizon_s'].default:
+    asked_s, given_s = settings.horizon_s, predictor.window.horizon_s
+    if asked_s > given_s + 1e-9 and asked_s != Settings.horizon_s:
         raise ConfigError(
             f'horizon_s={asked_s:g}: {predictor.name} predicts {given_s:g} s; set at most that'
         )

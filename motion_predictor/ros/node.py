@@ -36,7 +36,6 @@ from motion_predictor.common.files import brief
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.ros.declare import declare_parameters, parameter_values
 from motion_predictor.ros.diagnostics.diagnostics import Diagnostics
 from motion_predictor.ros.diagnostics.monitoring import Monitor, STAGES
 from motion_predictor.ros.intake.inbox import Inbox
@@ -46,6 +45,7 @@ from motion_predictor.ros.loading import load_predictor, require_fit
 from motion_predictor.ros.memory.remembering import Remembering, remembering_of
 from motion_predictor.ros.memory.services import MemoryServices
 from motion_predictor.ros.parameters import AT_CONFIGURE, BY_NAME, Settings
+from motion_predictor.ros.parameters.declare import declare_parameters, parameter_values
 from motion_predictor.ros.publish.publishers import make_publishers, wait_for_delivery
 from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.ros.session import input_turn, make_online, Session
@@ -98,7 +98,7 @@ class MotionPredictorNode(LifecycleNode):
         self._outputs: dict[str, LifecyclePublisher] = {}
         self._diagnostics = Diagnostics(self, self._monitor)
         steady = rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME)
-        period_s = self._settings.number('diagnostics.period_s')
+        period_s = self._settings.diagnostics.period_s
         self._diagnostics_timer = self.create_timer(period_s, self._on_diagnostics, clock=steady)
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(
@@ -110,7 +110,7 @@ class MotionPredictorNode(LifecycleNode):
         )
         self._memory_services = MemoryServices(self, self._remembering, lambda: self._settings)
         self._autostart_timer = None
-        if self._settings.flag('autostart'):
+        if self._settings.autostart:
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=steady)
 
     @property
@@ -240,7 +240,7 @@ class MotionPredictorNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._settings
-        threads = use_threads(settings.integer('model.threads'))
+        threads = use_threads(settings.model.threads)
         started = perf_counter()
         predictor, lost_device = load_predictor(settings, self._require_running)
         loaded_s = perf_counter() - started
@@ -274,14 +274,14 @@ class MotionPredictorNode(LifecycleNode):
 
     def _make_session(self, settings: Settings, predictor: Predictor, lost_device: str) -> Session:
         source = make_input(settings, predictor.skeleton)
-        target_frame = '' if source.in_target_frame else settings.text('target_frame')
+        target_frame = '' if source.in_target_frame else settings.target_frame
         make_publishers(self, settings, self._outputs)
         online = make_online(predictor, source.layout, settings)
         return Session(
             predictor=predictor,
             online=online,
             input=source,
-            scale=settings.number('input.units_scale'),
+            scale=settings.input.units_scale,
             turn=input_turn(settings),
             transforms=FrameTransforms(self, target_frame, self._on_transform)
             if target_frame

@@ -43,10 +43,10 @@ class Pace:
         if not self.cycles_s:
             return False
         cycle_s = median(self.cycles_s)  # one that was held up says nothing of the next
-        if now_s - since_s + waiting * cycle_s > settings.number('catch_up_s'):
+        if now_s - since_s + waiting * cycle_s > settings.catch_up_s:
             return False
         busy = rate_hz * cycle_s
-        return busy <= CATCHES_UP and not in_pieces and not settings.number('rate_limit_hz')
+        return busy <= CATCHES_UP and not in_pieces and not settings.rate_limit_hz
 
     def can_answer_each(self, settings: Settings, waiting: int) -> bool:
         """
@@ -54,13 +54,13 @@ class Pace:
 
         :param waiting: how many messages wait for their transforms.
         """
-        if not waiting or not self.cycles_s or settings.number('rate_limit_hz'):
+        if not waiting or not self.cycles_s or settings.rate_limit_hz:
             return False
-        return waiting * median(self.cycles_s) <= settings.number('catch_up_s')
+        return waiting * median(self.cycles_s) <= settings.catch_up_s
 
     def is_due(self, settings: Settings) -> bool:
         """Tell whether ``rate_limit_hz`` allows a prediction now, which is then taken."""
-        limit_hz = settings.number('rate_limit_hz')
+        limit_hz = settings.rate_limit_hz
         if limit_hz > 0.0:
             period_s, now_s = 1.0 / limit_hz, perf_counter()
             if now_s < self.due_s - 0.1 * period_s:

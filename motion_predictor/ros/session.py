@@ -70,47 +70,45 @@ def make_online(predictor: Predictor, source: Layout, settings: Settings) -> Liv
     """Make the people's histories with the limits that the parameters give."""
     limits = PeopleLimits(
         history=HistoryLimits(
-            max_joint_gap_s=settings.number('max_joint_gap_s'),
-            min_observed_s=settings.number('min_observed_s'),
+            max_joint_gap_s=settings.max_joint_gap_s,
+            min_observed_s=settings.min_observed_s,
         ),
-        min_confidence=settings.number('input.min_confidence'),
-        **{
-            name: settings.number(name)
-            for name in (
-                'stale_timeout_s', 'max_future_s', 'jump_back_s', 'reassociate_within_m',
-                'reassociate_within_s',
-            )
-        },
-    )  # fmt: skip
-    point = np.array(settings.numbers('reference_point_m'))
+        min_confidence=settings.input.min_confidence,
+        stale_timeout_s=settings.stale_timeout_s,
+        max_future_s=settings.max_future_s,
+        jump_back_s=settings.jump_back_s,
+        reassociate_within_m=settings.reassociate_within_m,
+        reassociate_within_s=settings.reassociate_within_s,
+    )
+    point = np.array(settings.reference_point_m)
     turn = input_turn(settings)
     x, y, z = (point if turn is None else turn @ point).tolist()
     return LivePredictor(
         predictor,
         limits,
         layout=source,
-        max_persons=settings.integer('max_persons'),
-        samples=settings.integer('samples'),
-        seed=settings.integer('seed'),
+        max_persons=settings.max_persons,
+        samples=settings.samples,
+        seed=settings.seed,
         reference_point_m=(x, y, z),
-        coverage=settings.number('moments.coverage'),
-        adapt=settings.text('moments.adapt'),
+        coverage=settings.moments.coverage,
+        adapt=settings.moments.adapt,
         place=make_place(predictor, settings),
     )
 
 
 def follow_settings(online: LivePredictor, settings: Settings) -> None:
     """Take over the parameters that apply with the next prediction."""
-    online.samples = settings.integer('samples')
-    online.seed = settings.integer('seed')
-    online.max_persons = settings.integer('max_persons')
-    online.coverage = settings.number('moments.coverage')
-    online.adapt = settings.text('moments.adapt')
+    online.samples = settings.samples
+    online.seed = settings.seed
+    online.max_persons = settings.max_persons
+    online.coverage = settings.moments.coverage
+    online.adapt = settings.moments.adapt
     if online.place is not None:
-        online.place.follow(settings.text('moments.adapt'))
+        online.place.follow(settings.moments.adapt)
 
 
 def input_turn(settings: Settings) -> np.ndarray | None:
     """Return the matrix (3, 3) that turns the input level; None where it is level."""
-    rotation = settings.numbers('input.rotation')
+    rotation = settings.input.rotation
     return rotation_matrix(rotation) if any(rotation[:3]) else None

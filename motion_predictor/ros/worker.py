@@ -112,8 +112,8 @@ class Worker:
     def _work(self, stopping: threading.Event) -> None:
         try:
             # Torch keeps thread pools and handles by thread: those of configure are not ours.
-            use_threads(self._settings().integer('model.threads'))
-            self.session.predictor.warm_up(1, self._settings().integer('samples'))
+            use_threads(self._settings().model.threads)
+            self.session.predictor.warm_up(1, self._settings().samples)
         except Exception:  # a device that has failed is dealt with by the first prediction
             self._counts.add('worker_errors')
             self._monitor.warn('worker', 'the warm-up failed:\n' + traceback.format_exc())
@@ -270,7 +270,7 @@ class Worker:
         )
         session.predictor = session.predictor.on_cpu()
         session.online.predictor = session.predictor
-        session.predictor.warm_up(1, settings.integer('samples'))
+        session.predictor.warm_up(1, settings.samples)
         self.publishing.model.publish()
 
     def _publish_nobody(self, settings: Settings) -> None:

@@ -38,7 +38,6 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.predictor import Predictor
-from motion_predictor.ros.declare import ros_descriptor
 from motion_predictor.ros.diagnostics.complaints import about_counters
 from motion_predictor.ros.diagnostics.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
 from motion_predictor.ros.intake.inbox import Arrival
@@ -52,6 +51,7 @@ from motion_predictor.ros.messages import (
 )
 from motion_predictor.ros.node import MotionPredictorNode
 from motion_predictor.ros.parameters import PARAMETERS, Settings
+from motion_predictor.ros.parameters.declare import ros_descriptor
 from motion_predictor.ros.publish.numbers import PersonNumbers
 from motion_predictor.ros.publish.publishing import output_frames
 from motion_predictor.ros.publish.summaries import SUMMARIES
@@ -452,7 +452,7 @@ def test_parameters_change_where_ros_has_no_callback_after_the_change(
     monkeypatch.delattr(rclpy.node.Node, 'add_post_set_parameters_callback')
     node = nodes.make()
     assert node.set_parameters([RosParameter('samples', value=7)])[0].successful
-    assert node._settings.integer('samples') == 7
+    assert node._settings.samples == 7
 
 
 def test_the_reference_point_is_turned_level_with_the_input(weights: Path) -> None:
@@ -645,7 +645,7 @@ def test_a_gpu_that_fails_at_configure_is_done_without_and_said(
     assert node._counts.snapshot()['device_losses'] == 1
     assert np.isfinite(predictions_of(listener, 'pose_array', walker_poses()).futures).all()
     with pytest.raises(ConfigError, match=r"model\.device='cuda': failed .+ 'auto' goes on"):
-        load_predictor(Settings.from_values({**node._settings.values, 'model.device': 'cuda'}))
+        load_predictor(node._settings.changed({'model.device': 'cuda'}))
 
 
 def test_a_gpu_that_fails_at_the_first_call_is_done_without_too(

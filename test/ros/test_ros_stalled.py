@@ -147,7 +147,7 @@ def test_outputs_offer_what_the_rates_allow_and_every_policy_can_be_set(
         for name in ('poses', 'occupancy', 'markers')
     }
     assert seconds == pytest.approx({'poses': 1.0, 'occupancy': 4.0, 'markers': 1.0})
-    plain = output_profile('poses', Settings.from_values({}))
+    plain = output_profile('poses', Settings())
     assert plain.deadline.nanoseconds < 5e8
     assert plain.liveliness_lease_duration.nanoseconds < 5e8
     place = 'qos_overrides./motion_predictor/poses.publisher'
@@ -203,7 +203,7 @@ class Robot:
         self.listener = listener
         self.limits = listener.collect(Float64, '/speed_limit_predicted')
         self.valid = listener.collect(Bool, '/speed_limit_predicted_valid')
-        profile = output_profile('poses', Settings.from_values({}))
+        profile = output_profile('poses', Settings())
         self.publisher = listener.node.create_publisher(
             PoseArray, '/motion_predictor/poses', profile
         )

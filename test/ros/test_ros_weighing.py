@@ -304,7 +304,7 @@ def test_one_person_is_forgotten_everywhere_and_the_rest_is_kept(
     forgotten, left = map(int, found.groups())
     assert min(forgotten, left) > 10
     assert told()['memory forgotten (moments)'] == str(forgotten)
-    again = make_place(node._session.predictor, Settings.from_values({}))
+    again = make_place(node._session.predictor, Settings())
     assert again is not None
     read_memory(path, again)
     assert again.memory is not None

@@ -77,7 +77,7 @@ def outlook(persons: int) -> Outlook:
     The motion is synthetic: what is timed does not depend on it.
     """
     predictor = Predictor.load(default_weights())
-    place = make_place(predictor, Settings.from_values({}))
+    place = make_place(predictor, Settings())
     online = LivePredictor(predictor, max_persons=persons, samples=SAMPLES, place=place)
     scene = synthetic_walkers(persons)
     result = None

@@ -95,7 +95,7 @@ def make_scene(clip: str, at_s: float, samples: int, weights: Path) -> Scene:
     level = np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
     origin = poses[last, 0] * [1.0, 1.0, 0.0]
     poses = (poses - origin) @ level.T
-    place = make_place(predictor, Settings.from_values({}))
+    place = make_place(predictor, Settings())
     online = LivePredictor(predictor, samples=samples, place=place)
     every = round(PREDICT_EVERY_S * window.rate_hz)
     result = None
@@ -151,7 +151,7 @@ def draw_predictions(axes: Any, scene: Scene) -> None:
 
 def draw_moments(axes: Any, scene: Scene) -> None:
     """Ellipses of one standard deviation and the stated radius, of the wrist and the hip."""
-    decoded = decode_moments(SUMMARIES['moments'].encode(scene.outlook, Settings.from_values({})))
+    decoded = decode_moments(SUMMARIES['moments'].encode(scene.outlook, Settings()))
     for joint, colour in ((WRIST, COLOURS[1]), (0, COLOURS[2])):
         mean, spread = decoded.moments.mean[0, :, joint], decoded.moments.covariance[0, :, joint]
         axes.plot(mean[:, 0], mean[:, 2], '.-', color=colour, lw=0.8, ms=3)
@@ -171,7 +171,7 @@ def draw_moments(axes: Any, scene: Scene) -> None:
 
 def draw_trajectory(axes: Any, scene: Scene) -> None:
     """Draw the expected future at its keyframes."""
-    message = SUMMARIES['trajectory'].encode(scene.outlook, Settings.from_values({}))
+    message = SUMMARIES['trajectory'].encode(scene.outlook, Settings())
     for index, point in enumerate(message.points):
         pose = np.array([(t.translation.x, t.translation.y, t.translation.z)
                          for t in point.transforms])  # fmt: skip
@@ -185,7 +185,7 @@ def draw_trajectory(axes: Any, scene: Scene) -> None:
 
 def draw_poses(axes: Any, scene: Scene) -> None:
     """Draw the points for monitors."""
-    message = SUMMARIES['poses'].encode(scene.outlook, Settings.from_values({}))
+    message = SUMMARIES['poses'].encode(scene.outlook, Settings())
     points = np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
     horizons = points.reshape(-1, H36M17.num_joints, 3)
     for index, pose in enumerate(horizons):
@@ -196,7 +196,7 @@ def draw_poses(axes: Any, scene: Scene) -> None:
 
 def draw_occupancy(axes: Any, scene: Scene) -> None:
     """Seen from above: for each column of voxels the greatest probability, bins beside it."""
-    message = SUMMARIES['occupancy'].encode(scene.outlook, Settings.from_values({}))
+    message = SUMMARIES['occupancy'].encode(scene.outlook, Settings())
     rows = read_cloud(message)
     voxel = 0.1
     for number in sorted(set(rows['bin'])):

@@ -59,7 +59,7 @@ def about_input(
     """
     session = worker.session
     found = session.input.complaints()
-    if now_s - monitor.last_received_s > max(1.0, settings.number('stale_timeout_s')):
+    if now_s - monitor.last_received_s > max(1.0, settings.stale_timeout_s):
         # as remapping and namespace made them
         names = dict.fromkeys(subscription.topic_name for subscription in subscriptions)
         heard = ', '.join(names) or session.input.topics

@@ -145,19 +145,19 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
         each other.
     :raises SkeletonError: if ``input.skeleton`` is not known.
     """
-    kind = settings.text('input.type')
-    chosen = layout_of(kind, settings.text('input.skeleton'), skeleton)
+    kind = settings.input.type
+    chosen = layout_of(kind, settings.input.skeleton, skeleton)
     source = make_source(
         kind,
         chosen,
-        pattern=settings.text('input.pattern'),
+        pattern=settings.input.pattern,
         fields=(
-            settings.text('input.fields.person'),
-            settings.text('input.fields.joint'),
-            settings.text('input.fields.confidence'),
+            settings.input.fields.person,
+            settings.input.fields.joint,
+            settings.input.fields.confidence,
         ),
-        target_frame=settings.text('target_frame'),
-        tf_timeout_s=settings.number('tf_timeout_s'),
+        target_frame=settings.target_frame,
+        tf_timeout_s=settings.tf_timeout_s,
     )
     if kind in ('tf', 'hri'):
         tf_type = message_class(kind, TF_MESSAGE, TF_PACKAGE)
@@ -172,7 +172,7 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
         message_type = message_class(kind, TRACKERS[kind].message, TRACKERS[kind].install)
     else:
         message_type = messages.DECODERS[kind][0]
-    topics = settings.texts('input.topics')
+    topics = settings.input.topics
     return Input(chosen, source, tuple(Subscription(topic, message_type) for topic in topics))
 
 

@@ -49,7 +49,7 @@ class Intake:
         self._counts = monitor.counts
         self._same_stamps = SameStamps()
         self._explained_s = -math.inf
-        self.held = TransformQueue(settings.number('jump_back_s'))
+        self.held = TransformQueue(settings.jump_back_s)
         """Messages that wait for a transform."""
         self.no_transform = ''
         """Why the latest of those who got no transform got none."""
@@ -170,7 +170,7 @@ class Intake:
     @staticmethod
     def _place(settings: Settings, arrival: Arrival, person: DecodedPerson | Observation) -> Place:
         return Place(
-            person.frame_id or settings.text('input.frame_id'),
+            person.frame_id or settings.input.frame_id,
             person.stamp_ns if person.stamp_ns > 0 else arrival.received_ns,
         )
 
@@ -181,7 +181,7 @@ class Intake:
         oldest_s, transforms = math.inf, self._session.transforms
         if transforms is None:
             return oldest_s
-        timeout_s, now_s = settings.number('tf_timeout_s'), perf_counter()
+        timeout_s, now_s = settings.tf_timeout_s, perf_counter()
         for ready in self.held.ready(transforms.lookup, now_s, timeout_s):
             oldest_s = min(oldest_s, ready.held.received_s)
             self._answer(settings, ready)
@@ -287,6 +287,6 @@ class Intake:
         if transforms is None or now_s - self._explained_s < EXPLAIN_PERIOD_S:
             return
         self._explained_s = now_s
-        missing = transforms.explain(*place, settings.number('tf_timeout_s'))
+        missing = transforms.explain(*place, settings.tf_timeout_s)
         self.no_transform = missing.text if missing else 'it came too late; set tf_timeout_s'
         self._monitor.warn('transform', f'{arrival.topic}: no transform: {self.no_transform}')

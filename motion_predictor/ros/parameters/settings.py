@@ -13,7 +13,6 @@ from motion_predictor.ros.parameters.fields import (
     parameter,
     parameters_of,
     replaced,
-    value_of,
 )
 from motion_predictor.ros.parameters.groups import (
     Diagnostics,
@@ -29,7 +28,7 @@ from motion_predictor.ros.parameters.groups import (
     Trajectory,
     Weighing,
 )
-from motion_predictor.ros.parameters.parameter import ALWAYS, AT_START, Parameter, Value
+from motion_predictor.ros.parameters.parameter import ALWAYS, AT_START, Parameter
 from motion_predictor.sources.naming import require_pattern
 from motion_predictor.sources.source import AUTO
 
@@ -285,40 +284,6 @@ class Settings:
                 f'input.rotation={list(rotation)} and target_frame='
                 f'{self.target_frame!r}: set one of them; TF already turns the input'
             )
-
-    @property
-    def values(self) -> Mapping[str, Value]:
-        """Return every value by its parameter's name."""
-        return {p.name: value_of(self, p.name) for p in PARAMETERS}
-
-    def flag(self, name: str) -> bool:
-        """Get a bool."""
-        return bool(value_of(self, name))
-
-    def integer(self, name: str) -> int:
-        """Get an integer."""
-        return int(value_of(self, name))  # type: ignore[arg-type]
-
-    def number(self, name: str) -> float:
-        """Get a double."""
-        return float(value_of(self, name))  # type: ignore[arg-type]
-
-    def text(self, name: str) -> str:
-        """Get a string."""
-        return str(value_of(self, name))
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Get an array of strings."""
-        return tuple(str(item) for item in self._items(name))
-
-    def numbers(self, name: str) -> tuple[float, ...]:
-        """Get an array of doubles."""
-        return tuple(float(item) for item in self._items(name))
-
-    def _items(self, name: str) -> tuple[str, ...] | tuple[float, ...]:
-        value = value_of(self, name)
-        assert isinstance(value, tuple), name
-        return value
 
 
 PARAMETERS: tuple[Parameter, ...] = tuple(parameters_of(Settings))

@@ -39,15 +39,15 @@ class MarkerTopic:
             return
         if not (gone or publisher.get_subscription_count()):
             return
-        period_s = 1.0 / settings.number('markers.rate_hz')
+        period_s = 1.0 / settings.markers.rate_hz
         self._due_s = max(self._due_s, now_s - period_s) + period_s
         result, turn = shown.result, self._session.turn
         assert result.prediction is not None
         poses, prediction = result.last_poses, result.prediction
-        likely = likely_futures(prediction, settings.text('output.future'))[:, shown.frames]
+        likely = likely_futures(prediction, settings.output.future)[:, shown.frames]
         if turn is not None:
             poses, likely = poses @ turn, likely @ turn
-        drawn = min(settings.integer('markers.samples'), MAX_DRAWN // max(1, len(shown.numbers)))
+        drawn = min(settings.markers.samples, MAX_DRAWN // max(1, len(shown.numbers)))
         chosen = drawn_samples(prediction, drawn)
         people = [
             MarkerPerson(

@@ -89,17 +89,19 @@ class Outlook:
         """Return the most typical sample of each person, (P, T_fut, J, 3)."""
         return likely_futures(self.prediction, TYPICAL)
 
-    def likely_poses(self, settings: Settings, horizons: str) -> tuple[np.ndarray, np.ndarray]:
+    def likely_poses(
+        self, settings: Settings, horizons_s: Sequence[float]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """
         Take the poses of the one future of each person at keyframes.
 
-        :param horizons: the parameter with the seconds after the stamp; beyond the published
-            horizon: its last.
+        :param horizons_s: the keyframes, in seconds after the stamp; for those beyond the
+            published horizon: its last.
         :returns: times in seconds (K,) and poses (P, K, J, 3).
         """
         rate_hz = self.prediction.rate_hz
-        frames = keyframes(settings.numbers(horizons), rate_hz, self.last_frame + 1)
-        typical = self.prediction.mix is None or settings.text('output.future') == TYPICAL
+        frames = keyframes(horizons_s, rate_hz, self.last_frame + 1)
+        typical = self.prediction.mix is None or settings.output.future == TYPICAL
         likely = self.most_likely if typical else self.prediction.expected
         poses = poses_at(likely, self.last_poses, frames)
         return np.where(frames == LAST_POSE, 0.0, (frames + 1) / rate_hz), poses

@@ -77,7 +77,7 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     moments = prediction.moments(frames)
     if prediction.mix is not None:
         moments = Moments(prediction.expected[:, frames], moments.covariance)
-    radius = prediction.radius(settings.number('moments.coverage'), moments, frames)
+    radius = prediction.radius(settings.moments.coverage, moments, frames)
     require_finite('~/moments', moments.mean, moments.covariance, radius)
     persons, steps, joints = radius.shape
     rows = np.zeros((persons, steps, joints), dtype=MOMENTS_DTYPE)
@@ -102,7 +102,7 @@ def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTraj
     Joints are named ``<person>/<joint>``, the person by the number in ~/predictions. Trackers of
     joint positions know no orientations: they are the identity.
     """
-    times_s, poses = outlook.likely_poses(settings, 'trajectory.horizons_s')
+    times_s, poses = outlook.likely_poses(settings, settings.trajectory.horizons_s)
     require_finite('~/trajectory', poses)
     message = MultiDOFJointTrajectory()
     message.header.stamp = ns_to_stamp(outlook.stamp_ns)
@@ -134,7 +134,7 @@ def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
 
     :raises MessageError: if a point is not finite.
     """
-    times_s, poses = outlook.likely_poses(settings, 'poses.horizons_s')
+    times_s, poses = outlook.likely_poses(settings, settings.poses.horizons_s)
     require_finite('~/poses', poses)
     message = PoseArray()
     message.header.stamp = ns_to_stamp(outlook.stamp_ns)
@@ -170,10 +170,10 @@ def encode_occupancy(
         prediction.weights if prediction.mix is None else prediction.weights_at(frames),
         prediction.times_s[frames],
         outlook.skeleton.bones,
-        voxel_m=settings.number('occupancy.voxel_m'),
-        bin_s=settings.number('occupancy.bin_s'),
-        body_radius_m=settings.number('occupancy.body_radius_m'),
-        min_probability=settings.number('occupancy.min_probability'),
+        voxel_m=settings.occupancy.voxel_m,
+        bin_s=settings.occupancy.bin_s,
+        body_radius_m=settings.occupancy.body_radius_m,
+        min_probability=settings.occupancy.min_probability,
         stopped=stopped,
     )
     rows = np.zeros(len(found.bin), dtype=OCCUPANCY_DTYPE)

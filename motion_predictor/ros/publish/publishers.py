@@ -46,12 +46,12 @@ def make_publishers(
 
     output(String, 'model', latched_profile())
     output(String, 'people', latched_profile())
-    if settings.flag('publish.predictions'):
+    if settings.publish.predictions:
         output(PointCloud2, 'predictions')
-    if settings.flag('publish.markers'):
+    if settings.publish.markers:
         output(MarkerArray, 'markers')
     for name, summary in SUMMARIES.items():
-        if settings.flag(f'publish.{name}'):
+        if getattr(settings.publish, name):
             output(summary.message_type, name)
 
 

@@ -94,7 +94,7 @@ class Publishing:
         self._last_stamp_ns, self._last_frame_id = result.stamp_ns, result.frame_id
         self._monitor.counts.add('predictions')
         self._monitor.output_rate.note(published_s)
-        if total_s > settings.number('deadline_s'):
+        if total_s > settings.deadline_s:
             self._monitor.counts.add('deadline_misses')
         self._monitor.latencies.add(
             {
@@ -192,7 +192,7 @@ class Publishing:
             frame_id,
             asked=report.nobody and stamp_ns not in (0, self._empty_ns),
             others=others,
-            horizons=len(settings.numbers('poses.horizons_s')),
+            horizons=len(settings.poses.horizons_s),
         )
         self._empty_ns = stamp_ns if report.nobody else 0
         if self._shows_people and 'predictions' in self._publishers:
@@ -213,8 +213,8 @@ def output_frames(settings: Settings, rate_hz: float, future_frames: int) -> np.
 
     :returns: indices, at least one; every ``output.step_s`` up to ``horizon_s``.
     """
-    stride = max(1, round(settings.number('output.step_s') * rate_hz))
-    last = min(future_frames, int(settings.number('horizon_s') * rate_hz + 1e-6))
+    stride = max(1, round(settings.output.step_s * rate_hz))
+    last = min(future_frames, int(settings.horizon_s * rate_hz + 1e-6))
     frames = np.arange(stride, last + 1, stride) - 1
     return frames if len(frames) else np.array([max(last, 1) - 1])
 

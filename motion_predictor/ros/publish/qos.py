@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rclpy.duration import Duration
@@ -21,8 +21,11 @@ LEASE_S = 0.4
 """A node that has not said for so long that it is alive is not."""
 DEADLINE_S = 0.4
 """The next message of an output comes within this time, where its rate is not limited to less."""
-RATES = {'occupancy': 'occupancy.rate_hz', 'markers': 'markers.rate_hz'}
-"""Parameters that limit the rate of one output."""
+RATES_HZ: Mapping[str, Callable[[Settings], float]] = {
+    'occupancy': lambda settings: settings.occupancy.rate_hz,
+    'markers': lambda settings: settings.markers.rate_hz,
+}
+"""What limits the rate of one output, by its topic; others have a message a prediction."""
 
 
 def output_profile(name: str, settings: Settings) -> QoSProfile:
@@ -35,7 +38,9 @@ def output_profile(name: str, settings: Settings) -> QoSProfile:
     :param name: its topic, without ``~/``.
     :param settings: all of the node's.
     """
-    limits_hz = [settings.number(limit) for limit in ('rate_limit_hz', RATES.get(name)) if limit]
+    limits_hz = [settings.rate_limit_hz]
+    if name in RATES_HZ:
+        limits_hz.append(RATES_HZ[name](settings))
     deadline_s = max([DEADLINE_S, *(2.0 / rate_hz for rate_hz in limits_hz if rate_hz > 0.0)])
     return QoSProfile(
         depth=1,

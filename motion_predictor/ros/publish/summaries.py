@@ -25,6 +25,7 @@ from motion_predictor.ros.publish.outputs import (
     no_poses,
     no_trajectory,
 )
+from motion_predictor.ros.publish.qos import RATES_HZ
 from motion_predictor.ros.publish.seen import seen_poses
 
 
@@ -37,15 +38,13 @@ class Summary:
     """Makes the message of an outlook and the settings; with a rate of its own it is also given
     whether to stop."""
     nobody: Callable[[int, str], Any]
-    rate_parameter: str = ''
-    """The parameter that limits its rate; '' for one message a prediction."""
 
 
 SUMMARIES: Mapping[str, Summary] = {
     'poses': Summary(PoseArray, encode_poses, no_poses),  # first: somebody may have to brake
     'moments': Summary(PointCloud2, encode_moments, no_moments),
     'trajectory': Summary(MultiDOFJointTrajectory, encode_trajectory, no_trajectory),
-    'occupancy': Summary(PointCloud2, encode_occupancy, no_occupancy, 'occupancy.rate_hz'),
+    'occupancy': Summary(PointCloud2, encode_occupancy, no_occupancy),
 }
 """By topic, in the order in which they are published."""
 
@@ -83,11 +82,10 @@ class SummaryPublishers:
             if not publisher.get_subscription_count():
                 self._shown.discard(name)
                 continue
-            limit = SUMMARIES[name].rate_parameter
-            if limit and self._background.busy:
-                continue
-            if limit:
-                period_s = 1.0 / settings.number(limit)
+            if name in RATES_HZ:
+                if self._background.busy:
+                    continue
+                period_s = 1.0 / RATES_HZ[name](settings)
                 if now_s < self._due_s[name] - 0.1 * period_s:
                     continue
                 self._due_s[name] = max(self._due_s[name], now_s - period_s) + period_s
@@ -103,7 +101,7 @@ class SummaryPublishers:
         put off.
         """
         begun_s, summary = perf_counter(), SUMMARIES[name]
-        if not summary.rate_parameter:
+        if name not in RATES_HZ:
             self._hand_over(name, summary.encode(outlook, settings), begun_s)
             return
 

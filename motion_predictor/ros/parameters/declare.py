@@ -11,10 +11,9 @@ from rclpy.parameter import Parameter as RosParameter
 
 from motion_predictor.common.files import brief
 from motion_predictor.errors import ConfigError
-from motion_predictor.ros.parameters import (
-    AT_CONFIGURE,
+from motion_predictor.ros.parameters.parameter import AT_CONFIGURE, Parameter
+from motion_predictor.ros.parameters.settings import (
     BY_NAME,
-    Parameter,
     PARAMETERS,
     unknown_parameter_message,
 )
@@ -46,7 +45,7 @@ def ros_descriptor(parameter: Parameter) -> ParameterDescriptor:
 
 def declare_parameters(node: Node) -> None:
     """
-    Declare every parameter of the table; warn of others that were given.
+    Declare every parameter; warn of others that were given.
 
     :raises ConfigError: if a parameter was given a value that cannot work.
     """
@@ -76,5 +75,5 @@ def declare_parameters(node: Node) -> None:
 
 
 def parameter_values(node: Node) -> dict[str, Any]:
-    """Return the values that the parameters of the table have now, by name."""
+    """Return the values that the parameters have now, by name."""
     return {p.name: node.get_parameter(p.name).value for p in PARAMETERS}
