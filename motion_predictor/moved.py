@@ -15,7 +15,6 @@ ROOMS = {
     'model': 'config weights',
     'recordings': 'bvh recording rosbag',
     'ros': 'messages node parameters replay',
-    'ros.publish': 'outputs',
 }
 """Room, and the modules that moved into it and that others may have imported."""
 CUT = {
@@ -30,6 +29,7 @@ CUT = {
         'track.window',
         'sources.observation',
     ),
+    'outputs': ('ros.publish.outputs', 'ros.publish.outlook', 'ros.publish.summaries'),
     'predictor': ('predict.predictor', 'predict.prediction', 'predict.device'),
     'summaries': ('predict.moments', 'predict.keyframes', 'predict.occupancy'),
 }

@@ -28,11 +28,9 @@ from rclpy.lifecycle import (
     TransitionCallbackReturn,
 )
 from rclpy.parameter import Parameter as RosParameter
-from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 
 from motion_predictor.common.background import CancelledError
-from motion_predictor.common.files import brief
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.predictor import Predictor
@@ -49,12 +47,12 @@ from motion_predictor.ros.parameters.declare import declare_parameters, paramete
 from motion_predictor.ros.publish.publishers import make_publishers, wait_for_delivery
 from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.ros.session import input_turn, make_online, Session
+from motion_predictor.ros.start import NODE_NAME, start_ros
 from motion_predictor.ros.worker import Worker
 from motion_predictor.signals import when_asked_to_end
 from motion_predictor.sources.tf.frame_motion import FrameMotion
 from motion_predictor.track.checks.body_checks import BodyChecks
 
-NODE_NAME = 'motion_predictor'
 PATIENCE_S = 10.0
 """How long a transition waits for a prediction under way; its result is dropped then."""
 HASTE_S = 0.4
@@ -374,30 +372,6 @@ class MotionPredictorNode(LifecycleNode):
             worker.session.remembering.save_if_due(now_s)
             worker.publishing.model.tell_leading(worker.active, now_s)
         self._diagnostics.publish(worker, self._settings, self._inputs, now_s)
-
-
-def start_ros(args: list[str] | None = None) -> None:
-    """
-    Initialize rclpy, without log files where they cannot be written: a disk may be full.
-
-    Signals are left to the caller.
-
-    :param args: of the command line; None for those of the process.
-    """
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:
-        if 'Failed to parse' in str(error):  # the command line, or the file that it names
-            raise ConfigError(brief(str(error).partition('\n')[0])) from None
-        if 'logging' not in str(error):
-            raise
-        print(f'{NODE_NAME}: no log files will be written: {error}', file=sys.stderr)
-        rclpy.try_shutdown()
-        given = sys.argv if args is None else args
-        rclpy.init(
-            args=[*given, '--ros-args', '--disable-external-lib-logs'],
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
 
 
 def main(args: list[str] | None = None) -> int:

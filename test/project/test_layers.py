@@ -60,6 +60,20 @@ MAY_ENTER_INSIDE = {
     'predict/place/memory': {'candidates'},
 }
 """For each room inside a room, the modules and rooms beside it that it may import."""
+STRANGERS = {
+    'node': {'replay'},
+    'worker': {'node', 'replay', 'memory', 'loading'},
+    'diagnostics': {'node', 'replay', 'memory', 'loading'},
+    'intake': {'node', 'replay', 'worker', 'publish', 'memory', 'loading'},
+    'publish': {'node', 'replay', 'worker', 'intake', 'memory', 'loading'},
+    'memory': {'node', 'replay', 'worker', 'publish', 'intake', 'session', 'diagnostics'},
+    'parameters': {
+        'node', 'replay', 'worker', 'publish', 'intake', 'memory', 'session', 'diagnostics',
+        'messages', 'budget', 'loading', 'pace',
+    },
+    'others': {'node', 'replay', 'worker'},
+}  # fmt: skip
+"""For each part of the node, those that it does not import."""
 NO_TORCH = {'common', 'body', 'sources', 'recordings', 'track'}
 
 
@@ -148,6 +162,21 @@ def test_ros_is_imported_in_its_room_alone() -> None:
                 assert name.split('.')[0] not in ROS, f'{path}:{line}: {name}'
                 if package != 'motion_predictor':
                     assert not name.startswith('motion_predictor.ros'), f'{path}:{line}: {name}'
+
+
+def test_parts_of_the_node_know_only_what_they_need() -> None:
+    found = []
+    for path in sources('motion_predictor'):
+        parts = path.relative_to(ROOT / 'motion_predictor').with_suffix('').parts
+        if parts[0] != 'ros':
+            continue
+        for name, line in imported(path):
+            entered = name.removeprefix('motion_predictor.ros.').split('.')[0]
+            if name.startswith('motion_predictor.ros.') and entered in STRANGERS.get(
+                parts[1], STRANGERS['others']
+            ):
+                found.append(f'{path.relative_to(ROOT)}:{line}: {name}')
+    assert not found, '\n'.join(found)
 
 
 def test_rooms_of_arithmetic_do_without_torch() -> None:

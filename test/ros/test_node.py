@@ -8,7 +8,6 @@ import re
 import sys
 import threading
 import time
-import types
 from typing import Any
 
 import numpy as np
@@ -39,8 +38,6 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.diagnostics.complaints import about_counters
-from motion_predictor.ros.diagnostics.monitoring import Counts, EventRate, LatencyLog, SequenceGaps
-from motion_predictor.ros.intake.inbox import Arrival
 from motion_predictor.ros.intake.transforms import FrameTransforms
 from motion_predictor.ros.loading import load_predictor
 from motion_predictor.ros.messages import (
@@ -52,7 +49,6 @@ from motion_predictor.ros.messages import (
 from motion_predictor.ros.node import MotionPredictorNode
 from motion_predictor.ros.parameters import PARAMETERS, Settings
 from motion_predictor.ros.parameters.declare import ros_descriptor
-from motion_predictor.ros.publish.numbers import PersonNumbers
 from motion_predictor.ros.publish.publishing import output_frames
 from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.ros.replay import ENCODERS
@@ -297,23 +293,6 @@ def test_a_node_lives_in_a_users_own_executor(listener: Listener, nodes: Nodes) 
     executor.remove_node(node)
 
 
-def test_numbers_of_people_are_kept_and_given_anew() -> None:
-    numbers = PersonNumbers()
-    assert numbers.update(['left/1', '7', 'anna'])
-    assert numbers.table == {'left/1': 1, '7': 7, 'anna': 0}
-    assert not numbers.update(['anna', '7', 'left/1'])
-    assert numbers.update(['right/1', 'left/1', '7'])
-    assert numbers.table == {'left/1': 1, '7': 7, 'right/1': 2}, "0 is anna's"
-    assert numbers.update(['9', 'left/1'], {'9': '7'})
-    assert numbers.table == {'left/1': 1, '9': 7}, 'the same person keeps the number'
-    assert numbers.update(['right/1', 'anna'])
-    assert numbers.table == {'right/1': 2, 'anna': 0}, 'who comes back has the number of before'
-    for count in range(1000):
-        numbers.update([f'somebody {count}', 'anna'])
-        assert numbers.table['anna'] == 0
-        assert max(numbers.table.values()) < 50, 'numbers of those who do not come back are used'
-
-
 @pytest.mark.parametrize('pause_s', [0.0, 0.003, 0.02])
 def test_a_context_that_is_shut_down_ends_the_threads_without_a_trace(
     weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, pause_s: float
@@ -367,23 +346,6 @@ def test_published_steps_lie_on_the_models_frames(
     assert (frames[0], frames[-1], len(frames)) == (first, last, count)
 
 
-def test_monitoring_counts_rates_and_percentiles() -> None:
-    rate = EventRate(window_s=2.0)
-    assert rate.rate_hz(0.0) == 0.0
-    for index in range(50):
-        rate.note(0.1 * index)
-    assert rate.rate_hz(5.0) == pytest.approx(10.0)
-    assert rate.rate_hz(100.0) == 0.0
-    log = LatencyLog(('model', 'total'), keep=100)
-    for index in range(1000):
-        log.add({'model': index / 1000.0})
-    assert set(log.percentiles_s(50)) == {'model'}
-    assert log.percentiles_s(0, 100)['model'] == (0.9, 0.999)
-    counts = Counts('a')
-    counts.add('b', 3)
-    assert counts.snapshot() == {'a': 0, 'b': 3}
-
-
 def test_message_errors_are_errors_of_values() -> None:
     assert issubclass(MessageError, ValueError)
 
@@ -428,22 +390,6 @@ def test_messages_without_a_stamp_are_counted_and_predicted_at_their_arrival(
             break
     assert decode_predictions(clouds[-1]).stamp_ns > begun_ns
     assert node._counts.snapshot()['messages_without_stamp'] > 0
-
-
-def test_the_worker_warms_the_model_up_in_its_own_thread(
-    nodes: Nodes, listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: list[str] = []
-    warm_up = Predictor.warm_up
-
-    def noted(predictor: Predictor, *arguments: Any) -> None:
-        threads.append(threading.current_thread().name)
-        warm_up(predictor, *arguments)
-
-    monkeypatch.setattr(Predictor, 'warm_up', noted)
-    nodes.start()
-    listener.wait(lambda: len(threads) == 2, 'the second warm-up')
-    assert threads[0] != threads[1] == 'prediction worker'
 
 
 def test_parameters_change_where_ros_has_no_callback_after_the_change(
@@ -507,35 +453,6 @@ def settled_counts(listener: Listener, node: MotionPredictorNode) -> dict[str, i
     return node._counts.snapshot()
 
 
-def test_a_full_inbox_keeps_the_newest_and_counts_what_it_dropped(
-    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = nodes.make()
-    monkeypatch.setattr('motion_predictor.ros.intake.inbox.INBOX_SIZE', 8)
-    store = node._inbox.store('skeleton')
-    for number in range(20):
-        store(number, {'publication_sequence_number': number, 'publisher_gid': {'data': b'a'}})
-    assert [arrival.message for arrival in node._inbox] == list(range(12, 20))
-    assert node._counts.snapshot()['messages_overflowed'] == 12
-
-
-def test_what_got_lost_before_the_node_is_told_by_the_messages_numbers() -> None:
-    gaps = SequenceGaps(publishers=2)
-
-    def lost(publisher: bytes, number: int | None) -> int:
-        gid = {'implementation_identifier': 'x', 'data': publisher}
-        info = {'publication_sequence_number': number, 'publisher_gid': gid}
-        return gaps.lost_before(info)
-
-    assert [lost(b'a', 7), lost(b'a', 8), lost(b'a', 12), lost(b'b', 3), lost(b'b', 3)] == [
-        0, 0, 3, 0, 0,
-    ]  # fmt: skip
-    assert lost(b'c', 100) == lost(b'd', 1) == 0
-    assert lost(b'a', 100) == 0, 'long forgotten'
-    assert lost(b'a', None) == 0
-    assert gaps.lost_before({}) == 0
-
-
 def test_a_burst_is_answered_by_its_newest_frame_and_every_frame_is_accounted_for(
     listener: Listener, nodes: Nodes
 ) -> None:
@@ -588,45 +505,6 @@ def test_joints_are_counted_by_what_is_wrong_with_them(listener: Listener, nodes
     assert counts['messages_without_frame'] > 0
 
 
-def test_a_lost_device_makes_the_node_go_on_on_the_cpu_and_say_so(
-    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # SIMULATED: there is no GPU in the tests. The model runs on the CPU under the name 'cuda' and
-    # raises what torch raises once a CUDA context has failed; the model fallen back to is real.
-    node = nodes.start()
-    assert node._session is not None
-    lost = node._session.predictor
-    predictions_of(listener, 'pose_array', walker_poses())
-    lost.device = 'cuda'
-
-    def fail(*arguments: Any, **options: Any) -> Any:
-        raise RuntimeError('CUDA error: unspecified launch failure\nCUDA kernel errors might ...')
-
-    monkeypatch.setattr(lost, 'predict', fail)
-    clouds = listener.collect(PointCloud2, '/motion_predictor/predictions')
-    source = Source(listener.node, PoseArray, '/skeleton')
-    poses = iter(walker_poses()[0][::-1])
-    wait_until(
-        lambda: len(clouds) > 5,
-        lambda: (source.send(ENCODERS['pose_array'][1]([next(poses)])), listener.spin())[0],
-        'predictions on the CPU',
-    )
-    assert np.isfinite(decode_predictions(clouds[-1]).futures).all()
-    counts = node._counts.snapshot()
-    assert (counts['device_losses'], counts['worker_errors']) == (1, 0)
-    assert node._session.predictor is not lost
-    assert node._session.predictor.device == 'cpu'
-    diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
-    listener.wait(lambda: diagnostics, 'diagnostics')
-    status = diagnostics[-1].status[0]
-    assert status.level == DiagnosticStatus.WARN
-    assert 'cuda was lost (CUDA error: unspecified launch failure)' in status.message
-    assert node.trigger_deactivate() == SUCCESS
-    assert node.trigger_cleanup() == SUCCESS
-    assert node.trigger_configure() == SUCCESS
-    assert not node._session.lost_device
-
-
 def test_a_gpu_that_fails_at_configure_is_done_without_and_said(
     listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -648,54 +526,11 @@ def test_a_gpu_that_fails_at_configure_is_done_without_and_said(
         load_predictor(node._settings.changed({'model.device': 'cuda'}))
 
 
-def test_a_gpu_that_fails_at_the_first_call_is_done_without_too(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # SIMULATED: a model that claims to be on a GPU and raises what torch raises there.
-    real = Predictor.load.__func__
-
-    def load(cls: type[Predictor], path: Path, *, device: str, engine: str) -> Predictor:
-        predictor = real(cls, path, device='cpu', engine=engine)
-        if device == 'auto':
-
-            def fail(*arguments: Any) -> None:
-                raise RuntimeError('CUDA error: out of memory\nCUDA kernel errors might ...')
-
-            monkeypatch.setattr(predictor, 'warm_up', fail)
-        return predictor
-
-    monkeypatch.setattr(Predictor, 'load', classmethod(load))
-    node = nodes.make()
-    assert node.trigger_configure() == SUCCESS
-    assert node._session is not None
-    assert 'CUDA error: out of memory' in node._session.lost_device
-
-
 @pytest.mark.parametrize('zero_is_missing', [True, False])
 def test_a_joint_at_the_origin_is_there_where_the_skeleton_says_so(zero_is_missing: bool) -> None:
     skeleton = replace(H36M17, zero_is_missing=zero_is_missing)
     xyz = np.array([[0.0, 0.0, 0.0], [np.nan, 0.0, 0.0], [1.0, 0.0, 0.0]])
     assert joints_there(xyz, skeleton).tolist() == [not zero_is_missing, False, True]
-
-
-def test_a_failure_on_the_cpu_is_counted_and_the_next_prediction_tried(
-    listener: Listener, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = nodes.start()
-    assert node._session is not None
-    predictor = node._session.predictor
-    real, failures = predictor.predict, iter([RuntimeError('out of memory')] * 2)
-
-    def sometimes(*arguments: Any, **settings: Any) -> Any:
-        for error in failures:
-            raise error
-        return real(*arguments, **settings)
-
-    monkeypatch.setattr(predictor, 'predict', sometimes)
-    # the first may be used up by the warm-up in the worker's thread
-    predictions_of(listener, 'pose_array', walker_poses())
-    assert node._counts.snapshot()['worker_errors'] == 2
-    assert node._session.predictor is predictor
 
 
 def test_counters_go_on_over_a_clean_up(listener: Listener, nodes: Nodes) -> None:
@@ -767,87 +602,3 @@ def test_a_subscriber_that_takes_nothing_holds_nobody_up(listener: Listener, nod
     )  # fmt: skip
     sleeper.destroy_node()
     rclpy.try_shutdown(context=idle)
-
-
-def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_everybody(
-    listener: Listener, nodes: Nodes
-) -> None:
-    # A minute of ten people waits, and reading all of it would take longer than the next minute.
-    node = nodes.make(max_persons=10, stale_timeout_s=10.0)
-    assert node.trigger_configure() == SUCCESS
-    worker = node._worker
-    assert worker is not None
-    caught: list[Any] = []
-    node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
-    people = walker_poses(10)
-    encode = ENCODERS['pose_array'][1]
-    frames = [encode([poses[index] for poses in people]) for index in range(50)]
-    now_ns, now_s = node.get_clock().now().nanoseconds, time.perf_counter()
-    for index in range(500):
-        age_s = (499 - index) / 30.0
-        stamp_ns = now_ns - int(age_s * 1e9)
-        message = PoseArray(poses=frames[index % 50].poses)
-        message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
-        node._inbox.append(Arrival('skeleton', message, stamp_ns, now_s - age_s))
-    worker.cycle(node._settings)
-    counts = node._counts.snapshot()
-    assert counts['messages'] <= 50
-    assert counts['messages'] + counts['messages_overdue'] == 500
-    cloud = decode_predictions(caught[-1])
-    assert cloud.stamp_ns == now_ns
-    assert len(cloud.persons) == 10
-
-
-@pytest.mark.parametrize(
-    'parameters,cycle_s,answered',
-    [
-        ({'catch_up_s': 1.0}, 0.001, 4),
-        ({'catch_up_s': 0.0}, 0.001, 1),
-        ({}, 0.026, 1),  # four of these take longer than 0.1 s
-        ({'catch_up_s': 1.0}, 0.03, 1),  # at 30 Hz it would never catch up
-        ({'rate_limit_hz': 30.0}, 0.001, 1),
-    ],
-)
-def test_a_short_backlog_is_predicted_frame_by_frame_if_there_is_time_for_it(
-    nodes: Nodes, parameters: dict[str, Any], cycle_s: float, answered: int
-) -> None:
-    node = nodes.make(stale_timeout_s=60.0, **parameters)
-    assert node.trigger_configure() == SUCCESS
-    worker = node._worker
-    assert worker is not None
-    caught: list[Any] = []
-    node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
-    encoded = [ENCODERS['pose_array'][1]([pose]) for pose in walker_poses()[0][:30]]
-    now_ns, now_s = node.get_clock().now().nanoseconds, time.perf_counter()
-    stamps = [now_ns - int((29 - index) / 30.0 * 1e9) for index in range(30)]
-    for index, (message, stamp_ns) in enumerate(zip(encoded, stamps)):
-        message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
-        arrived_s = now_s - (29 - index) / 30.0
-        node._inbox.append(Arrival('skeleton', message, stamp_ns, arrived_s))
-        if index == 25:  # so far it kept up, and was idle
-            worker.cycle(node._settings)
-            worker.cycle(node._settings)
-            caught.clear()
-            worker.pace.due_s = 0.0
-            worker.pace.cycles_s.extend([cycle_s] * 9)
-    while node._inbox:
-        worker.cycle(node._settings)
-    assert [decode_predictions(cloud).stamp_ns for cloud in caught] == stamps[-answered:]
-    counts = node._counts.snapshot()
-    assert counts['frames_answered'] + counts['frames_skipped'] == counts['frames_stored'] == 30
-
-
-def test_of_a_flood_as_many_messages_as_can_be_read_are_taken_evenly(nodes: Nodes) -> None:
-    node = nodes.make()
-    assert node.trigger_configure() == SUCCESS
-    assert node._session is not None
-    for index in range(500):
-        node._inbox.append(Arrival('skeleton', index, 0, index / 1000.0))
-    subscriptions = node._session.input.subscriptions
-    taken = [
-        arrival.message for arrival in node._inbox.take_timely(subscriptions, len(node._inbox))
-    ]
-    assert len(taken) == 50
-    assert (taken[0], taken[-1]) == (0, 499)
-    assert max(np.diff(taken)) <= 11
-    assert node._counts.snapshot()['messages_overdue'] == 450
