@@ -168,7 +168,9 @@ class SteadyStamps:
         :returns: the steady stamp; and right stamps by the former ones of what came before, where
             it turns out only now that stamps come in bursts, else None.
         """
-        clock = self._clocks.setdefault(source, SourceClock())
+        clock = self._clocks.get(source)
+        if clock is None:
+            clock = self._clocks[source] = SourceClock()
         before = clock.in_bursts
         steady_ns = clock.steady(stamp_ns, person)
         history = clock.history() if clock.in_bursts and not before else None

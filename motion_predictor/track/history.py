@@ -356,7 +356,8 @@ class PoseHistory:
         cut = max(start, int(np.searchsorted(times, first - 2.5 * period)) - 1)
         xyz = poses.xyz[poses.start : poses.stop]
         valid = poses.valid[poses.start : poses.stop]
-        if not valid[cut:].all():
+        complete = bool(valid[cut:].all())
+        if not complete:
             resumed = self._gaps.resumed_after(times[start:], valid[start:], longest)
             if resumed is None:
                 return NotReady.JOINT_MISSING
@@ -365,15 +366,16 @@ class PoseHistory:
                 if self._gaps.is_unseen(valid[start:]):
                     return NotReady.JOINT_MISSING
             cut = max(start, cut)
+            complete = bool(valid[cut:].all())
         few = len(times) - start < limits.min_poses
         if few or -times[start] < limits.min_observed_s - 1e-6:
             return reason or (NotReady.TOO_FEW_POSES if few else NotReady.TOO_SHORT)
         used = xyz[cut:]
-        if not valid[cut:].all():
+        if not complete:
             used = self._gaps.fill(times[start:], xyz[start:], valid[start:])[cut - start :]
         found = evenly_spaced(self.window_config, newest, times[cut:], used, valid[cut:], period)
         self.counters.windows_padded += found.padded_frames > 0
-        self.counters.windows_filled += bool(found.filled.any())
+        self.counters.windows_filled += not complete and bool(found.filled.any())
         return found
 
     # Storing

@@ -96,7 +96,9 @@ class Messages:
         :param sighting: the person.
         :returns: what will become of it, as far as can be told by now.
         """
-        message = self._open.setdefault(sighting.source, _Message(sighting.stamp_ns))
+        message = self._open.get(sighting.source)
+        if message is None:
+            message = self._open[sighting.source] = _Message(sighting.stamp_ns)
         message.sightings.append(sighting)
         message.owners.append(self._tracks.owner(sighting))
         message.tracks = None

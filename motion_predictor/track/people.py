@@ -320,8 +320,10 @@ class People:
 
     def _is_other_frame(self, frame_id: str, source: str) -> bool:
         # Sources that disagree must not reset each other: who is there first is kept.
+        if frame_id == self._frame_id:
+            return False
         others = {track.source for track in self._tracks.named.values()} | self._messages.sources
-        return frame_id != self._frame_id and bool(others - {source})
+        return bool(others - {source})
 
     def _enter_frame(self, frame_id: str) -> bool:
         changed = frame_id != self._frame_id
