@@ -13,7 +13,7 @@ increasing either way: they are the clock's, not the recording's.
 from __future__ import annotations
 
 import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 import signal
 import sys
 import threading
@@ -38,36 +38,14 @@ from motion_predictor.recordings.recording import Overrides, Recording
 from motion_predictor.recordings.rosbag import BagInput, fields_of
 from motion_predictor.recordings.scenes import with_seam
 from motion_predictor.ros.messages import ns_to_stamp
+from motion_predictor.ros.parameters.fields import replaced
+from motion_predictor.ros.parameters.parameter import Parameter
+from motion_predictor.ros.parameters.replay import REPLAY_PARAMETERS, ReplaySettings
 from motion_predictor.sources.standard import KINECT_IDS_PER_PERSON
 
 CLOUD_DTYPE = np.dtype(
     [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('person', '<u4'), ('joint', '<u4')]
 )
-
-PARAMETERS: dict[str, tuple[Any, str]] = {
-    'path': ('', 'what to play: FILE.bvh, FILE.npz:CLIP, a rosbag2, a DeepMimic .txt, synthetic'),
-    'topic': ('skeleton', 'topic to publish on'),
-    'type': ('pose_array', 'message: pose_array, marker_array or point_cloud'),
-    'rate_hz': (0.0, 'frames per second of recording time; 0 plays them as recorded'),
-    'speed': (1.0, 'times real speed'),
-    'loop': (True, 'start again at the end'),
-    'blend_s': (0.5, 'seconds in which people glide back at the end of a loop; 0 jumps'),
-    'start_s': (0.0, 'seconds of the recording to leave out at its beginning'),
-    'duration_s': (0.0, 'seconds of the recording to play; 0 plays all'),
-    'frame_id': ('', "frame of reference; empty takes the recording's, or 'map'"),
-    'layout': ('auto', "joint layout of a rosbag2's messages; auto: the usual one of their type"),
-    'bag_topic': ('', 'which topic of a rosbag2; empty takes the only one, /tf reads TF'),
-    'bag_pattern': ('auto', 'of a rosbag2: as input.pattern (mocap4r2, tf, hri)'),
-    'bag_fields': ('person joint confidence', "of a rosbag2's clouds: their fields for these"),
-    'bag_target_frame': ('', 'of a rosbag2 of tf or hri: the frame to give people in'),
-    'units_scale': (0.0, "metres in a unit of the file; 0 takes its own, a BVH's by the legs"),
-    'up': ('', "the file's axis that points up: x, y, z, -x, -y or -z; empty takes its own"),
-    'mapping': ('', "mapping file from the file's joints to h36m17; empty takes the usual names"),
-    'recorded_rate_hz': (0.0, 'frames per second of the recording; 0 takes its own'),
-    'wait_for_subscribers': (0, 'begin when so many are there'),
-    'publish_clock': (False, 'publish /clock, so that speed changes the time and not the motion'),
-    'reliable': (True, 'reliability of the topic; false for best effort'),
-}  # fmt: skip
 
 
 def pose_array(people: list[np.ndarray]) -> PoseArray:
@@ -154,37 +132,39 @@ class ReplayNode(Node):
         :raises MotionPredictorError: on a bad parameter or recording.
         """
         super().__init__('replay', **node_arguments)
-        values = {name: self._declare(name) for name in PARAMETERS}
-        _require_playable(values)
+        settings = replaced(
+            ReplaySettings(), {p.name: self._declare(p) for p in REPLAY_PARAMETERS}
+        )
+        _require_playable(settings)
         if recording is None:
-            recording = _recording_of(values)
-        recording = recording.crop(values['start_s'], values['duration_s'] or None)
-        if values['rate_hz']:
-            recording = recording.resample(values['rate_hz'])
+            recording = _recording_of(settings)
+        recording = recording.crop(settings.start_s, settings.duration_s or None)
+        if settings.rate_hz:
+            recording = recording.resample(settings.rate_hz)
         self.real_frames = recording.num_frames
-        if values['loop']:
-            recording = with_seam(recording, values['blend_s'])
+        if settings.loop:
+            recording = with_seam(recording, settings.blend_s)
         self.recording = recording
-        self.frame_id = values['frame_id'] or recording.frame_id or 'map'
+        self.frame_id = settings.frame_id or recording.frame_id or 'map'
         self.published = self.skipped = self.loops = 0
         self.finished = threading.Event()
-        self._values = values
-        message_type, self._encode = ENCODERS[values['type']]
+        self._settings = settings
+        message_type, self._encode = ENCODERS[settings.type]
         reliability = (
-            ReliabilityPolicy.RELIABLE if values['reliable'] else ReliabilityPolicy.BEST_EFFORT
+            ReliabilityPolicy.RELIABLE if settings.reliable else ReliabilityPolicy.BEST_EFFORT
         )
         self._publisher = self.create_publisher(
-            message_type, values['topic'], QoSProfile(depth=5, reliability=reliability)
+            message_type, settings.topic, QoSProfile(depth=5, reliability=reliability)
         )
         self._clock_publisher = None
-        if values['publish_clock']:
+        if settings.publish_clock:
             self._clock_publisher = self.create_publisher(Clock, '/clock', 10)
         seam = recording.num_frames - self.real_frames
         self.get_logger().info(
             f'{recording.name}: {len(recording.persons)} of {recording.layout}, '
             f'{self.real_frames} frames at {recording.rate_hz:.4g} Hz from {recording.source}; '
-            f'on {self._publisher.topic_name} as {values["type"]}, '
-            + (f'looping with {seam} made-up frames at the seam' if values['loop'] else 'once')
+            f'on {self._publisher.topic_name} as {settings.type}, '
+            + (f'looping with {seam} made-up frames at the seam' if settings.loop else 'once')
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(
@@ -192,11 +172,11 @@ class ReplayNode(Node):
         )
         self._thread.start()
 
-    def _declare(self, name: str) -> Any:
+    def _declare(self, parameter: Parameter) -> Any:
         """Declare a parameter, read-only; a whole number will do for a float."""
-        default, description = PARAMETERS[name]
+        name, default = parameter.name, parameter.default
         descriptor = ParameterDescriptor(
-            description=description, read_only=True, dynamic_typing=True
+            description=parameter.description, read_only=True, dynamic_typing=True
         )
         value = self.declare_parameter(name, default, descriptor).value
         if isinstance(default, float) and type(value) is int:
@@ -222,14 +202,14 @@ class ReplayNode(Node):
                 raise
 
     def _play(self) -> None:
-        wanted = self._values['wait_for_subscribers']
+        wanted = self._settings.wait_for_subscribers
         while self._publisher.get_subscription_count() < wanted:
             if self._stop.wait(0.02):
                 return
         instants = self.recording.instants_s
         pass_s = float(instants[-1]) + 1.0 / self.recording.rate_hz
         people = list(self.recording.persons.values())
-        speed = self._values['speed']
+        speed = self._settings.speed
         began = time.monotonic()
         began_ns = self.get_clock().now().nanoseconds
         frame = 0
@@ -246,7 +226,7 @@ class ReplayNode(Node):
                 self._publish([poses[frame] for poses in people], began_ns + int(media_s * 1e9))
             frame += 1
             if frame == len(instants):
-                if not self._values['loop']:
+                if not self._settings.loop:
                     break
                 frame, self.loops = 0, self.loops + 1
                 self.get_logger().info(f'{self._progress()}; from the beginning again')
@@ -276,43 +256,44 @@ class ReplayNode(Node):
         self.published += count
 
 
-def _require_playable(values: Mapping[str, Any]) -> None:
+def _require_playable(settings: ReplaySettings) -> None:
     """
     Check the parameters that say how to play.
 
     :raises ConfigError: naming the one that cannot work.
     """
-    if values['type'] not in ENCODERS:
-        raise ConfigError(f'type={values["type"]!r}: must be one of {", ".join(ENCODERS)}')
+    if settings.type not in ENCODERS:
+        raise ConfigError(f'type={settings.type!r}: must be one of {", ".join(ENCODERS)}')
     for name, low, high in (('speed', 0.01, 100.0), ('blend_s', 0.0, 60.0)):
-        if not low <= values[name] <= high:
-            raise ConfigError(f'{name}={values[name]:g}: must lie in {low:g}..{high:g}')
-    if not (values['rate_hz'] == 0.0 or 1.0 <= values['rate_hz'] <= 1000.0):
-        raise ConfigError(f'rate_hz={values["rate_hz"]:g}: must be 0 or lie in 1..1000')
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise ConfigError(f'{name}={value:g}: must lie in {low:g}..{high:g}')
+    if not (settings.rate_hz == 0.0 or 1.0 <= settings.rate_hz <= 1000.0):
+        raise ConfigError(f'rate_hz={settings.rate_hz:g}: must be 0 or lie in 1..1000')
 
 
-def _recording_of(values: Mapping[str, Any]) -> Recording:
+def _recording_of(settings: ReplaySettings) -> Recording:
     """
     Read the recording that the parameters name.
 
     :raises MotionPredictorError: if they name none, or it cannot be read.
     """
-    if not values['path']:
+    if not settings.path:
         raise ConfigError('path is empty: give the recording to play, -p path:=FILE')
     return open_recording(
-        values['path'],
+        settings.path,
         bag=BagInput(
-            topic=values['bag_topic'],
-            layout=values['layout'],
-            pattern=values['bag_pattern'],
-            fields=fields_of(values['bag_fields']),
-            target_frame=values['bag_target_frame'],
+            topic=settings.bag_topic,
+            layout=settings.layout,
+            pattern=settings.bag_pattern,
+            fields=fields_of(settings.bag_fields),
+            target_frame=settings.bag_target_frame,
         ),
         overrides=Overrides(
-            units_scale=values['units_scale'],
-            up=values['up'],
-            mapping=values['mapping'],
-            rate_hz=values['recorded_rate_hz'],
+            units_scale=settings.units_scale,
+            up=settings.up,
+            mapping=settings.mapping,
+            rate_hz=settings.recorded_rate_hz,
         ),
     )
 

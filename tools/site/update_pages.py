@@ -11,6 +11,7 @@ from typing import Any
 
 from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.ros import parameters
+from motion_predictor.ros.parameters.replay import REPLAY_PARAMETERS
 from training.report.page import render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,12 +44,10 @@ ONE_SECOND, TWO_SECONDS = 2, 3
 
 def replay_rows() -> str:
     """Rows of the table of the replay node's parameters."""
-    from motion_predictor.ros.replay import PARAMETERS
-
     rows = ['| parameter of `replay` | default | meaning |', '|---|---|---|']
-    for name, (default, description) in PARAMETERS.items():
-        shown = str(default).lower() if isinstance(default, bool) else repr(default)
-        rows.append(f'| `{name}` | `{shown}` | {description} |')
+    for p in REPLAY_PARAMETERS:
+        shown = str(p.default).lower() if isinstance(p.default, bool) else repr(p.default)
+        rows.append(f'| `{p.name}` | `{shown}` | {p.description} |')
     return '\n'.join(rows)
 
 

@@ -9,10 +9,11 @@ from motion_predictor.predict.likely import EXPECTED, FUTURES
 from motion_predictor.predict.radius import MODES
 from motion_predictor.ros.parameters.fields import group, parameter
 from motion_predictor.ros.parameters.parameter import ALWAYS, AT_START
+from motion_predictor.sources.registry import STANDARD
 from motion_predictor.sources.source import AUTO
 from motion_predictor.sources.trackers import TRACKERS
 
-INPUT_TYPES = ('pose_array', 'point_cloud', 'marker_array', 'tf', 'hri', *TRACKERS)
+INPUT_TYPES = (*STANDARD, 'tf', 'hri', *TRACKERS)
 
 
 @dataclass(frozen=True, kw_only=True)
