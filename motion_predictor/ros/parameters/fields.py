@@ -33,14 +33,10 @@ def parameter(
     choices: tuple[str, ...] = (),
     lengths: tuple[int, ...] = (),
     applies: str = AT_CONFIGURE,
-    note: str = '',
-    quotes: str = '"',
 ) -> T:
     """
     Declare a field of a dataclass as a parameter; see :class:`Parameter`.
 
-    :param note: comment above it in ``config/predictor.yaml``; a newline begins a new line.
-    :param quotes: around its texts in that file.
     :returns: a dataclass field, typed as what it holds.
     """
     declared = Parameter(
@@ -54,19 +50,17 @@ def parameter(
         lengths=lengths,
         applies=applies,
     )
-    metadata = {'parameter': declared, 'note': note, 'quotes': quotes}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={'parameter': declared})
 
 
-def group(kind: type[T], *, note: str = '') -> T:
+def group(kind: type[T]) -> T:
     """
     Declare a field of a dataclass as a group of parameters, all at their defaults.
 
     :param kind: a frozen dataclass; its fields are named ``group.field``.
-    :param note: comment above it in ``config/predictor.yaml``.
     :returns: a dataclass field, typed as what it holds.
     """
-    return field(default=kind(), metadata={'note': note})
+    return field(default=kind())
 
 
 def parameters_of(kind: Any, within: str = '') -> Iterator[Parameter]:
@@ -81,7 +75,7 @@ def parameters_of(kind: Any, within: str = '') -> Iterator[Parameter]:
         if is_dataclass(item.default):
             yield from parameters_of(item.default, f'{name}.')
         else:
-            words = _descriptions(kind if isinstance(kind, type) else type(kind))
+            words = descriptions(kind if isinstance(kind, type) else type(kind))
             yield replace(
                 item.metadata['parameter'], name=name, description=words.get(item.name, '')
             )
@@ -113,8 +107,8 @@ def replaced(record: T, values: Mapping[str, Value]) -> T:
 
 
 @cache
-def _descriptions(kind: type) -> Mapping[str, str]:
-    # The text below each field, by its name; none where the sources are not installed.
+def descriptions(kind: type) -> Mapping[str, str]:
+    """Return the text below each field by its name; none where the sources are not installed."""
     for node in _module(kind.__module__).body:
         if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
             return {

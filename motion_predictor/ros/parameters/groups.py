@@ -20,27 +20,22 @@ INPUT_TYPES = (*STANDARD, 'tf', 'hri', *TRACKERS)
 class Model:
     """The weights, and what runs them."""
 
-    path: str = parameter(
-        'swiftdiff', note='The name of a shipped model, or the path of a .safetensors file.'
-    )
+    path: str = parameter('swiftdiff')
     """Weights: the name of a shipped model, or the path of a .safetensors file."""
     device: str = parameter(
         'auto',
         choices=('auto', 'cpu', 'cuda'),
-        note='auto (a CUDA GPU where there is one), cpu or cuda.',
     )
     """Where the model runs; auto takes a CUDA GPU where there is one."""
     engine: str = parameter(
         'auto',
         choices=ENGINES,
-        note='How the model is executed; auto takes the fastest that works here.',
     )
     """How the model is executed; auto takes the fastest that works here."""
     threads: int = parameter(
         0,
         minimum=0,
         maximum=64,
-        note='Processor threads of the model (count); 0 takes half of the cores, 1 to 4.',
     )
     """Processor threads of the model; 0 takes half of the cores, 1 to 4."""
 
@@ -62,7 +57,6 @@ class Memory:
 
     enabled: bool = parameter(
         True,
-        note='Remember what people did here, and expect it again from anybody who moves likewise.',
     )
     """Remember what people did here, and expect it again from anybody who moves likewise."""
     megabytes: float = parameter(
@@ -70,13 +64,10 @@ class Memory:
         unit='MB',
         minimum=1.0,
         maximum=4096.0,
-        note='Most that the memory may take (MB); the oldest moments are dropped first.',
     )
     """Most that the memory may take; the oldest moments are dropped first."""
     file: str = parameter(
         '',
-        quotes="'",
-        note='File that the memory is kept in over restarts; empty: nothing outlives the node.',
     )
     """
     File that the memory is kept in over restarts: read in configure, written every few minutes,
@@ -103,29 +94,19 @@ class Input:
     type: str = parameter(
         'pose_array',
         choices=INPUT_TYPES,
-        note=(
-            'pose_array, point_cloud, marker_array; tf, hri; zed, yolo, nuitrack, hiros, '
-            'mocap4r2, mocap4r2_bodies. docs/trackers has a page with parameters for each.'
-        ),
     )
     """What sends the skeletons: a type of message, a tracker, or frames of TF."""
-    topics: tuple[str, ...] = parameter(
-        ('skeleton',), note='One topic or several; relative to the namespace of the node.'
-    )
+    topics: tuple[str, ...] = parameter(('skeleton',))
     """
     Skeleton topics; with several, the people of each are told apart by topic. Not for tf (/tf,
     /tf_static) and hri (and /humans/bodies/tracked).
     """
-    skeleton: str = parameter(
-        AUTO, note='Joint layout of the input, or a mapping file; auto: the usual one of the type.'
-    )
+    skeleton: str = parameter(AUTO)
     """
     Joint layout of the input, a mapping file, or 'identity': the model's own joints; auto: the
     usual one of input.type, identity for messages that any program may send.
     """
-    pattern: str = parameter(
-        AUTO, note='How frames, rigid bodies or labelled markers are named: {joint} and {person}.'
-    )
+    pattern: str = parameter(AUTO)
     """
     How frames, rigid bodies or labelled markers are named, with {joint} as in the layout and
     {person}; auto: {joint}_{person} for tf and hri, {person}.{joint} for mocap4r2_bodies,
@@ -136,35 +117,25 @@ class Input:
         unit='m per unit',
         minimum=1e-6,
         maximum=1e6,
-        note='Metres in one unit of the input (m per unit); 0.001 for millimetres.',
     )
     """Metres in one unit of the input; 0.001 for millimetres."""
     rotation: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 1.0),
         lengths=(3, 4),
-        note=(
-            'Turns the input level, z up: quaternion x y z w, or roll pitch yaw (rad); futures '
-            'are turned back. An optical frame that looks straight ahead: [-1.5708, 0.0, 0.0].'
-        ),
     )
     """
     Turns the input level, z up: quaternion x y z w, or roll pitch yaw in rad; futures are
     turned back. [-1.5708, 0, 0] for an optical frame that looks ahead.
     """
-    frame_id: str = parameter('', note='Frame of messages that name none.')
+    frame_id: str = parameter('')
     """Frame of messages that name none."""
     min_confidence: float = parameter(
         0.2,
         minimum=0.0,
         maximum=100.0,
-        note=(
-            'Joints that the tracker trusts less than this (in its own measure) count as missing.'
-        ),
     )
     """Joints that the tracker trusts less than this count as missing."""
-    fields: InputFields = group(
-        InputFields, note='Names of the fields of a point_cloud, where it has them.'
-    )
+    fields: InputFields = group(InputFields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,19 +148,12 @@ class Output:
         minimum=0.001,
         maximum=10.0,
         applies=ALWAYS,
-        note='Time between published steps (s); 0.02 publishes every frame of a 50 Hz model.',
     )
     """Time between published steps, in whole model frames (0.02 s: every one)."""
     future: str = parameter(
         EXPECTED,
         choices=FUTURES,
         applies=ALWAYS,
-        quotes='',
-        note=(
-            'The one future in ~/trajectory, ~/poses and ~/markers: expected (the weighted mean '
-            "on the person's own bones) or typical (the sample with the least distance to all "
-            'others).'
-        ),
     )
     """
     The one future in ~/trajectory, ~/poses and ~/markers: the weighted mean on the person's
@@ -202,33 +166,24 @@ class Output:
 class Publish:
     """Which topics there are."""
 
-    predictions: bool = parameter(True, note='~/predictions, sensor_msgs/PointCloud2.')
+    predictions: bool = parameter(True)
     """Publish ~/predictions."""
     markers: bool = parameter(
         True,
-        note='~/markers, visualization_msgs/MarkerArray; built only while someone subscribes.',
     )
     """Publish ~/markers; they are built only while someone subscribes."""
     moments: bool = parameter(
         True,
-        note=(
-            '~/moments (PointCloud2): mean, covariance and radius of every joint at every step.\n'
-            'This and the following are built only while someone subscribes, too.'
-        ),
     )
     """Publish ~/moments; like those below, built only while someone subscribes."""
-    trajectory: bool = parameter(
-        True, note='~/trajectory, trajectory_msgs/MultiDOFJointTrajectory: most likely futures.'
-    )
+    trajectory: bool = parameter(True)
     """Publish ~/trajectory."""
     poses: bool = parameter(
         True,
-        note='~/poses, geometry_msgs/PoseArray: points of the most likely futures, for monitors.',
     )
     """Publish ~/poses."""
     occupancy: bool = parameter(
         True,
-        note='~/occupancy (PointCloud2): voxels with the probability that somebody touches them.',
     )
     """Publish ~/occupancy."""
 
@@ -242,7 +197,6 @@ class Moments:
         minimum=0.01,
         maximum=1.0,
         applies=ALWAYS,
-        note='Share of real positions that the stated radius is to hold (0.01 to 1).',
     )
     """
     Share of the real positions that the radius of ~/moments shall hold, by the calibration in
@@ -252,11 +206,6 @@ class Moments:
         'both',
         choices=MODES,
         applies=ALWAYS,
-        quotes='',
-        note=(
-            'Whether the radius follows what the people who are there really do: both (wider and '
-            'narrower), widen (never narrower than it was calibrated) or fixed.'
-        ),
     )
     """
     Whether this radius follows what the people who are there really do: both makes it wider
@@ -275,10 +224,6 @@ class Trajectory:
         minimum=0.0,
         maximum=60.0,
         applies=ALWAYS,
-        note=(
-            'Keyframes (s); 0.0 is the last pose. Each costs as many transforms as there are '
-            'joints.'
-        ),
     )
     """Keyframes of ~/trajectory, 0: the last pose; each costs as many poses."""
 
@@ -293,7 +238,6 @@ class Poses:
         minimum=0.0,
         maximum=60.0,
         applies=ALWAYS,
-        note='Keyframes (s); 0.0 is the last pose as it was observed.',
     )
     """Keyframes of ~/poses, 0: the last pose as it was observed."""
 
@@ -308,12 +252,9 @@ class Occupancy:
         minimum=0.02,
         maximum=2.0,
         applies=ALWAYS,
-        note='Edge of a voxel (m); half of it takes five times as long.',
     )
     """Edge of the voxels of ~/occupancy."""
-    bin_s: float = parameter(
-        0.5, unit='s', minimum=0.02, maximum=60.0, applies=ALWAYS, note='Length of a time bin (s).'
-    )
+    bin_s: float = parameter(0.5, unit='s', minimum=0.02, maximum=60.0, applies=ALWAYS)
     """Length of the time bins of ~/occupancy."""
     body_radius_m: float = parameter(
         0.1,
@@ -321,7 +262,6 @@ class Occupancy:
         minimum=0.0,
         maximum=1.0,
         applies=ALWAYS,
-        note='How thick the body is around its joints and bones (m).',
     )
     """How thick the body is around its joints and bones."""
     min_probability: float = parameter(
@@ -329,7 +269,6 @@ class Occupancy:
         minimum=0.0,
         maximum=1.0,
         applies=ALWAYS,
-        note='Voxels with a lower probability are left out (0 to 1).',
     )
     """Voxels with a lower probability are left out; 0 leaves out none that is touched."""
     rate_hz: float = parameter(
@@ -338,7 +277,6 @@ class Occupancy:
         minimum=0.1,
         maximum=1000.0,
         applies=ALWAYS,
-        note='Clouds a second at most (Hz).',
     )
     """Clouds of ~/occupancy a second at most."""
 
@@ -353,7 +291,6 @@ class Markers:
         minimum=0.1,
         maximum=1000.0,
         applies=ALWAYS,
-        note='Marker updates a second at most (Hz).',
     )
     """Marker updates a second at most."""
     samples: int = parameter(
@@ -361,7 +298,6 @@ class Markers:
         minimum=0,
         maximum=1000,
         applies=ALWAYS,
-        note='Sampled futures drawn as thin lines for each person (count).',
     )
     """Sampled futures drawn as thin lines for each person."""
 
@@ -376,6 +312,5 @@ class Diagnostics:
         minimum=0.1,
         maximum=60.0,
         applies=AT_START,
-        note='Time between messages on /diagnostics (s).',
     )
     """Time between messages on /diagnostics."""

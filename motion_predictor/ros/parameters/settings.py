@@ -45,10 +45,6 @@ class Settings:
     autostart: bool = parameter(
         False,
         applies=AT_START,
-        note=(
-            'Configure and activate by itself. Leave false under `ros2 launch`: the launch file '
-            'does it.'
-        ),
     )
     """Configure and activate by itself, for a node that no launch file manages."""
     model: Model = group(Model)
@@ -57,7 +53,6 @@ class Settings:
         minimum=1,
         maximum=1000,
         applies=ALWAYS,
-        note='Futures sampled for each person; with max_persons and steps 2 GiB at most.(count).',
     )
     """Futures sampled for each person; with max_persons and steps 2 GiB at most."""
     horizon_s: float = parameter(
@@ -66,7 +61,6 @@ class Settings:
         minimum=0.02,
         maximum=60.0,
         applies=ALWAYS,
-        note='How far ahead futures are published (s); at most what the model predicts.',
     )
     """
     How far ahead futures are published; a value beyond the model's horizon is refused, except
@@ -77,7 +71,6 @@ class Settings:
         minimum=0,
         maximum=2**31 - 1,
         applies=ALWAYS,
-        note='The same seed and input give the same futures.',
     )
     """Seed of the samples: the same seed and input give the same futures."""
     max_persons: int = parameter(
@@ -85,14 +78,12 @@ class Settings:
         minimum=1,
         maximum=100,
         applies=ALWAYS,
-        note='People predicted at once (count), the nearest to the reference point.',
     )
     """People predicted at once, the nearest to reference_point_m."""
     reference_point_m: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0),
         unit='m',
         lengths=(3,),
-        note='Point of the output frame that max_persons counts from (m), such as the robot.',
     )
     """Point of the output frame that max_persons counts from, such as the robot."""
     rate_limit_hz: float = parameter(
@@ -101,7 +92,6 @@ class Settings:
         minimum=0.0,
         maximum=1000.0,
         applies=ALWAYS,
-        note='Predictions a second at most (Hz); 0 predicts on every new observation.',
     )
     """Predictions a second at most; 0 predicts on every new observation."""
     catch_up_s: float = parameter(
@@ -110,10 +100,6 @@ class Settings:
         minimum=0.0,
         maximum=1.0,
         applies=ALWAYS,
-        note=(
-            'Frames that came while the node was busy are predicted one by one if all take no '
-            'longer (s).'
-        ),
     )
     """
     If predicting all frames that came while the node was busy takes no longer than this, they
@@ -126,7 +112,6 @@ class Settings:
         minimum=0.001,
         maximum=10.0,
         applies=ALWAYS,
-        note='From input stamp to publication (s); later ones are counted in /diagnostics.',
     )
     """
     Longest time from the arrival of a message to publication; the diagnostics count later
@@ -134,15 +119,10 @@ class Settings:
     """
     weighing: Weighing = group(
         Weighing,
-        note=(
-            'Weigh the model against standing still, damped velocity and what was remembered, '
-            'where the weights file says how; false: the model alone, and nothing is kept.'
-        ),
     )
     memory: Memory = group(Memory)
     target_frame: str = parameter(
         '',
-        note='A level frame, z up, to predict in (reached by TF); empty: the frame of the input.',
     )
     """
     Level frame (z up) that does not move (odom or map, never base_link) to predict in, reached
@@ -154,10 +134,6 @@ class Settings:
         minimum=0.0,
         maximum=1.0,
         applies=ALWAYS,
-        note=(
-            'How long a message may wait for the transform at its stamp (s); raise it where TF is'
-            ' late.'
-        ),
     )
     """
     How long a message may wait after its arrival for the transform into target_frame at its
@@ -169,7 +145,6 @@ class Settings:
         unit='s',
         minimum=0.02,
         maximum=10.0,
-        note='How long somebody is observed before the first prediction (s).',
     )
     """How long somebody is observed before the first prediction."""
     max_joint_gap_s: float = parameter(
@@ -177,7 +152,6 @@ class Settings:
         unit='s',
         minimum=0.0,
         maximum=2.0,
-        note='A joint missing for longer than this (s) stops the predictions of that person.',
     )
     """A joint missing for longer stops the predictions of that person."""
     stale_timeout_s: float = parameter(
@@ -185,7 +159,6 @@ class Settings:
         unit='s',
         minimum=0.05,
         maximum=60.0,
-        note='A person not observed for this long (s) is forgotten.',
     )
     """A person not shown for this long is forgotten, with one empty output."""
     max_future_s: float = parameter(
@@ -193,7 +166,6 @@ class Settings:
         unit='s',
         minimum=0.0,
         maximum=3600.0,
-        note="Observations stamped further ahead of the node's clock than this (s) are dropped.",
     )
     """Observations stamped further ahead of the node's clock are dropped."""
     jump_back_s: float = parameter(
@@ -201,10 +173,6 @@ class Settings:
         unit='s',
         minimum=0.1,
         maximum=60.0,
-        note=(
-            'When all stamps fall back by more than this (s), histories begin anew: a bag that '
-            'loops.'
-        ),
     )
     """When all stamps fall back by more, histories begin anew (a looping bag)."""
     reassociate_within_m: float = parameter(
@@ -212,7 +180,6 @@ class Settings:
         unit='m',
         minimum=0.0,
         maximum=5.0,
-        note='A new id this near (m) to where another vanished is the same person; 0.0: never.',
     )
     """
     A new id that appears this near to where another one vanished is the same person; 0: never.
@@ -222,7 +189,6 @@ class Settings:
         unit='s',
         minimum=0.0,
         maximum=5.0,
-        note='How long ago (s) the other may have vanished.',
     )
     """How long ago the other may have vanished."""
     output: Output = group(Output)

@@ -7,7 +7,14 @@ from dataclasses import fields, is_dataclass
 import textwrap
 from typing import Any
 
-from motion_predictor.ros.parameters.parameter import ALWAYS, AT_CONFIGURE, AT_START, Value
+from motion_predictor.ros.parameters.fields import descriptions
+from motion_predictor.ros.parameters.parameter import (
+    ALWAYS,
+    AT_CONFIGURE,
+    AT_START,
+    Parameter,
+    Value,
+)
 from motion_predictor.ros.parameters.settings import PARAMETERS, Settings
 
 WIDTH = 99
@@ -71,21 +78,29 @@ def parameter_file() -> str:
 def _entries(record: Any, names: Iterable[str], indent: int) -> list[str]:
     # The lines of these fields, each below its comment, and of the groups among them.
     lines: list[str] = []
-    known = {item.name: item for item in fields(record)}
+    known, words = {item.name: item for item in fields(record)}, descriptions(record.__class__)
+    before = ' ' * indent
     for name in names:
-        value, metadata = getattr(record, name), known[name].metadata
-        for part in metadata['note'].splitlines():
-            comment = textwrap.wrap(part, WIDTH - indent - 2, break_on_hyphens=False)
-            lines += [f'{" " * indent}# {line}' for line in comment]
+        value = getattr(record, name)
         if is_dataclass(value):
             inner = [item.name for item in fields(value)]
-            lines += [f'{" " * indent}{name}:', *_entries(value, inner, indent + 2)]
-        else:
-            lines.append(f'{" " * indent}{name}: {_yaml(value, metadata["quotes"])}')
+            lines += [f'{before}{name}:', *_entries(value, inner, indent + 2)]
+            continue
+        text = _comment(name, words[name], known[name].metadata['parameter'])
+        comment = textwrap.wrap(text, WIDTH - indent - 2, break_on_hyphens=False)
+        lines += [*(f'{before}# {line}' for line in comment), f'{before}{name}: {_yaml(value)}']
     return lines
 
 
-def _yaml(value: Value, quotes: str) -> str:
+def _comment(name: str, description: str, declared: Parameter) -> str:
+    # Most names end with their unit.
+    named = name.endswith(f'_{declared.unit.lower()}') or name == declared.unit
+    unit = f' ({declared.unit})' if declared.unit and not named else ''
+    choices = f' One of {", ".join(declared.choices)}.' if declared.choices else ''
+    return f'{description}{choices}{unit}'
+
+
+def _yaml(value: Value, quotes: str = '"') -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
