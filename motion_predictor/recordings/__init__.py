@@ -7,11 +7,14 @@ from typing import Any
 import warnings
 
 FORMER = {
+    'bvh': ('read_bvh',),
+    'deepmimic': ('read_deepmimic',),
+    'rosbag': ('BagInput', 'read_rosbag'),
     'open': ('FORMATS', 'MAX_WALKERS', 'open_recording', 'SYNTHETIC'),
     'npz_clips': ('CLIP_ARRAYS', 'read_npz'),
     'recording': ('Overrides', 'Recording'),
-    'scenes': ('chain', 'side_by_side', 'with_seam'),
-    'walker': ('synthetic_walkers',),
+    'scenes': ('MAX_SEAM_SPEED_M_S', 'chain', 'side_by_side', 'with_seam'),
+    'walker': ('synthetic_walkers', 'walk'),
 }
 """Names that the module ``motion_predictor.recordings`` had before release 0.2, by module."""
 
