@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,13 @@ class Nodes:
         return node
 
     def close(self) -> None:
-        for node in self.made:
+        while self.made:
+            node = self.made.pop()
+            self.listener.executor.remove_node(node)
             node.destroy_node()
+            del node
+        # A lifecycle node is seen in the graph until nothing refers to it, and others look there.
+        gc.collect()
 
 
 def predictions_of(
