@@ -299,7 +299,7 @@ FAULTS = (
     Fault('equal stamps', 'five frames sent twice', _twice, ('poses_duplicate',)),
     Fault('out of order', 'four times two frames in the wrong order', _swap_order,
           ('poses_inserted_late',)),
-    Fault('late', 'five frames late by 0.25 s', _late, ('poses_too_late',)),
+    Fault('late', 'five frames late by 0.25 s', _late, ('poses_too_late', 'poses_inserted_late')),
     Fault('no stamp', 'stamps of zero for 0.5 s', _without_stamp, ('messages_without_stamp',)),
     Fault('from the future', 'five frames stamped a minute ahead', _future,
           ('observations_far_future',)),
