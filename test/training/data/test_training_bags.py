@@ -64,14 +64,14 @@ def write_bag(
 
 
 def test_a_recorded_topic_becomes_a_store_at_the_models_rate(tmp_path: Path) -> None:
-    walk = walking(180, rate_hz=30.0)
-    bag = write_bag(tmp_path / 'lab', walk)
+    fine = walking(900, rate_hz=150.0)  # of which both rates are a part
+    bag = write_bag(tmp_path / 'lab', fine[::5])
     assert main(['prepare', 'rosbag', str(bag), '--out', str(tmp_path), '--quiet']) == 0
     store = open_store(tmp_path / 'rosbag' / 'train')
     assert store.facts.rate_hz == 50.0
     assert store.facts.source_rate_hz == pytest.approx((30.0,), abs=0.01)
     assert [clip.subject for clip in store.clips] == ['lab/0']
-    expected, found = walking(300)[50:250], store.positions[50:250]
+    expected, found = fine[::3][50:250], store.positions[50:250]
     moved = found[0, 0] - expected[0, 0]  # the walker's path begins after its first step
     np.testing.assert_allclose(found - moved, expected, atol=0.01)
 
@@ -199,14 +199,15 @@ def test_a_bag_of_15_hz_is_enough_to_fine_tune_on_and_one_of_5_is_not(
 ) -> None:
     weights = save_random(tmp_path / 'tiny.safetensors')
     words = ['--weights', str(weights), '--out', str(tmp_path / 'mine.safetensors'), '--dry-run']
-    walk = walking(900, rate_hz=30.0)
+    fine = walking(4500, rate_hz=150.0)
+    walk = fine[::5]
     bag = write_bag(tmp_path / 'slow', walk[::2], step_ns=2 * STEP_NS)
     assert finetune.main([*words, '--recording', str(bag)]) == 0
     said = capsys.readouterr().out
     assert 'recorded at 15 Hz; the frames between' in said
     options = tuned([*words, '--recording', str(bag)])
     (clip,) = finetune.read_recordings([bag], WindowConfig(), H36M17, options)
-    whole = walking(1500)
+    whole = fine[::3]
     between = clip[100:1300]
     assert np.linalg.norm(between - whole[100:1300], axis=-1).mean() < 0.02
     slower = write_bag(tmp_path / 'slower', walk[::6], step_ns=6 * STEP_NS)
