@@ -1,4 +1,4 @@
-"""Where the people beside a robot are about to be: one-step generative motion prediction."""
+"""Generative motion prediction in one step: where the people beside a robot will be."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PUBLIC = {
     'Skeleton': 'motion_predictor.body.skeleton',
     'load_weights': 'motion_predictor.model.weights',
 }
-"""What ``from motion_predictor import ...`` finds, each imported when it is asked for."""
+"""The names that ``from motion_predictor import ...`` finds; each is imported when it is used."""
 
 keep(__name__, ROOMS, cut=CUT)
 if sys.argv[:1] == ['-m'] and {f'{__name__}.node', f'{__name__}.ros.node'} & {*sys.orig_argv}:
-    # The node is about to import PyTorch, and may be asked to end meanwhile.
+    # The node is about to import PyTorch, and may receive a signal to end meanwhile.
     from motion_predictor.signals import leave_at_once_when_asked
 
     leave_at_once_when_asked()

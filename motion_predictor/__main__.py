@@ -9,7 +9,7 @@ from motion_predictor.signals import leave_at_once_when_asked
 
 def main() -> int:
     """
-    Run the node; an interrupt while PyTorch is still being imported also ends it without a trace.
+    Run the node. An interrupt while PyTorch is still being imported ends it without a traceback.
 
     :returns: the exit code.
     """

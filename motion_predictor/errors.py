@@ -1,8 +1,8 @@
-"""The exceptions a caller of motion_predictor may catch."""
+"""The exceptions of motion_predictor that a caller may catch."""
 
 
 class MotionPredictorError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class ConfigError(MotionPredictorError, ValueError):
@@ -22,7 +22,7 @@ class MessageError(MotionPredictorError, ValueError):
 
 
 class RecordingError(MotionPredictorError, ValueError):
-    """A recording of motion cannot be read or does not hold what was asked for."""
+    """A recording of motion cannot be read or does not hold the requested data."""
 
 
 class WeightsError(MotionPredictorError):
@@ -30,4 +30,4 @@ class WeightsError(MotionPredictorError):
 
 
 class StorageError(MotionPredictorError):
-    """A place cannot be written to, or another process is using it."""
+    """A file or folder cannot be written, or another process is using it."""

@@ -1,4 +1,4 @@
-"""Names that modules had before release 0.2: they still work in this release, with a warning."""
+"""Forward the module names from before release 0.2: they work in this release, with a warning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOMS = {
     'recordings': 'bvh recording rosbag',
     'ros': 'messages node parameters replay',
 }
-"""Room, and the modules that moved into it and that others may have imported."""
+"""For each room, the modules that moved into it and that others may have imported."""
 CUT = {
     'layouts': ('body.layout', 'body.layout_table', 'body.layout_file'),
     'skeleton': ('body.skeleton', 'body.skeleton_file'),
@@ -33,17 +33,17 @@ CUT = {
     'predictor': ('predict.predictor', 'predict.prediction', 'predict.device'),
     'summaries': ('predict.moments', 'predict.keyframes', 'predict.occupancy'),
 }
-"""Modules that others may have imported, and those that their names are in now."""
+"""Former modules that others may have imported, with the modules that hold their names now."""
 RENAMED = {
     'OnlineLimits': 'PeopleLimits',
     'OnlinePrediction': 'LivePrediction',
     'OnlinePredictor': 'LivePredictor',
 }
-"""Names in those modules that are others now."""
+"""Names in those modules that have changed."""
 
 
 class Moved(MetaPathFinder, Loader):
-    """Finds modules by the names they had; the module is the one of the new name."""
+    """Finds modules by their former names and imports the modules of the new names."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Moved(MetaPathFinder, Loader):
         """
         Keep former names.
 
-        :param names: old to new.
-        :param commands: what replaces ``python -m OLD``, for the warning; others are
-            ``python -m NEW``.
-        :param cut: old to the several modules that hold its names now.
+        :param names: former names, each with its new name.
+        :param commands: former programs with the words that replace ``python -m OLD`` in the
+            warning; the default is ``python -m NEW``.
+        :param cut: former modules, each with the modules that hold its names now.
         """
         self.names, self.commands, self.cut = dict(names), dict(commands), dict(cut)
         self._own: dict[str, ModuleSpec | None] = {}
@@ -65,12 +65,12 @@ class Moved(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find what has moved; see :class:`importlib.abc.MetaPathFinder`."""
+        """Find a moved module; see :class:`importlib.abc.MetaPathFinder`."""
         known = fullname in self.names or fullname in self.cut
         return ModuleSpec(fullname, self) if known else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the module of the new name, or one of all names where it was cut."""
+        """Return the module of the new name; for a module that was cut, one with all names."""
         if spec.name in self.cut:
             parts = self.cut[spec.name]
             warnings.warn(
@@ -90,13 +90,13 @@ class Moved(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Leave the module as it was imported by its new name."""
+        """Do nothing: importing the new name has already run the module."""
         spec = module.__spec__
         if spec is not None:
             module.__spec__ = self._own.pop(spec.name)
 
     def get_code(self, fullname: str) -> CodeType:
-        """Return what ``python -m`` runs under the old name: the program of the new one."""
+        """Return the code that ``python -m`` runs under the former name: the new program."""
         return _program.__code__
 
 
@@ -111,7 +111,7 @@ def _program() -> None:
 
 
 def run_by_its_new_name(spec: ModuleSpec) -> None:
-    """Run what a former program is now, and say so on standard error."""
+    """Run the program that replaces a former one, with a warning on standard error."""
     moved = spec.loader
     assert isinstance(moved, Moved)
     program, *words = moved.commands.get(spec.name, moved.names[spec.name]).split()
@@ -127,13 +127,13 @@ def keep(
     cut: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """
-    Let former names of a package's modules go on working.
+    Keep the former names of a package's modules working.
 
     :param package: the package.
-    :param rooms: modules by the room, of this package, that they are in now; ``OLD=NEW`` where
-        the name changed.
-    :param commands: former programs, and the words after ``python -m`` that run them now.
-    :param cut: former modules, and those, of this package, that hold their names now.
+    :param rooms: for each room of this package, the modules that moved into it; ``OLD=NEW`` if the
+        name changed.
+    :param commands: former programs, with the words after ``python -m`` that run them now.
+    :param cut: former modules, each with the modules of this package that hold its names now.
     """
     names = {
         f'{package}.{old}': f'{package}.{room}.{new or old}'

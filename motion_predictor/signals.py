@@ -1,4 +1,4 @@
-"""The signals that ask a program to end: what they do while it starts, runs and ends."""
+"""The signals that ask a program to end, and their effect while it starts, runs and ends."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Handler = Callable[[int, FrameType | None], None]
 ENDING = tuple(
     getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if hasattr(signal, name)
 )
-"""Ctrl-C, what ends processes, and the terminal that was closed."""
+"""Ctrl-C, the usual signal to end a process, and the closing of the terminal."""
 
 
 def when_asked_to_end(handler: Handler | signal.Handlers) -> None:
     """
-    Set what happens when the program is asked to end.
+    Set the handler of the signals that ask the program to end.
 
-    A program that was started to outlive its terminal (``nohup``) does.
+    A program that was started to outlive its terminal (``nohup``) still does.
 
     :param handler: as for :func:`signal.signal`.
     """
@@ -33,7 +33,7 @@ def when_asked_to_end(handler: Handler | signal.Handlers) -> None:
 
 def leave_at_once_when_asked() -> None:
     """
-    End with code 0 and without a trace, for as long as nothing is open yet.
+    Make those signals end the program with code 0 and without a traceback; nothing is open yet.
 
     An exception would be lost in a callback of the import machinery, and the program would run on.
     """

@@ -1,1 +1,1 @@
-"""What a body is: skeletons, layouts, geometry. No torch, no ROS."""
+"""The body: skeletons, layouts and geometry. This room imports neither torch nor ROS."""

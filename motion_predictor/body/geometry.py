@@ -1,4 +1,4 @@
-"""Geometry of bodies in NumPy: rotations, headings, the torso's frame, bones."""
+"""The geometry of bodies in NumPy: rotations, headings, the frame of the torso, bones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import MessageError
 
 MIN_LINE_M = 0.02
-"""A horizontal line between joints that is shorter than this gives no heading."""
+"""Least horizontal length, in metres, of a line between joints that gives a heading."""
 TORSO_M = 0.478
-"""Hip to Thorax of the person that the lengths of layouts were measured on."""
+"""Distance from Hip to Thorax, in metres, of the person that the layouts' lengths were measured
+on."""
 MIN_LENGTH_M = 1e-3
-"""Shorter vectors have no direction."""
+"""Least length, in metres, of a vector that has a direction."""
 _HIP, _THORAX, _RIGHT_HIP, _LEFT_HIP = (
     H36M17.index(joint) for joint in ('Hip', 'Thorax', 'RHip', 'LHip')
 )
@@ -27,7 +28,7 @@ def rotation_matrix(rotation: Sequence[float] | np.ndarray) -> np.ndarray:
 
     :param rotation: quaternion ``x, y, z, w`` (of any positive length), or fixed-axis
         ``roll, pitch, yaw`` in radians.
-    :returns: float64 (3, 3); ``R @ p`` turns the point p.
+    :returns: float64 (3, 3); ``R @ p`` rotates the point p.
     :raises MessageError: if it has neither 3 nor 4 numbers or a quaternion of length zero.
     """
     values = np.asarray(rotation, dtype=np.float64)
@@ -53,7 +54,7 @@ def quaternion_matrices(unit: np.ndarray) -> np.ndarray:
     Make the matrices of rotations.
 
     :param unit: quaternions ``x, y, z, w`` of length one, ``(..., 4)``.
-    :returns: ``(..., 3, 3)``; ``R @ p`` turns the point p.
+    :returns: ``(..., 3, 3)``; ``R @ p`` rotates the point p.
     """
     x, y, z, w = unit[..., 0], unit[..., 1], unit[..., 2], unit[..., 3]
     matrix = np.empty((*unit.shape[:-1], 3, 3), dtype=unit.dtype)
@@ -71,13 +72,15 @@ def quaternion_matrices(unit: np.ndarray) -> np.ndarray:
 
 def heading(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
-    Find which way each body faces.
+    Return the direction that each body faces.
 
-    As :class:`motion_predictor.model.person_frame.PersonFrame` does: hips and shoulders give the
-    left, a skeleton without them its ``ahead`` line, else the line from the root to the
-    shoulders' middle, else the input's own +x.
+    The rule is that of :class:`motion_predictor.model.person_frame.PersonFrame`. The hips and the
+    shoulders show where left is. A skeleton without them uses its ``ahead`` line, and without that
+    the line from the root to the middle of the shoulders. If no line works, the body faces the +x
+    axis of the input.
 
-    :param poses: z up, metres, ``(..., J, 3)``.
+    :param poses: joint positions, z up, metres, ``(..., J, 3)``.
+    :param skeleton: names the joints that the lines connect.
     :returns: cosine and sine of the angle about z, ``(..., 2)``.
     """
     lines = []
@@ -106,7 +109,7 @@ def heading_rad(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     Return which way each body faces, as :func:`heading`, as an angle about z, 0 along +x.
 
     :param poses: z up, metres, ``(..., J, 3)``.
-    :returns: radians, ``(...)``.
+    :returns: radians, ``(...)``; 0 is the direction of +x.
     """
     ahead = heading(poses, skeleton)
     return np.arctan2(ahead[..., 1], ahead[..., 0])
@@ -114,10 +117,11 @@ def heading_rad(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def turn(points: np.ndarray, angle: np.ndarray) -> np.ndarray:
     """
-    Turn points about z.
+    Rotate points about the z axis.
 
     :param points: ``(..., 3)``.
-    :param angle: cosine and sine, broadcastable to ``(..., 2)``.
+    :param angle: cosine and sine of the angle, broadcastable to ``(..., 2)``.
+    :returns: the rotated points, ``(..., 3)``.
     """
     shape = np.broadcast_shapes(points.shape[:-1], angle.shape[:-1])
     turned = np.empty((*shape, 3), dtype=points.dtype)
@@ -129,7 +133,7 @@ def turn(points: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def back(angle: np.ndarray) -> np.ndarray:
-    """Return the angle that undoes :func:`turn`."""
+    """Return the opposite angle, which undoes :func:`turn`: cosine, sine, ``(..., 2)``."""
     return angle * np.array([1.0, -1.0], dtype=angle.dtype)
 
 
@@ -137,15 +141,17 @@ def torso_frame(
     joints: np.ndarray, known: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
-    Find the axes of the torso: x ahead, y left, z up the spine.
+    Return the axes of the torso: x points ahead, y left and z up the spine.
 
-    Ahead is the cross product of (right hip to left hip) and (Hip to Thorax): for a person who
-    faces +x with +y to the left and +z up that is y cross z, +x.
+    The x axis is the cross product of the line from the right hip to the left hip and the line
+    from Hip to Thorax. For a person who faces +x, with +y to the left and +z up, this is y cross
+    z, which is +x.
 
-    :param joints: of the model, metres, shape ``(..., 17, 3)``.
-    :param known: which of them may be used, bool ``(..., 17)``.
-    :returns: axes as the columns of ``(..., 3, 3)``; body scale ``(...)``, the torso's length
-        over 0.478 m, kept in 0.5..1.5; bool ``(...)``, whether there is such a frame.
+    :param joints: the model's joints, metres, ``(..., 17, 3)``.
+    :param known: True for each joint that may be used, bool ``(..., 17)``.
+    :returns: the axes as the columns of ``(..., 3, 3)``; the body scale ``(...)``, which is the
+        length of the torso over 0.478 m, kept within 0.5..1.5; and bool ``(...)``, True where the
+        torso has these axes.
     """
     spine = joints[..., _THORAX, :] - joints[..., _HIP, :]
     up, tall = unit(spine)
@@ -157,23 +163,26 @@ def torso_frame(
 
 
 def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    # As np.cross, to the bit, at a quarter of its cost for one pair of vectors.
+    # This equals np.cross to the bit, at a quarter of its cost for one pair of vectors.
     ax, ay, az = first[..., 0], first[..., 1], first[..., 2]
     bx, by, bz = second[..., 0], second[..., 1], second[..., 2]
     return np.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), axis=-1)
 
 
 def unit(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return vectors of length one, ``(..., 3)``, and which of them had a direction, ``(...)``."""
+    """Return the vectors scaled to length one, ``(..., 3)``, and which have one, ``(...)``."""
     length = lengths(vectors)[..., None]
     return vectors / np.maximum(length, MIN_LENGTH_M), length[..., 0] > MIN_LENGTH_M
 
 
 def bone_lengths(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
-    Measure the bones of a window: the median over its frames, which a slip does not move.
+    Return the length of every bone in a window: the median over its frames.
+
+    The median does not change when a joint slips in a few frames.
 
     :param poses: metres, ``(..., T, J, 3)``.
+    :param skeleton: gives the parent of each joint.
     :returns: metres, ``(..., J)``; 0 for the root.
     """
     child, parent = _bones(skeleton)
@@ -185,15 +194,16 @@ def bone_lengths(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def lengths(vectors: np.ndarray) -> np.ndarray:
     """
-    Return the lengths of vectors, ``(..., 3)``; several times faster than by NumPy's own sums.
+    Return the lengths of vectors; several times faster than NumPy's own sums.
 
+    :param vectors: ``(..., 3)``.
     :returns: ``(...)``.
     """
     return np.sqrt(squares(vectors))
 
 
 def squares(vectors: np.ndarray) -> np.ndarray:
-    """Return the squares of the lengths of vectors, as :func:`lengths`."""
+    """Return the squared lengths of vectors ``(..., 3)``, as fast as :func:`lengths`."""
     x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
     found = x * x
     found += y * y
@@ -202,7 +212,7 @@ def squares(vectors: np.ndarray) -> np.ndarray:
 
 
 def median(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the median; for few numbers several times faster than NumPy's."""
+    """Return the median along an axis; for few numbers several times faster than NumPy's."""
     count = values.shape[axis]
     ordered = np.sort(values, axis=axis)
     upper = ordered.take(count // 2, axis=axis)
@@ -211,12 +221,15 @@ def median(values: np.ndarray, axis: int) -> np.ndarray:
 
 def with_bones(poses: np.ndarray, lengths: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
-    Return bodies with bones of given lengths; root and directions stay.
+    Return the same bodies with bones of the given lengths.
 
-    A mean of bodies has bones that are too short. A bone without any length keeps it.
+    The root and the direction of every bone stay. This corrects a mean of several bodies, whose
+    bones are too short. A bone of length zero has no direction and stays as it is.
 
     :param poses: metres, ``(..., J, 3)``.
     :param lengths: metres, broadcastable to ``(..., J)``.
+    :param skeleton: gives the parent of each joint.
+    :returns: metres, ``(..., J, 3)``.
     """
     child, parent = _bones(skeleton)
     apart = poses[..., child, :] - poses[..., parent, :]

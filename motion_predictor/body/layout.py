@@ -1,4 +1,4 @@
-"""A layout: a tracker's joint order, and how it becomes the model's 17 joints."""
+"""A layout: the order of a tracker's joints, and how they become the model's 17 joints."""
 
 from __future__ import annotations
 
@@ -14,56 +14,62 @@ from motion_predictor.common.files import brief
 from motion_predictor.errors import ShapeError, SkeletonError
 
 Source = str | Mapping[str, float]
-"""A source joint's name, or source joints with weights that sum to one."""
+"""The name of a source joint, or source joints with weights that sum to one."""
 
 SPINE_FRACTION = 0.47
-"""Where the spine joint lies on the way from Hip to Thorax."""
+"""Position of the spine joint on the line from Hip (0) to Thorax (1)."""
 NOSE_UP_M = 0.18
 NOSE_AHEAD_M = 0.02
-"""The nose joint seen from Thorax: along the neck, and ahead of it (see HEAD_TOP_M)."""
+"""Position of the nose joint from Thorax, in metres: along the neck, and ahead of it."""
 HEAD_TOP_M = 0.27
-"""Thorax to the top of the head. These three are the medians of the recordings that the models
-are trained on (0.24 to 0.30 m for such a torso), not of Human3.6M itself, where it is 0.19 m."""
+"""Distance from Thorax to the top of the head, in metres. This and the two values above are the
+medians of the recordings that the models are trained on (0.24 to 0.30 m for such a torso). They
+are not those of Human3.6M, where this distance is 0.19 m."""
 SKULL_TO_NOSE_M = 0.075
-"""From the joint at the skull's base ahead to the nose."""
+"""Distance from the joint at the base of the skull forward to the nose, in metres."""
 MAX_PAIR_M = 0.8
-"""Joints further apart than this have no meaningful middle: one of them is wrong."""
+"""Two joints further apart than this, in metres, have no meaningful middle: one of them is wrong.
+"""
 MAX_HEAD_M = 0.6
-"""A head joint further from Thorax than this does not say where the head is."""
+"""A head joint further from Thorax than this, in metres, does not show where the head is."""
 
 DERIVED = ('Hip', 'Spine', 'Nose', 'Head')
-"""Joints that a mapping may leave out: they follow from the others."""
+"""Joints that a mapping may leave out, because they are computed from the others."""
 MAX_NAME = 128
-"""Characters of a name."""
+"""Greatest number of characters in a name."""
 IDENTITY = 'identity'
-"""Name of the layout that is the model's own skeleton, whatever that is."""
+"""Name of the layout that equals the model's own skeleton, whatever that skeleton is."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """
-    One publisher's joints, in its order, and what the model's joints are made of.
+    The joints of one publisher, in its order, and the rule that makes the model's joints of them.
 
-    ``mapping`` gives for a joint of the model the source joint, or the weighted mean of source
-    joints, that it is. Hip, Spine, Nose and Head may be left out: Hip is then the middle of the
-    hips, Spine lies 47% of the way from Hip to Thorax, Nose is ahead of the neck, and Head, the
-    TOP of the head, lies 0.27 m (for a torso of 0.478 m, else in proportion) from Thorax towards
-    the mean of ``head_towards`` or, without those, up the spine.
+    ``mapping`` names, for each joint of the model, its source joint or the source joints with the
+    weights of their mean. Hip, Spine, Nose and Head may be left out and are then derived. Hip is
+    the middle of the hips. Spine lies 47 % of the way from Hip to Thorax. Nose lies ahead of the
+    neck. Head is the TOP of the head. It lies 0.27 m from Thorax (for a torso of 0.478 m,
+    otherwise in proportion), towards the mean of ``head_towards`` or, without those joints, up the
+    spine.
     """
 
     name: str
     joints: tuple[str, ...]
     mapping: Mapping[str, Source]
     units: str = 'm'
-    """What the publisher's lengths are in; :meth:`to_model` expects metres whatever it says."""
+    """Unit of the publisher's lengths. :meth:`to_model` expects metres in any case."""
     thorax_rise_m: float = 0.0
-    """Added to Thorax up the spine, for sources that only know the line of the shoulders."""
+    """Distance in metres by which Thorax is raised along the spine, for sources that only know the
+    line between the shoulders."""
     nose_ahead_m: float = 0.0
-    """Added to Nose ahead of the body (scaled with it), for sources that give a skull centre."""
+    """Distance in metres by which Nose is moved ahead of the body (scaled with the body), for
+    sources that send the centre of the skull."""
     head_towards: tuple[str, ...] = ()
     """Source joints whose mean shows the direction of the head: both ears, or the skull."""
     target: Skeleton = H36M17
-    """The model's joints. For another skeleton than a person's the mapping must name them all."""
+    """The model's skeleton. If it is not the default skeleton of a person, the mapping must name
+    all of its joints."""
 
     _weights: np.ndarray = field(init=False, repr=False, compare=False)  # (17, J)
     _uses: np.ndarray = field(init=False, repr=False, compare=False)  # (17, J) bool
@@ -101,7 +107,7 @@ class Layout:
         for joint, source in self.mapping.items():
             row = target.index(joint)
             parts = {source: 1.0} if isinstance(source, str) else dict(source)
-            if not parts or not abs(sum(parts.values()) - 1.0) <= 1e-6:  # nor NaN
+            if not parts or not abs(sum(parts.values()) - 1.0) <= 1e-6:  # this also refuses NaN
                 raise SkeletonError(
                     f'{self.name}: the weights of {joint} are {brief(parts)}; they must sum to 1'
                 )
@@ -124,7 +130,7 @@ class Layout:
 
     @property
     def num_joints(self) -> int:
-        """How many joints the publisher sends, J_src."""
+        """Return the number of joints that the publisher sends, J_src."""
         return len(self.joints)
 
     @property
@@ -133,14 +139,14 @@ class Layout:
 
     @property
     def used(self) -> np.ndarray:
-        """Return indices of the source joints that the model's joints are made of, int64 (n,)."""
+        """Return the indices of the source joints that the mapping uses, int64 ``(n,)``."""
         return np.union1d(np.flatnonzero(self._uses.any(axis=0)), self._towards)
 
     def index(self, joint: str) -> int:
         """
-        Find a source joint by its name.
+        Return the index of a source joint.
 
-        :raises SkeletonError: if there is no such joint.
+        :raises SkeletonError: if there is no joint of this name.
         """
         return self._column(joint, 'index')
 
@@ -157,15 +163,16 @@ class Layout:
         self, xyz: np.ndarray, seen: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Turn a publisher's joints into the model's.
+        Convert a publisher's joints into the model's joints.
 
-        What is made of joints that were not seen is missing; missing results are zeros.
+        A joint whose source joints were not seen is missing; missing joints are zeros.
 
-        :param xyz: metres, shape ``(..., J_src, 3)``, any origin and axes.
-        :param seen: which joints are really shown, all of them finite, bool ``(..., J_src)``;
-            by default those of :func:`joints_there`.
-        :returns: float64 ``(..., J, 3)`` in metres and bool ``(..., J)``, J of the target.
-        :raises ShapeError: if the number of joints is not this layout's.
+        :param xyz: metres, ``(..., J_src, 3)``, with any origin and axes.
+        :param seen: True for each joint that is really shown, bool ``(..., J_src)``; these joints
+            must all be finite. The default is the result of :func:`joints_there`.
+        :returns: float64 ``(..., J, 3)`` in metres, and bool ``(..., J)``, True for each joint
+            that is not missing; J is the number of joints of the target skeleton.
+        :raises ShapeError: if the number of joints is not that of this layout.
         """
         xyz = np.asarray(xyz, dtype=np.float64)
         if xyz.ndim < 2 or xyz.shape[-2:] != (self.num_joints, 3):
@@ -196,7 +203,7 @@ class Layout:
     def _derive(
         self, joints: np.ndarray, known: np.ndarray, points: np.ndarray, seen: np.ndarray
     ) -> None:
-        # Fills in Thorax' rise, Spine, Nose and Head, in place.
+        # Raise Thorax and fill in Spine, Nose and Head, in place.
         if not self._is_person:
             return
         if self.thorax_rise_m:
@@ -238,22 +245,27 @@ _HIP, _SPINE, _THORAX, _NOSE, _HEAD = (
 
 
 FLOAT32_MOST = float(np.finfo(np.float32).max)
-"""Recordings and the outputs are float32: a coordinate beyond this is no place."""
+"""Largest coordinate that float32 holds. Recordings and outputs are float32, so a coordinate
+beyond this is not a position."""
 
 
 def joints_there(xyz: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
-    Tell which joints are really shown: no NaN, nothing that float32 cannot hold, no void.
+    Return which joints are really shown.
 
-    :param xyz: as they came, ``(..., J, 3)``, of whatever layout.
-    :param skeleton: the model's; the base of an arm may lie at its own frame's origin.
+    A joint is not shown if a coordinate is NaN or too large for float32, or if it lies at exactly
+    (0, 0, 0) where the skeleton says that this means a missing joint.
+
+    :param xyz: joints as the sender gave them, ``(..., J, 3)``, in any layout.
+    :param skeleton: the model's skeleton; the base of an arm may lie at the origin of its own
+        frame.
     :returns: bool ``(..., J)``.
     """
-    held: np.ndarray = (np.abs(xyz) <= FLOAT32_MOST).all(axis=-1)  # not NaN either
+    held: np.ndarray = (np.abs(xyz) <= FLOAT32_MOST).all(axis=-1)  # this also excludes NaN
     return held & xyz.any(axis=-1) if skeleton.zero_is_missing else held
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return words that name the closest of what is known; '' where none is close."""
+    """Return words that name the known name closest to ``name``; '' if none is close."""
     close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.4)
     return f'; did you mean {close[0]!r}?' if close else ''

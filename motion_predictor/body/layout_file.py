@@ -1,4 +1,4 @@
-"""Layouts by their names, and from mapping files."""
+"""Find a layout by its name, or read it from a mapping file."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def layout(name_or_path: str | Path, target: Skeleton = H36M17) -> Layout:
 
     :param name_or_path: one of :data:`LAYOUTS`, :data:`IDENTITY` or the target's own name, or a
         file ending in .json, .yaml or .yml; see :func:`read_layout`.
-    :param target: joints that the model has.
-    :raises SkeletonError: if there is neither, naming the closest layout, or if the layout is of
-        people and the model is not.
+    :param target: skeleton of the model.
+    :raises SkeletonError: if there is no such layout or file (the error names the closest layout),
+        or if the layout describes people and the model does not.
     """
     text = str(name_or_path)
     if text in (IDENTITY, target.name) and text not in LAYOUTS:
@@ -52,19 +52,21 @@ def read_layout(path: str | Path, target: Skeleton = H36M17) -> Layout:
     """
     Read the mapping file of a custom skeleton.
 
-    JSON, or YAML where PyYAML is installed, with these keys:
+    The file is JSON, or YAML if PyYAML is installed, with these keys:
 
-    - ``joints`` (needed): list of the publisher's joint names, in the order it sends them;
-    - ``mapping`` (needed): for each joint of the model either a name from ``joints`` or
-      ``{name: weight, ...}`` with weights that sum to 1; of a person Hip, Spine, Nose and Head
-      may be left out and are then derived;
-    - ``head_towards``: list of joints whose mean shows where the head is (both ears, or the
-      skull), used when Head is left out;
-    - ``thorax_rise_m``, ``nose_ahead_m``: as in :class:`Layout`; ``name``, ``units``: text.
+    - ``joints`` (required): the list of the publisher's joint names, in the order in which it
+      sends them;
+    - ``mapping`` (required): for each joint of the model a name from ``joints``, or ``{name:
+      weight, ...}`` with weights that sum to 1; for a person, Hip, Spine, Nose and Head may be
+      left out and are then derived;
+    - ``head_towards``: the list of joints whose mean shows where the head is (both ears, or the
+      skull); it is used if Head is left out;
+    - ``thorax_rise_m``, ``nose_ahead_m``: as in :class:`Layout`;
+    - ``name``, ``units``: text.
 
     :param path: the file.
-    :param target: joints that the model has.
-    :raises SkeletonError: if it cannot be read or does not describe a skeleton.
+    :param target: skeleton of the model.
+    :raises SkeletonError: if the file cannot be read or does not describe a skeleton.
     """
     path = Path(path)
     raw = read_file(path, SkeletonError, MAX_FILE_BYTES)
@@ -132,7 +134,7 @@ def _parse(path: Path, text: str) -> Any:
 
 
 def _check_yaml(path: Path, yaml: Any, text: str) -> None:
-    """Refuse what swells when it is read: aliases, and nesting, whose cost grows by its square."""
+    """Refuse YAML that grows when it is read: aliases, and deep nesting of quadratic cost."""
     depth = 0
     for event in yaml.parse(text):
         if isinstance(event, yaml.AliasEvent):

@@ -1,4 +1,4 @@
-"""The layouts of trackers that are known by name."""
+"""The layouts of known trackers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _middle(first: str, second: str) -> dict[str, float]:
 
 
 def _limbs(left: Iterable[str], right: Iterable[str]) -> dict[str, Source]:
-    # Joints of each side in the order hip, knee, ankle, shoulder, elbow, wrist.
+    # Joints of each side, in the order hip, knee, ankle, shoulder, elbow, wrist.
     limbs = ('Hip', 'Knee', 'Ankle', 'Shoulder', 'Elbow', 'Wrist')
     mapping: dict[str, Source] = {}
     for side, names in (('L', left), ('R', right)):
@@ -175,4 +175,4 @@ LAYOUTS: Mapping[str, Layout] = {
         ),
     )
 }  # fmt: skip
-"""Every layout known by name."""
+"""All known layouts, by name."""

@@ -1,4 +1,4 @@
-"""Recorded motion at other instants: band-limited; linear where frames are uneven."""
+"""Resample recorded motion: band-limited for even frames, linear for uneven ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from motion_predictor.errors import ConfigError
 
 HALF_WIDTH = 16
-"""Frames of the recording on each side of an instant that its interpolation looks at."""
+"""Number of frames on each side of an instant that its interpolation uses."""
 KAISER_BETA = 8.0
 
 
@@ -16,14 +16,15 @@ def resample(poses: NDArray[np.float32], from_hz: float, to_hz: float) -> NDArra
     """
     Change the frame rate of a recording by band-limited interpolation.
 
-    A Kaiser-windowed sinc, the recording continued past its ends by point reflection. Going up,
-    given frames that fall on an instant of the result are kept; going down, the band is narrowed
-    to the new rate first.
+    The filter is a Kaiser-windowed sinc. The recording is continued past its ends by point
+    reflection. At a higher rate, the given frames that fall on an instant of the result are kept.
+    At a lower rate, the band is first narrowed to the new rate.
 
     :param poses: any positions over time, shape ``(T, ...)``.
-    :param from_hz: frames per second of ``poses``.
-    :param to_hz: frames per second wanted.
-    :returns: shape ``(T', ...)``, frame i at the instant ``i / to_hz``, none past the last given.
+    :param from_hz: rate of ``poses``, frames per second.
+    :param to_hz: rate of the result, frames per second.
+    :returns: shape ``(T', ...)``; frame i is at the instant ``i / to_hz``, and no frame lies after
+        the last given one.
     :raises ConfigError: if a rate is not positive.
     """
     if not (from_hz > 0 and to_hz > 0):
@@ -42,10 +43,10 @@ def sampled_at(
     """
     Sample evenly recorded motion at any instants by a Kaiser-windowed sinc.
 
-    :param poses: any positions over time, all finite, ``(T, ...)``, T at least 2.
-    :param instants: in frames, within 0..T-1, ``(N,)``.
-    :param band: share of the recording's band that is kept.
-    :returns: ``(N, ...)``.
+    :param poses: any positions over time, all finite, ``(T, ...)`` with T at least 2.
+    :param instants: in units of frames, within 0..T-1, ``(N,)``.
+    :param band: fraction of the recording's band that is kept, 0..1.
+    :returns: the positions at the instants, ``(N, ...)``.
     """
     frames = len(poses)
     reach = min(round(HALF_WIDTH / band), frames - 1)
@@ -82,8 +83,8 @@ def between(
     Interpolate linearly between frames that may be uneven or have missing joints.
 
     :param poses: ``(T, J, 3)``, NaN where a joint is missing.
-    :param known: instants of the frames, rising, ``(T,)``.
-    :param wanted: instants of the result, ``(N,)``.
+    :param known: instants of the frames, increasing, ``(T,)``.
+    :param wanted: instants of the result, ``(N,)``, in the same unit.
     :returns: ``(N, J, 3)``.
     """
     if len(poses) == 1:
@@ -91,6 +92,6 @@ def between(
     after = np.clip(np.searchsorted(known, wanted, side='right'), 1, len(known) - 1)
     share = ((wanted - known[after - 1]) / (known[after] - known[after - 1]))[:, None, None]
     mixed = (1 - share) * poses[after - 1] + share * poses[after]
-    # a frame hit exactly needs no neighbour, which may be missing
+    # an instant that equals a frame needs no neighbour, which may be missing
     mixed = np.where(share <= 1e-9, poses[after - 1], mixed)
     return np.where(share >= 1 - 1e-9, poses[after], mixed).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Joint names, parents and mirror pairs of the skeletons that a model can be trained on."""
+"""Skeletons that a model can be trained on: the names, parents and mirror pairs of the joints."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Skeleton:
     """
     A kinematic tree of named joints.
 
-    ``parents[j]`` is the index of joint j's parent, -1 for the root, which comes first.
-    ``mirror[j]`` is the joint that takes joint j's place when the person is mirrored.
-    ``hips`` and ``shoulders`` are the (right, left) pairs whose lines point to the left, and
-    ``ahead`` a (from, to) pair that points ahead: these give the heading, in this order of
-    preference. With none of them the axes of the input are kept, as for a robot arm on a fixed
-    base.
+    ``parents[j]`` is the index of the parent of joint j; the root comes first and has -1.
+    ``mirror[j]`` is the index of the joint that replaces joint j when the person is mirrored.
+    ``hips`` and ``shoulders`` are (right, left) pairs of joints; the line from right to left
+    points to the body's left. ``ahead`` is a (from, to) pair whose line points ahead. The heading
+    is computed from these, in this order of preference. If a skeleton has none of them, the axes
+    of the input are kept, as for a robot arm on a fixed base.
     """
 
     name: str
@@ -30,11 +30,12 @@ class Skeleton:
     shoulders: tuple[int, int] | None = None
     ahead: tuple[int, int] | None = None
     zero_is_missing: bool = True
-    """Whether a joint at exactly (0, 0, 0) was not seen, as with trackers of people. False where
-    a joint may really be there, such as the base of an arm at its own frame's origin."""
+    """Whether a joint at exactly (0, 0, 0) was not seen, as with trackers of people. False if a
+    joint may really lie there, such as the base of an arm at the origin of its own frame."""
     bones_m: tuple[float, ...] | None = None
-    """Usual length of the bone above each joint, metres, 0 for the root; by these a joint too far
-    off is told. None: a person's, by the joints' names, else 0.5 m."""
+    """Usual length in metres of the bone above each joint, 0 for the root, (J,). A joint too far
+    from its parent is recognised by these. None: the lengths of a person, by the names of the
+    joints, otherwise 0.5 m."""
 
     def __post_init__(self) -> None:
         count = len(self.joints)
@@ -78,24 +79,24 @@ class Skeleton:
 
     @property
     def num_joints(self) -> int:
-        """How many joints, J."""
+        """Return the number of joints, J."""
         return len(self.joints)
 
     @property
     def has_sides(self) -> bool:
-        """Whether any joint has a counterpart on the other side, so that mirroring has a sense."""
+        """Return whether any joint has a counterpart on the other side."""
         return any(other != joint for joint, other in enumerate(self.mirror))
 
     @property
     def bones(self) -> tuple[tuple[int, int], ...]:
-        """Every (child, parent) pair."""
+        """Return every (child, parent) pair of joint indices."""
         return tuple((child, parent) for child, parent in enumerate(self.parents) if parent >= 0)
 
     def index(self, joint: str) -> int:
         """
-        Find a joint by its name.
+        Return the index of a joint.
 
-        :raises SkeletonError: if there is no such joint, listing those there are.
+        :raises SkeletonError: if there is no joint of this name; the error lists the names.
         """
         try:
             return self.joints.index(joint)
@@ -116,14 +117,14 @@ H36M17 = Skeleton(
     hips=(1, 4),
     shoulders=(14, 11),
 )  # fmt: skip
-"""Human3.6M's 17 joints, the model's own skeleton."""
+"""The 17 joints of Human3.6M, the model's own skeleton."""
 
 
 def skeleton_to_dict(skeleton: Skeleton) -> dict[str, Any]:
     """
-    Write a skeleton as JSON-able values, what is at its default left out.
+    Return a skeleton as JSON-able values; fields with their default value are left out.
 
-    :returns: read back by :func:`skeleton_from_dict`.
+    :returns: a dictionary that :func:`skeleton_from_dict` reads.
     """
     values: dict[str, Any] = {}
     for entry in fields(skeleton):
@@ -135,9 +136,9 @@ def skeleton_to_dict(skeleton: Skeleton) -> dict[str, Any]:
 
 def skeleton_from_dict(values: Mapping[str, Any]) -> Skeleton:
     """
-    Build a skeleton from what :func:`skeleton_to_dict` wrote.
+    Build a skeleton from the values that :func:`skeleton_to_dict` returns.
 
-    :raises SkeletonError: if it does not describe one.
+    :raises SkeletonError: if the values do not describe a skeleton.
     """
     try:
         lists: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Skeletons from files: JSON with names alone, no indices."""
+"""Read skeletons from files: JSON with names of joints and without indices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from motion_predictor.common.files import brief, read_json, refused
 from motion_predictor.errors import SkeletonError
 
 Index = Callable[[Any, str], int]
-"""Finds a joint's number by its name; takes who asks, too, for messages."""
+"""A function from a joint's name, and the key that mentions it (for errors), to its index."""
 MAX_FILE_BYTES = 256 * 1024
 _FILE_KEYS = (
     'name', 'joints', 'parents', 'root', 'mirror', 'heading', 'zero_is_missing', 'bones_m',
@@ -21,20 +21,23 @@ _HEADINGS = ('left', 'ahead')
 
 def read_skeleton(path: Path | str) -> Skeleton:
     """
-    Read a skeleton file: JSON with names alone, no indices.
+    Read a skeleton file: JSON with names of joints and without indices.
 
-    - ``name``: of the skeleton; ``joints``: list of names, each parent before its children;
-    - ``root``: the first joint's name (may be left out); ``parents``: the parent of every other
-      joint, by name;
-    - ``mirror`` (may be left out): list of [right, left] pairs of joints;
-    - ``heading`` (may be left out): ``{"left": [[right joint, left joint], ...]}``, one or two
-      pairs whose lines point to the left, and/or ``{"ahead": [from, to]}``; without it the axes
-      of the input are kept;
-    - ``zero_is_missing``: false where a joint may really lie at (0, 0, 0);
-    - ``bones_m``: usual lengths of the bones in metres, by the name of the lower joint.
+    - ``name``: the name of the skeleton;
+    - ``joints``: the list of joint names, each parent before its children;
+    - ``root`` (optional): the name of the first joint;
+    - ``parents``: the parent of every other joint, by name;
+    - ``mirror`` (optional): the list of [right, left] pairs of joints;
+    - ``heading`` (optional): ``{"left": [[right joint, left joint], ...]}``, one or two pairs
+      whose lines point to the left, or ``{"ahead": [from, to]}``, or both; without it the axes of
+      the input are kept;
+    - ``zero_is_missing`` (optional): false if a joint may really lie at (0, 0, 0);
+    - ``bones_m`` (optional): the usual lengths of the bones in metres, by the name of the lower
+      joint.
 
     :param path: the file.
-    :raises SkeletonError: naming the file, what is wrong and what would do.
+    :raises SkeletonError: if the file is not a skeleton; the error names the file, the fault and
+        the remedy.
     """
     path = Path(path)
     content = read_json(path, SkeletonError, MAX_FILE_BYTES)
@@ -99,7 +102,7 @@ def _parse_skeleton(content: Any, stem: str) -> Skeleton:
 
 
 def _mirror(pairs: Any, count: int, index: Index) -> tuple[int, ...]:
-    # For every joint its counterpart, itself where it has none.
+    # Return, for every joint, its counterpart; a joint without one is its own.
     mirror = list(range(count))
     if not isinstance(pairs, list):
         raise SkeletonError(f'mirror={pairs!r}: must be a list of [right, left] pairs')
@@ -112,7 +115,7 @@ def _mirror(pairs: Any, count: int, index: Index) -> tuple[int, ...]:
 
 
 def _bones(bones: Any, joints: list[str], index: Index) -> tuple[float, ...] | None:
-    # Lengths of the bones by the numbers of the joints, 0 for the root; None where none are given.
+    # Return the bone lengths in the order of the joints, 0 for the root; None if none are given.
     if bones is None:
         return None
     if not isinstance(bones, dict) or not all(

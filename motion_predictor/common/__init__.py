@@ -1,1 +1,1 @@
-"""Ground of every room: files, whole or not at all; shapes; a thread for slow work."""
+"""Parts that every room uses: files, whole or not at all; shapes; a thread for slow work."""

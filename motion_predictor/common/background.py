@@ -1,4 +1,4 @@
-"""One thread for work that may take its time, beside the worker that must not wait for it."""
+"""A background thread for slow work that the worker must not wait for."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import threading
 from typing import Any
 
 Stopped = Callable[[], bool]
-"""Whether the work under way is no longer wanted."""
+"""A function that returns whether the current work is no longer wanted."""
 
 
 class CancelledError(Exception):
-    """The work was called off."""
+    """The work was cancelled."""
 
 
 class Background:
     """
-    Makes the latest thing that it was asked for, one at a time, and hands it over.
+    Runs the latest task that it was asked for in a thread, and hands over the result.
 
-    What was called off is never handed over, whatever the thread is doing just then.
+    It runs one task at a time. The result of a cancelled task is never handed over, whatever the
+    thread is doing at that moment.
     """
 
     def __init__(self, name: str) -> None:
         """
-        Start no thread yet.
+        Make the object; the thread starts with the first task.
 
-        :param name: of the thread.
+        :param name: name of the thread.
         """
         self._name = name
         self._changed = threading.Condition()
@@ -37,17 +38,18 @@ class Background:
 
     @property
     def busy(self) -> bool:
-        """Whether something is being made, or waits for its turn."""
+        """Return whether a task is running or waiting."""
         with self._changed:
             return self._busy or self._wanted is not None
 
     def ask(self, make: Callable[[Stopped], Any], hand_over: Callable[[Any], None]) -> None:
         """
-        Ask for something; what was asked for before and not begun is dropped.
+        Ask for a task; an earlier task that has not begun is dropped.
 
-        :param make: called in the thread; told whether to give up, which it does by raising
-            :class:`CancelledError`.
-        :param hand_over: called in the thread with what was made, unless it was called off.
+        :param make: called in the thread with a function that returns whether to give up; to give
+            up, ``make`` raises :class:`CancelledError`.
+        :param hand_over: called in the thread with the result of ``make``, unless the task was
+            cancelled.
         """
         with self._changed:
             self._wanted = make, hand_over
@@ -58,16 +60,17 @@ class Background:
             self._changed.notify_all()
 
     def call_off(self) -> None:
-        """Drop what is asked for, and what is being made."""
+        """Cancel the waiting task and the running one."""
         with self._changed:
             self._wanted = None
             self._turn += 1
 
     def close(self, within_s: float) -> None:
         """
-        Call everything off and end the thread.
+        Cancel everything and end the thread.
 
-        :param within_s: how long to wait for it; it is left to itself then.
+        :param within_s: longest time in seconds to wait for the thread; after that it is
+            abandoned.
         """
         self.call_off()
         with self._changed:
@@ -98,5 +101,5 @@ class Background:
                     self._busy = False
 
     def _leaves(self) -> bool:
-        # One that was left to itself while another began has nothing to do here any more.
+        # An abandoned thread has nothing to do here any more if another has begun since.
         return self._ending or self._thread is not threading.current_thread()

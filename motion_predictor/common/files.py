@@ -1,4 +1,4 @@
-"""Opening files that somebody names: plain files of bounded size, never a pipe or a device."""
+"""Open files that a user or a setting names: plain files of bounded size, no pipes or devices."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _KINDS = (
 )
 MAX_JSON_BYTES = 256 * 2**20
 MAX_QUOTED = 300
-"""Characters of a name or of somebody else's error that a message repeats."""
+"""Greatest number of characters that a message quotes from a name or from a library's error."""
 
 
 def brief(said: object) -> str:
-    """Return a text in one line and of bounded length, for a message that quotes a file."""
+    """Return a text in one line of bounded length, for a message that quotes a file."""
     text = ' '.join(str(said).split())
     return text if len(text) <= MAX_QUOTED else f'{text[:MAX_QUOTED]}... ({len(text)} characters)'
 
@@ -36,17 +36,17 @@ def check_file(
     max_bytes: int | None = None,
 ) -> int:
     """
-    Check that a path names a plain file, without opening it: a pipe would never end.
+    Check that a path names a plain file, without opening it: reading a pipe would never end.
 
-    :param path: the file; a link to one will do.
-    :param error: what to raise.
-    :param max_bytes: a larger file is refused.
-    :returns: its size in bytes.
-    :raises MotionPredictorError: of the kind ``error``, naming the file and what it is.
+    :param path: the file, or a link to a file.
+    :param error: class of the error to raise.
+    :param max_bytes: largest accepted size in bytes; None accepts any size.
+    :returns: the size of the file in bytes.
+    :raises MotionPredictorError: of the class ``error``, naming the file and the fault.
     """
     try:
         found = os.stat(path)
-    except (OSError, ValueError) as reason:  # ValueError: a name that holds a NUL
+    except (OSError, ValueError) as reason:  # ValueError: a name that contains a NUL
         raise error(_unreadable(path, reason)) from None
     return _checked(path, found, error, max_bytes)
 
@@ -59,11 +59,11 @@ def open_file(
     """
     Open a plain file to read its bytes; see :func:`check_file`.
 
-    :raises MotionPredictorError: of the kind ``error``, naming the file and what is wrong.
+    :raises MotionPredictorError: of the class ``error``, naming the file and the fault.
     """
     check_file(path, error, max_bytes)
     try:
-        # whatever has taken the name meanwhile: without O_NONBLOCK a pipe waits for its writer
+        # the name may be a pipe by now: without O_NONBLOCK, opening one waits for its writer
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), 'rb')
     except OSError as reason:
         raise error(_unreadable(path, reason)) from None
@@ -83,7 +83,7 @@ def read_file(
     """
     Read a plain file; see :func:`check_file`.
 
-    :raises MotionPredictorError: of the kind ``error``, naming the file and what is wrong.
+    :raises MotionPredictorError: of the class ``error``, naming the file and the fault.
     """
     with open_file(path, error, max_bytes) as file:
         try:
@@ -100,7 +100,7 @@ def read_json(
     """
     Read a plain file of JSON; see :func:`check_file`.
 
-    :raises MotionPredictorError: of the kind ``error``, naming the file and what is wrong.
+    :raises MotionPredictorError: of the class ``error``, naming the file and the fault.
     """
     raw = read_file(path, error, max_bytes)
     with refused(path, 'cannot be read as JSON', error):
@@ -133,14 +133,14 @@ def refused(
     path: Path, words: str, error: type[MotionPredictorError] = RecordingError
 ) -> Iterator[None]:
     """
-    Turn whatever a damaged or hostile file makes its reader raise into one kind of error.
+    Turn every error that a damaged or hostile file causes in its reader into one class of error.
 
-    Errors of this package pass as they are: they say more.
+    Errors of this package pass unchanged, because they say more.
 
-    :param path: the file that is read inside the ``with``.
-    :param words: what the message says of it, before the reason in brackets.
-    :param error: what to raise.
-    :raises MotionPredictorError: of the kind ``error``, naming the file.
+    :param path: the file that the ``with`` block reads.
+    :param words: statement about the file, which the message gives before the reason in brackets.
+    :param error: class of the error to raise.
+    :raises MotionPredictorError: of the class ``error``, naming the file.
     """
     try:
         yield

@@ -10,12 +10,12 @@ from motion_predictor.errors import ShapeError
 
 def require_shape(name: str, array: Any, shape: Sequence[int | str | None]) -> None:
     """
-    Raise unless an array has the shape that was agreed.
+    Raise an error unless an array has the expected shape.
 
-    :param name: what the array is called by the caller.
+    :param name: the caller's name for the array.
     :param array: anything with a ``shape``.
-    :param shape: one entry an axis: a length, or a letter (``'J'``) or None for any length.
-    :raises ShapeError: naming the array, what was expected and what was found.
+    :param shape: one entry per axis: a length, or a letter (``'J'``) or None for any length.
+    :raises ShapeError: naming the array, the expected shape and the shape found.
     """
     found = tuple(getattr(array, 'shape', ()))
     fits = len(found) == len(shape) and all(

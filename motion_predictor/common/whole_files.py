@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: beside their place, then renamed to it."""
+"""Write files whole or not at all: under another name beside their place, then renamed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PARTIAL = '.partial'
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """
-    Let a block write a file; it takes its place when the block ends, or what was there stays.
+    Let a ``with`` block write a file that replaces the old one only if the block succeeds.
 
     The content is on the disk before the name is, so that neither a signal nor a power cut leaves
-    half a file. What was begun is taken away when the block fails.
+    half a file. If the block fails, the unfinished file is deleted.
 
-    :param path: the file; its folder is made where it is missing.
-    :returns: where the block writes.
-    :raises StorageError: if nothing can be written there, as where the disk is full.
+    :param path: the file; a missing folder is made.
+    :returns: the path that the block writes to.
+    :raises StorageError: if the file cannot be written, for example on a full disk.
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
@@ -43,9 +43,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """
     Write a file, whole or not at all.
 
-    :param path: the file; its folder is made where it is missing.
-    :param content: text (UTF-8) or bytes.
-    :raises StorageError: if nothing can be written there.
+    :param path: the file; a missing folder is made.
+    :param content: text (written as UTF-8) or bytes.
+    :raises StorageError: if the file cannot be written.
     """
     with written_whole(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -53,10 +53,10 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 def require_writable(path: Path) -> None:
     """
-    Try a place before the work begins whose result it is for.
+    Check that a file can be written, before the long work whose result it will hold.
 
-    :param path: the file that will be written; its folder is made where it is missing.
-    :raises StorageError: if nothing can be written there.
+    :param path: the file; a missing folder is made.
+    :raises StorageError: if the file cannot be written.
     """
     trial = path.with_name(f'{path.name}.trial')
     try:
@@ -70,15 +70,15 @@ def require_writable(path: Path) -> None:
 
 
 def not_written(path: Path, error: BaseException) -> str:
-    """Say in one line that a place cannot be written to, why, and what would do."""
+    """Return one line that says which file cannot be written, why, and what would help."""
     why = getattr(error, 'strerror', None) or str(error).splitlines()[0]
-    if 'inline_container' in why:  # what PyTorch says of any disk that takes no more
+    if 'inline_container' in why:  # PyTorch's message for any disk that takes no more data
         why = 'No space left on device, or it is broken'
     return f'{path}: cannot be written ({why}); make room there or name another place'
 
 
 def _of_the_disk(error: BaseException) -> bool:
-    # Libraries in C++ say with errors of their own that a file could not be written.
+    # C++ libraries report a file that could not be written with their own errors.
     if not isinstance(error, Exception) or isinstance(error, StorageError):
         return False
     text = str(error).lower()

@@ -1,1 +1,1 @@
-"""What a sensor says: fields of messages become observations. No torch, no ROS."""
+"""Sensor inputs: fields of messages become observations. No torch and no ROS is imported here."""

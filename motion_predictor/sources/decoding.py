@@ -1,4 +1,4 @@
-"""One message to the people whom it shows, for the node and for bags alike."""
+"""Decode one message into the people that it shows, for the node and for bags alike."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ _MAX_SHOWN = 40
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a message shows."""
+    """The content of one message."""
 
     people: list[Observation]
-    """Those who can be used."""
+    """The people whose poses can be used."""
     flawed: list[DecodedPerson]
-    """Those who are there and cannot be used, each with the flaw."""
+    """The people who are present but whose poses cannot be used, each with the flaw."""
     counts: Mapping[str, int]
-    """Joints of ``people`` that are missing, by the reason; empty where none is."""
+    """Number of missing joints of ``people`` by reason; empty if none is missing."""
     beyond: str = ''
-    """The first coordinate that float32 cannot hold, in words."""
+    """The first coordinate that float32 cannot hold, in words; '' if there is none."""
 
 
 class Decoder:
     """
-    Reads a source's messages, and tells once which joints of everybody are seen.
+    Reads the messages of a source and decides, once, which joints of each person are seen.
 
-    What is neither NaN, nor the void at (0, 0, 0), nor beyond float32 is seen. Everything that
-    comes after this reads :attr:`motion_predictor.sources.observation.Observation.seen`.
+    A joint is seen if it is not NaN, not the void at (0, 0, 0), and within float32. All later code
+    reads this decision from :attr:`motion_predictor.sources.observation.Observation.seen`.
     """
 
     def __init__(self, source: Source, layout: Layout) -> None:
         """
-        Prepare to read.
+        Make a decoder.
 
-        :param source: what reads the messages by their fields.
+        :param source: reads the fields of the messages.
         :param layout: the joints of the source.
         """
         self.source = source
@@ -56,11 +56,11 @@ class Decoder:
         """
         Read one message.
 
-        :param topic: that it came on.
-        :param message: with the fields of the source's message.
-        :param received_ns: the clock when it came.
-        :returns: whom it shows; None where it does not say who is there.
-        :raises MessageError: if it cannot be read, or nobody in it can be used.
+        :param topic: the topic that it came on.
+        :param message: an object with the fields of the source's message.
+        :param received_ns: the node's clock when the message came, nanoseconds.
+        :returns: the people that it shows; None if the message does not say who is present.
+        :raises MessageError: if it cannot be read, or if nobody in it can be used.
         """
         people = self.source.decode(topic, message, received_ns)
         if people is None:

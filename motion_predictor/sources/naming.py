@@ -1,4 +1,4 @@
-"""Names of people: read from names of frames and markers, or given by who is nearest."""
+"""Names of people: read from the names of frames and markers, or given by the nearest position."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.sources.observation import MAX_FRAME_NAME, MAX_PEOPLE
 
 NAME_PATTERN = '{joint}_{person}'
-"""How ROS4HRI names frames (REP-155)."""
+"""The pattern of frame names in ROS4HRI (REP-155)."""
 NEAREST_M = 0.6
-"""Somebody without an id is who was last seen within this distance, ..."""
+"""A person without an id gets the name of whoever was last seen within this distance, in metres,
+"""
 NEAREST_S = 1.0
-"""... no longer ago than this."""
+"""and no longer ago than this, in seconds."""
 MAX_NAMES = 10_000
-"""Names that a pattern remembers; from there on it begins anew."""
+"""Number of names that a pattern remembers before it forgets them all and begins again."""
 
 
 def require_pattern(pattern: str) -> None:
     """
-    Check that a pattern can tell joints.
+    Check that a pattern can tell which joint a name means.
 
     :raises ConfigError: if it cannot.
     """
@@ -35,19 +36,19 @@ def require_pattern(pattern: str) -> None:
 
 class NamePattern:
     """
-    Tells person and joint from the name of a frame, a marker or a rigid body.
+    Reads the person and the joint from the name of a frame, a marker or a rigid body.
 
-    ``{joint}`` stands for a joint of the layout, ``{person}`` for at least one character without
-    a slash; without ``{person}`` there is one person, called '0'.
+    ``{joint}`` stands for a joint of the layout, ``{person}`` for at least one character without a
+    slash. Without ``{person}`` there is one person, named '0'.
     """
 
     def __init__(self, pattern: str, joints: Sequence[str]) -> None:
         """
         Prepare to read names.
 
-        :param pattern: such as '{joint}_{person}'.
-        :param joints: names of the layout's joints.
-        :raises ConfigError: if the pattern cannot tell joints.
+        :param pattern: for example '{joint}_{person}'.
+        :param joints: names of the layout's joints, (J_src,).
+        :raises ConfigError: if the pattern cannot tell which joint a name means.
         """
         require_pattern(pattern)
         longest_first = sorted(joints, key=len, reverse=True)
@@ -61,7 +62,7 @@ class NamePattern:
         self._read: dict[str, tuple[str, int] | None] = {}
 
     def read(self, name: str) -> tuple[str, int] | None:
-        """Tell the person and the joint's index; None when it is no such name."""
+        """Return the person and the joint's index; None if the name does not fit the pattern."""
         if len(name) > MAX_FRAME_NAME:
             return None
         if name not in self._read:
@@ -76,20 +77,20 @@ class NamePattern:
 
 
 class NearestNames:
-    """Names for people to whom their tracker gives none: who is nearest is the same."""
+    """Names people whose tracker gives no ids: the nearest earlier person is the same person."""
 
     def __init__(self) -> None:
-        """Start with nobody."""
+        """Begin without people."""
         self._seen: dict[int, tuple[int, np.ndarray]] = {}  # number: stamp, place
         self._next = 0
 
     def name(self, stamp_ns: int, places: Sequence[np.ndarray]) -> list[str]:
         """
-        Name everyone of one message.
+        Name every person of one message.
 
-        :param stamp_ns: of the message.
-        :param places: (3,) metres, one a person.
-        :returns: a name for each, the same as before where somebody was near.
+        :param stamp_ns: stamp of the message.
+        :param places: position of each person, (3,) metres.
+        :returns: one name per person; whoever is near an earlier position keeps that name.
         """
         recent = {
             number: place

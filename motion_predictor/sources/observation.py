@@ -1,4 +1,4 @@
-"""What every input becomes, whatever its messages: one neutral record of one person."""
+"""The neutral records of one person that every input is decoded into."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_POINTS = 100_000
 MAX_PEOPLE = 256
 MAX_NAME = 128
 MAX_FRAME_NAME = 256
-"""Characters of a frame_id; a longer one is refused."""
+"""Greatest number of characters in a frame_id; a longer one is refused."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class DecodedPerson:
     """
     One person of one input message, in the joints and units of the sender.
 
-    ``stamp_ns`` is 0 where the message has none, ``frame_id`` empty likewise. ``xyz`` is float64
-    (J_in, 3), NaN for joints that were not sent; ``confidence`` float64 (J_in,), NaN = unknown.
+    ``stamp_ns`` is 0 and ``frame_id`` is empty if the message has none. ``xyz`` is float64 (J_in,
+    3), with NaN for joints that were not sent. ``confidence`` is float64 (J_in,), with NaN where
+    it is unknown.
     """
 
     stamp_ns: int
@@ -32,17 +33,20 @@ class DecodedPerson:
     xyz: np.ndarray
     confidence: np.ndarray
     flaw: str = ''
-    """Why this person cannot be used, though others of the message can."""
+    """Reason why this person cannot be used although others of the message can; '' if there is
+    none."""
     identified: bool = True
-    """Whether the sender says who it is; else ``person`` is only a place in the message."""
+    """Whether the sender gives this person an id. If not, ``person`` is only a position in the
+    message."""
 
 
 @dataclass(frozen=True)
 class Observation:
     """
-    One person as one message shows them, in whatever order the publisher's joints have.
+    One person of one message, with the joints in the publisher's order.
 
-    ``xyz`` (J, 3) metres in ``frame_id``; ``confidence`` (J,), NaN where there is none, or None.
+    ``xyz`` is (J, 3), metres, in ``frame_id``. ``confidence`` is (J,), with NaN where it is
+    unknown, or None.
     """
 
     stamp_ns: int
@@ -51,19 +55,21 @@ class Observation:
     xyz: np.ndarray
     confidence: np.ndarray | None = None
     seen: np.ndarray | None = None
-    """
-    Which joints are really shown, bool (J,), told once where a message is decoded; all of these
-    are finite. None: those of ``xyz`` that are finite, and not at (0, 0, 0) where that is a void.
+    """Which joints are really shown, bool (J,), decided once when the message is decoded; all of
+    these are finite. None: the joints that are finite in ``xyz`` and, where (0, 0, 0) means a
+    missing joint, not there.
     """
     source: str = ''
-    """Where it came from: the stamps of one source are of one clock, those of others may not."""
+    """The input that it came from. Stamps of one source come from one clock; those of two may not.
+    """
     identified: bool = True
-    """Whether the tracker says who it is; else ``person`` is only a place in the message."""
+    """Whether the tracker gives this person an id. If not, ``person`` is only a position in the
+    message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """What the decoders must know: joints of the sender's layout, names of cloud fields."""
+    """What a decoder must know: the joints of the sender's layout and the fields of clouds."""
 
     joints: int
     person_field: str = 'person'
@@ -77,7 +83,7 @@ def stamp_to_ns(stamp: Any) -> int:
 
 
 def message_header(message: Any) -> tuple[int, str]:
-    """Get stamp and frame of an input message; 0 and empty where it has none that can be used."""
+    """Return the stamp in nanoseconds and the frame of a message; 0 and '' if it has none."""
     header = getattr(message, 'header', None)
     if header is None:
         return 0, ''
@@ -87,10 +93,10 @@ def message_header(message: Any) -> tuple[int, str]:
 
 def plausible(people: Sequence[DecodedPerson]) -> tuple[list[DecodedPerson], list[str]]:
     """
-    Take out people whom no tracker sends; they cost nobody else a prediction.
+    Separate people that no tracker would send, so that they cost nobody else a prediction.
 
-    :returns: the others, and why each of those was taken out.
-    :raises MessageError: if there are too many people in one message, or nobody is left.
+    :returns: the other people, and the reason for each person who was removed.
+    :raises MessageError: if one message has too many people, or if nobody is left.
     """
     require_people(len(people))
     kept, flaws = [], []
@@ -107,9 +113,9 @@ def plausible(people: Sequence[DecodedPerson]) -> tuple[list[DecodedPerson], lis
 
 def flawed_people(people: Sequence[DecodedPerson]) -> list[DecodedPerson]:
     """
-    Find those whom :func:`plausible` takes out: they are there all the same.
+    Return the people that :func:`plausible` removes; they are present all the same.
 
-    :returns: each with their flaw, and with names that are not too long.
+    :returns: each with the flaw, and with a name of bounded length.
     """
     return [
         replace(
@@ -135,7 +141,7 @@ def _implausible(person: DecodedPerson) -> str:
 
 def require_people(count: int) -> None:
     """
-    Check that a message does not hold absurdly many people.
+    Check that a message does not hold too many people.
 
     :raises MessageError: if it does.
     """
@@ -145,7 +151,7 @@ def require_people(count: int) -> None:
 
 def require_somebody(people: Sequence[DecodedPerson]) -> None:
     """
-    Check that somebody is without a flaw, where there is anybody.
+    Check that at least one person has no flaw, unless there are no people.
 
     :raises MessageError: with the first flaw.
     """
@@ -155,10 +161,11 @@ def require_somebody(people: Sequence[DecodedPerson]) -> None:
 
 def require_count(what: str, count: int) -> None:
     """
-    Check that a message does not hold absurdly many things.
+    Check that a message does not hold too many things.
 
-    :param what: what is counted, for the error.
-    :raises MessageError: if it does.
+    :param what: the things that are counted, for the error.
+    :param count: their number.
+    :raises MessageError: if there are too many.
     """
     if count > MAX_POINTS:
         raise MessageError(f'{count} {what}: one message holds {MAX_POINTS} at most')
@@ -168,10 +175,10 @@ def require_blocks(what: str, count: int, joints: int) -> None:
     """
     Check that a message holds whole people.
 
-    :param what: what is counted, for the error.
-    :param count: how many there are.
-    :param joints: of one person.
-    :raises MessageError: if there are too many, or they are no multiple of the joints.
+    :param what: the things that are counted, for the error.
+    :param count: their number.
+    :param joints: number of joints of one person.
+    :raises MessageError: if there are too many, or if the number is no multiple of ``joints``.
     """
     require_count(what, count)
     require_people(count // joints)

@@ -1,4 +1,4 @@
-"""Clouds to people, by the fields of ``PointCloud2`` alone: of rclpy's messages and of a bag's."""
+"""Decode ``PointCloud2`` by its fields alone: messages of rclpy and messages from a bag."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ FIELD_TYPES: Mapping[int, str] = {
     7: 'f4',
     8: 'f8',
 }
-"""Types of ``PointField``, by its constants INT8 to FLOAT64."""
+"""Types of ``PointField`` by its constants INT8 to FLOAT64."""
 MAX_FIELDS = 1_000
 
 
 def decode_point_cloud(message: Any, form: InputFormat) -> list[DecodedPerson]:
     """
-    Read a cloud with x y z and, where it has them, person, joint and confidence.
+    Read a cloud with the fields x y z and, optionally, person, joint and confidence.
 
-    Without a joint field the points of a person come in the layout's order; without a person
-    field as well, in consecutive blocks of J. No points at all: nobody.
+    Without a joint field, the points of a person come in the layout's order. Without a person
+    field too, they come in consecutive blocks of J points. A cloud without points shows nobody.
 
     :raises MessageError: if fields are missing or sizes do not fit each other.
     """
@@ -58,11 +58,11 @@ def decode_point_cloud(message: Any, form: InputFormat) -> list[DecodedPerson]:
     has_person, has_joint = form.person_field in names, form.joint_field in names
     if not has_joint and not has_person:
         require_blocks('points', len(points), form.joints)
-    nobody = np.zeros(len(points), dtype=bool)  # whose points these are cannot be told
+    nobody = np.zeros(len(points), dtype=bool)  # nothing tells to whom these points belong
     if has_person:
         person = points[form.person_field]
         if person.dtype.kind == 'f':
-            nobody = ~(np.abs(person) < 2.0**62)  # NaN too
+            nobody = ~(np.abs(person) < 2.0**62)  # this also refuses NaN
         person = np.where(nobody, -1, person).astype(np.int64)
     elif has_joint:
         person = np.zeros(len(points), dtype=np.int64)
@@ -94,13 +94,14 @@ def read_cloud(
     message: Any, max_points: int = MAX_POINTS, only: Collection[str] = ()
 ) -> np.ndarray:
     """
-    View the points of a cloud as a structured array, fields by name.
+    Return the points of a cloud as a structured array with named fields.
 
-    :param max_points: more are refused; our own clouds hold more than any tracker's.
-    :param only: names of the fields to read; all of them where it is empty.
-    :returns: ``(N,)`` with one named column a field of a single element; no copy of the data
-        where rows are not padded.
-    :raises MessageError: if sizes contradict each other, or there are implausibly many points.
+    :param max_points: larger clouds are refused; the node's own clouds hold more points than any
+        tracker's.
+    :param only: names of the fields to read; empty reads all of them.
+    :returns: ``(N,)`` with one named column per field of a single element. The data are not copied
+        if the rows are not padded.
+    :raises MessageError: if sizes contradict each other, or if there are too many points.
     """
     count = int(message.width) * int(message.height)
     names, formats, offsets = [], [], []

@@ -1,4 +1,4 @@
-"""Every kind of input: which messages it has, and the source that reads them; without ROS."""
+"""All kinds of input: their message types and the sources that read them; without ROS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STANDARD: Mapping[str, tuple[str, Decoder]] = {
     'point_cloud': ('sensor_msgs/msg/PointCloud2', decode_point_cloud),
     'marker_array': ('visualization_msgs/msg/MarkerArray', decode_marker_array),
 }
-"""Message and decoder of the inputs whose messages every ROS has, by ``input.type``."""
+"""Message type and decoder of each ``input.type`` whose messages are part of ROS."""
 STANDARD_LAYOUT = 'h36m17'
 TF_LAYOUT = 'hri'
 KIND_OF_MESSAGE: Mapping[str, str] = {
@@ -32,23 +32,23 @@ KIND_OF_MESSAGE: Mapping[str, str] = {
     TF_MESSAGE: 'tf',
     TRACKED_MESSAGE: 'hri',
 }
-"""``input.type`` by what a topic holds."""
+"""``input.type`` by the message type of the topic."""
 
 
 class StandardSource:
-    """PoseArray, PointCloud2 and MarkerArray: each message says everything by itself."""
+    """Source for PoseArray, PointCloud2 and MarkerArray: each message is complete by itself."""
 
     def __init__(self, input_type: str, form: InputFormat) -> None:
         """
         Choose the decoder.
 
         :param input_type: a key of :data:`STANDARD`.
-        :param form: what the decoder must know.
+        :param form: the settings of the decoder.
         """
         self.counters: dict[str, int] = {}
         if input_type == 'marker_array':
             self.counters['messages_of_bones'] = 0
-        self._bones: dict[str, str] = {}  # by topic, since somebody last asked
+        self._bones: dict[str, str] = {}  # by topic, since the last call of complaints()
         self._decode = STANDARD[input_type][1]
         self._form = form
 
@@ -62,18 +62,19 @@ class StandardSource:
             raise
 
     def complaints(self) -> list[str]:
-        """Name the topics that showed bones and no joint since this was last called."""
+        """Return the topics that have shown bones but no joints since the last call."""
         bones, self._bones = self._bones, {}
         return [f'{topic}: {words}' for topic, words in bones.items()]
 
 
 def layout_of(input_type: str, name: str, skeleton: Skeleton = H36M17) -> Layout:
     """
-    Find the joints of an input.
+    Return the layout of an input.
 
-    :param input_type: one of the node's ``input.type``.
-    :param name: of a layout, or a mapping file; 'auto' takes the usual one of the input.
-    :param skeleton: the model's joints.
+    :param input_type: a value of the node's ``input.type``.
+    :param name: name of a layout, or path of a mapping file; 'auto' takes the usual layout of the
+        input.
+    :param skeleton: the model's skeleton.
     :raises SkeletonError: if there is no such layout.
     """
     if name != AUTO:
@@ -96,14 +97,15 @@ def make_source(
     tf_timeout_s: float = 0.05,
 ) -> Source:
     """
-    Make what reads an input's messages.
+    Make the source that reads the messages of an input.
 
-    :param input_type: one of the node's ``input.type``.
-    :param chosen: its joints, from :func:`layout_of`.
-    :param pattern: of names that tell person and joint; 'auto' takes the usual one.
-    :param fields: of a cloud: names of person, joint and confidence.
-    :param target_frame: of tf and hri: the frame to give people in; '' for the root of the tree.
-    :param tf_timeout_s: of tf and hri: how long a pose may wait for a transform.
+    :param input_type: a value of the node's ``input.type``.
+    :param chosen: its layout, from :func:`layout_of`.
+    :param pattern: pattern of the names that tell person and joint; 'auto' takes the usual one.
+    :param fields: names of the fields of a cloud for person, joint and confidence.
+    :param target_frame: for tf and hri: the frame of the returned poses; '' is the root of the
+        tree.
+    :param tf_timeout_s: for tf and hri: longest time in seconds that a pose waits for a transform.
     :raises ConfigError: if the layout or the pattern does not fit the input.
     """
     if input_type in ('tf', 'hri'):

@@ -1,4 +1,4 @@
-"""PoseArray and MarkerArray to people, by their fields alone: of rclpy's messages and a bag's."""
+"""Decode PoseArray and MarkerArray by their fields alone: messages of rclpy and from a bag."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ KINECT_IDS_PER_PERSON = 100
 ADD = 0
 CUBE, SPHERE, CUBE_LIST, SPHERE_LIST, POINTS = 1, 2, 6, 7, 8
 JOINT_MARKERS = (SPHERE, CUBE)
-"""What joints are drawn as, the likelier first; in an array with spheres cubes are something else.
-Cylinders are bones."""
+"""Marker types that show joints, the likelier first. If an array has spheres, its cubes show
+something else. Cylinders are bones."""
 BONE_MARKERS = (0, 3, 4, 5)
-"""Arrows, cylinders, line strips and lists: what skeletons' bones are drawn as."""
+"""Marker types that show bones: arrows, cylinders, line strips and line lists."""
 LIST_MARKERS = (SPHERE_LIST, POINTS, CUBE_LIST)
-"""Constants of ``visualization_msgs/msg/Marker``."""
+"""Marker types that hold lists of points, constants of ``visualization_msgs/msg/Marker``."""
 
 
 class BonesError(MessageError):
-    """A MarkerArray shows bones and no joint: not nobody, and nobody who could be placed."""
+    """A MarkerArray shows bones but no joints: people are present, but cannot be placed."""
 
 
 def decode_pose_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     """
-    Read consecutive blocks of J poses, one block a person; no poses at all: nobody.
+    Read consecutive blocks of J poses, one block per person; no poses mean nobody.
 
     :raises MessageError: if the number of poses is no multiple of the layout's joints.
     """
@@ -57,15 +57,15 @@ def decode_pose_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
 
 def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     """
-    Read one marker a joint, ``id = 100 * person + joint``, or one list of points a person.
+    Read one marker per joint, ``id = 100 * person + joint``, or one list of points per person.
 
-    Joints are spheres, or cubes where there are no spheres. Markers of other shapes (bones as
-    cylinders, labels) and deletions are passed over; an array without any joint: nobody, unless
-    it holds bones. A namespace becomes part of the person's name. Somebody with an id or a list
-    that does not fit the layout has a flaw.
+    Joints are spheres, or cubes if there are no spheres. Markers of other shapes (bones as
+    cylinders, labels) and deletions are ignored. An array without joints shows nobody, unless it
+    holds bones. A namespace becomes part of the person's name. A person whose id or list does not
+    fit the layout has a flaw.
 
-    :raises BonesError: if there are bones, and no joint.
-    :raises MessageError: if nobody is without one, or there are too many people or markers.
+    :raises BonesError: if there are bones but no joints.
+    :raises MessageError: if everybody has a flaw, or if there are too many people or markers.
     """
     require_count('markers', len(message.markers))
     people: dict[str, DecodedPerson] = {}
@@ -94,7 +94,8 @@ def decode_marker_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
 def _take_in(
     marker: Any, people: dict[str, DecodedPerson], joints: int, frame: str, is_joint: bool
 ) -> tuple[str, str]:
-    # Put one marker, a joint or a list of all joints, into its person; who that is, and the flaw.
+    # Put one marker (a joint or a list of all joints) into its person; return that person and the
+    # flaw.
     flaw = ''
     if marker.header.frame_id != frame:
         name = _marker_person(marker, _number(marker))
@@ -148,7 +149,8 @@ def _empty_person(marker: Any, name: str, joints: int) -> DecodedPerson:
 
 
 def _marker_points(marker: Any) -> tuple[np.ndarray, str]:
-    # In the frame of the marker's header, and why they cannot be placed there.
+    # Return the points in the frame of the marker's header, and the reason if they cannot be
+    # placed.
     points = np.array([(p.x, p.y, p.z) for p in marker.points], dtype=np.float64)
     turn, shift = marker.pose.orientation, marker.pose.position
     quaternion = np.array([turn.x, turn.y, turn.z, turn.w])

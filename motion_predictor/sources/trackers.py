@@ -1,4 +1,4 @@
-"""Trackers' own messages to people, by their fields alone: no message package is imported here."""
+"""Decode the messages of trackers by their fields alone; no message package is imported here."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ from motion_predictor.sources.observation import DecodedPerson, require_people, 
 from motion_predictor.sources.source import Source
 
 ZED_JOINTS = (18, 34, 38)
-"""Joints of ``body_format`` 0, 1 and 2."""
+"""Number of joints of ``body_format`` 0, 1 and 2."""
 ZED_OK = 1
 ZED_SEARCHING = 2
 ZED_PERSON = 'Person'
-"""Label of somebody whom the ZED's object detection finds, without a skeleton."""
+"""Label of a person found by the ZED's object detection, without a skeleton."""
 MOCAP_BY_INDEX = 1
 SAME_POINT_M = 1e-4
-"""Joints of one person nearer to each other than this are one point, and so no joints."""
+"""Joints of one person closer together than this, in metres, are one point and therefore invalid.
+"""
 BEYOND_REACH_M = 1.6
-"""A joint further from the middle of the others than this is none of that body."""
+"""A joint further from the middle of the others than this, in metres, does not belong to the body.
+"""
 
 
 class TrackerSource:
-    """What the sources of this module share: counters, and names by topic for the nameless."""
+    """Common part of the sources here: counters, and names by topic for people without ids."""
 
     counted: tuple[str, ...] = ()
 
     def __init__(self, layout: Layout, pattern: str) -> None:
         """
-        Start with nothing seen.
+        Begin with nothing seen.
 
         :param layout: the tracker's joints.
-        :param pattern: of names; only for trackers that name joints.
+        :param pattern: pattern of names; only for trackers that name joints.
         :raises ConfigError: if the layout or the pattern does not fit this tracker.
         """
         self.layout = layout
@@ -57,7 +59,7 @@ class TrackerSource:
     def _named(
         self, topic: str, stamp_ns: int, people: list[tuple[str, str, np.ndarray, np.ndarray]]
     ) -> list[DecodedPerson]:
-        # Names those whose name is empty; by their number in the message where no joint is there.
+        # Name the people without a name; by their number in the message if no joint is there.
         nameless = [entry for entry in people if not entry[0]]
         middles = [_middle(xyz) for _, _, xyz, _ in nameless]
         placed = [middle for middle in middles if np.isfinite(middle).all()]
@@ -83,10 +85,10 @@ class ZedSource(TrackerSource):
     """
     ``zed_msgs/msg/ObjectsStamped`` of the ZED wrapper's body tracking.
 
-    People are told apart by ``label_id``. What the SDK made up itself is left out: filling gaps is
-    done here, and marked. Somebody whom it still searches for (SEARCHING) is there without a
-    joint; a body of another state (TERMINATE, OFF) is not. The confidence of a body,
-    1 to 99, becomes that of its joints, which have none of their own.
+    ``label_id`` identifies people. Poses that the SDK made up are left out, because this package
+    fills gaps itself and marks them. A person whom the SDK still searches for (SEARCHING) is
+    present without joints. A body in another state (TERMINATE, OFF) is not present. The confidence
+    of a body, 1 to 99, becomes that of its joints, which have none of their own.
     """
 
     counted = ('zed_searching', 'zed_not_tracked', 'zed_without_skeleton')
@@ -101,7 +103,7 @@ class ZedSource(TrackerSource):
             )
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
-        """Read the bodies that were seen; objects of other kinds are passed over."""
+        """Read the bodies that were seen; objects of other kinds are ignored."""
         stamp_ns, frame_id = stamp_to_ns(message.header.stamp), str(message.header.frame_id)
         people = []
         require_people(len(message.objects))
@@ -111,7 +113,7 @@ class ZedSource(TrackerSource):
                 self._count('zed_without_skeleton')
                 if body.label != ZED_PERSON:
                     continue
-                xyz[:] = body.position  # as near as is known: too small for a body
+                xyz[:] = body.position  # as near as can be known: too small for a body
             elif body.tracking_available and body.tracking_state != ZED_OK:
                 searching = body.tracking_state == ZED_SEARCHING
                 self._count('zed_searching' if searching else 'zed_not_tracked')
@@ -144,8 +146,8 @@ class YoloSource(TrackerSource):
     ``yolo_msgs/msg/DetectionArray`` of yolo_ros, its 3D detections.
 
     A detection lists the joints above its threshold, with ``id`` = index + 1. A joint without
-    depth comes as the camera's own place: two joints at one place, or one out of reach of the
-    others, are none. The frame is that of the key points, not of the header.
+    depth is sent at the camera's own position. Two joints at one position, or one out of reach of
+    the others, are therefore invalid. The frame is that of the key points, not that of the header.
     """
 
     counted = (
@@ -154,7 +156,7 @@ class YoloSource(TrackerSource):
     )  # fmt: skip
 
     def __init__(self, layout: Layout, pattern: str) -> None:
-        """Begin without knowing where the camera is."""
+        """Begin without knowing the position of the camera."""
         super().__init__(layout, pattern)
         self._cameras: dict[str, np.ndarray] = {}
 
@@ -162,7 +164,7 @@ class YoloSource(TrackerSource):
         """
         Read the detections of people.
 
-        Somebody who has no key points in space is there without a joint.
+        A person without key points in space is present without joints.
         """
         stamp_ns = stamp_to_ns(message.header.stamp)
         people = []
@@ -182,7 +184,8 @@ class YoloSource(TrackerSource):
 
     @staticmethod
     def _is_person(detection: Any) -> bool:
-        # A detection of a model that finds people: one of poses, or one that names what it finds.
+        # Return whether a model that finds people made this detection: a pose, or a class that
+        # says so.
         points = getattr(getattr(detection, 'keypoints', None), 'data', None)
         return bool(points) or getattr(detection, 'class_name', '') == 'person'
 
@@ -200,7 +203,7 @@ class YoloSource(TrackerSource):
         return xyz, confidence
 
     def _drop_without_depth(self, topic: str, xyz: np.ndarray) -> None:
-        # In place. Where the camera is, is learnt from joints that share one place.
+        # In place. The position of the camera is learnt from joints that share one position.
         seen = np.flatnonzero(np.isfinite(xyz).all(axis=-1))
         if not len(seen):
             return
@@ -223,15 +226,16 @@ class NuitrackSource(TrackerSource):
     """
     ``nuitrack_msgs/msg/Skeletons`` of ros2-nuitrack.
 
-    Its axes are x right, y up, z ahead: LEFT-handed, so that no rotation makes them a ROS frame.
-    They become x ahead, y left, z up, level where the sensor is. There is no header: the stamp is
-    the arrival, the frame comes from ``input.frame_id``. Lengths stay millimetres.
+    Its axes are x right, y up, z ahead. They are LEFT-handed, so no rotation turns them into a ROS
+    frame. They become x ahead, y left, z up, level if the sensor is level. There is no header: the
+    stamp is the time of arrival, and the frame is that of ``input.frame_id``. Lengths stay in
+    millimetres.
     """
 
     counted = ('nuitrack_joints_unknown', 'nuitrack_joints_without_place')
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
-        """Read the skeletons, joints by their type."""
+        """Read the skeletons; each joint has a type."""
         people = []
         require_people(len(message.skeletons))
         for skeleton in message.skeletons:
@@ -255,8 +259,9 @@ class MocapSource(TrackerSource):
     """
     ``mocap4r2_msgs/msg/Markers`` or ``RigidBodies`` of mocap4ros2 (Vicon, OptiTrack, Qualisys).
 
-    Names are read with the pattern. Markers known by an index only are left out, since it changes
-    from frame to frame, and so is a name that comes twice, since nobody can tell whose it is.
+    Names are read with the pattern. Markers that have only an index are left out, because the
+    index changes from frame to frame. A name that comes twice is left out, because nobody can tell
+    to whom it belongs.
     """
 
     counted = ('mocap_unlabelled', 'mocap_other_names', 'mocap_ambiguous_names')
@@ -267,7 +272,7 @@ class MocapSource(TrackerSource):
         self._pattern = NamePattern(pattern, layout.joints)
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
-        """Read everyone who has a labelled marker or a rigid body."""
+        """Read every person who has a labelled marker or a rigid body."""
         if hasattr(message, 'rigidbodies'):
             entries = [(body.rigid_body_name, body.pose.position) for body in message.rigidbodies]
         else:
@@ -305,20 +310,20 @@ class HirosSource(TrackerSource):
     """
     ``hiros_skeleton_msgs/msg/SkeletonGroup`` of Hi-ROS.
 
-    A marker is the joint that its name says, else that of its id in the layout's order. The stamp
-    is the time of the source, where there is one: people of one group may come from several
+    A marker is the joint that its name says, otherwise the joint of its id in the layout's order.
+    The stamp is that of the source, if there is one: the people of one group may come from several
     cameras.
     """
 
     counted = ('hiros_markers_unknown', 'hiros_markers_repeated')
 
     def __init__(self, layout: Layout, pattern: str) -> None:
-        """Prepare to read names, whatever their case."""
+        """Prepare to read names in upper or lower case."""
         super().__init__(layout, pattern)
         self._index = {joint.lower(): number for number, joint in enumerate(layout.joints)}
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson]:
-        """Read the group's skeletons."""
+        """Read the skeletons of the group."""
         group_ns, frame_id = stamp_to_ns(message.header.stamp), str(message.header.frame_id)
         people = []
         require_people(len(message.skeletons))
@@ -350,17 +355,17 @@ def _middle(xyz: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Tracker:
-    """One value of ``input.type`` that needs a package of its own."""
+    """One value of ``input.type`` that needs a message package of its own."""
 
     message: str
-    """Its message, ``package/msg/Name``."""
+    """Its message type, ``package/msg/Name``."""
     install: str
-    """What to install for it."""
+    """What to install to get the package."""
     source: Callable[[Layout, str], Source]
     layout: str
-    """What ``input.skeleton: auto`` means."""
+    """The layout that ``input.skeleton: auto`` means."""
     pattern: str = ''
-    """What ``input.pattern: auto`` means; empty where nothing is named."""
+    """The pattern that ``input.pattern: auto`` means; empty if the tracker names nothing."""
 
 
 TRACKERS: Mapping[str, Tracker] = {
@@ -403,17 +408,17 @@ TRACKERS: Mapping[str, Tracker] = {
         layout='k4a32',
     ),
 }
-"""Every tracker with messages of its own, by ``input.type``."""
+"""All trackers with messages of their own, by ``input.type``."""
 
 
 def message_class(input_type: str, message: str, install: str) -> type:
     """
     Import the class of a message whose package may not be installed.
 
-    :param input_type: that asks for it.
+    :param input_type: the ``input.type`` that needs it.
     :param message: ``package/msg/Name``.
     :param install: what to install, for the error.
-    :raises ConfigError: if it cannot be imported, saying what to install.
+    :raises ConfigError: if the class cannot be imported; the error says what to install.
     """
     package, _, name = message.split('/')
     try:

@@ -1,1 +1,1 @@
-"""People and frames of TF: the tree of frames, what waits for it, who stands in it."""
+"""TF: the tree of frames, observations that wait for a transform, and people made of frames."""

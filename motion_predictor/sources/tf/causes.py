@@ -1,4 +1,4 @@
-"""Why TF has no transform, in words for the log and for the diagnostics; no ROS."""
+"""Explain in words, for the log and the diagnostics, why TF has no transform; no ROS."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ from typing import NamedTuple
 
 SAMPLE_NAMES = 3
 MAX_COMPARED = 1_000
-"""Names that a wrong one is compared with."""
+"""Number of known names that a wrong name is compared with."""
 
 
 class Cause(Enum):
-    """Why there is no transform."""
+    """The reason for a missing transform."""
 
     NO_FRAME = 'no_frame'
     NO_TARGET = 'no_target'
     NOT_CONNECTED = 'not_connected'
     TOO_NEW = 'too_new'
-    """The newest transform is older than the stamp: it may come yet."""
+    """The newest transform is older than the stamp; a newer one may still come."""
     TOO_OLD = 'too_old'
-    """The oldest transform is younger than the stamp: it will not come any more."""
+    """The oldest transform is newer than the stamp; an older one will not come any more."""
 
 
 class Missing(NamedTuple):
-    """Why there is no transform, in words for the log."""
+    """The reason for a missing transform, with words for the log."""
 
     cause: Cause
     text: str
     lag_s: float = 0.0
-    """By how much the stamp is newer than the newest transform, or older than the oldest."""
+    """Time in seconds by which the stamp is newer than the newest transform, or older than the
+    oldest."""
 
 
 def no_frame(cause: Cause, name: str, known: Sequence[str]) -> Missing:
     """
-    Say that TF has no frame of a name.
+    Return the explanation that TF has no frame of this name.
 
-    :param cause: whether it is that of the input or of ``target_frame``.
-    :param known: the names that TF has.
+    :param cause: says whether it is the frame of the input or ``target_frame``.
+    :param name: the missing frame.
+    :param known: the frames that TF has.
     """
     if cause is Cause.NO_FRAME and not name:
         return Missing(cause, 'the message names no frame; set input.frame_id')
@@ -57,10 +59,12 @@ def no_frame(cause: Cause, name: str, known: Sequence[str]) -> Missing:
 
 def not_connected(frame: str, target: str, root: str = '', other: str = '') -> Missing:
     """
-    Say that two frames are in trees of their own.
+    Return the explanation that two frames are in separate trees.
 
-    :param root: where the tree of the first begins; '' where that is not known.
-    :param other: where that of the target does.
+    :param frame: the frame of the input.
+    :param target: the frame to convert to.
+    :param root: root of the first frame's tree; '' if it is not known.
+    :param other: root of the target's tree; '' if it is not known.
     """
     of = [f' (its tree begins at {cut(name)!r})' if name else '' for name in (root, other)]
     return Missing(
@@ -73,12 +77,14 @@ def too_new(
     frame: str, target: str, slow: str, lag_s: float, waited_s: float, period_s: float = 0.0
 ) -> Missing:
     """
-    Say that the newest transform is older than the stamp.
+    Return the explanation that the newest transform is older than the stamp.
 
-    :param slow: the frame on the way whose transform is; '' where that is not known.
-    :param lag_s: by how much.
-    :param waited_s: how long it was waited for.
-    :param period_s: between transforms; 0 where that is not known.
+    :param frame: the frame of the input.
+    :param target: the frame to convert to.
+    :param slow: the frame on the way that has the old transform; '' if it is not known.
+    :param lag_s: age of the transform before the stamp, seconds.
+    :param waited_s: time that was spent waiting for it, seconds.
+    :param period_s: time between transforms, seconds; 0 if it is not known.
     """
     of = f' (that of {cut(slow)!r})' if slow else ''
     needed_s = waited_s + max(lag_s, period_s * math.ceil(lag_s / max(period_s, 1e-3)))
@@ -99,10 +105,12 @@ def too_new(
 
 def too_old(frame: str, target: str, late: str, lag_s: float) -> Missing:
     """
-    Say that the oldest transform is younger than the stamp.
+    Return the explanation that the oldest transform is newer than the stamp.
 
-    :param late: the frame on the way whose transform is; '' where that is not known.
-    :param lag_s: by how much; 0 where that is not known.
+    :param frame: the frame of the input.
+    :param target: the frame to convert to.
+    :param late: the frame on the way that has this transform; '' if it is not known.
+    :param lag_s: time from the stamp to the transform, seconds; 0 if it is not known.
     """
     of = f' (that of {cut(late)!r})' if late else ''
     by = f'{lag_s:.3f} s ' if lag_s else ''
@@ -116,5 +124,5 @@ def too_old(frame: str, target: str, late: str, lag_s: float) -> Missing:
 
 
 def cut(name: str, longest: int = 64) -> str:
-    """Shorten a name for the log."""
+    """Return a name shortened for the log."""
     return name if len(name) <= longest else f'{name[:longest]}... ({len(name)} characters)'

@@ -1,4 +1,4 @@
-"""Whether the frame that people are predicted in moves: then who stands still seems to walk."""
+"""Detect that the frame of the predictions moves: then people who stand still seem to walk."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ MOVES_M_S = 0.1
 MOVES_RAD_S = math.radians(5.0)
 LOOKS = 10
 MOVING = 3
-"""A frame that moved between so many of the last looks moves; one correction is none."""
+"""A frame is moving if it moved between this many of the last checks; one correction is not
+enough."""
 
 
 class FrameMotion:
-    """Watches where a frame is in the root of its tree."""
+    """Watches the position of a frame in the root of its tree."""
 
     def __init__(self, frame: str) -> None:
         """
-        Begin without a look.
+        Begin without a check.
 
-        :param frame: its name.
+        :param frame: name of the frame.
         """
         self._frame = frame
         self._root = ''
@@ -30,12 +31,12 @@ class FrameMotion:
 
     def note(self, at_s: float, root: str, rotation: np.ndarray, translation: np.ndarray) -> None:
         """
-        Take a look.
+        Record one check.
 
-        :param at_s: when.
-        :param root: the root of the frame's tree.
+        :param at_s: time of the check, seconds.
+        :param root: root of the frame's tree.
         :param rotation: from the frame to the root, (3, 3).
-        :param translation: likewise, metres (3,).
+        :param translation: from the frame to the root, metres (3,).
         """
         if root != self._root:
             self._moved.clear()
@@ -50,7 +51,7 @@ class FrameMotion:
 
     @property
     def complaint(self) -> str:
-        """Say that the frame moves, '' where it does not."""
+        """Return a sentence that says that the frame moves; '' if it does not."""
         if sum(self._moved) < MOVING:
             return ''
         return (

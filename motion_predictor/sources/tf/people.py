@@ -1,9 +1,8 @@
-"""
-People from TF frames: the poses that frames of a name make up, as they arrive.
+"""People from TF: frames whose names fit a pattern become poses as they arrive.
 
-Frames are read from the messages' fields, and the tree is composed here
-(:mod:`motion_predictor.sources.tf.tree`), so that this needs ``tf2_msgs`` alone: every transform
-is seen once as it arrives, which is when a pose may be complete.
+The fields of the messages are read and the tree is composed here
+(:mod:`motion_predictor.sources.tf.tree`), so this module needs only ``tf2_msgs``. It sees every
+transform once, when it arrives, and that is when a pose may become complete.
 """
 
 from __future__ import annotations
@@ -31,29 +30,32 @@ TF_MESSAGE = 'tf2_msgs/msg/TFMessage'
 TF_TOPIC = '/tf'
 TF_STATIC_TOPIC = '/tf_static'
 TRACKED_TOPIC = '/humans/bodies/tracked'
-"""Where REP-155 lists the bodies that are there."""
+"""Topic on which REP-155 lists the bodies that are present."""
 TRACKED_MESSAGE = 'hri_msgs/msg/IdsList'
 RECENT_S = 0.5
-"""A frame that has not come for longer is not waited for."""
+"""A frame that has not come for longer than this, in seconds, is not waited for."""
 MAX_PEOPLE = 256
 JOINT_WAIT_S = 0.05
-"""A frame of the person's own that does not come, as of a hidden joint, is waited for so long."""
+"""Longest time in seconds to wait for a frame of the person's own, such as that of a hidden joint.
+"""
 SAME_POSE_S = 0.005
-"""Frames stamped this near to each other belong to one pose."""
+"""Frames whose stamps differ by at most this, in seconds, belong to one pose."""
 MAX_WAITING = 8
-"""Poses of one person that wait for a transform; the oldest then goes as it is."""
+"""Number of poses of one person that wait for a transform; beyond it the oldest is given as it is.
+"""
 SAMPLES = 3
-"""Names that a complaint cites."""
+"""Number of names that a complaint quotes."""
 LEAST_SHARE = 0.5
-"""With fewer of the joints that the model needs a person is seen, and the status says so, ..."""
+"""Least share of the joints which the model needs. Whoever shows fewer is present but not whole,
+and the status says so."""
 LEAST_JOINTS = 4
-"""... and with fewer than this nobody: a robot has a head_link, too. Whoever was whole before, or
-is listed, is there with a single one."""
+"""Whoever shows fewer joints than this is not counted as a person, because a robot has a
+head_link, too. A person who was whole before, or who is listed, needs only one joint."""
 
 
 @dataclass
 class _Waiting:
-    """A pose of which not every transform has come."""
+    """A pose that still lacks some of its transforms."""
 
     stamp_ns: int
     received_ns: int
@@ -64,43 +66,44 @@ class _Waiting:
 
 @dataclass
 class _Person:
-    """The frames of a person, and the poses that they are making up."""
+    """The frames of a person and the poses that they form."""
 
     frames: dict[int, tuple[str, int]] = field(default_factory=dict)  # and last stamp, by joint
     waiting: list[_Waiting] = field(default_factory=list)
     newest_ns: int = 0
     given_ns: int = 0
     heard_ns: int = 0
-    """The node's clock when a frame came last."""
+    """The node's clock when the last frame came, nanoseconds."""
     whole: bool = False
-    """A pose with enough joints was given."""
+    """Whether a pose with enough joints was given before."""
 
 
 @dataclass
 class _Report:
-    """What came since somebody last asked, for the words of :meth:`TfSource.complaints`."""
+    """What came since the last call of :meth:`TfSource.complaints`."""
 
     transforms: int = 0
     strangers: dict[str, None] = field(default_factory=dict)
-    """Some frames that the pattern does not know."""
+    """Some frames that do not fit the pattern."""
     matched: bool = False
     unlisted: dict[str, None] = field(default_factory=dict)
     given: bool = False
     adrift: dict[str, str] = field(default_factory=dict)
-    """Why frames of people could not be placed."""
+    """The reason why frames could not be placed, by person."""
     sparse: dict[str, list[str]] = field(default_factory=dict)
-    """Of people with too few joints those that are missing."""
+    """The missing joints of people who have too few, by person."""
 
 
 class TfSource:
     """
-    Everyone whose frames TF shows, by a pattern of their names.
+    The people whose frames TF shows, found by a pattern of names.
 
-    A pose is given as soon as all frames that this person has lately had have come with its
-    stamp, and everything between them and the frame they are seen from is known for it; otherwise
-    when ``wait_s`` is over, with what there is. Frames whose stamps differ a little (a driver that
-    stamps each) are one pose, at the latest of the stamps; a frame that comes again begins the
-    next. Frames of fixed joints, on ``/tf_static``, belong to every pose.
+    A pose is given as soon as all frames that this person has recently had have come with its
+    stamp, and all transforms from them to the frame of the result are known for that stamp.
+    Otherwise it is given after ``wait_s`` with the joints that have come. Frames whose stamps
+    differ a little (some drivers stamp each frame) form one pose, which has the latest of the
+    stamps. A frame that comes again begins the next pose. Frames of fixed joints, on
+    ``/tf_static``, belong to every pose.
     """
 
     counted: tuple[str, ...] = (
@@ -113,13 +116,13 @@ class TfSource:
         self, layout: Layout, pattern: str, target_frame: str = '', wait_s: float = 0.05
     ) -> None:
         """
-        Start without frames.
+        Begin without frames.
 
-        :param layout: whose joints the pattern names.
-        :param pattern: such as '{joint}_{person}'.
-        :param target_frame: frame to give the poses in; '' for the root of the tree.
-        :param wait_s: how long a pose may wait for a transform.
-        :raises ConfigError: if the pattern cannot tell joints.
+        :param layout: its joints are those that the pattern names.
+        :param pattern: for example '{joint}_{person}'.
+        :param target_frame: frame of the returned poses; '' is the root of the tree.
+        :param wait_s: longest time in seconds that a pose waits for a transform.
+        :raises ConfigError: if the pattern cannot tell which joint a name means.
         """
         self.layout = layout
         self.tree = TransformTree()
@@ -135,14 +138,14 @@ class TfSource:
         self._needed = layout.used
 
     def may_give(self, name: str) -> bool:
-        """Tell whether somebody of this name is wanted."""
+        """Return whether a person of this name is wanted."""
         return True
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson] | None:
         """
-        Take in the transforms of one message of ``/tf`` or ``/tf_static``.
+        Read the transforms of one message of ``/tf`` or ``/tf_static``.
 
-        :returns: poses that are complete now, None where there are none.
+        :returns: the poses that are complete now; None if there are none.
         """
         static = topic.rstrip('/').endswith('_static')
         arrived: set[str] = set()
@@ -183,11 +186,11 @@ class TfSource:
 
     def complaints(self) -> list[str]:
         """
-        Say what is wrong with the frames that came since this was last called.
+        Return what is wrong with the frames that came since the last call.
 
-        :returns: frames that nothing connects; where nobody could be given, also why not: no
-            frame has the pattern's form, or too few joints are there. Empty where no transform
-            came at all, or everything is well.
+        :returns: one sentence for each person whose frames nothing connects. If nobody could be
+            given, also why: no frame fits the pattern, or too few joints came. Empty if no
+            transform came at all, or if all is well.
         """
         report, self._report = self._report, _Report()
         found = [f'{cut(name)!r}: {why}' for name, why in list(report.adrift.items())]
@@ -210,11 +213,11 @@ class TfSource:
 
     def _note_fixed(self, name: str, joint: int, frame: str) -> None:
         if name not in self._fixed and len(self._fixed) >= MAX_PEOPLE:
-            del self._fixed[next(iter(self._fixed))]  # who came first
+            del self._fixed[next(iter(self._fixed))]  # the first who came
         self._fixed.setdefault(name, {})[joint] = frame
 
     def _note(self, name: str, joint: int, frame: str, stamp_ns: int, received_ns: int) -> bool:
-        # Puts one frame into the pose that it belongs to.
+        # Put one frame into the pose that it belongs to.
         person = self._people.get(name)
         if person is None:
             if len(self._people) >= MAX_PEOPLE and not self._make_room(received_ns):
@@ -256,7 +259,7 @@ class TfSource:
             frames |= self._fixed.get(name, {})
             placed = self.tree.place(frames.values(), pose.stamp_ns, self._target)
             absent = {frame for frame in moving if frame not in placed}
-            # A frame that came a little before the others of its pose lacks nothing.
+            # A frame that came a little before the others of its pose is complete.
             lacking = {
                 above for frame in moving - absent for above in placed[frame].lacking - pose.frames
             }
@@ -285,7 +288,7 @@ class TfSource:
     def _note_adrift(
         self, name: str, stamp_ns: int, frames: Mapping[int, str], placed: Mapping[str, Placed]
     ) -> None:
-        # Frames that no transform connects; those that are merely late are no complaint.
+        # Note frames that no transform connects; frames that are only late are no complaint.
         noted = self._report.adrift
         if name in noted or len(noted) >= SAMPLES:
             return
@@ -303,7 +306,7 @@ class TfSource:
     def _person(
         self, name: str, stamp_ns: int, frames: Mapping[int, str], placed: Mapping[str, Placed]
     ) -> tuple[DecodedPerson, int] | None:
-        # Whoever these frames show, and how many of the joints that are needed.
+        # Return the person that these frames show, and the number of needed joints that are there.
         roots = [where.root for where in placed.values()]
         roots = [root for root in roots if self._pattern.read(root) is None]
         root = max(set(roots), key=roots.count) if roots else ''
@@ -324,7 +327,8 @@ class TfSource:
         return told, int(seen.sum())
 
     def _make_room(self, received_ns: int) -> bool:
-        # For one more person: who has gone, else who never had a whole pose (a flood of names).
+        # Make room for one more person: drop those who have left, otherwise the one who has been
+        # silent longest among those who never had a whole pose (a flood of names).
         old = [
             name
             for name, person in self._people.items()
@@ -345,8 +349,8 @@ class HriSource(TfSource):
     """
     REP-155 (ROS4HRI): the bodies that ``/humans/bodies/tracked`` lists, by their TF frames.
 
-    Frames of a body that is not listed are left out: its robot_state_publisher may outlive it. A
-    list without bodies says that nobody is there.
+    Frames of a body that is not listed are ignored, because its robot_state_publisher may outlive
+    it. An empty list means that nobody is present.
     """
 
     counted = (*TfSource.counted, 'hri_bodies_gone')
@@ -355,17 +359,17 @@ class HriSource(TfSource):
     def __init__(
         self, layout: Layout, pattern: str, target_frame: str = '', wait_s: float = 0.05
     ) -> None:
-        """Start without bodies."""
+        """Begin without bodies."""
         super().__init__(layout, pattern, target_frame, wait_s)
         self._listed: frozenset[str] = frozenset()
         self._heard = False
 
     def may_give(self, name: str) -> bool:
-        """Tell whether the body is listed."""
+        """Return whether the body is listed."""
         return name in self._listed
 
     def decode(self, topic: str, message: Any, received_ns: int) -> list[DecodedPerson] | None:
-        """Take in the list of bodies, or the transforms of one message."""
+        """Read the list of bodies, or the transforms of one message."""
         if hasattr(message, 'transforms'):
             return super().decode(topic, message, received_ns)
         self._heard = True
@@ -377,7 +381,7 @@ class HriSource(TfSource):
         return None if listed else []
 
     def complaints(self) -> list[str]:
-        """Say what is wrong with the frames and the list of bodies."""
+        """Return what is wrong with the frames and the list of bodies."""
         report = self._report
         if self._heard and not self._listed:
             return []

@@ -1,8 +1,8 @@
-"""
-Observations that wait for their transform, each in its turn; no ROS.
+"""A queue of observations that wait for their transform; no ROS.
 
-As a ``tf2_ros::MessageFilter`` does: what came before its transform is kept until that comes, up
-to ``tf_timeout_s``, many messages deep, while everything else goes on.
+It works as ``tf2_ros::MessageFilter``: a message that comes before its transform is kept until the
+transform comes, but no longer than ``tf_timeout_s``. Many messages can wait, and nothing else is
+held up.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from motion_predictor.sources.observation import Observation
 from motion_predictor.sources.tf.tree import Pose
 
 MAX_HELD = 256
-"""Messages: several seconds of a camera. Of more, the first are answered as they are."""
+"""Greatest number of waiting messages, several seconds of a camera. Beyond it the first ones are
+handed out as they are."""
 RESTARTS_AFTER = 3
-"""So many messages of a topic in a row whose stamps fell back are a new beginning of time."""
+"""If this many messages of a topic in a row have older stamps than before, time has begun again.
+"""
 
 Lookup = Callable[[str, int], Pose | None]
-"""Frame and stamp to its transform; None where there is none yet."""
+"""A function from frame and stamp (nanoseconds) to the transform; None if there is none yet."""
 
 
 class Place(NamedTuple):
-    """Where and when people of a message were seen."""
+    """The frame and the stamp of people in a message."""
 
     frame_id: str
     stamp_ns: int
@@ -33,41 +35,42 @@ class Place(NamedTuple):
 
 @dataclass(eq=False)
 class Held:
-    """One message; ``groups`` are those of its people who are still waiting, by place."""
+    """One waiting message; ``groups`` are its people who still wait, by frame and stamp."""
 
     arrival: Any
     topic: str
     received_s: float
     groups: dict[Place, list[Observation]] = field(default_factory=dict)
     stored: bool = False
-    """Somebody of it was stored: for whoever counts."""
+    """Whether one of its people was stored, for the counters."""
 
 
 class Ready(NamedTuple):
-    """People whose transform has come, or will not; without people the message shows nobody."""
+    """People whose transform has come or will not come; no people: the message shows nobody."""
 
     held: Held
     place: Place | None
     people: list[Observation]
     found: Pose | None
     last: bool
-    """The message is done with."""
+    """Whether this completes the message."""
 
 
 class TransformQueue:
     """
-    Messages in the order of arrival, until the transforms of the people in them have come.
+    Messages in the order of arrival, kept until the transforms of their people have come.
 
-    People of one topic and frame are handed out in order. Nobody waits for anybody of another
-    frame or topic: a camera that TF does not know holds up no other. A message that says that
-    nobody is there waits for those of its topic before it.
+    People of one topic and frame are handed out in order. No person waits for one of another frame
+    or topic, so a camera that TF does not know holds up no other camera. A message that shows
+    nobody waits for the earlier messages of its topic.
     """
 
     def __init__(self, jump_back_s: float) -> None:
         """
-        Start with nothing.
+        Begin with an empty queue.
 
-        :param jump_back_s: stamps of a topic that fall back by more are a new beginning.
+        :param jump_back_s: if the stamps of a topic fall back by more than this, in seconds, time
+            has begun again.
         """
         self._held: deque[Held] = deque()
         self._jump_back_ns = round(jump_back_s * 1e9)
@@ -75,14 +78,14 @@ class TransformQueue:
         self._fallen: dict[str, int] = {}
 
     def __len__(self) -> int:
-        """Count the messages."""
+        """Return the number of waiting messages."""
         return len(self._held)
 
     def put(self, held: Held) -> bool:
         """
-        Take in a message.
+        Add a message.
 
-        :returns: whether its topic's stamps have jumped back: time has begun anew.
+        :returns: True if the stamps of its topic have jumped back: time has begun again.
         """
         self._held.append(held)
         stamps = [place.stamp_ns for place in held.groups]
@@ -99,7 +102,7 @@ class TransformQueue:
         return fallen
 
     def clear(self) -> list[Held]:
-        """Forget everything; what was waiting."""
+        """Empty the queue and return the messages that were waiting."""
         dropped = list(self._held)
         self._held.clear()
         self._newest.clear()
@@ -108,13 +111,13 @@ class TransformQueue:
 
     def ready(self, lookup: Lookup, now_s: float, timeout_s: float) -> Iterator[Ready]:
         """
-        Hand out those whose transforms are there, and those who have waited for long enough.
+        Hand out the people whose transforms are there or who have waited long enough.
 
         :param lookup: finds a transform without waiting.
-        :param now_s: by the clock of ``received_s``.
-        :param timeout_s: how long somebody may wait after the arrival.
+        :param now_s: the present time by the clock of ``received_s``, seconds.
+        :param timeout_s: longest time in seconds that a person may wait after the arrival.
         """
-        waiting: set[tuple[str, str]] = set()  # topics and frames
+        waiting: set[tuple[str, str]] = set()  # pairs of topic and frame
         beyond = len(self._held) - MAX_HELD
         for index, held in enumerate(list(self._held)):
             overdue = now_s - held.received_s >= timeout_s or index < beyond

@@ -1,8 +1,7 @@
-"""
-The frames of TF over the last seconds, composed from the messages' fields; no ROS.
+"""The frames of TF over the last seconds, composed from the fields of messages; no ROS.
 
-Transforms take points of a child frame into its parent: rotation, then translation in metres, as
-in ``geometry_msgs/msg/TransformStamped``.
+A transform takes points of a child frame into its parent: first rotation, then translation in
+metres, as in ``geometry_msgs/msg/TransformStamped``.
 """
 
 from __future__ import annotations
@@ -29,51 +28,52 @@ from motion_predictor.sources.tf.causes import (
 )
 
 KEEP_S = 3.0
-"""How long transforms are kept: no observation may be so late."""
+"""Time in seconds for which transforms are kept. No observation may be later than this."""
 RESTART_S = 0.5
-"""A frame whose stamps fall back by more begins anew (a recording's loop)."""
+"""A frame whose stamps fall back by more than this, in seconds, begins again (a looped recording).
+"""
 MAX_KEPT = 1_500
-"""Of each frame: three seconds at 500 Hz."""
+"""Greatest number of transforms of one frame: three seconds at 500 Hz."""
 MAX_FRAMES = 5_000
-"""Of moving frames, and of fixed ones; of more, those are forgotten that nobody has heard of or
-asked for the longest."""
+"""Greatest number of moving frames, and of fixed ones. Beyond it, the frames are forgotten that
+have been neither received nor asked for the longest."""
 SILENT_AFTER = 4 * MAX_FRAMES
-"""A frame that was not among so many transforms is silent."""
+"""A frame is silent if it was not among the last transforms of this number."""
 MAX_TRANSFORMS = 300_000
-"""Of all frames together, some 25 MB; of more, all keep a shorter past."""
+"""Greatest number of transforms of all frames, about 25 MB. Beyond it, every frame keeps fewer."""
 MIN_KEPT = 8
-"""Of each frame, however many there are."""
+"""Number of transforms that each frame keeps in any case."""
 MAX_M = 1e8
-"""From the middle of the earth (ECEF) it is 6.4e6; further off is no place."""
+"""Largest distance in metres that is accepted. From the middle of the earth (ECEF) it is 6.4e6."""
 MAX_DEPTH = 200
 MAX_AT_ONCE = 5_000
-"""Transforms of one message that are read."""
+"""Number of transforms that are read of one message."""
 HOLD_S = 0.05
-"""A transform that has not come yet is taken to be as it was, for so long."""
+"""Time in seconds for which a frame's last transform is used until the next one comes."""
 _WIDTH = 7
 _STAMPS = range(-(2**63), 2**63)
 
 Pose = tuple[np.ndarray, np.ndarray]
-"""Rotation (3, 3) and translation (3,) in metres: of a frame's points into another frame."""
+"""Rotation (3, 3) and translation (3,) in metres, from a frame's points into another frame."""
 
 
 @dataclass
 class _Edge:
-    """Where one frame was in its parents, by stamp."""
+    """The transforms from one frame to its parents, by stamp."""
 
     stamps: array[int] = field(default_factory=lambda: array('q'))
     parents: list[str] = field(default_factory=list)
     values: array[float] = field(default_factory=lambda: array('d'))
-    """Of each transform seven: quaternion x y z w, translation x y z."""
+    """Seven numbers per transform: the quaternion x y z w and the translation x y z."""
     static: bool = False
     noted: int = 0
-    """When it was last heard of or asked for, by the tree's count of both."""
+    """Time when the frame was last received or asked for, by the tree's count of both events."""
     asked: bool = False
     orphan: bool = False
-    """Fixed below a frame that was forgotten."""
+    """Whether it is fixed below a frame that was forgotten."""
 
     def put(self, stamp_ns: int, parent: str, value: Sequence[float]) -> int:
-        """Insert a transform, or replace the one of this stamp; how many there are more."""
+        """Insert a transform, or replace that of the same stamp; return how many were added."""
         at = bisect_left(self.stamps, stamp_ns)
         if at < len(self.stamps) and self.stamps[at] == stamp_ns:
             self.parents[at] = parent
@@ -85,7 +85,7 @@ class _Edge:
         return 1
 
     def drop(self, count: int) -> int:
-        """Forget the oldest; how many."""
+        """Forget the oldest ``count`` transforms; return how many were forgotten."""
         del self.stamps[:count], self.parents[:count], self.values[: _WIDTH * count]
         return count
 
@@ -97,7 +97,7 @@ class _Edge:
 
 @dataclass(frozen=True)
 class Placed:
-    """A frame seen from another; ``lacking`` frames had no transform yet."""
+    """The pose of a frame in another; ``lacking`` are frames that have no transform yet."""
 
     root: str
     rotation: np.ndarray
@@ -117,34 +117,34 @@ _Known = dict[str, tuple[str, np.ndarray, np.ndarray, bool] | None]
 
 class TransformTree:
     """
-    The frames of TF over the last seconds; may be fed and asked by different threads.
+    The frames of TF over the last seconds; several threads may write and read.
 
-    What is kept is bounded whatever comes: a frame that is neither heard of nor asked for makes
-    room for new ones, fixed frames last of all, since nobody sends them again.
+    Memory is bounded whatever comes. A frame that is neither received nor asked for makes room for
+    new ones. Fixed frames go last, because nobody sends them again.
     """
 
     def __init__(self) -> None:
-        """Start without frames."""
+        """Begin without frames."""
         self._edges: dict[str, _Edge] = {}
         self._lock = threading.Lock()
-        self._counts = {False: 0, True: 0}  # of frames, by whether they are fixed
+        self._counts = {False: 0, True: 0}  # number of frames, by whether they are fixed
         self._kept = 0
         self._clock = 0
         self.forgotten = 0
         """Frames that made room for others."""
 
     def __len__(self) -> int:
-        """Count the frames."""
+        """Return the number of frames."""
         return len(self._edges)
 
     def add(self, transform: Any, static: bool) -> bool:
         """
-        Take in one ``TransformStamped``.
+        Add one ``TransformStamped``.
 
-        :param transform: the message, or something with its fields.
-        :param static: whether it holds for all times.
-        :returns: False if it cannot be used: not finite, no rotation, no name or one that is too
-            long, its own parent.
+        :param transform: the message, or an object with its fields.
+        :param static: True if it holds for all times.
+        :returns: False if it cannot be used: a number that is not finite, no rotation, no name, a
+            name that is too long, or a frame that is its own parent.
         """
         child, parent = frame_name(transform.child_frame_id), frame_name(transform.header.frame_id)
         value = _value(transform.transform)
@@ -171,27 +171,28 @@ class TransformTree:
             self._kept += edge.put(stamp_ns, parent, value)
             old = bisect_left(edge.stamps, edge.stamps[-1] - round(KEEP_S * 1e9))
             old = max(old, len(edge.stamps) - MAX_KEPT)
-            if old > 64:  # many at once, since the front of a list is dear to remove
+            if old > 64:  # many at once, because removing from the front of a list is slow
                 self._kept -= edge.drop(old)
             if self._kept > MAX_TRANSFORMS:
                 self._shorten()
         return True
 
     def newest_ns(self, frame: str) -> int:
-        """Stamp of a frame's latest transform; 0 where there is none."""
+        """Return the stamp of a frame's latest transform in nanoseconds; 0 if there is none."""
         with self._lock:
             edge = self._edges.get(frame)
             return edge.stamps[-1] if edge is not None and edge.stamps else 0
 
     def place(self, frames: Iterable[str], stamp_ns: int, target: str = '') -> dict[str, Placed]:
         """
-        Find where frames were.
+        Return the poses of frames at a time.
 
         :param frames: their names.
-        :param stamp_ns: when.
-        :param target: the frame to see them from; '' for the root of each one's tree.
-        :returns: those that can be placed. Between two stamps a transform is interpolated; up to
-            ``HOLD_S`` after the last one it is taken to be the same, and said to be lacking.
+        :param stamp_ns: the time, nanoseconds.
+        :param target: the frame of the results; '' is the root of each frame's tree.
+        :returns: the frames that can be placed. Between two stamps a transform is interpolated. Up
+            to ``HOLD_S`` after its last stamp it is taken to be the same, and the frame is
+            reported as lacking.
         """
         with self._lock:
             self._clock += 1
@@ -212,10 +213,13 @@ class TransformTree:
         self, frame: str, stamp_ns: int, target: str, waited_s: float = 0.0
     ) -> Missing | None:
         """
-        Say why a frame cannot be seen from another at some time.
+        Return why a frame cannot be placed in another at some time.
 
-        :param waited_s: how long it was waited for.
-        :returns: None where it can be.
+        :param frame: the frame to place.
+        :param stamp_ns: the time, nanoseconds.
+        :param target: the frame to place it in.
+        :param waited_s: time that was spent waiting, seconds.
+        :returns: the reason; None if the frame can be placed.
         """
         with self._lock:
             if frame == target:
@@ -242,11 +246,11 @@ class TransformTree:
                 return too_new(frame, target, slow, lag_s, waited_s, period_s)
             return None
 
-    # Under the lock
+    # The caller holds the lock.
 
     def _climb(self, frame: str, stamp_ns: int, known: _Known) -> Iterator[_Step]:
-        # The frame seen from itself, from its parent, and so on as far as that is known. In
-        # ``known`` a frame without a parent is left out, and one whose parent is not known at
+        # Yield the frame in itself, in its parent, and so on as far as that is known. In
+        # ``known``, a frame without a parent is left out, and one whose parent is not known at
         # this time is None.
         step = _Step(frame, np.eye(3), np.zeros(3), frozenset())
         for _ in range(MAX_DEPTH):
@@ -282,7 +286,7 @@ class TransformTree:
         return sorted(self._edges.keys() | self._parents())
 
     def _make_room(self, static: bool) -> None:
-        # For one more frame; many at once, since they have to be sorted.
+        # Make room for one more frame; drop many at once, because they have to be sorted.
         if self._counts[static] < MAX_FRAMES:
             return
         least = sorted(
@@ -299,7 +303,7 @@ class TransformTree:
             edge.orphan |= edge.static and edge.parents[-1] in gone
 
     def _hangs_at_gone(self, edge: _Edge) -> bool:
-        # Whether a fixed frame hangs at a moving one that was forgotten, or is silent.
+        # Return whether a fixed frame hangs below a moving one that was forgotten or is silent.
         for _ in range(MAX_DEPTH):
             above = self._edges.get(edge.parents[-1])
             if above is None:
@@ -319,12 +323,12 @@ class TransformTree:
 
 
 def frame_name(name: str) -> str:
-    """Take off the slash that old publishers begin a frame's name with."""
+    """Return the name of a frame without the leading slash that old publishers send."""
     return str(name).lstrip('/')
 
 
 def _value(transform: Any) -> tuple[float, ...] | None:
-    # Quaternion of length 1 and translation; None where they are none.
+    # Return the quaternion of length 1 and the translation; None if they are not valid.
     shift, turn = transform.translation, transform.rotation
     x, y, z, w = turn.x, turn.y, turn.z, turn.w
     length = math.sqrt(x * x + y * y + z * z + w * w)
@@ -335,7 +339,7 @@ def _value(transform: Any) -> tuple[float, ...] | None:
 
 
 def _at(edge: _Edge, stamp_ns: int) -> tuple[str, np.ndarray, np.ndarray, bool] | None:
-    # Parent, rotation, translation, and whether the transform of that time has not come yet.
+    # Return the parent, the rotation, the translation, and whether the transform has not come yet.
     if edge.static:
         return edge.parents[-1], *_pose(edge.value(-1)), False
     right = bisect_right(edge.stamps, stamp_ns)
@@ -352,7 +356,7 @@ def _at(edge: _Edge, stamp_ns: int) -> tuple[str, np.ndarray, np.ndarray, bool] 
         return edge.parents[left], *_pose(edge.value(left)), False
     share = (stamp_ns - edge.stamps[left]) / (edge.stamps[right] - edge.stamps[left])
     before, after = np.array(edge.value(left)), np.array(edge.value(right))
-    if before[:4] @ after[:4] < 0.0:  # the same rotation, the shorter way
+    if before[:4] @ after[:4] < 0.0:  # the same rotation by the shorter way
         after[:4] *= -1.0
     mean = before + share * (after - before)
     mean[:4] /= max(float(np.linalg.norm(mean[:4])), 1e-9)
