@@ -126,11 +126,14 @@ class Codec(nn.Module):
         """Whitening of what the network is given."""
         return Whitening(self.condition_mean, self.condition_scale)
 
-    def observe(self, observed: Tensor) -> Context:
+    def observe(self, observed: Tensor, seen: Tensor | None = None) -> Context:
         """
         Turn observed poses into what the network is given.
 
-        :param observed: metres, z up, any origin and heading, ``(P, T_obs, J, 3)``.
+        :param observed: metres, z up, any origin and heading, ``(P, T_obs, J, 3)``; joints that
+            were never seen are completed.
+        :param seen: which joints were seen at all, bool ``(P, J)``; None: all. A model without a
+            mask takes completed joints for seen ones.
         """
         frame = PersonFrame.of(observed, self.skeleton)
         if self.config.heading == 'input':
@@ -138,7 +141,16 @@ class Codec(nn.Module):
         features = to_features(frame.enter(observed))  # (P, T_obs, D)
         padded = self.map_pad @ features  # (P, K, D)
         raw = padded if self.config.condition == 'padded' else self.map_observe @ features
+        if self.config.mask:
+            raw = torch.cat((raw, self._mask_row(observed, seen)), dim=1)
         return Context(frame, features, padded, self.condition.apply(raw))
+
+    def _mask_row(self, observed: Tensor, seen: Tensor | None) -> Tensor:
+        # 1 in the channels of joints that were never seen: (P, 1, D).
+        row = observed.new_zeros(len(observed), 1, 3 * observed.shape[2])
+        if seen is not None:
+            row[:, 0] = (~seen).to(row).repeat_interleave(3, dim=1)
+        return row
 
     def encode(self, window: Tensor, context: Context) -> Tensor:
         """

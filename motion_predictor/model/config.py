@@ -154,6 +154,10 @@ class ModelConfig:
     the observed frames alone."""
     condition_keep: int = 12
     """How many frequencies of the observed part are given when condition is 'observed'."""
+    mask: bool = False
+    """Whether the condition has one row more, which marks the joints that were never seen: 1 in
+    all three of such a joint's channels, else 0. Those joints are completed, see
+    :mod:`motion_predictor.body.completion`."""
     residual: bool = True
     """Diffuse the difference from the padded window instead of the window itself."""
     heading: str = 'own'
@@ -224,7 +228,8 @@ class ModelConfig:
     @property
     def condition_rows(self) -> int:
         """Rows C of the condition."""
-        return self.window.dct_keep if self.condition == 'padded' else self.condition_keep
+        rows = self.window.dct_keep if self.condition == 'padded' else self.condition_keep
+        return rows + self.mask
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

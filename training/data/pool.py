@@ -9,8 +9,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motion_predictor.body.skeleton import H36M17, Skeleton
-from motion_predictor.model.codec import Codec, Whitening
+from motion_predictor.model.codec import Codec, Context, Whitening
+from motion_predictor.model.config import ModelConfig
 from training.common.parallel import current
+from training.data.hidden import complete_windows, hide_joints
 from training.data.random_windows import Augmentation, tracker_noise, TrainingWindows
 
 
@@ -21,8 +23,8 @@ class EncodedPool:
 
     ``state`` (N, K, D), ``condition`` (N, C, D), float32. ``padded`` is the state of each window
     padded with its last observed pose, (N, K, D), or (1, K, D) where states are residual and it
-    is the same for all. ``clean`` (N,), bool: whose observed joints have no noise put on; states
-    are of the motion without it, seen from the last observed pose with it.
+    is the same for all. ``clean`` (N,), bool: whose observed joints are all seen, without
+    noise; states are of the motion without it, seen from the last observed pose with it.
     """
 
     state: Tensor
@@ -83,20 +85,20 @@ def encode_pool(
     padded = torch.zeros(1 if config.residual else count, keep, channels)
     clean = torch.empty(count, dtype=torch.bool)
     clip = torch.empty(count, dtype=torch.int64)
-    past = config.window.observed_frames
     chunks, quiet = range(0, count, chunk), not current().is_main
     for begin in tqdm(chunks, desc='encode windows', unit='chunk', disable=quiet):
         size = min(chunk, count - begin)
         drawn, clip[begin : begin + size] = windows.draw_known(size, generator, augmentation)
-        observed, untouched = tracker_noise(drawn[:, :past], augmentation, generator)
-        context = plain.observe(observed)
+        drawn, context, untouched = _as_seen(drawn, plain, augmentation, generator)
         clean[begin : begin + size] = untouched
         state[begin : begin + size] = plain.encode(drawn, context)
         condition[begin : begin + size] = context.condition
         if not config.residual:
             padded[begin : begin + size] = context.padded
     by_state, by_condition = (
-        (Whitening.fit(state), Whitening.fit(condition)) if fit else (codec.state, codec.condition)
+        (Whitening.fit(state), _fit_condition(condition, config))
+        if fit
+        else (codec.state, codec.condition)
     )
     for values, by in ((state, by_state), (padded, by_state), (condition, by_condition)):
         values.sub_(by.mean.cpu()).div_(by.scale.cpu())  # in place: they are large
@@ -111,3 +113,22 @@ def encode_pool(
         clip=clip.to(device),
         person=windows.person_of_clip.to(device)[clip.to(device)],
     )
+
+
+def _as_seen(
+    drawn: Tensor, plain: Codec, augmentation: Augmentation, generator: torch.Generator
+) -> tuple[Tensor, Context, Tensor]:
+    """Return windows with hidden joints completed, how they are seen, and which of them whole."""
+    past = drawn[:, : plain.config.window.observed_frames]
+    observed, clean = tracker_noise(past, augmentation, generator)
+    seen = hide_joints(len(drawn), augmentation.hidden, plain.skeleton, generator)
+    drawn, observed = (complete_windows(each, seen, plain.skeleton) for each in (drawn, observed))
+    return drawn, plain.observe(observed, seen), clean & seen.all(dim=1)
+
+
+def _fit_condition(condition: Tensor, config: ModelConfig) -> Whitening:
+    # The row that marks hidden joints stays as it is.
+    fitted = Whitening.fit(condition)
+    if config.mask:
+        fitted.mean[-1], fitted.scale[-1] = 0.0, 1.0
+    return fitted

@@ -43,9 +43,11 @@ class Augmentation:
     """Largest deviation of the noise on observed joints, in metres; see :func:`tracker_noise`."""
     jitter_share: float = 0.5
     """Share of windows with such noise."""
+    hidden: float = 0.0
+    """Share of windows in which some joints are never seen; see :mod:`training.data.hidden`."""
 
     def __post_init__(self) -> None:
-        for name in ('mirror', 'speed_share', 'turn', 'jitter_share'):
+        for name in ('mirror', 'speed_share', 'turn', 'jitter_share', 'hidden'):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f'{name}={getattr(self, name)}: must lie in 0..1')
         for name in ('scale', 'bones'):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.model.config import DenoiserConfig, ModelConfig, WindowConfig
+from motion_predictor.model.config import DenoiserConfig, ModelConfig, to_dict, WindowConfig
 from training.data.random_windows import Augmentation
 
 STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
@@ -87,6 +87,8 @@ class Unknown:
     """Every bone scaled by a factor of its own in 1 - bones .. 1 + bones, both sides alike."""
     jitter_m: float = 0.02
     """Largest deviation of the noise on observed joints, in metres."""
+    hidden: float = 0.0
+    """Share of windows in which some joints are never seen; above 0, the network is told which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,11 +261,9 @@ class MixtureSize:
     rank: int
     """R of the covariances, diagonal plus low rank."""
     loading_width: int = 0
-    """Width of the layer by which their low-rank part follows the history; 0: it is the same under
-    all histories."""
+    """As ``DenoiserConfig.loading_width``."""
     points_width: int = 0
-    """Width of the layers that give each expert a point that stands for it among the futures, its
-    mean being the density's alone; 0: the mean stands for it."""
+    """As ``DenoiserConfig.points_width``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -410,18 +410,20 @@ class ChainConfig:
             if stage == 'one_step':
                 more['t_star'] = self.one_step.t_star
         elif stage == 'swiftdiff':
-            size = {'hidden_ratio': 1.0, **asdict(self.swiftdiff.model.denoiser)}
-            if size['architecture'] not in ('mixer', 'flat'):
-                raise ConfigError(f'architecture={size["architecture"]!r}: must be mixer or flat')
+            student = self.swiftdiff
+            size = {'hidden_ratio': 1.0, **asdict(student.model.denoiser)}
+            if (kind := size['architecture']) not in ('mixer', 'flat'):
+                raise ConfigError(f'architecture={kind!r}: must be mixer or flat')
             more = {
-                'prediction': self.swiftdiff.model.prediction,
-                't_star': self.swiftdiff.model.t_star,
+                'prediction': student.model.prediction,
+                't_star': student.model.t_star,
                 'join_s': JOIN_S,
+                'mask': student.augmentation.hidden > 0.0,
             }
         else:
-            own_size = asdict(self.moe.model.denoiser)
-            size = {'architecture': 'experts', 'heads': 1, 'hidden_ratio': 1.0, **own_size}
-            more = {'join_s': JOIN_S}
+            size = {'architecture': 'experts', 'heads': 1, 'hidden_ratio': 1.0}
+            size |= asdict(self.moe.model.denoiser)
+            more = {'join_s': JOIN_S, 'mask': self.moe.augmentation.hidden > 0.0}
         return ModelConfig(role=stage, denoiser=DenoiserConfig(**size), **seen, **more)
 
     def augmentation_of(self, stage: str) -> Augmentation:
@@ -437,9 +439,7 @@ class ChainConfig:
         return Augmentation(**shared, **own, jitter_share=JITTER_SHARE)
 
 
-def as_plain(config: Any) -> dict[str, Any]:
-    """Turn settings into JSON-able values for the run folder."""
-    return asdict(config)
+as_plain = to_dict
 
 
 def _at_least(config: Any, least: float, *names: str) -> None:

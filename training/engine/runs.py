@@ -143,10 +143,12 @@ def pool_of(
     :raises RecordingError: if a recording cannot be used.
     """
     windows = training_windows(run, chain, without)
+    augmentation = augmentation or chain.augmentation_of('teacher')
+    plain = replace(chain.model_of('teacher'), mask=augmentation.hidden > 0.0)
     return encode_pool(
         windows,
-        like or Codec(chain.model_of('teacher'), windows.skeleton),
-        augmentation or chain.augmentation_of('teacher'),
+        like or Codec(plain, windows.skeleton),
+        augmentation,
         chain.pool,
         chain.seed,
         fit=chain.whiten and like is None,

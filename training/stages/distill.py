@@ -50,11 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _distil(run: Run, chain: ChainConfig) -> None:
+    one_step: MotionModel | None = None
     if 'one_step' in run.stages:
         teacher = load_stage(run, 'teacher', 'python -m training train teacher')
         open_stage(run, chain, 'one_step')
         one_step = distil_one_step(run, chain, pool_of(run, chain), teacher)
-    else:
+    elif chain.swiftdiff.match > 0.0:
         one_step = load_stage(
             run, 'one_step', 'python -m training train swiftdiff --stages one_step'
         )

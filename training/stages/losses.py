@@ -44,6 +44,25 @@ def displacement_errors(difference: Tensor, root_channels: int = 3) -> tuple[Ten
     return errors[0], errors[1]
 
 
+def displacement_errors_in_room(difference: Tensor, root_channels: int = 3) -> Tensor:
+    """
+    Measure futures against each other by all joints' places in the room, in one norm.
+
+    :param difference: of features, metres, ``(..., T, D)``: the root's place first, then each
+        joint's about the root.
+    :returns: metres, ``(...)``: mean over frames of the L2 norm over all joints, averaged with
+        the last frame's as in :func:`displacement_errors`.
+    """
+    root, pose = difference[..., :root_channels], difference[..., root_channels:]
+    joints = pose.shape[-1] // root_channels
+    about = pose.unflatten(-1, (joints, root_channels))
+    # |root + about|^2 summed over all joints, the root's own among them
+    square = (joints + 1) * root.square().sum(dim=-1) + pose.square().sum(dim=-1)
+    square = square + 2.0 * (root * about.sum(dim=-2)).sum(dim=-1)
+    norm = torch.sqrt(square.clamp_min(0.0) + 1e-8)
+    return 0.7 * norm.mean(dim=-1) + 0.3 * norm[..., -1]
+
+
 def energy_score(to_real: Tensor, to_each_other: Tensor) -> Tensor:
     """
     Score samples as a distribution: distance to the real future less half of that to each other.

@@ -101,5 +101,6 @@ def as_seen_by(model: MotionModel, pool: EncodedPool, chosen: Tensor) -> tuple[T
     :param chosen: numbers of the windows, ``(B,)``.
     :returns: condition ``(B, C, D)``; padded states, broadcastable to ``(B, K, D)``.
     """
-    condition = model.condition.apply(pool.condition_whitening.undo(pool.condition[chosen]))
+    known = pool.condition_whitening.undo(pool.condition[chosen])
+    condition = model.condition.apply(known[:, : model.config.condition_rows])  # without a mask
     return condition, model.state.apply(pool.state_whitening.undo(pool.padded_of(chosen)))

@@ -20,6 +20,7 @@ from training.engine.runs import card_of, open_stage, Run
 from training.stages.losses import (
     best_of_samples,
     displacement_errors,
+    displacement_errors_in_room,
     energy_score,
 )
 from training.stages.pairs import Pairs
@@ -32,7 +33,7 @@ ROOT = 0.5
 FRAME_STRIDE = 4
 """The terms look at every so many future frames, the last one always among them: what lies between
 is as smooth as the lowest 20 frequencies are."""
-StudentLoss = Callable[[SwiftDiffConfig, MotionModel, MotionModel, EncodedPool], LossOfStep]
+StudentLoss = Callable[[SwiftDiffConfig, MotionModel, MotionModel | None, EncodedPool], LossOfStep]
 """``(settings, student, one-step teacher, pool)`` give the loss of stage 2."""
 
 
@@ -40,7 +41,7 @@ def distil_swiftdiff(
     run: Run,
     chain: ChainConfig,
     pool: EncodedPool,
-    one_step: MotionModel,
+    one_step: MotionModel | None,
     *,
     pairs: Pairs | None = None,
     loss: StudentLoss | None = None,
@@ -52,7 +53,7 @@ def distil_swiftdiff(
     :param run: folder, device and data of the run.
     :param chain: settings.
     :param pool: encoded training windows.
-    :param one_step: the stage-1 model; it is not changed.
+    :param one_step: the stage-1 model; it is not changed. None where no term asks it.
     :param pairs: of the diffusion teacher, where ``swiftdiff.match_ddim`` wants them.
     :param loss: makes the loss from settings, student, one-step teacher and pool; the default is
         :class:`SwiftDiffLoss` with the pairs.
@@ -67,7 +68,8 @@ def distil_swiftdiff(
     if config.start:
         begin_from(student, load_weights(config.start).model, config.start)
     student.to(run.device)
-    one_step = one_step.to(run.device).eval().requires_grad_(False)
+    if one_step is not None:
+        one_step = one_step.to(run.device).eval().requires_grad_(False)
     if loss is None:
         losses: LossOfStep = SwiftDiffLoss(config, student, one_step, pool, pairs)
     else:
@@ -125,7 +127,7 @@ class SwiftDiffLoss:
         self,
         config: SwiftDiffConfig,
         student: MotionModel,
-        one_step: MotionModel,
+        one_step: MotionModel | None,
         pool: EncodedPool,
         pairs: Pairs | None = None,
     ) -> None:
@@ -133,8 +135,11 @@ class SwiftDiffLoss:
         Keep what the loss looks at.
 
         :param pairs: of the diffusion teacher, of clean histories.
-        :raises ConfigError: if there are none and ``match_ddim`` wants them.
+        :raises ConfigError: if there are none and ``match_ddim`` wants them, or there is no
+            one-step teacher and ``match`` wants it.
         """
+        if config.match > 0.0 and one_step is None:
+            raise ConfigError(f'match={config.match}: needs the one-step teacher')
         if config.match_ddim > 0.0 and pairs is None:
             raise ConfigError(
                 f"match_ddim={config.match_ddim}: needs pairs of the diffusion teacher's DDIM"
@@ -169,7 +174,10 @@ class SwiftDiffLoss:
         noise = torch.randn(shape, generator=generator, device=device)
         chosen, noise = shard.of(chosen), shard.of(noise)
         real, condition = pool.state[chosen], pool.condition[chosen]
-        near = max(config.matched, SPREAD_SAMPLES if config.spread > 0.0 else 0)
+        near = max(
+            config.matched if config.match > 0.0 else 0,
+            SPREAD_SAMPLES if config.spread > 0.0 else 0,
+        )
         kept = noise[:, :near]
         if config.real > 0.0:
             with torch.no_grad():
@@ -191,11 +199,9 @@ class SwiftDiffLoss:
             terms['match_ddim'] = self.of_pairs(self.pairs, network, generator, shard)
             terms['loss'] = terms['loss'] + config.match_ddim * terms['match_ddim']
         if config.spread > 0.0:
-            drawn = x_0[:, :SPREAD_SAMPLES]
-            features = self._features(drawn)
-            to_real = self._distance(drawn - real[:, None])
-            pairs = self._of_features(features[:, :, None] - features[:, None])
-            terms['spread'] = energy_score(to_real, pairs)
+            drawn = self._features(x_0[:, near - SPREAD_SAMPLES : near] - real[:, None])
+            between = displacement_errors_in_room(drawn[:, :, None] - drawn[:, None])
+            terms['spread'] = energy_score(displacement_errors_in_room(drawn), between)
             terms['loss'] = terms['loss'] + config.spread * terms['spread']
         if config.real > 0.0:
             closest = best_of_samples(self._distance(x_0[:, near:] - real[:, None]))
@@ -223,7 +229,9 @@ class SwiftDiffLoss:
     def _teachers(self, noise: Tensor, condition: Tensor) -> Tensor:
         # The one-step teacher's x_0; its coefficients may be whitened otherwise than the pool's.
         teacher = self.one_step
-        given = teacher.condition.apply(self.condition_whitening.undo(condition))
+        assert teacher is not None
+        known = self.condition_whitening.undo(condition)[:, : teacher.config.condition_rows]
+        given = teacher.condition.apply(known)
         return self.state_whitening.apply(teacher.state.undo(teacher.one_step(noise, given)))
 
     def _features(self, difference: Tensor) -> Tensor:
