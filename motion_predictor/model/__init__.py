@@ -1,1 +1,1 @@
-"""What a network is: settings, transforms, weights. It knows nobody who is followed."""
+"""The models: settings, transforms, networks and weights files; nothing about tracked people."""

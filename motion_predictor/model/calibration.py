@@ -1,4 +1,4 @@
-"""How far from the mean people really were: a conformal factor for each joint and instant."""
+"""Calibrated radii: a conformal factor for each level, joint and instant."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Calibration:
     """
     Radii that held a stated share of real positions, as multiples of the predicted spread.
 
-    Split conformal prediction (Lei et al., JASA 2018) with the score
-    ``|real - mean| / spread^power``, ``spread = sqrt(trace of the covariance + floor_m^2)`` in
-    metres, fitted on recordings that the model was not trained on. ``levels``, rising, are the
-    shares; ``factor`` float32 (levels, T_fut, J), or (levels, P, T_fut, J) where people differ in
-    time; ``samples`` is the S it was fitted with.
+    The method is split conformal prediction (Lei et al., JASA 2018). The score is ``|real - mean|
+    / spread^power`` with ``spread = sqrt(trace of the covariance + floor_m^2)`` in metres, fitted
+    on recordings that the model was not trained on. ``levels`` are the shares, increasing.
+    ``factor`` is float32 (levels, T_fut, J), or (levels, P, T_fut, J) if the people's futures
+    differ in time. ``samples`` is the number of samples S that it was fitted with.
     """
 
     levels: tuple[float, ...]
@@ -30,9 +30,10 @@ class Calibration:
     floor_m: float
     samples: int
     fitted_on: Mapping[str, str]
-    """Recordings and the digests of their files."""
+    """Names of the recordings with the digests of their files."""
     power: float = 1.0
-    """Above 1 where errors grow faster than the spread that announces them."""
+    """Exponent of the spread; above 1 if errors grow faster than the spread that
+    announces them."""
 
     def __post_init__(self) -> None:
         rising = all(a < b for a, b in zip(self.levels, self.levels[1:]))
@@ -53,7 +54,7 @@ class Calibration:
             )
 
     def level_for(self, coverage: float) -> int | None:
-        """Return the index of the least level that is not below a share; None where all are."""
+        """Return the index of the lowest level at or above a share; None if all are below it."""
         for index, level in enumerate(self.levels):
             if level >= coverage - LEVEL_TOLERANCE:
                 return index
@@ -64,8 +65,9 @@ class Calibration:
         Return the radius about the mean that holds a joint as often as the level says.
 
         :param level: index into ``levels``.
-        :param covariance: of the samples at these frames, metres squared, (P, frames, J, 3, 3).
-        :param frames: indices of the frames.
+        :param covariance: covariances of the samples at these frames, square metres, (P, frames,
+            J, 3, 3).
+        :param frames: indices of the frames, (frames,).
         :returns: metres, (P, frames, J).
         """
         factor = self.factor[level][..., frames, :]
@@ -73,10 +75,13 @@ class Calibration:
 
     def later(self, lag_frames: np.ndarray) -> Calibration:
         """
-        Shift in time: what holds at each instant is taken from the model's next later frame.
+        Return the calibration for futures that begin later than the model's.
 
-        :param lag_frames: how much later each person's futures are asked for, (P,).
-        :returns: with a factor (levels, P, T_fut, J); the last frame's goes on at the end.
+        Each instant takes the factor of the model's next later frame.
+
+        :param lag_frames: delay of each person's future in frames, (P,).
+        :returns: a calibration with a factor (levels, P, T_fut, J); the factor of the last frame
+            is repeated at the end.
         """
         frames = self.factor.shape[-2]
         chosen = np.ceil(lag_frames).astype(np.int64)[:, None] + np.arange(frames)
@@ -84,7 +89,7 @@ class Calibration:
         return replace(self, factor=factor)
 
     def facts(self) -> dict[str, Any]:
-        """Everything but the factors, JSON-able."""
+        """Return everything but the factors as JSON-able values."""
         return {
             'levels': list(self.levels),
             'floor_m': self.floor_m,
@@ -96,9 +101,10 @@ class Calibration:
 
 def spread_m(covariance: np.ndarray, floor_m: float) -> np.ndarray:
     """
-    Measure how far samples lie from their mean: root mean square, never below a floor.
+    Return the root mean square distance of samples from their mean, at least a floor.
 
-    :param covariance: of the samples, metres squared, (P, T, J, 3, 3).
+    :param covariance: covariances of the samples, square metres, (P, T, J, 3, 3).
+    :param floor_m: smallest value, metres.
     :returns: metres, (P, T, J).
     """
     trace = np.trace(covariance, axis1=-2, axis2=-1)

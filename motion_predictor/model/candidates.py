@@ -1,4 +1,4 @@
-"""The guesses of a person's future that are weighed, at which horizons, and by which evidence."""
+"""The candidate futures of a person: their names, their horizons, and the evidence on them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from motion_predictor.model.config import WindowConfig
 
 MODEL, DAMPED, STILL, MEMORY = range(4)
 CANDIDATES = ('model', 'damped velocity', 'standing still', 'memory')
-"""By their number in ~/predictions."""
+"""The candidates, in the order of their numbers in ~/predictions."""
 KNOTS_S = (0.1, 0.26, 0.5, 1.0, 2.0)
-"""Horizons at which candidates are weighed; between them weights change evenly."""
+"""Horizons in seconds at which candidates are weighed; between them the weights are
+interpolated."""
 
 
 def knot_frames(window: WindowConfig) -> np.ndarray:
-    """Return the indices of the future frames at which candidates are weighed, rising."""
+    """Return the indices of the future frames at which candidates are weighed, increasing."""
     frames = np.rint(np.array(KNOTS_S) * window.rate_hz).astype(np.int64) - 1
     return np.unique(np.clip(frames, 0, window.future_frames - 1))
 
 
 class Memory(NamedTuple):
-    """One way to forget: ``kept`` of the former sum at every outcome."""
+    """One rate of forgetting: at every outcome, the share ``kept`` of the former sum is kept."""
 
     kept: float
     of_place: bool
@@ -34,4 +35,5 @@ MEMORIES = (
     Memory(0.9, True),
     Memory(0.98, True),
 )
-"""A person's last second and last five, the place's last five outcomes and last fifty."""
+"""The last second and the last five of a person, the last five outcomes and the last fifty of a
+place."""

@@ -1,4 +1,4 @@
-"""Between poses and what a network sees: canonical frame, DCT and whitening, and back."""
+"""The codec between poses and a network's input and output: own frame, DCT and whitening."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from motion_predictor.model.person_frame import from_features, PersonFrame, to_f
 @dataclass(frozen=True)
 class Whitening:
     """
-    Per-coefficient shift and scale: ``white = (x - mean) / scale``.
+    Shift and scale of each coefficient: ``white = (x - mean) / scale``.
 
-    Both have shape ``(rows, 3J)``, in metres; identity is mean 0, scale 1.
+    Both have the shape ``(rows, 3J)`` and are in metres; mean 0 and scale 1 are the identity.
     """
 
     mean: Tensor
@@ -26,49 +26,49 @@ class Whitening:
 
     @classmethod
     def identity(cls, rows: int, channels: int) -> Whitening:
-        """Leave values as they are (the papers' choice)."""
+        """Return the whitening that changes nothing (the choice of the papers)."""
         return cls(torch.zeros(rows, channels), torch.ones(rows, channels))
 
     @classmethod
     def fit(cls, values: Tensor, floor_m: float = 1e-3) -> Whitening:
         """
-        Fit to a training set.
+        Fit a whitening to a training set.
 
-        :param values: ``(windows, rows, 3J)`` metres.
-        :param floor_m: no scale is smaller.
+        :param values: ``(windows, rows, 3J)``, metres.
+        :param floor_m: smallest scale, metres.
         """
         return cls(values.mean(dim=0), values.std(dim=0).clamp_min(floor_m))
 
     def apply(self, values: Tensor) -> Tensor:
-        """Whiten, ``(..., rows, 3J)`` metres to unit variance."""
+        """Return whitened values: ``(..., rows, 3J)``, from metres to unit variance."""
         return (values - self.mean) / self.scale
 
     def undo(self, white: Tensor) -> Tensor:
-        """Return to metres; the inverse of :meth:`apply`."""
+        """Return values in metres; the inverse of :meth:`apply`."""
         return white * self.scale + self.mean
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a codec knows of P observed windows, D = 3J."""
+    """The codec's view of P observed windows, D = 3J."""
 
     frame: PersonFrame
-    """The last observed pose's own frame."""
+    """The person's own frame at the last observed pose."""
     features: Tensor
     """Root and pose in that frame, metres, (P, T_obs, D)."""
     padded: Tensor
-    """Coefficients of the window padded with the last pose, metres, (P, K, D)."""
+    """Coefficients of the window that is padded with the last pose, metres, (P, K, D)."""
     condition: Tensor
-    """Whitened condition for the network, (P, C, D)."""
+    """Whitened condition of the network, (P, C, D)."""
 
 
 class Codec(nn.Module):
     """
-    Encodes poses into whitened coefficients and decodes futures, in the input's frame.
+    Encodes poses into whitened coefficients and decodes futures in the frame of the input.
 
-    A state is ``white = (coefficients - padded - mean) / scale`` when ``config.residual`` holds,
-    else the same without ``padded``. Nothing here is trained; the whitening is fitted once, to
-    the teacher's windows, and lies in the weights file with the network.
+    A state is ``white = (coefficients - padded - mean) / scale`` if ``config.residual`` holds,
+    otherwise the same without ``padded``. Nothing here is trained. The whitening is fitted once to
+    the teacher's windows, and is stored in the weights file with the network.
     """
 
     state_mean: Tensor
@@ -91,10 +91,10 @@ class Codec(nn.Module):
         """
         Make a codec.
 
-        :param config: its window, condition, heading, residual and join_s decide the encoding.
-        :param skeleton: of the poses.
-        :param state: of the coefficients (K, D); None: they stay in metres.
-        :param condition: of what the network is given (C, D); None: it stays in metres.
+        :param config: its window, condition, heading, residual and join_s define the encoding.
+        :param skeleton: skeleton of the poses.
+        :param state: whitening of the coefficients (K, D); None leaves them in metres.
+        :param condition: whitening of the network's condition (C, D); None leaves it in metres.
         """
         super().__init__()
         channels = 3 * skeleton.num_joints
@@ -112,28 +112,28 @@ class Codec(nn.Module):
 
     @property
     def maps(self) -> WindowTransform:
-        """Return the window's linear maps, on the device of this codec."""
+        """Return the linear maps of the window, on the device of this codec."""
         names = WindowTransform.__annotations__
         return WindowTransform(*(getattr(self, f'map_{name}') for name in names))
 
     @property
     def state(self) -> Whitening:
-        """Whitening of the diffused coefficients."""
+        """Return the whitening of the diffused coefficients."""
         return Whitening(self.state_mean, self.state_scale)
 
     @property
     def condition(self) -> Whitening:
-        """Whitening of what the network is given."""
+        """Return the whitening of the network's condition."""
         return Whitening(self.condition_mean, self.condition_scale)
 
     def observe(self, observed: Tensor, seen: Tensor | None = None) -> Context:
         """
-        Turn observed poses into what the network is given.
+        Turn observed poses into the network's condition.
 
-        :param observed: metres, z up, any origin and heading, ``(P, T_obs, J, 3)``; joints that
-            were never seen are completed.
+        :param observed: metres, z up, with any origin and heading, ``(P, T_obs, J, 3)``; joints
+            that were never seen are completed.
         :param seen: which joints were seen at all, bool ``(P, J)``; None: all. A model without a
-            mask takes completed joints for seen ones.
+            mask treats completed joints as seen.
         """
         frame = PersonFrame.of(observed, self.skeleton)
         if self.config.heading == 'input':
@@ -156,8 +156,8 @@ class Codec(nn.Module):
         """
         Return the clean state x_0 of whole windows.
 
-        :param window: metres, observed and future frames, ``(P, T, J, 3)``.
-        :param context: from :meth:`observe` of their first T_obs frames.
+        :param window: observed and future frames, metres, ``(P, T, J, 3)``.
+        :param context: from :meth:`observe`, called with their first T_obs frames.
         :returns: whitened, ``(P, K, D)``.
         """
         coefficients = self.map_full @ to_features(context.frame.enter(window))
@@ -170,7 +170,7 @@ class Codec(nn.Module):
         Return states to coefficients in metres.
 
         :param white: ``(P, S, K, D)``.
-        :param context: of the P windows.
+        :param context: context of the P windows.
         """
         values = self.state.undo(white)
         return values + context.padded[:, None] if self.config.residual else values
@@ -180,8 +180,8 @@ class Codec(nn.Module):
         Decode the future and join it to the history, in each person's own frame.
 
         :param white: whitened states, ``(P, S, K, D)``.
-        :param context: of the P windows.
-        :returns: root position and root-relative pose, metres, ``(P, S, T_fut, D)``.
+        :param context: context of the P windows.
+        :returns: root position and pose relative to the root, metres, ``(P, S, T_fut, D)``.
         """
         return self.maps.future(self.coefficients(white, context), context.features[:, None])
 
@@ -190,10 +190,10 @@ class Codec(nn.Module):
         Return futures in the frame of the input.
 
         :param white: whitened states, ``(P, S, K, D)``.
-        :param context: of the P windows.
+        :param context: context of the P windows.
         :returns: joint positions in metres, ``(P, S, T_fut, J, 3)``.
         """
-        # joints and turning in the K coefficients instead of the T_fut frames: all of it is linear
+        # Join and turn the K coefficients instead of the T_fut frames: all of it is linear.
         turn = context.frame.rotation.mT  # (P, 3, 3)
         points = from_features(self.coefficients(white, context))  # (P, S, K, J, 3)
         turned = (points.flatten(1, 3) @ turn).view(*points.shape[:3], -1)

@@ -1,4 +1,4 @@
-"""Settings of the window, the networks and a deployed model: frozen, checked once when made."""
+"""Settings of the window, the networks and a deployed model: frozen and checked when made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREDICTIONS = ('eps', 'x0', 'v')
 CONDITIONS = ('padded', 'observed')
 HEADINGS = ('own', 'input')
 ENGINES = ('auto', 'fp32', 'bf16')
-"""How a predictor executes its network."""
+"""Number formats in which a predictor can run its network."""
 
 
 def _require(holds: bool, name: str, value: object, rule: str) -> None:
@@ -26,16 +26,16 @@ def _require(holds: bool, name: str, value: object, rule: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
-    """What a model sees and predicts, in frames at its own rate."""
+    """Number of frames that a model observes and predicts, and their rate."""
 
     rate_hz: float = 50.0
-    """Frames per second after resampling."""
+    """Rate of the model in frames per second; poses are resampled to it."""
     observed_frames: int = 25
-    """T_obs."""
+    """Number of observed frames, T_obs."""
     future_frames: int = 100
-    """T_fut."""
+    """Number of predicted frames, T_fut."""
     dct_keep: int = 20
-    """K, the lowest temporal frequencies kept of the whole window."""
+    """Number of the lowest temporal frequencies that are kept of the whole window, K."""
 
     def __post_init__(self) -> None:
         _require(1.0 <= self.rate_hz <= 1000.0, 'rate_hz', self.rate_hz, 'lie in 1..1000')
@@ -51,57 +51,57 @@ class WindowConfig:
 
     @property
     def total_frames(self) -> int:
-        """T = T_obs + T_fut."""
+        """Return the number of frames of the whole window, T = T_obs + T_fut."""
         return self.observed_frames + self.future_frames
 
     @property
     def period_s(self) -> float:
-        """Seconds from one frame to the next."""
+        """Return the time from one frame to the next, seconds."""
         return 1.0 / self.rate_hz
 
     @property
     def observed_s(self) -> float:
-        """Seconds from the first observed frame to the last."""
+        """Return the time from the first observed frame to the last, seconds."""
         return (self.observed_frames - 1) / self.rate_hz
 
     @property
     def horizon_s(self) -> float:
-        """Seconds from the last observed frame to the last predicted one."""
+        """Return the time from the last observed frame to the last predicted one, seconds."""
         return self.future_frames / self.rate_hz
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserConfig:
-    """Size of a network."""
+    """Architecture and size of a network."""
 
     architecture: str
-    """'transfusion' (attention, long skips, time step), 'mixer' (SwiftDiff as published: MLPs
-    over tokens and over channels), 'flat' (SwiftDiff for CPUs: MLPs over all coefficients at
-    once, the history embedded once for all samples) or 'experts' (an MLP that gives a mixture
-    of Gaussians)."""
+    """'transfusion' (attention, long skips, time step), 'mixer' (SwiftDiff as published: MLPs over
+    tokens and over channels), 'flat' (SwiftDiff for CPUs: MLPs over all coefficients at once,
+    which embed the history once for all samples) or 'experts' (an MLP that outputs a mixture of
+    Gaussians)."""
     width: int
     depth: int
     heads: int = 8
-    """Attention heads; the MLPs have none and ignore it."""
+    """Number of attention heads; the MLPs have none and ignore it."""
     hidden_ratio: float = 2.0
-    """Feed-forward width over width (TransFusion 2, SwiftDiff 1)."""
+    """Width of the feed-forward layers over the width (TransFusion 2, SwiftDiff 1)."""
     dropout: float = 0.2
     condition_width: int = 384
-    """Width of the flat network's branch for the history; the others ignore it."""
+    """Width of the flat network's branch for the history; the other networks ignore it."""
     condition_depth: int = 2
-    """Blocks of that branch."""
+    """Number of blocks of that branch."""
     experts: int = 0
-    """Experts E of the mixture; this and the following belong to 'experts' alone."""
+    """Number of experts of the mixture, E; only 'experts' uses this and the following fields."""
     latent: int = 0
-    """N, main directions of the state that the mixture is over."""
+    """Number of main directions of the state in which the mixture is defined, N."""
     rank: int = 0
-    """R of the covariances, diagonal plus low rank."""
+    """Rank of the low-rank part of the covariances, R; the other part is diagonal."""
     loading_width: int = 0
-    """Width of the layer by which their low-rank part follows the history; 0: it is the same under
-    all histories."""
+    """Width of the layer that adapts the low-rank part to the history; 0: the part is the same
+    under all histories."""
     points_width: int = 0
-    """Width of the layers that give each expert a point that stands for it among the futures, its
-    mean being the density's alone; 0: the mean stands for it."""
+    """Width of the layers that give each expert a point of its own, which represents it among the
+    futures, while its mean serves the density alone; 0: the mean represents it."""
 
     def __post_init__(self) -> None:
         _require(
@@ -139,46 +139,49 @@ class DenoiserConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything that fixes a model's arithmetic; travels in its weights file."""
+    """All settings that determine a model's arithmetic; they are stored in its weights file."""
 
     role: str
-    """'teacher' (many steps), 'one_step' (same network, one step), 'swiftdiff', or 'moe' (a
+    """'teacher' (many steps), 'one_step' (the same network in one step), 'swiftdiff', or 'moe' (a
     mixture of experts by Variational Diffusion Distillation)."""
     denoiser: DenoiserConfig
     window: WindowConfig = field(default_factory=WindowConfig)
     skeleton: str = 'h36m17'
     prediction: str = 'v'
-    """What the network gives: the noise 'eps', the clean 'x0', or the velocity 'v'."""
+    """The quantity that the network outputs: the noise 'eps', the clean state 'x0', or the
+    velocity 'v'."""
     condition: str = 'observed'
-    """'padded': DCT of the window padded with the last pose (TransFusion); 'observed': DCT of
-    the observed frames alone."""
+    """'padded': the DCT of the window padded with the last pose (TransFusion); 'observed': the DCT
+    of the observed frames alone."""
     condition_keep: int = 12
-    """How many frequencies of the observed part are given when condition is 'observed'."""
+    """Number of frequencies of the observed frames in the condition, if condition is
+    'observed'."""
     mask: bool = False
-    """Whether the condition has one row more, which marks the joints that were never seen: 1 in
-    all three of such a joint's channels, else 0. Those joints are completed, see
+    """Whether the condition has one more row, which marks joints that were never seen: 1 in all
+    three channels of such a joint, otherwise 0. These joints are completed, see
     :mod:`motion_predictor.body.completion`."""
     residual: bool = True
-    """Diffuse the difference from the padded window instead of the window itself."""
+    """Whether the difference from the padded window is diffused instead of the window itself."""
     heading: str = 'own'
-    """'own': windows are turned until the person faces +x; 'input': they keep the input's axes,
-    and training has to show every heading (``Augmentation.turn``)."""
+    """'own': windows are turned so that the person faces +x; 'input': windows keep the input's
+    axes, and the training has to show every heading (``Augmentation.turn``)."""
     join_s: float = 0.0
-    """How the future is joined to the past. 0: by TransFusion's completion, once. Above 0: the
-    difference between the last observed pose and the decoded one fades within this time."""
+    """How the future is joined to the past. 0: by TransFusion's completion. Above 0: the
+    difference between the last observed pose and the decoded one fades with this time constant, in
+    seconds."""
     diffusion_steps: int = 1000
     t_star: int = 991
-    """Level at which a one-step model starts from pure noise."""
+    """Diffusion step at which a one-step model starts from pure noise."""
     temperature: float = 1.0
-    """Deviation of the noise that a one-step model starts from when it predicts; of a mixture,
-    what its experts' deviations are multiplied by. Above 1 the samples differ more; chosen after
-    training, on people it was not trained on."""
+    """Standard deviation of the noise from which a one-step model predicts; for a mixture, a
+    factor on the deviations of its experts. Above 1 the samples differ more. It is chosen after
+    training, on people that the model was not trained on."""
     spread: float = 1.0
-    """What the distances of a mixture's means from their mean by weight are multiplied by; chosen
-    with the temperature. 1 for other roles."""
+    """Factor on the distances of a mixture's means from their weighted mean; chosen with the
+    temperature. 1 for other roles."""
     apart: float = 1.0
-    """What those of a mixture's futures that stand for its experts are moved apart by beyond that,
-    the density staying as it is (:meth:`GaussianMixture.ranked`). 1 for other roles."""
+    """Further factor on those distances, for the futures that represent a mixture's experts; the
+    density stays (:meth:`GaussianMixture.ranked`). 1 for other roles."""
 
     def __post_init__(self) -> None:
         _require(self.role in ROLES, 'role', self.role, f'be one of {ROLES}')
@@ -227,21 +230,21 @@ class ModelConfig:
 
     @property
     def condition_rows(self) -> int:
-        """Rows C of the condition."""
+        """Return the number of rows of the condition, C."""
         rows = self.window.dct_keep if self.condition == 'padded' else self.condition_keep
         return rows + self.mask
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
-    """Turn a settings dataclass into plain JSON-able values."""
+    """Return a settings dataclass as plain JSON-able values."""
     return asdict(settings)
 
 
 def from_dict(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
     """
-    Build a settings dataclass from plain values, refusing what it does not know.
+    Build a settings dataclass from plain values.
 
-    :raises ConfigError: on unknown or missing names, or values out of range.
+    :raises ConfigError: if names are unknown or missing, or if values are out of range.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f'{cls.__name__}: expected named values, got {type(values).__name__}')
@@ -265,11 +268,11 @@ def from_dict(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
 
 
 def _require_type(name: str, value: object, kind: object) -> None:
-    # Of the plain kinds alone; what a file gives for a number may be of any size.
+    # Only plain kinds are accepted; a number in a file may have any size.
     wanted = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}.get(kind)  # type: ignore[call-overload]
     if wanted is None:
         return
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f'{name}={value!r:.60}: expected {kind.__name__}')  # type: ignore[attr-defined]
-    if isinstance(value, (int, float)) and not -(2**63) <= value < 2**63:  # NaN fails too
+    if isinstance(value, (int, float)) and not -(2**63) <= value < 2**63:  # this also refuses NaN
         raise ConfigError(f'{name}={value!r:.60}: out of range')

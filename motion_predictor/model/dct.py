@@ -1,4 +1,4 @@
-"""Orthonormal DCT-II basis over a window, and the linear maps that follow from it."""
+"""The orthonormal DCT-II basis of a window, and the linear maps that follow from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def dct_matrix(frames: int) -> Tensor:
     """
     Orthonormal DCT-II: row k is the k-th temporal frequency.
 
-    :param frames: window length T.
+    :param frames: length of the window, T.
     :returns: float64, shape ``(T, T)``; its inverse is its transpose.
     """
     n = torch.arange(frames, dtype=torch.float64)
@@ -38,7 +38,7 @@ def encode(poses: Tensor, basis: Tensor, keep: int) -> Tensor:
 
 def decode(coefficients: Tensor, basis: Tensor) -> Tensor:
     """
-    Return the smooth poses that coefficients stand for; the inverse of :func:`encode`.
+    Return the smooth poses of coefficients; the inverse of :func:`encode`.
 
     :param coefficients: in metres, shape ``(..., K, D)``.
     :param basis: from :func:`dct_matrix`, shape ``(T, T)``.
@@ -51,7 +51,7 @@ def decode(coefficients: Tensor, basis: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class WindowTransform:
     """
-    The window's linear maps, computed once in float64 and stored as float32.
+    The linear maps of a window, computed once in float64 and stored as float32.
 
     ``pad``      (K, T_obs): observed frames -> coefficients, padded with the last pose.
     ``observe``  (C, T_obs): observed frames -> lowest C frequencies of that part alone.
@@ -74,10 +74,10 @@ class WindowTransform:
         Build the maps of a window.
 
         :param window: gives T_obs, T_fut and K.
-        :param observed_keep: C, how many frequencies of the observed part the model is given.
-        :param join_s: 0 joins the future to the past by TransFusion's completion; above 0, by
-            the last observed pose's difference from the decoded one, fading as
-            ``exp(-t / join_s)``.
+        :param observed_keep: number of frequencies of the observed frames in the condition, C.
+        :param join_s: 0 joins the future to the past by TransFusion's completion; above 0, the
+            difference between the last observed pose and the decoded one fades as ``exp(-t /
+            join_s)``.
         """
         past, keep = window.observed_frames, window.dct_keep
         low = dct_matrix(window.total_frames)[:keep]  # (K, T)
@@ -102,19 +102,19 @@ class WindowTransform:
         )
 
     def to(self, device: torch.device | str) -> WindowTransform:
-        """Copy the maps to a device."""
+        """Return a copy of the maps on a device."""
         return WindowTransform(*(getattr(self, name).to(device) for name in self.__annotations__))
 
     def future(self, coefficients: Tensor, observed: Tensor) -> Tensor:
         """
-        Decode the future and join it to the history; see :meth:`build`.
+        Decode the future and join it to the observed past; see :meth:`build`.
 
-        TransFusion's completion: the window that the coefficients stand for gets its observed
-        frames replaced by the real ones, is encoded again, decoded, and its future kept. Either
-        way of joining is linear.
+        TransFusion's completion works as follows. It decodes the window and replaces its observed
+        frames by the real ones. It encodes the result, decodes it again and keeps the future. Both
+        ways of joining are linear.
 
         :param coefficients: K lowest frequencies of the whole window, ``(..., K, D)``.
-        :param observed: the real observed frames, broadcastable ``(..., T_obs, D)``.
+        :param observed: the real observed frames, broadcastable to ``(..., T_obs, D)``.
         :returns: ``(..., T_fut, D)``.
         """
         return self.complete @ coefficients + self.recall @ observed

@@ -1,4 +1,4 @@
-"""A whole model: the codec and the network, from poses to futures in torch."""
+"""A complete model in torch: the codec and the network, from poses to futures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from motion_predictor.model.networks.mixture import GaussianMixture
 from motion_predictor.model.schedule import cosine_alpha_bar, to_x0
 
 COARSE = 10
-"""Of how many future frames one is looked at where futures are compared with each other."""
+"""Futures are compared with each other at one of every this many frames."""
 
 
 class MotionModel(Codec):
-    """A codec with the network that maps its conditions and noise to its states."""
+    """A codec with the network that maps conditions and noise to states."""
 
     alpha_bar: Tensor
 
@@ -32,7 +32,10 @@ class MotionModel(Codec):
         """
         Make a model with fresh weights.
 
-        :param state: as for :class:`Codec`, as is condition.
+        :param config: settings of the model.
+        :param skeleton: skeleton of the poses.
+        :param state: whitening of the state, as for :class:`Codec`.
+        :param condition: whitening of the condition, as for :class:`Codec`.
         :raises ConfigError: if the architecture does not fit the role.
         """
         super().__init__(config, skeleton, state, condition)
@@ -42,11 +45,11 @@ class MotionModel(Codec):
 
     def mixture(self, context: Context) -> GaussianMixture:
         """
-        Return the mixture of experts over each person's future; role 'moe' alone.
+        Return the mixture of experts over each person's future; only for role 'moe'.
 
-        :param context: of P windows.
-        :returns: over N coordinates of the state, see :class:`MotionExperts`; the model's
-            temperature and spread are applied here.
+        :param context: context of P windows.
+        :returns: a mixture over N coordinates of the state, see :class:`MotionExperts`; the
+            model's temperature and spread are applied.
         """
         mixture: GaussianMixture = self.denoiser(context.condition)
         if self.config.spread != 1.0:
@@ -57,10 +60,11 @@ class MotionModel(Codec):
 
     def ranked(self, mixture: GaussianMixture, noise: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Return samples of a mixture in order of weight; role 'moe' alone.
+        Return samples of a mixture in order of weight; only for role 'moe'.
 
-        As many as there are experts stand for all of the density, and are moved apart
-        (``ModelConfig.apart``); fewer: those whose futures are near to most of the others.
+        If there are at least as many samples as experts, the first E represent the whole density
+        and are moved apart (``ModelConfig.apart``). If there are fewer, they are the experts whose
+        futures are near most of the others.
 
         :param mixture: from :meth:`mixture`, of P people.
         :param noise: standard normal, ``(P, S, K, D)``.
@@ -69,7 +73,7 @@ class MotionModel(Codec):
         size, count = mixture.covariance.noise_size, noise.shape[1]
         assert isinstance(self.denoiser, MotionExperts)
         places = None
-        if count < mixture.experts:  # how far apart the futures are, in metres
+        if count < mixture.experts:  # distances between futures, in metres
             means = self.denoiser.decode(mixture.means, noise.shape[-1]) * self.state_scale
             places = (self.map_complete[COARSE - 1 :: COARSE] @ means).flatten(2)
         samples = mixture.ranked(noise.flatten(2)[..., :size], places, self.config.apart)
@@ -83,9 +87,9 @@ class MotionModel(Codec):
         :param noise: standard normal, ``(P * S, K, D)``, or ``(P, S, K, D)``; the model's
             temperature is applied here.
         :param condition: whitened, ``(P, C, D)``.
-        :returns: whitened x_0, shaped as the noise.
+        :returns: whitened x_0, of the same shape as the noise.
         """
-        # the flat network takes noise that people share (expanded from one person's) as it is
+        # the flat network accepts noise that all people share (expanded from one person's)
         shared = noise.ndim == 4 and noise.stride(0) == 0
         x_t = self.config.temperature * (noise[:1] if shared else noise)
         x_t = x_t.expand(noise.shape)

@@ -14,9 +14,9 @@ from motion_predictor.body.skeleton import Skeleton
 @dataclass(frozen=True)
 class PersonFrame:
     """
-    Where the canonical frame lies in the input's: last observed hip, heading +x, z kept up.
+    The person's own frame in that of the input: last observed hip, heading +x, z up.
 
-    ``origin``  (..., 3) metres; ``rotation`` (..., 3, 3), columns are the person's axes.
+    ``origin`` is (..., 3), metres. ``rotation`` is (..., 3, 3); its columns are the person's axes.
     """
 
     origin: Tensor
@@ -25,16 +25,16 @@ class PersonFrame:
     @classmethod
     def of(cls, observed: Tensor, skeleton: Skeleton) -> PersonFrame:
         """
-        Find the frame of the last observed pose.
+        Return the frame of the last observed pose.
 
-        Left is the horizontal part of the hip line plus the shoulder line (right to left); ahead
-        is left turned by -90 degrees about z. Where both lines are vertical (somebody lies on a
-        side) or the skeleton has none, the skeleton's own ``ahead`` line takes the heading's
-        place, or the line from the root to the shoulders' middle, and where that fails too the
-        input's own +x.
+        Left is the horizontal part of the hip line plus the shoulder line (right to left). Ahead
+        is left turned by -90 degrees about z. If both lines are vertical (the person lies on one
+        side), or if the skeleton has neither, the heading is the skeleton's own ``ahead`` line, or
+        the line from the root to the middle of the shoulders. If these fail too, it is the +x axis
+        of the input.
 
         :param observed: z up, metres, shape ``(..., T_obs, J, 3)``.
-        :param skeleton: gives the pairs of joints that these lines go through.
+        :param skeleton: names the pairs of joints that these lines connect.
         """
         last = observed[..., -1, :, :]
         pairs = [pair for pair in (skeleton.hips, skeleton.shoulders) if pair is not None]
@@ -68,7 +68,7 @@ class PersonFrame:
         """
         Express points of the input's frame in the person's.
 
-        :param points: ``(..., T, J, 3)`` metres, leading axes as the frame's.
+        :param points: ``(..., T, J, 3)``, metres; the leading axes are those of the frame.
         """
         return (points - self.origin[..., None, None, :]) @ self.rotation[..., None, :, :]
 
@@ -76,7 +76,7 @@ class PersonFrame:
         """
         Express points of the person's frame in the input's; the inverse of :meth:`enter`.
 
-        :param points: ``(..., T, J, 3)`` metres, leading axes as the frame's.
+        :param points: ``(..., T, J, 3)``, metres; the leading axes are those of the frame.
         """
         back = self.rotation.transpose(-1, -2)[..., None, :, :]
         return points @ back + self.origin[..., None, None, :]
@@ -90,8 +90,8 @@ def to_features(points: Tensor) -> Tensor:
     """
     Split joints into the root's trajectory and the pose about it.
 
-    :param points: ``(..., T, J, 3)``, root first.
-    :returns: ``(..., T, 3J)``: root position, then the other joints relative to the root.
+    :param points: ``(..., T, J, 3)``, the root first.
+    :returns: ``(..., T, 3J)``: the root position, then the other joints relative to the root.
     """
     root = points[..., :1, :]
     return torch.cat((root, points[..., 1:, :] - root), dim=-2).flatten(-2)
@@ -99,7 +99,7 @@ def to_features(points: Tensor) -> Tensor:
 
 def from_features(features: Tensor) -> Tensor:
     """
-    Put root and pose together again; the inverse of :func:`to_features`.
+    Combine root and pose into joints; the inverse of :func:`to_features`.
 
     :param features: ``(..., T, 3J)``.
     :returns: joints, ``(..., T, J, 3)``.

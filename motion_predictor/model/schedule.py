@@ -14,8 +14,8 @@ def cosine_alpha_bar(steps: int = 1000, offset: float = 0.008, max_beta: float =
 
     :param steps: number of diffusion steps.
     :param offset: s in ``cos^2((t + s) / (1 + s) * pi / 2)``.
-    :param max_beta: betas are clipped here.
-    :returns: float64, shape ``(steps,)``; entry t belongs to step t, falling towards 0.
+    :param max_beta: largest beta.
+    :returns: float64, shape ``(steps,)``; entry t belongs to step t; the values fall towards 0.
     """
 
     def share(time: float) -> float:
@@ -30,7 +30,7 @@ def ddim_steps(diffusion_steps: int, sampling_steps: int) -> list[int]:
     Return steps that DDIM visits, from noisy to clean: 991, 981, ..., 1 for 1000 and 100.
 
     :param diffusion_steps: length of the schedule.
-    :param sampling_steps: how many of them to visit, a divisor or less.
+    :param sampling_steps: number of steps to visit, at most the length of the schedule.
     """
     stride = max(1, diffusion_steps // sampling_steps)
     return [1 + stride * i for i in range(sampling_steps) if 1 + stride * i < diffusion_steps][
@@ -44,9 +44,9 @@ def to_x0(prediction: str, output: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Te
 
     :param prediction: 'eps' (DDPM), 'x0', or 'v' = sqrt(ab) eps - sqrt(1-ab) x_0
         (Salimans and Ho, 2022).
-    :param output: the network's output, shaped as x_t.
+    :param output: output of the network, of the same shape as x_t.
     :param x_t: noisy input.
-    :param alpha_bar: at x_t's step, broadcastable to x_t.
+    :param alpha_bar: value at the step of x_t, broadcastable to x_t.
     """
     if prediction == 'x0':
         return output
@@ -59,9 +59,9 @@ def to_eps(x_0: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
     """
     Return the noise that leads from x_0 to x_t at a level.
 
-    :param x_0: clean.
-    :param x_t: noisy, same shape.
-    :param alpha_bar: at x_t's step, broadcastable, below 1.
+    :param x_0: clean state.
+    :param x_t: noisy state, of the same shape.
+    :param alpha_bar: value at the step of x_t, broadcastable, below 1.
     """
     return (x_t - alpha_bar.sqrt() * x_0) / (1.0 - alpha_bar).sqrt()
 
@@ -71,9 +71,9 @@ def target_of(prediction: str, x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> T
     Return what a network should output for a known x_0 and noise.
 
     :param prediction: 'eps', 'x0' or 'v'.
-    :param x_0: clean.
-    :param eps: the noise that was added, same shape.
-    :param alpha_bar: at the step of the noising, broadcastable.
+    :param x_0: clean state.
+    :param eps: the noise that was added, of the same shape.
+    :param alpha_bar: value at the step of the noising, broadcastable.
     """
     if prediction == 'eps':
         return eps

@@ -1,4 +1,4 @@
-"""What a weights file says of weighing: the memory's basis, the gate, the radius network."""
+"""The part of a weights file that weighs: the memory's basis, the gate, the radius network."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from motion_predictor.model.networks.radius_network import BY_JOINT, COMMON, Rad
 
 PREFIX = 'weighing.'
 MAX_NUMBERS = 1_000_000
-"""Of one tensor: a gate is small."""
+"""Greatest number of entries of one tensor; a gate is small."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeighingWeights:
     """
-    Everything that weighing needs and that was fitted.
+    Everything fitted that the weighing of candidates needs.
 
-    ``basis`` float32 (6 J, R): columns that keys of the memory are projected on; ``gate`` is None
-    for those who fit it: the model counts alone then.
+    ``basis`` is float32 (6 J, R); keys of the memory are projected on its columns. ``gate`` is
+    None while the gate is being fitted: then the model alone counts.
     """
 
     basis: np.ndarray
     gate: Gate | None = None
     radius: RadiusNetwork | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-able: recordings and their digests, windows behind each level, settings."""
+    """JSON-able facts: recordings and their digests, windows behind each level, settings."""
 
     def check(self, window: WindowConfig, skeleton: Skeleton) -> None:
         """
-        Tell whether it fits a model.
+        Check that these weights fit a model.
 
-        :raises ShapeError: if it does not.
+        :raises ShapeError: if they do not.
         """
         joints, knots = skeleton.num_joints, len(knot_frames(window))
         rows, rank = self.basis.shape if self.basis.ndim == 2 else (0, 0)
@@ -61,7 +61,7 @@ class WeighingWeights:
                 raise ShapeError(f'radius: expected features and knots {expected}, got {found}')
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return all numbers by name, each name with :data:`PREFIX`."""
+        """Return all tensors by name; each name begins with :data:`PREFIX`."""
         found = {f'{PREFIX}basis': self.basis}
         for part in ('gate', 'radius'):
             numbers = getattr(self, part)
@@ -70,7 +70,7 @@ class WeighingWeights:
         return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
 
     def described(self) -> dict[str, Any]:
-        """Return everything but the numbers, JSON-able."""
+        """Return everything but the tensors as JSON-able values."""
         levels = None if self.radius is None else list(self.radius.levels)
         return {
             'version': VERSION,
@@ -88,11 +88,11 @@ class WeighingWeights:
         skeleton: Skeleton,
     ) -> WeighingWeights:
         """
-        Make it of what a file holds.
+        Build it from the content of a file.
 
-        :param tensors: as :meth:`tensors` gives them.
-        :param described: as :meth:`described` gives it.
-        :raises ConfigError: if it is of another version.
+        :param tensors: as :meth:`tensors` returns them.
+        :param described: as :meth:`described` returns it.
+        :raises ConfigError: if the file is of another version.
         :raises ShapeError: if something is missing or does not fit the model.
         """
         if described.get('version') != VERSION or described.get('candidates') != list(CANDIDATES):

@@ -1,4 +1,4 @@
-"""Save and load one weights file: safetensors, self-describing, with a golden pair; no pickle."""
+"""Save and load one weights file: safetensors, self-describing, with a golden pair, no pickle."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ _STORED = {**FLOATS, 'I8': torch.int8}
 @dataclass(frozen=True)
 class GoldenPair:
     """
-    An input with the output that these weights gave for it when they were exported.
+    An input, and the output that these weights gave for it when they were exported.
 
-    ``observed`` (T_obs, J, 3) and ``futures`` (S, T_fut, J, 3), metres, same frame.
+    ``observed`` is (T_obs, J, 3) and ``futures`` is (S, T_fut, J, 3), metres, in the same frame.
     """
 
     observed: np.ndarray
@@ -60,9 +60,9 @@ class GoldenPair:
 @dataclass(frozen=True)
 class LoadedWeights:
     """
-    Everything that a weights file says: the model in evaluation mode, its card and golden pair.
+    The content of a weights file: the model in evaluation mode, its card and its golden pair.
 
-    One record, never changed: whatever is made of it on one device is made of it on another.
+    This record is never changed. Every predictor on any device is made from the same record.
     """
 
     model: MotionModel
@@ -71,12 +71,12 @@ class LoadedWeights:
     path: Path
     calibration: Calibration | None = None
     dtype: torch.dtype = torch.float32
-    """In which the network's matrices were stored."""
+    """Number format in which the file stores the network's matrices."""
     digest: str = ''
-    """SHA-256 of tensors and metadata that the file states, and was found to have; '' where it
-    states none, as files of earlier releases."""
+    """SHA-256 of tensors and metadata, which the file states and which was checked; '' if the file
+    states none, as in earlier releases."""
     weighing: WeighingWeights | None = None
-    """How the model is weighed against simple guesses and a memory; None: not fitted."""
+    """Weights that weigh the model against simple candidates and a memory; None: not fitted."""
 
 
 def save_weights(
@@ -91,16 +91,16 @@ def save_weights(
     """
     Write a model to one file, whole or not at all.
 
-    :param path: ends in ``.safetensors``; its folder is made.
-    :param model: what to save.
+    :param path: path that ends in ``.safetensors``; a missing folder is made.
+    :param model: the model to save.
     :param card: JSON-able facts: data, split, seed, scores, limits.
-    :param golden: an input/output pair to be replayed by a test.
-    :param dtype: of the network's tensors; statistics stay float32. ``torch.int8`` stores every
-        matrix in 8 bits with one scale a row (see :func:`quantize_rows`), the rest in float32; it
-        is for the size of the file alone: a loaded model is float32 whatever was stored.
-    :param calibration: how often people really were how near to the mean.
-    :param weighing: how the model is weighed, by ``training weighing``.
-    :raises WeightsError: if the path's suffix is another, or nothing can be written there.
+    :param golden: a pair of input and output that a test replays.
+    :param dtype: number format of the network's tensors; statistics stay float32. ``torch.int8``
+        stores every matrix in 8 bits with one scale per row (see :func:`quantize_rows`) and the
+        rest in float32. It only makes the file smaller: a loaded model is always float32.
+    :param calibration: calibrated radii of the model.
+    :param weighing: weights of the candidates, from ``training weighing``.
+    :raises WeightsError: if the path has another suffix, or if the file cannot be written.
     """
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -129,13 +129,13 @@ def save_weights(
         content = _in_order(save(tensors, metadata=metadata))
         with written_whole(path) as partial:
             partial.write_bytes(content)
-            partial.chmod(0o644)  # installed ones are for all users
+            partial.chmod(0o644)  # installed files are readable by all users
     except (StorageError, SafetensorError) as error:
         raise WeightsError(str(error)) from error
 
 
 def _stored_tensors(model: MotionModel, dtype: torch.dtype) -> dict[str, Tensor]:
-    # The model's tensors in the precision of the file; of 8-bit matrices, their scales too.
+    # Return the tensors in the precision of the file; for 8-bit matrices, their scales too.
     tensors: dict[str, Tensor] = {}
     small = dtype == torch.int8
     for name, value in model.state_dict().items():
@@ -149,7 +149,7 @@ def _stored_tensors(model: MotionModel, dtype: torch.dtype) -> dict[str, Tensor]
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    # SHA-256 of everything that a file holds but the digest itself.
+    # Return the SHA-256 of everything in the file except the digest itself.
     digest = hashlib.sha256()
     for key in sorted(metadata.keys() - {'digest'}):
         digest.update(json.dumps([key, metadata[key]]).encode())
@@ -161,7 +161,7 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
 
 
 def _in_order(file: bytes) -> bytes:
-    # safetensors writes metadata in any order: put in one, the same weights are the same bytes.
+    # safetensors writes metadata in any order: sorted, the same weights give the same bytes.
     size = int.from_bytes(file[:8], 'little')
     text = json.dumps(json.loads(file[8 : 8 + size]), sort_keys=True, separators=(',', ':'))
     header = text.encode()
@@ -171,11 +171,11 @@ def _in_order(file: bytes) -> bytes:
 
 def quantize_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Round a matrix to 8 bits, symmetric, each row by its own largest entry.
+    Round a matrix to 8 bits, symmetrically, each row by its own largest entry.
 
     :param matrix: ``(rows, columns)``.
-    :returns: int8 ``(rows, columns)`` in -127..127 and float32 ``(rows, 1)``; their product is
-        the matrix, to within half of the scale.
+    :returns: int8 ``(rows, columns)`` in -127..127 and float32 ``(rows, 1)``; their product equals
+        the matrix to within half of the scale.
     """
     matrix = matrix.float()
     scale = matrix.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127.0
@@ -184,12 +184,12 @@ def quantize_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def load_weights(path: Path | str) -> LoadedWeights:
     """
-    Read a weights file, checking everything before any of it is used.
+    Read a weights file; everything is checked before any of it is used.
 
-    Sizes are bounded before memory is taken, no code from the file runs.
+    Sizes are checked before memory is allocated, and no code from the file runs.
 
     :param path: a ``.safetensors`` file written by :func:`save_weights`.
-    :raises WeightsError: naming the file, what is wrong with it and what would do.
+    :raises WeightsError: naming the file, the fault and the remedy.
     """
     path = Path(path)
     try:
@@ -197,7 +197,7 @@ def load_weights(path: Path | str) -> LoadedWeights:
         return _load(path)
     except MotionPredictorError:
         raise
-    except Exception as error:  # whatever a hostile file may bring torch or Python to raise
+    except Exception as error:  # any error that a hostile file may cause in torch or Python
         raise WeightsError(
             f'{path}: cannot be read ({type(error).__name__}: {error!s:.200}); export it again'
         ) from error
@@ -208,7 +208,7 @@ def _load(path: Path) -> LoadedWeights:
         with safe_open(str(path), framework='pt', device='cpu') as file:
             metadata = file.metadata() or {}
             config, skeleton, card = read_metadata(path, metadata)
-            with torch.device('meta'):  # shapes alone: nothing is allocated for a hostile file
+            with torch.device('meta'):  # only shapes: nothing is allocated for a hostile file
                 shapes = MotionModel(config, skeleton).state_dict()
             expected = {name: tuple(value.shape) for name, value in shapes.items()}
             golden_shapes = check_tensors(path, file, expected, config, skeleton)
@@ -281,9 +281,9 @@ def _check_size(path: Path) -> None:
 
 def file_digest(path: Path | str) -> str:
     """
-    Compute the SHA-256 of a file, in hexadecimal.
+    Return the SHA-256 of a file in hexadecimal.
 
-    :raises WeightsError: if it is no plain file that can be read.
+    :raises WeightsError: if it is not a plain file that can be read.
     """
     digest = hashlib.sha256()
     with open_file(Path(path), WeightsError) as file:
@@ -293,7 +293,7 @@ def file_digest(path: Path | str) -> str:
 
 
 def weights_folders() -> list[Path]:
-    """Where shipped weights may lie: the source tree first, then the installed share folders."""
+    """Return the folders of shipped weights: the source tree, then the installed share folders."""
     here = Path(__file__).resolve()
     folders = [here.parents[2] / 'resource' / 'weights']
     prefixes = [Path(sys.prefix)]
@@ -304,10 +304,10 @@ def weights_folders() -> list[Path]:
 
 def default_weights(name: str = 'swiftdiff') -> Path:
     """
-    Find a shipped weights file.
+    Return the path of a shipped weights file.
 
     :param name: file name without suffix.
-    :raises WeightsError: listing the shipped names, if there is none of that name.
+    :raises WeightsError: if there is no file of that name; the error lists the shipped names.
     """
     if not name or set(name) & set('/\\\0') or len(name) > 200:
         raise WeightsError(

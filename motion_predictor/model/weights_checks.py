@@ -1,4 +1,4 @@
-"""What a weights file may hold: every part is checked before any of it is used."""
+"""Check the content of a weights file before any of it is used."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from motion_predictor.model.weighing_weights import MAX_NUMBERS, PREFIX, Weighin
 
 FORMAT = 'motion_predictor'
 VERSIONS = ('1', '2')
-"""2 has matrices in 8 bits a number; others are 1."""
+"""Versions that can be read. Version 2 has matrices of 8 bits per number; other files are 1."""
 GROWN_VERSION = '3'
-"""Held a network that earlier releases enlarged when they loaded it; no longer read."""
+"""Version whose network earlier releases enlarged when they loaded it; it is no longer read."""
 ROW_SCALE = '.row_scale'
-"""Ends the name of the tensor that holds what one unit of an 8-bit matrix row stands for."""
+"""End of the name of the tensor that holds the value of one unit in each row of an
+8-bit matrix."""
 FACTOR = 'calibration.factor'
 MAX_LEVELS = 16
 MAX_FACTOR = 1e4
-"""Of a calibration: it multiplies a spread of centimetres or more."""
+"""Largest factor of a calibration; it multiplies a spread of centimetres or more."""
 FLOATS = {'F32': torch.float32, 'F16': torch.float16, 'BF16': torch.bfloat16}
 
 
@@ -35,9 +36,10 @@ def read_metadata(
     path: Path, metadata: Mapping[str, str]
 ) -> tuple[ModelConfig, Skeleton, dict[str, Any]]:
     """
-    Read what a model is: its settings, its skeleton and its card.
+    Return the settings, the skeleton and the card of a model.
 
-    :param path: of the file, for messages.
+    :param path: path of the file, for messages.
+    :param metadata: the file's metadata.
     :raises WeightsError: if something is missing, wrong or of another version.
     """
     if metadata.get('format') != FORMAT:
@@ -81,8 +83,8 @@ def check_tensors(
     """
     Check names, shapes and types of a file's tensors before any of them is read.
 
-    :param expected: shapes of the model's own tensors by name.
-    :returns: whether there is a golden pair.
+    :param expected: shapes of the model's own tensors, by name.
+    :returns: whether the file has a golden pair.
     :raises WeightsError: naming the tensor.
     """
     names = set(file.keys())
@@ -129,9 +131,9 @@ def read_calibration(
     path: Path, file: Any, metadata: Mapping[str, str], config: ModelConfig, skeleton: Skeleton
 ) -> Calibration | None:
     """
-    Read the calibration of a file; None where it has none.
+    Return the calibration of a file; None if it has none.
 
-    :raises WeightsError: if it is damaged or of other joints.
+    :raises WeightsError: if it is damaged or belongs to other joints.
     """
     there = FACTOR in set(file.keys())
     if there != ('calibration' in metadata):
@@ -173,9 +175,9 @@ def read_weighing(
     path: Path, file: Any, metadata: Mapping[str, str], config: ModelConfig, skeleton: Skeleton
 ) -> WeighingWeights | None:
     """
-    Read how the model is weighed; None where the file does not say.
+    Return the weights that weigh the candidates; None if the file has none.
 
-    :raises WeightsError: if it is damaged or of other joints.
+    :raises WeightsError: if they are damaged or belong to other joints.
     """
     names = [name for name in sorted(set(file.keys())) if name.startswith(PREFIX)]
     if bool(names) != ('weighing' in metadata):
@@ -201,9 +203,9 @@ def read_weighing(
 
 def golden_seed(path: Path, metadata: Mapping[str, str]) -> int:
     """
-    Read the seed of the golden pair.
+    Return the seed of the golden pair.
 
-    :raises WeightsError: if it is no whole number.
+    :raises WeightsError: if it is not a whole number.
     """
     text = metadata.get('golden_seed', '0')
     if not (text.isascii() and text.isdigit()):

@@ -1,1 +1,1 @@
-"""Who is there: observations become a window for each person."""
+"""Tracking of people: observations become one window of poses per person."""

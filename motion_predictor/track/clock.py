@@ -1,10 +1,9 @@
-"""
-A tracker's clock, from the stamps of its messages alone.
+"""The clock of a tracker, estimated from the stamps of its messages alone.
 
-Stamps of arrival come in bursts where messages wait on their way (Wi-Fi, a busy driver): several
-within a millisecond, then none for a while. The poses were taken evenly, and taken at their stamps
-somebody who walks stands still and leaps in turn. Such stamps, and no others, are replaced by
-those of a clock that runs evenly and is never later than the arrivals.
+If messages are stamped at arrival and wait on their way (Wi-Fi, a busy driver), their stamps come
+in bursts: several within a millisecond, then none for a while. The poses were taken evenly. If the
+stamps were believed, a walking person would stand still and leap in turn. Such stamps, and no
+others, are replaced by those of a clock that runs evenly and is never later than the arrivals.
 """
 
 from __future__ import annotations
@@ -18,30 +17,31 @@ import math
 import numpy as np
 
 WINDOW_S = 2.0
-"""Messages of this time tell how the clock runs."""
+"""Time in seconds over which the messages show how the clock runs."""
 MAX_MESSAGES = 512
 MIN_MESSAGES = 9
 SHORT = 0.4
-"""An interval shorter than this share of the mean one is of a burst: a frame that was dropped
-makes intervals longer, and none shorter."""
+"""An interval shorter than this share of the mean interval belongs to a burst. A dropped frame
+makes intervals longer and never shorter."""
 BURSTS, NO_BURSTS = 0.15, 0.03
-"""From this share of short intervals on stamps come in bursts; below the other no longer."""
+"""Stamps come in bursts once this share of the intervals is short; below the second share they no
+longer do."""
 LATEST = 2.0
-"""Nothing waits for longer than the longest silence; this many times, where several follow one
-another. Stamps that are later than that beside an even clock are of one that changed its rate, or
-of messages that were lost."""
+"""No message waits longer than the longest silence, times this factor where several silences
+follow one another. Stamps that are later than that beside an even clock belong to a clock that
+changed its rate, or follow lost messages."""
 MAX_SILENCE_S = 1.0
-"""After this the clock begins anew."""
+"""After a silence of this length, in seconds, the clock begins again."""
 _MAX_GIVEN = 4096
-_LEAST_STEP = 0.3  # of a period, from one stamp to the next
+_LEAST_STEP = 0.3  # share of a period from one stamp to the next
 _NS = 1e-9
 
 
 class SourceClock:
-    """The clock of one source of messages, each of which shows some of the same people."""
+    """The clock of one source of messages; successive messages show some of the same people."""
 
     def __init__(self) -> None:
-        """Begin without a message."""
+        """Begin without messages."""
         self._arrivals: deque[int] = deque(maxlen=MAX_MESSAGES)
         self._people: set[str] = set()
         self._bursts = False
@@ -49,12 +49,12 @@ class SourceClock:
 
     @property
     def in_bursts(self) -> bool:
-        """Whether stamps come in bursts, so that they are replaced."""
+        """Return whether stamps come in bursts, so that they are replaced."""
         return self._bursts
 
     @property
     def jitter_s(self) -> float:
-        """Half of what the middle 80 % of the intervals differ by; NaN before there are some."""
+        """Return half of the range of the middle 80 % of the intervals, seconds; NaN at first."""
         if len(self._arrivals) < MIN_MESSAGES:
             return math.nan
         low, high = np.quantile(np.diff(np.array(self._arrivals)), (0.1, 0.9))
@@ -62,11 +62,11 @@ class SourceClock:
 
     def steady(self, stamp_ns: int, person: str) -> int:
         """
-        Return when a pose was taken.
+        Return the time when a pose was taken.
 
-        :param stamp_ns: stamp of its message; the same for all of one message.
-        :param person: who is in the message. Messages that have nobody in common with the one
-            before are of different people, each with their own times: these are left alone.
+        :param stamp_ns: stamp of its message in nanoseconds, the same for all people of a message.
+        :param person: a person in the message. Successive messages with nobody in common show
+            different people, each with their own times; their stamps are left alone.
         :returns: nanoseconds; ``stamp_ns`` itself unless stamps come in bursts.
         """
         newest = self._arrivals[-1] if self._arrivals else None
@@ -108,7 +108,7 @@ class SourceClock:
         return min(max(steady, self._steady_ns + round(_LEAST_STEP * period)), stamp_ns)
 
     def history(self) -> dict[int, int]:
-        """Return the even stamps of all messages that are remembered, by the stamps they had."""
+        """Return the even stamp of every remembered message, by its former stamp."""
         begin, period = self._line()
         return {
             arrival: min(round(begin + period * index), arrival)
@@ -116,7 +116,8 @@ class SourceClock:
         }
 
     def _line(self) -> tuple[float, float]:
-        # The highest line below all arrivals: where the first is on it, and its step, ns.
+        # Return the highest line below all arrivals: its value at the first message, and its step
+        # in ns.
         first = self._arrivals[0]
         hull = _lower_hull([arrival - first for arrival in self._arrivals])
         middle = 0.5 * (len(self._arrivals) - 1)
@@ -126,7 +127,7 @@ class SourceClock:
 
 
 def _lower_hull(values: Sequence[int]) -> list[tuple[int, int]]:
-    # Corners (index, value) of the convex hull from below, from the first to the last value.
+    # Return the corners (index, value) of the lower convex hull, from the first to the last value.
     hull: list[tuple[int, int]] = []
     for index, value in enumerate(values):
         while len(hull) > 1:
@@ -139,10 +140,10 @@ def _lower_hull(values: Sequence[int]) -> list[tuple[int, int]]:
 
 
 class SteadyStamps:
-    """The clocks of all sources; and the stamps that steadied observations had."""
+    """The clocks of all sources, and the former stamps of observations that were replaced."""
 
     def __init__(self) -> None:
-        """Begin without a source."""
+        """Begin without sources."""
         self._clocks: dict[str, SourceClock] = {}
         self._given: dict[int, int] = {}
 
@@ -153,20 +154,20 @@ class SteadyStamps:
 
     @property
     def jitters_s(self) -> dict[str, float]:
-        """Return how unevenly the stamps of each source come, by :attr:`SourceClock.jitter_s`."""
+        """Return the unevenness of each source's stamps, as :attr:`SourceClock.jitter_s`."""
         return {source: clock.jitter_s for source, clock in self._clocks.items()}
 
     def steady(
         self, source: str, person: str, stamp_ns: int
     ) -> tuple[int, Mapping[int, int] | None]:
         """
-        Find the stamp that an evenly running clock had.
+        Return the stamp of an evenly running clock for an observation.
 
-        :param source: of the observation.
-        :param person: whom it shows.
-        :param stamp_ns: its own stamp.
-        :returns: the steady stamp; and right stamps by the former ones of what came before, where
-            it turns out only now that stamps come in bursts, else None.
+        :param source: source of the observation.
+        :param person: the person whom it shows.
+        :param stamp_ns: its own stamp, nanoseconds.
+        :returns: the even stamp; and the even stamps of earlier observations by their former ones
+            if bursts are only recognised now, otherwise None.
         """
         clock = self._clocks.get(source)
         if clock is None:
@@ -183,11 +184,11 @@ class SteadyStamps:
         return steady_ns, history
 
     def given(self, stamp_ns: int) -> int:
-        """Return the stamp that an observation had: outputs carry that."""
+        """Return the original stamp of an observation, which the outputs carry."""
         return self._given.get(stamp_ns, stamp_ns)
 
     def forget(self, sources: Iterable[str]) -> None:
-        """Let the clocks of some sources begin anew."""
+        """Make the clocks of some sources begin again."""
         for source in sources:
             self._clocks.pop(source, None)
 
@@ -195,10 +196,10 @@ class SteadyStamps:
 @dataclass(frozen=True)
 class Timing:
     """
-    When somebody was last seen, by their own stamp, and how far their stamps are ahead.
+    When a person was last seen, by their own stamp, and how far their stamps are ahead.
 
-    ``lead_s`` is the most that a stamp was lately ahead of the clock at its arrival, since what
-    waits on its way is later than its stamp says; NaN without a clock.
+    ``lead_s`` is the largest recent lead of a stamp over the clock at its arrival, in seconds: a
+    message that waits on its way has a smaller lead. It is NaN without a clock.
     """
 
     source: str
@@ -211,16 +212,17 @@ _AHEAD_OF_CLOCK_S = 0.02
 
 def stamped_ahead(people: Mapping[str, Timing], apart_s: float) -> dict[str, float]:
     """
-    Find people whose stamps are so far ahead that everybody else would look out of date.
+    Return people whose stamps are so far ahead that everybody else would look out of date.
 
-    Somebody is at fault whose stamps, beside the clock at their arrival, are ahead of those of
-    others, if these are at least as many; and then only if the stamps are ahead of the clock too,
-    or those of one person of a source ahead of most others of it. Else it is the others who are
-    behind, or no longer seen, which is for the caller to judge.
+    A person is at fault under two conditions. First, their stamps, compared with the clock at
+    arrival, are ahead of those of others, and these others are at least as many. Second, the
+    stamps are also ahead of the clock, or they are those of one person and ahead of most others of
+    the same source. Otherwise the others are behind or no longer seen, which the caller must
+    judge.
 
-    :param people: everybody's newest observation.
-    :param apart_s: stamps of one instant are no further apart.
-    :returns: by how many seconds each of those at fault is ahead of the rest.
+    :param people: newest observation of each person.
+    :param apart_s: largest difference between stamps of one instant, seconds.
+    :returns: lead in seconds over the others, for each person at fault.
     """
     found: dict[str, float] = {}
     rest = dict(people)
@@ -231,7 +233,7 @@ def stamped_ahead(people: Mapping[str, Timing], apart_s: float) -> dict[str, flo
         behind = [
             timing
             for name, timing in rest.items()
-            if name not in near and not lead_s - timing.lead_s <= apart_s  # without a clock too
+            if name not in near and not lead_s - timing.lead_s <= apart_s  # also without a clock
         ]
         if not behind or len(near) > len(behind):
             return found

@@ -1,4 +1,4 @@
-"""Gaps in what was seen of a person: how long they are, and what they are filled with."""
+"""Gaps in the observation of a person: their length, and the filling of missing joints."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from motion_predictor.body.layout import HEAD_TOP_M, NOSE_AHEAD_M, NOSE_UP_M, SP
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.track.window import hermite
 
-_BONE_ROUNDS = 12  # of the projection that keeps bone lengths, at most
-_BONE_TOLERANCE = 0.005  # of its length: as near as a filled-in bone comes to it
+_BONE_ROUNDS = 12  # greatest number of steps of the projection that keeps bone lengths
+_BONE_TOLERANCE = 0.005  # of a filled bone's length: an error at which the projection stops
 
 
 class Gaps:
-    """Fills in joints of one person's poses that were not seen."""
+    """Fills in the joints of one person's poses that were not seen."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         """
-        Find out which joints hang on which.
+        Find the neighbours of each joint.
 
-        :param skeleton: joints of the poses.
+        :param skeleton: skeleton of the poses.
         """
         self.skeleton = skeleton
         self.following = _following(skeleton)
@@ -29,12 +29,12 @@ class Gaps:
 
     def resumed_after(self, times: np.ndarray, valid: np.ndarray, longest: float) -> int | None:
         """
-        Find the first pose from which on no joint is missing for too long.
+        Return the first pose after which no joint is missing for too long.
 
-        :param times: of the poses, seconds, rising to 0, (N,).
+        :param times: times of the poses, seconds, increasing to 0, (N,).
         :param valid: which joints were seen, bool (N, J).
-        :param longest: for how long a joint may be missing, seconds.
-        :returns: its index; None if a joint still is.
+        :param longest: longest time that a joint may be missing, seconds.
+        :returns: its index; None if a joint is still missing.
         """
         resumed = 0
         for joint in np.flatnonzero(~valid.all(axis=0)):
@@ -52,7 +52,7 @@ class Gaps:
 
     def is_unseen(self, valid: np.ndarray) -> bool:
         """
-        Tell whether some joint that must be seen is in none of these poses.
+        Return whether a joint that must be seen is missing in all of these poses.
 
         :param valid: which joints were seen, bool (N, J).
         """
@@ -61,12 +61,12 @@ class Gaps:
 
     def fill(self, times: np.ndarray, xyz: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """
-        Put joints where they were not seen.
+        Fill in joints that were not seen.
 
-        :param times: of the poses, seconds, rising to 0, (N,).
+        :param times: times of the poses, seconds, increasing to 0, (N,).
         :param xyz: metres, (N, J, 3).
         :param valid: which joints were seen, bool (N, J).
-        :returns: poses without holes, (N, J, 3).
+        :returns: poses without missing joints, (N, J, 3).
         """
         origin = xyz[-1, valid[-1]].mean(axis=0)
         points = np.where(valid[..., None], xyz - origin, 0.0)
@@ -95,7 +95,8 @@ class Gaps:
         return points + origin
 
     def _anchor(self, joint: int, points: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        # What a joint that was not seen is filled in from: its parent, or the root's neighbours.
+        # Return the joint from which a missing joint is filled in: its parent, or the root's
+        # neighbours.
         parent = self._above[joint]
         if parent >= 0:
             return points[:, parent]
@@ -142,7 +143,7 @@ class Gaps:
 
 
 def _following(skeleton: Skeleton) -> dict[int, int]:
-    # Joints that move with the torso, and where they sit on it: {joint: base}.
+    # Return the joints that move with the torso, each with its position in the torso's frame.
     if skeleton.joints != H36M17.joints:
         return {}
     index = skeleton.index
@@ -154,7 +155,8 @@ def _following(skeleton: Skeleton) -> dict[int, int]:
 
 
 def _above(skeleton: Skeleton, joint: int) -> int:
-    # The nearest joint towards the root that does not merely follow the torso; -1 for the root.
+    # Return the nearest joint towards the root that does not just follow the torso; -1 for the
+    # root.
     following = _following(skeleton)
     joint = skeleton.parents[joint]
     while joint in following:
@@ -163,18 +165,19 @@ def _above(skeleton: Skeleton, joint: int) -> int:
 
 
 def _swing(times: np.ndarray, offsets: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    # Vectors (N, 3) where not seen: turned evenly between those seen, held at the ends.
+    # Fill in unseen vectors (N, 3): rotated evenly between seen ones, held at the ends.
     known = np.flatnonzero(seen)
     at = times[known]
     between = np.stack([np.interp(times, at, offsets[known, axis]) for axis in range(3)], axis=1)
     if len(known) > 2:
-        # Halfway to the cubic: alone it halves the error on clean motion, but noise in its slopes
-        # grows with the gap.
+        # Half of the way to the cubic: the full cubic halves the error on clean motion, but the
+        # noise in its slopes grows with the gap.
         between = 0.5 * (between + hermite(at, offsets[known], times))
     lengths = np.sqrt((offsets[known] ** 2).sum(axis=1))
     wanted = np.interp(times, at, lengths)
     found = np.sqrt((between * between).sum(axis=1))
     factor = wanted / np.maximum(found, 1e-6)
-    # Opposite directions have no even swing between them; keep the straight way near the middle.
+    # Opposite directions have no even rotation between them; stay on the straight line near the
+    # middle.
     factor = np.where(found > 0.1 * wanted, factor, 1.0)
     return np.where(seen[:, None], offsets, between * factor[:, None])

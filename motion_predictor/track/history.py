@@ -1,4 +1,4 @@
-"""One person's stamped poses → evenly spaced observed window, or why not."""
+"""One person's stamped poses become an evenly spaced observed window, or a reason why not."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from motion_predictor.track.limits import HistoryCounters, HistoryLimits
 from motion_predictor.track.one_body import OneBody
 from motion_predictor.track.window import evenly_spaced, grid_s, NotReady, ObservedWindow
 
-_GOES_ON_S = 0.5  # for so long a body is taken to go on as it moved
+_GOES_ON_S = 0.5  # time for which a body is expected to go on as it moved
 _NS = 1e-9
 
 
 class AddOutcome(Enum):
-    """What became of a pose."""
+    """The result of adding a pose."""
 
     APPENDED = 'appended'
     INSERTED_LATE = 'inserted_late'
@@ -29,11 +29,11 @@ class AddOutcome(Enum):
     TOO_LATE = 'too_late'
     WITHOUT_BODY = 'without_body'
     FROZEN = 'frozen'
-    """Somebody who moved is shown in the same pose again, to the bit."""
+    """A person who was moving is shown in exactly the same pose again."""
 
     @property
     def accepted(self) -> bool:
-        """Tell whether the pose is in the history."""
+        """Return whether the pose is in the history."""
         return self in (AddOutcome.APPENDED, AddOutcome.INSERTED_LATE)
 
 
@@ -67,9 +67,9 @@ class _Poses:
         return self.stop - self.start
 
     def insert(self, place: int, stamp_ns: int, xyz: np.ndarray, valid: np.ndarray) -> None:
-        """Put a pose before the one at ``place``, counted from the oldest."""
+        """Insert a pose before the one at ``place``, counted from the oldest."""
         if self.stop == len(self.stamps):
-            # Half empty: move to the front. Else: grow.
+            # If half is empty, move the poses to the front; otherwise grow.
             room = len(self.stamps)
             self._make_room(room if 2 * len(self) <= room else 2 * room)
         at = self.start + place
@@ -86,14 +86,15 @@ class PoseHistory:
     """
     One person's stamped poses in bounded memory.
 
-    Poses are placed by their stamps, never by their arrival. :meth:`window` gives them evenly
-    spaced at the model's rate, ending exactly at the newest stamp: interpolated by a cubic
-    through the poses where the source is slower, smoothed by local parabolas (no delay, also at
-    the end) where it is more than 1.5 times faster. Not thread-safe.
+    Poses are ordered by their stamps, never by their arrival. :meth:`window` returns them evenly
+    spaced at the model's rate, and the last frame is exactly at the newest stamp. If the source is
+    slower than the model, the poses are interpolated by a cubic. If it is more than 1.5 times
+    faster, they are smoothed by local parabolas, which cause no delay, not even at the end. This
+    class is not thread-safe.
 
     A person who has just appeared gets a window once ``min_observed_s`` and ``min_poses`` are
-    there; frames before the first pose repeat it. The same holds after a gap too long to fill:
-    what lies before it is not used.
+    reached; the frames before the first pose repeat it. The same holds after a gap that is too
+    long to fill: the poses before it are not used.
     """
 
     def __init__(
@@ -106,10 +107,10 @@ class PoseHistory:
         """
         Begin without poses.
 
-        :param window: rate and number of the frames to give.
-        :param skeleton: joints of the poses.
-        :param limits: what is accepted.
-        :param counters: to be counted into, shared with other people's histories if need be.
+        :param window: rate and number of the frames of the window.
+        :param skeleton: skeleton of the poses.
+        :param limits: limits on the accepted poses.
+        :param counters: counters to increase; several histories may share them.
         """
         self.window_config = window or WindowConfig()
         self.skeleton = skeleton
@@ -124,7 +125,7 @@ class PoseHistory:
         self.body = OneBody(skeleton, self.limits, self.counters)
         """Tells which joints of a pose can be stored."""
         self._gaps = Gaps(skeleton)
-        self._period_s: float | None = None  # of the poses as they are; None: not known
+        self._period_s: float | None = None  # of the raw poses; None: not known yet
         self._joints_seen_ns = np.full(skeleton.num_joints, -1, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -132,22 +133,22 @@ class PoseHistory:
 
     @property
     def stamps_ns(self) -> np.ndarray:
-        """Stamps of the stored poses, increasing, int64 (N,)."""
+        """Return the stamps of the stored poses, nanoseconds, increasing, int64 (N,)."""
         return self._poses.stamps[self._poses.start : self._poses.stop].copy()
 
     @property
     def newest_stamp_ns(self) -> int | None:
-        """Stamp of the newest pose, None when there is none."""
+        """Return the stamp of the newest pose in nanoseconds; None if there is none."""
         return int(self._poses.stamps[self._poses.stop - 1]) if len(self) else None
 
     @property
     def oldest_stamp_ns(self) -> int | None:
-        """Stamp of the oldest pose stored, None when there is none."""
+        """Return the stamp of the oldest stored pose in nanoseconds; None if there is none."""
         return int(self._poses.stamps[self._poses.start]) if len(self) else None
 
     @property
     def period_s(self) -> float | None:
-        """Return the source's period, the median between stamps; None before the second pose."""
+        """Return the median time between stamps, seconds; None before the second pose."""
         if self._period_s is None and len(self) > 1:
             stamps = self._poses.stamps[self._poses.start : self._poses.stop]
             self._period_s = float(_median(stamps[1:] - stamps[:-1])) * _NS
@@ -155,7 +156,7 @@ class PoseHistory:
 
     @property
     def longest_gap_s(self) -> float:
-        """For how long a joint may be missing, and still be filled in."""
+        """Return the longest time in seconds that a filled-in joint may be missing."""
         return self.limits.max_joint_gap_s + 1.5 * (self.period_s or 0.0)
 
     @property
@@ -169,7 +170,7 @@ class PoseHistory:
 
     @property
     def oldest_pose(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the oldest pose stored, as :attr:`newest_pose`."""
+        """Return the oldest stored pose, in the form of :attr:`newest_pose`."""
         if not len(self):
             return self.newest_pose
         index = self._poses.start
@@ -177,32 +178,33 @@ class PoseHistory:
 
     @property
     def joints_seen_ns(self) -> np.ndarray:
-        """Stamp at which each joint was seen last, -1 for never, int64 (J,)."""
+        """Return the stamp at which each joint was last seen, -1 for never, int64 (J,)."""
         return self._joints_seen_ns.copy()
 
     @property
     def following_joints(self) -> frozenset[int]:
-        """Joints that follow the torso, so that they need not be seen."""
+        """Return the joints that follow the torso and therefore need not be seen."""
         return frozenset(self._gaps.following)
 
     @property
     def newest_root(self) -> np.ndarray | None:
-        """Where the person was last: the root joint, or the mean of those seen; metres (3,)."""
+        """Return the last position of the root, or of the mean of the seen joints; metres (3,)."""
         return self._root(self._poses.stop - 1) if len(self) else None
 
     @property
     def oldest_root(self) -> np.ndarray | None:
-        """Where the person was in the oldest pose stored, as :attr:`newest_root`."""
+        """Return the same position in the oldest stored pose, as :attr:`newest_root`."""
         return self._root(self._poses.start) if len(self) else None
 
     def expected(self, stamp_ns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """
-        Return where the body was nearest in time to an instant, and where it is expected then.
+        Return the pose nearest in time to an instant, and the pose expected at that instant.
 
-        :param stamp_ns: the instant. A body goes on as a whole as it moved between the newest two
-            poses; before the newest pose it is expected where it was.
-        :returns: the pose nearest in time, metres (J, 3); the same moved on; which joints of it
-            were seen, bool (J,); its stamp. Without poses, zeros.
+        :param stamp_ns: the instant, nanoseconds. The body as a whole is expected to go on as it
+            moved between the newest two poses. Before the newest pose, it is expected at the pose
+            nearest in time.
+        :returns: the nearest pose, metres (J, 3); the expected pose, metres (J, 3); which joints
+            of it were seen, bool (J,); its stamp. Zeros if there are no poses.
         """
         count, joints = len(self), self.skeleton.num_joints
         if not count:
@@ -229,9 +231,9 @@ class PoseHistory:
 
     def restamp(self, stamps_ns: Mapping[int, int]) -> None:
         """
-        Correct the stamps of poses; those whose order would change stay as they are.
+        Correct the stamps of poses; poses whose order would change keep their stamps.
 
-        :param stamps_ns: right stamps by the former ones.
+        :param stamps_ns: correct stamps by the former ones, nanoseconds.
         """
         poses = self._poses
         kept = poses.stamps[poses.start : poses.stop]
@@ -242,9 +244,9 @@ class PoseHistory:
 
     def swap(self, mirror: np.ndarray) -> None:
         """
-        Exchange joints of every pose: left and right were taken for one another so far.
+        Exchange joints in every pose: left and right were confused so far.
 
-        :param mirror: the joint whose place each takes, (J,).
+        :param mirror: for each joint, the index of the joint that it replaces, (J,).
         """
         poses = self._poses
         kept = slice(poses.start, poses.stop)
@@ -253,7 +255,7 @@ class PoseHistory:
         self._joints_seen_ns = self._joints_seen_ns[mirror]
 
     def clear(self) -> None:
-        """Forget every pose; counters stay."""
+        """Forget all poses; the counters stay."""
         self._poses = _Poses(self.skeleton.num_joints, self._poses.limit)
         self._period_s = None
         self._joints_seen_ns[:] = -1
@@ -262,10 +264,10 @@ class PoseHistory:
         """
         Store a pose.
 
-        :param stamp_ns: when it was measured, nanoseconds.
-        :param xyz: metres, shape ``(J, 3)``; NaN and (0, 0, 0) mean not seen.
-        :param valid: which joints were seen, bool ``(J,)``; all by default.
-        :returns: whether it was stored, and why not.
+        :param stamp_ns: time of the measurement, nanoseconds.
+        :param xyz: metres, shape ``(J, 3)``; NaN and (0, 0, 0) mean that a joint was not seen.
+        :param valid: which joints were seen, bool ``(J,)``; the default is all.
+        :returns: whether the pose was stored, and if not, why.
         :raises ShapeError: if an array has another shape.
         """
         joints = self.skeleton.num_joints
@@ -282,12 +284,12 @@ class PoseHistory:
 
     def add_body(self, stamp_ns: int, xyz: np.ndarray, kept: np.ndarray) -> AddOutcome:
         """
-        Store a pose whose joints were looked at already.
+        Store a pose whose joints have been checked already.
 
-        :param stamp_ns: when it was measured, nanoseconds.
+        :param stamp_ns: time of the measurement, nanoseconds.
         :param xyz: metres, float64 (J, 3).
-        :param kept: joints from :attr:`body`, enough to be a body, bool (J,).
-        :returns: whether it was stored, and why not.
+        :param kept: joints from :attr:`body`, enough to form a body, bool (J,).
+        :returns: whether the pose was stored, and if not, why.
         """
         stamp_ns = int(stamp_ns)
         refused = self.refusal(stamp_ns)
@@ -311,9 +313,10 @@ class PoseHistory:
 
     def absorb(self, earlier: PoseHistory) -> None:
         """
-        Put another history's poses before this one's: the same person under a former id.
+        Insert another history's poses before this one's: the same person under a former id.
 
-        :param earlier: its poses not older than this one's first are left out.
+        :param earlier: the other history; its poses that are not older than this one's first pose
+            are left out.
         """
         first = self.oldest_stamp_ns
         np.maximum(self._joints_seen_ns, earlier._joints_seen_ns, out=self._joints_seen_ns)
@@ -329,11 +332,11 @@ class PoseHistory:
 
     def window(self) -> ObservedWindow | NotReady:
         """
-        Return the observed window that ends at the newest pose, or say why there is none.
+        Return the observed window that ends at the newest pose, or the reason for having none.
 
-        A joint that was not seen for up to ``max_joint_gap_s`` is filled in: its bone swings
-        evenly from where it was last seen to where it is seen next (or stays as it was), at its
-        length. Spine, nose and head, which follow the torso, are filled in for any time.
+        A joint that was not seen for up to ``max_joint_gap_s`` is filled in. Its bone keeps its
+        length and rotates evenly from the direction where it was last seen to that where it is
+        seen next, or stays. Spine, nose and head follow the torso and are filled in for any time.
         """
         if not len(self):
             return NotReady.NO_POSES
@@ -349,9 +352,9 @@ class PoseHistory:
             return NotReady.SOURCE_TOO_SLOW
         longest = limits.max_joint_gap_s + 1.5 * period
         breaks = np.flatnonzero(steps > longest) + 1
-        start = int(breaks[-1]) if len(breaks) else 0  # what lies before a gap is not used
+        start = int(breaks[-1]) if len(breaks) else 0  # poses before a gap are not used
         reason = NotReady.GAP_TOO_LONG if start else None
-        # Poses before the window matter only through the shape of the interpolation.
+        # Poses before the window matter only for the shape of the interpolation.
         first = grid_s(self.window_config)[0]
         cut = max(start, int(np.searchsorted(times, first - 2.5 * period)) - 1)
         xyz = poses.xyz[poses.start : poses.stop]
@@ -382,14 +385,14 @@ class PoseHistory:
 
     def refusal(self, stamp_ns: int) -> AddOutcome | None:
         """
-        Tell why a pose of this stamp would not be stored.
+        Return why a pose of this stamp would not be stored.
 
         :param stamp_ns: nanoseconds.
-        :returns: DUPLICATE or TOO_LATE; None where it would be stored.
+        :returns: DUPLICATE or TOO_LATE; None if it would be stored.
         """
         stamps = self._poses.stamps[self._poses.start : self._poses.stop]
         if not len(stamps) or stamp_ns - int(stamps[-1]) >= self._spacing_ns:
-            return None  # newer, as nearly always
+            return None  # newer, as in most cases
         place = int(np.searchsorted(stamps, stamp_ns))
         near = stamps[max(place - 1, 0) : place + 1]
         if len(near) and int(np.abs(near - stamp_ns).min()) < self._spacing_ns:
@@ -411,6 +414,6 @@ class PoseHistory:
 
 
 def _median(values: np.ndarray) -> float:
-    # As np.median, to the bit, of a few finite numbers (N,), at a tenth of its cost.
+    # This equals np.median to the bit for a few finite numbers (N,), at a tenth of its cost.
     ordered = np.sort(values)
     return 0.5 * (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2])

@@ -1,4 +1,4 @@
-"""What is accepted of a tracker, and how often each rule has acted."""
+"""Limits on the data of a tracker, and counters of the rules."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from motion_predictor.errors import ConfigError
 
 def require_within(record: object, bounds: Mapping[str, tuple[float, float]]) -> None:
     """
-    Check settings of a record.
+    Check the values of a record.
 
-    :param record: that has them as attributes.
-    :param bounds: lowest and highest of each, by its name.
-    :raises ConfigError: if one lies outside, or is NaN.
+    :param record: an object that has the values as attributes.
+    :param bounds: lowest and highest value of each attribute, by name.
+    :raises ConfigError: if a value lies outside its bounds or is NaN.
     """
     for name, (low, high) in bounds.items():
         value = getattr(record, name)
-        if not low <= value <= high:  # NaN fails too
+        if not low <= value <= high:  # this also refuses NaN
             raise ConfigError(f'{name}={value}: must lie in {low}..{high}')
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryLimits:
-    """What is accepted of a tracker, and from when on a window is given."""
+    """Limits on one person's poses, and conditions for the first window."""
 
     max_joint_gap_s: float = 0.25
-    """A joint that was not seen for longer (beyond the source's own period) is not filled in."""
+    """Longest time in seconds, beyond the source's own period, for which an unseen joint is filled
+    in."""
     min_observed_s: float = 0.25
-    """Motion to be seen before the first window; the time before it is padded, and marked."""
+    """Time in seconds that a person must be seen before the first window; the time before it is
+    padded and marked."""
     min_poses: int = 3
-    """Poses to be seen before the first window."""
+    """Number of poses that must be seen before the first window."""
     min_source_rate_hz: float = 4.0
-    """A source slower than this gives no window."""
+    """Lowest rate in Hz of a source that gives windows."""
     max_source_rate_hz: float = 1000.0
-    """A pose nearer in time to a stored one than this rate's period counts as its duplicate."""
+    """Highest rate in Hz: a pose closer in time to a stored one than this rate's period is a
+    duplicate."""
     late_periods: float = 2.0
-    """A pose late by less than this many periods of the source is put in its place."""
+    """A late pose is still inserted if it is late by less than this many periods of the source."""
     min_joints: int = 4
-    """A pose of fewer joints is refused."""
+    """Least number of joints of an accepted pose."""
     max_bone_ratio: float = 2.0
-    """Joints further apart than this many times the bones between them: one is off the body."""
+    """If two joints are further apart than this multiple of the bones between them,
+    one is wrong."""
     max_extent_m: float = 3.0
-    """Joints further apart than this: one is off the body."""
+    """If two joints are further apart than this, in metres, one is wrong."""
     min_extent_m: float = 0.3
-    """A body smaller than this is no body (all joints in one point)."""
+    """Smallest size of a body in metres (smaller if all joints lie in one point)."""
 
     def __post_init__(self) -> None:
         require_within(
@@ -67,26 +71,27 @@ class HistoryLimits:
 
 @dataclass
 class HistoryCounters:
-    """How often each rule of a history has acted."""
+    """Counters of the rules of a history."""
 
     poses_accepted: int = 0
     poses_inserted_late: int = 0
-    """Of those accepted: out of order, put in their place."""
+    """Accepted poses that came out of order and were inserted at their place."""
     poses_duplicate: int = 0
-    """Dropped: the same stamp as one stored."""
+    """Poses that were dropped because a stored one has the same stamp."""
     poses_too_late: int = 0
-    """Dropped: late by too many periods."""
+    """Poses that were dropped because they were late by too many periods."""
     poses_without_body: int = 0
-    """Dropped: too few joints left that could belong to one body."""
+    """Poses that were dropped because too few joints could belong to one body."""
     joints_missing: int = 0
-    """Not seen: NaN, (0, 0, 0), of low confidence, or made of joints that were not."""
+    """Joints that were not seen: NaN, (0, 0, 0), of low confidence, or derived from
+    such joints."""
     joints_not_finite: int = 0
-    """NaN, or beyond float32, in poses that no decoder has looked at; so below."""
+    """Joints that were NaN or beyond float32, in poses that no decoder has checked."""
     joints_at_origin: int = 0
-    """Exactly (0, 0, 0): what drivers write for 'unknown'."""
+    """Joints at exactly (0, 0, 0), in such poses; drivers write this for 'unknown'."""
     joints_off_body: int = 0
     windows_filled: int = 0
-    """Windows with joints filled in."""
+    """Windows in which joints were filled in."""
     windows_padded: int = 0
     """Windows whose beginning repeats the first pose seen."""
 
@@ -97,21 +102,23 @@ class HistoryCounters:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleLimits:
-    """What is accepted of a tracker, for one person and for all together."""
+    """Limits on a tracker's data, for one person and for all people together."""
 
     history: HistoryLimits = field(default_factory=HistoryLimits)
     min_confidence: float = 0.2
-    """A joint of lower confidence counts as missing; one without confidence does not."""
+    """A joint of lower confidence counts as missing; a joint without confidence does not."""
     stale_timeout_s: float = 1.0
-    """A person not seen for longer has departed."""
+    """A person who was not seen for longer than this, in seconds, has departed."""
     max_future_s: float = 0.5
-    """An observation stamped further ahead of the clock is dropped."""
+    """An observation stamped further ahead of the clock than this, in seconds, is dropped."""
     jump_back_s: float = 0.5
-    """Stamps that fall back by more, on everyone, are a new beginning (a recording's loop)."""
+    """If all stamps fall back by more than this, in seconds, time has begun again (a looped
+    recording)."""
     reassociate_within_m: float = 0.5
-    """A new id this near to where another vanished takes over its history; 0 for never."""
+    """A new id within this distance, in metres, of a place where another id vanished takes over
+    its history; 0 for never."""
     reassociate_within_s: float = 0.5
-    """As long as the other vanished no longer ago than this."""
+    """Longest time in seconds since that other id vanished."""
 
     def __post_init__(self) -> None:
         require_within(
@@ -129,21 +136,21 @@ class PeopleLimits:
 
 @dataclass
 class PeopleCounters:
-    """How often each rule for several people has acted."""
+    """Counters of the rules for several people."""
 
     observations: int = 0
     observations_malformed: int = 0
     observations_far_future: int = 0
     observations_held: int = 0
-    """Held back as a possible jump back in time."""
+    """Observations held back because time may have jumped back."""
     observations_too_late: int = 0
-    """Of those held: dropped, since time went on."""
+    """Held observations that were dropped because time went on."""
     observations_other_frame: int = 0
-    """Dropped: another source shows people in another frame."""
+    """Observations that were dropped because another source shows people in another frame."""
     joints_low_confidence: int = 0
     resets_jump_back: int = 0
     resets_frame_change: int = 0
     observations_steadied: int = 0
-    """Stamps that came in bursts, replaced by those of an evenly running clock."""
+    """Observations whose stamps came in bursts and were replaced by those of an even clock."""
     resets_asked: int = 0
     snapshots: int = 0

@@ -1,4 +1,4 @@
-"""Messages: everyone of one message is assigned to the bodies that are followed, all at once."""
+"""Messages: all people of one message are assigned to the followed bodies, all at once."""
 
 from __future__ import annotations
 
@@ -10,64 +10,65 @@ from motion_predictor.track.history import AddOutcome
 from motion_predictor.track.identity.assign import Sighting, Track
 from motion_predictor.track.identity.tracks import Tracks
 
-_ASKED_AT_ONCE = 16  # people of one message of whom each is told at once what becomes of them
+_ASKED_AT_ONCE = 16  # for up to this many people of a message the outcome of each is known at once
 
 
 class ObserveOutcome(Enum):
-    """What became of an observation."""
+    """The result of an observation."""
 
     STORED = 'stored'
     MALFORMED = 'malformed'
-    """Arrays of another shape than the layout's."""
+    """The arrays do not have the layout's shape."""
     FAR_FUTURE = 'far_future'
     DUPLICATE = 'duplicate'
     TOO_LATE = 'too_late'
     WITHOUT_BODY = 'without_body'
     HELD = 'held'
-    """Far back in time: stored if those after it show that time has begun anew."""
+    """The stamp is far back in time; it is stored if later ones show that time has begun again."""
     ELSEWHERE = 'elsewhere'
-    """Further off than anybody moves: dropped; the next one there is of somebody new."""
+    """The person is further away than anybody moves: dropped; the next one there is a
+    new person."""
     FROZEN = 'frozen'
-    """The pose before once more, to the bit, of somebody who moved: not stored."""
+    """A person who was moving is shown in exactly the same pose again: not stored."""
     OTHER_FRAME = 'other_frame'
-    """In another frame than the people whom other sources show: dropped."""
+    """The frame is not that of the people whom other sources show: dropped."""
 
 
 @dataclass(frozen=True)
 class ObserveResult:
-    """What became of an observation; ``reset`` when it made everything before it void."""
+    """The result of an observation; ``reset`` is True if it made everything before it void."""
 
     outcome: ObserveOutcome
     reset: bool = False
 
     @property
     def stored(self) -> bool:
-        """Tell whether it changes what is predicted next."""
+        """Return whether it changes the next prediction."""
         return self.outcome is ObserveOutcome.STORED
 
 
 @dataclass
 class _Message:
-    """Those of one message who have come so far."""
+    """The people of one message who have come so far."""
 
     stamp_ns: int
     sightings: list[Sighting] = field(default_factory=list)
     owners: list[Track | None] = field(default_factory=list)
-    """Of each, whoever has the id and is clearly there."""
+    """For each person, the body that has the id and is clearly there."""
     tracks: list[Track | None] | None = None
-    """Whose they are, where that was asked since the last of them came."""
+    """The body of each person, if that was asked since the last person came; otherwise None."""
 
 
 class Messages:
     """
-    What has come of the latest message of every source.
+    The open part of the latest message of every source.
 
-    Observations of one source and stamp belong to one message. Not thread-safe.
+    Observations of one source and stamp belong to one message. This class is not thread-safe.
     """
 
     def __init__(self, tracks: Tracks) -> None:
         """
-        Begin without a message.
+        Begin without messages.
 
         :param tracks: the bodies that are followed.
         """
@@ -76,25 +77,25 @@ class Messages:
 
     @property
     def sources(self) -> KeysView[str]:
-        """Return the sources of which a message is open, in the order in which it was opened."""
+        """Return the sources with an open message, in the order in which they were opened."""
         return self._open.keys()
 
     def is_of_another(self, source: str, stamp_ns: int) -> bool:
-        """Tell whether a source's open message has another stamp; False where none is open."""
+        """Return whether a source's open message has another stamp; False if none is open."""
         message = self._open.get(source)
         return message is not None and message.stamp_ns != stamp_ns
 
     def may_show(self, source: str, person: str) -> bool:
-        """Tell whether a source's message is open and has not shown a person yet."""
+        """Return whether a source's message is open and has not shown a person yet."""
         message = self._open.get(source)
         return message is not None and person not in {each.person for each in message.sightings}
 
     def add(self, sighting: Sighting) -> ObserveOutcome:
         """
-        Take in one more person of a message, which is opened where it is not.
+        Add one person to a message, which is opened if it is not open.
 
         :param sighting: the person.
-        :returns: what will become of it, as far as can be told by now.
+        :returns: the outcome, as far as it is known by now.
         """
         message = self._open.get(sighting.source)
         if message is None:
@@ -105,7 +106,7 @@ class Messages:
         return self._outcome(message)
 
     def _outcome(self, message: _Message) -> ObserveOutcome:
-        # What will become of the latest of a message.
+        # Return the outcome for the latest person of a message.
         latest, track = message.sightings[-1], message.owners[-1]
         if track is None and len(message.sightings) <= _ASKED_AT_ONCE:
             message.tracks = self._tracks.whose(message.sightings, message.owners)
@@ -118,7 +119,7 @@ class Messages:
         return ObserveOutcome.STORED if refused is None else _OUTCOMES[refused]
 
     def close(self, source: str) -> None:
-        """Store everyone of a source's message: what has come of it is all of it."""
+        """Store all people of a source's message, which is complete."""
         message = self._open.pop(source, None)
         if message is not None:
             tracks = message.tracks or self._tracks.whose(message.sightings, message.owners)

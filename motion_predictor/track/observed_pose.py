@@ -1,4 +1,4 @@
-"""What an observation shows of a body, in the model's joints."""
+"""Convert an observation into a pose in the model's joints."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from motion_predictor.sources.observation import Observation
 from motion_predictor.track.limits import PeopleCounters, PeopleLimits
 from motion_predictor.track.one_body import OneBody
 
-_BEYOND_M = 1e6  # from the frame's origin: no place where anybody is
+_BEYOND_M = 1e6  # metres from the frame's origin: nobody is at such a place
 
 
 class PoseReader:
-    """Makes a pose in the model's joints of what an observation shows."""
+    """Makes a pose in the model's joints from an observation."""
 
     def __init__(
         self,
@@ -28,20 +28,20 @@ class PoseReader:
         counters: PeopleCounters,
     ) -> None:
         """
-        Read observations of one layout.
+        Prepare for observations of one layout.
 
-        :param skeleton: the model's.
-        :param layout: the publisher's joints; the model's own when None.
-        :param limits: what is accepted.
-        :param body: tells which joints are there, and of one body.
-        :param counters: to be counted into.
+        :param skeleton: the model's skeleton.
+        :param layout: the publisher's joints; None: the model's own.
+        :param limits: limits on the data.
+        :param body: decides which joints are present and belong to one body.
+        :param counters: counters to increase.
         """
         self.layout = layout
         self._skeleton, self._limits = skeleton, limits
         self._body, self._counters = body, counters
 
     def is_well_formed(self, observation: Observation) -> bool:
-        """Tell whether the arrays have the layout's shape."""
+        """Return whether the arrays have the layout's shape."""
         joints = (self.layout or self._skeleton).num_joints
         return np.shape(observation.xyz) == (joints, 3) and all(
             array is None or np.shape(array) == (joints,)
@@ -50,11 +50,11 @@ class PoseReader:
 
     def read(self, observation: Observation) -> tuple[np.ndarray, np.ndarray] | None:
         """
-        Return a body's joints.
+        Return the joints of a body.
 
-        :param observation: well-formed.
-        :returns: metres, float64 (J, 3), and which of them are of one body, bool (J,); None where
-            they are too few.
+        :param observation: a well-formed observation.
+        :returns: metres, float64 (J, 3), and which of them belong to one body, bool (J,); None if
+            these are too few.
         """
         xyz, shown = self._to_model(observation)
         seen = self._body.joints_of_one_body(xyz, shown)
@@ -65,10 +65,10 @@ class PoseReader:
 
     def place(self, observation: Observation) -> np.ndarray | None:
         """
-        Return where somebody is, by whatever points there are.
+        Return the position of a person from whatever points there are.
 
-        :param observation: perhaps malformed.
-        :returns: metres, float64 (J, 3), see :func:`measured_pose`; None where nothing tells.
+        :param observation: an observation, perhaps malformed.
+        :returns: metres, float64 (J, 3), see :func:`measured_pose`; None if nothing is known.
         """
         skeleton = self._skeleton
         xyz = np.asarray(observation.xyz, dtype=np.float64)
@@ -101,13 +101,14 @@ class PoseReader:
 
 def measured_pose(xyz: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
     """
-    Put joints that were not seen to the nearest one along the bones that was.
+    Move each unseen joint to the nearest seen joint along the bones.
 
-    So the points of a person are as many as the joints, and each of them was measured.
+    The result has one point per joint, and each point was measured.
 
     :param xyz: metres, (J, 3).
-    :param seen: which of them were measured, bool (J,).
-    :returns: (J, 3); None when no joint was seen.
+    :param seen: which joints were measured, bool (J,).
+    :param skeleton: gives the bones.
+    :returns: metres, (J, 3); None if no joint was seen.
     """
     usable = seen & (np.abs(np.where(seen[:, None], xyz, 0.0)) < _BEYOND_M).all(axis=1)
     if not usable.any():
@@ -119,12 +120,12 @@ def measured_pose(xyz: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.n
 
 def points_as_pose(points: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
     """
-    Give measured points that are no joint of the model's the form of a pose: repeated, or cut.
+    Return measured points that are not the model's joints as a pose: repeated or cut.
 
-    :param points: metres, (N, 3), of whatever layout.
-    :param seen: which of them were measured, bool (N,).
-    :param skeleton: the model's.
-    :returns: (J, 3); None when none of them is there.
+    :param points: metres, (N, 3), in any layout.
+    :param seen: which points were measured, bool (N,).
+    :param skeleton: the model's skeleton.
+    :returns: metres, (J, 3); None if no point was measured.
     """
     there = seen & (np.abs(np.where(seen[:, None], points, 0.0)) < _BEYOND_M).all(axis=1)
     if not there.any():
@@ -134,7 +135,7 @@ def points_as_pose(points: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> 
 
 @lru_cache(maxsize=8)
 def _nearest_joints(skeleton: Skeleton) -> np.ndarray:
-    # Of each joint all joints in the order of the bones between them: (J, J).
+    # For each joint, all joints in the order of the bones between them: (J, J).
     count = skeleton.num_joints
     apart = np.full((count, count), count)
     np.fill_diagonal(apart, 0)

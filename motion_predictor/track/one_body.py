@@ -1,4 +1,4 @@
-"""Which joints of a pose belong to one body."""
+"""Decide which joints of a pose belong to one body."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from motion_predictor.body.layout import FLOAT32_MOST, joints_there
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.track.limits import HistoryCounters, HistoryLimits
 
-# Bones of a tall adult; what is much longer is a mistake of the tracker.
+# Bones of a tall adult; a much longer one is an error of the tracker.
 _BONES_M = {
     'RHip': 0.16, 'LHip': 0.16, 'RKnee': 0.50, 'LKnee': 0.50, 'RAnkle': 0.50, 'LAnkle': 0.50,
     'Spine': 0.30, 'Thorax': 0.35, 'Nose': 0.20, 'Head': 0.20, 'LShoulder': 0.25,
     'RShoulder': 0.25, 'LElbow': 0.35, 'RElbow': 0.35, 'LWrist': 0.32, 'RWrist': 0.32,
 }  # fmt: skip
 _OTHER_BONE_M = 0.5
-_FAR_M = 1e3  # from the rest of the body: no number that could drown the others
-_BEYOND_M = 1e8  # from the frame's origin: no place on Earth, in no frame of reference
+_FAR_M = 1e3  # metres from the rest of the body: a bound, so that no number drowns the others
+_BEYOND_M = 1e8  # metres from the frame's origin: no place on Earth in any frame of reference
 
 
 class OneBody:
-    """Finds the joints that are there and near enough to one another; counts the others."""
+    """Finds the joints that are present and near enough to one another; counts the others."""
 
     def __init__(
         self, skeleton: Skeleton, limits: HistoryLimits, counters: HistoryCounters
     ) -> None:
         """
-        Work out how far joints can be from one another.
+        Compute the largest possible distance between each two joints.
 
-        :param skeleton: joints of the poses.
-        :param limits: what is accepted.
-        :param counters: to be counted into.
+        :param skeleton: skeleton of the poses.
+        :param limits: limits on the poses.
+        :param counters: counters to increase.
         """
         self.skeleton, self.limits, self.counters = skeleton, limits, counters
         self._near_m2 = _reach(skeleton, self.limits) ** 2
         self._min_extent_m = self.limits.min_extent_m
-        if skeleton.bones_m is not None:  # of a robot smaller than people
+        if skeleton.bones_m is not None:  # for a robot smaller than people
             self._min_extent_m = min(self._min_extent_m, 0.3 * max(skeleton.bones_m))
 
     def joints_shown(self, xyz: np.ndarray) -> np.ndarray:
         """
-        Tell which joints are there in a pose that no decoder has looked at.
+        Return which joints are present in a pose that no decoder has checked.
 
-        :param xyz: as they came, (J, 3), of whatever layout.
+        :param xyz: joints as the sender gave them, (J, 3), in any layout.
         :returns: bool (J,); the others are counted.
         """
         shown = joints_there(xyz, self.skeleton)
@@ -54,26 +54,26 @@ class OneBody:
 
     def joints_of_one_body(self, xyz: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """
-        Find the joints that are there, and near enough to one another to be of one body.
+        Return the joints that are present and near enough to one another to form one body.
 
         :param xyz: metres, float64 (J, 3).
-        :param seen: which of them are really shown, bool (J,); these are finite.
-        :returns: which can be used, bool (J,); the others are counted.
+        :param seen: which joints are really shown, bool (J,); these are finite.
+        :returns: which joints can be used, bool (J,); the others are counted.
         """
         kept = seen.copy()
         if not kept.all():
             self.counters.joints_missing += int((~seen).sum())
         if not kept.any():
             return kept
-        # About a point on the body, as coordinates in a map may be large; what is absurdly far
-        # must not drown the rest.
+        # Relative to a point on the body, because coordinates in a map may be large. Points that
+        # are extremely far away must not drown the rest.
         if kept.all():
             points = xyz - np.sort(xyz, axis=0)[len(xyz) // 2]
             if np.abs(points).max() <= _FAR_M and np.abs(xyz).max() <= _BEYOND_M:
                 square = (points * points).sum(axis=1)
                 apart = square[:, None] + square - 2.0 * points @ points.T
                 if apart.max() >= self._min_extent_m**2 and (apart <= self._near_m2).all():
-                    return kept  # as nearly always
+                    return kept  # as in most cases
         points = np.where(kept[:, None], xyz, 0.0)
         with np.errstate(over='ignore'):
             points = points - np.sort(points[kept], axis=0)[np.count_nonzero(kept) // 2]
@@ -92,7 +92,7 @@ class OneBody:
             return np.zeros_like(kept)
         conflicts = (apart > self._near_m2) & both
         while conflicts.any():
-            # The joint at odds with most others goes first; of equals, the one further away.
+            # Remove the joint that disagrees with most others; of several, the one furthest away.
             votes = conflicts.sum(axis=1)
             worst = np.flatnonzero(votes == votes.max())
             far = np.where(both[worst], apart[worst], 0.0).sum(axis=1)
@@ -105,7 +105,7 @@ class OneBody:
 
     def is_body(self, kept: np.ndarray) -> bool:
         """
-        Tell whether enough joints are left to be somebody.
+        Return whether enough joints are left to form a body.
 
         :param kept: joints from :meth:`joints_of_one_body`, bool (J,).
         """
@@ -113,7 +113,7 @@ class OneBody:
 
 
 def _reach(skeleton: Skeleton, limits: HistoryLimits) -> np.ndarray:
-    # Furthest apart that two joints can be, along the bones between them: (J, J) metres.
+    # Return the largest distance of each two joints along the bones between them, metres (J, J).
     count = skeleton.num_joints
     reach = np.full((count, count), np.inf)
     np.fill_diagonal(reach, 0.0)

@@ -1,4 +1,4 @@
-"""People: observations of several in, a snapshot of who can be predicted out; under one lock."""
+"""Several people: observations in, a snapshot of who can be predicted out; under one lock."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _MAX_HELD = 64
 
 class People:
     """
-    Everybody who is observed; :meth:`snapshot` says who can be predicted, and from what.
+    All observed people; :meth:`snapshot` returns who can be predicted, and from which poses.
 
-    Every method may be called from any thread; none takes long. Somebody has to call
-    :meth:`snapshot` every so often when nothing is observed, or nobody departs.
+    Every method may be called from any thread; none takes long. Call :meth:`snapshot` regularly
+    even if nothing is observed, because otherwise nobody departs.
 
-    Everybody's window ends at their own newest pose, never at somebody else's. A person whose
-    newest pose is older than the newest observation of all by more than the longest gap that may
-    be filled is left out until seen again.
+    Each window ends at that person's own newest pose. A person whose newest pose is older than the
+    newest observation of all, by more than the longest gap that may be filled, is left out until
+    seen again.
 
-    Observations of one source and stamp belong to one message: when the next message begins, or
-    a snapshot is asked for, they are assigned to the people known so far, all at once (see
+    Observations of one source and stamp belong to one message. When the next message begins or a
+    snapshot is taken, they are assigned to the known people, all at once (see
     :class:`motion_predictor.track.identity.tracks.Tracks`).
 
-    Every source of observations is held to its own clock: one whose stamps jump back begins anew
-    alone, and one whose stamps are behind another's is left out rather than reset the other.
+    Every source has its own clock. A source whose stamps jump back begins again without the
+    others. A source whose stamps are behind another's is left out and does not reset the other.
     """
 
     def __init__(
@@ -60,14 +60,15 @@ class People:
         reference_point_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> None:
         """
-        Begin with nobody.
+        Begin without people.
 
-        :param window: of the model.
-        :param skeleton: of the model.
-        :param limits: what is accepted of the tracker.
-        :param layout: the publisher's joints; the model's own when None.
-        :param max_persons: at most so many can be predicted, the nearest to the reference point.
-        :param reference_point_m: in the frame of the observations.
+        :param window: the model's window.
+        :param skeleton: the model's skeleton.
+        :param limits: limits on the tracker's data.
+        :param layout: the publisher's joints; None: the model's own.
+        :param max_persons: greatest number of people to predict, the nearest to the reference
+            point.
+        :param reference_point_m: in the frame of the observations, metres.
         :raises ConfigError: if a setting cannot work.
         :raises SkeletonError: if the layout does not give the model's joints.
         """
@@ -115,9 +116,9 @@ class People:
         """
         Store one person's pose.
 
-        :param observation: joints in the layout's order, or the model's.
-        :param now_ns: the clock that stamps are compared with; None: take any stamp, and tell
-            who is stale from stamps alone.
+        :param observation: joints in the order of the layout, or in the model's order.
+        :param now_ns: the clock that stamps are compared with, nanoseconds; None: accept any
+            stamp, and decide from stamps alone who is stale.
         """
         with self._lock:
             self._counters.observations += 1
@@ -139,12 +140,12 @@ class People:
         detail: str = '',
     ) -> None:
         """
-        Note somebody whom a message shows and who cannot be observed: seen, and not predicted.
+        Note a person whom a message shows but who cannot be observed: seen and not predicted.
 
-        :param observation: what is known of them; its frame may be another one.
-        :param refusal: why.
+        :param observation: what is known of the person; its frame may be another one.
+        :param refusal: the reason.
         :param now_ns: as for :meth:`observe`.
-        :param detail: why, in words, where the refusal's own do not say enough.
+        :param detail: the reason in words, if those of the refusal do not say enough.
         """
         with self._lock:
             self._shows_people[observation.source] = True
@@ -156,10 +157,10 @@ class People:
         """
         Note that the tracker saw nobody: an empty message.
 
-        :param stamp_ns: when.
-        :param frame_id: of the message; '' when it does not say.
+        :param stamp_ns: stamp of the message, nanoseconds.
+        :param frame_id: frame of the message; '' if it has none.
         :param now_ns: as for :meth:`observe`.
-        :param source: which tracker, as for :class:`Observation`.
+        :param source: name of the tracker, as in :class:`Observation`.
         """
         with self._lock:
             if now_ns is not None and stamp_ns - now_ns > self._ns('max_future_s'):
@@ -176,7 +177,7 @@ class People:
                 self._news = True
 
     def reset(self) -> None:
-        """Forget everyone, who is then reported as departed: the clock has jumped."""
+        """Forget everybody because the clock has jumped; they are then reported as departed."""
         with self._lock:
             self._counters.resets_asked += 1
             self._forget()
@@ -185,11 +186,12 @@ class People:
 
     def snapshot(self, now_ns: int | None = None, *, expire: bool = True) -> Snapshot | None:
         """
-        Take the windows of everyone who is there, and drop those who are stale.
+        Return the windows of everybody who is present, and drop stale people.
 
         :param now_ns: as for :meth:`observe`.
-        :param expire: False where observations wait that may show who seems stale: drop nobody.
-        :returns: None when nothing has changed since the last call.
+        :param expire: False drops nobody: observations are waiting that may show people who seem
+            stale.
+        :returns: None if nothing has changed since the last call.
         """
         with self._lock:
             self._close_all()
@@ -232,14 +234,14 @@ class People:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Return every counter by its name, summed over all people there were."""
+        """Return every counter by its name, summed over all people so far."""
         with self._lock:
             self._close_all()
         return self.counters_so_far
 
     @property
     def counters_so_far(self) -> dict[str, int]:
-        """Return the same for any thread, while a message is still being observed."""
+        """Return the same for any thread, even while a message is being observed."""
         with self._lock:
             return {
                 **vars(self._counters),
@@ -250,7 +252,7 @@ class People:
 
     @property
     def source_rates_hz(self) -> dict[str, float]:
-        """Poses per second of each person who is there, from the stamps' median spacing."""
+        """Return the poses per second of each present person, from the stamps' median spacing."""
         with self._lock:
             people = self._tracks.named.items()
             periods = {name: track.history.period_s for name, track in people}
@@ -258,13 +260,13 @@ class People:
 
     @property
     def shared_ids(self) -> tuple[str, ...]:
-        """Ids that two bodies at once have, as of two trackers on one topic."""
+        """Return the ids that two bodies have at once, as with two trackers on one topic."""
         with self._lock:
             return self._tracks.shared_ids
 
     @property
     def stamp_jitters_s(self) -> dict[str, float]:
-        """How unevenly the stamps of each source come, by :attr:`SourceClock.jitter_s`."""
+        """Return the unevenness of each source's stamps, as :attr:`SourceClock.jitter_s`."""
         with self._lock:
             return self._stamps.jitters_s
 
@@ -293,12 +295,13 @@ class People:
             self._counters.observations_held += 1
             held = [*held[1 - _MAX_HELD :], (observation, now_ns)]
             self._held[source] = held
-            # People of one message with old stamps of their own say nothing of the others.
+            # The people of one message who have old stamps of their own say nothing about the
+            # others.
             stamps = {each.stamp_ns for each, _ in held}
             arrivals = {arrival_ns for _, arrival_ns in held if arrival_ns is not None}
             if len(stamps) < 2 or len(arrivals) == 1:
                 return ObserveResult(ObserveOutcome.HELD, reset)
-            # Nothing newer came of this source in between: its time has begun anew.
+            # Nothing newer came from this source in between: its time has begun again.
             self._counters.resets_jump_back += 1
             self._forget([source])
             return [ObserveResult(self._store(*each), True) for each in held][-1]
@@ -307,7 +310,7 @@ class People:
         return ObserveResult(self._store(observation, now_ns), reset)
 
     def _steadied(self, observation: Observation) -> Observation:
-        # The same with the stamp that an evenly running clock had, where stamps come in bursts.
+        # Return the observation with the stamp of an even clock, if stamps come in bursts.
         source, stamp_ns = observation.source, observation.stamp_ns
         steady_ns, history = self._stamps.steady(source, observation.person, stamp_ns)
         if history is not None:
@@ -319,7 +322,7 @@ class People:
         return replace(observation, stamp_ns=steady_ns)
 
     def _is_other_frame(self, frame_id: str, source: str) -> bool:
-        # Sources that disagree must not reset each other: who is there first is kept.
+        # Sources that disagree must not reset each other: the first one is kept.
         if frame_id == self._frame_id:
             return False
         others = {track.source for track in self._tracks.named.values()} | self._messages.sources
@@ -360,7 +363,7 @@ class People:
         return outcome
 
     def _close(self, source: str) -> None:
-        # What has come of a message is all of it.
+        # Close the message: what has come of it is all of it.
         self._tracks.max_persons = self.max_persons
         self._messages.close(source)
         refused, self._tracks.refused = self._tracks.refused, []
@@ -386,7 +389,7 @@ class People:
     ) -> None:
         tracks, name, source = self._tracks, observation.person, observation.source
         if refusal is Refusal.TOO_LATE and name in tracks.named:
-            return  # no news of somebody who is known
+            return  # a known person without news
         stamp_ns = observation.stamp_ns if now_ns is None else min(observation.stamp_ns, now_ns)
         if not observation.identified:
             self._refused.begin(source, observation.stamp_ns)
@@ -397,7 +400,7 @@ class People:
                 pose = self._reader.place(observation)
         if pose is None and refusal is Refusal.NO_BODY:
             refusal = Refusal.NO_JOINTS
-        if refusal in (Refusal.NO_JOINTS, Refusal.NO_BODY):  # time goes on all the same
+        if refusal in (Refusal.NO_JOINTS, Refusal.NO_BODY):  # time goes on nevertheless
             tracks.newest[source] = max(tracks.newest.get(source, stamp_ns), stamp_ns)
         self._refused.note(
             name,
@@ -409,7 +412,7 @@ class People:
         self._news = True
 
     def _forget(self, sources: Iterable[str] | None = None) -> None:
-        # Everything of these sources, or of all.
+        # Drop everything of these sources, or of all.
         known = {
             *self._tracks.newest, *self._held, *self._messages.sources, *self._stamps.sources,
         }  # fmt: skip
@@ -426,7 +429,7 @@ class People:
         self._news = True
 
     def _arrival_of(self, windows: Mapping[str, ObservedWindow]) -> int | None:
-        # When the newest of these observations came.
+        # Return when the newest of these observations came.
         if not windows:
             return None
         newest = max(windows, key=lambda name: windows[name].stamp_ns)

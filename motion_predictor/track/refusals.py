@@ -1,4 +1,4 @@
-"""Everybody of whom the latest word was refused, and where they were then."""
+"""People whose latest observation was refused, and their position then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_REFUSED = 512
 
 @dataclass(frozen=True)
 class Refused:
-    """What a message says of somebody whose history did not take it up."""
+    """What a message says about a person whose history did not accept it."""
 
     refusal: Refusal
     source: str
@@ -24,18 +24,18 @@ class Refused:
     pose: np.ndarray | None
     detail: str = ''
     newest_ns: int = 0
-    """The newest stamp of all when it came: what tells time without a clock."""
+    """The newest stamp of all people when it came; it tells the time if there is no clock."""
     identified: bool = True
-    """Whether the name is the tracker's, and not only the place in its message."""
+    """Whether the name is the tracker's id, and not only the position in its message."""
     message_ns: int = 0
-    """Stamp of the message, as it came."""
+    """Original stamp of the message, nanoseconds."""
 
 
 class RefusedPeople:
-    """Everybody of whom the latest word was refused, by name; at most a few hundred."""
+    """People whose latest observation was refused, by name; at most a few hundred."""
 
     def __init__(self) -> None:
-        """Begin with nobody."""
+        """Begin without people."""
         self._people: dict[str, Refused] = {}
 
     def __len__(self) -> int:
@@ -45,13 +45,13 @@ class RefusedPeople:
         self, others: dict[str, OtherPerson], predicted: Container[str], unseen: Mapping[str, int]
     ) -> list[Refusal]:
         """
-        Add everybody who is not predicted, with their last known place, to those who are seen.
+        Add the people who are not predicted, with their last known position, to those seen.
 
-        :param others: by name; added to.
-        :param predicted: names of those who are predicted.
-        :param unseen: by source, how many of those the latest message did not show: somebody
-            without an id of their own who was refused in it may be one of them.
-        :returns: why each of those added was refused.
+        :param others: the people seen, by name; this is changed.
+        :param predicted: names of the people who are predicted.
+        :param unseen: by source, the number of predicted people whom the latest message did not
+            show; a person without an id who was refused in it may be one of them.
+        :returns: the reason for each person added.
         """
         reasons, left = [], dict(unseen)
         for name, refused in self._people.items():
@@ -82,10 +82,10 @@ class RefusedPeople:
 
     def begin(self, source: str, stamp_ns: int) -> None:
         """
-        Forget those of earlier messages who have no id: places of the next are others' places.
+        Forget people of earlier messages without an id: the next message orders people anew.
 
-        :param source: of the message that begins.
-        :param stamp_ns: its stamp.
+        :param source: source of the message that begins.
+        :param stamp_ns: its stamp, nanoseconds.
         """
         old = [
             name
@@ -98,29 +98,31 @@ class RefusedPeople:
             del self._people[name]
 
     def note(self, name: str, refused: Refused) -> None:
-        """Take in what was refused; of too many people the one heard of longest ago goes."""
+        """Note a refused observation; of too many people, the longest silent one is dropped."""
         self._people.pop(name, None)
         self._people[name] = refused
         if len(self._people) > _MAX_REFUSED:
             del self._people[next(iter(self._people))]
 
     def taken(self, name: str) -> None:
-        """Note that somebody's latest word was taken."""
+        """Note that a person's latest observation was accepted."""
         self._people.pop(name, None)
 
     def forget(self, sources: Iterable[str] | None = None) -> None:
-        """Forget everybody of these sources, or everybody."""
+        """Forget all people of these sources, or everybody."""
         gone = None if sources is None else set(sources)
         kept = {} if gone is None else self._people
         self._people = {name: r for name, r in kept.items() if r.source not in (gone or ())}
 
     def drop_stale(self, now_ns: int | None, newest_ns: int, timeout_ns: int) -> bool:
         """
-        Forget who was not shown for a time.
+        Forget the people who were not shown for some time.
 
-        :param now_ns: the clock; None where time is told by ``newest_ns``, the newest stamp.
-        :param timeout_ns: after so long.
-        :returns: whether somebody was forgotten.
+        :param now_ns: the clock, nanoseconds; None: ``newest_ns``, the newest stamp, tells the
+            time.
+        :param newest_ns: the newest stamp, nanoseconds.
+        :param timeout_ns: this time, nanoseconds.
+        :returns: whether anybody was forgotten.
         """
 
         def is_stale(refused: Refused) -> bool:

@@ -1,4 +1,4 @@
-"""A snapshot: who is predicted at one instant, from what, and who else is there."""
+"""A snapshot of one instant: who is predicted, from which poses, and who else is present."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _NS = 1e-9
 @dataclass(frozen=True)
 class Snapshot:
     """
-    Everything one prediction needs, taken at one instant; immutable by convention.
+    Everything that one prediction needs, taken at one instant; do not change it.
 
     ``persons`` are the P people who can be predicted, in order of distance.
     """
 
     stamp_ns: int
-    """Of the newest observation used; of the newest one there was, when nobody is predicted."""
+    """Stamp of the newest observation used, nanoseconds; if nobody is predicted, of the newest of
+    all."""
     frame_id: str
     persons: tuple[str, ...]
     windows: tuple[ObservedWindow, ...]
@@ -38,37 +39,37 @@ class Snapshot:
     departed: tuple[str, ...]
     """People whose histories were dropped since the last snapshot."""
     reassociated: Mapping[str, str]
-    """New id to the former id whose history it took over (the former one has departed)."""
+    """New ids, each with the former id whose history it took over (the former id has departed)."""
     tracks: tuple[int, ...]
-    """Of each person: a number that stays while the history goes on, under whatever id."""
+    """For each person, a number that stays while the history continues, under any id."""
     others: Mapping[str, OtherPerson] = field(default_factory=dict)
-    """Everybody else who is seen, or was until lately: those of ``unpredicted``, and those of whom
-    the latest word was refused."""
+    """Everybody else who is seen, or was until lately: the people of ``unpredicted``, and those
+    whose latest observation was refused."""
     nobody: bool = False
-    """The latest word of every source is that nobody is there."""
+    """Whether the latest message of every source says that nobody is present."""
     arrival_ns: int | None = None
-    """The caller's clock when the newest observation used came."""
+    """The caller's clock when the newest observation used came, nanoseconds."""
 
     @cached_property
     def stamps_ns(self) -> np.ndarray:
-        """Newest observation of each person, int64 (P,)."""
+        """Return the stamp of each person's newest observation, nanoseconds, int64 (P,)."""
         return np.array([window.stamp_ns for window in self.windows], dtype=np.int64)
 
     @cached_property
     def last_poses(self) -> np.ndarray:
-        """What was observed of each person at ``stamps_ns``, metres, float64 (P, J, 3)."""
+        """Return the observed pose of each person at ``stamps_ns``, metres, float64 (P, J, 3)."""
         found = [window.poses[-1] for window in self.windows]
         return np.stack(found) if found else np.zeros((0, 0, 3))
 
     @cached_property
     def last_filled(self) -> np.ndarray:
-        """Joints of ``last_poses`` that were not seen but filled in, bool (P, J)."""
+        """Return the joints of ``last_poses`` that were not seen but filled in, bool (P, J)."""
         found = [window.filled[-1] for window in self.windows]
         return np.stack(found) if found else np.zeros((0, 0), dtype=bool)
 
     @property
     def padded_frames(self) -> np.ndarray:
-        """Observed frames that repeat the first pose, int64 (P,)."""
+        """Return the number of observed frames that repeat the first pose, int64 (P,)."""
         return np.array([window.padded_frames for window in self.windows], dtype=np.int64)
 
 
@@ -76,13 +77,15 @@ def windows_of(
     tracks: Tracks, max_persons: int, max_gap_s: float, now_ns: int | None
 ) -> tuple[dict[str, ObservedWindow], dict[str, NotReady | Excluded]]:
     """
-    Take the windows of those who can be predicted, the nearest first.
+    Return the windows of the people who can be predicted, the nearest first.
 
     :param tracks: the bodies that are followed.
-    :param max_persons: at most so many are predicted.
-    :param max_gap_s: for how long a joint may be missing, beyond the source's own period.
-    :param now_ns: the caller's clock, None without one.
-    :returns: windows by name; and why each of the others who are followed has none.
+    :param max_persons: greatest number of people to predict.
+    :param max_gap_s: longest time in seconds, beyond the source's own period, that a joint may be
+        missing.
+    :param now_ns: the caller's clock, nanoseconds; None if there is none.
+    :returns: windows by name; and for each of the other followed people the reason for having
+        none.
     """
     windows: dict[str, ObservedWindow] = {}
     unpredicted: dict[str, NotReady | Excluded] = {}
@@ -123,7 +126,7 @@ def _stamped_ahead(tracks: Tracks, max_gap_s: float) -> dict[str, float]:
     people = tracks.named
     stamps = [track.newest_stamp_ns for track in people.values()]
     if not stamps or (max(stamps) - min(stamps)) * _NS <= max_gap_s:
-        return {}  # as nearly always, and then nobody's period is asked for
+        return {}  # as in most cases; then no period is needed
     times = {
         name: Timing(
             track.source,
@@ -139,8 +142,8 @@ def _stamped_ahead(tracks: Tracks, max_gap_s: float) -> dict[str, float]:
 def _newest_without(
     followed: Tracks, ahead: Mapping[str, float], now_ns: int | None
 ) -> dict[str, int]:
-    # The newest stamp by source, not counting those of people who are stamped ahead: of those
-    # who are there, and of whoever is gone or was refused, as far as the clock allows it.
+    # Return the newest stamp by source, without the people who are stamped ahead: those present,
+    # and, as far as the clock allows it, those departed or refused.
     newest = dict(followed.newest)
     there: dict[str, list[Track]] = {}
     for name, track in followed.named.items():
@@ -165,12 +168,12 @@ def others_of(
     shows_people: Mapping[str, bool],
 ) -> dict[str, OtherPerson]:
     """
-    Describe those who are followed and not predicted: their state, and where they were last.
+    Return the state and the last position of the people who are followed but not predicted.
 
     :param tracks: the bodies that are followed.
     :param unpredicted: from :func:`windows_of`.
     :param max_gap_s: as for :func:`windows_of`.
-    :param shows_people: by source, whether its latest word is that somebody is there.
+    :param shows_people: by source, whether its latest message shows anybody.
     """
     told = Excluded.STAMPED_AHEAD in unpredicted.values()
     ahead = _stamped_ahead(tracks, max_gap_s) if told else {}
@@ -190,10 +193,10 @@ def others_of(
 
 def unseen_of(tracks: Tracks, windows: Mapping[str, ObservedWindow]) -> Counter[str]:
     """
-    Count those predicted whom the latest message of their source did not show, by source.
+    Return, by source, the number of predicted people whom its latest message did not show.
 
     :param tracks: the bodies that are followed.
-    :param windows: of those who are predicted, by name.
+    :param windows: windows of the people who are predicted, by name.
     """
     return Counter(
         tracks.named[name].source
@@ -204,12 +207,11 @@ def unseen_of(tracks: Tracks, windows: Mapping[str, ObservedWindow]) -> Counter[
 
 def missing_joints(history: PoseHistory, longest_s: float) -> tuple[tuple[str, ...], str]:
     """
-    Tell which joints a window lacks.
+    Return the joints that a window lacks.
 
-    :param history: that gives no window because of them.
-    :param longest_s: for how long a joint may be missing.
-    :returns: their names, and how long they have not been seen, in words; nothing where all of
-        them have come back.
+    :param history: a history that gives no window because of missing joints.
+    :param longest_s: longest time in seconds that a joint may be missing.
+    :returns: their names, and in words the time since they were seen; empty if all have come back.
     """
     newest = history.newest_stamp_ns
     if newest is None:
@@ -236,14 +238,15 @@ def other_person(
     denied: bool = False,
 ) -> OtherPerson:
     """
-    Describe somebody who has a history and is not predicted.
+    Return the state of a person who has a history and is not predicted.
 
-    :param history: theirs, not empty.
-    :param reason: why they are not predicted.
-    :param longest_s: for how long a joint may be missing.
-    :param arrival_ns: the clock when they were last seen, None without one.
-    :param ahead_s: by how much they are stamped ahead of everybody else, None where they are not.
-    :param denied: whether the tracker says by now that nobody is there.
+    :param history: the person's history, not empty.
+    :param reason: why the person is not predicted.
+    :param longest_s: longest time in seconds that a joint may be missing.
+    :param arrival_ns: the clock when the person was last seen, nanoseconds; None if there is none.
+    :param ahead_s: lead in seconds of the person's stamps over everybody else's; None if there is
+        none.
+    :param denied: whether the tracker says by now that nobody is present.
     """
     joints: tuple[str, ...] = ()
     detail = ''
@@ -262,9 +265,10 @@ def other_person(
 
 def unpredicted_of(snapshot: Snapshot, which: np.ndarray, reason: Excluded) -> Snapshot:
     """
-    Take people out of those who are predicted, and leave them among those who are seen.
+    Return the snapshot with some people seen but no longer predicted.
 
-    :param which: bool (P,).
+    :param snapshot: the snapshot.
+    :param which: the people to take out of the predicted ones, bool (P,).
     :param reason: why they are not predicted.
     """
     kept = np.flatnonzero(~which)

@@ -1,4 +1,4 @@
-"""States of people: predicted, seen only, lost; and why, in words."""
+"""The states of people: predicted, seen only, or lost; and the reason in words."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ _MAX_QUOTED = 40
 
 
 class PersonState(Enum):
-    """What is known of a person's future."""
+    """What is known about a person's future."""
 
     PREDICTED = 'predicted'
     SEEN = 'seen only'
-    """The tracker shows them, and the model does not predict them."""
+    """The tracker shows the person, but the model does not predict them."""
     LOST = 'lost'
-    """The tracker no longer shows them, and they are not forgotten yet."""
+    """The tracker no longer shows the person, who is not forgotten yet."""
 
 
 class Excluded(Enum):
-    """Why a person with a history was left out, beside :class:`NotReady`."""
+    """Why a person with a history is not predicted, in addition to :class:`NotReady`."""
 
     NOT_SEEN_LATELY = 'not_seen_lately'
-    """Others were seen since, for longer than a gap may last."""
+    """Others have been seen since, for longer than a gap may last."""
     TOO_MANY_PERSONS = 'too_many_persons'
-    """max_persons others are nearer to the reference point."""
+    """``max_persons`` other people are nearer to the reference point."""
     SOURCE_BEHIND = 'source_behind'
-    """Another source's stamps are ahead by longer than a gap may last: its clock, or this one's
-    source's, is off."""
+    """Another source's stamps are ahead by more than a gap may last: one of the two clocks is
+    wrong."""
     STAMPED_AHEAD = 'stamped_ahead'
-    """Stamped ahead of everybody else by longer than a gap may last."""
+    """The person is stamped ahead of everybody else by more than a gap may last."""
     WINDOW_FAILED = 'window_failed'
-    """What was observed cannot be resampled."""
+    """The observations cannot be resampled."""
     NOT_FINITE = 'not_finite'
-    """The model gave NaN or infinity."""
+    """The model's output was NaN or infinite."""
     PREDICTION_FAILED = 'prediction_failed'
     """The model could not be run."""
 
 
 class Refusal(Enum):
-    """Why what a message says of a person did not become part of their history."""
+    """Why a message's data on a person did not become part of the history."""
 
     NO_JOINTS = 'no_joints'
     NO_BODY = 'no_body'
@@ -92,11 +92,11 @@ _WORDS: Mapping[Reason, str] = {
 @dataclass(frozen=True)
 class OtherPerson:
     """
-    Somebody who is not predicted.
+    A person who is not predicted.
 
-    ``pose`` float64 (J, 3), metres, in the frame of the snapshot: every joint at a place that was
-    measured last, its own or, of a joint that was not seen, that of the nearest joint which was.
-    None where it is not known where they are.
+    ``pose`` is float64 (J, 3), metres, in the frame of the snapshot. Every joint lies at a
+    position that was measured last: its own, or, for a joint that was not seen, that of the
+    nearest seen joint. It is None if the person's position is not known.
     """
 
     state: PersonState
@@ -104,27 +104,27 @@ class OtherPerson:
     stamp_ns: int
     pose: np.ndarray | None = None
     joints: tuple[str, ...] = ()
-    """Joints that were not seen and would be needed."""
+    """Needed joints that were not seen."""
     detail: str = ''
-    """What is to be said instead of the reason's own words."""
+    """Words to use instead of those of the reason."""
 
     @property
     def words(self) -> str:
-        """Say why they are not predicted."""
+        """Return in words why the person is not predicted."""
         return self.detail or _WORDS[self.reason]
 
 
 def short(name: str) -> str:
-    """Cut a name that somebody else has made up to what can be read."""
+    """Return a name from outside, cut to a readable length."""
     return name if len(name) <= _MAX_QUOTED else f'{name[:_MAX_QUOTED]}...'
 
 
 def sentence(others: Mapping[str, OtherPerson], most: int = 6) -> str:
     """
-    Say who is seen and not predicted, and why; '' when nobody is.
+    Return in words who is seen but not predicted, and why; '' if there is nobody.
 
-    :param others: by name.
-    :param most: so many are named, the others counted.
+    :param others: the people by name.
+    :param most: greatest number of names; the other people are counted.
     """
     seen = {name: other for name, other in others.items() if other.state is PersonState.SEEN}
     if not seen:

@@ -10,9 +10,9 @@ import numpy as np
 
 from motion_predictor.model.config import WindowConfig
 
-_LOW_PASS_FROM = 1.5  # sources this many times faster than the window are low-passed
-_LOW_PASS_REACH = 1.6  # half-width of the low-pass kernel, in periods of the window
-_UNEVEN = 3.0  # steps in time whose lengths differ by more have no slope in common
+_LOW_PASS_FROM = 1.5  # sources faster than the window by this factor are low-pass filtered
+_LOW_PASS_REACH = 1.6  # half-width of the filter's kernel in periods of the window
+_UNEVEN = 3.0  # neighbouring time steps whose lengths differ by more have no common slope
 
 
 class NotReady(Enum):
@@ -21,22 +21,23 @@ class NotReady(Enum):
     NO_POSES = 'no_poses'
     TOO_FEW_POSES = 'too_few_poses'
     TOO_SHORT = 'too_short'
-    """Seen for less than min_observed_s."""
+    """The person has been seen for less than min_observed_s."""
     GAP_TOO_LONG = 'gap_too_long'
-    """Nothing was seen of the person for too long, and not enough since."""
+    """The person was not seen for too long, and has not been seen long enough since."""
     JOINT_MISSING = 'joint_missing'
-    """Some joint was not seen for too long, and not enough since."""
+    """A joint was not seen for too long, and has not been seen long enough since."""
     SOURCE_TOO_SLOW = 'source_too_slow'
 
 
 @dataclass(frozen=True)
 class ObservedWindow:
     """
-    What was observed of one person, evenly spaced, its last frame at ``stamp_ns``.
+    The observed poses of one person, evenly spaced; the last frame is at ``stamp_ns``.
 
-    ``poses`` float64 (T_obs, J, 3), metres, in the source's frame, always finite. ``filled``
-    bool (T_obs, J) marks joints that were not seen and filled in. The first ``padded_frames``
-    frames lie before anything was seen and repeat the first pose: no motion is made up.
+    ``poses`` is float64 (T_obs, J, 3), metres, in the source's frame, always finite. ``filled`` is
+    bool (T_obs, J) and marks joints that were not seen and were filled in. The first
+    ``padded_frames`` frames lie before the first observation and repeat the first pose; no motion
+    is invented.
     """
 
     stamp_ns: int
@@ -49,9 +50,10 @@ class ObservedWindow:
         """
         Return poses at instants between frames.
 
-        :param frames: instants in frames, 0 for the first to T_obs - 1 for the last, (N,).
-        :returns: poses (N, J, 3), straight between the two frames; and which joints were seen in
-            both of these, bool (N, J).
+        :param frames: instants in units of frames, from 0 for the first to T_obs - 1 for the last,
+            (N,).
+        :returns: poses (N, J, 3), interpolated linearly between two frames; and which joints were
+            seen in both frames, bool (N, J).
         """
         before = np.minimum(np.floor(frames).astype(np.int64), len(self.poses) - 2)
         share = (frames - before)[:, None, None]
@@ -76,14 +78,14 @@ def evenly_spaced(
     period: float,
 ) -> ObservedWindow:
     """
-    Resample poses.
+    Resample poses to the window's frames.
 
     :param config: rate and number of the frames.
-    :param newest_ns: stamp of the newest pose, where the window ends.
-    :param times: of each pose, seconds after the newest, rising to 0, (N,).
-    :param xyz: metres, without holes, (N, J, 3).
+    :param newest_ns: stamp of the newest pose in nanoseconds, where the window ends.
+    :param times: time of each pose after the newest, seconds, increasing to 0, (N,).
+    :param xyz: without missing joints, metres, (N, J, 3).
     :param valid: which joints were seen, bool (N, J).
-    :param period: the source's, seconds.
+    :param period: period of the source, seconds.
     """
     grid = grid_s(config)
     padded = int((grid < times[0] - 1e-6).sum())
@@ -96,7 +98,7 @@ def evenly_spaced(
         _smooth(times, values, at, reach, period, poses)
     filled = np.zeros((len(grid), xyz.shape[1]), dtype=bool)
     if not valid.all():
-        # A frame is filled if a neighbour it is made of is.
+        # A frame is filled if one of the neighbours that it is computed from is filled.
         right = np.clip(np.searchsorted(times, at - 1e-9), 0, len(times) - 1)
         left = np.clip(np.searchsorted(times, at + 1e-9, side='right') - 1, 0, right)
         filled = ~(valid[left] & valid[right])
@@ -106,15 +108,15 @@ def evenly_spaced(
 
 def hermite(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
     """
-    Interpolate by a cubic through values, with slopes of the parabola through three neighbours.
+    Interpolate by a cubic whose slopes are those of the parabola through three neighbours.
 
-    :param times: rising, (N,).
+    :param times: increasing, (N,).
     :param values: ``(N, D)``.
     :param at: within ``times``, (T,).
     :returns: ``(T, D)``.
     """
-    # Measured on recorded motion it is as good as a spline at 10 to 120 Hz, better at 5 Hz and
-    # with noise.
+    # On recorded motion it was measured to be as good as a spline at 10 to 120 Hz, and better at 5
+    # Hz and with noise.
     steps = np.diff(times)
     slopes = np.diff(values, axis=0) / steps[:, None]
     tangents = np.empty_like(values)
@@ -129,8 +131,9 @@ def hermite(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray
     width = steps[left]
     u = np.clip((at - times[left]) / width, 0.0, 1.0)
     v = 1.0 - u
-    # Beside a much shorter step a slope says little: two poses almost at once, a little apart,
-    # must not throw the curve off. So nothing strays further than such neighbours are apart.
+    # Beside a much shorter step a slope says little: two poses at almost the same time and a
+    # little apart must not throw the curve off. So the curve strays no further than such
+    # neighbours are apart.
     chord = slopes[left]
     before = np.minimum(_UNEVEN * steps[np.maximum(left - 1, 0)] / width, 1.0)
     after = np.minimum(_UNEVEN * steps[np.minimum(left + 1, len(steps) - 1)] / width, 1.0)
@@ -147,15 +150,15 @@ def _smooth(
     period: float,
     result: np.ndarray,
 ) -> None:
-    # Where enough poses lie around, replace result (T, D) by weighted local parabolas through
-    # them: a low-pass without delay, that keeps any parabola, also at the window's end.
-    # Towards the end the kernel is one-sided and reaches back further, to as many poses.
+    # Where enough poses lie around, replace the result (T, D) by weighted local parabolas through
+    # them: a low-pass filter without delay, which keeps any parabola, also at the end of the
+    # window. Towards the end the kernel is one-sided and reaches further back, to as many poses.
     room = times[-1] - at
     reaches = reach + np.maximum(reach - room, 0.0)
     distance = (times - at[:, None]) / reaches[:, None]  # (T, N)
     weights = np.maximum(1.0 - distance * distance, 0.0) ** 2
     enough = (weights > 0.0).sum(axis=1) >= np.maximum(4, 0.4 * reach / period)
-    # Powers of the distance under the weights give the normal equations of all frames at once.
+    # The powers of the distance under the weights give the normal equations of all frames at once.
     moments = np.empty((5, len(at)))
     columns = np.empty((3, *weights.shape))
     term = weights
@@ -171,6 +174,6 @@ def _smooth(
     first[:, 0] = 1.0
     solved = np.linalg.solve(normal, first)[..., 0]  # (T, 3)
     kernel = np.einsum('tp,ptn->tn', solved, columns)  # (T, N)
-    # Poses all to one side can make a parabola that amplifies their noise: leave that alone.
+    # If all poses lie on one side, a parabola may amplify their noise: leave that frame alone.
     enough &= (kernel * kernel).sum(axis=1) <= 1.0
     result[enough] = (kernel @ values)[enough]

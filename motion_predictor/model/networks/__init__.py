@@ -1,1 +1,1 @@
-"""The networks themselves: from a condition to futures or to a mixture of experts."""
+"""The networks: from a condition to futures or to a mixture of experts."""

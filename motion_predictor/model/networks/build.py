@@ -1,4 +1,4 @@
-"""Which network a model's settings ask for."""
+"""Build the network that a model's settings ask for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def build_denoiser(config: ModelConfig, num_joints: int) -> nn.Module:
     Make the network of a model, with fresh weights.
 
     :param config: names the architecture and its size.
-    :param num_joints: J; the network sees 3J channels.
+    :param num_joints: number of joints J; the network sees 3J channels.
     :raises ConfigError: if the architecture does not fit the role.
     """
     if config.denoiser.architecture == 'transfusion':

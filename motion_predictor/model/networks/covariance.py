@@ -1,4 +1,4 @@
-"""Covariances of Gaussian experts: what a mixture asks of them, and the form that is deployed."""
+"""Covariances of Gaussian experts: the interface, and the form of the deployed models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Covariance(Protocol):
 
     def log_density(self, difference: Tensor) -> Tensor:
         """
-        Return the log density of values about their means.
+        Return the log density of values about the experts' means.
 
         :param difference: value minus mean, ``(..., B, E, N)``.
         :returns: ``(..., B, E)``, nats.
@@ -26,7 +26,7 @@ class Covariance(Protocol):
 
     @property
     def noise_size(self) -> int:
-        """How many standard normal numbers one draw takes."""
+        """Return how many standard normal numbers one draw takes."""
         ...
 
     def deviate(self, noise: Tensor) -> Tensor:
@@ -43,14 +43,14 @@ class Covariance(Protocol):
         ...
 
     def matrix(self) -> Tensor:
-        """Write the covariances out, ``(B, E, N, N)`` or ones."""
+        """Return the covariances as full matrices, ``(B, E, N, N)`` or ones."""
         ...
 
     def average(self, weights: Tensor) -> Tensor:
         """
-        Return the mean of the written out covariances.
+        Return the weighted mean of the full covariances.
 
-        :param weights: of the experts, ``(B, E)``.
+        :param weights: weights of the experts, ``(B, E)``.
         :returns: ``(B, N, N)``.
         """
         ...
@@ -65,31 +65,31 @@ class Covariance(Protocol):
         ...
 
     def widened(self, factor: float) -> Covariance:
-        """Multiply all deviations."""
+        """Return the covariances with all deviations multiplied by a factor."""
         ...
 
     def gains(self) -> Tensor | None:
         """
-        Say by what the deviations of all experts are multiples of the first one's.
+        Return the factors by which the experts' deviations are multiples of the first one's.
 
-        :returns: ``(B, E)``; None where they are not.
+        :returns: ``(B, E)``; None if they are not such multiples.
         """
         ...
 
     def select(self, experts: Tensor) -> Covariance:
-        """Keep some experts, by their numbers ``(E',)``."""
+        """Return the covariances of some experts, by their numbers ``(E',)``."""
         ...
 
     def gather(self, chosen: Tensor) -> Covariance:
-        """Take experts that differ from condition to condition, by their numbers ``(B, S)``."""
+        """Return the covariances of experts chosen per condition, by their numbers ``(B, S)``."""
         ...
 
     def condition(self, keep: slice | Tensor) -> Covariance:
-        """Keep some of the B conditions, by a slice or by their numbers."""
+        """Return the covariances under some of the B conditions, by a slice or by numbers."""
         ...
 
     def detach(self) -> Covariance:
-        """Cut the gradient."""
+        """Return the covariances without gradient."""
         ...
 
 
@@ -98,8 +98,8 @@ class LowRank:
     """
     Diagonal plus low rank, ``S (I + l l^T) S``: ``scale`` (B, E, N), ``loading`` (B, E, N, R).
 
-    The inverse is Woodbury's identity, the determinant the matrix determinant lemma: nothing
-    larger than R x R is factorised. Loadings are relative to the scale, so that where they do
+    The inverse is Woodbury's identity and the determinant is the matrix determinant lemma, so
+    nothing larger than R x R is factorised. Loadings are relative to the scale. If the loadings do
     not follow the condition, neither do the factorised matrices.
     """
 
@@ -115,7 +115,7 @@ class LowRank:
         """See :class:`Covariance`."""
         tril = self._capacitance()
         scaled = difference / self.scale  # (..., B, E, N)
-        if self.loading.shape[1] == 1:  # all experts': one product with each condition's
+        if self.loading.shape[1] == 1:  # for all experts: one product with each condition's matrix
             eye = torch.eye(tril.shape[-1], dtype=tril.dtype, device=tril.device)
             back = torch.linalg.solve_triangular(tril.squeeze(1), eye, upper=False)  # (B, R, R)
             solved = scaled @ (self.loading.squeeze(1) @ back.mT)
@@ -192,14 +192,14 @@ class LowRank:
 
 
 def common_gains(scale: Tensor, tolerance: float = 1e-5) -> Tensor | None:
-    """Return by what each expert's deviations are multiples of the first one's; None if not."""
+    """Return the factors by which each expert's deviations are multiples of the first; or None."""
     ratio = scale / scale[:, :1]  # (B, E, N)
     low, high = ratio.amin(dim=-1), ratio.amax(dim=-1)
     return low if bool((high - low <= tolerance * high).all()) else None
 
 
 def averaged(matrix: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean of covariances ``(B, E, N, N)`` or ones by weights ``(B, E)``."""
+    """Return the mean of covariances ``(B, E, N, N)`` or ones, by weights ``(B, E)``."""
     return torch.einsum('be,benm->bnm', weights, matrix.expand(*weights.shape, -1, -1))
 
 
@@ -214,12 +214,12 @@ def log_diagonal(tril: Tensor) -> Tensor:
 
 
 def select_experts(values: Tensor, experts: Tensor) -> Tensor:
-    """Keep some of the experts, by their numbers ``(E',)``; ones stand for all."""
+    """Return the values of some experts, by numbers ``(E',)``; an axis of one stands for all."""
     return values if values.shape[1] == 1 else values[:, experts]
 
 
 def gather_experts(values: Tensor, chosen: Tensor) -> Tensor:
-    """Take experts by their numbers ``(B, S)``; ones stand for all."""
+    """Return the values of experts by their numbers ``(B, S)``; an axis of one stands for all."""
     if values.shape[1] == 1:
         return values
     index = chosen.reshape(*chosen.shape, *[1] * (values.ndim - 2))
@@ -229,5 +229,5 @@ def gather_experts(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def keep_conditions(values: Tensor, keep: slice | Tensor) -> Tensor:
-    """Keep some of the B conditions; ones stand for all."""
+    """Return the values under some of the B conditions; an axis of one stands for all."""
     return values if len(values) == 1 else values[keep]

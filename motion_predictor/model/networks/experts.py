@@ -18,16 +18,19 @@ MAX_LOG_SCALE = 4.0
 
 class CodedExperts(nn.Module):
     """
-    A mixture whose experts share one network, told apart by a learned code each.
+    A mixture whose experts share one network; a learned code tells them apart.
 
-    One branch turns the condition into a vector, once. A second, narrow one runs for every expert
-    on that vector and the expert's code and gives its mean, as the flat SwiftDiff does for every
-    sample on its noise; so rare experts learn from common ones, and many cost little. Covariances
-    are ``S (I + l l^T) S``: S is a factor for each value and one for each expert, both following
-    the condition; l is shared by the experts, and follows the condition where the size has a
-    ``loading_width``. Where it has a ``points_width``, a head of its own gives the points that
-    stand for the experts. That head and the gate see the features without passing gradients on.
-    Means and scales are in multiples of ``unit``, (N,), which is not trained.
+    One branch turns the condition into a vector, once. A second, narrow branch runs for every
+    expert on that vector and the expert's code, and outputs the expert's mean. The flat SwiftDiff
+    treats samples and their noise in the same way. So rare experts learn from common ones, and
+    many experts cost little.
+
+    Covariances are ``S (I + l l^T) S``. S is the product of a factor for each value and one for
+    each expert; both follow the condition. The experts share l, which follows the condition if the
+    size has a ``loading_width``. If the size has a ``points_width``, a separate head outputs the
+    points that represent the experts. The points pass gradients to the features, but not to the
+    means; the gate passes none to the features. Means and scales are multiples of ``unit``, (N,),
+    which is not trained.
     """
 
     unit: Tensor
@@ -36,8 +39,8 @@ class CodedExperts(nn.Module):
         """
         Make a network with fresh weights.
 
-        :param condition: length C of the flattened condition.
-        :param size: of architecture 'experts'.
+        :param condition: length of the flattened condition, C.
+        :param size: settings with the architecture 'experts'.
         """
         super().__init__()
         width, narrow, values = size.width, size.condition_width, size.latent
@@ -94,7 +97,7 @@ class CodedExperts(nn.Module):
         """
         Return the mixture under each condition.
 
-        :param condition: ``(B, ...)``, C numbers each.
+        :param condition: ``(B, ...)``, C numbers per row.
         """
         history = self.condition(condition.flatten(1))
         for block in self.condition_blocks:
@@ -115,26 +118,26 @@ class CodedExperts(nn.Module):
             loading = loading + self.loading_change(history).unflatten(-1, (1, self.values, -1))
         covariance = LowRank(scale, loading)
         points = None
-        if self.points is not None:  # they teach the features, not the means themselves
+        if self.points is not None:  # these heads train the features, but not through the means
             points = means.detach() + self.points(x) * self.unit
         return GaussianMixture(torch.log_softmax(logits, dim=-1), means, covariance, points)
 
     def gate_parameters(self) -> list[nn.Parameter]:
-        """List what the gate's own optimiser trains."""
+        """Return the parameters that the gate's own optimiser trains."""
         layers = (self.gate_features, self.gate_condition, self.gate)
         return [*(p for layer in layers for p in layer.parameters()), self.gate_bias]
 
     def expert_parameters(self) -> list[nn.Parameter]:
-        """List everything else."""
+        """Return all other parameters."""
         gate = {id(parameter) for parameter in self.gate_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in gate]
 
     def points_parameters(self) -> list[nn.Parameter]:
-        """List those that the experts' points alone depend on; none where they have none."""
+        """Return the parameters of the experts' points alone; empty if there are no points."""
         return [] if self.points is None else list(self.points.parameters())
 
     def covariance_parameters(self) -> list[nn.Parameter]:
-        """List those of the experts that the covariances alone depend on."""
+        """Return the parameters of the covariances alone."""
         layers = (self.value_gain, self.expert_gain, self.loading_change)
         own = [p for layer in layers if layer is not None for p in layer.parameters()]
         return [self.loading, self.log_scale, *own]
@@ -144,9 +147,9 @@ class MotionExperts(nn.Module):
     """
     A mixture of experts over the main directions of a motion model's whitened state.
 
-    ``encoder`` (K D, N) has orthonormal columns: the coordinates of a state are its products
-    with them, and white noise on the state is white noise on the coordinates. ``decoder``
-    (N, K D) gives back the state that is expected given coordinates.
+    ``encoder`` (K D, N) has orthonormal columns. The coordinates of a state are its products with
+    these columns, so white noise on the state is white noise on the coordinates. ``decoder`` (N, K
+    D) returns the expected state under given coordinates.
     """
 
     encoder: Tensor
@@ -154,10 +157,10 @@ class MotionExperts(nn.Module):
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
         """
-        Make one with fresh weights.
+        Make a network with fresh weights.
 
-        :param config: of role 'moe'.
-        :param channels: D.
+        :param config: settings with role 'moe'.
+        :param channels: number of channels of the state, D.
         """
         super().__init__()
         size = config.denoiser
@@ -172,7 +175,7 @@ class MotionExperts(nn.Module):
 
     def set_directions(self, encoder: Tensor, decoder: Tensor) -> None:
         """
-        Choose the directions.
+        Set the main directions.
 
         :param encoder: orthonormal columns, ``(K D, N)``.
         :param decoder: ``(N, K D)``.

@@ -1,4 +1,4 @@
-"""The gate, of one hidden layer: how much each guess of a future counts, at each horizon."""
+"""The gate: a network of one hidden layer that weighs the candidate futures at each horizon."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from motion_predictor.model.candidates import CANDIDATES, knot_frames, MEMORIES
 from motion_predictor.model.config import WindowConfig
 
 VERSION = 1
-"""Of what the gate is told; a gate of another version is refused."""
+"""Version of the gate's inputs; a gate of another version is refused."""
 SEGMENTS = 4
-"""Parts of the observed window whose speeds are told."""
+"""Number of parts of the observed window whose speeds are inputs."""
 COMMON = SEGMENTS + 5 + 3
-"""Numbers that are the same for every horizon."""
+"""Number of inputs that are the same for every horizon."""
 BY_KNOT = 8
 PAIRS = ((0, 1), (0, 2), (1, 2), (3, 0), (3, 1), (3, 2))
-"""Candidates whose distances are told; those with the memory only where there is one."""
-_NEVER = -1e4  # logit of a candidate that there is not
+"""Pairs of candidates whose distances are inputs; pairs with the memory count only if there is
+one."""
+_NEVER = -1e4  # logit of a candidate that is not available
 
 
 @dataclass(frozen=True)
 class Described:
     """
-    What the node knows of P people at K horizons.
+    The inputs of the gate for P people at K horizons.
 
-    ``features`` float32 (P, K, F); ``means`` float32 (P, K, C, J, 3), each candidate's mean in
-    metres from each person's own origin; ``available`` bool (P, C).
+    ``features`` is float32 (P, K, F). ``means`` is float32 (P, K, C, J, 3), the mean of each
+    candidate in metres from each person's own origin. ``available`` is bool (P, C).
     """
 
     features: np.ndarray
@@ -39,32 +40,32 @@ class Described:
 
 
 def feature_count(window: WindowConfig) -> int:
-    """Return how many numbers the gate is told of one horizon."""
+    """Return the number of the gate's inputs at one horizon, F."""
     return COMMON + BY_KNOT + len(knot_frames(window))
 
 
 @dataclass(frozen=True, eq=False)
 class Gate:
     """
-    The gate's numbers, float32.
+    The parameters of the gate, float32.
 
-    F features, H hidden units, C candidates, K knots, E memories of evidence.
+    The axes are F features, H hidden units, C candidates, K knots and E memories of evidence.
     """
 
     mean: np.ndarray
-    """(F,)"""
+    """Mean of each feature, (F,)."""
     scale: np.ndarray
-    """(F,)"""
+    """Scale of each feature, (F,)."""
     hidden: np.ndarray
-    """(F, H)"""
+    """Weights of the hidden layer, (F, H)."""
     hidden_bias: np.ndarray
-    """(H,)"""
+    """Biases of the hidden layer, (H,)."""
     output: np.ndarray
-    """(H, C)"""
+    """Weights of the output layer, (H, C)."""
     output_bias: np.ndarray
-    """(C,)"""
+    """Biases of the output layer, (C,)."""
     trust: np.ndarray
-    """How much evidence counts, (K, E), not negative."""
+    """Weight of the evidence, (K, E), not negative."""
 
     def __post_init__(self) -> None:
         count, hidden = self.hidden.shape if self.hidden.ndim == 2 else (0, 0)
@@ -89,7 +90,7 @@ class Gate:
 
         :param described: from :func:`motion_predictor.predict.place.weighing.describe`.
         :param evidence: ``(P, K, E, C)``, from :mod:`motion_predictor.predict.place.evidence`.
-        :returns: ``(P, K, C)``, rows sum to one.
+        :returns: ``(P, K, C)``; each row sums to one.
         """
         told = (described.features - self.mean) / self.scale
         hidden = np.tanh(told @ self.hidden + self.hidden_bias)
@@ -100,13 +101,13 @@ class Gate:
         return shares / shares.sum(axis=-1, keepdims=True)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the numbers by name, as :meth:`from_tensors` takes them."""
+        """Return the parameters by name, in the form that :meth:`from_tensors` takes."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any]) -> Gate:
         """
-        Make a gate of numbers that were stored.
+        Build a gate from stored parameters.
 
         :raises ShapeError: if they do not fit each other.
         :raises ConfigError: if they are not finite.

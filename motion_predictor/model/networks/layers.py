@@ -1,4 +1,4 @@
-"""Layers that several networks are made of."""
+"""Layers that several networks use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class SqueezeExcitation(nn.Module):
-    """Weigh tokens by a gate on their channel means (ratio 4, no biases, sigmoid)."""
+    """Weighs tokens by a gate on their channel means (ratio 4, no biases, sigmoid)."""
 
     def __init__(self, tokens: int, ratio: int = 4) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class FlatBlock(nn.Module):
-    """A residual MLP on one vector a row: LayerNorm, Linear, GELU, Linear that begins at zero."""
+    """A residual MLP on one vector per row: LayerNorm, Linear, GELU, zero-initialised Linear."""
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""
-Mixtures of Gaussian experts: density, samples and moments in closed form.
+"""Mixtures of Gaussian experts: density, samples and moments in closed form.
 
-Of the axes, B are conditions, E experts, N values, M samples. Densities are sums of
-exponentials that underflow in hundreds of dimensions: everything here stays in logarithms.
+The axes are B conditions, E experts, N values and M samples. Densities are sums of exponentials
+that underflow in hundreds of dimensions, so everything here stays in logarithms.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ class RankedSamples:
     """
     Samples of a mixture in order of weight.
 
-    ``values`` (B, S, N); ``weights`` (B, S), rows sum to one; ``experts`` (B, S), whose they are.
+    ``values`` is (B, S, N); ``weights`` is (B, S), each row sums to one; ``experts`` is (B, S),
+    the number of each sample's expert.
     """
 
     values: Tensor
@@ -33,9 +33,9 @@ class GaussianMixture:
     """
     ``q(a|s) = sum_z q(z|s) N(a; mu_z(s), Sigma_z(s))`` for B conditions s and E experts z.
 
-    ``log_weights`` (B, E), each row's exponentials sum to one; ``means`` (B, E, N). ``points``
-    (B, E, N) stand for the experts where single values are asked for; None: the means do. They
-    play no part in the density.
+    ``log_weights`` is (B, E); the exponentials of each row sum to one. ``means`` is (B, E, N).
+    ``points`` (B, E, N) represent the experts where single values are needed; None: the means do.
+    They play no part in the density.
     """
 
     log_weights: Tensor
@@ -45,22 +45,22 @@ class GaussianMixture:
 
     @property
     def experts(self) -> int:
-        """How many experts, E."""
+        """Return the number of experts, E."""
         return self.means.shape[1]
 
     @property
     def size(self) -> int:
-        """How many values, N."""
+        """Return the number of values, N."""
         return self.means.shape[2]
 
     @property
     def representatives(self) -> Tensor:
-        """The value that stands for each expert, ``(B, E, N)``."""
+        """Return the value that represents each expert, ``(B, E, N)``."""
         return self.means if self.points is None else self.points
 
     def expert_log_prob(self, values: Tensor) -> Tensor:
         """
-        Return every expert's log density.
+        Return the log density of every expert.
 
         :param values: ``(..., B, N)``.
         :returns: ``(..., B, E)``, nats.
@@ -69,7 +69,7 @@ class GaussianMixture:
 
     def log_prob(self, values: Tensor) -> Tensor:
         """
-        Return the mixture's log density.
+        Return the log density of the mixture.
 
         :param values: ``(..., B, N)``.
         :returns: ``(..., B)``, nats.
@@ -81,7 +81,8 @@ class GaussianMixture:
         Return ``log r(z|s,a)``: which expert a value is from.
 
         :param values: ``(..., B, N)``.
-        :param temperature: above 1 evens them out, lest they are one-hot in many dimensions.
+        :param temperature: above 1 makes the probabilities more even; in many dimensions they are
+            otherwise one-hot.
         :returns: ``(..., B, E)``; the exponentials sum to one over E.
         """
         joint = self.log_weights + self.expert_log_prob(values) / temperature
@@ -91,7 +92,7 @@ class GaussianMixture:
         """
         Draw from every expert, differentiably (the reparametrised gradient).
 
-        :param count: M, from each.
+        :param count: number of samples of each expert, M.
         :param generator: source of randomness.
         :returns: ``(M, B, E, N)``.
         """
@@ -105,7 +106,7 @@ class GaussianMixture:
         """
         Draw from the mixture.
 
-        :param count: M, for each condition.
+        :param count: number of samples for each condition, M.
         :param generator: source of randomness.
         :returns: ``(M, B, N)``.
         """
@@ -134,10 +135,10 @@ class GaussianMixture:
         """
         Return the mixture of noised values, ``signal * a + noise * eps``: a mixture again.
 
-        It has no points of its own.
+        The result has no points of its own.
 
-        :param signal: for each condition, ``(B,)``.
-        :param noise: deviation of the noise, ``(B,)``.
+        :param signal: factor for each condition, ``(B,)``.
+        :param noise: standard deviation of the noise for each condition, ``(B,)``.
         """
         signal, noise = signal[:, None, None], noise[:, None, None]
         return GaussianMixture(
@@ -145,18 +146,18 @@ class GaussianMixture:
         )
 
     def widened(self, factor: float) -> GaussianMixture:
-        """Multiply all experts' deviations; means and weights stay."""
+        """Return the mixture with all deviations multiplied; means and weights stay."""
         return replace(self, covariance=self.covariance.widened(factor))
 
     def spread_out(self, factor: float) -> GaussianMixture:
-        """Multiply the distances of the means from the mixture's mean, which stays."""
+        """Return the mixture with its means moved apart by a factor; their weighted mean stays."""
         return replace(self, means=torch.lerp(self.mean().unsqueeze(1), self.means, factor))
 
     def select(self, experts: Tensor) -> GaussianMixture:
         """
-        Keep some experts; their weights stay what they are.
+        Return the mixture of some experts; their weights stay as they are.
 
-        :param experts: their numbers, ``(E',)``.
+        :param experts: numbers of the experts, ``(E',)``.
         """
         return GaussianMixture(
             self.log_weights[:, experts],
@@ -166,7 +167,7 @@ class GaussianMixture:
         )
 
     def condition(self, keep: slice | Tensor) -> GaussianMixture:
-        """Keep the mixtures of some of the B conditions, by a slice or by their numbers."""
+        """Return the mixtures under some of the B conditions, by a slice or by their numbers."""
         return GaussianMixture(
             self.log_weights[keep],
             self.means[keep],
@@ -180,21 +181,21 @@ class GaussianMixture:
         """
         Return futures in order of weight: the experts' representatives, then stratified draws.
 
-        With at least as many samples as experts, the first E samples are the representatives (the
-        means, or points of their own) in order of weight. The others are drawn from the experts in
-        proportion to their weights, with a systematic grid instead of a lottery. All samples of an
-        expert share its weight. With fewer samples than experts, they are the means that stand for
-        all others best (:func:`covering`), each with the weight of all that it stands for,
-        heaviest first: points lie where one of all of them is near, which is farther out.
+        If there are at least as many samples as experts, the first E samples are the
+        representatives (the means, or points of their own) in order of weight. The other samples
+        are drawn from the experts in proportion to their weights, with a systematic grid instead
+        of independent draws. All samples of an expert share its weight. If there are fewer samples
+        than experts, the samples are the means that represent all others best (:func:`covering`),
+        the heaviest first. Each has the weight of all experts that it represents.
 
-        Points that stand for a whole density lie farther apart than the means of its experts, as
-        they have the experts' own widths to stand for too (principal points; Flury, 1990).
+        Points that represent a whole density lie farther apart than the means of its experts,
+        because they also represent the experts' own widths (principal points; Flury, 1990).
 
-        :param noise: standard normal, ``(B, S, noise_size)``; sample i takes row i.
-        :param places: of the means, ``(B, E, F)``: the distance between two of them is what it
-            costs if one stands for the other; the means themselves by default.
-        :param apart: what the distances from the mixture's mean of the first E samples are
-            multiplied by; the draws, and fewer samples than experts, stay where they are.
+        :param noise: standard normal, ``(B, S, noise_size)``; sample i uses row i.
+        :param places: places of the means, ``(B, E, F)``; the distance of two places is the cost
+            if one expert represents the other. The default is the means themselves.
+        :param apart: factor on the distances of the first E samples from the mixture's mean. It
+            changes neither the draws nor the samples if these are fewer than the experts.
         :returns: S samples of each of the B conditions.
         """
         count = noise.shape[1]
@@ -228,7 +229,7 @@ class GaussianMixture:
         return RankedSamples(points, of_sample, chosen)
 
     def detach(self) -> GaussianMixture:
-        """Freeze: the same mixture, from which no gradient flows."""
+        """Return the same mixture without gradient."""
         return replace(
             self,
             log_weights=self.log_weights.detach(),
@@ -240,16 +241,17 @@ class GaussianMixture:
 
 def covering(weights: Tensor, places: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
-    Choose the experts that stand for all others best: greedy k-medoids.
+    Choose the experts that represent all others best: greedy k-medoids.
 
-    Each choice is the one that lowers the expected distance to the nearest chosen most (the
-    objective is submodular: within 1 - 1/e of the best choice; Nemhauser, Wolsey, Fisher, 1978).
+    Each choice is the one that lowers the expected distance to the nearest chosen expert most. The
+    objective is submodular, so the result is within 1 - 1/e of the best choice (Nemhauser, Wolsey,
+    Fisher, 1978).
 
-    :param weights: ``(B, E)``, rows sum to one.
+    :param weights: ``(B, E)``; each row sums to one.
     :param places: ``(B, E, F)``.
-    :param count: S, at most E.
-    :returns: numbers of the experts chosen and the weight of those they stand for, each
-        ``(B, S)``, heaviest first.
+    :param count: number of experts to choose, S, at most E.
+    :returns: numbers of the chosen experts, and the weight of those that each represents, both
+        ``(B, S)``, the heaviest first.
     """
     distance = torch.cdist(places, places)  # (B, E, E)
     nearest = torch.full_like(weights, torch.inf)
@@ -264,7 +266,7 @@ def covering(weights: Tensor, places: Tensor, count: int) -> tuple[Tensor, Tenso
         nearest = torch.minimum(nearest, to_best.squeeze(2))
     chosen = torch.stack(picked, dim=1)  # (B, S)
     index = chosen[:, None].expand(-1, distance.shape[1], -1)
-    of = distance.gather(2, index).argmin(dim=2)  # (B, E): which of the chosen stands for it
+    of = distance.gather(2, index).argmin(dim=2)  # (B, E): the chosen expert that represents it
     held = torch.zeros_like(weights[:, :count]).scatter_add(1, of, weights)
     held, order = held.sort(dim=1, descending=True)
     return chosen.gather(1, order), held

@@ -1,9 +1,8 @@
-"""
-SwiftDiff's networks: multilayer perceptrons that denoise in one step.
+"""SwiftDiff's networks: multilayer perceptrons that denoise in one step.
 
-The mixer is the published one (arXiv 2409.12456): it sees K rows of coefficients as tokens with
-one condition token in front. The flat one, for CPUs, sees all coefficients at once. Both map
-``(B, K, D)`` to ``(B, K, D)``.
+The mixer is the published network (arXiv 2409.12456). It sees K rows of coefficients as tokens,
+with one condition token in front. The flat network is for CPUs and sees all coefficients at once.
+Both map ``(B, K, D)`` to ``(B, K, D)``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from motion_predictor.model.networks.layers import FlatBlock, SqueezeExcitation
 
 
 class MixerBlock(nn.Module):
-    """SwiftDiff's block: an MLP over tokens, an MLP over channels, one gate shared by both."""
+    """SwiftDiff's block: an MLP over tokens and an MLP over channels; both share one gate."""
 
     def __init__(self, tokens: int, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -47,7 +46,7 @@ def _over_tokens(linear: nn.Linear, x: Tensor) -> Tensor:
 
 
 class MixerDenoiser(nn.Module):
-    """SwiftDiff: MLPs only, no attention, no time or position embedding, no long skips."""
+    """SwiftDiff: MLPs without attention, time embedding, position embedding or long skips."""
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
         super().__init__()
@@ -67,9 +66,9 @@ class MixerDenoiser(nn.Module):
         """
         Denoise in one step.
 
-        :param x_t: noise ``(B, K, D)``.
-        :param condition: ``(P, C, D)`` with P a divisor of B: each row serves B / P
-            consecutive samples, so that a person's history is embedded once.
+        :param x_t: noise, ``(B, K, D)``.
+        :param condition: ``(P, C, D)`` with P a divisor of B. Each row serves B / P consecutive
+            samples, so that a person's history is embedded once.
         :param step: ignored; SwiftDiff knows only ``t_star``.
         :returns: ``(B, K, D)``.
         """
@@ -83,10 +82,11 @@ class MixerDenoiser(nn.Module):
 
 class FlatDenoiser(nn.Module):
     """
-    SwiftDiff for CPUs: an MLP on all coefficients at once, the history's part run once a person.
+    SwiftDiff for CPUs: an MLP on all coefficients; the history is embedded once per person.
 
-    A branch of its own turns the condition into a vector h. It gives what all samples share (a
-    linear map of h) and enters every block of the samples' branch, whose cost alone grows with S.
+    A separate branch turns the condition into a vector h. A linear map of h is the part that all
+    samples share. h also enters every block of the samples' branch, which is the only part whose
+    cost grows with S.
     """
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
@@ -121,11 +121,11 @@ class FlatDenoiser(nn.Module):
         """
         Denoise in one step.
 
-        :param x_t: noise ``(B, K, D)``, or ``(P, S, K, D)``; expanded from one person's, it costs
-            what one person's costs.
+        :param x_t: noise, ``(B, K, D)`` or ``(P, S, K, D)``; noise that is expanded from one
+            person costs as much as for one person.
         :param condition: ``(P, C, D)`` with P a divisor of B, as for :class:`MixerDenoiser`.
         :param step: ignored.
-        :returns: shaped as the noise.
+        :returns: ``(B, K, D)`` or ``(P, S, K, D)``, as the noise.
         """
         history = self.condition(condition.flatten(1))
         for block in self.condition_blocks:

@@ -1,4 +1,4 @@
-"""The radius network: how far from the published future each joint will be, level by level."""
+"""The radius network: the distance of each joint from the published future, for each level."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from motion_predictor.model.candidates import CANDIDATES
 BY_JOINT = 6
 COMMON = 6 + len(CANDIDATES)
 STILL_M_S = 0.09
-"""Who moves no faster, by the mean of the joints, stands still: in the velocity and in the way."""
+"""A person whose joints move no faster than this on average, in m/s, both by the velocity and by
+the distance covered, stands still."""
 SPEED_FLOOR = 0.02
-"""Metres a second, added to a speed before its logarithm is told."""
+"""Speed in m/s that is added before the logarithm of a speed is taken."""
 _SIGMA = 1.33
-"""White noise of one metre leaves so much less than a metre of jitter."""
+"""Ratio of the standard deviation of white noise to the jitter that is measured of it."""
 
 
 @dataclass(frozen=True, eq=False)
 class RadiusNetwork:
     """
-    The network's numbers, float32; two hidden layers.
+    The parameters of the network, float32; it has two hidden layers.
 
-    ``levels`` rise; ``factor`` (L, K) is what cross-conformal calibration multiplies radii by.
-    ``still`` (L, K), none below one, multiplies them once more for whoever stands still: nothing
-    tells who of them is about to move, and a level that is asked for must hold those too.
+    ``levels`` increase. Cross-conformal calibration multiplies the radii by ``factor`` (L, K).
+    ``still`` (L, K), at least one, multiplies them again for people who stand still: nothing tells
+    which of them is about to move, and a requested level must hold for those too.
     """
 
     mean: np.ndarray
@@ -74,11 +75,12 @@ class RadiusNetwork:
         """
         Return the radius of every joint at the knots, never below the input's own noise.
 
-        :param told: from :func:`motion_predictor.predict.place.weighing.tell`, ``(P, K, J, F)``.
-        :param jitter: of the input, metres, ``(P,)``.
-        :returns: metres, rising with the level, ``(L, P, K, J)``.
+        :param told: the inputs, from :func:`motion_predictor.predict.place.weighing.tell`, ``(P,
+            K, J, F)``.
+        :param jitter: noise of the input, metres, ``(P,)``.
+        :returns: metres, increasing with the level, ``(L, P, K, J)``.
         """
-        with torch.inference_mode():  # torch, which keeps to the threads it was given
+        with torch.inference_mode():  # torch keeps to the number of threads that it was given
             x = torch.from_numpy(told).flatten(0, -2)
             for weight, bias in self._layers[:-1]:
                 x = torch.addmm(bias, x, weight).tanh_()
@@ -95,7 +97,7 @@ class RadiusNetwork:
 
     @cached_property
     def _layers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        # Weights and biases; the first has taken in the scaling of what is told.
+        # Return weights and biases; the first layer includes the scaling of the inputs.
         first = self.first / self.scale[:, None]
         return [
             (torch.tensor(weight, dtype=torch.float32), torch.tensor(bias, dtype=torch.float32))
@@ -107,7 +109,7 @@ class RadiusNetwork:
         ]
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the numbers by name, as :meth:`from_tensors` takes them."""
+        """Return the parameters by name, in the form that :meth:`from_tensors` takes."""
         numbers = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {
             name: value
@@ -118,10 +120,10 @@ class RadiusNetwork:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Any], levels: Sequence[float]) -> RadiusNetwork:
         """
-        Make a network of numbers that were stored.
+        Build a network from stored parameters.
 
         :raises ShapeError: if they do not fit each other.
-        :raises ConfigError: if they are not finite, or the levels do not rise.
+        :raises ConfigError: if they are not finite, or if the levels do not increase.
         """
         numbers = {
             entry.name: np.asarray(tensors[entry.name])
@@ -133,7 +135,7 @@ class RadiusNetwork:
 
 def stands_still(told: np.ndarray) -> np.ndarray:
     """
-    Tell who stands still, from what the network is told.
+    Return which people stand still, from the inputs of the network.
 
     :param told: from :func:`motion_predictor.predict.place.weighing.tell`, ``(P, K, J, F)``.
     :returns: bool ``(P, 1)``.
@@ -150,14 +152,15 @@ def _noise_radii(levels: tuple[float, ...]) -> np.ndarray:
 
 def noise_radii(levels: Sequence[float], jitter: np.ndarray) -> np.ndarray:
     """
-    Return what holds a share of the input's own noise: no radius is less.
+    Return the radii that hold the input's own noise; no radius is smaller.
 
-    :param jitter: of the input, metres, ``(P,)``.
+    :param levels: shares that the radii hold, (L,).
+    :param jitter: noise of the input, metres, ``(P,)``.
     :returns: metres, float32 ``(L, P)``.
     """
     return (_noise_radii(tuple(levels))[:, None] * jitter).astype(np.float32)
 
 
 def softplus(values: np.ndarray) -> np.ndarray:
-    """Return ``log(1 + exp(values))``, a third of the time that NumPy's logaddexp takes."""
+    """Return ``log(1 + exp(values))`` in a third of the time of NumPy's logaddexp."""
     return np.maximum(values, 0.0) + np.log1p(np.exp(-np.abs(values)))

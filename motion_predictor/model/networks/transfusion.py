@@ -14,12 +14,12 @@ from motion_predictor.model.networks.layers import SqueezeExcitation
 
 def attend(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
     """
-    Scaled dot-product attention, dropout on the weights.
+    Return scaled dot-product attention with dropout on the weights.
 
-    Written out where gradients are wanted on a CPU: the fused kernel's backward pass takes
-    three fifths of a training step there for windows of 21 tokens.
+    It is written out where gradients are needed on a CPU. There, for windows of 21 tokens, the
+    backward pass of the fused kernel takes three fifths of a training step.
 
-    :param query: ``(B, heads, tokens, width / heads)``, as are key and value.
+    :param query: ``(B, heads, tokens, width / heads)``; key and value have the same shape.
     """
     if query.is_cuda or not torch.is_grad_enabled():
         return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
@@ -28,7 +28,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
 
 
 class TransfusionBlock(nn.Module):
-    """Squeeze-excitation, self-attention and feed-forward, each with its residual."""
+    """Squeeze-excitation, self-attention and feed-forward, each with a residual connection."""
 
     def __init__(self, tokens: int, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -59,7 +59,8 @@ class TransfusionDenoiser(nn.Module):
     """
     TransFusion's transformer with long skips; time and condition share one token in front.
 
-    The first ``depth // 2`` blocks feed the last ``depth // 2`` by concatenation.
+    The outputs of the first ``depth // 2`` blocks are concatenated to the inputs of the last
+    ``depth // 2``.
     """
 
     def __init__(self, config: ModelConfig, channels: int) -> None:
@@ -87,10 +88,10 @@ class TransfusionDenoiser(nn.Module):
         """
         Denoise.
 
-        :param x_t: noisy coefficients ``(B, K, D)``.
+        :param x_t: noisy coefficients, ``(B, K, D)``.
         :param condition: ``(B, C, D)``, or None to denoise without one.
         :param step: diffusion step ``(B,)``.
-        :returns: ``(B, K, D)``, what ``ModelConfig.prediction`` says.
+        :returns: ``(B, K, D)``, the quantity that ``ModelConfig.prediction`` names.
         """
         front = self.time(step_embedding(step, self.width).to(x_t.dtype))
         if condition is not None:
@@ -113,7 +114,7 @@ def step_embedding(step: Tensor, width: int, max_period: float = 10_000.0) -> Te
     Sinusoids of a diffusion step (Vaswani et al., 2017).
 
     :param step: ``(B,)``.
-    :param width: even length of the embedding.
+    :param width: length of the embedding, even.
     :returns: float32 ``(B, width)``, cosines then sines.
     """
     half = width // 2

@@ -1,1 +1,1 @@
-"""What is wrong with what a tracker sends, in words for whoever runs the robot."""
+"""Checks of a tracker's data that report faults in words for whoever runs the robot."""

@@ -1,4 +1,4 @@
-"""Whether what is predicted from can be people in metres, upright, left being left: in words."""
+"""Check that the observed bodies can be people: in metres, upright, and with left on the left."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from motion_predictor.sources.observation import Observation
 
 LOOKED_AT_S = 3.0
 ENOUGH_S = 2.0
-"""A person is judged by the last 3 s, once there are 2."""
+"""Time in seconds for which a person must be seen before being judged; the last 3 s are judged."""
 EVERY_S = 0.1
 MESSAGES, MESSAGE_EVERY_S = 4, 0.5
 LEAST_HEIGHT_M, MOST_HEIGHT_M = 0.8, 2.2
 FLAT_M = 0.003
-"""Joints that lie this near to one plane, all the time, are no body: an image's."""
+"""Joints that always lie this near to one plane, in metres, are not a body but those
+of an image."""
 UPRIGHT = 0.9
-"""Spines whose mean is along another axis than z by more lie along it."""
+"""If the mean directions of a person's spine and legs along another axis than z both exceed this
+cosine, the person lies along that axis."""
 MIRRORED = -0.5
-"""Knees that bend against where the hips point by more than this share are on the wrong sides. In
-recorded motion the share is above 0.4, and -0.3 for people who stand with straight knees."""
+"""If the bend of the knees towards where the hips point, as a share of their whole bend, is below
+this, left and right are exchanged. In recorded motion the share is above 0.4, and -0.3 for people
+who stand with straight knees."""
 BENT_M = 0.03
-"""Knees that are less out of line on average say nothing."""
+"""Knees that are out of line by less than this on average, in metres, show nothing."""
 WRONG_BONES = 0.35
-"""Bones off by this much on average, as logarithms, are no person's; or of another layout."""
+"""Mean error of the bones' lengths, in logarithms, from which on they are not those of a person,
+or belong to another layout."""
 FITTING_BONES = 0.2
 _BONES_M = np.array([
     0.088, 0.399, 0.434, 0.088, 0.399, 0.432, 0.189, 0.286, 0.212, 0.189, 0.286, 0.212,
@@ -49,20 +53,20 @@ _AXES = {
 
 @dataclass(frozen=True)
 class _Look:
-    """What one pose says of a body."""
+    """The measurements of one pose."""
 
     at_s: float
     spine: np.ndarray
     legs: np.ndarray  # from the ankles up to the hip
     height_m: float
-    bent_ahead_m: float  # knees out of line, towards where the hips point
+    bent_ahead_m: float  # distance of the knees out of line, towards where the hips point
     bent_m: float
     thin_m: float
 
 
 def height_m(pose: np.ndarray) -> float:
     """
-    Return how tall somebody is, by their bones, in whatever pose.
+    Return the height of a person in metres, computed from the bones in any pose.
 
     :param pose: metres, (17, 3).
     """
@@ -74,12 +78,12 @@ def height_m(pose: np.ndarray) -> float:
 
 def wrong_bones(pose: np.ndarray, known: np.ndarray) -> float:
     """
-    Tell how little the proportions are a person's.
+    Return how far the proportions of a pose are from those of a person.
 
     :param pose: metres, (17, 3).
-    :param known: joints that may be looked at, bool (17,).
-    :returns: mean error of the limbs' bones as logarithms, for any size; infinite where too few
-        are known.
+    :param known: joints that may be used, bool (17,).
+    :returns: mean error of the bones of the limbs, in logarithms, for a body of any size; infinite
+        if too few joints are known.
     """
     both = known[_LIMBS] & known[_PARENTS]
     if both.sum() < 6:
@@ -91,12 +95,12 @@ def wrong_bones(pose: np.ndarray, known: np.ndarray) -> float:
 
 def fitting_layout(points: np.ndarray, seen: np.ndarray, current: Layout) -> str:
     """
-    Find the layout whose bones a message's joints have, where they are not the current one's.
+    Return the layout that fits the bones of a message's joints better than the current one.
 
     :param points: all joints of a message in its order, metres, (N, 3).
     :param seen: which of them are really shown, bool (N,).
-    :param current: the layout that they are read with.
-    :returns: its name; '' where none fits well.
+    :param current: the layout with which they are read.
+    :returns: name of the layout; '' if no other one fits well.
     """
     best, name = FITTING_BONES, ''
     for candidate in LAYOUTS:
@@ -112,23 +116,23 @@ def fitting_layout(points: np.ndarray, seen: np.ndarray, current: Layout) -> str
 
 
 class BodyChecks:
-    """Looks at everybody who is predicted, ten times a second. Used by one thread."""
+    """Checks everybody who is predicted, ten times a second. One thread uses it."""
 
     def __init__(self, layout_: Layout) -> None:
         """
-        Begin with nobody.
+        Begin without people.
 
-        :param layout_: of the input.
+        :param layout_: layout of the input.
         """
         self._layout = layout_
         self._looks: dict[str, deque[_Look]] = {}
-        self._wrong: deque[tuple[float, float]] = deque()  # when, and by how much bones were off
+        self._wrong: deque[tuple[float, float]] = deque()  # time, and mean error of the bones
         self._fits = ''
         self._is_person = layout_.target.joints == H36M17.joints
 
     @property
     def heights_m(self) -> dict[str, float]:
-        """How tall everybody is, by name."""
+        """Return the height of everybody in metres, by name."""
         looks = dict(self._looks)  # another thread may add to it
         return {
             name: float(np.median([look.height_m for look in list(each)]))
@@ -138,7 +142,7 @@ class BodyChecks:
 
     @property
     def has_doubts(self) -> bool:
-        """Whether messages' bones are no person's, as the joints are read."""
+        """Return whether the bones in the messages, read with this layout, are not people's."""
         errors = [error for _, error in list(self._wrong)]
         return len(errors) >= MESSAGES and float(np.median(errors)) > WRONG_BONES
 
@@ -150,11 +154,11 @@ class BodyChecks:
         filled: np.ndarray,
     ) -> None:
         """
-        Look at those who are predicted.
+        Check the people who are predicted.
 
         :param persons: P names.
-        :param stamps_ns: of the poses, (P,).
-        :param poses: level, metres, (P, 17, 3).
+        :param stamps_ns: stamps of the poses, nanoseconds, (P,).
+        :param poses: in a level frame, metres, (P, 17, 3).
         :param filled: joints that were not seen, bool (P, 17).
         """
         if not self._is_person:
@@ -174,11 +178,11 @@ class BodyChecks:
 
     def look_at(self, at_s: float, people: Sequence[Observation], scale: float = 1.0) -> None:
         """
-        Look at the bones of a message, now and then, whether its people are predicted or not.
+        Check the bones of a message from time to time, whether its people are predicted or not.
 
-        :param at_s: when it came.
-        :param people: as they were decoded, in the order of the layout.
-        :param scale: from their unit to metres.
+        :param at_s: time when it came, seconds.
+        :param people: the people as they were decoded, joints in the order of the layout.
+        :param scale: factor from their unit to metres.
         """
         if not self._is_person or not people:
             return
@@ -200,7 +204,7 @@ class BodyChecks:
             self._fits = fitting_layout(points.reshape(-1, 3), seen.ravel(), self._layout)
 
     def complaints(self) -> list[str]:
-        """Say what cannot be right."""
+        """Return one sentence for each thing that cannot be right."""
         looks = {
             name: list(each)
             for name, each in dict(self._looks).items()

@@ -1,21 +1,22 @@
-"""What is wrong with the stamps of a tracker, in words for whoever runs the robot."""
+"""Check the stamps of a tracker and report faults in words for whoever runs the robot."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 BEHIND_S = 0.5
-"""Stamps behind the clock by more are of another clock, or the tracker is very slow."""
+"""Stamps further behind the clock than this, in seconds, come from another clock or a very slow
+tracker."""
 AHEAD_S = 0.05
 ALIKE = 0.95
-"""From this share on every stamp is the same one."""
+"""If at least this share of the messages have one and the same stamp, all stamps are the same."""
 REPEATED = 0.5
-"""From this share of poses with a stamp that was there already on, the stamps stand still."""
+"""If at least this share of the poses have a stamp that came before, the stamps stand still."""
 _DAY_S = 86_400.0
 
 
 class SameStamps:
-    """Tells messages that have the stamp of the one before them, of the same people."""
+    """Finds messages that have the stamp of the message before them and show the same people."""
 
     def __init__(self) -> None:
         """Begin without a message."""
@@ -23,11 +24,11 @@ class SameStamps:
 
     def repeat(self, topic: str, stamp_ns: int, people: Iterable[str]) -> bool:
         """
-        Tell whether a message has no stamp of its own.
+        Return whether a message has the stamp of the one before it.
 
-        :param topic: that it came on.
-        :param stamp_ns: its stamp; 0 for none, which is no repetition.
-        :param people: their names: messages of one person each may share a stamp.
+        :param topic: the topic that it came on.
+        :param stamp_ns: its stamp in nanoseconds; 0 means none and is not a repetition.
+        :param people: names of its people; messages of one person each may share a stamp.
         """
         before_ns, those = self._latest.get(topic, (0, frozenset()))
         names = frozenset(people)
@@ -38,7 +39,7 @@ class SameStamps:
 
 def duration(seconds: float) -> str:
     """
-    Say how long something is.
+    Return a duration in words.
 
     :param seconds: not negative.
     """
@@ -52,14 +53,13 @@ def stamp_complaints(
     lag_s: float | None, new: Mapping[str, int], *, sim_time: bool, clock_ns: int
 ) -> list[str]:
     """
-    Say what is wrong with the stamps of the input.
+    Return what is wrong with the stamps of the input.
 
-    :param lag_s: from the latest stamp to its arrival, seconds; None before there is one.
-    :param new: counters of the node and of
-        :class:`motion_predictor.predict.live.LivePredictor`, by how much they have grown
-        lately.
+    :param lag_s: time from the latest stamp to its arrival, seconds; None before the first.
+    :param new: recent increase of each counter of the node and of
+        :class:`motion_predictor.predict.live.LivePredictor`.
     :param sim_time: whether ``use_sim_time`` is set.
-    :param clock_ns: the node's clock.
+    :param clock_ns: the node's clock, nanoseconds.
     """
     if sim_time and clock_ns == 0:
         return ['use_sim_time is set, and nobody publishes /clock']

@@ -1,1 +1,1 @@
-"""Who is who: bodies that are followed, and whose each sighting is, whatever its id."""
+"""Identity: the bodies that are followed, and the body of each sighting, whatever its id."""

@@ -1,4 +1,4 @@
-"""Who is who: everyone of one message is assigned to the people known so far, all at once."""
+"""Assign all people of one message to the bodies known so far, all at once."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from motion_predictor.track.slips.body_watch import BodyWatch
 from motion_predictor.track.slips.frozen_pose import FrozenPose
 
 MAX_SPEED_M_S = 10.0
-"""Of most joints at once; who is further off is somebody else."""
+"""Largest speed of most joints at once, in m/s; whoever is further away is somebody else."""
 MAX_ERROR_M = 0.3
-"""A tracker's own, on top of that."""
+"""Error of a tracker in metres that is allowed in addition."""
 MIN_COMMON_JOINTS = 4
 """With fewer joints seen in both poses, nothing tells one body from another."""
-_CLEARLY_M = 0.15  # a body this near to where it is expected is looked for nowhere else
-_STRANGER_SPEED_M_S = 5.0  # without an id to go by: as MAX_SPEED_M_S, of whoever was near
-_STRANGER_M = 1.5  # and no further than this
-_TRUST = 0.5  # distances from the owner of an id count this much,
-_TRUST_M = 0.1  # less this much: ids are believed until joints clearly say otherwise
-_FAR_JOINT_M = 1.0  # one joint far off must not decide
-_NOBODY_M = 1.5  # to begin somebody new costs as much as this distance
+_CLEARLY_M = 0.15  # a body this near to where it is expected is not compared with others
+_STRANGER_SPEED_M_S = 5.0  # as MAX_SPEED_M_S, for people without ids: that of the nearest body
+_STRANGER_M = 1.5  # largest distance for people without ids
+_TRUST = 0.5  # factor on the distances from the owner of an id,
+_TRUST_M = 0.1  # and reduction: an id is believed until the joints clearly contradict it
+_FAR_JOINT_M = 1.0  # largest distance of one joint, so that one joint cannot decide
+_NOBODY_M = 1.5  # distance that the start of a new body costs
 _LATEST_LEADS = 30
 _NS = 1e-9
 
@@ -38,23 +38,25 @@ class Sighting:
     """
     One person of one message in the model's joints.
 
-    ``xyz`` (J, 3) metres, ``seen`` bool (J,): joints that are there and of one body.
+    ``xyz`` is (J, 3), metres. ``seen`` is bool (J,), True for joints that are present and belong
+    to one body.
     """
 
     stamp_ns: int
     source: str
     person: str
-    """The tracker's id of the person, or the place in the message."""
+    """The tracker's id of the person, or the position in the message."""
     identified: bool
-    """Whether the tracker says who it is; else ``person`` is only a place in the message."""
+    """Whether the tracker gives this person an id. If not, ``person`` is only a position in the
+    message."""
     xyz: np.ndarray
     seen: np.ndarray
     arrival_ns: int | None = None
-    """The caller's clock when it came."""
+    """The caller's clock when it came, nanoseconds."""
 
     def distance_m(self, point_m: np.ndarray) -> float:
         """
-        Return how far the person is from a point, infinite where nothing tells.
+        Return the distance of the person from a point, metres; infinite if it is not known.
 
         :param point_m: metres (3,).
         """
@@ -67,108 +69,117 @@ class Sighting:
 
 @dataclass(frozen=True)
 class TrackRules:
-    """What the caller allows: see :class:`motion_predictor.track.limits.PeopleLimits`."""
+    """The caller's limits; see :class:`motion_predictor.track.limits.PeopleLimits`."""
 
     within_m: float
-    """An id may go over to a body this near; 0 for never. Says nothing of places in a message."""
+    """Largest distance in metres over which an id may pass to another body; 0 for never. It does
+    not apply to positions in a message."""
     within_s: float
-    """As long as that body was seen this short a time ago."""
+    """Longest time in seconds since that other body was seen."""
     stale_s: float
-    """Who was not seen for longer has departed."""
+    """A person who was not seen for longer than this, in seconds, has departed."""
 
 
 @dataclass
 class TrackCounters:
-    """How often each rule about who is who has acted."""
+    """Counters of the rules about identity."""
 
     persons_appeared: int = 0
     persons_departed: int = 0
     persons_evicted: int = 0
-    """Dropped to make room: not seen lately, or farther off than the others."""
+    """People dropped to make room, because they were not seen lately or were farther away."""
     persons_reassociated: int = 0
     persons_replaced: int = 0
-    """An id went on elsewhere: it was given to somebody else, who begins anew."""
+    """Cases of an id that continued elsewhere: it was given to another person, who
+    begins again."""
     persons_switched: int = 0
-    """An id went over to the body that another id had."""
+    """Cases of an id that passed to the body that had another id."""
     persons_sharing_id: int = 0
-    """Two bodies were seen in turn under one id: two trackers on one topic?"""
+    """Cases of two bodies seen in turn under one id: perhaps two trackers on one topic."""
     poses_exchanged: int = 0
-    """Left and right had changed places, and were put right."""
+    """Poses whose left and right were exchanged and were corrected."""
     sides_believed: int = 0
-    """They stayed so for over a second: the poses before were exchanged instead."""
+    """Cases in which the sides stayed exchanged for over a second, so that the earlier poses were
+    exchanged instead."""
     poses_frozen: int = 0
-    """The same as the one before to the bit, of somebody who moved: the tracker repeats itself."""
+    """Poses that equal the one before exactly although the person was moving: the tracker repeats
+    itself."""
     joints_leapt: int = 0
-    """Away from the body for a moment: a slip of the tracker, not seen."""
+    """Joints that leapt away from the body for a moment; such errors count as not seen."""
     observations_elsewhere: int = 0
-    """Set aside, since nobody moves so far in the time; who is seen there again is somebody."""
+    """Observations that were set aside, because nobody moves so far in the time. Whoever is seen
+    there again is a new person."""
     observations_crowded_out: int = 0
-    """Dropped: as many people as are kept are nearer."""
+    """Observations that were dropped, because as many people as are kept are nearer."""
 
 
 @dataclass(eq=False)
 class Track:
-    """One body that is followed, under whatever id."""
+    """One body that is followed, under any id."""
 
     number: int
-    """Of which no other track has the same."""
+    """A number that no other track has."""
     history: PoseHistory
     source: str
     person: str
-    """The tracker's latest id of it."""
+    """The tracker's latest id of the body."""
     watch: BodyWatch | None = None
-    """What tells slips of the tracker from motion; None for bodies other than people's."""
+    """Tells errors of the tracker from motion; None for bodies that are not people's."""
     name: str = ''
-    """What it is called in the outputs; '' for one that is not shown (any more)."""
+    """Its name in the outputs; '' for a body that is not shown, or no longer."""
     tentative: bool = False
-    """Seen once where nobody was expected: it may be a slip of the tracker."""
+    """Whether it was seen only once, where nobody was expected: it may be an error of
+    the tracker."""
     arrival_ns: int | None = None
-    """The caller's clock when its last pose came."""
+    """The caller's clock when its last pose came, nanoseconds."""
     newest_ns: int = 0
-    """The newest stamp of all when its last pose came: what tells time without a clock."""
+    """The newest stamp of all people when its last pose came; it tells the time if there is no
+    clock."""
     may_be_known: bool = True
-    """Still to be compared with those who vanished."""
+    """Whether it must still be compared with the people who vanished."""
     leads_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_LATEST_LEADS))
-    """By how much the latest stamps were ahead of the clock at their arrival."""
+    """Lead of the latest stamps over the clock at their arrival, nanoseconds."""
     frozen: FrozenPose = field(default_factory=FrozenPose)
-    """Whether the tracker only repeats what it showed of it."""
+    """Detects that the tracker only repeats its last pose."""
     came_back: bool = False
-    """Its id went on elsewhere once, and came back."""
+    """Whether its id continued elsewhere once and came back."""
 
     @property
     def newest_stamp_ns(self) -> int:
-        """Stamp of its newest pose, 0 where it has none."""
+        """Return the stamp of its newest pose in nanoseconds; 0 if it has none."""
         return self.history.newest_stamp_ns or 0
 
 
 @dataclass(frozen=True)
 class Distances:
-    """How far a sighting is from each of T bodies: from where they were, and are expected."""
+    """Distances of a sighting from T bodies: from their last and from their expected poses."""
 
     apart_s: np.ndarray
-    """Time since the pose compared with; negative for a sighting that came late, (T,)."""
+    """Time since the pose compared with, seconds; negative for a sighting that came late, (T,)."""
     jump_m: np.ndarray
-    """Median over the joints from where they were; NaN where too few were seen in both, (T,)."""
+    """Median over the joints of the distance from the last pose, metres; NaN if too few joints
+    were seen in both, (T,)."""
     off_m: np.ndarray
-    """Mean over the joints from where they are expected, each at most 1 m; likewise, (T,)."""
+    """Mean over the joints of the distance from the expected pose, metres, each at most 1 m; NaN
+    as above, (T,)."""
 
     @property
     def possible(self) -> np.ndarray:
-        """Tell whether a body may have moved so far, bool (T,); True where nothing can be told."""
+        """Return whether each body may have moved so far, bool (T,); True if that is not known."""
         limit = MAX_ERROR_M + MAX_SPEED_M_S * np.abs(self.apart_s)
         return np.isnan(self.jump_m) | (self.jump_m <= limit)
 
 
 class Expected:
-    """Where bodies were and are expected at one instant."""
+    """The last and the expected poses of bodies at one instant."""
 
     def __init__(self, tracks: Sequence[Track], stamp_ns: int, skeleton: Skeleton) -> None:
         """
-        Look them up.
+        Compute the poses.
 
         :param tracks: T bodies, at least one.
-        :param stamp_ns: the instant.
-        :param skeleton: their joints.
+        :param stamp_ns: the instant, nanoseconds.
+        :param skeleton: their skeleton.
         """
         found = [track.history.expected(stamp_ns) for track in tracks]
         self._was = np.array([entry[0] for entry in found])  # (T, J, 3)
@@ -182,14 +193,14 @@ class Expected:
         """
         Compare a sighting with each of these bodies.
 
-        :param sighting: at that instant.
+        :param sighting: a sighting of that instant.
         """
         common = self._known & sighting.seen
         enough = common.sum(axis=1) >= MIN_COMMON_JOINTS
         jump = np.where(enough, _median(lengths(sighting.xyz - self._was), common), np.nan)
         off = np.where(enough, self._off(sighting.xyz, common), np.nan)
         if self._skeleton.has_sides and (off > _CLEARLY_M).any():
-            # Left and right may have changed places.
+            # Left and right may be exchanged.
             both = self._known & common[:, self._mirror] & enough[:, None]
             swapped = self._off(sighting.xyz[self._mirror], both)
             off = np.where(both.sum(axis=1) >= MIN_COMMON_JOINTS, np.fmin(off, swapped), off)
@@ -204,11 +215,11 @@ def clear_owner(
     sighting: Sighting, named: Mapping[str, Track], skeleton: Skeleton
 ) -> Track | None:
     """
-    Return whoever has the sighting's id, if the sighting is clearly where they are expected.
+    Return the body with the sighting's id, if the sighting is clearly where it is expected.
 
     :param sighting: the sighting.
-    :param named: who is known, by name.
-    :param skeleton: the joints.
+    :param named: the known bodies by name.
+    :param skeleton: the skeleton.
     """
     owner = named.get(sighting.person)
     if owner is None:
@@ -221,7 +232,7 @@ def clear_owner(
         limit = MAX_ERROR_M + MAX_SPEED_M_S * abs(sighting.stamp_ns - stamp_ns) * _NS
         jump = np.where(common, lengths(sighting.xyz - was), 0.0)
         if (off * common).sum() / count <= _CLEARLY_M and jump.max() <= limit:
-            return owner  # as nearly always
+            return owner  # as in most cases
     away = Expected([owner], sighting.stamp_ns, skeleton).distances(sighting)
     return None if not away.possible[0] or away.off_m[0] > _CLEARLY_M else owner
 
@@ -235,19 +246,19 @@ def assign(
     rules: TrackRules,
 ) -> list[Track | None]:
     """
-    Find out whom a message shows, everyone in it at once (Hungarian method, over joints).
+    Return the body of each sighting of a message (Hungarian method on the joints' distances).
 
-    Whoever is clearly where their id was keeps it. The others are assigned so that the sum of
-    distances is least. An id counts for something: only where the joints clearly say otherwise
-    does it go to another body. Where the tracker gives no ids, distances alone decide.
+    A body that is clearly where its id was keeps the id. The others are assigned so that the sum
+    of distances is least. An id has some weight: it passes to another body only if the joints
+    clearly say so. If the tracker gives no ids, the distances alone decide.
 
-    :param sightings: everyone of one message.
-    :param owners: of each, from :func:`clear_owner`.
-    :param named: who is known, by name.
-    :param unnamed: others who were seen: left behind by their ids, or only once.
-    :param skeleton: the joints.
-    :param rules: what is allowed.
-    :returns: for each the body it is, None where it is nobody of these.
+    :param sightings: all people of one message.
+    :param owners: for each sighting, the result of :func:`clear_owner`.
+    :param named: the known bodies by name.
+    :param unnamed: other bodies that were seen: those that lost their ids, or were seen once.
+    :param skeleton: the skeleton.
+    :param rules: the caller's limits.
+    :returns: for each sighting its body; None if it is none of these.
     """
     found = list(owners)
     taken = {owner.number for owner in owners if owner is not None}
@@ -267,7 +278,7 @@ def assign(
         sighting = sightings[index]
         owned = np.array([_is_owner(track, sighting) for track in tracks])
         if sighting.identified and sighting.person not in named and not owned.any():
-            continue  # a new id: compared later, when all of its message have been seen
+            continue  # a new id: it is compared later, when the whole message has been seen
         away = expected.distances(sighting)
         costs[row, : len(tracks)] = _costs(sighting, away, owned, rules)
     for row, column in pair_up(costs, _NOBODY_M):
@@ -277,11 +288,11 @@ def assign(
 
 
 def _is_owner(track: Track, sighting: Sighting) -> bool:
-    # Whether the sighting's id is this body's.
+    # Return whether the sighting's id is this body's.
     if track.name == sighting.person:
         return True
     if track.tentative and sighting.stamp_ns <= track.newest_stamp_ns:
-        return False  # stamps that stand still confirm nobody
+        return False  # stamps that stand still confirm no identity
     return (
         sighting.identified and track.person == sighting.person and track.source == sighting.source
     )
@@ -290,19 +301,19 @@ def _is_owner(track: Track, sighting: Sighting) -> bool:
 def _costs(
     sighting: Sighting, away: Distances, owned: np.ndarray, rules: TrackRules
 ) -> np.ndarray:
-    # What it costs to say that this is each of the bodies, metres; _NOBODY_M where it cannot be.
+    # Return the cost of taking each body, metres; _NOBODY_M if it cannot be that one.
     limit = _NOBODY_M - 0.01
     trust = _TRUST if sighting.identified else 1.0
-    off = np.nan_to_num(away.off_m)  # nothing can be told: only the id counts
+    off = np.nan_to_num(away.off_m)  # nothing is known: only the id counts
     of_owner = np.where(away.possible, np.minimum(trust * off - _TRUST_M, limit), _NOBODY_M)
     apart_s = np.abs(away.apart_s)
     allowed = (apart_s > 0.0) & ~np.isnan(away.jump_m)
     if sighting.identified:
         allowed &= (away.apart_s > 0.0) & (apart_s <= rules.within_s)
         allowed &= (off <= rules.within_m) & (rules.within_m > 0.0)
-    else:  # a place in the message says too little to be believed alone, however long ago it was
+    else:  # a position in the message alone is weak evidence, however long ago it was
         reach = np.minimum(MAX_ERROR_M + _STRANGER_SPEED_M_S * apart_s, _STRANGER_M)
-        near = np.nan_to_num(away.jump_m) <= reach  # or nothing can be told
+        near = np.nan_to_num(away.jump_m) <= reach  # or nothing is known
         of_owner = np.where(near, of_owner, np.maximum(of_owner, limit))
         allowed &= near
     of_other = np.where(allowed, np.minimum(off, limit), _NOBODY_M)
@@ -313,9 +324,9 @@ def pair_up(costs: np.ndarray, limit: float) -> list[tuple[int, int]]:
     """
     Pair rows with columns so that the sum of costs is least.
 
-    :param costs: (N, M), infinite where two cannot be paired.
-    :param limit: larger than any cost that is not infinite.
-    :returns: (row, column) pairs, in the order of rows.
+    :param costs: (N, M), infinite for pairs that are not allowed.
+    :param limit: a number larger than any finite cost.
+    :returns: (row, column) pairs in the order of the rows.
     """
     rows, columns = linear_sum_assignment(np.minimum(costs, limit))
     pairs = zip(rows.tolist(), columns.tolist())
@@ -324,9 +335,9 @@ def pair_up(costs: np.ndarray, limit: float) -> list[tuple[int, int]]:
 
 def free_name(wanted: str, taken: Iterable[str]) -> str:
     """
-    Find a name for somebody without an id of their own.
+    Return a name for a person without an id.
 
-    :param wanted: taken as it is where it is free; else the number that it ends in is changed.
+    :param wanted: taken as it is if it is free, otherwise the number at its end is changed.
     :param taken: names of others.
     """
     taken = set(taken)
@@ -338,7 +349,7 @@ def free_name(wanted: str, taken: Iterable[str]) -> str:
 
 def second_name(person: str, taken: Iterable[str]) -> str:
     """
-    Name somebody whose id another has as well.
+    Return a name for a person whose id another person has as well.
 
     :param person: the id.
     :param taken: names of others.
@@ -348,7 +359,8 @@ def second_name(person: str, taken: Iterable[str]) -> str:
 
 
 def _median(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    # Median of the chosen values of each row, (T, J) to (T,); infinite where none is.
+    # Return the median of the chosen values of each row, (T, J) to (T,); infinite if there is
+    # none.
     ordered = np.sort(np.where(chosen, values, np.inf), axis=1)
     last = chosen.sum(axis=1) - 1
     rows = np.arange(len(values))

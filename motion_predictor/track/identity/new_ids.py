@@ -1,4 +1,4 @@
-"""Which new ids are of bodies that vanished under other ids."""
+"""Find new ids that belong to bodies which vanished under other ids."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ def returned(
     newcomers: Sequence[Track], others: Sequence[Track], skeleton: Skeleton, rules: TrackRules
 ) -> list[tuple[Track, Track]]:
     """
-    Pair new ids that begin where and when others vanished with these, the sum of distances least.
+    Pair new ids with the bodies that vanished where and when these began.
+
+    The sum of the distances is least.
 
     :param newcomers: bodies under new ids.
-    :param others: whom they may be.
-    :param skeleton: their joints.
-    :param rules: what is allowed.
-    :returns: each newcomer who is somebody known, and who that is, in the order of beginnings.
+    :param others: bodies that they may be.
+    :param skeleton: their skeleton.
+    :param rules: the caller's limits.
+    :returns: each newcomer that is a known body, and that body, in the order of their beginnings.
     """
     if not newcomers or not others or not rules.within_m:
         return []
@@ -45,7 +47,8 @@ def _begin_ns(track: Track) -> int:
 
 
 def _distance_m(new: Track, other: Track, skeleton: Skeleton, rules: TrackRules) -> float:
-    # Between the first pose of one and where the other is expected then; infinite if it is not.
+    # Distance between the first pose of one and the expected pose of the other; infinite if too
+    # far.
     begin_ns, vanished = _begin_ns(new), other.history.newest_stamp_ns
     within_ns = round(rules.within_s / _NS)
     if other is new or vanished is None or not 0 < begin_ns - vanished <= within_ns:

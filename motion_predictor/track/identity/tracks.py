@@ -1,4 +1,4 @@
-"""Tracks: the bodies that are followed, and under what names."""
+"""The bodies that are followed, and their names."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ from motion_predictor.track.states import Refusal
 _NS = 1e-9
 _MAX_UNNAMED = 32
 _LATELY_S = 0.5
-"""Whoever was not seen for longer makes room for others first."""
+"""People who were not seen for longer than this, in seconds, are the first to make room for
+others."""
 _RECALL_S = 5.0
 _RECALL_M = 1.5
-"""Where a tracker without ids fell silent on several people, who is seen this near to where one of
-them departed, this soon, has their name."""
+"""If a tracker without ids fell silent about several people, a person seen within this distance,
+in metres, and soon after gets the name of the one who departed there."""
 
 
 class Tracks:
     """
-    Everyone who is followed. A body keeps its history whatever the tracker calls it.
+    All bodies that are followed. A body keeps its history whatever the tracker calls it.
 
-    Where the tracker gives ids, the outputs use them, and an id that goes over to another body
-    takes the name along. Where it gives none (``pose_array``), a body keeps the name it began
-    with, in whatever order a message lists people. Not thread-safe.
+    If the tracker gives ids, the outputs use them, and an id that passes to another body takes the
+    name along. If it gives none (``pose_array``), a body keeps its first name, whatever the order
+    of the people in a message. Not thread-safe.
     """
 
     def __init__(
@@ -52,12 +53,12 @@ class Tracks:
         reference_m: np.ndarray,
     ) -> None:
         """
-        Begin with nobody.
+        Begin without bodies.
 
         :param make_history: makes an empty history.
-        :param skeleton: joints of the poses.
-        :param rules: what is allowed.
-        :param reference_m: the nearest to this point matter most, (3,).
+        :param skeleton: skeleton of the poses.
+        :param rules: the caller's limits.
+        :param reference_m: the people nearest to this point matter most, metres (3,).
         """
         self.named: dict[str, Track] = {}
         """Who is there, by name."""
@@ -77,17 +78,17 @@ class Tracks:
         self._rules = rules
         self._reference_m = reference_m
         self._tracks = 0
-        self._begun: set[int] = set()  # in the message that is stored now
-        self._stale: dict[str, Track] = {}  # by name, who departed at once with others
+        self._begun: set[int] = set()  # of the message that is being stored
+        self._stale: dict[str, Track] = {}  # by name, people who departed at once with others
 
     @property
     def newest_ns(self) -> int:
-        """The newest stamp of all sources, 0 before any."""
+        """Return the newest stamp of all sources in nanoseconds; 0 before the first."""
         return max(self.newest.values(), default=0)
 
     @property
     def shared_ids(self) -> tuple[str, ...]:
-        """Ids that two bodies at once have, as of two trackers on one topic."""
+        """Return the ids that two bodies have at once, as with two trackers on one topic."""
         return tuple(
             dict.fromkeys(
                 track.person
@@ -98,7 +99,7 @@ class Tracks:
 
     def owner(self, sighting: Sighting) -> Track | None:
         """
-        Return whoever has the sighting's id, if it is clearly where they are expected.
+        Return the body with the sighting's id, if the sighting is clearly where it is expected.
 
         :param sighting: the sighting.
         """
@@ -108,22 +109,22 @@ class Tracks:
         self, sightings: Sequence[Sighting], owners: Sequence[Track | None]
     ) -> list[Track | None]:
         """
-        Find out whom a message shows; changes nothing.
+        Return the bodies that a message shows; this changes nothing.
 
-        :param sightings: everyone of one message.
-        :param owners: of each, from :meth:`owner`.
-        :returns: for each the track it belongs to, None where there is none.
+        :param sightings: all people of one message.
+        :param owners: for each sighting, the result of :meth:`owner`.
+        :returns: for each sighting its track; None if there is none.
         """
         return assign(sightings, owners, self.named, self.unnamed, self._skeleton, self._rules)
 
     def is_set_aside(self, sighting: Sighting, tracks: Sequence[Track | None]) -> bool:
         """
-        Tell whether a sighting that belongs to nobody may be a slip of the tracker.
+        Return whether a sighting without a body may be an error of the tracker.
 
-        It may where its id is known elsewhere; without ids, where somebody is missing for it.
+        It may be one if its id is known elsewhere, or, without ids, if a known body is missing.
 
-        :param sighting: that belongs to nobody.
-        :param tracks: whom its message shows.
+        :param sighting: a sighting that belongs to no body.
+        :param tracks: the bodies that its message shows.
         """
         if sighting.identified:
             return sighting.person in self.named
@@ -139,17 +140,17 @@ class Tracks:
         self, sightings: Sequence[Sighting], tracks: Sequence[Track | None]
     ) -> list[AddOutcome | None]:
         """
-        Store everyone of one message.
+        Store all people of one message.
 
-        :param sightings: of one source and stamp.
+        :param sightings: sightings of one source and stamp.
         :param tracks: from :meth:`whose`.
-        :returns: what became of each; None for those set aside or crowded out.
+        :returns: the outcome for each sighting; None for those set aside or crowded out.
         """
         pairs = list(zip(sightings, tracks, strict=True))
         outcomes: list[AddOutcome | None] = [None] * len(pairs)
         self._rename(pairs)
         order = sorted(range(len(pairs)), key=lambda i: sightings[i].distance_m(self._reference_m))
-        for index in order:  # the nearest first: they must not be crowded out
+        for index in order:  # the nearest first, because they must not be crowded out
             sighting, track = pairs[index]
             if track is None:
                 outcomes[index] = self._begin(sighting, tracks)
@@ -162,7 +163,7 @@ class Tracks:
         return outcomes
 
     def _rename(self, pairs: list[tuple[Sighting, Track | None]]) -> None:
-        # Name bodies that ids went over to, or that were not shown so far.
+        # Name the bodies that ids passed to, or that were not shown before.
         moved = [
             (sighting, track, track.name)
             for sighting, track in pairs
@@ -191,13 +192,13 @@ class Tracks:
                 self._depart(former)
 
     def _name_for(self, sighting: Sighting, track: Track) -> str:
-        # The name of a body that was not shown so far, or was left behind by its id.
+        # Return the name of a body that was not shown before, or that lost its id.
         holder = self.named.get(sighting.person)
         if holder is None:
             return sighting.person
         if track.tentative:
             shared = holder.newest_stamp_ns > (track.history.oldest_stamp_ns or 0)
-        else:  # its id went on elsewhere and came back: once may be a slip
+        else:  # its id continued elsewhere and came back: once may be an error
             shared = track.came_back and holder.newest_stamp_ns > track.newest_stamp_ns
             track.came_back = True
         if not shared:
@@ -208,14 +209,14 @@ class Tracks:
         return second_name(sighting.person, self.named)
 
     def _leave_behind(self, track: Track) -> None:
-        # Its id is somebody else's now.
+        # Take the id from a body: another body has it now.
         self.counters.persons_replaced += 1
         self.drop(track.name)
         track.name = ''
         self.unnamed = [*self.unnamed[1 - _MAX_UNNAMED :], track]
 
     def _begin(self, sighting: Sighting, tracks: Sequence[Track | None]) -> AddOutcome | None:
-        # Follow somebody who is nobody of those known.
+        # Follow a new body.
         set_aside = self.is_set_aside(sighting, tracks)
         if set_aside:
             self.counters.observations_elsewhere += 1
@@ -244,7 +245,8 @@ class Tracks:
         return outcome
 
     def _former_name(self, sighting: Sighting) -> str:
-        # Of whoever departed lately where somebody without an id is seen now, else their place.
+        # Return the name of a body that departed lately at this place, otherwise the position in
+        # the message.
         near = {
             name: sighting.distance_m(root)
             for name, track in self._stale.items()
@@ -272,7 +274,7 @@ class Tracks:
         return outcome
 
     def _note_seen(self, track: Track, sighting: Sighting) -> None:
-        # When somebody was seen: by the clock, and by the stamps of their source.
+        # Return when a body was seen: by the clock, and by the stamps of its source.
         track.arrival_ns = sighting.arrival_ns
         newest = self.newest.get(sighting.source, sighting.stamp_ns)
         self.newest[sighting.source] = max(newest, sighting.stamp_ns)
@@ -280,11 +282,11 @@ class Tracks:
 
     def is_frozen(self, track: Track, sighting: Sighting) -> bool:
         """
-        Tell whether a pose only repeats the one before to the bit, though the person moved.
+        Return whether a pose only repeats the one before exactly, although the person moved.
 
-        Such a pose is not stored, until somebody who really stopped would be forgotten.
+        Such a pose is not stored, until a person who really stopped would be forgotten.
 
-        :param track: whose it is.
+        :param track: the body.
         :param sighting: the pose.
         """
         watch, newest_ns = track.watch, track.newest_stamp_ns
@@ -294,7 +296,7 @@ class Tracks:
         return track.frozen.repeats(sighting.xyz, sighting.stamp_ns, newest_ns, watch, longest_s)
 
     def _note_shown(self, track: Track, sighting: Sighting) -> bool:
-        # Take in what the tracker shows of a body; True if it is not to be stored.
+        # Note a pose that the tracker shows of a body; True if it must not be stored.
         newest_ns, frozen = track.newest_stamp_ns, self.is_frozen(track, sighting)
         if track.watch is None or sighting.stamp_ns <= newest_ns:
             return False
@@ -308,17 +310,17 @@ class Tracks:
 
     def restamp(self, source: str, stamps_ns: Mapping[int, int]) -> None:
         """
-        Correct the stamps of everybody of a source.
+        Correct the stamps of all bodies of a source.
 
-        :param source: whose.
-        :param stamps_ns: right stamps by the former ones.
+        :param source: name of the source.
+        :param stamps_ns: correct stamps by the former ones, nanoseconds.
         """
         for track in (*self.named.values(), *self.unnamed):
             if track.source == source:
                 track.history.restamp(stamps_ns)
 
     def _mended(self, track: Track, sighting: Sighting) -> tuple[np.ndarray, np.ndarray]:
-        # The pose with its sides where they belong and without joints that leapt away.
+        # Return the pose with corrected sides and without joints that leapt away.
         if track.watch is None:
             return sighting.xyz, sighting.seen
         found = track.watch.mend(sighting.stamp_ns, sighting.xyz, sighting.seen)
@@ -334,7 +336,7 @@ class Tracks:
     # Leaving
 
     def drop(self, name: str) -> None:
-        """Let somebody go, who has then departed."""
+        """Drop a body, which has then departed."""
         del self.named[name]
         self._depart(name)
 
@@ -344,7 +346,7 @@ class Tracks:
 
     def forget(self, sources: Iterable[str]) -> None:
         """
-        Drop everyone of these sources.
+        Drop all bodies of these sources.
 
         :param sources: their names.
         """
@@ -358,17 +360,17 @@ class Tracks:
 
     def drop_stale(self, now_ns: int | None) -> None:
         """
-        Drop whoever was not seen for too long.
+        Drop the bodies that were not seen for too long.
 
-        :param now_ns: the caller's clock; None: by stamps alone.
+        :param now_ns: the caller's clock, nanoseconds; None: by stamps alone.
         """
         timeout = round(self._rules.stale_s / _NS)
         gone: dict[str, Track] = {}
         for name, track in list(self.named.items()):
             if now_ns is not None and track.arrival_ns is not None:
-                # By arrival, so that a tracker whose clock is off is not always stale.
+                # By arrival, so that a tracker whose clock is wrong is not always stale.
                 absent = now_ns - track.arrival_ns
-                if absent < 0:  # the clock was set back: count from now
+                if absent < 0:  # the clock was set back: count from now on
                     track.arrival_ns = now_ns
             else:
                 absent = self.newest_ns - track.newest_ns
@@ -378,12 +380,12 @@ class Tracks:
         sources = Counter(track.source for track in gone.values())
         for name, track in gone.items():
             self._stale.pop(name, None)
-            if sources[track.source] > 1:  # else there is no other body to tell it from
+            if sources[track.source] > 1:  # otherwise there is no other body to tell it from
                 self._stale[name] = track
         self._stale = dict(list(self._stale.items())[-_MAX_UNNAMED:])
 
     def distance_m(self, track: Track) -> float:
-        """Return how far somebody is from the reference point, infinite where nothing tells."""
+        """Return the distance of a body from the reference point, metres; infinite if unknown."""
         root = track.history.newest_root
         return math.inf if root is None else float(np.linalg.norm(root - self._reference_m))
 
@@ -392,7 +394,7 @@ class Tracks:
         return max(4 * self.max_persons, 16)
 
     def _lateness(self, track: Track) -> int:
-        # Nanoseconds since it was seen, 0 for whoever was seen lately.
+        # Return the nanoseconds since the body was seen; 0 if it was seen lately.
         late = self.newest.get(track.source, 0) - track.newest_stamp_ns
         return late if late > _LATELY_S / _NS else 0
 
@@ -419,7 +421,7 @@ class Tracks:
         newcomers: list[Track] = []
         for track in self.named.values():
             begin = track.history.oldest_stamp_ns
-            # The message that brought the newcomer may still be arriving: wait for the next.
+            # The message that brought the newcomer may still be arriving: wait for the next one.
             complete = begin is not None and begin < self.newest.get(track.source, 0)
             if track.may_be_known and complete:
                 track.may_be_known = False
@@ -436,7 +438,7 @@ class Tracks:
 
     def _take_over(self, new: Track, other: Track) -> None:
         if any(each.name and self.named.get(each.name) is not each for each in (new, other)):
-            return  # went on under another new id
+            return  # it continued under another new id
         new.history.absorb(other.history)
         new.number = other.number
         if not other.name:  # the ids stay as the tracker has them now

@@ -1,1 +1,1 @@
-"""Slips of a tracker within one body, told from motion and put right."""
+"""Errors of a tracker within one body: recognised and corrected."""

@@ -1,4 +1,4 @@
-"""Where one body's joints are expected next, from the poses that were believed."""
+"""The expected next position of one body's joints, from the accepted poses."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 _NS = 1e-9
-_KNOWN_S = 0.3  # nothing is expected of a joint that was not seen for longer
+_KNOWN_S = 0.3  # seconds: nothing is expected of a joint that was not seen for longer
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Where joints are expected at one instant, twice: nobody has to go on as they did."""
+    """Two expected positions of each joint at one instant, as a person may change the motion."""
 
     with_body: np.ndarray
-    """Each joint where it was last seen, moved as the whole body moves, metres (J, 3)."""
+    """Last position of each joint, moved as the whole body moves, metres (J, 3)."""
     on_its_own: np.ndarray
-    """Each joint gone on as it moved last itself, metres (J, 3)."""
+    """Position of each joint if it continues its own last motion, metres (J, 3)."""
     gap_s: np.ndarray
-    """Time since each joint was last seen, infinite where nothing is known, (J,)."""
+    """Time since each joint was last seen, seconds; infinite if nothing is known, (J,)."""
     step_s: float
-    """Time since the newest pose."""
+    """Time since the newest pose, seconds."""
 
     def off_m(self, xyz: np.ndarray) -> np.ndarray:
         """
-        Return how far joints are from the nearer of the two places, infinite where not known.
+        Return the distance of joints from the nearer position, metres; infinite if unknown.
 
         :param xyz: metres (J, 3).
         """
@@ -35,26 +35,26 @@ class Expectation:
 
 
 class BodyMotion:
-    """The last two places of every joint, and how the body moves as a whole."""
+    """The last two positions of every joint, and the motion of the body as a whole."""
 
     def __init__(self, joints: int) -> None:
         """
-        Begin without a pose.
+        Begin without poses.
 
-        :param joints: how many, J.
+        :param joints: number of joints, J.
         """
         self._last = np.zeros((joints, 3))
         self._last_s = np.full(joints, -np.inf)
         self._before = np.zeros((joints, 3))
         self._before_s = np.full(joints, -np.inf)
         self._velocity = np.zeros(3)
-        self._whole = 0  # newest poses in a row with every joint: after two nothing is masked
+        self._whole = 0  # newest poses in a row with every joint: after two, nothing is masked
         self._base_ns = 0
         self._newest_s = -np.inf
 
     @property
     def speed_m_s(self) -> float:
-        """Mean speed of the joints between their last two places, 0 before there are two."""
+        """Return the mean speed of the joints between the last two positions, m/s; 0 at first."""
         between_s = self._last_s - np.where(np.isfinite(self._before_s), self._before_s, 0.0)
         moving = np.isfinite(self._before_s) & (between_s > 0.0)
         if not moving.any():
@@ -64,9 +64,10 @@ class BodyMotion:
 
     def expect(self, stamp_ns: int) -> Expectation | None:
         """
-        Say where the joints are expected.
+        Return where the joints are expected.
 
-        :param stamp_ns: when; None is returned unless it is after the newest pose, and soon.
+        :param stamp_ns: the instant, nanoseconds. The result is None unless it is soon after the
+            newest pose.
         """
         now_s = (stamp_ns - self._base_ns) * _NS
         step_s = now_s - self._newest_s
@@ -93,11 +94,11 @@ class BodyMotion:
 
     def note(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray) -> None:
         """
-        Take in a pose that is believed; one that is not newer than the last is passed over.
+        Add an accepted pose; one that is not newer than the last is ignored.
 
-        :param stamp_ns: when.
+        :param stamp_ns: its stamp, nanoseconds.
         :param xyz: metres (J, 3).
-        :param seen: which joints, bool (J,).
+        :param seen: which joints were seen, bool (J,).
         """
         if not np.isfinite(self._newest_s):
             self._base_ns = stamp_ns
@@ -128,9 +129,9 @@ class BodyMotion:
 
     def swap(self, mirror: np.ndarray) -> None:
         """
-        Exchange joints, as when left and right were taken for one another.
+        Exchange joints because left and right were confused.
 
-        :param mirror: the joint whose place each takes, (J,).
+        :param mirror: for each joint, the index of the joint that it replaces, (J,).
         """
         self._last, self._last_s = self._last[mirror], self._last_s[mirror]
         self._before, self._before_s = self._before[mirror], self._before_s[mirror]

@@ -1,4 +1,4 @@
-"""Slips of a tracker within one body: sides that change places, joints that leap away."""
+"""Correct errors of a tracker within one body: exchanged sides and joints that leap away."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from motion_predictor.track.slips.sides import SideWatch
 
 @dataclass(frozen=True)
 class Mended:
-    """A pose as it is believed."""
+    """A corrected pose."""
 
     xyz: np.ndarray
-    """Metres (J, 3)."""
+    """Joints, metres (J, 3)."""
     seen: np.ndarray
-    """Which joints, bool (J,)."""
+    """Which joints may be used, bool (J,)."""
     leapt: np.ndarray
-    """Joints that were seen and are not believed, bool (J,)."""
+    """Joints that were seen but are refused, bool (J,)."""
     exchanged: bool = False
-    """Left and right had changed places."""
+    """Whether left and right were exchanged."""
     believed: bool = False
-    """They have stayed so: the poses before this one must be exchanged."""
+    """Whether they stayed exchanged, so that the poses before this one must be exchanged."""
 
 
 class BodyWatch:
-    """Looks at every new pose of one body. A pose without a slip passes as it is."""
+    """Checks every new pose of one body. A pose without an error passes unchanged."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         """
-        Begin without a pose.
+        Begin without poses.
 
-        :param skeleton: a person's joints.
+        :param skeleton: skeleton of a person.
         """
         self._motion = BodyMotion(skeleton.num_joints)
         self._sides = SideWatch(skeleton)
@@ -43,14 +43,14 @@ class BodyWatch:
 
     @property
     def speed_m_s(self) -> float:
-        """Mean speed of the joints between the last two poses."""
+        """Return the mean speed of the joints between the last two poses, m/s."""
         return self._motion.speed_m_s
 
     def mend(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray) -> Mended:
         """
-        Look at a pose; late ones, and those after a gap, pass as they are.
+        Correct a pose; late poses, and those after a gap, pass unchanged.
 
-        :param stamp_ns: when.
+        :param stamp_ns: its stamp, nanoseconds.
         :param xyz: metres (J, 3).
         :param seen: which joints were seen, bool (J,).
         """
@@ -72,11 +72,11 @@ class BodyWatch:
 
     def note(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray) -> None:
         """
-        Take in a pose that was stored.
+        Note a pose that was stored.
 
-        :param stamp_ns: when.
+        :param stamp_ns: its stamp, nanoseconds.
         :param xyz: metres (J, 3).
-        :param seen: which joints are believed, bool (J,).
+        :param seen: which joints may be used, bool (J,).
         """
         self._motion.note(stamp_ns, xyz, seen)
         self._gate.learn(xyz, seen)

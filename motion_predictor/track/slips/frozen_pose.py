@@ -1,4 +1,4 @@
-"""A pose that a tracker repeats to the bit, though the person moved: the tracker has stopped."""
+"""Detect a tracker that has stopped: it repeats a pose exactly although the person was moving."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import numpy as np
 from motion_predictor.track.slips.body_watch import BodyWatch
 
 _MOVES_M_S = 0.1
-"""Somebody faster than this does not stop to the bit from one pose to the next."""
+"""A person faster than this, in m/s, does not stop exactly from one pose to the next."""
 _NS = 1e-9
 
 
 @dataclass
 class FrozenPose:
-    """What the tracker last showed of one body, and since when it repeats that."""
+    """The last pose that the tracker showed of one body, and since when it repeats it."""
 
     shown: np.ndarray | None = None
-    """Metres (J, 3)."""
+    """Last pose, metres (J, 3)."""
     since_ns: int | None = None
-    """Stamp since which it is shown in the same pose though it moved just before; -1 for one that
-    stood still, None where it is not repeated."""
+    """Stamp since which the same pose is shown although the person was moving just before; -1 if
+    the person stood still, None if the pose is not repeated."""
 
     def repeats(
         self, xyz: np.ndarray, stamp_ns: int, newest_ns: int, watch: BodyWatch, longest_s: float
     ) -> bool:
         """
-        Tell whether a pose is only repeated; for longer than a while it counts as a real stop.
+        Return whether a pose is only a repetition; after some time it counts as a real stop.
 
-        :param xyz: the pose as it came, metres (J, 3).
-        :param stamp_ns: its stamp, after ``newest_ns``.
-        :param newest_ns: stamp of the newest pose stored.
-        :param watch: of the body: knows how fast it moves.
-        :param longest_s: after so long the person really stopped.
+        :param xyz: the original pose, metres (J, 3).
+        :param stamp_ns: its stamp in nanoseconds, after ``newest_ns``.
+        :param newest_ns: stamp of the newest stored pose, nanoseconds.
+        :param watch: knows how fast the body moves.
+        :param longest_s: time in seconds after which the person really stopped.
         """
         if self.shown is None or not np.array_equal(self.shown, xyz):
             return False
@@ -44,12 +44,12 @@ class FrozenPose:
 
     def note(self, xyz: np.ndarray, newest_ns: int, frozen: bool) -> bool:
         """
-        Take in what the tracker shows.
+        Note a pose that the tracker shows.
 
-        :param xyz: the pose as it came, metres (J, 3).
-        :param newest_ns: stamp of the newest pose stored.
-        :param frozen: from :meth:`repeats`.
-        :returns: whether it is repeated by somebody who moved, for however long.
+        :param xyz: the original pose, metres (J, 3).
+        :param newest_ns: stamp of the newest stored pose, nanoseconds.
+        :param frozen: the result of :meth:`repeats`.
+        :returns: whether it is repeated although the person was moving, for any length of time.
         """
         if self.shown is None or not np.array_equal(self.shown, xyz):
             self.shown, self.since_ns = xyz, None

@@ -1,4 +1,4 @@
-"""A joint that leaps from its body for a moment is a slip of the tracker, not motion."""
+"""Refuse joints that leap away from their body for a moment: errors of the tracker, not motion."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.track.slips.body_motion import Expectation
 
 ERROR_M = 0.1
-"""A tracker's own, that no joint is suspected for."""
+"""Error of a tracker, in metres, for which no joint is suspected."""
 MAX_ACCELERATION_M_S2 = 250.0
 MAX_SPEED_M_S = 10.0
-"""Nobody's joint gets off the place expected faster than either allows. Of recorded motion
-(110 000 frames: salsa, karate, jumps) the joint furthest off is 0.12 m at 50 Hz and 0.38 m at
-25 Hz."""
-_WITH_BONE = 0.4  # a joint with a bone of wrong length may be off by this much of that
+"""A joint cannot leave its expected position faster than this (m/s) and this (m/s²) allow. In
+recorded motion (110 000 frames: salsa, karate, jumps) the largest distance is 0.12 m at 50 Hz and
+0.38 m at 25 Hz."""
+_WITH_BONE = 0.4  # share of that distance allowed to a joint with a bone of wrong length
 BONE_ERROR_M = 0.12
-"""A bone is of the wrong length beyond this error, ..."""
+"""A bone has a wrong length if its error exceeds this, in metres,"""
 BONE_SHARE = 0.3
-"""... and beyond this share of its length. Recorded bones vary by up to 0.14 m, slowly."""
+"""and this share of its length. Recorded bones vary slowly by up to 0.14 m."""
 STAYS_POSES = 3
-"""A joint that is seen at its new place in so many poses, one after another, ..."""
+"""A joint is accepted at its new position if it is seen there in this many poses in a row,"""
 STAYS_S = 0.08
-"""... for so long, is there."""
-_PACE_M = 0.01  # a bone's usual length follows by this much a pose
-_KNOWN_AFTER = 5  # poses from which on a bone's length is known
+"""for at least this time in seconds."""
+_PACE_M = 0.01  # share by which a bone's usual length follows each pose
+_KNOWN_AFTER = 5  # number of poses after which a bone's length is known
 
 
 @dataclass
 class _Withheld:
-    """A joint that leapt, since it did."""
+    """A refused joint, since it leapt."""
 
-    first_s: float  # before now
+    first_s: float  # before this pose
     place: np.ndarray
     poses: int = 1
 
@@ -43,9 +43,9 @@ class JointGate:
 
     def __init__(self, skeleton: Skeleton) -> None:
         """
-        Begin without knowing the bones.
+        Begin without known bones.
 
-        :param skeleton: the joints.
+        :param skeleton: the skeleton.
         """
         bones = np.array(skeleton.bones)
         self._children, self._parents = bones[:, 0], bones[:, 1]
@@ -57,13 +57,13 @@ class JointGate:
         self, xyz: np.ndarray, seen: np.ndarray, expected: Expectation, off_m: np.ndarray
     ) -> np.ndarray:
         """
-        Find the joints that are nowhere near where they can be, and have not stayed there.
+        Return the joints that are far from any possible position and have not stayed there.
 
-        :param xyz: of a new pose, metres (J, 3).
+        :param xyz: a new pose, metres (J, 3).
         :param seen: which of its joints were seen, bool (J,).
-        :param expected: where the joints are expected.
-        :param off_m: how far they are from there, (J,).
-        :returns: joints not to be believed, bool (J,); at most half of those seen.
+        :param expected: expected positions of the joints.
+        :param off_m: distances of the joints from these, metres (J,).
+        :returns: joints to refuse, bool (J,); at most half of those seen.
         """
         off = np.where(seen, off_m, 0.0)
         known = np.isfinite(off)
@@ -75,7 +75,7 @@ class JointGate:
         gap_s = np.where(waited | ~known, expected.step_s, expected.gap_s)
         speed = np.minimum(MAX_ACCELERATION_M_S2 * gap_s * gap_s, MAX_SPEED_M_S * gap_s)
         wrong = off > ERROR_M + np.where(self._bone_is_wrong(xyz, seen), _WITH_BONE, 1.0) * speed
-        if 2 * wrong.sum() > seen.sum():  # the body as a whole, then
+        if 2 * wrong.sum() > seen.sum():  # then the body as a whole has moved
             wrong[:] = False
         for joint in [joint for joint in self._withheld if not wrong[joint]]:
             del self._withheld[joint]
@@ -87,10 +87,10 @@ class JointGate:
 
     def learn(self, xyz: np.ndarray, seen: np.ndarray) -> None:
         """
-        Take in the bones of a pose.
+        Learn the bone lengths of a pose.
 
         :param xyz: metres (J, 3).
-        :param seen: joints that were seen and believed, bool (J,).
+        :param seen: joints that were seen and accepted, bool (J,).
         """
         both = seen[self._children] & seen[self._parents]
         found = self._lengths_of(xyz)
@@ -104,7 +104,7 @@ class JointGate:
         return np.sqrt((bones * bones).sum(axis=1))
 
     def _bone_is_wrong(self, xyz: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        # Joints at either end of a bone that has another length than usual, (J,).
+        # Return the joints at either end of a bone of unusual length, (J,).
         error = np.abs(self._lengths_of(xyz) - self._lengths)
         wrong = error > np.maximum(BONE_ERROR_M, BONE_SHARE * self._lengths)
         wrong &= (self._measured >= _KNOWN_AFTER) & seen[self._children] & seen[self._parents]
@@ -114,7 +114,7 @@ class JointGate:
         return ends
 
     def _stays(self, joint: int, place: np.ndarray, speed_m: float, step_s: float) -> bool:
-        # Whether a joint that leapt has been at its new place for long enough.
+        # Return whether a joint that leapt has been at its new position for long enough.
         held = self._withheld.get(joint)
         if held is None or np.linalg.norm(place - held.place) > ERROR_M + speed_m:
             self._withheld[joint] = _Withheld(0.0, place.copy())

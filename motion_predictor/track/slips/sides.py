@@ -1,4 +1,4 @@
-"""Left and right that change places for some poses are put right."""
+"""Correct poses in which left and right are exchanged for some time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.track.slips.body_motion import Expectation
 
 SUSPECTED_M = 0.1
-"""Sides that are off by less on average are not suspected."""
+"""Sides with a smaller mean distance from the expected positions than this, in metres, are not
+suspected."""
 BETTER = 0.5
-"""Exchanged, they must be off by less than this share, the torso's and all. No frame of 550 000
-of recorded motion at 5 to 50 Hz passes for exchanged so; exchanged, none passes for right at
-25 Hz."""
+"""With the sides exchanged, the distance (torso included) must be below this share. No frame of
+550 000 of recorded motion at 5 to 50 Hz is taken for exchanged; of exchanged ones, none is taken
+for correct at 25 Hz."""
 REVERSED = -0.3
-"""Where the lines across hips and shoulders have all turned about, by a cosine below this, ..."""
+"""If the lines across hips and shoulders have all turned around, by a cosine below this,"""
 REVERSED_BETTER = 0.9
-"""... this share is enough: between slow poses (5 Hz) somebody moves far, but nobody turns so.
-Of 132 000 frames of recorded motion at 5 to 25 Hz none passes for exchanged; of those that were
-exchanged 0.2 % pass for right at 5 Hz, where without this 4 % do."""
+"""then this share is enough: between slow poses (5 Hz) a person moves far but does not turn around
+so quickly. Of 132 000 frames of recorded motion at 5 to 25 Hz none is taken for exchanged. Of
+exchanged ones, 0.2 % are taken for correct at 5 Hz, and 4 % without this rule."""
 BELIEVED_S = 1.0
-"""Sides that were exchanged for longer are believed: then the poses before were wrong."""
+"""Sides that are exchanged for longer than this, in seconds, are accepted: then the earlier poses
+were wrong."""
 STRAY_M = 0.15
-"""A joint in the middle that is further off belongs to the wrong sides: made up from them."""
+"""A middle joint further away than this, in metres, was derived from the wrong sides."""
 _MOST_M = 1.0
 
 
@@ -31,9 +33,9 @@ class SideWatch:
 
     def __init__(self, skeleton: Skeleton) -> None:
         """
-        Begin with the sides as they come.
+        Begin with the sides as the tracker sends them.
 
-        :param skeleton: the joints.
+        :param skeleton: the skeleton.
         """
         mirror = np.array(skeleton.mirror)
         self.mirror = mirror
@@ -47,19 +49,19 @@ class SideWatch:
 
     @property
     def persists(self) -> bool:
-        """Tell whether the sides have been exchanged for so long that they are believed."""
+        """Return whether the sides have been exchanged for so long that they are accepted."""
         return self._exchanged_s > BELIEVED_S
 
     def are_exchanged(
         self, xyz: np.ndarray, seen: np.ndarray, expected: Expectation, off_m: np.ndarray
     ) -> bool:
         """
-        Tell whether the other assignment of left and right fits the last poses, and this does not.
+        Return whether the last poses fit with left and right exchanged, and do not fit as sent.
 
-        :param xyz: of a new pose, metres (J, 3).
+        :param xyz: a new pose, metres (J, 3).
         :param seen: which of its joints were seen, bool (J,).
-        :param expected: where the joints are expected.
-        :param off_m: how far they are from there, (J,).
+        :param expected: expected positions of the joints.
+        :param off_m: distances of the joints from these, metres (J,).
         """
         known = seen & seen[self.mirror] & np.isfinite(expected.gap_s)
         sided, torso = known & self._sided, known & self._torso
@@ -81,7 +83,8 @@ class SideWatch:
         return exchanged
 
     def _are_reversed(self, xyz: np.ndarray, known: np.ndarray, expected: np.ndarray) -> bool:
-        # Whether every line across the torso points the other way; False where one is not known.
+        # Return whether every line across the torso points the other way; False if one is not
+        # known.
         for first, second in self._lines:
             if not (known[first] and known[second]):
                 return False
@@ -92,7 +95,7 @@ class SideWatch:
         return bool(self._lines)
 
     def believe(self) -> None:
-        """Take the sides as they come from now on."""
+        """Accept the sides as the tracker sends them from now on."""
         self._exchanged_s = 0.0
 
     def put_right(
@@ -103,9 +106,9 @@ class SideWatch:
 
         :param xyz: metres (J, 3).
         :param seen: which of its joints were seen, bool (J,).
-        :param off_m: how far its joints are from where they are expected, (J,).
-        :returns: the pose and which joints of it may be used. Joints in the middle that were made
-            from the wrong sides (a nose where none was sent) may not.
+        :param off_m: distances of its joints from their expected positions, metres (J,).
+        :returns: the pose, and which of its joints may be used. Middle joints that were derived
+            from the wrong sides (a nose that was not sent) may not be used.
         """
         stray = ~self._sided & (off_m > STRAY_M)
         return xyz[self.mirror], seen[self.mirror] & ~stray
