@@ -28,12 +28,11 @@ from motion_predictor.track.states import Refusal
 _NS = 1e-9
 _MAX_UNNAMED = 32
 _LATELY_S = 0.5
-"""People who were not seen for longer than this, in seconds, are the first to make room for
-others."""
+"""People who were not seen for longer than this, in seconds, make room for others first."""
 _RECALL_S = 5.0
 _RECALL_M = 1.5
-"""If a tracker without ids fell silent about several people, a person seen within this distance,
-in metres, and soon after gets the name of the one who departed there."""
+"""If a tracker without ids fell silent about several people, a person seen soon within this
+distance, in metres, of the place where one of them departed gets that name."""
 
 
 class Tracks:
@@ -245,8 +244,8 @@ class Tracks:
         return outcome
 
     def _former_name(self, sighting: Sighting) -> str:
-        # Return the name of a body that departed lately at this place, otherwise the position in
-        # the message.
+        # Return the name of a body that departed lately at this place, or the place in the
+        # message.
         near = {
             name: sighting.distance_m(root)
             for name, track in self._stale.items()
