@@ -25,13 +25,13 @@ from motion_predictor.model.weights import file_digest
 from motion_predictor.predict.device import use_threads
 from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.place.place import Place as LearntPlace
-from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
 from training.common.options import about, read_options
 from training.common.stopping import NOTHING
 from training.data.store import data_digest
 from training.data.windows import load_clips
 from training.judge.neighbours import load_neighbours, TrainingNeighbours
+from training.judge.stream.many_steps import load_streamed, StreamedPredictor
 from training.judge.stream.regimes import regime_takes
 from training.judge.stream.stream_scores import CANDIDATES, joined, PUBLISHED, Scores, StreamScorer
 from training.judge.stream.stream_tables import (
@@ -72,7 +72,7 @@ class EvaluateStreamsOptions:
     """What ``evaluate-streams`` can be told."""
 
     weights: Path
-    """A model of one step."""
+    """A model of one step, or a teacher, which learns nothing of a place."""
     held_out: tuple[str, ...] = ()
     """SET=FILE: weights that were made without a set, for the places of that set."""
     data: tuple[Path, ...]
@@ -97,6 +97,10 @@ class EvaluateStreamsOptions:
     """Share of the time during which each joint is unseen."""
     minutes: float | None = None
     """Watch each place no longer than this."""
+    every: int = 1
+    """Score the first of every so many predictions alone; a teacher makes no others."""
+    ddim_steps: int = 100
+    """Of a teacher."""
     neighbours: tuple[Path, ...] = ()
     """Training recordings: also score what followed their most alike moments."""
     samples: int = 50
@@ -127,6 +131,8 @@ class Place:
     samples: int
     engine: str
     minutes: float | None
+    every: int
+    ddim_steps: int
     neighbours: tuple[Path, ...]
     subject: str | None = None
     """Whose place it is alone; None: everybody's in the file."""
@@ -162,13 +168,11 @@ def takes_to_play(place: Place, skeleton: Skeleton) -> tuple[Take, ...]:
     return takes_of(clips)
 
 
-def make_online(predictor: Predictor, place: Place) -> LivePredictor:
+def make_online(predictor: StreamedPredictor, place: Place) -> LivePredictor:
     """Return a node that has seen nothing yet, as its weights file would have it."""
-    learnt = None
-    if predictor.weighing is not None:
-        learnt = LearntPlace(
-            predictor.window, predictor.skeleton, predictor.weighing, remember=place.memory
-        )
+    learnt, weighing = None, predictor.weighing
+    if weighing is not None:
+        learnt = LearntPlace(predictor.window, predictor.skeleton, weighing, remember=place.memory)
     return LivePredictor(
         predictor, max_persons=1, samples=place.samples, seed=place.seed, place=learnt
     )
@@ -184,7 +188,7 @@ def play(place: Place, quiet: bool = True) -> Played:
     """
     use_threads(1)
     begun = time.perf_counter()
-    predictor = Predictor.load(place.weights, device='cpu', engine=place.engine)
+    predictor = load_streamed(place.weights, place.engine, place.ddim_steps)
     skeleton = predictor.skeleton
     bank: TrainingNeighbours | None = None
     if place.neighbours:
@@ -192,7 +196,9 @@ def play(place: Place, quiet: bool = True) -> Played:
         bank = load_neighbours(place.neighbours, predictor.window, skeleton, judged)
     takes = takes_to_play(place, skeleton)
     online = make_online(predictor, place)
-    stream = Stream(online, takes, place.tracker, order=place.order, seed=place.seed)
+    stream = Stream(
+        online, takes, place.tracker, order=place.order, seed=place.seed, keep_every=place.every
+    )
     scorer = StreamScorer(skeleton, bank)
     for moment in tqdm(stream, desc=place.label, unit='prediction', disable=quiet, leave=False):
         if place.minutes is not None and moment.minutes > place.minutes:
@@ -254,6 +260,8 @@ def given_places(options: EvaluateStreamsOptions) -> list[Place]:
             samples=options.samples,
             engine=options.engine,
             minutes=options.minutes,
+            every=options.every,
+            ddim_steps=options.ddim_steps,
             neighbours=tuple(options.neighbours),
         )
         if any(
@@ -295,6 +303,8 @@ def evaluate(options: EvaluateStreamsOptions, arguments: Sequence[str]) -> dict[
             'samples': options.samples,
             'seed': options.seed,
             'minutes': options.minutes,
+            'every': options.every,
+            'ddim_steps': options.ddim_steps,
             'engine': options.engine,
             'tracker': asdict(places[0].tracker),
             'gap_s': GAP_S,
@@ -399,9 +409,10 @@ def _held_out(given: Sequence[str]) -> dict[str, Path]:
 
 
 def _check_options(options: EvaluateStreamsOptions) -> None:
-    for name in ('samples', 'processes'):
+    for name in ('samples', 'processes', 'every', 'ddim_steps'):
         if getattr(options, name) < 1:
-            raise ConfigError(f'--{name} {getattr(options, name)}: must be at least 1')
+            flag = name.replace('_', '-')
+            raise ConfigError(f'--{flag} {getattr(options, name)}: must be at least 1')
     if options.seed < 0:
         raise ConfigError(f'--seed {options.seed}: must not be negative')
     if options.minutes is not None and not options.minutes > 0.0:

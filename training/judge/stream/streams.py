@@ -205,6 +205,7 @@ class Stream:
         seed: int = 0,
         gap_s: float = GAP_S,
         every_s: float = EVERY_S,
+        keep_every: int = 1,
     ) -> None:
         """
         Prepare to play.
@@ -216,6 +217,8 @@ class Stream:
         :param seed: of the order, the noise and the gaps.
         :param gap_s: nobody is there for so long between takes; long enough that they depart.
         :param every_s: a prediction is asked for so often.
+        :param keep_every: n, of every n predictions whose truth is known the first alone is given;
+            a node without a place to learn is not asked for the others.
         :raises ConfigError: if a setting cannot work.
         """
         if order not in ORDERS:
@@ -227,16 +230,22 @@ class Stream:
             )
         if not every_s > 0.0:
             raise ConfigError(f'every_s={every_s}: must be positive')
+        if keep_every < 1:
+            raise ConfigError(f'keep_every={keep_every}: must be at least 1')
         self.online = online
         self.takes = tuple(takes)
         self.tracker = tracker or SimulatedTracker()
         self.seed = seed
         self.gap_s = gap_s
         self.every_s = every_s
+        self.keep_every = keep_every
         self.not_predicted: Counter[str] = Counter()
         """Moments without a prediction, by the reason that the node gave."""
         self.watched_s = 0.0
         """Of people so far, gaps not counted."""
+        self._known = 0  # predictions whose truth is known
+        # nothing is learnt of predictions that nobody looks at: none is made
+        self._spares = online.place is None and keep_every > 1
         self._played = np.arange(len(self.takes))
         if order == 'random':
             self._played = np.random.default_rng((seed, 1)).permutation(len(self.takes))
@@ -277,9 +286,15 @@ class Stream:
         snapshot = self.online.snapshot(self._now_ns)
         if snapshot is None:
             return None
+        kept = time_s + window.horizon_s <= take.duration_s + _EPSILON_S  # else truth is not known
+        if kept:
+            kept = self._known % self.keep_every == 0
+            self._known += 1
+        if not kept and self._spares:
+            return None
         prediction = self.online.run(snapshot)
-        if time_s + window.horizon_s > take.duration_s + _EPSILON_S:
-            return None  # asked for what is learnt from it; what would be true is not known
+        if not kept:
+            return None  # asked for what is learnt from it
         if take.subject not in prediction.persons:
             reason = prediction.unpredicted.get(take.subject)
             self.not_predicted[reason.value if reason else 'not_there'] += 1
@@ -313,7 +328,9 @@ class Stream:
 
     def _nobody(self, stamp_ns: int) -> None:
         self.online.observe_nobody(stamp_ns, FRAME_ID, stamp_ns)
-        self.online.predict(stamp_ns)
+        snapshot = self.online.snapshot(stamp_ns)
+        if snapshot is not None and not self._spares:
+            self.online.run(snapshot)
 
 
 class _Truth:

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from random_models import save_random, save_recording
 
+from motion_predictor.predict.prediction import Prediction
 from training.judge.stream import evaluate_streams
+from training.judge.stream.many_steps import ManyStepPredictor
 from training.judge.stream.stream_scores import CANDIDATES, NEIGHBOURS, PUBLISHED
 
 
@@ -118,6 +121,7 @@ def test_what_cannot_be_used_is_named(folder: Path, capsys: pytest.CaptureFixtur
         (['--data', str(folder / 'short' / 'val.npz'), '--regimes'], 'no clip lasts 5 s'),
         (['--data', str(val), '--regimes', '--order', 'random'], 'leave --order out'),
         (['--data', str(val), '--minutes', '0'], '--minutes 0'),
+        (['--data', str(val), '--every', '0'], '--every 0'),
         (['--data', str(val), '--noise', '-1'], 'noise_m=-1'),
         (['--data', str(folder / 'nothing.npz')], 'no such file'),
     ):
@@ -129,3 +133,24 @@ def test_what_cannot_be_used_is_named(folder: Path, capsys: pytest.CaptureFixtur
         )
         assert said in capsys.readouterr().err
     assert not (folder / 'x.json').exists()
+
+
+def test_a_teacher_is_played_into_the_streams_and_makes_every_third_prediction(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    sample = ManyStepPredictor.predict
+
+    def counted(self: ManyStepPredictor, observed: np.ndarray, **how: int) -> Prediction:
+        asked.append(len(observed))
+        return sample(self, observed, **how)
+
+    monkeypatch.setattr(ManyStepPredictor, 'predict', counted)
+    weights = str(save_random(folder / 'teacher.safetensors', 'teacher'))
+    taught = run(folder, '--weights', weights, '--ddim-steps', '2', '--every', '3', sets=('one',))
+    assert taught['rows'][0]['predictions'] == sum(asked) == 5  # of 4 + 7 + 3
+    assert taught['settings']['every'] == 3
+    student = run(folder, '--every', '3', sets=('one',))
+    same = {'damped velocity', 'standing still'}  # the same moments were scored
+    for name, errors in student['rows'][0]['error_cm'].items():
+        assert (taught['rows'][0]['error_cm'].get(name) == errors) == (name in same)
