@@ -1,1 +1,1 @@
-"""What people will do: the predictor, its use on line, what futures say in short."""
+"""Prediction: the predictor, its live use on observations, and summaries of futures."""

@@ -1,4 +1,4 @@
-"""What was said of a person at a few instants ahead, compared with what then came."""
+"""Compare predictions at a few instants with the poses that came later."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ _NS = 1e-9
 
 @dataclass
 class Awaited:
-    """Something that waits for the instants that it speaks of; records say what."""
+    """A prediction that waits for its instants; subclasses say what was predicted."""
 
     stamp_ns: int
-    """Of the person's newest pose when it was said."""
+    """Stamp of the person's newest pose when the prediction was made, nanoseconds."""
     come: int = field(default=0, init=False)
-    """How many of the instants have come."""
+    """Number of instants that have come."""
 
     def outcomes(
         self, window: ObservedWindow, frames: np.ndarray, rate_hz: float
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """
-        Return what came at the instants that have come since the last call.
+        Yield the poses at the instants that have come since the last call.
 
-        :param window: what is observed of the person now.
-        :param frames: the instants: indices of future frames, rising; always the same.
-        :param rate_hz: of window and future.
-        :returns: of each instant at which something was seen, its index in ``frames``, the pose,
+        :param window: the person's present observed window.
+        :param frames: the instants as indices of future frames, increasing; the same in every
+            call.
+        :param rate_hz: rate of the window and the future.
+        :returns: for each instant at which something was seen: its index in ``frames``, the pose,
             metres (J, 3), and which joints were seen, bool (J,).
         """
         last = len(window.poses) - 1
         age = (window.stamp_ns - self.stamp_ns) * _NS * rate_hz  # frames
         while self.come < len(frames):
             number, ahead = self.come, frames[self.come] + 1
-            if ahead > age + 0.5:  # within half a frame of the newest it has come
+            if ahead > age + 0.5:  # an instant within half a frame of the newest has come
                 return
             self.come += 1
             at = min(last - age + ahead, float(last))

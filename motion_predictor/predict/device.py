@@ -1,4 +1,4 @@
-"""Device, engine and threads that a model runs on."""
+"""The device, the engine and the threads that run a model."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ DEVICES = ('auto', 'cpu', 'cuda')
 
 
 def cpu_has_fast_bf16() -> bool:
-    """Tell whether this processor multiplies bfloat16 matrices in hardware (AVX512-BF16, AMX)."""
+    """Return whether this processor has hardware for bfloat16 matrices (AVX512-BF16, AMX)."""
     checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
     return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
 
 
 def use_threads(count: int = 0) -> int:
     """
-    Set how many threads torch works with, for the calling thread and those begun after.
+    Set the number of torch's threads, for the calling thread and those started later.
 
-    More is not faster when cores are shared: torch's threads wait for each other, and each that
+    More threads are not faster on shared cores: torch's threads wait for each other, and one that
     loses its core to the middleware or the tracker holds up all of them.
 
     :param count: 0 for half of the cores this process may use, at least 1 and at most 4.
-    :returns: how many were set.
+    :returns: the number that was set.
     :raises ConfigError: if the count is negative.
     """
     if count < 0:
@@ -45,8 +45,8 @@ def pick_device(device: str) -> str:
     """
     Return the device to use, 'cpu' or 'cuda'.
 
-    :param device: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
-    :raises ConfigError: if it is unknown or cannot be had.
+    :param device: 'auto' (CUDA if there is one), 'cpu' or 'cuda'.
+    :raises ConfigError: if the device is unknown or not available.
     """
     if device not in DEVICES:
         raise ConfigError(f'device={device!r}: must be one of {DEVICES}')
@@ -62,9 +62,9 @@ def pick_engine(engine: str, device: str, role: str) -> str:
     """
     Return the engine to use, 'fp32' or 'bf16'.
 
-    :param engine: 'fp32', 'bf16', or 'auto': bf16 where the device is fast at it.
+    :param engine: 'fp32', 'bf16', or 'auto', which takes bf16 if the device is fast at it.
     :param device: from :func:`pick_device`.
-    :param role: of the model; a mixture of experts ('moe') runs in fp32.
+    :param role: role of the model; a mixture of experts ('moe') runs in fp32.
     :raises ConfigError: if the engine is unknown, or the model cannot run in it.
     """
     if engine not in ENGINES:

@@ -1,4 +1,4 @@
-"""The one future of each person that is shown, and the samples that stand for all of them."""
+"""The one future of each person that is shown, and the samples that are drawn."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def likely_futures(prediction: Prediction, future: str = EXPECTED) -> np.ndarray
     """
     Return the one future of each person, ``(P, T_fut, J, 3)`` metres.
 
-    :param future: one of :data:`FUTURES`. Where the model alone counts it is the most typical
-        sample in any case.
+    :param future: one of :data:`FUTURES`. If the model alone counts, the result is always the most
+        typical sample.
+    :param prediction: the prediction.
     """
     if prediction.mix is not None and future == EXPECTED:
         return prediction.expected
@@ -29,10 +30,11 @@ def likely_futures(prediction: Prediction, future: str = EXPECTED) -> np.ndarray
 
 def drawn_samples(prediction: Prediction, count: int) -> np.ndarray:
     """
-    Choose the samples that are drawn of each person, as many of a candidate as it counts.
+    Return the samples to draw for each person; each candidate has as many as its weight says.
 
-    :param count: at most so many.
-    :returns: indices, int64 ``(P, D)``; the first ones where the model alone counts.
+    :param prediction: the prediction.
+    :param count: greatest number of samples.
+    :returns: indices, int64 ``(P, D)``; the first samples if the model alone counts.
     """
     persons, samples = prediction.weights.shape
     count = min(count, samples)
@@ -43,11 +45,11 @@ def drawn_samples(prediction: Prediction, count: int) -> np.ndarray:
 
 def by_weight(weights: np.ndarray, count: int) -> np.ndarray:
     """
-    Choose samples at equal steps of the weight summed up: as many of each as it counts.
+    Return samples at equal steps of the cumulated weight: a sample's number follows its weight.
 
-    :param weights: of the samples, ``(P, S)``.
-    :param count: D, at least one.
-    :returns: indices, int64 ``(P, D)``, rising.
+    :param weights: weights of the samples, ``(P, S)``.
+    :param count: number of samples to return, D, at least one.
+    :returns: indices, int64 ``(P, D)``, increasing.
     """
     persons, samples = weights.shape
     reached = np.cumsum(weights, axis=1, dtype=np.float64)

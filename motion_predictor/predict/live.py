@@ -30,34 +30,34 @@ if TYPE_CHECKING:
     from motion_predictor.predict.prediction import Prediction
 
 _NS = 1e-9
-_FAR_FROM_ORIGIN_M = 100.0  # float32 would lose hundredths of a millimetre from here on
+_FAR_FROM_ORIGIN_M = 100.0  # metres: from here on float32 would lose hundredths of a millimetre
 
 
 @dataclass(frozen=True)
 class LivePrediction(Snapshot):
     """
-    A snapshot, and the futures of everyone who could be predicted, P people.
+    A snapshot, and the futures of the P people who could be predicted.
 
-    Frame i of every future lies ``(i + 1) / rate_hz`` after ``stamp_ns``, also for a person who
-    was last seen a little earlier (``ages_s``): that future is shifted by the age, and since it
-    then ends earlier, only its first ``horizon_frames`` frames are the model's; those after
-    repeat its last. ``others`` holds those for whom the model gave no numbers, too.
+    Frame i of every future is ``(i + 1) / rate_hz`` after ``stamp_ns``, also for a person who was
+    last seen a little earlier (``ages_s``). That person's future is shifted by the age and ends
+    earlier, so only its first ``horizon_frames`` frames are the model's; the frames after them
+    repeat the last one. ``others`` also holds the people for whom the model gave no numbers.
     """
 
     prediction: Prediction | None = None
-    """None when nobody is predicted."""
+    """The prediction; None if nobody is predicted."""
     surprises: np.ndarray | None = None
-    """How unlikely what each person lately did was, nats a coordinate, NaN where that is not
+    """How unlikely each person's recent motion was, in nats per coordinate, NaN where it is not
     known, (P,); see :class:`motion_predictor.predict.novelty.SurpriseWatch`."""
 
     @property
     def ages_s(self) -> np.ndarray:
-        """How much older than ``stamp_ns`` each person's newest observation is, (P,)."""
+        """Return the age of each person's newest observation at ``stamp_ns``, seconds, (P,)."""
         return (self.stamp_ns - self.stamps_ns) * _NS
 
     @cached_property
     def horizon_frames(self) -> np.ndarray:
-        """Frames of each person's futures that are the model's, int64 (P,)."""
+        """Return the number of the model's frames in each person's futures, int64 (P,)."""
         if self.prediction is None:
             return np.zeros(0, dtype=np.int64)
         frames, rate_hz = self.prediction.futures.shape[2], self.prediction.rate_hz
@@ -66,41 +66,42 @@ class LivePrediction(Snapshot):
 
 
 class FuturePredictor(Protocol):
-    """What is asked of a model: :class:`motion_predictor.predict.predictor.Predictor` has it."""
+    """The interface of a model; :class:`motion_predictor.predict.predictor.Predictor` has it."""
 
     @property
     def window(self) -> WindowConfig:
-        """Return what it sees and predicts."""
+        """Return the number of frames that it observes and predicts, and their rate."""
 
     @property
     def skeleton(self) -> Skeleton:
-        """Its joints."""
+        """Return its skeleton."""
 
     def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
-        """Sample futures of ``(P, T_obs, J, 3)``."""
+        """Return sampled futures for observed windows, metres, ``(P, T_obs, J, 3)``."""
 
 
 @dataclass
 class LiveCounters:
-    """How often the model was asked, and gave nothing."""
+    """Counters of calls of the model that gave nothing."""
 
     model_calls: int = 0
     predictions_not_finite: int = 0
-    """People for whom the model gave NaN or infinity: not predicted then."""
+    """People for whom the model returned NaN or infinity; they are not predicted then."""
 
 
 class LivePredictor:
     """
-    The people there are, and one model for all of them.
+    The people who are present, and one model for all of them.
 
     :meth:`observe` only stores and may be called from any thread. One worker calls
-    :meth:`predict`, or :meth:`snapshot` (short, under the people's lock) and then :meth:`run` (the
-    model, without it). The worker also has to call one of the first two every so often when
-    nothing is observed, or nobody departs. What is known of people, and the rules about stamps,
-    frames and ids, is in :class:`motion_predictor.track.people.People`.
+        :meth:`predict`, or :meth:`snapshot` (short, under the people's lock) and then :meth:`run`
+        (the model, without the lock). The worker must call :meth:`predict` or :meth:`snapshot`
+        regularly even if nothing is observed, because otherwise nobody departs. The state of the
+        people, and the rules about stamps, frames and ids, are in
+        :class:`motion_predictor.track.people.People`.
 
-    Every person is predicted from a window that ends at their own newest pose. The output stamp
-    is the newest of theirs, and each future is shifted by its person's age: see
+    Every person is predicted from a window that ends at their own newest pose. The stamp of the
+    output is the newest of all, and each future is shifted by its person's age: see
     :class:`LivePrediction`.
     """
 
@@ -119,20 +120,21 @@ class LivePredictor:
         place: Place | None = None,
     ) -> None:
         """
-        Begin with nobody.
+        Begin without people.
 
         :param predictor: the model.
-        :param limits: what is accepted of the tracker.
-        :param layout: the publisher's joints; the model's own when None.
-        :param max_persons: at most so many are predicted, the nearest to the reference point.
-        :param samples: futures of each person.
-        :param seed: of the samples.
-        :param reference_point_m: in the frame of the observations.
-        :param coverage: share of real positions that the radius of predictions is to hold.
-        :param adapt: whether the radius follows what people really do: ``both``, ``widen``,
+        :param limits: limits on the tracker's data.
+        :param layout: the publisher's joints; None: the model's own.
+        :param max_persons: greatest number of people to predict, the nearest to the reference
+            point.
+        :param samples: number of futures per person.
+        :param seed: seed of the samples.
+        :param reference_point_m: in the frame of the observations, metres.
+        :param coverage: share of real positions that the radius of predictions must hold.
+        :param adapt: whether the radius follows what people really do: ``both``, ``widen`` or
             ``fixed``; see :class:`motion_predictor.predict.radius.RadiusScale`.
-        :param place: what is learnt of the place, and weighs the model against simple guesses
-            and the memory; None: the model alone.
+        :param place: learns from the place, and weighs the model against simple candidates and the
+            memory; None: the model alone.
         :raises ConfigError: if a setting cannot work.
         :raises SkeletonError: if the layout does not give the model's joints.
         """
@@ -171,7 +173,7 @@ class LivePredictor:
         now_ns: int | None = None,
         detail: str = '',
     ) -> None:
-        """Note somebody who is seen and cannot be observed; see :meth:`People.refuse`."""
+        """Note a person who is seen but cannot be observed; see :meth:`People.refuse`."""
         self.people.refuse(observation, refusal, now_ns, detail)
 
     def observe_nobody(
@@ -181,17 +183,17 @@ class LivePredictor:
         self.people.observe_nobody(stamp_ns, frame_id, now_ns, source)
 
     def reset(self) -> None:
-        """Forget everyone, who is then reported as departed: the clock has jumped."""
+        """Forget everybody because the clock has jumped; they are then reported as departed."""
         self.people.reset()
 
     @property
     def limits(self) -> PeopleLimits:
-        """What is accepted of the tracker."""
+        """Return the limits on the tracker's data."""
         return self.people.limits
 
     @property
     def max_persons(self) -> int:
-        """At most so many are predicted; may be changed at any time."""
+        """Return the greatest number of people to predict; it may be changed at any time."""
         return self.people.max_persons
 
     @max_persons.setter
@@ -200,43 +202,43 @@ class LivePredictor:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Return every counter by its name, summed over all people there were."""
+        """Return every counter by its name, summed over all people so far."""
         return {**self.people.counters, **vars(self._counters)}
 
     @property
     def counters_so_far(self) -> dict[str, int]:
-        """Return the same for any thread, while a message is still being observed."""
+        """Return the same for any thread, even while a message is being observed."""
         return {**self.people.counters_so_far, **vars(self._counters)}
 
     @property
     def source_rates_hz(self) -> dict[str, float]:
-        """Poses per second of each person who is there; see :class:`People`."""
+        """Return the poses per second of each present person; see :class:`People`."""
         return self.people.source_rates_hz
 
     @property
     def shared_ids(self) -> tuple[str, ...]:
-        """Ids that two bodies at once have, as of two trackers on one topic."""
+        """Return the ids that two bodies have at once, as with two trackers on one topic."""
         return self.people.shared_ids
 
     @property
     def stamp_jitters_s(self) -> dict[str, float]:
-        """How unevenly the stamps of each source come; see :class:`People`."""
+        """Return the unevenness of each source's stamps; see :class:`People`."""
         return self.people.stamp_jitters_s
 
     # Predicting: one worker
 
     def predict(self, now_ns: int | None = None) -> LivePrediction | None:
         """
-        Predict everyone who can be, in one call of the model.
+        Predict everybody who can be predicted, in one call of the model.
 
         :param now_ns: as for :meth:`observe`.
-        :returns: None when nothing has changed since the last call.
+        :returns: None if nothing has changed since the last call.
         """
         snapshot = self.snapshot(now_ns)
         return None if snapshot is None else self.run(snapshot)
 
     def snapshot(self, now_ns: int | None = None, *, expire: bool = True) -> Snapshot | None:
-        """Take the windows of everyone who is there; see :meth:`People.snapshot`."""
+        """Return the windows of everybody who is present; see :meth:`People.snapshot`."""
         return self.people.snapshot(now_ns, expire=expire)
 
     def run(self, snapshot: Snapshot) -> LivePrediction:
@@ -275,9 +277,9 @@ class LivePredictor:
     @property
     def surprises(self) -> Mapping[str, float]:
         """
-        Return how much each person's motion surprised the model lately, nats a coordinate.
+        Return how much each person's recent motion surprised the model, in nats per coordinate.
 
-        Empty unless the model is a mixture of experts; compare with
+        Empty unless the model is a mixture of experts. Compare it with
         ``Predictor.surprise_threshold``.
         """
         watch = self._watch
@@ -285,18 +287,18 @@ class LivePredictor:
 
     @property
     def radius_scale(self) -> float:
-        """Return what the radius is multiplied by now, so that it holds the share asked for."""
+        """Return the present factor on the radius, with which it holds the requested share."""
         followed = self._followed(lambda following: following.place_scales)
         return self._radii.scale if followed is None else followed
 
     @property
     def radius_held(self) -> float:
-        """Return the share of joints that the radius held in the latest checks; NaN before any."""
+        """Return the share of joints within the radius in the latest checks; NaN at first."""
         followed = self._followed(lambda following: following.held)
         return self._radii.held if followed is None else followed
 
     def _followed(self, asked: Callable[[Following], np.ndarray]) -> float | None:
-        # Of the level that serves the coverage asked for; None where radii follow otherwise.
+        # Return the value of the level for the requested coverage; None if radii follow otherwise.
         following = None if self.place is None else self.place.following
         if following is None:
             return None
@@ -309,14 +311,15 @@ class LivePredictor:
         return replace(prediction, radius_scale=self._radii.scale)
 
     def _call_model(self, observed: np.ndarray) -> Prediction:
-        # Far from the frame's origin float32 is too coarse for the model's differences.
+        # Far from the frame's origin, float32 is too coarse for the model's differences.
         self._counters.model_calls += 1
         samples, seed = self.samples, self.seed
         origins = observed[:, -1:, :1].copy()  # (P, 1, 1, 3)
         if np.abs(origins).max() < _FAR_FROM_ORIGIN_M:
             return self.predictor.predict(observed, samples=samples, seed=seed)
         near = self.predictor.predict(observed - origins, samples=samples, seed=seed)
-        # float64, weights too: a mean by weights that miss one by 1e-7 is half a metre off there
+        # float64 for the weights too: far away, weights whose sum misses one by 1e-7 shift a mean
+        # by half a metre
         futures = near.futures + origins[:, None]
         weights = near.weights.astype(np.float64)
         weights /= weights.sum(axis=1, keepdims=True)
@@ -327,11 +330,12 @@ class LivePredictor:
 
 
 def _later(prediction: Prediction, last: np.ndarray, lag_frames: np.ndarray) -> Prediction:
-    # The same as seen some frames later, (P,), of people whose last poses (P, J, 3) are older.
+    # Return the prediction as seen some frames later, (P,), for people with older last poses (P,
+    # J, 3).
     futures = prediction.futures.copy()
     for person in np.flatnonzero(lag_frames):
         futures[person] = _advance(last[person], futures[person], lag_frames[person])
-    # what the model stated holds at its own instants, not between them
+    # the model's closed form holds at its own instants, not between them
     return replace(
         prediction,
         futures=futures,
@@ -342,7 +346,8 @@ def _later(prediction: Prediction, last: np.ndarray, lag_frames: np.ndarray) -> 
 
 
 def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:
-    # Futures (S, T, J, 3) as seen lag_frames later: straight between frames, the last repeated.
+    # Return futures (S, T, J, 3) as seen lag_frames later: linear between frames, the last
+    # repeated.
     samples, frames = futures.shape[:2]
     begin = np.broadcast_to(last.astype(futures.dtype), (samples, 1, *last.shape))
     path = np.concatenate((begin, futures), axis=1)  # (S, T + 1, J, 3)

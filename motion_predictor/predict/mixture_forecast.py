@@ -1,4 +1,4 @@
-"""What a mixture of experts says beyond its samples: moments in closed form, and surprise."""
+"""The output of a mixture of experts beyond its samples: moments in closed form, and surprise."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ if TYPE_CHECKING:
     from motion_predictor.model.motion_model import MotionModel
 
 CHECKED_S = (0.2, 0.5)
-"""Seconds after a prediction at which what happened is compared with it."""
+"""Horizons in seconds at which a prediction is compared with the real motion."""
 FLOOR_M = 0.02
-"""Deviation of what the mixture does not model: a tracker's noise and small, fast motion."""
+"""Standard deviation in metres of what the mixture does not model: a tracker's noise and small,
+fast motion."""
 
 
 @dataclass(frozen=True)
 class Forecast:
     """
-    The mixture over the futures of P people, evaluated only as far as somebody asks.
+    The mixture over the futures of P people; only requested parts are computed.
 
-    Everything from its coordinates to joint positions is linear, so the mixture of futures is a
-    mixture of Gaussians too, and its moments need no samples.
+    All steps from the coordinates to joint positions are linear, so the mixture of futures is also
+    a mixture of Gaussians, and its moments need no samples.
     """
 
     model: MotionModel
     mixture: GaussianMixture
     context: Context
     rotation: np.ndarray | None = None
-    """(3, 3): from the frame of the model's input to the frame of the output."""
+    """Rotation from the frame of the model's input to the frame of the output, (3, 3)."""
     offset: np.ndarray | None = None
-    """(P, 3), metres: the origin of the model's input in that frame, before the rotation."""
+    """Origin of the model's input in that frame, before the rotation, metres (P, 3)."""
 
     def turned(self, rotation: np.ndarray) -> Forecast:
-        """Turn everything by a matrix (3, 3): ``rotation @ point``."""
+        """Return the forecast rotated by a matrix (3, 3): ``rotation @ point``."""
         before = np.eye(3) if self.rotation is None else self.rotation
         return replace(self, rotation=rotation @ before)
 
     def moved(self, offset: np.ndarray) -> Forecast:
         """
-        Move everything, before any turning.
+        Return the forecast moved before any rotation.
 
         :param offset: metres, broadcastable to (P, 1, 1, 3).
         """
@@ -61,8 +62,9 @@ class Forecast:
         """
         Return the linear maps from coordinates to joint positions in each person's own frame.
 
-        :param frames: indices of future frames, F.
-        :returns: ``(N, F, J, 3)``, the same for all people, and ``(P, F, J, 3)``, added to it.
+        :param frames: indices of future frames, (F,).
+        :returns: the map ``(N, F, J, 3)``, the same for all people, and the offset ``(P, F, J,
+            3)``.
         """
         model, context = self.model, self.context
         experts = model.denoiser
@@ -79,9 +81,9 @@ class Forecast:
 
     def at(self, frames: np.ndarray) -> Moments:
         """
-        Return mean and covariance of every joint, of what the mixture models.
+        Return the mean and covariance of every joint, as far as the mixture models them.
 
-        :param frames: indices of future frames.
+        :param frames: indices of future frames, (F,).
         """
         with torch.inference_mode():
             linear, fixed = self._joints(torch.from_numpy(np.asarray(frames, dtype=np.int64)))
@@ -103,13 +105,13 @@ class Forecast:
 
     def surprise(self, person: int, poses: np.ndarray, frames: np.ndarray) -> float:
         """
-        Say how unlikely it was what a person then did.
+        Return how unlikely the later motion of a person was.
 
-        :param person: index among the P.
-        :param poses: what was observed at those frames, metres, in the frame of the model's
-            input, (F, J, 3); turning is not undone.
-        :param frames: indices of future frames, F; a few.
-        :returns: negative log density in nats for each of the F * 3J coordinates.
+        :param person: index among the P people.
+        :param poses: observed poses at those frames, metres, in the frame of the model's input,
+            (F, J, 3); a rotation is not undone.
+        :param frames: indices of a few future frames, (F,).
+        :returns: negative log density in nats, divided by the F * 3J coordinates.
         """
         if self.offset is not None:
             poses = poses - self.offset[person]
@@ -144,7 +146,7 @@ class Forecast:
 
         :param poses: metres, in the frame of the model's input, ``(P, F, J, 3)``.
         :param frames: indices of future frames, ``(F,)``.
-        :returns: ``(P,)``.
+        :returns: nats per coordinate, ``(P,)``.
         """
         linear, fixed = self._joints(frames)
         seen = _to_joints(to_features(self.context.frame.enter(poses)).unflatten(-1, (-1, 3)))
@@ -152,7 +154,7 @@ class Forecast:
         flat = linear.flatten(1)  # (N, F 3J)
         size = flat.shape[1]
         found = []
-        for number in range(len(target)):  # one person's experts at a time: memory
+        for number in range(len(target)):  # one person's experts at a time, to save memory
             mixture = self.mixture.condition(slice(number, number + 1))
             apart = target[number] - mixture.means[0] @ flat  # (E, F 3J)
             log_density = _log_densities(mixture.covariance, flat, apart)
@@ -164,9 +166,9 @@ def _log_densities(covariance: Covariance, flat: Tensor, apart: Tensor) -> Tenso
     """
     Give the experts' log densities of joint positions, each with FLOOR_M of noise on it.
 
-    :param covariance: of one person's experts.
+    :param covariance: covariances of one person's experts.
     :param flat: linear map from coordinates to positions, ``(N, M)``.
-    :param apart: positions less the experts' means, ``(E, M)``.
+    :param apart: positions minus the experts' means, ``(E, M)``.
     :returns: ``(E,)``, nats.
     """
     gains = covariance.gains()
@@ -192,6 +194,6 @@ def checked_frames(rate_hz: float) -> np.ndarray:
 
 
 def _to_joints(features: Tensor) -> Tensor:
-    """Put the root and the joints about it together, ``(..., J, 3)``; linear."""
+    """Combine the root and the joints relative to it, ``(..., J, 3)``; linear."""
     root = features[..., :1, :]
     return torch.cat((root, features[..., 1:, :] + root), dim=-2)

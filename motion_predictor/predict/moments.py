@@ -1,4 +1,4 @@
-"""Where each joint will be: mean, covariance, and the ball that holds a share of the samples."""
+"""Summaries of where each joint will be: mean, covariance, and the ball that holds a share."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from motion_predictor.errors import ConfigError
 @dataclass(frozen=True)
 class Moments:
     """
-    Where each joint will be: mean and covariance, for P people at T instants.
+    Mean and covariance of each joint for P people at T instants.
 
-    ``mean`` float64 (P, T, J, 3) in metres, ``covariance`` float64 (P, T, J, 3, 3) in square
-    metres, in the frame of the futures.
+    ``mean`` is float64 (P, T, J, 3) in metres. ``covariance`` is float64 (P, T, J, 3, 3) in square
+    metres. Both are in the frame of the futures.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
 
     def at(self, frames: np.ndarray) -> Moments:
-        """Take some of the instants, by their indices."""
+        """Return the moments at some of the instants, by their indices."""
         return Moments(self.mean[:, frames], self.covariance[:, frames])
 
     def moved(self, offset: np.ndarray) -> Moments:
-        """Move everything, by metres broadcastable to (P, 1, 1, 3)."""
+        """Return the moments moved by metres broadcastable to (P, 1, 1, 3)."""
         return Moments(self.mean + offset, self.covariance)
 
     def turned(self, rotation: np.ndarray) -> Moments:
-        """Turn everything by a matrix (3, 3): ``rotation @ point``."""
+        """Return the moments rotated by a matrix (3, 3): ``rotation @ point``."""
         return Moments(self.mean @ rotation.T, rotation @ self.covariance @ rotation.T)
 
 
@@ -39,12 +39,12 @@ def sample_moments(futures: np.ndarray, weights: np.ndarray) -> Moments:
     """
     Estimate mean and covariance from weighted samples.
 
-    The covariance is the unbiased estimate for weights that say how much each sample counts:
-    ``sum w d d' / (1 - sum w^2)``, which is the familiar ``1 / (S - 1)`` where weights are equal.
-    A single sample, or one that has all the weight, has no spread: zero.
+    The covariance is the unbiased estimate for weights that state the importance of each sample:
+    ``sum w d d' / (1 - sum w^2)``. For equal weights this is the familiar ``1 / (S - 1)``. A
+    single sample, or a sample with all of the weight, has no spread: zero.
 
     :param futures: metres, (P, S, T, J, 3).
-    :param weights: (P, S), every row sums to one.
+    :param weights: (P, S); every row sums to one.
     :raises ShapeError: if the arrays do not fit each other.
     """
     require_shape('futures', futures, ('P', 'S', 'T', 'J', 3))
@@ -67,10 +67,11 @@ def holding_radius(
     Find the ball about each joint's mean that holds a share of the samples by weight.
 
     :param futures: metres, (P, S, T, J, 3).
-    :param weights: (P, S), or (P, S, T) where they differ in time; they sum to one over S.
-    :param centre: metres, (P, T, J, 3).
+    :param weights: weights of the samples, (P, S), or (P, S, T) if they differ in time; they sum
+        to one over S.
+    :param centre: centres of the balls, metres, (P, T, J, 3).
     :param coverage: the share, above 0 and at most 1.
-    :returns: metres, float64 (P, T, J): the distance of the sample with which it is reached.
+    :returns: metres, float64 (P, T, J): the distance of the sample that completes the share.
     :raises ConfigError: if the share cannot be reached.
     """
     if not 0.0 < coverage <= 1.0:
@@ -86,5 +87,5 @@ def holding_radius(
     share = np.asarray(weights, dtype=np.float64)[..., None]
     share = np.broadcast_to(share, distance.shape)
     held = np.cumsum(np.take_along_axis(share, order, axis=1), axis=1)
-    index = (held >= coverage - 1e-6).argmax(axis=1)[:, None]  # the first that reaches it
+    index = (held >= coverage - 1e-6).argmax(axis=1)[:, None]  # the first that reaches the share
     return np.take_along_axis(np.take_along_axis(distance, order, axis=1), index, axis=1)[:, 0]

@@ -1,4 +1,4 @@
-"""Compare what people did with what was forecast of them: who does what the model never saw."""
+"""Detect motion that the model never saw: compare real motion with earlier forecasts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NS = 1e-9
 
 @dataclass(frozen=True)
 class _Pending:
-    """A forecast that waits for what will happen."""
+    """A forecast that waits for the real motion."""
 
     stamp_ns: int
     forecast: Forecast
@@ -27,15 +27,15 @@ class SurpriseWatch:
     """
     Keeps one forecast of each person until it can be checked, then takes the next.
 
-    So the model's likelihood is asked twice a second and person, however fast poses come. Used by
-    one thread; :attr:`latest` may be read by others.
+    So the model's likelihood is computed twice a second per person, at any rate of poses. One
+    thread uses it; others may read :attr:`latest`.
     """
 
     def __init__(self, window: WindowConfig) -> None:
         """
-        Begin with nobody.
+        Begin without people.
 
-        :param window: of the model.
+        :param window: the model's window.
         """
         self._window = window
         self._frames = checked_frames(window.rate_hz)
@@ -51,13 +51,13 @@ class SurpriseWatch:
         forecast: Forecast | None,
     ) -> np.ndarray:
         """
-        Check the forecasts that have come of age, and keep new ones.
+        Check the forecasts whose instants have come, and keep new ones.
 
-        :param persons: who is predicted now, P of them.
-        :param windows: what was observed of them.
-        :param reassociated: new ids to the former ones whose histories they took over.
-        :param forecast: of these people from these windows; None where the model makes none.
-        :returns: each person's latest surprise, nats a coordinate, NaN while there is none, (P,).
+        :param persons: names of the P people who are predicted now.
+        :param windows: their observed windows.
+        :param reassociated: new ids, each with the former id whose history it took over.
+        :param forecast: forecast of these people from these windows; None if the model makes none.
+        :returns: each person's latest surprise in nats per coordinate, NaN if there is none, (P,).
         """
         latest = dict(self.latest)
         for new, former in reassociated.items():
@@ -82,8 +82,8 @@ class SurpriseWatch:
         return np.array([self.latest.get(name, np.nan) for name in persons])
 
     def _poses_since(self, window: ObservedWindow, age_s: float) -> np.ndarray | None:
-        """Return the poses at the checked instants, or None where they were not observed."""
-        if age_s < 0.0:  # time has begun anew
+        """Return the poses at the checked instants; None if they were not observed."""
+        if age_s < 0.0:  # time has begun again
             return None
         last = len(window.poses) - 1
         at = last - (age_s - np.array(CHECKED_S)) * self._window.rate_hz

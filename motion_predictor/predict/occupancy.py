@@ -1,4 +1,4 @@
-"""Voxels that bodies may touch, and how probably, from sampled futures."""
+"""The probability that bodies touch each voxel, from sampled futures."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from motion_predictor.common.shapes import require_shape
 from motion_predictor.errors import ConfigError
 
 MAX_VOXELS = 5_000_000
-"""Of one cloud of ~/occupancy: 140 MB."""
+"""Greatest number of voxels in one cloud of ~/occupancy: 140 MB."""
 _MAX_LISTED = 4_000_000
-_DENSE_HALVES = 8_000_000  # half voxels held in one array of 64-bit words, 64 MB
-_KEY_BITS = 21  # of a voxel's index along one axis, in a key of 63 bits
+_DENSE_HALVES = 8_000_000  # number of half voxels in one array of 64-bit words, 64 MB
+_KEY_BITS = 21  # bits of a voxel's index along one axis, in a key of 63 bits
 _KEY_LIMIT = 2 ** (_KEY_BITS - 1)
 
 
 @dataclass(frozen=True)
 class Occupancy:
     """
-    Voxels that somebody may touch, N of them, in order of time bin.
+    N voxels that somebody may touch, in order of time bin.
 
-    ``index`` int64 (N, 3): the voxel spans ``index * voxel_m`` to ``(index + 1) * voxel_m``.
-    ``bin`` int64 (N,): it spans ``bin * bin_s`` to ``(bin + 1) * bin_s`` seconds after the stamp.
-    ``probability`` float64 (N,).
+    ``index`` is int64 (N, 3): the voxel extends from ``index * voxel_m`` to ``(index + 1) *
+    voxel_m``. ``bin`` is int64 (N,): it extends from ``bin * bin_s`` to ``(bin + 1) * bin_s``
+    seconds after the stamp. ``probability`` is float64 (N,).
     """
 
     index: np.ndarray
@@ -39,7 +39,7 @@ class Occupancy:
 
     @property
     def centres(self) -> np.ndarray:
-        """Centres of the voxels, metres, (N, 3)."""
+        """Return the centres of the voxels, metres, (N, 3)."""
         return (self.index + 0.5) * self.voxel_m
 
 
@@ -68,16 +68,17 @@ def occupancy(
     left out; some that a body passes by at less than 0.9 voxels are in.
 
     :param futures: metres, (P, S, T, J, 3), finite.
-    :param weights: (P, S), or (P, S, T) where they differ in time; they sum to one over S.
+    :param weights: (P, S), or (P, S, T) if they differ in time; they sum to one over S.
     :param times_s: seconds after the stamp, increasing, (T,); the first bin begins at 0.
-    :param bones: pairs of joints.
-    :param voxel_m: edge of a voxel; voxels are aligned with the origin of the frame.
-    :param bin_s: length of a time bin; an instant on the border belongs to the earlier bin.
+    :param bones: pairs of joint indices.
+    :param voxel_m: edge of a voxel, metres; voxels are aligned with the origin of the frame.
+    :param bin_s: length of a time bin, seconds; an instant on the border belongs to the earlier
+        bin.
     :param body_radius_m: metres.
-    :param min_probability: voxels less probable are left out.
-    :param stopped: whether the result is no longer wanted.
-    :raises CancelledError: if it is not.
-    :raises ConfigError: if a size is not positive, or there are more than ``MAX_VOXELS``.
+    :param min_probability: voxels of lower probability are left out.
+    :param stopped: returns whether the result is no longer wanted.
+    :raises CancelledError: if the result is no longer wanted.
+    :raises ConfigError: if a size is not positive, or if there are more than ``MAX_VOXELS``.
     :raises ShapeError: if the arrays do not fit each other.
     """
     if not (voxel_m > 0.0 and bin_s > 0.0 and body_radius_m >= 0.0):
@@ -107,7 +108,7 @@ def _of_each(
     bones: list[tuple[tuple[int, int], np.ndarray]],
     stopped: Callable[[], bool],
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    # Keys, bins and probabilities of each person in each bin; the radius is in voxels.
+    # Yield the keys, bins and probabilities of each person in each bin; the radius is in voxels.
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     count = 0
     for person in range(len(futures)):
@@ -125,11 +126,11 @@ def _of_each(
 def _of_all(
     found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], people: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Keys, bins and probabilities of each person to those of all: every voxel once a bin.
+    # Combine the keys, bins and probabilities of all people: every voxel once per bin.
     keys = np.concatenate([each[0] for each in found]) if found else np.zeros(0, np.int64)
     bin_of = np.concatenate([each[1] for each in found]) if found else np.zeros(0, np.int64)
     free = 1.0 - np.concatenate([each[2] for each in found]) if found else np.zeros(0)
-    if people > 1:  # a voxel may be touched by several
+    if people > 1:  # several people may touch a voxel
         order = np.lexsort((keys, bin_of))
         keys, bin_of, free = keys[order], bin_of[order], free[order]
         first = np.ones(len(keys), dtype=bool)
@@ -141,9 +142,9 @@ def _of_all(
 
 def require_voxels(count: int) -> None:
     """
-    Check that a cloud does not become larger than any consumer can take.
+    Check that a cloud is not larger than any consumer can take.
 
-    :raises ConfigError: if it does.
+    :raises ConfigError: if it is.
     """
     if count > MAX_VOXELS:
         raise ConfigError(
@@ -155,7 +156,7 @@ def require_voxels(count: int) -> None:
 def _bone_shares(
     futures: np.ndarray, bones: Sequence[tuple[int, int]], step_m: float
 ) -> list[np.ndarray]:
-    # For each bone, which parts of the way from its first joint to its second are looked at.
+    # For each bone, the positions between its two joints that are checked.
     shares = []
     for one, other in bones:
         length = np.linalg.norm(futures[..., one, :] - futures[..., other, :], axis=-1)
@@ -168,7 +169,7 @@ def _bone_shares(
 def _body_points(
     frames: np.ndarray, bones: list[tuple[tuple[int, int], np.ndarray]]
 ) -> np.ndarray:
-    # (S, F, J, 3) to the points on joints and bones (S, N, 3).
+    # Return the points on joints and bones, (S, N, 3), of joints (S, F, J, 3).
     samples, count, joints = frames.shape[:3]
     inner = sum(len(share) - 2 for _, share in bones)
     points = np.empty((samples, count, joints + inner, 3), dtype=frames.dtype)
@@ -189,9 +190,9 @@ def _touched(
     bones: list[tuple[tuple[int, int], np.ndarray]],
     stopped: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Joints (S, F, J, 3) and radius in voxels to keys of the voxels touched, their probability.
-    # Each sample is one bit of a word, so that one operation serves up to 64 of them; points
-    # count as the whole half voxel that they lie in.
+    # Return the keys of the voxels touched by joints (S, F, J, 3) within a radius in voxels, and
+    # their probability. Each sample is one bit of a word, so that one operation serves up to 64
+    # samples. A point counts as the whole half voxel that contains it.
     samples = len(frames)
     reach = int(radius) + 1
     joints = frames.reshape(-1, 3)
@@ -206,11 +207,11 @@ def _touched(
         ]
         keys, inverse = np.unique(np.concatenate([p[0] for p in parts]), return_inverse=True)
         return keys, np.bincount(inverse, np.concatenate([p[1] for p in parts]), len(keys))
-    if too_many:  # one sample spread over a whole hall: list what it touches
+    if too_many:  # one sample spread over a whole hall: list the voxels that it touches
         halves = np.floor(2.0 * _body_points(frames, bones)[0]).astype(np.int64)
         keys = _touched_by_one(np.unique(halves, axis=0), radius, reach, stopped)
         return keys, np.full(len(keys), float(weights[0]))
-    near = (2.0 * (frames - low)).astype(np.float32)  # from the box's corner: small numbers
+    near = (2.0 * (frames - low)).astype(np.float32)  # from the corner of the box: small numbers
     halves = _body_points(near, bones).astype(np.int32)  # (S, N, 3)
     x, y, z = (halves[..., axis] for axis in range(3))
     flat = (x * np.int32(2 * size[1]) + y) * np.int32(2 * size[2]) + z  # (S, N)
@@ -221,7 +222,7 @@ def _touched(
     touched = np.zeros(size, dtype=np.uint64)
     for corner, offsets in _stencils(radius, reach):
         part = np.ascontiguousarray(filled[corner[0] :: 2, corner[1] :: 2, corner[2] :: 2])
-        inner = part[reach:-reach, reach:-reach, reach:-reach]  # outside is only margin
+        inner = part[reach:-reach, reach:-reach, reach:-reach]  # outside there is only margin
         for i, j, k in offsets + reach:
             _require_wanted(stopped)
             block = touched[i : i + inner.shape[0], j : j + inner.shape[1], k : k + inner.shape[2]]
@@ -234,8 +235,8 @@ def _touched(
 
 @lru_cache(maxsize=16)
 def _stencils(radius: float, reach: int) -> list[tuple[tuple[int, ...], np.ndarray]]:
-    # For each of the eight half voxels of a voxel, by its corner, the offsets (N, 3) of the
-    # voxels that are within the radius of it.
+    # For each of the eight half voxels of a voxel, by its corner: the offsets (N, 3) of the voxels
+    # within the radius of it.
     steps = np.arange(-reach, reach + 1)
     gaps = [np.maximum(np.maximum(steps - 0.5 * (a + 1), 0.5 * a - steps - 1), 0) for a in (0, 1)]
     stencils = []
@@ -254,7 +255,7 @@ def _require_wanted(stopped: Callable[[], bool]) -> None:
 def _touched_by_one(
     halves: np.ndarray, radius: float, reach: int, stopped: Callable[[], bool]
 ) -> np.ndarray:
-    # Half voxels (N, 3) of one sample to the keys of the voxels within the radius of them.
+    # Return the keys of the voxels within the radius of the half voxels (N, 3) of one sample.
     found, listed = [np.zeros(0, dtype=np.int64)], 0
     for corner, offsets in _stencils(radius, reach):
         base = halves[((halves & 1) == corner).all(axis=1)] >> 1
@@ -269,7 +270,7 @@ def _touched_by_one(
 
 
 def _keys(index: np.ndarray) -> np.ndarray:
-    # Voxels further than a million from the origin along an axis are drawn in to there.
+    # Voxels further than a million from the origin along an axis are moved to that limit.
     shifted = np.clip(index + _KEY_LIMIT, 0, 2 * _KEY_LIMIT - 1)
     return (shifted[:, 0] << 2 * _KEY_BITS) | (shifted[:, 1] << _KEY_BITS) | shifted[:, 2]
 

@@ -1,4 +1,4 @@
-"""Sampled futures of several people: what is predicted, and what follows from it."""
+"""A prediction: sampled futures of several people, and the quantities that follow from them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ class Prediction:
     """
     Sampled futures of P people, S samples each.
 
-    ``futures`` float32 (float64 far from the origin of the frame), (P, S, T_fut, J, 3), metres, in
-    the frame of the input; frame i lies ``(i + 1) / rate_hz`` seconds after the last observed one.
-    ``weights`` likewise (P, S), every row sums to one. ``closed_form`` holds the moments of
-    every frame where the model knows them better than its samples do (a mixture of Gaussians),
-    ``calibration`` says how often people really were how near to the mean, where the weights
-    file carries that.
+    ``futures`` is float32 (float64 far from the origin of the frame), (P, S, T_fut, J, 3), metres,
+    in the frame of the input. Frame i is ``(i + 1) / rate_hz`` seconds after the last observed
+    frame. ``weights`` has the same type, (P, S); every row sums to one. ``closed_form`` holds the
+    moments of every frame if the model knows them better than its samples do (a mixture of
+    Gaussians). ``calibration`` holds calibrated radii if the weights file has them.
     """
 
     futures: np.ndarray
@@ -34,13 +33,13 @@ class Prediction:
     closed_form: Moments | Forecast | None = None
     calibration: Calibration | None = None
     radius_scale: float = 1.0
-    """What :meth:`radius` is multiplied by (:mod:`motion_predictor.predict.radius`)."""
+    """Factor on :meth:`radius` (:mod:`motion_predictor.predict.radius`)."""
     mix: Mix | None = None
-    """How the samples of several candidates belong together; None: all are the model's."""
+    """How the samples of several candidates are combined; None: all samples are the model's."""
 
     @property
     def candidate(self) -> np.ndarray:
-        """Which of ``candidates.CANDIDATES`` each sample is of, uint8 (S,)."""
+        """Return the index in ``candidates.CANDIDATES`` of each sample's candidate, uint8 (S,)."""
         if self.mix is not None:
             return self.mix.candidate
         return np.zeros(self.futures.shape[1], dtype=np.uint8)
@@ -49,7 +48,7 @@ class Prediction:
         """
         Return the weight of every sample at some frames; they sum to one over the samples.
 
-        :param frames: indices, F of them.
+        :param frames: indices of the frames, (F,).
         :returns: (P, S, F).
         """
         if self.mix is not None:
@@ -59,10 +58,10 @@ class Prediction:
     @cached_property
     def expected(self) -> np.ndarray:
         """
-        Return the one future with the least expected error, float64 (P, T_fut, J, 3).
+        Return the one future with the least expected error, metres, float64 (P, T_fut, J, 3).
 
-        The weighted mean of all samples on the person's own bones. Without a mix: the mean of
-        the model's samples, whose bones are those of the samples.
+        It is the weighted mean of all samples on the person's own bones. Without a mix, it is the
+        mean of the model's samples, and its bones are those of the samples.
         """
         if self.mix is not None:
             return self.mix.expected()
@@ -72,18 +71,18 @@ class Prediction:
 
     @property
     def times_s(self) -> np.ndarray:
-        """Seconds after the last observed frame, float64 (T_fut,)."""
+        """Return the seconds from the last observed frame to each future one, float64 (T_fut,)."""
         return np.arange(1, self.futures.shape[2] + 1) / self.rate_hz
 
     @property
     def most_likely(self) -> np.ndarray:
         """
-        Index of the sample to show as the trajectory of each person, int64 (P,).
+        Return the index of the sample to show as each person's trajectory, int64 (P,).
 
-        The medoid: the one with the least distance to all others, by their weight, which is the
-        least expected error where the samples are what may happen. The heaviest one of many
-        experts is a corner of what may happen, and farther from what does (docs/results/moe.md,
-        top 1 and few 1).
+        It is the medoid: the sample with the least weighted distance to all others. Its expected
+        error is the least if the samples cover what may happen. The heaviest of many experts is a
+        corner of what may happen, and is further from what does happen (docs/results/moe.md, top 1
+        and few 1).
         """
         persons, samples = self.weights.shape
         chosen = np.empty(persons, dtype=np.int64)
@@ -91,8 +90,8 @@ class Prediction:
             flat = self.futures[person].reshape(samples, -1)
             flat = flat - flat.mean(axis=0)
             square = (flat * flat).sum(axis=1)
-            # torch, which keeps to the threads it was given: NumPy's take every core there is,
-            # and where others need them this small product then takes 100 ms instead of 1
+            # torch keeps to the number of threads that it was given. NumPy's threads take every
+            # core, and if others need the cores, this small product takes 100 ms instead of 1.
             inner = torch.from_numpy(np.ascontiguousarray(flat))
             gaps = square[:, None] + square[None] - 2.0 * (inner @ inner.T).numpy()
             expected = np.sqrt(np.maximum(gaps, 0.0)) @ self.weights[person]
@@ -101,9 +100,9 @@ class Prediction:
 
     def moments(self, frames: np.ndarray | None = None) -> Moments:
         """
-        Return mean and covariance of every joint: in closed form, else of the weighted samples.
+        Return mean and covariance of every joint: in closed form, or else of the weighted samples.
 
-        :param frames: indices of the frames to give; all by default.
+        :param frames: indices of the frames; the default is all.
         """
         chosen = np.arange(self.futures.shape[2]) if frames is None else frames
         if self.mix is None:
@@ -121,9 +120,9 @@ class Prediction:
         """
         Return the radius about the mean within which each joint will be.
 
-        The weights file's calibration where it has a level that is not below the share: of real
-        positions so many lay within. Else the ball that holds so many of the weighted samples.
-        Either times ``radius_scale``.
+        If the weights file's calibration has a level at or above the share, its radius is taken:
+        that share of real positions lay within it. Otherwise it is the ball that holds that share
+        of the weighted samples. Either is multiplied by ``radius_scale``.
 
         :param coverage: the share, above 0 and at most 1.
         :param moments: from :meth:`moments` of the same frames.

@@ -25,18 +25,21 @@ from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.prediction import Prediction as Prediction
 
 GOLDEN_M = {'fp32': 0.005, 'bf16': 0.05}
-"""How far a coordinate of the golden pair may be off when it is replayed, by engine. In bf16 the
-shipped models are off by 0.5 to 1.1 cm."""
+"""Largest accepted error in metres of a coordinate when the golden pair is replayed, by engine. In
+bf16 the errors of the shipped models are 0.5 to 1.1 cm."""
 
 
 @lru_cache(maxsize=8)
 def sample_noise(seed: int, samples: int, rows: int, channels: int) -> np.ndarray:
     """
-    Draw the noise of S samples; sample i is the same however many are asked for.
+    Draw the noise of S samples; sample i does not depend on the number of samples.
 
-    Philox by NumPy: the same numbers on every platform.
+    NumPy's Philox generator gives the same numbers on every platform.
 
     :param seed: not negative.
+    :param samples: S.
+    :param rows: K.
+    :param channels: 3 J.
     :returns: float32 (S, rows, channels), read-only.
     """
     generator = np.random.Generator(np.random.Philox(seed))
@@ -63,17 +66,18 @@ class Predictor:
         """
         Wrap a model.
 
-        :param model: of role 'one_step', 'swiftdiff' or 'moe'.
+        :param model: a model of role 'one_step', 'swiftdiff' or 'moe'.
         :param card: the model card.
-        :param golden: replayed by :meth:`golden_error_m`.
-        :param device: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
-        :param engine: 'fp32', 'bf16' (the network alone), or 'auto': bf16 where the device is
-            fast at it. A mixture of experts runs in fp32: its network takes a tenth of the time.
-        :param name: shown in messages and diagnostics.
-        :param calibration: put into every prediction.
-        :param weighing: kept for those who weigh predictions
+        :param golden: the golden pair that :meth:`golden_error_m` replays.
+        :param device: 'auto' (CUDA if there is one), 'cpu' or 'cuda'.
+        :param engine: 'fp32', 'bf16' (for the network alone), or 'auto', which takes bf16 if the
+            device is fast at it. A mixture of experts runs in fp32: its network takes a tenth of
+            the time.
+        :param name: name in messages and diagnostics.
+        :param calibration: calibrated radii, put into every prediction.
+        :param weighing: weights for weighing predictions
             (:mod:`motion_predictor.predict.place.place`).
-        :raises ConfigError: if device or engine is unknown or cannot be had.
+        :raises ConfigError: if the device or the engine is unknown or not available.
         :raises WeightsError: if the model is a many-step teacher.
         """
         self._load(
@@ -91,8 +95,8 @@ class Predictor:
         self.engine = pick_engine(engine, self.device, model.config.role)
         self.asked_engine = engine
         self.name = name
-        # Kept as it was read: for the day that the device is lost, when nothing can be copied off
-        # it, and since the caller's own model keeps its device, precision and gradients.
+        # Kept as it was read. If the device is lost, nothing can be copied from it. Besides, the
+        # caller's own model keeps its device, precision and gradients.
         self.weights = weights
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         if self.engine == 'bf16':  # positions, DCT and whitening stay float32
@@ -107,7 +111,7 @@ class Predictor:
         :param device: 'auto', 'cpu' or 'cuda'.
         :param engine: 'auto', 'fp32' or 'bf16'.
         :raises WeightsError: if the file is missing, damaged, of another version, or a teacher.
-        :raises ConfigError: if device or engine is unknown or cannot be had.
+        :raises ConfigError: if the device or the engine is unknown or not available.
         """
         return cls.of(load_weights(path), device=device, engine=engine, name=Path(path).stem)
 
@@ -121,13 +125,14 @@ class Predictor:
         name: str = 'model',
     ) -> Predictor:
         """
-        Make a predictor of everything that a weights file says.
+        Make a predictor from the content of a weights file.
 
-        :param weights: from :func:`motion_predictor.model.weights.load_weights`, as for
-            :meth:`load`.
-        :param name: shown in messages and diagnostics.
+        :param weights: from :func:`motion_predictor.model.weights.load_weights`.
+        :param device: as for :meth:`load`.
+        :param engine: as for :meth:`load`.
+        :param name: name in messages and diagnostics.
         :raises WeightsError: if the model is a many-step teacher.
-        :raises ConfigError: if device or engine is unknown or cannot be had.
+        :raises ConfigError: if the device or the engine is unknown or not available.
         """
         made = cls.__new__(cls)
         made._load(weights, device, engine, name)
@@ -135,38 +140,38 @@ class Predictor:
 
     def on_cpu(self) -> Predictor:
         """
-        Make the same predictor on the CPU, without a word to the device that this one uses.
+        Return the same predictor on the CPU, without any call to the device of this one.
 
-        Of the same weights record: radii, golden pair and card are the same.
+        It uses the same weights record, so radii, golden pair and card are the same.
         """
         return Predictor.of(self.weights, device='cpu', engine=self.asked_engine, name=self.name)
 
     @property
     def card(self) -> dict[str, Any]:
-        """The model card."""
+        """Return the model card."""
         return self.weights.card
 
     @property
     def golden(self) -> GoldenPair | None:
-        """The input and output that :meth:`golden_error_m` replays."""
+        """Return the input and output that :meth:`golden_error_m` replays."""
         return self.weights.golden
 
     @property
     def calibration(self) -> Calibration | None:
-        """What is put into every prediction."""
+        """Return the calibrated radii that are put into every prediction."""
         return self.weights.calibration
 
     @property
     def weighing(self) -> WeighingWeights | None:
-        """How predictions are weighed in :class:`~.place.place.Place`; None: not fitted."""
+        """Return the weights for :class:`~.place.place.Place`; None: not fitted."""
         return self.weights.weighing
 
     @property
     def surprise_threshold(self) -> float | None:
         """
-        Surprise above which motion counts as new to the model, nats a coordinate.
+        Return the surprise above which motion is new to the model, in nats per coordinate.
 
-        From the card's ``surprise.threshold``; None where the weights file states none.
+        It is the card's ``surprise.threshold``; None if the weights file states none.
         """
         stated = self.card.get('surprise')
         value = stated.get('threshold') if isinstance(stated, dict) else None
@@ -175,17 +180,17 @@ class Predictor:
 
     @property
     def window(self) -> WindowConfig:
-        """Return what the model sees and predicts."""
+        """Return the number of frames that the model observes and predicts, and their rate."""
         return self._model.config.window
 
     @property
     def skeleton(self) -> Skeleton:
-        """Return the joints, in the model's order."""
+        """Return the skeleton; its joints are in the model's order."""
         return self._model.skeleton
 
     @property
     def model(self) -> MotionModel:
-        """Return the torch model itself, in evaluation mode."""
+        """Return the torch model in evaluation mode."""
         return self._model
 
     def predict(
@@ -207,12 +212,12 @@ class Predictor:
 
         :param observed: joint positions in metres at ``window.rate_hz``, gravity along -z, any
             origin and heading, ``(T_obs, J, 3)`` or ``(P, T_obs, J, 3)``, finite.
-        :param samples: S, at least 1.
-        :param seed: not negative; ignored when noise is given.
-        :param noise: standard normal ``(P, S, K, 3J)`` to be used instead of the seed's.
+        :param samples: number of samples S, at least 1.
+        :param seed: not negative; ignored if noise is given.
+        :param noise: standard normal ``(P, S, K, 3J)``, used instead of the seed's noise.
         :returns: futures ``(P, S, T_fut, J, 3)`` in the frame of the input.
         :raises ShapeError: if an array has another shape.
-        :raises ConfigError: if samples or seed cannot be used, or observed is not finite.
+        :raises ConfigError: if samples or seed are not valid, or if observed is not finite.
         """
         observed = self._checked(observed)
         drawn = self._drawn(len(observed), samples, seed, noise)
@@ -233,7 +238,7 @@ class Predictor:
         return Prediction(futures, weights, self.window.rate_hz, forecast, self.calibration)
 
     def _checked(self, observed: np.ndarray) -> np.ndarray:
-        # Windows (P, T_obs, J, 3), float32, that the model can take.
+        # Return windows (P, T_obs, J, 3), float32, that the model accepts.
         observed = np.array(observed, dtype=np.float32, order='C')  # torch wants a writable copy
         frames, joints = self.window.observed_frames, self.skeleton.num_joints
         if observed.ndim == 3:
@@ -251,7 +256,7 @@ class Predictor:
     def _drawn(
         self, persons: int, samples: int, seed: int, noise: np.ndarray | None
     ) -> torch.Tensor:
-        # The noise of every sample, (P, S, K, 3 J), on the device.
+        # Return the noise of every sample, (P, S, K, 3 J), on the device.
         rows, channels = self.window.dct_keep, 3 * self.skeleton.num_joints
         if noise is not None:
             require_shape('noise', noise, (persons, 'S', rows, channels))
@@ -274,7 +279,7 @@ class Predictor:
 
         :param persons: batch size to prepare for.
         :param samples: samples to prepare for.
-        :param require_wanted: called after each prediction; raises to give up.
+        :param require_wanted: called after each prediction; raises an error to give up.
         """
         frames, joints = self.window.observed_frames, self.skeleton.num_joints
         standing = np.zeros((persons, frames, joints, 3), dtype=np.float32)
@@ -287,8 +292,8 @@ class Predictor:
         """
         Replay the golden pair of the weights file.
 
-        :returns: largest distance in metres between a coordinate now and at export.
-        :raises WeightsError: if the file carries none.
+        :returns: largest difference in metres between a coordinate now and at export.
+        :raises WeightsError: if the file has no golden pair.
         """
         if self.golden is None:
             raise WeightsError(f'{self.name}: carries no golden pair')
@@ -299,13 +304,13 @@ class Predictor:
 
     def require_golden(self) -> bool:
         """
-        Replay the golden pair, if there is one, and refuse weights that give something else.
+        Replay the golden pair, if there is one, and refuse weights with another result.
 
-        A file that states no digest is replayed on the CPU in fp32 first, which tells damaged
-        weights from a device or an engine that calculates wrongly.
+        A file without a digest is first replayed on the CPU in fp32. This distinguishes damaged
+        weights from a device or an engine that computes wrongly.
 
         :returns: whether there is a golden pair.
-        :raises WeightsError: if the weights are damaged, or this engine cannot run them.
+        :raises WeightsError: if the weights are damaged, or if this engine cannot run them.
         :raises RuntimeError: if the weights are sound and the device, not the CPU, is at fault.
         """
         if self.golden is None:
@@ -318,7 +323,7 @@ class Predictor:
             ).require_golden()
             sound = True
         error_m = self.golden_error_m()
-        if error_m <= GOLDEN_M[self.engine]:  # not of NaN
+        if error_m <= GOLDEN_M[self.engine]:  # not true for NaN
             return True
         what = (
             f'its golden pair is off by {error_m:.3g} m on {self.device} in {self.engine}, at '

@@ -1,4 +1,4 @@
-"""Keep the stated radius true of the people who are there: checked against what they then did."""
+"""Keep the stated radius true of the people present, by checking it against what they did."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 _NS = 1e-9
 MODES = ('both', 'widen', 'fixed')
 PACE = 0.2
-"""How fast the scale follows: a person all of whose joints were outside raises it by a fifth."""
+"""How fast the scale follows: a person with all joints outside raises it by a fifth."""
 NARROWEST, WIDEST = 0.5, 4.0
 EVERY_S = 0.5
-"""Predictions begun to be checked are so far apart."""
+"""Time in seconds between predictions that are kept to be checked."""
 INSTANTS = 8
 _KEPT = 120 * INSTANTS  # checks that count as the latest: a minute of one person
 
 
 class RadiusScale:
     """
-    What stated radii have to be multiplied by to hold the share that was asked, of late.
+    The factor with which the stated radii have lately held the requested share.
 
-    Quantile tracking (Angelopoulos, Candes and Tibshirani, Conformal PID Control for Time Series
-    Prediction, NeurIPS 2023, eq. 4) of the logarithm of the scale: every check moves it by
-    ``pace (missed - (1 - share))``, so that in the long run the share asked is held, whoever the
-    people are, as long as the scale stays within its bounds.
+    The method is quantile tracking (Angelopoulos, Candes and Tibshirani, Conformal PID Control for
+    Time Series Prediction, NeurIPS 2023, eq. 4) of the logarithm of the factor. Every check moves
+    the logarithm by ``pace (missed - (1 - share))``. So in the long run the requested share is
+    held for any people, as long as the factor stays within its bounds.
     """
 
     def __init__(self, share: float, mode: str = MODES[0]) -> None:
         """
-        Begin with the radii as they are stated.
+        Begin with the stated radii.
 
-        :param share: of real positions to be held, above 0 and at most 1; at 1 nothing is ever
-            enough, and the scale stays 1.
+        :param share: share of real positions to hold, above 0 and at most 1; at 1 no radius is
+            enough, and the factor stays 1.
         :param mode: ``both`` for wider and narrower, ``widen`` for never narrower than stated,
             ``fixed`` for as stated.
-        :raises ConfigError: if one of them cannot be.
+        :raises ConfigError: if one of them cannot work.
         """
         if not 0.0 < share <= 1.0:
             raise ConfigError(f'share={share}: must lie above 0 and at most at 1')
@@ -62,21 +62,22 @@ class RadiusScale:
 
     @property
     def value(self) -> float:
-        """What radii are multiplied by now."""
+        """Return the present factor on radii."""
         return math.exp(self._log)
 
     @property
     def held(self) -> float:
-        """Share that was within the scaled radii in the latest checks; NaN before the first."""
-        latest = self._latest.copy()  # of a deque that another thread may append to
+        """Return the share within the scaled radii in the latest checks; NaN before the first."""
+        latest = self._latest.copy()  # a copy of a deque that another thread may append to
         return 1.0 - sum(latest) / len(latest) if latest else math.nan
 
     def note(self, missed: float, part: float = 1.0) -> None:
         """
-        Take in one check.
+        Add one check.
 
-        :param missed: share of the positions that were outside of the scaled radii, 0 to 1.
-        :param part: of a whole prediction that was checked: one of its instants of eight, 1 / 8.
+        :param missed: share of the positions outside of the scaled radii, 0..1.
+        :param part: part of a whole prediction that was checked; one of its eight instants is 1 /
+            8.
         """
         self._latest.append(missed)
         moved = self._log + PACE * part * (missed - (1.0 - self.share))
@@ -90,31 +91,32 @@ def checked_instants(future_frames: int) -> np.ndarray:
 
 @dataclass
 class _Pending(Awaited):
-    """A prediction of one person that waits for what will happen."""
+    """A prediction of one person that waits for the outcome."""
 
     mean: np.ndarray
-    """(instants, J, 3) metres."""
+    """Mean positions, (instants, J, 3), metres."""
     radius: np.ndarray
-    """(instants, J) metres, scaled as it was stated."""
+    """Published radii (with their factor), (instants, J), metres."""
 
 
 class CoverageWatch:
     """
     Compares predictions with what people then did, and scales the radius accordingly.
 
-    Twice a second a prediction of everybody is kept, its mean and the radius stated at a few
-    instants. As each of these comes, the joints that were seen are counted within and outside.
-    One scale serves everybody: it is of the place, and lasts when people come and go. Used by one
-    thread; :attr:`scale` and :attr:`held` may be read by others.
+    Twice a second, a prediction of everybody is kept: its mean and its radius at a few instants.
+    As each of these instants comes, the seen joints inside and outside are counted. One factor
+    serves everybody; it belongs to the place and stays when people come and go. One thread uses
+    this class; others may read :attr:`scale` and :attr:`held`.
     """
 
     def __init__(self, window: WindowConfig, share: float, mode: str = MODES[0]) -> None:
         """
-        Begin with nobody.
+        Begin without people.
 
-        :param window: of the model.
-        :param share: as for :class:`RadiusScale`, as is ``mode``.
-        :raises ConfigError: if share or mode cannot be.
+        :param window: the model's window.
+        :param share: as for :class:`RadiusScale`.
+        :param mode: as for :class:`RadiusScale`.
+        :raises ConfigError: if share or mode cannot work.
         """
         self._window = window
         self._frames = checked_instants(window.future_frames)
@@ -124,16 +126,16 @@ class CoverageWatch:
 
     @property
     def scale(self) -> float:
-        """What radii are to be multiplied by now."""
+        """Return the present factor on radii."""
         return self._scale.value
 
     @property
     def held(self) -> float:
-        """Share of joints that was within the radii stated, in the latest checks; or NaN."""
+        """Return the share of joints within the stated radii in the latest checks; or NaN."""
         return self._scale.held
 
     def ask(self, share: float, mode: str) -> None:
-        """Begin anew where another share, or another mode, is asked for; see :meth:`__init__`."""
+        """Begin again if another share or another mode is requested; see :meth:`__init__`."""
         if (share, mode) != (self._scale.share, self._scale.mode):
             self._scale = RadiusScale(share, mode)
             self._pending.clear()
@@ -148,10 +150,11 @@ class CoverageWatch:
         """
         Check the instants that have come, then keep this prediction if it is time for one.
 
-        :param tracks: who is predicted now, P of them: numbers of their histories, since an id
-            may pass to somebody else, who did not do what is compared here.
-        :param windows: what was observed of them.
-        :param prediction: of these people from these windows, each from their own last frame on.
+        :param tracks: numbers of the histories of the P people who are predicted now; ids would
+            not do, because an id may pass to another person, who did not do what is compared here.
+        :param windows: their observed windows.
+        :param prediction: prediction of these people from these windows, from each person's own
+            last frame on.
         """
         pending = {track: self._pending.get(track, []) for track in tracks}
         for track, window in zip(tracks, windows, strict=True):
@@ -170,7 +173,7 @@ class CoverageWatch:
             pending[track].append(_Pending(window.stamp_ns, moments.mean[number], radius[number]))
 
     def _check(self, pending: _Pending, window: ObservedWindow) -> None:
-        # Count at every instant that has come since; one that was not observed does not count.
+        # Count every instant that has come since; an instant that was not observed does not count.
         for instant, real, seen in pending.outcomes(window, self._frames, self._window.rate_hz):
             apart = np.linalg.norm(real - pending.mean[instant], axis=-1)
             missed = float((apart > pending.radius[instant])[seen].mean())

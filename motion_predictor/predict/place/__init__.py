@@ -1,1 +1,1 @@
-"""What is learnt of a place: candidates, memory, gate, evidence, radius."""
+"""Learning from a place: candidates, memory, gate, evidence and radius."""

@@ -1,8 +1,7 @@
-"""
-What a person may do next: the model, damped velocity, standing still, what people did before.
+"""The candidate futures: the model, damped velocity, standing still, and what people did before.
 
-The last is :mod:`motion_predictor.predict.place.memory`'s. Windows in, futures out, for P people
-at once; no ROS.
+The last one is computed in :mod:`motion_predictor.predict.place.memory`. Windows in, futures out,
+for P people at once; no ROS.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from motion_predictor.predict.prediction import Prediction
 
 NEIGHBOURS = 10
-"""Earlier moments that make the memory's candidate."""
+"""Number of earlier moments that form the memory's candidate."""
 DAMPING_S = 0.2
-"""A velocity lasts for so long: ``last + v * tau * (1 - exp(-t / tau))``."""
+"""Time constant tau in seconds of a damped velocity: ``last + v * tau * (1 - exp(-t / tau))``."""
 _FIT_DEGREE = 4
-_CLEAN_FRAMES = 5  # over which a clean input's velocity is taken
-_NOISY_FRAMES = 13  # over which that of the noisiest is
+_CLEAN_FRAMES = 5  # time over which the velocity of a clean input is measured
+_NOISY_FRAMES = 13  # time over which that of the noisiest input is measured
 _NOISY_M = 0.02
 _STILL_S = 0.1
 _VELOCITY_DOUBT = 2.0  # resampled noise is not white
@@ -36,7 +35,8 @@ _VELOCITY_DOUBT = 2.0  # resampled noise is not white
 
 @lru_cache(maxsize=8)
 def _spread_matrix(window: WindowConfig) -> np.ndarray:
-    # (T_fut, K): weights at knots to weights at every frame, straight in the logarithm of time.
+    # Matrix (T_fut, K) from weights at knots to weights at every frame, linear in the logarithm of
+    # time.
     knots = knot_frames(window)
     at = np.log(np.arange(1, window.future_frames + 1))
     matrix = np.stack(
@@ -47,10 +47,11 @@ def _spread_matrix(window: WindowConfig) -> np.ndarray:
 
 def at_every_frame(weights: np.ndarray, window: WindowConfig) -> np.ndarray:
     """
-    Fill in the weights between the knots.
+    Interpolate the weights between the knots.
 
-    :param weights: ``(P, K, C)``, rows sum to one.
-    :returns: ``(P, T_fut, C)``, rows sum to one.
+    :param weights: ``(P, K, C)``; each row sums to one.
+    :param window: the model's window.
+    :returns: ``(P, T_fut, C)``; each row sums to one.
     """
     return np.matmul(_spread_matrix(window), weights)
 
@@ -65,13 +66,13 @@ def _residual_matrix(frames: int) -> np.ndarray:
 
 def jitter_m(windows: np.ndarray) -> np.ndarray:
     """
-    Estimate the noise of the input: what no smooth motion explains.
+    Return the noise of the input: the part that no smooth motion explains.
 
-    The root mean square of what a polynomial of the fourth degree leaves of each coordinate, in
-    the middle of all joints.
+    It is the root mean square residual of a polynomial of the fourth degree on each coordinate,
+    and the median over all joints.
 
     :param windows: metres from any origin near to the person, float32 ``(P, T_obs, J, 3)``.
-    :returns: metres a coordinate, ``(P,)``.
+    :returns: metres per coordinate, ``(P,)``.
     """
     persons, frames = windows.shape[:2]
     left = _residual_matrix(frames) @ windows.reshape(persons, frames, -1)
@@ -82,7 +83,7 @@ def jitter_m(windows: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _filters(frames: int, rate_hz: float, used: int, averaged: int) -> np.ndarray:
-    # (3, T_obs): pose, velocity and standing pose from the window's last frames.
+    # Return (3, T_obs): pose, velocity and standing pose from the window's last frames.
     found = np.zeros((3, frames))
     used, averaged = min(used, frames), min(averaged, frames)
     at = np.arange(1 - used, 1) / rate_hz
@@ -100,11 +101,11 @@ def _filters(frames: int, rate_hz: float, used: int, averaged: int) -> np.ndarra
 @dataclass(frozen=True)
 class Stance:
     """
-    Where P people are and how they move, smoothed as the input's noise asks for.
+    The present pose and velocity of P people, smoothed as much as the input's noise requires.
 
-    ``pose`` and ``still`` metres and ``velocity`` metres a second, float32 (P, J, 3), ``still``
-    for somebody who does not move; ``jitter`` (P,) metres; ``doubt`` (P,), deviation of a
-    velocity's coordinate, metres a second.
+    ``pose`` and ``still`` are in metres and ``velocity`` in metres per second, float32 (P, J, 3).
+    ``still`` is the pose if the person does not move. ``jitter`` is (P,), metres. ``doubt`` is
+    (P,), the standard deviation of a velocity's coordinate in metres per second.
     """
 
     pose: np.ndarray
@@ -115,7 +116,7 @@ class Stance:
 
 
 def _frames_used(jitter: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    # Over how many frames velocity and standing pose are taken.
+    # Return the number of frames over which velocity and standing pose are measured.
     share = np.clip(jitter / _NOISY_M, 0.0, 1.0)
     used = np.rint(_CLEAN_FRAMES + (_NOISY_FRAMES - _CLEAN_FRAMES) * np.sqrt(share)).astype(int)
     return used, np.where(jitter < 0.002, 1, max(2, round(_STILL_S * rate_hz)))
@@ -123,7 +124,7 @@ def _frames_used(jitter: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.nda
 
 @lru_cache(maxsize=64)
 def _smoothing(frames: int, rate_hz: float, used: int, averaged: int) -> np.ndarray:
-    # (2, T_obs, T_obs): pose and velocity at every frame of a window that is over.
+    # Return (2, T_obs, T_obs): pose and velocity at every frame of a complete window.
     found = np.zeros((2, frames, frames))
     used, averaged = min(used, frames), min(averaged, frames)
     at = np.arange(used) / rate_hz
@@ -141,11 +142,13 @@ def smoothed_window(
     poses: np.ndarray, jitter: float, rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    Smooth a window that is over: what :func:`stance` cannot know yet is used here.
+    Smooth a complete window; unlike :func:`stance`, this uses later frames for earlier ones.
 
     :param poses: metres, float32 ``(T_obs, J, 3)``.
-    :param jitter: of the input, metres.
-    :returns: poses and velocities (metres a second) at every frame, as ``poses``.
+    :param jitter: noise of the input, metres.
+    :param rate_hz: frames per second.
+    :returns: poses in metres and velocities in metres per second at every frame, ``(T_obs, J,
+        3)``.
     """
     used, averaged = _frames_used(np.array([jitter]), rate_hz)
     matrices = _smoothing(len(poses), rate_hz, int(used[0]), int(averaged[0]))
@@ -155,13 +158,15 @@ def smoothed_window(
 
 def stance(windows: np.ndarray, jitter: np.ndarray, rate_hz: float) -> Stance:
     """
-    Tell where people are and how they move.
+    Return the present pose and velocity of people.
 
-    A clean input is taken as it is, the velocity over its last tenth of a second. The noisier it
-    is, the more frames are used: a straight line through them, and their mean for who stands.
+    A clean input is taken as it is, with the velocity over its last tenth of a second. The noisier
+    the input, the more frames are used: a straight line through them, and their mean for a person
+    who stands.
 
     :param windows: metres, float32 ``(P, T_obs, J, 3)``.
-    :param jitter: of the input, metres, ``(P,)``; see :func:`jitter_m`.
+    :param jitter: noise of the input, metres, ``(P,)``; see :func:`jitter_m`.
+    :param rate_hz: frames per second.
     """
     persons, frames = windows.shape[:2]
     used, averaged = _frames_used(jitter, rate_hz)
@@ -178,7 +183,7 @@ def stance(windows: np.ndarray, jitter: np.ndarray, rate_hz: float) -> Stance:
 
 def believed(velocity: np.ndarray, doubt: np.ndarray) -> np.ndarray:
     """
-    Shrink velocities by what noise alone would show (James and Stein, 1961).
+    Shrink velocities by the amount that noise alone would show (James and Stein, 1961).
 
     :param velocity: ``(..., 3)``.
     :param doubt: standard deviation of a coordinate, broadcastable to ``(...)``.
@@ -190,8 +195,9 @@ def believed(velocity: np.ndarray, doubt: np.ndarray) -> np.ndarray:
 
 def damped_velocity(now: Stance, times_s: np.ndarray) -> np.ndarray:
     """
-    Let every joint go on as it moves, ever slower.
+    Return futures in which every joint continues its motion ever more slowly.
 
+    :param now: pose and velocity of P people.
     :param times_s: seconds ahead, ``(T,)``.
     :returns: metres, ``(P, T, J, 3)``.
     """
@@ -200,7 +206,7 @@ def damped_velocity(now: Stance, times_s: np.ndarray) -> np.ndarray:
 
 def damping(times_s: np.ndarray) -> np.ndarray:
     """
-    Return for how long damped velocity goes on as fast as at first.
+    Return the time at the first speed that covers the same distance as the damped velocity.
 
     :param times_s: seconds ahead, ``(T,)``.
     :returns: seconds, float32 ``(T,)``.
@@ -210,8 +216,9 @@ def damping(times_s: np.ndarray) -> np.ndarray:
 
 def standing_still(now: Stance, times_s: np.ndarray) -> np.ndarray:
     """
-    Let everybody stand as they are.
+    Return futures in which everybody stands still.
 
+    :param now: pose of P people.
     :param times_s: seconds ahead, ``(T,)``.
     :returns: metres, ``(P, T, J, 3)``.
     """
@@ -220,7 +227,7 @@ def standing_still(now: Stance, times_s: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _lasting(window: WindowConfig) -> np.ndarray:
-    # How much of a velocity has been gone at every frame, seconds, (T_fut, 1).
+    # Distance covered at every frame per unit of velocity, seconds, (T_fut, 1).
     return damping(np.arange(1, window.future_frames + 1) * window.period_s)[:, None]
 
 
@@ -230,12 +237,12 @@ def side_by_side(
     """
     Put the other candidates beside the model's samples.
 
-    :param prediction: of the model, in the input's frame.
-    :param now: of P people, from the origins.
-    :param recall: what the memory found, from the origins.
+    :param prediction: prediction of the model, in the input's frame.
+    :param now: pose and velocity of P people, from the origins.
+    :param recall: result of the memory, from the origins.
     :param origins: metres, (P, 3).
-    :param window: of the model.
-    :returns: means from the origins (P, T_fut, C, J, 3), spreads at the knots (P, K, C, J), and
+    :param window: the model's window.
+    :returns: means from the origins (P, T_fut, C, J, 3); spreads at the knots (P, K, C, J); and
         all samples, the model's first, in the input's frame (P, S + 2 + N, T_fut, J, 3).
     """
     knots = knot_frames(window)
@@ -272,8 +279,8 @@ def side_by_side(
 
 
 def _mean(futures: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # Of futures (P, S, T, N) by their weights (P, S); torch, which keeps to the threads it was
-    # given.
+    # Mean of futures (P, S, T, N) by their weights (P, S); by torch, which keeps to the number of
+    # threads that it was given.
     shares = torch.from_numpy(weights.astype(futures.dtype, copy=False))
     flat = torch.from_numpy(futures).flatten(2)
     with torch.inference_mode():
@@ -281,7 +288,7 @@ def _mean(futures: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _spread(at: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    # (P, S, K, 3 J) to the root mean square distance from the mean (P, K, J).
+    # Root mean square distance of (P, S, K, 3 J) from the mean, (P, K, J).
     persons, samples, knots, numbers = at.shape
     apart = at.astype(np.float32, copy=False) - mean[:, None]
     square = squares(apart.reshape(persons, samples, knots * numbers // 3, 3))

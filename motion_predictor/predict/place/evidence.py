@@ -1,10 +1,9 @@
-"""
-What the guesses turned out to be worth: losses that have come true, of each person and the place.
+"""Evidence on the candidates: their past losses, for each person and for the place.
 
-Prediction with expert advice (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006):
-a candidate's weight is the gate's times ``exp(-trust x discounted loss)``. Every loss is taken
-relative to the mean loss of the candidates at that moment, so that hard moments count no more
-than easy ones.
+This is prediction with expert advice (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games,
+2006). The weight of a candidate is the gate's weight times ``exp(-trust x discounted loss)``.
+Every loss is relative to the mean loss of the candidates at that moment, so that hard moments
+count no more than easy ones.
 """
 
 from __future__ import annotations
@@ -20,21 +19,22 @@ from motion_predictor.predict.awaited import Awaited
 from motion_predictor.track.window import ObservedWindow
 
 EVERY_S = 0.48
-"""Predictions of a person whose outcome is waited for are so far apart."""
+"""Time in seconds between predictions of a person that are kept to be compared with
+the outcome."""
 FLOOR_M = 0.005
-"""Added to every loss: millimetres decide nothing."""
+"""Distance in metres that is added to every loss, so that millimetres decide nothing."""
 WORST = 2.0
-"""A loss counts for at most so much more than the mean of the candidates."""
+"""Greatest relative excess of a loss over the candidates' mean."""
 _NS = 1e-9
 
 
 def relative_losses(errors: np.ndarray, available: np.ndarray) -> np.ndarray:
     """
-    Compare candidates with each other.
+    Return the losses of candidates relative to their mean.
 
-    :param errors: metres a joint, ``(..., C)``.
-    :param available: which of them there were, broadcastable to ``(..., C)``.
-    :returns: relative to their mean, -1 to :data:`WORST`; 0 for those there were not.
+    :param errors: metres per joint, ``(..., C)``.
+    :param available: which candidates were available, broadcastable to ``(..., C)``.
+    :returns: between -1 and :data:`WORST`; 0 for candidates that were not available.
     """
     there = np.broadcast_to(available, errors.shape)
     losses = np.where(there, errors + FLOOR_M, 0.0)
@@ -44,16 +44,17 @@ def relative_losses(errors: np.ndarray, available: np.ndarray) -> np.ndarray:
 
 @dataclass
 class _Waiting(Awaited):
-    """Candidates of one person that wait for what will happen."""
+    """The candidates of one person that wait for the outcome."""
 
     means: np.ndarray
-    """(K, C, J, 3) metres from ``origin``."""
+    """Means of the candidates, (K, C, J, 3), metres from ``origin``."""
     origin: np.ndarray
     available: np.ndarray
     errors: np.ndarray
-    """(K, C + 1), NaN until they are known; the last is of what was published."""
+    """Errors (K, C + 1), metres per joint, NaN until they are known; the last is that of the
+    published future."""
     published: np.ndarray
-    """(K, J, 3) metres from ``origin``."""
+    """The published future, (K, J, 3), metres from ``origin``."""
 
 
 @dataclass
@@ -65,20 +66,22 @@ class _Person:
 
 class Evidence:
     """
-    Discounted relative losses of every candidate, by person and for the place.
+    Discounted relative losses of every candidate, for each person and for the place.
 
-    A new person begins with nothing of their own, and with the place's. Used by one thread.
+    A new person begins without losses of their own and with those of the place. One thread uses
+    it.
 
-    Bound on the regret: with one way to forget that keeps ``k`` of its sum, trust ``t`` in it and
-    a gate that gives the best candidate the weight ``w`` throughout, the weighted whole's
-    relative loss, discounted like the sums (``(1 - k) sum k^(T - i) loss_i``), exceeds the best
-    candidate's by at most ``k ln(1 / w) / t + t (1 - k) (1 + WORST)^2 / (8 k)``. (Hoeffding's
-    lemma at every step, Jensen's inequality for the discount; chapter 2 of the book above. A
-    horizon's delay adds what one horizon can lose.)
+    The regret is bounded as follows. Take one rate of forgetting that keeps ``k`` of its sum, a
+    trust ``t`` in it, and a gate that always gives the best candidate the weight ``w``. The
+    relative loss of the weighted whole, discounted like the sums (``(1 - k) sum k^(T - i)
+    loss_i``), exceeds that of the best candidate by at most ``k ln(1 / w) / t + t (1 - k) (1 +
+    WORST)^2 / (8 k)``. The proof uses Hoeffding's lemma at every step and Jensen's inequality for
+    the discount; see chapter 2 of the book above. The delay of a horizon adds at most what one
+    horizon can lose.
     """
 
     def __init__(self, window: WindowConfig) -> None:
-        """Begin with nobody."""
+        """Begin without people."""
         self._window = window
         self._frames = knot_frames(window)
         self._place = self._nothing()
@@ -90,41 +93,41 @@ class Evidence:
         return np.zeros((len(self._frames), len(MEMORIES), len(CANDIDATES)))
 
     def forget(self) -> None:
-        """Forget everything, the place's too."""
+        """Forget everything, also for the place."""
         self._place = self._nothing()
         self._persons.clear()
         self._errors[:] = 0.0
         self._counts[:] = 0.0
 
     def forget_tracks(self, tracks: Collection[int]) -> None:
-        """Forget what counts for some people alone; the place's means over everybody stay."""
+        """Forget the losses of some people; the place's means over everybody stay."""
         for track in tracks:
             self._persons.pop(track, None)
 
     @property
     def of_place(self) -> np.ndarray:
-        """Return what counts for the place, ``(K, E, C)``; relative losses, -1 to WORST."""
+        """Return the place's discounted relative losses, ``(K, E, C)``, from -1 to WORST."""
         return self._place.copy()
 
     def begin_with(self, of_place: np.ndarray) -> None:
-        """Go on from what was found out of the place before; see :attr:`of_place`."""
+        """Continue with earlier losses of the place; see :attr:`of_place`."""
         self._place = np.clip(of_place, -1.0, WORST)
 
     @property
     def errors_m(self) -> np.ndarray:
         """
-        Return how far off each candidate was of late, and last what was published.
+        Return the recent mean error of each candidate and, last, of the published future.
 
-        :returns: metres a joint, ``(K, C + 1)``, NaN before the first outcome.
+        :returns: metres per joint, ``(K, C + 1)``, NaN before the first outcome.
         """
         with np.errstate(invalid='ignore', divide='ignore'):
             return self._errors / self._counts
 
     def of(self, tracks: Sequence[int]) -> np.ndarray:
         """
-        Return what counts for these people now.
+        Return the losses that count for these people now.
 
-        :param tracks: numbers of their histories, P of them.
+        :param tracks: numbers of the P people's histories.
         :returns: float32 ``(P, K, E, C)``.
         """
         of_place = np.array([memory.of_place for memory in MEMORIES])
@@ -144,10 +147,10 @@ class Evidence:
         absent: Sequence[int] = (),
     ) -> None:
         """
-        Take in what has come true; whose track is nowhere named is forgotten.
+        Add the outcomes that have come; people in neither list of tracks are forgotten.
 
-        :param tracks: numbers of the histories of everyone predicted now.
-        :param windows: what was observed of them.
+        :param tracks: numbers of the histories of everybody who is predicted now.
+        :param windows: their observed windows.
         :param absent: tracks of people who may come back.
         """
         kept = {track: self._persons[track] for track in absent if track in self._persons}
@@ -161,7 +164,7 @@ class Evidence:
             person.waiting = [each for each in person.waiting if each.come < len(self._frames)]
 
     def due(self, tracks: Sequence[int], windows: Sequence[ObservedWindow]) -> list[int]:
-        """Return the indices of those whose candidates are to be kept now, for the outcome."""
+        """Return the indices of the people whose candidates must be kept now for comparison."""
         found = []
         for index, (track, window) in enumerate(zip(tracks, windows, strict=True)):
             person = self._persons[track]
@@ -184,12 +187,14 @@ class Evidence:
         published: np.ndarray,
     ) -> None:
         """
-        Keep a person's candidates until it is known what they were worth.
+        Keep a person's candidates until the outcome is known.
 
-        :param origin: of ``means`` and ``published``, metres, ``(3,)``.
-        :param means: ``(K, C, J, 3)``.
-        :param available: ``(C,)``.
-        :param published: the one future that was shown, ``(K, J, 3)``.
+        :param track: number of the person's history.
+        :param window: the person's observed window.
+        :param origin: origin of ``means`` and ``published``, metres, ``(3,)``.
+        :param means: means of the candidates, metres, ``(K, C, J, 3)``.
+        :param available: which candidates were available, ``(C,)``.
+        :param published: the one future that was shown, metres, ``(K, J, 3)``.
         """
         errors = np.full((len(self._frames), len(CANDIDATES) + 1), np.nan)
         self._persons[track].waiting.append(

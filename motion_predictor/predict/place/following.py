@@ -1,4 +1,4 @@
-"""What stated radii are multiplied by, by person and for the place, as people here move."""
+"""Factors on the stated radii, by person and for the place, which follow how people here move."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ import numpy as np
 from motion_predictor.errors import ConfigError
 
 PACE, RARE_PACE = 0.15, 0.5
-"""How fast a scale follows, below RARE_LEVEL and from there on; see :class:`Following`."""
+"""How fast a factor follows, for levels below RARE_LEVEL and from there on; see
+:class:`Following`."""
 NARROWEST, WIDEST = 0.4, 6.0
 RARE_LEVEL = 0.99
-"""From here on a scale never narrows: a quiet hour says nothing of what is rare."""
+"""From this level on, a factor never falls: a quiet hour says nothing about rare events."""
 
 
 class Following:
     """
-    What radii are multiplied by so that they hold what was asked, by person and for the place.
+    Factors on the radii that make them hold the requested shares, by person and for the place.
 
-    Quantile tracking (Angelopoulos, Candes and Tibshirani, Conformal PID Control for Time Series
-    Prediction, NeurIPS 2023, eq. 4) of the logarithm of each level's scale: a check moves the
-    place's and the person's by ``pace (missed - (1 - level))`` each. A new person begins with the
-    place's.
+    The method is quantile tracking (Angelopoulos, Candes and Tibshirani, Conformal PID Control for
+    Time Series Prediction, NeurIPS 2023, eq. 4) of the logarithm of each level's factor. A check
+    moves both the place's and the person's logarithm by ``pace (missed - (1 - level))``. A new
+    person begins with the place's factor.
     """
 
     def __init__(self, levels: Sequence[float], mode: str = 'both') -> None:
         """
-        Begin with radii as they are.
+        Begin with unchanged radii.
 
-        :param levels: shares of real positions to be held.
+        :param levels: shares of real positions to hold.
         :param mode: ``both`` for wider and narrower, ``widen`` for never narrower than stated,
             ``fixed`` for as stated.
         :raises ConfigError: if the mode is unknown.
@@ -44,7 +45,7 @@ class Following:
 
     def follow(self, mode: str) -> None:
         """
-        Follow in another way from now on; what was found out is kept.
+        Change the mode; the factors found so far are kept.
 
         :param mode: as for the constructor.
         :raises ConfigError: if the mode is unknown.
@@ -65,39 +66,40 @@ class Following:
 
     @property
     def held(self) -> np.ndarray:
-        """Return the share of joints that each level held of late, ``(L,)``; NaN before any."""
+        """Return the share of joints that each level held lately, ``(L,)``; NaN at first."""
         with np.errstate(invalid='ignore', divide='ignore'):
             return 1.0 - self._missed / self._checked
 
     @property
     def place_scales(self) -> np.ndarray:
-        """Return the place's scale of each level, ``(L,)``."""
+        """Return the place's factor for each level, ``(L,)``."""
         return np.exp(np.clip(self._place, self._lowest, self._highest))
 
     @property
     def place_logs(self) -> np.ndarray:
-        """Return the logarithm of the place's scale of each level, ``(L,)``."""
+        """Return the logarithm of the place's factor for each level, ``(L,)``."""
         return self._place.copy()
 
     def begin_with(self, place_logs: np.ndarray) -> None:
-        """Go on from scales that were found before; see :attr:`place_logs`."""
+        """Continue with earlier factors; see :attr:`place_logs`."""
         self._place = np.clip(place_logs, self._lowest, self._highest)
 
     def stay(self, tracks: Sequence[int]) -> None:
-        """Forget everybody who is not among the tracks."""
+        """Forget everybody whose track is not given."""
         self._persons = {t: self._persons[t] for t in tracks if t in self._persons}
 
     def forget_tracks(self, tracks: Collection[int]) -> None:
-        """Forget what was found out of some people; the place's scale stays."""
+        """Forget the factors of some people; the place's factor stays."""
         for track in tracks:
             self._persons.pop(track, None)
 
     def note(self, track: int, missed: np.ndarray, part: float = 1.0) -> None:
         """
-        Take in one check.
+        Add one check.
 
+        :param track: number of the person's history.
         :param missed: share of the joints outside of each level's scaled radius, ``(L,)``.
-        :param part: of a whole prediction that was checked.
+        :param part: part of a whole prediction that was checked, 0..1.
         """
         kept = 1.0 - part / 120.0
         self._checked = kept * self._checked + 1.0
@@ -109,7 +111,7 @@ class Following:
         self._persons[track] = np.clip(person, low - self._place, high - self._place)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin again with unchanged radii."""
         self._place = np.zeros(len(self.levels))
         self._persons.clear()
         self._checked[:] = 0.0

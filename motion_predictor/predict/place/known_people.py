@@ -1,4 +1,4 @@
-"""Whose moments are whose: the names and numbers that everybody of this run went by. No ROS."""
+"""All names and numbers that each person has had in this run. No ROS."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from motion_predictor.common.files import brief
 from motion_predictor.errors import MotionPredictorError
 
 MOST_TRACKS = 2048
-"""Beyond so many those of whom nothing is remembered are dropped."""
+"""Beyond this number of histories, those with nothing in the memory are dropped."""
 MOST_NAMED = 12
 
 
 class UnknownPersonError(MotionPredictorError):
-    """Nobody went by that name or number in this run; the message says who did."""
+    """Nobody had that name or number in this run; the message lists who did."""
 
 
 class KnownPeople:
     """
-    Finds the histories of somebody by a name or number that they ever had in this run.
+    Finds the histories of a person by any name or number that the person had in this run.
 
-    Whoever goes on under another id is one person, with both names; two people to whom a tracker
-    gave one id after the other share it. Methods may be called by any thread.
+    A person who continues under another id is one person with both names. Two people to whom a
+    tracker gave the same id one after the other share it. Methods may be called by any thread.
     """
 
     def __init__(self, remembered: Callable[[], set[int]]) -> None:
         """
-        Know nobody.
+        Begin without people.
 
-        :param remembered: returns the histories of whom anything is remembered.
+        :param remembered: returns the histories that the memory holds something of.
         """
         self._remembered = remembered
         self._words: dict[int, set[str]] = {}
@@ -39,10 +39,10 @@ class KnownPeople:
 
     def note(self, tracks: Mapping[str, int], numbers: Mapping[str, int]) -> None:
         """
-        Take in who is who now.
+        Note the present names and numbers.
 
-        :param tracks: number of each person's history, by the person's name.
-        :param numbers: of people in the outputs, by their name.
+        :param tracks: number of each person's history, by name.
+        :param numbers: number of each person in the outputs, by name.
         """
         with self._lock:
             for name, track in tracks.items():
@@ -61,10 +61,10 @@ class KnownPeople:
 
     def find(self, person: str) -> set[int]:
         """
-        Return the histories of somebody.
+        Return the histories of a person.
 
-        :param person: a name as in ~/people, or, where nobody has it for a name, a number.
-        :raises UnknownPersonError: if nobody in this run went by it.
+        :param person: a name as in ~/people or, if nobody has it as a name, a number.
+        :raises UnknownPersonError: if nobody had it in this run.
         """
         wanted = person.strip()
         with self._lock:
@@ -81,7 +81,7 @@ class KnownPeople:
         )
 
     def drop(self, tracks: set[int]) -> None:
-        """Forget the names of those who are forgotten; of whoever is here they are noted anew."""
+        """Forget the names of forgotten people; those who are present are noted again."""
         with self._lock:
             for track in tracks:
                 self._words.pop(track, None)
@@ -89,5 +89,5 @@ class KnownPeople:
 
 
 def _numbered(number: int | str) -> str:
-    # No name of a tracker begins like this: numbers and names are kept apart.
+    # No name of a tracker begins like this, so numbers and names stay apart.
     return f'\0{number}'

@@ -1,8 +1,8 @@
-"""
-What was learnt of a place as one file: plain arrays (safetensors), checked before any is used.
+"""Save and load what was learnt of a place: one file of plain arrays (safetensors), checked first.
 
-No code in the file is ever run. The file names the joints, the window, the time between poses,
-the frame of reference, the weighing that evidence and scales belong to, and the build.
+No code in the file is ever run. The file states the joints, the window, the time between poses,
+the frame of reference, the digest of the weighing that evidence and factors belong to, and the
+build.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VERSION = '1'
 MAX_FILE_BYTES = 8 * 2**30
 MAX_HEADER_BYTES = 2**20
 MAX_BODY_M = 5.0
-"""No joint is farther from its root."""
+"""Largest distance of a joint from its root, metres."""
 MAX_SPEED = 100.0
 MAX_FAR_M = 1e6
 MAX_LOG = 10.0
@@ -47,18 +47,19 @@ _STEP_NS = round(STEP_S * 1e9)
 
 
 class MemoryFileError(MotionPredictorError):
-    """A memory file is damaged, of another skeleton or version, or no memory file at all."""
+    """A file is damaged, of another skeleton or version, or not a memory file."""
 
 
 def write_memory(path: Path, place: Place, frame_id: str) -> int | None:
     """
-    Write what a place has learnt, beside the file and renamed; the worker goes on meanwhile.
+    Write what a place has learnt, whole or not at all; the worker continues meanwhile.
 
-    :param path: the file; its folder is made.
-    :param frame_id: of reference, to be named in the file.
-    :returns: how many moments it holds; None where everything was forgotten meanwhile, and
+    :param path: the file; a missing folder is made.
+    :param place: the place.
+    :param frame_id: frame of reference that the file states.
+    :returns: the number of moments in the file; None if everything was forgotten meanwhile, and
         nothing is written.
-    :raises StorageError: if nothing can be written there.
+    :raises StorageError: if the file cannot be written.
     """
     kept = place.copied()
     if kept is None:
@@ -84,7 +85,7 @@ def write_memory(path: Path, place: Place, frame_id: str) -> int | None:
     }
     metadata['digest'] = _digest(metadata, {n: (a.shape, _rows(a)) for n, a in tensors.items()})
     with written_whole(path) as partial:
-        partial.touch(0o600)  # a person's motion: for this user alone
+        partial.touch(0o600)  # a person's motion: readable by this user alone
         save_file(tensors, str(partial), metadata=metadata)
         partial.chmod(0o600)
     return int((tensors['paths'][:, 0] >= 0).sum()) if 'paths' in tensors else 0
@@ -92,13 +93,15 @@ def write_memory(path: Path, place: Place, frame_id: str) -> int | None:
 
 def read_memory(path: Path, place: Place) -> str:
     """
-    Let a place go on from a file, after everything in it was checked.
+    Let a place continue from a file, after all of its content was checked.
 
-    Evidence and scales of radii are taken where the weights that weigh are the same, the memory
-    also where they are others: keys are made anew.
+    Evidence and factors on radii are taken only if the weighing weights are the same. The memory
+    is taken with other weights too: its keys are computed again.
 
-    :returns: what was read, in words.
-    :raises MemoryFileError: naming the file, what is wrong with it and what would do.
+    :param path: the file.
+    :param place: the place; it is changed.
+    :returns: a sentence that says what was read.
+    :raises MemoryFileError: naming the file, the fault and the remedy.
     """
     check_file(path, MemoryFileError, MAX_FILE_BYTES)
     with open_file(path, MemoryFileError) as file:
@@ -119,7 +122,7 @@ def read_memory(path: Path, place: Place) -> str:
 
 
 def is_memory(path: Path) -> bool:
-    """Tell whether a file is a memory of this package, damaged or not."""
+    """Return whether a file is a memory of this package, damaged or not."""
     try:
         with open_file(path, MemoryFileError) as file:
             size = min(int.from_bytes(file.read(8), 'little'), MAX_HEADER_BYTES)
@@ -129,7 +132,7 @@ def is_memory(path: Path) -> bool:
 
 
 def weighing_digest(place: Place) -> str:
-    """Return what tells the weights that weigh from others; '' where there are none."""
+    """Return the digest of the weighing weights; '' if there are none."""
     if place.weights is None:
         return ''
     digest = hashlib.sha256()
@@ -163,7 +166,7 @@ def _check_facts(path: Path, metadata: Mapping[str, str], place: Place) -> None:
 def _build() -> str:
     try:
         return version('motion_predictor')
-    except PackageNotFoundError:  # run from its source
+    except PackageNotFoundError:  # the package runs from its source tree
         return 'unknown'
 
 
@@ -222,7 +225,7 @@ def _taken(
 ) -> Kept:
     columns: dict[str, np.ndarray] = {}
     if rows and place.memory is not None:
-        first = max(rows - place.memory.capacity, 0)  # of more than there is room for, the newest
+        first = max(rows - place.memory.capacity, 0)  # if they do not fit, the newest
         columns = {name: file.get_slice(name)[first:] for name in _STORED}
         paths = columns['paths'].astype(np.int64)
         columns['paths'] = np.where(paths[:, :1] >= 0, paths - first, -1)
@@ -232,7 +235,7 @@ def _taken(
     evidence = file.get_tensor('evidence') if same and 'evidence' in names else None
     scales = file.get_tensor('scales') if same and 'scales' in names else None
     for name, values, limit in (('evidence', evidence, WORST), ('scales', scales, MAX_LOG)):
-        if values is not None and not (np.abs(values) <= limit).all():  # nor NaN
+        if values is not None and not (np.abs(values) <= limit).all():  # this also refuses NaN
             raise MemoryFileError(
                 f'{brief(path)}: {name} beyond {limit:g} or not finite; remove it'
             )
@@ -247,7 +250,7 @@ def _check_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
         ('velocities', np.abs(columns['velocities']), MAX_SPEED),
     )
     for name, values, limit in bounds:
-        if not (values <= limit).all():  # nor NaN
+        if not (values <= limit).all():  # this also refuses NaN
             raise MemoryFileError(
                 f'{brief(path)}: {name} beyond {limit:g} or not finite; remove it'
             )
@@ -277,7 +280,7 @@ def _digest(
     metadata: Mapping[str, str],
     arrays: Mapping[str, tuple[tuple[int, ...], Iterator[np.ndarray]]],
 ) -> str:
-    # SHA-256 of everything that a file holds but the digest itself.
+    # Return the SHA-256 of everything in the file except the digest itself.
     digest = hashlib.sha256()
     for key in sorted(metadata.keys() - {'digest'}):
         digest.update(json.dumps([key, metadata[key]]).encode())

@@ -1,4 +1,4 @@
-"""Futures of several candidates as one whole: weights by horizon, mean, moments and radii."""
+"""The futures of several candidates as one whole: weights by horizon, mean, moments, radii."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FIRM_M = 0.003
 
 def firmness(jitter: np.ndarray) -> np.ndarray:
     """
-    Tell how far a mean is to be brought to the observed bones.
+    Return how far a mean is adjusted to the observed bones.
 
-    :param jitter: of the input, metres, ``(P,)``.
-    :returns: float32 ``(P,)``, 1 for a clean input, a half at 2 mm of jitter.
+    :param jitter: noise of the input, metres, ``(P,)``.
+    :returns: float32 ``(P,)``: 1 for a clean input, a half at 2 mm of jitter.
     """
     return (1.0 / (1.0 + np.square(jitter / (_FIRM_M / 1.33)))).astype(np.float32)
 
@@ -28,16 +28,16 @@ def firmness(jitter: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Mix:
     """
-    How the samples of P people's futures belong together.
+    How the samples of P people's futures are combined.
 
-    ``candidate`` uint8 (S,): which candidate each sample is of. ``within`` float32 (P, S): its
-    weight among that candidate's, which sum to one. ``shares`` float32 (P, T_fut, C): each
-    candidate's weight at each frame, rows sum to one. ``bones_m`` float32 (P, J): the person's
-    bones, ``firmness`` (P,) how far a mean is brought to them, 1 for a clean input (noise on both
-    ends of a bone would be put into the mean). ``means`` float32 (P, T_fut, C, J, 3): each
-    candidate's mean, metres from ``origin`` float64 (P, 3), in the frame of the futures.
-    ``radii`` float32 (L, P, T_fut, J): metres about the expected future, one for each of
-    ``levels``; None where nothing states them.
+    ``candidate`` is uint8 (S,), the candidate of each sample. ``within`` is float32 (P, S), the
+    sample's weight among those of its candidate, which sum to one. ``shares`` is float32 (P,
+    T_fut, C), the weight of each candidate at each frame; each row sums to one. ``bones_m`` is
+    float32 (P, J), the lengths of the person's bones. ``firmness`` (P,) is how far a mean is
+    adjusted to them: 1 for a clean input; noise on both ends of a bone would otherwise be put into
+    the mean. ``means`` is float32 (P, T_fut, C, J, 3), the mean of each candidate, metres from
+    ``origin`` float64 (P, 3), in the frame of the futures. ``radii`` is float32 (L, P, T_fut, J),
+    metres about the expected future, one for each of ``levels``; None if there are none.
     """
 
     candidate: np.ndarray
@@ -60,7 +60,8 @@ class Mix:
         """
         Return the weighted mean of the candidates on the person's own bones.
 
-        :returns: float64, metres, ``(P, F, J, 3)``.
+        :param frames: indices of the frames, F of them; the default is all.
+        :returns: metres, float64 ``(P, F, J, 3)``.
         """
         shares = self.shares[:, frames, :, None, None]
         mean = (shares * self.means[:, frames]).sum(axis=2)
@@ -72,8 +73,9 @@ class Mix:
         """
         Return mean and covariance of the weighted whole.
 
-        :param futures: of all samples, ``(P, S, T_fut, J, 3)``.
-        :param model: of the model's part alone at these frames.
+        :param futures: futures of all samples, metres, ``(P, S, T_fut, J, 3)``.
+        :param frames: indices of the frames, F of them.
+        :param model: moments of the model's part alone at these frames.
         """
         parts = [model]
         for number in range(1, len(CANDIDATES)):
@@ -96,7 +98,9 @@ class Mix:
         """
         Return the radius about the expected future of the least level not below a share.
 
-        :returns: metres, ``(P, F, J)``; None where no level is stated that reaches the share.
+        :param coverage: the share, 0..1.
+        :param frames: indices of the frames, F of them.
+        :returns: metres, ``(P, F, J)``; None if no level reaches the share.
         """
         if self.radii is None:
             return None
@@ -107,9 +111,11 @@ class Mix:
 
     def later(self, lag_frames: np.ndarray) -> Mix:
         """
-        Shift in time: weights and radii of the next later frame, means between the two frames.
+        Return the mix for futures that begin later.
 
-        :param lag_frames: how much later each person's futures are asked for, ``(P,)``.
+        Weights and radii are those of the next later frame; means lie between the two frames.
+
+        :param lag_frames: delay of each person's future in frames, ``(P,)``.
         """
         frames = self.shares.shape[1]
         exact = np.minimum(lag_frames[:, None] + np.arange(frames), frames - 1)
@@ -122,15 +128,15 @@ class Mix:
         return replace(self, shares=self.shares[people, at], means=means, radii=radii)
 
     def turned(self, rotation: np.ndarray) -> Mix:
-        """Turn everything by a matrix (3, 3): ``rotation @ point``."""
+        """Return the mix rotated by a matrix (3, 3): ``rotation @ point``."""
         means = self.means @ rotation.T.astype(np.float32)
         return replace(self, means=means, origin=self.origin @ rotation.T)
 
     def moved(self, offset: np.ndarray) -> Mix:
-        """Move everything by metres, ``(P, 3)``."""
+        """Return the mix moved by metres, ``(P, 3)``."""
         return replace(self, origin=self.origin + offset)
 
 
 def overall(shares: np.ndarray, within: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-    """Return the weight of every sample over all frames together, ``(P, S)``, rows sum to one."""
+    """Return the weight of every sample over all frames together, ``(P, S)``; rows sum to one."""
     return within * shares.mean(axis=1)[:, candidate]

@@ -1,4 +1,4 @@
-"""Noise of everybody's input, judged over some seconds; and who may come back."""
+"""The noise of each person's input, measured over some seconds; absent people's is kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from motion_predictor.predict.place.candidates import jitter_m
 from motion_predictor.track.window import ObservedWindow
 
 JITTER_S = 3.0
-"""The input's noise is judged over about so long."""
+"""Time in seconds over which the noise of the input is measured."""
 _NS = 1e-9
 
 
@@ -23,10 +23,10 @@ class _Noise:
 
 
 class NoiseWatch:
-    """Follows the noise of each person's input."""
+    """Measures the noise of each person's input."""
 
     def __init__(self) -> None:
-        """Begin with nobody."""
+        """Begin without people."""
         self.known: dict[int, _Noise] = {}
 
     def judge(
@@ -37,17 +37,17 @@ class NoiseWatch:
         absent: Sequence[int],
     ) -> np.ndarray:
         """
-        Judge the noise now; whose track is nowhere named is forgotten.
+        Return the present noise; people in neither list of tracks are forgotten.
 
-        :param tracks: numbers of the people's histories, P of them.
-        :param windows: what was observed of them.
-        :param seen: the same, metres from any origin near to the person, (P, T_obs, J, 3).
+        :param tracks: numbers of the P people's histories.
+        :param windows: their observed windows.
+        :param seen: the same windows, metres from any origin near to the person, (P, T_obs, J, 3).
         :param absent: tracks of people who may come back.
-        :returns: metres a coordinate, (P,).
+        :returns: metres per coordinate, (P,).
         """
         found = jitter_m(seen)
         for index, window in enumerate(windows):
-            if window.padded_frames:  # their edge is no noise
+            if window.padded_frames:  # the edges of gaps are no noise
                 found[index] = jitter_m(seen[index, None, window.padded_frames :])[0]
         kept = {track: self.known[track] for track in absent if track in self.known}
         for index, (track, window) in enumerate(zip(tracks, windows, strict=True)):

@@ -1,8 +1,7 @@
-"""
-What the node has learnt of the place that it watches, and the whole forecast made with it.
+"""What the node has learnt of the place that it watches, and the complete forecast made with it.
 
-The model's samples come in; damped velocity, standing still and the memory's futures are put
-beside them, weighed by gate and evidence, and given a radius.
+The model's samples come in. Damped velocity, standing still and the memory's futures are put
+beside them. Gate and evidence weigh all of them, and the radius network gives the result a radius.
 """
 
 from __future__ import annotations
@@ -42,59 +41,61 @@ if TYPE_CHECKING:
     from motion_predictor.predict.prediction import Prediction
 
 LOST_S = 60.0
-"""Somebody who was not predicted for longer is lost for good: what is known of them goes."""
+"""A person who was not predicted for longer than this, in seconds, is lost for good: their data
+are dropped."""
 _MOST_ABSENT = 256
 _NS = 1e-9
-_PIECE = 4096  # slots that are copied while the worker waits
+_PIECE = 4096  # number of slots that are copied while the worker waits
 
 
 @dataclass
 class _AwaitedRadii(Awaited):
-    """Radii of one person that wait for what will happen."""
+    """The radii of one person that wait for the outcome."""
 
     expected: np.ndarray
-    """(K, J, 3) metres."""
+    """The expected future, (K, J, 3), metres."""
     radii: np.ndarray
-    """(L, K, J) metres, scaled as they were stated."""
+    """The published radii (with their factors), (L, K, J), metres."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What of a place outlives the node; see :mod:`~motion_predictor.predict.place.memory`."""
+    """The data of a place that outlive the node; see :mod:`~.place.memory_file`."""
 
     columns: Mapping[str, np.ndarray]
-    """Of the memory, oldest first, as :meth:`PlaceMemory.columns` copies them; slots from 0."""
+    """Content of the memory, oldest first, as :meth:`PlaceMemory.columns` returns it; slots from
+    0."""
     evidence: np.ndarray | None
     levels: tuple[float, ...]
     scales: np.ndarray | None
-    """Logarithms of what the radius of each level is multiplied by."""
+    """Logarithms of the factors on the radius of each level."""
 
 
 @dataclass(frozen=True)
 class Working:
-    """How the latest forecast came about, for those who fit and judge."""
+    """The intermediate results of the latest forecast, for training and evaluation."""
 
     described: Described
     told: np.ndarray | None
-    """What the radius network was told, (P, K, J, F)."""
+    """Inputs of the radius network, (P, K, J, F)."""
     weights: np.ndarray
-    """(P, K, C)."""
+    """Weights of the candidates, (P, K, C)."""
     evidence: np.ndarray
-    """(P, K, E, C)."""
+    """Evidence on the candidates, (P, K, E, C)."""
     spreads: np.ndarray
-    """(P, K, C, J)."""
+    """Spreads of the candidates, metres, (P, K, C, J)."""
     recall: Recall
     now: Stance
     seen: np.ndarray
-    """Observed windows from the origins, (P, T_obs, J, 3)."""
+    """Observed windows, metres from the origins, (P, T_obs, J, 3)."""
     origins: np.ndarray
 
 
 class Place:
     """
-    Memory, evidence and radii of one place; used by one worker.
+    Memory, evidence and radii of one place; one worker uses it.
 
-    :meth:`forget` and the facts for diagnostics may be called by others.
+    Other threads may call :meth:`forget` and the functions for diagnostics.
     """
 
     def __init__(
@@ -108,15 +109,16 @@ class Place:
         follow: str = 'both',
     ) -> None:
         """
-        Begin with nothing.
+        Begin with nothing learnt.
 
-        :param window: of the model.
-        :param skeleton: of the model.
-        :param weights: of the weights file; None: the model counts alone, for those who fit.
-        :param memory_mb: size of the memory, megabytes.
-        :param remember: whether there is a memory at all.
+        :param window: the model's window.
+        :param skeleton: the model's skeleton.
+        :param weights: weighing weights of the weights file; None: the model alone counts, during
+            fitting.
+        :param memory_mb: size of the memory in megabytes.
+        :param remember: whether there is a memory.
         :param follow: whether radii follow what people do: ``both``, ``widen`` or ``fixed``.
-        :raises ConfigError: if a setting cannot be.
+        :raises ConfigError: if a setting cannot work.
         """
         self.window, self.skeleton, self.weights = window, skeleton, weights
         basis = None if weights is None else weights.basis
@@ -138,14 +140,14 @@ class Place:
 
     @property
     def state(self) -> tuple[int, int]:
-        """Return what changes with everything that is remembered or forgotten."""
+        """Return a pair that changes whenever something is remembered or forgotten."""
         return self.forgotten, 0 if self.memory is None else self.memory.span[1]
 
     def copied(self) -> Kept | None:
         """
-        Copy what is to be kept, in pieces: the worker goes on meanwhile.
+        Return a copy of what outlives the node, made in pieces: the worker continues meanwhile.
 
-        :returns: None where everything was forgotten while it was copied.
+        :returns: None if everything was forgotten while it was copied.
         """
         memory, pieces = self.memory, []
         with self._lock:
@@ -160,7 +162,7 @@ class Place:
         with self._lock:
             if self.forgotten != forgotten:
                 return None
-            oldest = memory.span[0] if memory else 0  # those before it were overwritten meanwhile
+            oldest = memory.span[0] if memory else 0  # earlier ones were overwritten meanwhile
         columns = {
             name: np.concatenate([piece[name] for piece in pieces])[max(oldest - begin, 0) :]
             for name in (pieces[0] if pieces else ())
@@ -172,9 +174,9 @@ class Place:
 
     def restore(self, kept: Kept) -> None:
         """
-        Go on from what was kept.
+        Continue from a copy.
 
-        :param kept: of the same joints and window; evidence and scales may be None.
+        :param kept: a copy with the same joints and window; evidence and scales may be None.
         """
         with self._lock:
             if self.memory is not None and kept.columns:
@@ -186,7 +188,7 @@ class Place:
                 self.following.begin_with(kept.scales)
 
     def forget(self) -> None:
-        """Forget what was seen here: memory, evidence, scales of radii."""
+        """Forget everything seen here: memory, evidence and factors on radii."""
         with self._lock:
             self.forgotten += 1
             if self.memory is not None:
@@ -199,13 +201,13 @@ class Place:
 
     def forget_tracks(self, tracks: Collection[int]) -> int:
         """
-        Forget some people: their moments, evidence, noise and scales of radii.
+        Forget some people: their moments, evidence, noise and factors on radii.
 
-        What counts for the place stays, a few means over everybody. Of whoever is still here new
-        things are learnt from now on, as of somebody new.
+        What counts for the place stays: a few means over everybody. A person who is still present
+        is learnt from again, like a new person.
 
         :param tracks: numbers of their histories.
-        :returns: how many moments are forgotten.
+        :returns: the number of forgotten moments.
         """
         with self._lock:
             self.forgotten += 1
@@ -223,12 +225,12 @@ class Place:
             return moments
 
     def remembered_tracks(self) -> set[int]:
-        """Return the numbers of the histories of whom anything is remembered."""
+        """Return the numbers of the histories that the memory holds something of."""
         with self._lock:
             return set() if self.memory is None else self.memory.tracks
 
     def follow(self, mode: str) -> None:
-        """Let radii follow people in the way that :class:`Following` says."""
+        """Change the way in which radii follow people; see :class:`Following`."""
         if self.following is not None and self.following.mode != mode:
             with self._lock:
                 self.following.follow(mode)
@@ -242,10 +244,10 @@ class Place:
         """
         Put the other candidates beside the model's samples, and weigh all of them.
 
-        :param tracks: numbers of the people's histories, P of them.
-        :param windows: what was observed of them.
-        :param prediction: of the model, each from their own last frame on.
-        :returns: with every sample, weights and radii; see
+        :param tracks: numbers of the P people's histories.
+        :param windows: their observed windows.
+        :param prediction: prediction of the model, from each person's own last frame on.
+        :returns: the prediction with all samples, weights and radii; see
             :class:`motion_predictor.predict.place.mix.Mix`.
         """
         with self._lock:
@@ -291,7 +293,7 @@ class Place:
         return replace(prediction, futures=futures, weights=joint, mix=mix)
 
     def _absent(self, tracks: Sequence[int], windows: Sequence[ObservedWindow]) -> list[int]:
-        # Tracks that are not predicted now, of people who may still come back with them.
+        # Return tracks that are not predicted now, of people who may still come back with them.
         for track, window in zip(tracks, windows, strict=True):
             self._present.pop(track, None)
             self._present[track] = window.stamp_ns
@@ -354,7 +356,7 @@ class Place:
             self.levels, radii,
         )  # fmt: skip
 
-    # What comes true
+    # Outcomes
 
     def _keep(
         self,
@@ -403,7 +405,7 @@ class Place:
     # For diagnostics: any thread
 
     def words(self, track: int) -> str:
-        """Say in words what a person's future is mostly taken from; '' for somebody unknown."""
+        """Return in words what a person's future mostly comes from; '' for an unknown person."""
         found = self._latest.get(track)
         if found is None:
             return ''
@@ -414,14 +416,14 @@ class Place:
         return f'{text}, has seen the like {often}' if seen else text
 
     def shares(self, track: int) -> dict[str, float]:
-        """Return the weight of each candidate by its name, over all horizons."""
+        """Return the weight of each candidate over all horizons, by its name."""
         found = self._latest.get(track)
         return {} if found is None else dict(zip(CANDIDATES, found[0].tolist(), strict=True))
 
 
 @lru_cache(maxsize=8)
 def _whose(samples: int, remembered: int) -> np.ndarray:
-    # Which candidate each sample is of.
+    # Return the candidate of each sample.
     found = np.repeat(
         np.array([MODEL, DAMPED, STILL, MEMORY], dtype=np.uint8), [samples, 1, 1, remembered]
     )

@@ -1,14 +1,12 @@
-"""
-What the gate and the radius network are told of this moment.
+"""The inputs of the gate and of the radius network.
 
-The gate (:mod:`motion_predictor.model.networks.gate`) says how much each guess of a person's
-future counts at each horizon; the radius network, trained by the pinball loss
-(:mod:`motion_predictor.model.networks.radius_network`), how far off the whole may be. Both are
-trained on people that the model has not seen, and are told what the node knows: how fast the body
-moves, how noisy the input is, how far the candidates are from each other, how near an earlier
-moment came. What the candidates then turned out to be worth is evidence
-(:mod:`motion_predictor.predict.place.evidence`); what the radii then held is followed
-(:mod:`motion_predictor.predict.place.following`).
+The gate (:mod:`motion_predictor.model.networks.gate`) outputs the weight of each candidate future
+at each horizon. The radius network (:mod:`motion_predictor.model.networks.radius_network`),
+trained by the pinball loss, outputs how far off the result may be. Both are trained on people that
+the model has not seen. Their inputs are what the node knows: how fast the body moves, how noisy
+the input is, how far apart the candidates are, and how near an earlier moment is. The later errors
+of the candidates are evidence (:mod:`motion_predictor.predict.place.evidence`). The share that the
+radii then held is followed (:mod:`motion_predictor.predict.place.following`).
 """
 
 from __future__ import annotations
@@ -26,10 +24,10 @@ from motion_predictor.predict.place.candidates import Stance
 from motion_predictor.predict.place.memory.recall import Recall
 
 _PAIRS = np.array(PAIRS).T
-_OF_MEMORY = np.array([False, True, *(MEMORY in pair for pair in PAIRS)])  # of BY_KNOT
+_OF_MEMORY = np.array([False, True, *(MEMORY in pair for pair in PAIRS)])  # index in BY_KNOT
 _FLOORS = np.array(
     [0.02] * SEGMENTS + [0.05, 0.02, 0.02, 0.05, 0.0005, 0.01, 1.0], dtype=np.float32
-)  # of the body's numbers before the logarithm
+)  # index in the body's numbers before the logarithm
 _JOINT_FLOORS = np.array([0.003] * 3 + [SPEED_FLOOR] * 2 + [0.003], np.float32).reshape(6, 1, 1, 1)
 _BODY_FLOORS = np.array([SPEED_FLOOR, 0.05, 0.0005, 0.01, 1.0], np.float32)
 
@@ -44,14 +42,17 @@ def describe(
     rate_hz: float,
 ) -> Described:
     """
-    Make what the gate is told; it does not change when people are turned, moved or mirrored.
+    Return the inputs of the gate.
+
+    They do not change if people are turned, moved or mirrored.
 
     :param windows: metres, float32 ``(P, T_obs, J, 3)``.
-    :param now: of these people.
-    :param means: of each candidate at the knots, ``(P, K, C, J, 3)``.
-    :param model_spread: of the model's samples, metres a joint, ``(P, K)``.
-    :param memory_spread: of what is remembered, likewise.
-    :param recall: what the memory found.
+    :param now: pose and velocity of these people.
+    :param means: mean of each candidate at the knots, metres, ``(P, K, C, J, 3)``.
+    :param model_spread: spread of the model's samples, metres per joint, ``(P, K)``.
+    :param memory_spread: spread of the memory's futures, likewise.
+    :param recall: result of the memory.
+    :param rate_hz: frames per second.
     """
     persons, knots = means.shape[:2]
     known = recall.known
@@ -61,7 +62,7 @@ def describe(
     marks = windows[:, frames]
     velocities = (marks[:, 1:] - marks[:, :-1]) / lasted
     present = lengths(now.velocity)  # (P, J)
-    # what is told as a logarithm, and then what is not
+    # inputs that are logarithms, then the others
     body = np.empty((persons, COMMON - 1), dtype=np.float32)
     body[:, :SEGMENTS] = lengths(velocities).sum(axis=-1) / joints
     body[:, SEGMENTS] = present.max(axis=-1)
@@ -90,7 +91,8 @@ def describe(
 
 @lru_cache(maxsize=8)
 def _segments(observed: int, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    # The frames at which the parts of a window meet, and how long each part lasts, (S, 1, 1).
+    # Return the frames at which the parts of a window meet, and the length of each part, (S, 1,
+    # 1).
     frames = np.rint(np.linspace(0, observed - 1, SEGMENTS + 1)).astype(np.int64)
     return frames, (np.diff(frames) / rate_hz).astype(np.float32)[:, None, None]
 
@@ -105,14 +107,15 @@ def tell(
     rate_hz: float,
 ) -> np.ndarray:
     """
-    Make what the radius network is told.
+    Return the inputs of the radius network.
 
     :param windows: metres, float32 ``(P, T_obs, J, 3)``.
-    :param now: of these people.
-    :param means: of each candidate, metres, ``(P, K, C, J, 3)``.
-    :param weights: of each candidate, ``(P, K, C)``.
-    :param spreads: of each candidate's samples about its mean, metres, ``(P, K, C, J)``.
-    :param recall: what the memory found.
+    :param now: pose and velocity of these people.
+    :param means: mean of each candidate, metres, ``(P, K, C, J, 3)``.
+    :param weights: weight of each candidate, ``(P, K, C)``.
+    :param spreads: spread of each candidate's samples about its mean, metres, ``(P, K, C, J)``.
+    :param recall: result of the memory.
+    :param rate_hz: frames per second.
     :returns: float32 ``(P, K, J, F)``.
     """
     persons, knots, _, joints = means.shape[:4]
@@ -154,7 +157,7 @@ def tell(
 
 @lru_cache(maxsize=8)
 def _places(knots: int, joints: int) -> np.ndarray:
-    # Which horizon and which joint, (K, J, K + J).
+    # Return one-hot codes of the horizon and the joint, (K, J, K + J).
     found = np.zeros((knots, joints, knots + joints), dtype=np.float32)
     found[..., :knots] = np.eye(knots)[:, None]
     found[..., knots:] = np.eye(joints)

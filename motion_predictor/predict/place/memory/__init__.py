@@ -1,1 +1,1 @@
-"""What people did in this place before: kept, and found again when somebody does the like."""
+"""The memory of a place: what people did here, found again when somebody begins the same."""

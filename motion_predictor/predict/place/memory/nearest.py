@@ -1,28 +1,28 @@
-"""The nearest of many keys, and the nearest that are apart in time."""
+"""Find the nearest of many keys, and the nearest ones that are apart in time."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-_FEW = 16_384  # keys are searched in one step
-_ROWS = 16  # in which keys are searched in two steps
+_FEW = 16_384  # up to this number, keys are searched in one step
+_ROWS = 16  # width of the blocks of a search in two steps
 
 
 def nearest(
     keys: np.ndarray, norms: np.ndarray, queries: np.ndarray, wanted: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    Find the nearest keys of each query, all queries in one product.
+    Return the nearest keys of each query; all queries are one matrix product.
 
     :param keys: float32 ``(N, R)``.
-    :param norms: square of each key's length ``(N,)``, infinite for one that is not to be found.
+    :param norms: squared length of each key, ``(N,)``; infinite for a key that must not be found.
     :param queries: float32 ``(Q, R)``.
-    :param wanted: at most so many, at most N.
-    :returns: indices ``(Q, wanted)``, nearest first, and how far they are, infinite where there
+    :param wanted: greatest number of keys, at most N.
+    :returns: indices ``(Q, wanted)``, the nearest first, and their distances, infinite if there
         are no more.
     """
-    with torch.inference_mode():  # torch, which keeps to the threads it was given
+    with torch.inference_mode():  # torch keeps to the number of threads that it was given
         stored, asked = torch.from_numpy(keys), torch.from_numpy(np.ascontiguousarray(queries))
         squares = torch.addmm(torch.from_numpy(norms), asked, stored.T, alpha=-2.0)
         values, indices = least(squares, min(wanted, len(keys)))
@@ -32,12 +32,13 @@ def nearest(
 
 def least(values: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Return the least of each row, rising, and where they are.
+    Return the least values of each row, increasing, and their positions.
 
-    Every one of them lies in one of the columns of as many least minima: only those are searched.
+    All of them lie in the columns with the least minima, as many columns as values; only those are
+    searched.
 
     :param values: ``(rows, count)``.
-    :param wanted: of each row.
+    :param wanted: number of values of each row.
     """
     rows, count = values.shape
     columns = count // _ROWS
@@ -55,13 +56,13 @@ def least(values: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor
 
 def apart(stamps: np.ndarray, tracks: np.ndarray, limit: int, wanted: int) -> list[int]:
     """
-    Choose the first that are not one moment of one track.
+    Return the first moments that are not the same moment of one track.
 
     :param stamps: whole numbers, in the order of preference, ``(N,)``.
-    :param tracks: whose, ``(N,)``.
-    :param limit: two of one track that are less apart are one moment.
-    :param wanted: at most so many.
-    :returns: their indices, rising.
+    :param tracks: tracks of the moments, ``(N,)``.
+    :param limit: two moments of one track with a smaller difference are the same moment.
+    :param wanted: greatest number of moments.
+    :returns: their indices, increasing.
     """
     chosen: list[int] = []
     taken: dict[int, list[int]] = {}

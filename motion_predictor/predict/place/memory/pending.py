@@ -1,4 +1,4 @@
-"""Poses of one track that the memory waits to see the future of."""
+"""The poses of one track whose future the memory is still waiting for."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from motion_predictor.predict.place.candidates import smoothed_window
 from motion_predictor.track.window import ObservedWindow
 
 STEP_S = 0.1
-"""Time between the poses that are remembered."""
+"""Time in seconds between remembered poses."""
 MOST_UNSEEN = 0.25
-"""A pose of which more joints were not seen is not remembered; those few are never learnt from."""
+"""Largest share of unseen joints in a remembered pose; those joints themselves are
+never learnt."""
 _NS = 1e-9
-_FEWEST_FRAMES = 4  # after the first, for a velocity
+_FEWEST_FRAMES = 4  # poses after the first one, for a velocity
 
 
 def steps_of(window: WindowConfig) -> int:
-    """Return how many poses every :data:`STEP_S` follow a moment."""
+    """Return the number of poses, one every :data:`STEP_S`, that follow a moment."""
     return math.ceil(window.horizon_s / STEP_S - 1e-6)
 
 
@@ -36,13 +37,13 @@ class Taken(NamedTuple):
 
 @dataclass
 class Pending:
-    """Poses of one track whose future is not over yet."""
+    """The poses of one track whose future is not complete."""
 
     next_ns: int = 0
     jitter: float = 0.0
-    """Of the input, metres."""
+    """Noise of the input, metres."""
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    """Near to where these poses are: float32 is exact there, wherever that is."""
+    """A point near to these poses, metres (3,); relative to it float32 is exact everywhere."""
     stamps: list[int] = field(default_factory=list)
     poses: list[np.ndarray] = field(default_factory=list)
     velocities: list[np.ndarray] = field(default_factory=list)
@@ -50,24 +51,25 @@ class Pending:
     headings: list[np.ndarray] = field(default_factory=list)
     seen: list[np.ndarray] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
-    """Where they were stored, -1 for not yet."""
+    """Slot of each stored pose; -1 if it is not stored yet."""
 
     def clear(self) -> None:
-        """Let everything go."""
+        """Drop all poses."""
         for values in self._columns():
             values.clear()
 
     def drop_oldest(self, count: int) -> None:
-        """Let the first go, if there are any."""
+        """Drop the oldest poses, if there are any."""
         for values in self._columns():
             del values[: max(count, 0)]
 
     def add(self, new: Taken, keys: np.ndarray, headings: np.ndarray) -> None:
         """
-        Hold new poses; one of which much was made up breaks the moments around it.
+        Add new poses; one with many joints filled in breaks the moments around it.
 
-        :param keys: of the poses, ``(N, R)``.
-        :param headings: theirs, ``(N, 2)``.
+        :param new: the new poses.
+        :param keys: keys of the poses, ``(N, R)``.
+        :param headings: headings of the poses, ``(N, 2)``.
         """
         for index, seen in enumerate(new.seen):
             if np.count_nonzero(seen) < (1.0 - MOST_UNSEEN) * len(seen):
@@ -92,20 +94,20 @@ def take(
     pending: Pending, window: ObservedWindow, jitter: float, config: WindowConfig
 ) -> Taken | None:
     """
-    Take the new poses on a track's grid of :data:`STEP_S`, each with the velocity around it.
+    Return the new poses on a track's time grid of :data:`STEP_S`, each with its velocity.
 
-    :param pending: of this track.
-    :param window: what is observed of it now.
-    :param jitter: of the input, metres.
-    :param config: of the model.
-    :returns: None where there are none.
+    :param pending: pending poses of this track.
+    :param window: present observed window of this track.
+    :param jitter: noise of the input, metres.
+    :param config: the model's window.
+    :returns: None if there are none.
     """
     last, step_ns = config.observed_frames - 1, round(STEP_S / _NS)
     period_ns = round(config.period_s / _NS)
     pending.jitter = jitter
     oldest_ns = window.stamp_ns - (last - window.padded_frames) * period_ns
     missed_ns = oldest_ns - pending.next_ns
-    ahead = pending.next_ns - window.stamp_ns > 10 * step_ns  # time has begun anew
+    ahead = pending.next_ns - window.stamp_ns > 10 * step_ns  # time has begun again
     if not pending.next_ns or missed_ns >= step_ns or ahead:
         pending.clear()
         pending.next_ns = oldest_ns
@@ -119,7 +121,7 @@ def take(
     pending.next_ns = int(stamps[-1]) + step_ns
     at = np.clip(last - (window.stamp_ns - stamps) / period_ns, window.padded_frames, last)
     _, seen = window.between(at)
-    at -= window.padded_frames  # nothing is learnt from what was made up before
+    at -= window.padded_frames  # nothing is learnt from filled-in joints
     poses = (window.poses[window.padded_frames :] - pending.origin).astype(np.float32)
     smoothed, velocity = smoothed_window(poses, jitter, config.rate_hz)
     before = np.minimum(at.astype(np.int64), len(poses) - 2)
@@ -129,7 +131,7 @@ def take(
         for values in (smoothed, velocity)
     )
     if oldest_ns - stamps[0] > period_ns // 2:
-        # between two windows of somebody who is predicted a little too seldom
+        # between two windows of a person who is predicted a little too seldom
         apart_ns, way = oldest_ns - pending.stamps[-1], pose[0] - pending.poses[-1]
         speed[0] = way / np.float32(apart_ns * _NS)
         pose[0] -= speed[0] * np.float32((oldest_ns - stamps[0]) * _NS)

@@ -1,8 +1,8 @@
-"""
-What people did in this place: moments that are over, found again when somebody does the like.
+"""The memory of a place: complete moments, found again when somebody begins the same motion.
 
-Nearest neighbours of the present pose and velocity among everything seen here, and what followed
-them (compare motion attention, Mao et al., ECCV 2020). No training: it grows while it watches.
+It finds the nearest neighbours of the present pose and velocity among everything seen here, and
+returns what followed them (compare motion attention, Mao et al., ECCV 2020). It needs no training
+and grows while it watches.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from motion_predictor.predict.place.memory.slots import BLOCK, Slots
 from motion_predictor.track.window import ObservedWindow
 
 VELOCITY_S = 0.4
-"""A metre a second of velocity counts like so many metres of pose."""
+"""Weight of velocity against pose in the distance: 1 m/s counts as this many metres."""
 COPIES = 5
-"""So many moments as good as the same are kept, more are not."""
+"""Number of practically equal moments that are kept."""
 SAME_FUTURE_M = 0.012
 NOISE_OF_POSE, NOISE_OF_FUTURE = 8.0, 3.0
-"""A metre of jitter puts two moments that are the same so far apart, in their beginning (by all
-numbers; less by a part of them) and in what followed."""
-_POOL = 64  # nearest moments among which those apart in time are chosen
+"""Distance between two equal moments that one metre of jitter causes, in their beginning (over all
+numbers; less over a part of them) and in what followed."""
+_POOL = 64  # number of nearest moments among which those apart in time are chosen
 _NS = 1e-9
 _MAX_TRACKS = 256
 
 
 class PlaceMemory:
     """
-    Everything seen in one place, within a stated size; used by one thread.
+    Everything seen in one place, within a given size; one thread uses it.
 
-    Poses of everybody are kept every tenth of a second; the oldest give way. A moment can be
-    found once its future is over. What was filled in or padded is not learnt from, and of
-    moments as good as the same only a few are kept, so that a person who stands for hours fills
-    nothing: the noisier the input, the farther apart two that are the same may be.
+    The poses of everybody are kept every tenth of a second, and the oldest are overwritten. A
+    moment can be found once its future is complete. Filled-in joints and padded frames are not
+    learnt. Only a few of practically equal moments are kept, so that a person who stands for hours
+    fills nothing. The noisier the input, the further apart equal moments may be.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class PlaceMemory:
         megabytes: float = 64.0,
     ) -> None:
         """
-        Begin with nothing.
+        Begin with an empty memory.
 
-        :param window: of the model.
-        :param skeleton: of the model.
+        :param window: the model's window.
+        :param skeleton: the model's skeleton.
         :param basis: columns that keys are projected on, ``(6 J, R)``, orthonormal; None: all.
-        :param megabytes: at most so many are taken for what is remembered.
+        :param megabytes: greatest size of the memory in megabytes.
         :raises ConfigError: if the size cannot hold anything.
         """
         self.window, self.skeleton = window, skeleton
@@ -85,14 +85,14 @@ class PlaceMemory:
 
     def forget_tracks(self, tracks: Collection[int]) -> int:
         """
-        Forget some people's moments, and leave no trace of them; those of all others stay.
+        Forget some people's moments without a trace; those of all others stay.
 
         :param tracks: numbers of their histories.
-        :returns: how many moments are forgotten.
+        :returns: the number of forgotten moments.
         """
         for track in tracks:
             if track in self._pending:
-                self._pending[track].clear()  # what comes is learnt, what was is not learnt again
+                self._pending[track].clear()  # earlier poses are not learnt again
         dropped = self.slots.drop(tracks)
         if dropped is None:
             return 0
@@ -103,7 +103,7 @@ class PlaceMemory:
 
     @property
     def tracks(self) -> set[int]:
-        """Return the numbers of the histories of whom anything is remembered, or soon is."""
+        """Return the numbers of the histories with moments in the memory, or soon in it."""
         first, last = self.span
         at = np.arange(first, last) % self.capacity
         coming = (track for track, pending in self._pending.items() if pending.poses)
@@ -111,31 +111,31 @@ class PlaceMemory:
 
     @property
     def megabytes(self) -> float:
-        """Return how much is taken now."""
+        """Return the present size in megabytes."""
         return len(self.slots.poses) * self.slot_bytes / 1e6
 
     @property
     def moments(self) -> int:
-        """Return how many moments are remembered."""
+        """Return the number of moments in the memory."""
         return self.slots.moments
 
     # Keeping
 
     @property
     def span(self) -> tuple[int, int]:
-        """Return the first slot that is still held, and the one that comes next."""
+        """Return the first slot that is still held, and the next free one."""
         return self.slots.span
 
     def columns(self, first: int, last: int) -> dict[str, np.ndarray]:
-        """Copy what some slots hold; see :meth:`Slots.columns`."""
+        """Return a copy of the content of some slots; see :meth:`Slots.columns`."""
         return self.slots.columns(first, last)
 
     def restore(self, columns: Mapping[str, np.ndarray]) -> None:
         """
-        Hold what an earlier memory did, instead of what is held now.
+        Replace the content by that of an earlier memory.
 
-        :param columns: as :meth:`columns` copies them, oldest first, slots counted from zero; of
-            more than there is room for, the newest.
+        :param columns: as :meth:`columns` returns them, oldest first, slots counted from zero; if
+            they do not fit, the newest are taken.
         """
         self.forget()
         first = max(len(columns['poses']) - self.capacity, 0)
@@ -149,7 +149,7 @@ class PlaceMemory:
             self.slots.keys[at] = self.keys(own)
         for name in ('poses', 'velocities', 'seen', 'stamps'):
             getattr(self.slots, name)[:count] = held[name]
-        # Nobody who is here now: those numbers are given anew.
+        # Nobody who is present now: those numbers are given again.
         self.slots.tracks[:count] = -1 - np.unique(held['tracks'], return_inverse=True)[1]
         moment = held['paths'][:, 0] >= 0
         self.slots.paths[:count] = np.maximum(held['paths'] - first, 0)
@@ -163,11 +163,11 @@ class PlaceMemory:
         self, tracks: Sequence[int], windows: Sequence[ObservedWindow], jitter: np.ndarray
     ) -> None:
         """
-        Take in what windows show that earlier ones did not.
+        Store what the windows show beyond earlier ones.
 
         :param tracks: numbers of the people's histories.
-        :param windows: theirs.
-        :param jitter: of their input, metres, ``(P,)``.
+        :param windows: their observed windows.
+        :param jitter: noise of their input, metres, ``(P,)``.
         """
         for gone in set(self._pending) - set(tracks):
             if len(self._pending) > _MAX_TRACKS:
@@ -195,11 +195,11 @@ class PlaceMemory:
 
     def own(self, pose: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
-        Express pose and velocity in each person's own frame: root at the origin, ahead is +x.
+        Return pose and velocity in each person's own frame: root at the origin, +x ahead.
 
         :param pose: metres, ``(P, J, 3)``.
-        :param velocity: metres a second, ``(P, J, 3)``.
-        :returns: both, scaled so that a distance is metres a joint, ``(P, 2, J, 3)``, and the
+        :param velocity: metres per second, ``(P, J, 3)``.
+        :returns: both, scaled so that a distance is in metres per joint, ``(P, 2, J, 3)``, and the
             headings ``(P, 2)``.
         """
         facing = heading(pose, self.skeleton)
@@ -208,23 +208,23 @@ class PlaceMemory:
         return turn(both, back(facing)[:, None, None]), facing
 
     def mirrored(self, own: np.ndarray) -> np.ndarray:
-        """Mirror what :meth:`own` returned: left and right change places."""
+        """Return the result of :meth:`own` mirrored: left and right are exchanged."""
         other = own[..., list(self.skeleton.mirror), :]
         other[..., 1] *= -1.0
         return other
 
     def keys(self, own: np.ndarray) -> np.ndarray:
         """
-        Make what moments are compared by.
+        Return the keys by which moments are compared.
 
         :param own: from :meth:`own`, ``(P, 2, J, 3)``.
-        :returns: ``(P, R)``, whose distances are metres a joint.
+        :returns: ``(P, R)``; their distances are in metres per joint.
         """
         full = own.reshape(len(own), -1)
         return full if self._basis is None else full @ self._basis
 
     def _decide(self, tracks: Sequence[int]) -> None:
-        # Pending poses that have their whole future now are moments, unless they are known well.
+        # Pending poses with a complete future become moments, unless enough equal ones are known.
         due = [
             (track, pending, first)
             for track in tracks
@@ -238,8 +238,8 @@ class PlaceMemory:
         noise = NOISE_OF_POSE * math.sqrt(self._rank / (6 * self.skeleton.num_joints))
         limits = [math.hypot(SAME_POSE_M, noise * pending.jitter) for _, pending, _ in due]
         same = [at[far < limit].tolist() for at, far, limit in zip(near, distance, limits)]
-        fresh: list[int] = []  # where moments were stored since
-        over: set[int] = set()  # what was there before is no more
+        fresh: list[int] = []  # moments that were stored since then
+        over: set[int] = set()  # the earlier content is no longer there
         for number, (track, pending, first) in enumerate(due):
             between = self.slots.keys[fresh] - keys[number]
             alike = np.flatnonzero((between * between).sum(axis=1) < limits[number] ** 2).tolist()
@@ -262,7 +262,8 @@ class PlaceMemory:
             self._pending[track].drop_oldest(len(self._pending[track].poses) - self._steps)
 
     def _is_known(self, pending: Pending, first: int, same: Sequence[int]) -> bool:
-        # Whether enough moments that begin the same way, at these places, also went on so.
+        # Return whether enough moments at these slots begin the same way and also continue the
+        # same way.
         if len(same) < COPIES:
             return False
         here = np.stack(pending.poses[first : first + self._steps + 1])  # (H + 1, J, 3)
@@ -276,7 +277,8 @@ class PlaceMemory:
     # Finding
 
     def _search(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # Nearest moments (P, <= _POOL), nearest first, and how far they are (metres a joint).
+        # Return the nearest moments (P, <= _POOL), nearest first, and their distances (metres per
+        # joint).
         count = min(self.slots.head, len(self.slots.poses))
         if not self.slots.moments:
             return np.zeros((len(keys), 0), np.int64), np.zeros((len(keys), 0), np.float32)
@@ -286,8 +288,8 @@ class PlaceMemory:
         """
         Find the earlier moments nearest to now, as they were or mirrored, and what followed.
 
-        :param now: of P people, in the frame that futures are wanted in.
-        :param neighbours: N, at most so many.
+        :param now: pose and velocity of P people, in the frame of the returned futures.
+        :param neighbours: greatest number of moments, N.
         """
         persons = len(now.pose)
         found = nothing_found(now, neighbours, self.window.future_frames)

@@ -1,4 +1,4 @@
-"""Recall: what followed the earlier moments that are nearest to now."""
+"""Recall what followed the earlier moments that are nearest to now."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from motion_predictor.predict.place.memory.pending import STEP_S
 from motion_predictor.predict.place.memory.slots import Slots
 
 APART_S = 0.4
-"""Moments of one person nearer in time than this are one moment."""
+"""Moments of one person closer in time than this, in seconds, are one moment."""
 OCCASION_S = 1.0
-"""Moments of one person that follow each other within less are of one occasion."""
+"""Moments of one person that follow each other within this time, in seconds, are one occasion."""
 SOFTNESS_M = 0.03
-"""A moment that is so much farther than the nearest, a joint, has 1 / e of its weight."""
+"""A moment that is further away than the nearest by this, in metres per joint, has 1 / e of its
+weight."""
 CATCH_UP_S = 0.2
-"""For so long somebody goes on as much faster or slower than that moment as they are now."""
+"""Time constant in seconds with which a difference in speed between now and the moment fades."""
 SAME_POSE_M = 0.006
 _NS = 1e-9
 _SQRT2 = math.sqrt(2.0)
 
 
 class Like(NamedTuple):
-    """Moments, in any order: when, int64 nanoseconds ``(N,)``, and of which track ``(N,)``."""
+    """Moments in any order: stamps, int64 nanoseconds ``(N,)``, and tracks ``(N,)``."""
 
     stamps: np.ndarray
     tracks: np.ndarray
@@ -42,7 +43,7 @@ NOTHING_LIKE = Like(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def occasions(like: Like) -> int:
-    """Count moments, those that follow each other within :data:`OCCASION_S` once."""
+    """Return the number of occasions; moments within :data:`OCCASION_S` count once."""
     order = np.lexsort((like.stamps, like.tracks))
     gaps, others = np.diff(like.stamps[order]), np.diff(like.tracks[order])
     return len(order) - int(np.count_nonzero((others == 0) & (gaps < OCCASION_S / _NS)))
@@ -51,13 +52,13 @@ def occasions(like: Like) -> int:
 @dataclass(frozen=True)
 class Recall:
     """
-    What followed the earlier moments nearest to now, N of them for each of P people.
+    What followed the earlier moments nearest to now, N for each of P people.
 
-    ``futures`` float32 (P, N, T_fut, J, 3), displacements added to the present pose, in its frame;
-    ``weights`` (P, N), rows sum to one, or zero where nothing is remembered; ``distance_m`` (P,)
-    to the nearest, a joint, infinite where there is none; ``alike`` int (P,): of the N, those
-    about as near as the nearest is to now; ``like``: of each person all such moments, for
-    :func:`occasions`.
+    ``futures`` is float32 (P, N, T_fut, J, 3): displacements added to the present pose, in its
+    frame. ``weights`` is (P, N); each row sums to one, or is zero if nothing is found.
+    ``distance_m`` is (P,), the distance to the nearest moment in metres per joint, infinite if
+    there is none. ``alike`` is int (P,): how many of the N are about as near as the nearest one.
+    ``like`` holds all such moments of each person, for :func:`occasions`.
     """
 
     futures: np.ndarray
@@ -68,17 +69,17 @@ class Recall:
 
     @property
     def known(self) -> np.ndarray:
-        """Tell of whom anything was found, bool (P,)."""
+        """Return whether anything was found for each person, bool (P,)."""
         return np.isfinite(self.distance_m)
 
 
 def nothing_found(now: Stance, neighbours: int, frames: int) -> Recall:
     """
-    Return what is recalled where nothing is remembered: everybody stays as they are.
+    Return the recall of an empty memory: everybody stays as they are.
 
-    :param now: of P people.
+    :param now: pose and velocity of P people.
     :param neighbours: N.
-    :param frames: of the futures.
+    :param frames: number of frames of the futures.
     """
     persons, joints = now.pose.shape[:2]
     futures = np.empty((persons, neighbours, frames, joints, 3), dtype=np.float32)
@@ -94,8 +95,8 @@ def nothing_found(now: Stance, neighbours: int, frames: int) -> Recall:
 
 @lru_cache(maxsize=8)
 def _between(window: WindowConfig, steps: int) -> np.ndarray:
-    # (T_fut, steps + 2): poses every STEP_S, and what somebody is faster by, to displacements at
-    # every frame of the future.
+    # Matrix (T_fut, steps + 2) from poses every STEP_S, and the difference in speed, to
+    # displacements at every frame of the future.
     times_s = np.arange(1, window.future_frames + 1) * window.period_s
     spline = CubicSpline(np.arange(steps + 1), np.eye(steps + 1))
     lasting = CATCH_UP_S * (1.0 - np.exp(-times_s / CATCH_UP_S))
@@ -115,16 +116,17 @@ def recalled(
     pool: int,
 ) -> Recall:
     """
-    Put what followed the nearest moments into what was found so far: nothing.
+    Fill in what followed the nearest moments.
 
-    :param found: from :func:`nothing_found`; changed.
-    :param slots: what is remembered.
-    :param window: of the model, as is ``skeleton``.
-    :param now: of P people.
+    :param found: from :func:`nothing_found`; it is changed.
+    :param slots: the content of the memory.
+    :param window: the model's window.
+    :param skeleton: the model's skeleton.
+    :param now: pose and velocity of P people.
     :param facing: their headings, ``(P, 2)``.
-    :param near: slots of moments, of each person as they were, and then mirrored, (P, M).
-    :param distance: of these moments, metres a joint, (P, M).
-    :param pool: how many of these are as they were.
+    :param near: slots of moments for each person, unmirrored ones first, then mirrored, (P, M).
+    :param distance: distances of these moments, metres per joint, (P, M).
+    :param pool: number of unmirrored ones.
     :returns: ``found``.
     """
     persons, neighbours = found.weights.shape
@@ -160,8 +162,8 @@ def _choose(
     flipped: np.ndarray,
     wanted: int,
 ) -> list[list[int]]:
-    # The nearest moments of each person that are not one moment, by their rank; what they
-    # weigh, how near and how many they are is put into `found`.
+    # Return the rank of the nearest distinct moments of each person; their weights, distances and
+    # number are written to `found`.
     chosen = []
     limit_ns = round(APART_S / _NS)
     for person, far in enumerate(distance):
@@ -190,8 +192,8 @@ def _followed(
     weights: np.ndarray,
     facing: np.ndarray,
 ) -> np.ndarray:
-    # Displacements after each of M moments and, last, its velocity, turned to where the
-    # person faces who is expected to do the like, (M, H + 2, J, 3).
+    # Return the displacements after each of M moments and, last, the velocity, rotated to the
+    # heading of the person who is expected to repeat it, (M, H + 2, J, 3).
     at = slots.paths[chosen] % slots.capacity
     seen = slots.seen[at].all(axis=1)  # (M, J)
     path = np.empty((len(chosen), slots.steps + 2, *slots.poses.shape[1:]), dtype=np.float32)
@@ -211,8 +213,8 @@ def _followed(
 
 
 def _turns(then: np.ndarray, now: np.ndarray, flipped: np.ndarray) -> np.ndarray:
-    # Matrices (M, 3, 3), for ``points @ matrix``, from the frame of the room to where somebody
-    # faces now who faced elsewhere then, mirrored where flipped; headings are (M, 2).
+    # Return matrices (M, 3, 3), for ``points @ matrix``, from the frame of the room at the former
+    # heading to the present heading, mirrored if flipped; headings are (M, 2).
     side = np.where(flipped, np.float32(-1.0), np.float32(1.0))
     found = np.zeros((len(then), 3, 3), dtype=np.float32)
     cos, sin = side * then[:, 0], side * then[:, 1]
@@ -225,8 +227,8 @@ def _turns(then: np.ndarray, now: np.ndarray, flipped: np.ndarray) -> np.ndarray
 
 
 def _by_those_seen(path: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # Joints (N, J) that were not seen throughout move like those of the other moments, or with
-    # the root where no moment saw them.
+    # Joints (N, J) that were not seen throughout move like those of the other moments, or with the
+    # root if no moment has them.
     shares = weights[:, None] * seen  # (N, J)
     total = shares.sum(axis=0)
     mean = np.einsum('nj,nhjd->hjd', shares, path) / np.maximum(total, 1e-9)[:, None]

@@ -1,4 +1,4 @@
-"""Slots: a ring of poses that are remembered, in arrays that grow up to a size."""
+"""A ring of slots for remembered poses, in arrays that grow up to a given size."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import numpy as np
 from motion_predictor.predict.place.memory.pending import Pending
 
 BLOCK = 4096
-"""Slots that are added at a time."""
+"""Number of slots that are added at a time."""
 
 
 class Slots:
     """
-    Poses of everybody, oldest first; a slot keeps its number, the oldest give way.
+    The poses of everybody, oldest first. A slot keeps its number; the oldest are overwritten.
 
-    Slot i lies at ``i % capacity`` of the arrays: ``poses`` and ``velocities`` float32 (N, J, 3),
-    ``headings`` float32 (N, 2), ``seen`` bool (N, J), ``keys`` float32 (N, R) and their squared
-    ``norms`` (N,), infinite where there is no moment, ``paths`` int64 (N, H + 1), the slots of
-    each moment and of what followed it, ``stamps`` and ``tracks`` int64 (N,).
+    Slot i lies at ``i % capacity`` of the arrays. ``poses`` and ``velocities`` are float32 (N, J,
+    3), ``headings`` float32 (N, 2), ``seen`` bool (N, J), ``keys`` float32 (N, R). ``norms`` (N,)
+    are the squared lengths of the keys, infinite if there is no moment. ``paths`` is int64 (N, H +
+    1), the slots of each moment and of what followed it. ``stamps`` and ``tracks`` are int64 (N,).
     """
 
     def __init__(self, capacity: int, joints: int, rank: int, steps: int) -> None:
         """
-        Begin with nothing.
+        Begin without poses.
 
-        :param capacity: at most so many.
-        :param joints: J.
-        :param rank: R, of a key.
-        :param steps: H, poses that follow a moment.
+        :param capacity: greatest number of slots.
+        :param joints: number of joints, J.
+        :param rank: length of a key, R.
+        :param steps: number of poses that follow a moment, H.
         """
         self.capacity, self.joints, self.rank, self.steps = capacity, joints, rank, steps
         self.clear()
 
     @staticmethod
     def bytes_of_one(joints: int, rank: int, steps: int) -> int:
-        """Return how much one slot takes; parameters as for :meth:`__init__`."""
+        """Return the size of one slot in bytes; parameters as for :meth:`__init__`."""
         return 4 * (6 * joints + rank + 1 + 2) + 8 * (steps + 1 + 2) + joints
 
     def clear(self) -> None:
-        """Let everything go."""
+        """Drop all slots."""
         joints, room = self.joints, self.capacity
-        # The system gives what is written to, and nothing before.
+        # The system allocates only memory that is written to.
         self._room = {
             'poses': np.zeros((room, joints, 3), dtype=np.float32),
             'velocities': np.zeros((room, joints, 3), dtype=np.float32),
@@ -61,18 +61,18 @@ class Slots:
 
     @property
     def span(self) -> tuple[int, int]:
-        """Return the first slot that is still held, and the one that comes next."""
+        """Return the first slot that is still held, and the next free one."""
         return max(self.head - self.capacity, 0), self.head
 
     def columns(self, first: int, last: int) -> dict[str, np.ndarray]:
         """
         Copy what some slots hold.
 
-        :param first: a slot that is held.
-        :param last: one past the last of them.
+        :param first: the first slot, which must be held.
+        :param last: one past the last slot.
         :returns: ``poses`` and ``velocities`` float32 (N, J, 3), ``seen`` bool (N, J), ``stamps``
             int64 (N,), ``tracks`` int64 (N,), and ``paths`` int64 (N, H + 1): the slots of each
-            moment and of what followed it, -1 where there is no moment.
+            moment and of what followed it, -1 if there is no moment.
         """
         at = np.arange(first, last) % self.capacity
         moment = np.isfinite(self.norms[at])[:, None]
@@ -87,11 +87,11 @@ class Slots:
 
     def drop(self, tracks: Collection[int]) -> tuple[int, Callable[[int], int]] | None:
         """
-        Let the slots of some people go, without a trace; those of others get new numbers.
+        Drop the slots of some people without a trace; those of others get new numbers.
 
         :param tracks: numbers of their histories.
-        :returns: how many moments are gone, and the new number of a slot by the former one, -1
-            where that is no longer held; None where nothing was dropped.
+        :returns: the number of dropped moments, and a function from a slot's former number to its
+            new one, -1 if it is no longer held; None if nothing was dropped.
         """
         first, last = self.span
         at = np.arange(first, last) % self.capacity
@@ -116,11 +116,11 @@ class Slots:
 
     def store(self, track: int, pending: Pending, index: int) -> int:
         """
-        Store a pose that is no moment yet.
+        Store a pose that is not a moment yet.
 
-        :param track: whose it is.
-        :param pending: of that track.
-        :param index: of the pose in it.
+        :param track: number of the person's history.
+        :param pending: pending poses of that track.
+        :param index: index of the pose in them.
         :returns: its slot.
         """
         slot = self.head
@@ -152,7 +152,7 @@ class Slots:
         self.tracks = self._room['tracks'][:count]
 
     def grow(self) -> None:
-        """Make room for a block more, within the capacity."""
+        """Add a block of slots, within the capacity."""
         old = len(self.poses)
         self._hold(min(old + BLOCK, self.capacity))
         self.norms[old:] = math.inf
