@@ -1,1 +1,1 @@
-"""The ROS 2 node: the only room that knows ROS."""
+"""The ROS 2 node. This is the only room that imports ROS."""

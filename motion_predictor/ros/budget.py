@@ -1,4 +1,4 @@
-"""What a product of parameters costs, refused before it is tried; no ROS."""
+"""Refuse parameters whose product would cost too much memory or time; no ROS."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from motion_predictor.predict.place.candidates import NEIGHBOURS
 from motion_predictor.ros.parameters import Settings
 
 MAX_BYTES = 2**31
-"""Memory that the futures of everybody may take, with all that is made of them."""
+"""Greatest memory in bytes for the futures of everybody and everything made of them."""
 MAX_LOOKS = 5e10
-"""Looks at a voxel that one cloud of ~/occupancy may take: most of a minute of one core."""
+"""Greatest number of voxel checks for one cloud of ~/occupancy: most of a minute of one core."""
 WORD_SAMPLES = 64
 BODY_M = (0.8, 0.8, 2.0)
-"""The box that somebody is in during a time bin."""
+"""Size in metres of the box that contains a person during a time bin."""
 FUTURE_BYTES = 36
-"""For each coordinate triple of a future: three copies of it in float32."""
+"""Bytes per joint position of a future: three copies in float32."""
 ROW_BYTES = 200
-"""For each published row: of ~/predictions with its copies on the way to DDS, and of ~/moments."""
+"""Bytes per published row: of ~/predictions with its copies on the way to DDS, and of
+~/moments."""
 
 
 def futures_of(settings: Settings) -> int:
-    """Return how many futures of each person there are: the model's, and those beside them."""
+    """Return the number of futures per person: the model's, and those of the other candidates."""
     count = settings.samples
     if settings.weighing.enabled:
         count += len((DAMPED, STILL)) + NEIGHBOURS * settings.memory.enabled
@@ -35,11 +36,12 @@ def prediction_bytes(
     settings: Settings, *, rate_hz: float, future_frames: int, joints: int
 ) -> float:
     """
-    Estimate the memory that predicting ``max_persons`` people takes.
+    Return the estimated memory in bytes for predicting ``max_persons`` people.
 
-    :param rate_hz: frames a second of the model's futures.
-    :param future_frames: of the model.
-    :param joints: of the model.
+    :param settings: the node's parameters.
+    :param rate_hz: rate of the model's futures in frames per second.
+    :param future_frames: number of the model's future frames.
+    :param joints: number of the model's joints.
     """
     stride = max(1, round(settings.output.step_s * rate_hz))
     last = min(future_frames, int(settings.horizon_s * rate_hz + 1e-6))
@@ -54,10 +56,11 @@ def require_budget(
     """
     Refuse parameters whose product takes more memory or time than a robot has.
 
-    :param rate_hz: frames a second of the model's futures.
-    :param future_frames: of the model.
-    :param joints: of the model.
-    :raises ConfigError: naming them, what they come to, and the limit.
+    :param settings: the node's parameters.
+    :param rate_hz: rate of the model's futures in frames per second.
+    :param future_frames: number of the model's future frames.
+    :param joints: number of the model's joints.
+    :raises ConfigError: naming the parameters, their cost and the limit.
     """
     needed = prediction_bytes(
         settings, rate_hz=rate_hz, future_frames=future_frames, joints=joints

@@ -1,4 +1,4 @@
-"""The model that the parameters name: found, loaded, warmed up, and fit for the parameters."""
+"""Find the model that the parameters name, load it, warm it up, and check the parameters on it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ def load_predictor(
     settings: Settings, require_wanted: Callable[[], None] = lambda: None
 ) -> tuple[Predictor, str]:
     """
-    Load and warm up the model that the parameters name.
+    Load the model that the parameters name, and warm it up.
 
-    :param require_wanted: called between the steps; raises where the model is no longer wanted.
-    :returns: the predictor, and what became of the device where ``auto`` had to do without it.
+    :param settings: the node's parameters.
+    :param require_wanted: called between the steps; raises an error if the model is no longer
+        wanted.
+    :returns: the predictor, and why the device was left, if ``auto`` had to do without it.
     :raises MotionPredictorError: if the file or the device cannot be used.
     """
     path, device = weights_path(settings.model.path), settings.model.device
@@ -35,7 +37,7 @@ def load_predictor(
 
     try:
         return load(device, settings.model.engine), ''
-    except (RuntimeError, AssertionError) as error:  # what torch raises of a device that fails
+    except (RuntimeError, AssertionError) as error:  # torch's errors of a failing device
         reason = str(error).strip().partition('\n')[0]
         if device == 'cuda':
             raise ConfigError(
@@ -52,7 +54,7 @@ def load_predictor(
 
 def weights_path(name_or_path: str) -> Path:
     """
-    Find a weights file.
+    Return the path of a weights file.
 
     :param name_or_path: the name of a shipped model, or a path.
     :raises WeightsError: if it is a name and no such model is shipped.
@@ -62,16 +64,18 @@ def weights_path(name_or_path: str) -> Path:
         return default_weights(name_or_path)
     try:
         return Path(name_or_path).expanduser()
-    except RuntimeError as error:  # ~ of nobody
+    except RuntimeError as error:  # ~ of an unknown user
         raise WeightsError(f'model.path={name_or_path[:200]!r}: {error}') from None
 
 
 def require_fit(settings: Settings, predictor: Predictor) -> None:
     """
-    Check that the parameters do not ask a model for more than it or the robot has.
+    Check that the parameters do not ask for more than the model or the robot has.
 
-    :raises ConfigError: if their product takes too much memory or time, or ``horizon_s`` was set
-        to more than the model predicts.
+    :param settings: the node's parameters.
+    :param predictor: the model.
+    :raises ConfigError: if their product takes too much memory or time, or if ``horizon_s`` was
+        set to more than the model predicts.
     """
     window = predictor.window
     require_budget(
@@ -84,7 +88,7 @@ def require_fit(settings: Settings, predictor: Predictor) -> None:
 
 
 def _require_horizon(settings: Settings, predictor: Predictor) -> None:
-    # The default is cut to what the model predicts: whoever sets nothing takes what there is.
+    # The default is cut to what the model predicts, so that it works without being set.
     asked_s, given_s = settings.horizon_s, predictor.window.horizon_s
     if asked_s > given_s + 1e-9 and asked_s != Settings.horizon_s:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""ROS messages to arrays and back; the only module that knows message types."""
+"""Convert ROS messages to arrays and back; only this module knows message types."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from motion_predictor.sources.registry import Decoder, STANDARD
 from motion_predictor.sources.standard import decode_marker_array, decode_pose_array  # noqa: F401
 
 MAX_ROWS = 2**31
-"""Points of a cloud of our own."""
+"""Greatest number of points in a cloud of the node."""
 
 PREDICTION_DTYPE = np.dtype(
     {
@@ -46,7 +46,7 @@ PREDICTION_DTYPE = np.dtype(
     }
 )  # fmt: skip
 """One row of ~/predictions; one byte of padding follows ``seen``."""
-_LATER_FIELDS = ('candidate', 'seen')  # clouds recorded before 0.2 have none
+_LATER_FIELDS = ('candidate', 'seen')  # clouds from before 0.2 have none
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ class DecodedPredictions:
     """
     A cloud of ~/predictions as arrays.
 
-    ``persons`` uint32 (P,), ``times_s`` float32 (T,) after the stamp, ``futures`` float32
-    (P, S, T, J, 3) in metres in ``frame_id``. ``weights`` float32 (P, S) are those of the samples
-    over all steps, ``step_weights`` (P, S, T) those at each step; both sum to one over S.
-    ``candidate`` uint8 (S,): which of :data:`motion_predictor.model.candidates.CANDIDATES`
-    each sample is of. ``seen`` bool (P, J): which joints were measured last, not filled in.
+    ``persons`` is uint32 (P,). ``times_s`` is float32 (T,), seconds after the stamp. ``futures``
+    is float32 (P, S, T, J, 3) in metres in ``frame_id``. ``weights`` is float32 (P, S), the
+    weights of the samples over all steps; ``step_weights`` (P, S, T) are those at each step. Both
+    sum to one over S. ``candidate`` is uint8 (S,), the index in
+    :data:`motion_predictor.model.candidates.CANDIDATES` of each sample's candidate. ``seen`` is
+    bool (P, J), True for joints that were measured last and not filled in.
     """
 
     stamp_ns: int
@@ -73,7 +74,7 @@ class DecodedPredictions:
 
 
 def ns_to_stamp(stamp_ns: int) -> Time:
-    """Convert integer nanoseconds, not negative, to a message's stamp."""
+    """Return integer nanoseconds, not negative, as a message's stamp."""
     sec, nanosec = divmod(int(stamp_ns), 1_000_000_000)
     return Time(sec=sec, nanosec=nanosec)
 
@@ -106,10 +107,10 @@ def _prediction_fields() -> list[PointField]:
 
 
 class CloudEncoder:
-    """Fills ~/predictions; keeps the columns that repeat from one message to the next."""
+    """Makes ~/predictions; keeps the columns that repeat from one message to the next."""
 
     def __init__(self) -> None:
-        """Start with no columns prepared."""
+        """Begin without prepared columns."""
         self._fields = _prediction_fields()
         self._key: tuple[Any, ...] = ()
         self._rows = np.zeros((0, 0, 0, 0), dtype=PREDICTION_DTYPE)
@@ -126,13 +127,15 @@ class CloudEncoder:
         seen: np.ndarray | None = None,
     ) -> PointCloud2:
         """
-        Make the cloud of a prediction; with no persons, the empty cloud.
+        Return the cloud of a prediction; with no persons, the empty cloud.
 
-        :param persons: their numbers, P of them.
+        :param stamp_ns: stamp, nanoseconds.
+        :param frame_id: frame of the futures.
+        :param persons: numbers of the P people.
         :param futures: (P, S, T, J, 3), metres in ``frame_id``.
-        :param weights: (P, S), or (P, S, T) where they differ in time.
-        :param times_s: (T,), seconds after the stamp.
-        :param candidate: which one each sample is of, uint8 (S,); None: all are the model's.
+        :param weights: (P, S), or (P, S, T) if they differ in time.
+        :param times_s: seconds after the stamp, (T,).
+        :param candidate: candidate of each sample, uint8 (S,); None: all samples are the model's.
         :param seen: which joints were measured last, bool (P, J); None: all.
         """
         shape = tuple(futures.shape[:4])
@@ -162,7 +165,7 @@ class CloudEncoder:
         return message
 
     def nobody(self, stamp_ns: int, frame_id: str) -> PointCloud2:
-        """Make the empty cloud that takes earlier predictions back."""
+        """Return the empty cloud, which takes earlier predictions back."""
         nothing = np.zeros((0, 0, 0, 0, 3), dtype=np.float32)
         return self.encode(stamp_ns, frame_id, [], nothing, np.zeros((0, 0)), np.zeros(0))
 
@@ -181,11 +184,11 @@ class CloudEncoder:
 
 def decode_predictions(message: PointCloud2) -> DecodedPredictions:
     """
-    Read a message of ~/predictions back into arrays; an empty cloud has zero persons.
+    Return a message of ~/predictions as arrays; an empty cloud has zero persons.
 
-    Of a cloud that was recorded before samples had a candidate, all are the model's.
+    If a cloud was recorded before samples had a candidate, all samples are the model's.
 
-    :raises MessageError: if the cloud is not laid out as documented.
+    :raises MessageError: if the cloud does not have the documented layout.
     """
     rows = read_cloud(message, MAX_ROWS)
     stamp_ns, frame_id = stamp_to_ns(message.header.stamp), message.header.frame_id
@@ -232,10 +235,12 @@ def encode_model(
     facts: Mapping[str, Any],
 ) -> String:
     """
-    Describe the stream as JSON, so that a recorded bag explains itself.
+    Return a description of the stream as JSON, so that a recorded bag explains itself.
 
-    :param persons: number in ~/predictions by the tracker's name of the person.
-    :param facts: rate, horizon, steps and whatever else is known of the running model.
+    :param skeleton: the model's skeleton.
+    :param card: the model card.
+    :param persons: number in ~/predictions of each person, by the tracker's name.
+    :param facts: rate, horizon, steps and other facts of the running model.
     """
     content = {
         'units': 'm',
@@ -256,17 +261,17 @@ _PALETTE = (
     (0.55, 0.34, 0.29), (0.09, 0.75, 0.81), (0.74, 0.74, 0.13), (0.50, 0.50, 0.50),
 )  # fmt: skip
 _POSE, _LIKELY, _SAMPLES, _WORDS = range(4)
-_LETTERS_M, _ABOVE_M = 0.1, 0.2  # how large words are, and how far above the person
+_LETTERS_M, _ABOVE_M = 0.1, 0.2  # size of the words, and their height above the person
 MARKER_KEYFRAMES = 10
 
 
 @dataclass(frozen=True)
 class MarkerPerson:
     """
-    What is drawn of one person, in metres in the output frame.
+    The drawing of one person, in metres in the output frame.
 
-    ``pose`` (J, 3) last observed, ``likely`` (T, J, 3), ``samples`` (S, T, J, 3); ``words`` are
-    written above the person, '' for none.
+    ``pose`` (J, 3) is the last observed pose, ``likely`` (T, J, 3) the one future, ``samples`` (S,
+    T, J, 3) the drawn samples. ``words`` are written above the person; '' for none.
     """
 
     number: int
@@ -278,7 +283,7 @@ class MarkerPerson:
 
 @dataclass
 class MarkerEncoder:
-    """Draws people and their futures, and deletes the markers of those who have gone."""
+    """Draws people and their futures, and deletes the markers of people who have gone."""
 
     skeleton: Skeleton
     lifetime_s: float = 1.0
@@ -286,7 +291,7 @@ class MarkerEncoder:
     _worded: set[int] = field(default_factory=set)
 
     def encode(self, stamp_ns: int, frame_id: str, people: Sequence[MarkerPerson]) -> MarkerArray:
-        """Make the markers of everyone now here, and delete those of everyone else."""
+        """Return the markers of everybody who is present, and delete those of everybody else."""
         markers: list[Marker] = []
         gone = self._shown - {person.number for person in people}
         worded = {person.number for person in people if person.words}
@@ -302,7 +307,7 @@ class MarkerEncoder:
 
     @property
     def shown(self) -> set[int]:
-        """Numbers of those whose markers a later message must delete."""
+        """Return the numbers of the people whose markers a later message must delete."""
         return set(self._shown)
 
     def _draw(self, stamp_ns: int, frame_id: str, person: MarkerPerson) -> list[Marker]:

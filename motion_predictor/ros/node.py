@@ -1,5 +1,4 @@
-"""
-The ROS 2 node: its parameters and its lifecycle.
+"""The ROS 2 node: its parameters and its lifecycle.
 
 ``python -m motion_predictor.ros.node --ros-args -p autostart:=true`` runs it without a launch
 file.
@@ -54,19 +53,21 @@ from motion_predictor.sources.tf.frame_motion import FrameMotion
 from motion_predictor.track.checks.body_checks import BodyChecks
 
 PATIENCE_S = 10.0
-"""How long a transition waits for a prediction under way; its result is dropped then."""
+"""Longest time in seconds that a transition waits for a running prediction; then its result is
+dropped."""
 HASTE_S = 0.4
-"""How long a process that was asked to end waits for it."""
+"""Longest time in seconds that a process which was asked to end waits for it."""
 SIGNAL_PERIOD_S = 0.1
-"""How often a process that waits for messages looks whether it was asked to end."""
+"""Period in seconds with which a process that waits for messages checks whether it was asked to
+end."""
 
 
 class MotionPredictorNode(LifecycleNode):
     """
-    Managed node that publishes sampled futures of everyone it observes.
+    Managed node that publishes sampled futures of everybody it observes.
 
-    Callbacks only store, in the inbox; one worker thread, alive while the node is active, runs
-    the model.
+    Callbacks only store messages in the inbox. One worker thread runs the model while the node is
+    active.
     """
 
     def __init__(self, node_name: str = NODE_NAME, **node_arguments: Any) -> None:
@@ -77,7 +78,7 @@ class MotionPredictorNode(LifecycleNode):
         :param node_arguments: passed on to :class:`rclpy.lifecycle.LifecycleNode`.
         :raises ConfigError: if a parameter was given a value that cannot work.
         """
-        # Before anything can fail: a node that is refused is destroyed too.
+        # This comes before anything can fail: a refused node is destroyed too.
         self._worker: Worker | None = None
         self._patience_s = PATIENCE_S
         self.left_behind = False
@@ -164,7 +165,7 @@ class MotionPredictorNode(LifecycleNode):
         self.startup_failed = done != TransitionCallbackReturn.SUCCESS
 
     def _guarded(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
-        # rclpy swallows what a transition callback raises, so it is caught and logged here.
+        # rclpy hides errors of a transition callback, so they are caught and logged here.
         try:
             action()
         except CancelledError:
@@ -174,13 +175,13 @@ class MotionPredictorNode(LifecycleNode):
             self.get_logger().error(f'{what} failed: {error}')
             return TransitionCallbackReturn.FAILURE
         except Exception:
-            if self.context.ok():  # else it was shut down meanwhile, and nothing can be done
+            if self.context.ok():  # otherwise it was shut down meanwhile, and nothing can be done
                 self.get_logger().error(f'{what} failed:\n{traceback.format_exc()}')
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the weights, warm the model up, create the outputs."""
+        """Load the weights, warm the model up and create the outputs."""
         done = self._guarded('configure', self._configure)
         if done != TransitionCallbackReturn.SUCCESS:
             self._guarded('clean-up after a failed configure', self._discard)
@@ -198,13 +199,13 @@ class MotionPredictorNode(LifecycleNode):
         return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop observing; the futures shown last are taken back."""
+        """Stop observing, and take back the last futures."""
         done = self._guarded('deactivate', self._deactivate)
         super().on_deactivate(state)
         return done
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of the model and the outputs."""
+        """Release the model and the outputs."""
         done = self._guarded('clean-up', self._discard)
         super().on_cleanup(state)
         return done
@@ -220,12 +221,12 @@ class MotionPredictorNode(LifecycleNode):
         return self._guarded('error processing', self._stop_everything)
 
     def stop(self) -> None:
-        """Take back what was published last and stop at once, whatever the state."""
+        """Take back the last outputs and stop at once, in any state."""
         self._patience_s = HASTE_S
         self._guarded('stop', self._stop_everything)
 
     def destroy_node(self) -> None:
-        """Stop the worker, then take the node away."""
+        """Stop the worker, then destroy the node."""
         self._stop_worker()
         self._save_memory()
         super().destroy_node()
@@ -355,7 +356,7 @@ class MotionPredictorNode(LifecycleNode):
             self.left_behind = True
             self.get_logger().warning('a prediction under way is given up')
 
-    # Callbacks: they only store and tell -------------------------------------------------------
+    # Callbacks: they only store and wake -------------------------------------------------------
 
     def _on_transform(self) -> None:
         if self._worker is not None and len(self._worker.intake.held):
@@ -378,10 +379,11 @@ def main(args: list[str] | None = None) -> int:
     """
     Run the node until SIGINT, SIGTERM or SIGHUP.
 
+    :param args: arguments of the command line; None for those of the process.
     :returns: 0, or 1 if a parameter was bad or the node could not start by itself.
     """
-    # A signal only asks the loop below to end: were the context shut down by rclpy's own handlers,
-    # a transition under way would fail, and nothing could be taken back any more.
+    # A signal only asks the loop below to end. If rclpy's own handlers shut the context down, a
+    # running transition would fail, and nothing could be taken back any more.
     asked_to_end = threading.Event()
     when_asked_to_end(lambda received, frame: asked_to_end.set())
     node = None
@@ -401,16 +403,16 @@ def main(args: list[str] | None = None) -> int:
     except ExternalShutdownException:
         pass
     except Exception:
-        if rclpy.ok():  # else the context went away while the executor was using it
+        if rclpy.ok():  # otherwise the context was shut down while the executor was using it
             raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-        # `ros2 launch` repeats Ctrl-C: a second one must not kill us while Python winds down.
+        # `ros2 launch` repeats Ctrl-C: a second one must not kill the process while Python ends.
         when_asked_to_end(signal.SIG_IGN)
     code = 1 if node is not None and node.startup_failed else 0
-    if node is not None and node.left_behind:  # its thread is in the model, and cannot be ended
+    if node is not None and node.left_behind:  # its thread runs the model and cannot be ended
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,13 +1,12 @@
-"""
-ROS node that plays recorded motion on a skeleton topic, in real time.
+"""ROS node that plays recorded motion on a skeleton topic, in real time.
 
 ``ros2 run motion_predictor replay --ros-args -p path:=walk.bvh`` or, without a ROS workspace,
 ``python -m motion_predictor.ros.replay --ros-args -p path:=walk.bvh``.
 
 At the end of a recording that loops, everybody glides back to the first pose within ``blend_s``
-(longer over longer ways, so that nobody moves faster than a walk); those frames are made up, and
-each pass over the seam is logged and counted. With ``blend_s:=0.0`` people jump. Stamps go on
-increasing either way: they are the clock's, not the recording's.
+(longer over longer distances, so that nobody moves faster than a walk). These frames are invented,
+and each pass over the seam is logged and counted. With ``blend_s:=0.0`` people jump. Stamps
+increase in both cases: they are the clock's, not the recording's.
 """
 
 from __future__ import annotations
@@ -50,9 +49,10 @@ CLOUD_DTYPE = np.dtype(
 
 def pose_array(people: list[np.ndarray]) -> PoseArray:
     """
-    Make a message of consecutive blocks of J poses; NaN where a joint or person is missing.
+    Return a message of consecutive blocks of J poses; NaN for a missing joint or person.
 
-    :param people: ``(J, 3)`` metres for each person. When all are missing it holds no pose.
+    :param people: ``(J, 3)``, metres, for each person. If all are missing, the message has no
+        pose.
     """
     message = PoseArray()
     if any(np.isfinite(pose).any() for pose in people):
@@ -65,9 +65,9 @@ def pose_array(people: list[np.ndarray]) -> PoseArray:
 
 def marker_array(people: list[np.ndarray]) -> MarkerArray:
     """
-    Make one sphere a joint, ``id = 100 * person + joint``, missing ones left out.
+    Return one sphere per joint, ``id = 100 * person + joint``; missing ones are left out.
 
-    :param people: ``(J, 3)`` metres for each person.
+    :param people: ``(J, 3)``, metres, for each person.
     """
     message = MarkerArray()
     for person, pose in enumerate(people):
@@ -86,9 +86,9 @@ def marker_array(people: list[np.ndarray]) -> MarkerArray:
 
 def point_cloud(people: list[np.ndarray]) -> PointCloud2:
     """
-    Make a cloud with fields x y z person joint, missing joints left out.
+    Return a cloud with fields x y z person joint; missing joints are left out.
 
-    :param people: ``(J, 3)`` metres for each person.
+    :param people: ``(J, 3)``, metres, for each person.
     """
     parts = []
     for person, pose in enumerate(people):
@@ -120,16 +120,17 @@ class ReplayNode(Node):
     """
     Publishes a recording until it ends, or for ever.
 
-    Playing happens in a thread of its own, so that parameters and services answer meanwhile.
+    A thread of its own plays the recording, so that parameters and services answer meanwhile.
     """
 
     def __init__(self, recording: Recording | None = None, **node_arguments: Any) -> None:
         """
         Read the recording and start to play.
 
-        :param recording: what to play; None reads the one that parameter ``path`` names.
+        :param recording: the recording to play; None reads the one that the parameter ``path``
+            names.
         :param node_arguments: passed on to :class:`rclpy.node.Node`.
-        :raises MotionPredictorError: on a bad parameter or recording.
+        :raises MotionPredictorError: if a parameter or the recording is bad.
         """
         super().__init__('replay', **node_arguments)
         settings = replaced(
@@ -173,7 +174,7 @@ class ReplayNode(Node):
         self._thread.start()
 
     def _declare(self, parameter: Parameter) -> Any:
-        """Declare a parameter, read-only; a whole number will do for a float."""
+        """Declare a read-only parameter; a whole number is accepted for a float."""
         name, default = parameter.name, parameter.default
         descriptor = ParameterDescriptor(
             description=parameter.description, read_only=True, dynamic_typing=True
@@ -182,14 +183,14 @@ class ReplayNode(Node):
         if isinstance(default, float) and type(value) is int:
             value = float(value)
         if name == 'up' and value is True:
-            value = 'y'  # to a parser of YAML 1.1 a bare y is a yes
+            value = 'y'  # a parser of YAML 1.1 reads a bare y as true
         if type(value) is not type(default):
             kind = {'str': 'string'}.get(type(default).__name__, type(default).__name__)
             raise ConfigError(f'{name}={value!r}: must be a {kind}')
         return value
 
     def destroy_node(self) -> None:
-        """Stop playing, then take the node away."""
+        """Stop playing, then destroy the node."""
         self._stop.set()
         self._thread.join()
         super().destroy_node()
@@ -198,7 +199,7 @@ class ReplayNode(Node):
         try:
             self._play()
         except Exception:
-            if self.context.ok():  # else it went away in the midst of publishing: Ctrl-C
+            if self.context.ok():  # otherwise the context ended during publishing: Ctrl-C
                 raise
 
     def _play(self) -> None:
@@ -230,7 +231,7 @@ class ReplayNode(Node):
                     break
                 frame, self.loops = 0, self.loops + 1
                 self.get_logger().info(f'{self._progress()}; from the beginning again')
-        # nobody left: what a tracker says when people have gone
+        # nobody is left: trackers say this when people have gone
         nobody = [np.full_like(poses[0], np.nan) for poses in people]
         self._publish(nobody, began_ns + int(pass_s * 1e9), count=False)
         self.get_logger().info(f'{self._progress()}; finished')
@@ -258,7 +259,7 @@ class ReplayNode(Node):
 
 def _require_playable(settings: ReplaySettings) -> None:
     """
-    Check the parameters that say how to play.
+    Check the parameters of playing.
 
     :raises ConfigError: naming the one that cannot work.
     """
@@ -274,9 +275,9 @@ def _require_playable(settings: ReplaySettings) -> None:
 
 def _recording_of(settings: ReplaySettings) -> Recording:
     """
-    Read the recording that the parameters name.
+    Return the recording that the parameters name.
 
-    :raises MotionPredictorError: if they name none, or it cannot be read.
+    :raises MotionPredictorError: if they name none, or if it cannot be read.
     """
     if not settings.path:
         raise ConfigError('path is empty: give the recording to play, -p path:=FILE')
@@ -299,8 +300,9 @@ def _recording_of(settings: ReplaySettings) -> Recording:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until Ctrl-C, or until a recording that does not loop has been played."""
-    # rclpy's own handlers end the loop below; no KeyboardInterrupt in the midst of something.
+    """Run the node until Ctrl-C, or until the end of a recording that does not loop."""
+    # rclpy's own handlers end the loop below, so no KeyboardInterrupt comes in the middle of
+    # something.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, frame: None)
     rclpy.init(args=args)
@@ -315,13 +317,13 @@ def main(args: list[str] | None = None) -> int:
     except ExternalShutdownException:
         pass
     except Exception:
-        if rclpy.ok():  # else the context went away while the executor was using it
+        if rclpy.ok():  # otherwise the context was shut down while the executor was using it
             raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-        # `ros2 launch` repeats Ctrl-C: a second one must not kill us while Python winds down.
+        # `ros2 launch` repeats Ctrl-C: a second one must not kill the process while Python ends.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
     return 0

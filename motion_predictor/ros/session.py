@@ -1,4 +1,4 @@
-"""What one configured life of the node holds: the model, the input and the people."""
+"""The state of one configured node: the model, the input and the people."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from motion_predictor.track.limits import HistoryLimits, PeopleLimits
 
 @dataclass
 class Session:
-    """What configure makes and clean-up lets go; intake, worker and outputs share it."""
+    """What configure makes and clean-up releases; intake, worker and outputs share it."""
 
     predictor: Predictor
     online: LivePredictor
     input: Input
     scale: float
-    """Metres in a unit of the input."""
+    """Metres per unit of the input."""
     turn: np.ndarray | None
-    """(3, 3), input to level; None where the input is level."""
+    """Rotation (3, 3) from the input to a level frame; None if the input is level."""
     transforms: FrameTransforms | None
     frame_motion: FrameMotion
-    """How the target frame moves in the root of TF."""
+    """Motion of the target frame in the root of TF."""
     checks: BodyChecks
     numbers: PersonNumbers = field(default_factory=PersonNumbers)
     lost_device: str = ''
-    """What became of the device that the model was loaded to."""
+    """Why the device that the model was loaded to had to be left."""
     tracks: Mapping[str, int] = field(default_factory=dict)
-    """Of whom the latest prediction was: the number of each person's history by their name."""
+    """Number of each person's history in the latest prediction, by name."""
     remembering: Remembering | None = None
 
     def words(self, person: str) -> str:
-        """Say what the prediction of a person is mostly taken from; '' where nothing is."""
+        """Return in words what a person's prediction mostly comes from; '' if there is none."""
         if self.remembering is None or person not in self.tracks:
             return ''
         return self.remembering.place.words(self.tracks[person])
 
     def close(self, counts: Counts) -> None:
         """
-        Let go of what would go on by itself.
+        Release what would otherwise continue.
 
-        :param counts: goes on counting what this session has counted.
+        :param counts: receives what this session has counted.
         """
         if self.transforms is not None:
             self.transforms.close()
@@ -67,7 +67,7 @@ class Session:
 
 
 def make_online(predictor: Predictor, source: Layout, settings: Settings) -> LivePredictor:
-    """Make the people's histories with the limits that the parameters give."""
+    """Return the people's histories with the limits from the parameters."""
     limits = PeopleLimits(
         history=HistoryLimits(
             max_joint_gap_s=settings.max_joint_gap_s,
@@ -98,7 +98,7 @@ def make_online(predictor: Predictor, source: Layout, settings: Settings) -> Liv
 
 
 def follow_settings(online: LivePredictor, settings: Settings) -> None:
-    """Take over the parameters that apply with the next prediction."""
+    """Apply the parameters that take effect with the next prediction."""
     online.samples = settings.samples
     online.seed = settings.seed
     online.max_persons = settings.max_persons
@@ -109,6 +109,6 @@ def follow_settings(online: LivePredictor, settings: Settings) -> None:
 
 
 def input_turn(settings: Settings) -> np.ndarray | None:
-    """Return the matrix (3, 3) that turns the input level; None where it is level."""
+    """Return the matrix (3, 3) that makes the input level; None if it is level."""
     rotation = settings.input.rotation
     return rotation_matrix(rotation) if any(rotation[:3]) else None

@@ -1,4 +1,4 @@
-"""The start of rclpy for the node's own process, also where no log file can be written."""
+"""Start rclpy in the node's own process, even if no log file can be written."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NODE_NAME = 'motion_predictor'
 
 def start_ros(args: list[str] | None = None) -> None:
     """
-    Initialize rclpy, without log files where they cannot be written: a disk may be full.
+    Initialise rclpy, without log files if they cannot be written, for example on a full disk.
 
     Signals are left to the caller.
 
-    :param args: of the command line; None for those of the process.
+    :param args: arguments of the command line; None for those of the process.
     """
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

@@ -1,4 +1,4 @@
-"""The thread that predicts: takes messages in, runs the model, has its predictions published."""
+"""The predicting thread: it takes messages in, runs the model and publishes predictions."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ from motion_predictor.track.snapshot import Snapshot, unpredicted_of
 from motion_predictor.track.states import Excluded
 
 HELD_PERIOD_S = 0.01
-"""How often the worker looks for those who have waited for their transform long enough."""
+"""Period in seconds with which the worker looks for people who have waited for their transform
+long enough."""
 IDLE_PERIOD_S = 0.05
-"""How often the worker looks for people who have gone while nothing arrives."""
+"""Period in seconds with which the worker looks for people who have gone while nothing arrives."""
 
 
 class Worker:
     """
     Runs :meth:`cycle` in a thread of its own from :meth:`start` to :meth:`stop`.
 
-    Intake, pace and publishing belong to it: they live as long as the session, and are used by
-    its thread; the executor's thread uses them while the worker stands still, or only reads.
+    Intake, pace and publishing belong to it. They live as long as the session, and its thread uses
+    them. The executor's thread uses them only while the worker stands still, or only reads.
     """
 
     def __init__(
@@ -49,14 +50,14 @@ class Worker:
         settings: Callable[[], Settings],
     ) -> None:
         """
-        Start no thread yet.
+        Make the worker; no thread is started yet.
 
-        :param node: whose clock, log and context it uses.
+        :param node: its clock, log and context are used.
         :param session: the model and the people.
-        :param inbox: what waits to be read, and what wakes the worker.
-        :param publishers: of the node's outputs, by the topic without ``~/``.
+        :param inbox: the waiting messages; it wakes the worker.
+        :param publishers: publishers of the node's outputs by topic without ``~/``.
         :param monitor: counts and times.
-        :param settings: returns the node's parameters as they are now.
+        :param settings: returns the present parameters of the node.
         """
         self._node, self.session, self._inbox, self._publishers = node, session, inbox, publishers
         self._monitor, self._counts, self._settings = monitor, monitor.counts, settings
@@ -65,20 +66,20 @@ class Worker:
         self.publishing = Publishing(node, session, publishers, monitor)
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._used: tuple[Any, ...] = ()  # people and stamps that the last prediction used
+        self._used: tuple[Any, ...] = ()  # people and stamps of the last prediction
 
     # The thread --------------------------------------------------------------------------------
 
     @property
     def active(self) -> bool:
-        """Whether it was started and not stopped."""
+        """Return whether it was started and not stopped."""
         return self._thread is not None
 
     def start(self) -> None:
-        """Begin with nobody known, and say what predicts."""
+        """Begin without people, and publish the model."""
         self.session.online.reset()
         self.intake.held.clear()
-        self._stopping = threading.Event()  # of one thread: a former one may be left behind
+        self._stopping = threading.Event()  # one per thread: a former thread may be left behind
         self.publishing.model.publish()
         self._thread = threading.Thread(
             target=self._work, args=(self._stopping,), name='prediction worker', daemon=True
@@ -87,10 +88,10 @@ class Worker:
 
     def stop(self, patience_s: float) -> bool:
         """
-        End the thread, and what is made in the background.
+        End the thread and the background work.
 
-        :param patience_s: how long a prediction under way is waited for.
-        :returns: whether it ended; else its thread goes on, and publishes nothing.
+        :param patience_s: longest time to wait for a running prediction, seconds.
+        :returns: whether it ended; if not, its thread continues and publishes nothing.
         """
         ended = True
         if self._thread is not None:
@@ -103,7 +104,7 @@ class Worker:
         return ended
 
     def take_back(self) -> None:
-        """Take everything back that was published, once the thread was stopped; count the rest."""
+        """Take back what was published, after the thread was stopped; count the rest."""
         self._counts.add('frames_skipped', self.intake.take_frames())
         self.intake.refuse_held()
         self._used = ()
@@ -111,10 +112,11 @@ class Worker:
 
     def _work(self, stopping: threading.Event) -> None:
         try:
-            # Torch keeps thread pools and handles by thread: those of configure are not ours.
+            # Torch keeps thread pools and handles by thread, so those of configure do not serve
+            # here.
             use_threads(self._settings().model.threads)
             self.session.predictor.warm_up(1, self._settings().samples)
-        except Exception:  # a device that has failed is dealt with by the first prediction
+        except Exception:  # the first prediction deals with a failed device
             self._counts.add('worker_errors')
             self._monitor.warn('worker', 'the warm-up failed:\n' + traceback.format_exc())
         while not stopping.is_set():
@@ -143,17 +145,17 @@ class Worker:
 
     def cycle(self, settings: Settings, stopped: Stopped = lambda: False) -> None:
         """
-        Take in what waits, and predict everybody of whom something is new.
+        Take in what is waiting, and predict everybody about whom there is news.
 
         :param settings: the node's parameters for this turn.
-        :param stopped: whether the thread is no longer wanted.
-        :raises CancelledError: if it is not.
+        :param stopped: returns whether the thread is no longer wanted.
+        :raises CancelledError: if the thread is no longer wanted.
         """
         if self._inbox.reset_wanted.is_set():
             self._inbox.reset_wanted.clear()
             self.session.online.reset()
             self.intake.restart()
-        # People are absent as of now: what arrives while messages are read is not read yet.
+        # People are absent as of now: messages that arrive during the reading are not read yet.
         begun_s, begun_ns = perf_counter(), self._node.get_clock().now().nanoseconds
         waiting = len(self._inbox)
         count = 1 if self._can_catch_up(settings, waiting) else waiting
@@ -202,7 +204,7 @@ class Worker:
             session.remembering.known.note(session.tracks, session.numbers.table)
 
     def _is_new(self, snapshot: Snapshot) -> bool:
-        """Tell whether there is anything new of anybody who is seen, which is used now."""
+        """Return whether there is news about anybody who is seen; the news then counts as used."""
         seen = tuple((name, other.stamp_ns) for name, other in snapshot.others.items())
         using = (snapshot.persons, tuple(window.stamp_ns for window in snapshot.windows), seen)
         if using == self._used:
@@ -215,7 +217,7 @@ class Worker:
     def _answer(
         self, settings: Settings, snapshot: Snapshot, stages: dict[str, float], stopped: Stopped
     ) -> None:
-        """Predict, and count the frames by what became of them."""
+        """Predict, and count the frames by outcome."""
         frames = self.intake.take_frames()
         try:
             answered = self._predict(settings, snapshot, stages, stopped)
@@ -233,7 +235,7 @@ class Worker:
     def _predict(
         self, settings: Settings, snapshot: Snapshot, stages: dict[str, float], stopped: Stopped
     ) -> bool:
-        """Run the model and have everything published; tell whether anybody was predicted."""
+        """Run the model and publish everything; return whether anybody was predicted."""
         begun_s = perf_counter()
         result = self._run(settings, snapshot)
         require_wanted(stopped)
@@ -252,14 +254,14 @@ class Worker:
     def _run(self, settings: Settings, snapshot: Snapshot) -> LivePrediction:
         try:
             return self.session.online.run(snapshot)
-        except RuntimeError as error:  # what torch raises when the device has failed
+        except RuntimeError as error:  # torch's errors of a failed device
             if self.session.predictor.device == 'cpu':
                 raise
             self._fall_back_to_cpu(settings, error)
             return self.session.online.run(snapshot)
 
     def _fall_back_to_cpu(self, settings: Settings, error: RuntimeError) -> None:
-        # After a failure of the device every later call on it may fail: nothing is copied off it.
+        # After a failure of the device every later call on it may fail: nothing is copied from it.
         session = self.session
         lost = session.predictor.device
         self._counts.add('device_losses')
@@ -274,6 +276,6 @@ class Worker:
         self.publishing.model.publish()
 
     def _publish_nobody(self, settings: Settings) -> None:
-        """Take the last prediction back; the same people are new when they come again."""
+        """Take back the last prediction; the same people are new when they come again."""
         self._used = ()
         self.publishing.publish_nobody(settings)

@@ -59,7 +59,7 @@ class Following:
         self._highest = math.log(WIDEST) if mode != 'fixed' else 0.0
 
     def scales(self, tracks: Sequence[int]) -> np.ndarray:
-        """Return what each level's radius is multiplied by, rising enough, ``(L, P)``."""
+        """Return the factor of each level's radius, ``(L, P)``; radii rise with the level."""
         none = np.zeros(len(self.levels))
         logs = np.stack([self._place + self._persons.get(track, none) for track in tracks], axis=1)
         return np.exp(np.clip(logs, self._lowest[:, None], self._highest))

@@ -1,1 +1,1 @@
-"""What the node tells of itself: counters, rates, latencies, and complaints in words."""
+"""The node's reports on itself: counters, rates, latencies, and complaints in words."""

@@ -1,4 +1,4 @@
-"""What is wrong with a running node and its input, in words for whoever runs the robot."""
+"""Report faults of a running node and its input in words for whoever runs the robot."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WATCHED = {
     'deadline_misses': 'deadline misses',
     'worker_errors': 'worker errors',
 }
-"""Counters whose growth is complained of, and the words for it."""
+"""Counters whose growth is a complaint, with the words for it."""
 
 
 def about_input(
@@ -51,16 +51,20 @@ def about_input(
     now_s: float,
 ) -> list[str]:
     """
-    Say what is wrong with the input of an active node, and with what became of it.
+    Return what is wrong with the input of an active node, and with the outcome.
 
-    :param subscriptions: of the node's input.
-    :param new: by how much each counter has grown lately.
-    :param now_s: reading of ``perf_counter``.
+    :param node: the node.
+    :param monitor: its counters and rates.
+    :param worker: its worker.
+    :param settings: its parameters.
+    :param subscriptions: subscriptions of the node's input.
+    :param new: recent increase of each counter.
+    :param now_s: reading of ``perf_counter``, seconds.
     """
     session = worker.session
     found = session.input.complaints()
     if now_s - monitor.last_received_s > max(1.0, settings.stale_timeout_s):
-        # as remapping and namespace made them
+        # names after remapping and namespaces
         names = dict.fromkeys(subscription.topic_name for subscription in subscriptions)
         heard = ', '.join(names) or session.input.topics
         found = found or [f'no input on {heard}{published_elsewhere(node, subscriptions)}']
@@ -80,15 +84,16 @@ def about_input(
 
 def about_counters(new: Mapping[str, int]) -> list[str]:
     """
-    Say which counters have grown that should not.
+    Return which counters have grown that should not.
 
-    :param new: by how much; a new session counts from zero again, so what is negative is no news.
+    :param new: recent increase of each counter; a new session counts from zero again, so a
+        negative value is no news.
     """
     return [f'{new[key]} {text}' for key, text in WATCHED.items() if new.get(key, 0) > 0]
 
 
 def about_namesakes(node: Node, monitor: Monitor) -> list[str]:
-    """Complain of other nodes with this one's name: their outputs mix, and parameters too."""
+    """Return a complaint if other nodes have this one's name: outputs and parameters then mix."""
     own = (node.get_name(), node.get_namespace())
     count = node.get_node_names_and_namespaces().count(own)
     if count < 2:
@@ -103,8 +108,9 @@ def about_namesakes(node: Node, monitor: Monitor) -> list[str]:
 
 def about_unseen(report: PeopleReport, input_hz: float, output_hz: float) -> list[str]:
     """
-    Complain of people who are seen and not predicted.
+    Return complaints about people who are seen but not predicted.
 
+    :param report: the people.
     :param input_hz: rate of the input.
     :param output_hz: rate of the predictions.
     """
@@ -115,7 +121,7 @@ def about_unseen(report: PeopleReport, input_hz: float, output_hz: float) -> lis
 
 
 def about_strangers(session: Session) -> list[str]:
-    """Name the people whose motion is unlike what the model was trained on."""
+    """Return complaints that name the people whose motion is unlike the model's training data."""
     threshold = session.predictor.surprise_threshold
     if threshold is None:
         return []

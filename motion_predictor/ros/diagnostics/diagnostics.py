@@ -1,4 +1,4 @@
-"""The topic /diagnostics: the node's state, its counters, rates, latencies and complaints."""
+"""The topic /diagnostics: the node's state, counters, rates, latencies and complaints."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ from motion_predictor.ros.session import Session
 from motion_predictor.ros.worker import Worker
 
 UNCONFIGURED_S = 5.0
-"""A node that nobody has configured for so long says what would do; launch files take less."""
+"""Time in seconds after which a node that nobody has configured says what would help; launch files
+take less."""
 
 
 class Diagnostics:
-    """Publishes what a node tells of itself, whatever its state; runs in the executor's thread."""
+    """Publishes the node's reports on itself in every state; runs in the executor's thread."""
 
     def __init__(self, node: Node, monitor: Monitor) -> None:
         """
-        Begin to wait for somebody who configures the node.
+        Begin to wait until somebody configures the node.
 
-        :param node: whose diagnostics they are.
-        :param monitor: what it counts and times.
+        :param node: the node.
+        :param monitor: its counters, rates and latencies.
         """
         self._node, self._monitor = node, monitor
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._reported: dict[str, int] = {}
-        self._waits_since_s = perf_counter()  # for the first configure; never after it
+        self._waits_since_s = perf_counter()  # until the first configure; None after it
         self._told_to_configure = False
 
     def publish(
@@ -53,9 +54,10 @@ class Diagnostics:
         """
         Publish one status.
 
-        :param worker: with its session; None while the node is unconfigured.
-        :param subscriptions: of the node's input; none while it is not active.
-        :param now_s: reading of ``perf_counter``.
+        :param worker: the worker with its session; None while the node is unconfigured.
+        :param settings: the node's parameters.
+        :param subscriptions: subscriptions of the node's input; none while it is not active.
+        :param now_s: reading of ``perf_counter``, seconds.
         """
         node = self._node
         session = None if worker is None else worker.session
@@ -83,7 +85,7 @@ class Diagnostics:
             complaints += session.remembering.complaints
         if worker is not None and active:
             complaints += about_unseen(worker.publishing.report, *rates_hz)
-        name = node.get_fully_qualified_name().lstrip('/')  # nodes of two cells are two names
+        name = node.get_fully_qualified_name().lstrip('/')  # nodes of two cells get two names
         status = DiagnosticStatus(name=f'{name}: prediction', level=DiagnosticStatus.OK)
         status.level = DiagnosticStatus.WARN if complaints else DiagnosticStatus.OK
         status.message = '; '.join(complaints) or (state if not active else 'predicting')
@@ -96,7 +98,7 @@ class Diagnostics:
     def _counts_so_far(self, session: Session | None) -> Mapping[str, int]:
         counts = Counter(self._monitor.counts.snapshot())
         if session is not None:
-            counts.update(session.online.counters_so_far)  # adds
+            counts.update(session.online.counters_so_far)  # this adds a text
             counts.update(dict(session.input.source.counters))
         return counts
 
@@ -118,7 +120,7 @@ class Diagnostics:
         return values
 
     def _unconfigured(self, session: Session | None, now_s: float) -> list[str]:
-        """Complain of a node that nobody has configured since it was started; log it once."""
+        """Return a complaint if nobody has configured the node since its start; log it once."""
         if session is not None:
             self._waits_since_s = math.inf
         if now_s - self._waits_since_s < UNCONFIGURED_S:

@@ -23,14 +23,14 @@ COUNTERS = (
     'frames_skipped', 'frames_unpredicted', 'predictions', 'deadline_misses',
     'worker_errors', 'resets_clock_jump', 'device_losses', 'outputs_not_finite',
 )  # fmt: skip
-"""What is counted of every node, shown although nothing was counted yet."""
+"""Counters of every node, shown even while they are zero."""
 STAGES = ('input', 'queue', 'history', 'model', 'message', 'publish', 'total')
-"""What the latency of a prediction is made of; each summary is a stage beside them."""
+"""Parts of the latency of a prediction; each summary is one more stage."""
 RECENT_S = 1.0
-"""The input's rate during this time tells whether the worker can catch up."""
+"""Time in seconds over which the input's rate tells whether the worker can catch up."""
 WARN_PERIOD_S = 5.0
 MAX_LOGGED = 4_000
-"""Characters of a line of the log."""
+"""Greatest number of characters in a line of the log."""
 
 
 class LatencyLog:
@@ -38,16 +38,16 @@ class LatencyLog:
 
     def __init__(self, stages: tuple[str, ...], keep: int = 600) -> None:
         """
-        Start empty.
+        Begin without latencies.
 
         :param stages: names of the stages.
-        :param keep: how many of the latest values of a stage count.
+        :param keep: number of the latest values of a stage that count.
         """
         self._lock = threading.Lock()
         self._values: dict[str, deque[float]] = {stage: deque(maxlen=keep) for stage in stages}
 
     def add(self, latencies_s: Mapping[str, float]) -> None:
-        """Note one latency in seconds for each stage named."""
+        """Add one latency in seconds for each named stage."""
         with self._lock:
             for stage, value in latencies_s.items():
                 self._values[stage].append(value)
@@ -69,11 +69,11 @@ class LatencyLog:
 
 
 class EventRate:
-    """How often something happened lately, by a clock that the caller reads."""
+    """The recent rate of an event, by a clock that the caller reads."""
 
     def __init__(self, window_s: float = 3.0) -> None:
         """
-        Start with no events.
+        Begin without events.
 
         :param window_s: length of the past that counts, in seconds.
         """
@@ -87,7 +87,7 @@ class EventRate:
             self._times.append(now_s)
 
     def rate_hz(self, now_s: float) -> float:
-        """Return the mean rate over the window; 0.0 with fewer than two events in it."""
+        """Return the mean rate over the window in Hz; 0.0 with fewer than two events in it."""
         with self._lock:
             while self._times and self._times[0] < now_s - self._window_s:
                 self._times.popleft()
@@ -101,9 +101,9 @@ class Counts:
 
     def __init__(self, *names: str) -> None:
         """
-        Start at zero.
+        Begin at zero.
 
-        :param names: counters that are shown although nothing was counted yet.
+        :param names: counters that are shown even while they are zero.
         """
         self._lock = threading.Lock()
         self._counts = Counter(dict.fromkeys(names, 0))
@@ -120,41 +120,41 @@ class Counts:
 
 
 class SequenceGaps:
-    """Messages that publishers sent and nobody saw, from the numbers that DDS gives them."""
+    """Counts messages that were sent and never received, from the numbers that DDS gives them."""
 
     def __init__(self, publishers: int = 64) -> None:
         """
-        Start with no publisher known.
+        Begin without publishers.
 
-        :param publishers: how many are remembered, the latest of them.
+        :param publishers: number of publishers to remember, the latest ones.
         """
         self._publishers = publishers
         self._last: dict[bytes, int] = {}
 
     def lost_before(self, info: Mapping[str, Any]) -> int:
         """
-        Tell how many messages of its publisher are missing between this one and the last.
+        Return how many messages of this publisher are missing between this message and the last.
 
-        :param info: what rclpy tells of a message: ``publication_sequence_number`` and
-            ``publisher_gid``; where the middleware does not number messages, nothing is missed.
+        :param info: rclpy's message info: ``publication_sequence_number`` and ``publisher_gid``.
+            If the middleware does not number messages, the result is 0.
         """
         number, publisher = info.get('publication_sequence_number'), info.get('publisher_gid')
         if not isinstance(number, int) or not isinstance(publisher, Mapping):
             return 0
         key = bytes(publisher.get('data', b''))
         last = self._last.pop(key, None)
-        self._last[key] = number  # as the latest
+        self._last[key] = number  # the latest again
         if len(self._last) > self._publishers:
             del self._last[next(iter(self._last))]
         return 0 if last is None else max(0, number - last - 1)
 
 
 class Monitor:
-    """What a node counts and times, and its warnings; any thread may use it."""
+    """Counters, rates, latencies and warnings of a node; any thread may use it."""
 
     def __init__(self, log: Callable[[str], Any], stages: Sequence[str] = STAGES) -> None:
         """
-        Start with nothing counted.
+        Begin with nothing counted.
 
         :param log: writes a warning.
         :param stages: names of the latencies.
@@ -173,6 +173,7 @@ class Monitor:
         Log a warning, each kind at most every few seconds.
 
         :param about: the kind.
+        :param text: the warning.
         """
         now_s = perf_counter()
         if now_s - self._last_warnings.get(about, -WARN_PERIOD_S) >= WARN_PERIOD_S:

@@ -1,1 +1,1 @@
-"""What comes in: topics, messages that wait, transforms; messages to observations."""
+"""Input of the node: topics, waiting messages and transforms; messages become observations."""

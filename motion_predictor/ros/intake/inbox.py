@@ -1,4 +1,4 @@
-"""Messages that wait for the worker: what callbacks store, bounded, and what wakes the worker."""
+"""The bounded inbox: callbacks store messages in it and wake the worker."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from motion_predictor.ros.diagnostics.monitoring import Monitor, SequenceGaps
 from motion_predictor.ros.intake.inputs import Subscription
 
 INBOX_SIZE = 512
-"""Messages that wait for the worker: over a second of the fastest input."""
+"""Greatest number of waiting messages: over a second of the fastest input."""
 MAX_INBOX_BYTES = 64 * 2**20
 MAX_MESSAGE_BYTES = 8 * 2**20
-"""A message of 100 000 points has less; more is no tracker's, and is not even read."""
+"""Greatest size of a message in bytes. A message of 100 000 points is smaller; a larger one comes
+from no tracker and is not even read."""
 BACKLOG_S = 1.0
-"""A message that has waited for longer than this, while newer ones came, is dropped unread."""
+"""A message that has waited longer than this, in seconds, while newer ones came is
+dropped unread."""
 MAX_TAKEN = 50
-"""Messages of a topic that are read before a prediction; of more, as many, evenly spaced."""
+"""Number of messages of a topic that are read before a prediction; if there are more, this many
+are read, evenly spaced."""
 
 
 class Arrival(NamedTuple):
@@ -39,15 +42,15 @@ class Inbox:
     """
     Keeps messages in the order of arrival until the worker takes them.
 
-    Callbacks only store, whichever thread runs them; when it is full, the oldest are dropped.
+    Callbacks only store, in any thread. If the inbox is full, the oldest messages are dropped.
     """
 
     def __init__(self, monitor: Monitor, now_ns: Callable[[], int]) -> None:
         """
-        Start empty.
+        Begin without messages.
 
-        :param monitor: counts what is lost and dropped.
-        :param now_ns: reads the node's clock.
+        :param monitor: counts lost and dropped messages.
+        :param now_ns: reads the node's clock, nanoseconds.
         """
         self._monitor, self._now_ns = monitor, now_ns
         self._waiting: deque[Arrival] = deque()
@@ -58,15 +61,15 @@ class Inbox:
         """Set when the clock has jumped: the histories begin anew."""
 
     def __len__(self) -> int:
-        """Count the messages."""
+        """Return the number of messages."""
         return len(self._waiting)
 
     def __iter__(self) -> Iterator[Arrival]:
-        """Go through the messages, the oldest first."""
+        """Iterate over the messages, the oldest first."""
         return iter(list(self._waiting))
 
     def append(self, arrival: Arrival) -> None:
-        """Take in a message, whatever waits already."""
+        """Add a message, whatever is waiting already."""
         self._waiting.append(arrival)
 
     def clear(self) -> None:
@@ -82,7 +85,7 @@ class Inbox:
         """
         Return the callback of a topic's subscription.
 
-        :param topic: as the subscription names it.
+        :param topic: name of the topic in the subscription.
         """
 
         def store(message: Any, lost: int = 0) -> None:
@@ -96,8 +99,8 @@ class Inbox:
                     'size', f'{topic}: a message of {_size(message)} bytes is not read'
                 )
                 return
-            while self._is_full(message):  # the newest matter most
-                with contextlib.suppress(IndexError):  # the worker has taken all
+            while self._is_full(message):  # the newest messages matter most
+                with contextlib.suppress(IndexError):  # the worker has just taken all
                     self._waiting.popleft()
                     counts.add('messages_overflowed')
             self._waiting.append(Arrival(topic, message, self._now_ns(), perf_counter()))
@@ -106,7 +109,7 @@ class Inbox:
         def store_with_info(message: Any, info: Mapping[str, Any]) -> None:
             store(message, self._gaps.lost_before(info))
 
-        # Before ROS 2 Iron callbacks are told nothing of a message's number.
+        # Before ROS 2 Iron, callbacks do not receive the message's number.
         return store_with_info if hasattr(RosSubscription, 'CallbackType') else store
 
     def _is_full(self, message: Any) -> bool:
@@ -121,12 +124,12 @@ class Inbox:
         """
         Take the oldest messages out, and drop those that the worker cannot catch up with.
 
-        If a worker that has fallen behind read everything, nobody was ever predicted.
+        A worker that has fallen behind and read everything would never predict anybody.
 
-        :param subscriptions: what the topics are; a reliable one has pieces of a whole, as TF
-            has, and none is left out.
-        :param count: how many to take.
-        :returns: those to be read, in order; the others are counted.
+        :param subscriptions: the topics. No message of a reliable topic is dropped, because each
+            is one piece of a whole, as with TF.
+        :param count: number of messages to take.
+        :returns: the messages to read, in order; the others are counted.
         """
         arrivals: list[Arrival] = []
         for _ in range(count):
@@ -150,5 +153,6 @@ class Inbox:
 
 
 def _size(message: Any) -> int:
-    # Of a message as it came over DDS; one that was made in this process costs nothing more.
+    # Return the size of a message as it came over DDS; one made in this process costs nothing
+    # more.
     return len(message) if isinstance(message, bytes) else 0

@@ -1,4 +1,4 @@
-"""The input that the parameters choose: topics, message classes, the source that reads them."""
+"""The input that the parameters choose: topics, message classes and the source that reads them."""
 
 from __future__ import annotations
 
@@ -34,63 +34,65 @@ from motion_predictor.sources.trackers import message_class, TRACKERS
 TF_PACKAGE = 'tf2_msgs (ros-$ROS_DISTRO-tf2-msgs)'
 HRI_PACKAGE = 'hri_msgs (ros-$ROS_DISTRO-hri-msgs)'
 QUEUE_DEPTH = 30
-"""Messages that wait in DDS for the executor: a second of a camera. More would be a standing queue
-where the processor is too slow, and every prediction late by it."""
+"""Number of messages that wait in DDS for the executor: a second of a camera. A longer queue would
+never empty on a slow processor, and would delay every prediction by its length."""
 MOST_NAMED = 3
 TF_DEPTH = 500
-"""Messages of TF that may wait for the executor: some drivers send one for each frame."""
+"""Number of TF messages that may wait for the executor: some drivers send one per frame."""
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """One topic that the node listens to, and how."""
+    """One topic of the input and its quality of service."""
 
     topic: str
     message_type: type
     depth: int = QUEUE_DEPTH
     reliable: bool = False
-    """Best effort hears publishers of either kind; small messages do not get lost locally."""
+    """Whether delivery is reliable. Best effort works with publishers of either kind, and small
+    messages do not get lost locally."""
     latched: bool = False
     quiet: bool = False
-    """Publishers of another kind are heard by another subscription: no warning about them."""
+    """Whether incompatible publishers cause no warning, because another subscription
+    hears them."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """What configure makes of the ``input`` parameters."""
+    """What configure makes from the ``input`` parameters."""
 
     layout: Layout
     source: Source
     subscriptions: tuple[Subscription, ...]
     in_target_frame: bool = False
-    """The source gives people in ``target_frame`` already."""
+    """Whether the source returns people in ``target_frame`` already."""
 
     @cached_property
     def decoder(self) -> Decoder:
-        """What reads its messages."""
+        """Return the decoder of its messages."""
         return Decoder(self.source, self.layout)
 
     @property
     def topics(self) -> str:
-        """Name the topics, for people."""
+        """Return the names of the topics in words."""
         topics = dict.fromkeys(subscription.topic for subscription in self.subscriptions)
         return ', '.join(topics)
 
     def source_of(self, topic: str) -> str:
-        """Name what a topic's stamps and words are of: frames of TF and their list are one."""
+        """Return the source of a topic's stamps and complaints: TF and the list are one."""
         return self.topics if self.in_target_frame else topic
 
     def name_of(self, topic: str, person: DecodedPerson | Observation) -> str:
-        """Name a person, by the topic too where several topics show people."""
+        """Return the name of a person, with the topic if several topics show people."""
         several = len(self.subscriptions) > 1 and not self.in_target_frame
         return f'{topic}/{person.person}' if several else person.person
 
     def complaints(self) -> list[str]:
         """
-        Say what is wrong with what came since this was last called.
+        Return what was wrong with the messages since the last call.
 
-        Empty where nothing came, or nothing is wrong; other inputs than frames of TF and markers
-        are refused message by message.
+        Empty if no message came or nothing is wrong. Only TF frames and markers report here; other
+        inputs are refused message by message.
         """
         if isinstance(self.source, (TfSource, StandardSource)):
             return self.source.complaints()
@@ -98,7 +100,7 @@ class Input:
 
 
 def tf_subscriptions(tf_type: type) -> tuple[Subscription, Subscription]:
-    """Say how TF is listened to."""
+    """Return the two subscriptions for TF."""
     return (
         Subscription(TF_STATIC_TOPIC, tf_type, TF_DEPTH, reliable=True, latched=True),
         Subscription(TF_TOPIC, tf_type, TF_DEPTH, reliable=True),
@@ -106,7 +108,7 @@ def tf_subscriptions(tf_type: type) -> tuple[Subscription, Subscription]:
 
 
 def profile_of(wanted: Subscription) -> QoSProfile:
-    """Make the quality of service of a subscription."""
+    """Return the quality of service of a subscription."""
     reliability, durability = ReliabilityPolicy, DurabilityPolicy
     return QoSProfile(
         depth=wanted.depth,
@@ -117,9 +119,11 @@ def profile_of(wanted: Subscription) -> QoSProfile:
 
 def subscribe(node: Node, wanted: Subscription, callback: Callable[..., None]) -> RosSubscription:
     """
-    Listen to one topic; messages come as bytes, for the worker to read in its own time.
+    Subscribe to one topic; messages come as bytes, which the worker reads in its own time.
 
-    :param node: whose subscription it is.
+    :param node: the node that subscribes.
+    :param wanted: the topic and its quality of service.
+    :param callback: the callback.
     """
     return node.create_subscription(
         wanted.message_type,
@@ -127,7 +131,7 @@ def subscribe(node: Node, wanted: Subscription, callback: Callable[..., None]) -
         callback,
         profile_of(wanted),
         raw=True,
-        # two on one topic would share what is overridden
+        # two subscriptions to one topic would share their overrides
         qos_overriding_options=None
         if wanted.quiet
         else QoSOverridingOptions.with_default_policies(),
@@ -137,12 +141,12 @@ def subscribe(node: Node, wanted: Subscription, callback: Callable[..., None]) -
 
 def make_input(settings: Settings, skeleton: Skeleton) -> Input:
     """
-    Make the source that the parameters ask for; imports its messages.
+    Make the source that the parameters ask for; this imports its messages.
 
-    :param settings: all of the node's.
-    :param skeleton: the model's joints.
-    :raises ConfigError: if a message package is not installed (naming it), or settings do not fit
-        each other.
+    :param settings: all parameters of the node.
+    :param skeleton: the model's skeleton.
+    :raises ConfigError: if a message package is not installed (the error names it), or if settings
+        do not fit each other.
     :raises SkeletonError: if ``input.skeleton`` is not known.
     """
     kind = settings.input.type
@@ -165,7 +169,7 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
         if kind == 'hri':
             listed = message_class(kind, TRACKED_MESSAGE, HRI_PACKAGE)
             subscriptions.append(Subscription(TRACKED_TOPIC, listed))
-            # One who publishes the list when it changes keeps it for those who come later.
+            # A publisher that sends the list only when it changes keeps it for late subscribers.
             subscriptions.append(Subscription(TRACKED_TOPIC, listed, 1, True, True, True))
         return Input(chosen, source, tuple(subscriptions), in_target_frame=True)
     if kind in TRACKERS:
@@ -178,11 +182,11 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
 
 def published_elsewhere(node: Node, inputs: Sequence[RosSubscription]) -> str:
     """
-    Say on which other topics messages come that the inputs wait for.
+    Return words that name other topics with messages of the type that the inputs wait for.
 
-    :param node: whose inputs they are; what it publishes itself is no input.
+    :param node: the node; topics that it publishes itself are no input.
     :param inputs: its subscriptions.
-    :returns: words to be added to a complaint; '' where there are none.
+    :returns: words to add to a complaint; '' if there are none.
     """
     heard = {subscription.topic_name for subscription in inputs}
     kinds = {_name_of(subscription.msg_type): subscription.topic_name for subscription in inputs}
@@ -191,8 +195,8 @@ def published_elsewhere(node: Node, inputs: Sequence[RosSubscription]) -> str:
     for name, namespace in node.get_node_names_and_namespaces():
         if (name, namespace) == own:
             continue
-        with contextlib.suppress(NodeNameNonExistentError):  # it has just gone
-            # by node, as what is asked for by topic is remapped as this node's topics are
+        with contextlib.suppress(NodeNameNonExistentError):  # the node has just gone
+            # by node, because a query by topic is remapped like this node's topics
             for topic, types in node.get_publisher_names_and_types_by_node(name, namespace):
                 kind = next((kind for kind in types if kind in kinds), '')
                 if kind and topic not in heard:

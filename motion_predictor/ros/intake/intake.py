@@ -1,4 +1,4 @@
-"""Messages in: each is read, turned level, transformed and handed to the people's histories."""
+"""Intake: read each message, turn it level, transform it and give it to the people's histories."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ EXPLAIN_PERIOD_S = 1.0
 
 class Intake:
     """
-    Takes messages out of the inbox and stores the people in them; the worker's own.
+    Takes messages out of the inbox and stores the people in them; only the worker uses it.
 
-    Who has no transform yet waits in :attr:`held` until it comes, or for ``tf_timeout_s``.
+    People without a transform wait in :attr:`held` until it comes, or for ``tf_timeout_s``.
     """
 
     def __init__(
         self, session: Session, inbox: Inbox, monitor: Monitor, pace: Pace, settings: Settings
     ) -> None:
         """
-        Begin without a message.
+        Begin without messages.
 
-        :param session: whose input is read, and whose histories store it.
+        :param session: has the input and the histories.
+        :param inbox: the waiting messages.
         :param monitor: counts messages and frames.
-        :param pace: tells whether the worker keeps up.
-        :param settings: those of configure.
+        :param pace: says whether the worker keeps up.
+        :param settings: the parameters at configure.
         """
         self._session, self._inbox, self._monitor, self._pace = session, inbox, monitor, pace
         self._counts = monitor.counts
@@ -61,18 +62,20 @@ class Intake:
         """From the stamp of the observation that was stored last to its arrival."""
 
     def take_frames(self) -> int:
-        """Return how many messages with people came since the last call."""
+        """Return the number of messages with people since the last call."""
         frames, self.waiting_frames = self.waiting_frames, 0
         return frames
 
     def take_in(self, settings: Settings, count: int, stopped: Stopped) -> float:
         """
-        Hand the first of the messages that wait to the histories.
+        Give the first waiting messages to the histories.
 
-        :param count: how many of them.
-        :param stopped: whether the thread that reads is no longer wanted.
-        :returns: when the first of them came, by ``perf_counter``.
-        :raises CancelledError: if it is not; the rest is counted as unread.
+        :param settings: the node's parameters.
+        :param count: number of messages.
+        :param stopped: returns whether the reading thread is no longer wanted.
+        :returns: arrival of the first message, by ``perf_counter``, seconds.
+        :raises CancelledError: if the thread is no longer wanted; the other messages are counted
+            as unread.
         """
         oldest_s = perf_counter()
         arrivals = self._inbox.take_timely(self._session.input.subscriptions, count)
@@ -86,11 +89,11 @@ class Intake:
         return min(oldest_s, self._answer_held(settings))
 
     def restart(self) -> None:
-        """Begin anew: the clock has jumped."""
+        """Begin again because the clock has jumped."""
         self.refuse_held()
 
     def refuse_held(self) -> None:
-        """Give up on those who wait for a transform, and count them."""
+        """Give up on people who wait for a transform, and count them."""
         for held in self.held.clear():
             if held.groups:
                 self._counts.add('frames_stored' if held.stored else 'frames_refused')
@@ -109,13 +112,13 @@ class Intake:
             self._counts.add('messages_malformed')
             self._monitor.warn('malformed', f'{arrival.topic}: {error}')
             return
-        except Exception:  # of a decoder: this message is lost, those behind it are not
+        except Exception:  # error of a decoder: this message is lost, those behind it are not
             self._monitor.last_received_s = arrival.received_s
             self._counts.add('messages_malformed')
             self._counts.add('worker_errors')
             self._monitor.warn('decoder', f'{arrival.topic}:\n{traceback.format_exc()}')
             return
-        if decoded is None:  # nothing about who is there, as most messages of TF
+        if decoded is None:  # it says nothing about who is present, like most messages of TF
             self._counts.add('messages_without_news')
             return
         people = decoded.people
@@ -132,18 +135,18 @@ class Intake:
         self.held.put(held)
 
     def _opened(self, arrival: Arrival) -> Arrival:
-        # With the message read from its bytes.
+        # Return the arrival with the message deserialised from its bytes.
         if not isinstance(arrival.message, bytes):
             return arrival
         kinds = {wanted.topic: wanted.message_type for wanted in self._session.input.subscriptions}
         try:
             message = deserialize_message(arrival.message, kinds[arrival.topic])
-        except Exception as error:  # RMWError and others, by the middleware
+        except Exception as error:  # RMWError and others, from the middleware
             raise MessageError(f'cannot be read: {str(error).partition(chr(10))[0]}') from None
         return arrival._replace(message=message)
 
     def _note_decoded(self, arrival: Arrival, decoded: Decoded) -> None:
-        """Count what a message's decoder left out, and say why; note when it came."""
+        """Count and log what a message's decoder left out; note when the message arrived."""
         topic, monitor = arrival.topic, self._monitor
         self._counts.add('persons_refused', len(decoded.flawed))
         if decoded.flawed:
@@ -177,7 +180,7 @@ class Intake:
     # To the histories --------------------------------------------------------------------------
 
     def _answer_held(self, settings: Settings) -> float:
-        """Answer those whose transforms have come; return when the first of them came."""
+        """Store people whose transforms have come; return when the first of them arrived."""
         oldest_s, transforms = math.inf, self._session.transforms
         if transforms is None:
             return oldest_s
@@ -186,7 +189,7 @@ class Intake:
             oldest_s = min(oldest_s, ready.held.received_s)
             self._answer(settings, ready)
             if ready.held.stored and self._pace.can_answer_each(settings, len(self.held)):
-                self._inbox.wake.set()  # those behind it whose transforms came, too
+                self._inbox.wake.set()  # and those behind it whose transforms have come
                 break
         return oldest_s
 
@@ -205,7 +208,7 @@ class Intake:
             return
         session.checks.look_at(arrival.received_s, ready.people, session.scale)
         stored = [self._observe(settings, arrival, person, ready.found) for person in ready.people]
-        self.fresh = True  # who is refused is seen too
+        self.fresh = True  # a refused person is seen too
         if any(stored):
             self.waiting_frames += not held.stored
             held.stored = True
@@ -215,7 +218,7 @@ class Intake:
     def _observe(
         self, settings: Settings, arrival: Arrival, person: Observation, found: Pose | None
     ) -> bool:
-        """Store one person, in metres, level and in the target frame; tell whether it worked."""
+        """Store one person, in metres, level and in the target frame; return whether it worked."""
         session = self._session
         frame_id, stamp_ns = self._place(settings, arrival, person)
         xyz = person.xyz * session.scale
@@ -241,7 +244,7 @@ class Intake:
         )
         try:
             outcome = session.online.observe(seen, arrival.received_ns).outcome
-        except Exception:  # this person is lost, those beside them are not
+        except Exception:  # this person is lost, the others in the message are not
             self._counts.add('worker_errors')
             self._monitor.warn(
                 'person', f'{arrival.topic}: {short(name)}:\n{traceback.format_exc()}'
@@ -267,7 +270,7 @@ class Intake:
         refusal: Refusal,
         why: str = '',
     ) -> None:
-        """Note somebody who is seen and cannot be observed."""
+        """Note a person who is seen but cannot be observed."""
         source = self._session.input
         frame_id, stamp_ns = self._place(settings, arrival, person)
         nowhere = np.full_like(person.xyz, np.nan)

@@ -1,4 +1,4 @@
-"""Transforms into one frame at an instant, from the messages of TF."""
+"""Transforms into one frame at an instant, computed from the messages of TF."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from motion_predictor.sources.tf.people import TF_MESSAGE
 from motion_predictor.sources.tf.tree import frame_name, MAX_AT_ONCE, Pose, TransformTree
 from motion_predictor.sources.trackers import message_class
 
-_BACK_NS = 300_000_000  # by so much slow transforms are late
+_BACK_NS = 300_000_000  # seconds by which slow transforms may be late
 
 
 class FrameTransforms:
-    """Transforms into one frame, of a tree that is composed here from the messages of TF."""
+    """Transforms into one frame, from a tree that is composed here from the messages of TF."""
 
     def __init__(
         self, node: Any, target_frame: str, changed: Callable[[], None] = lambda: None
     ) -> None:
         """
-        Start to listen to TF.
+        Subscribe to TF.
 
-        :param node: whose executor hears the transforms.
-        :param target_frame: frame to find transforms into.
+        :param node: the node whose executor receives the transforms.
+        :param target_frame: the frame that transforms lead into.
         :param changed: called with every message that comes.
         :raises ConfigError: if tf2_msgs is not installed.
         """
@@ -63,12 +63,12 @@ class FrameTransforms:
 
     def lookup(self, frame_id: str, stamp_ns: int) -> Pose | None:
         """
-        Find where a frame was, without waiting.
+        Return the transform of a frame without waiting.
 
-        :param frame_id: its name.
-        :param stamp_ns: when.
-        :returns: rotation (3, 3) and translation (3,) in metres that take points of the frame
-            into the target frame; None where TF does not know them (yet).
+        :param frame_id: name of the frame.
+        :param stamp_ns: the instant, nanoseconds.
+        :returns: rotation (3, 3) and translation (3,) in metres that take points of the frame into
+            the target frame; None if TF does not know them (yet).
         """
         frame = frame_name(frame_id)
         placed = self._tree.place([frame], stamp_ns, frame_name(self.target_frame)).get(frame)
@@ -78,11 +78,11 @@ class FrameTransforms:
 
     def target_in_root(self, now_ns: int) -> tuple[str, np.ndarray, np.ndarray] | None:
         """
-        Find where the target frame is by now in the root of its tree.
+        Return the present pose of the target frame in the root of its tree.
 
-        :param now_ns: the node's clock.
-        :returns: the root's name, rotation (3, 3) and translation (3,); None where TF does not
-            know.
+        :param now_ns: the node's clock, nanoseconds.
+        :returns: name of the root, rotation (3, 3) and translation (3,) in metres; None if TF does
+            not know them.
         """
         target = frame_name(self.target_frame)
         placed = self._tree.place([target], now_ns - _BACK_NS).get(target)
@@ -92,15 +92,17 @@ class FrameTransforms:
 
     def explain(self, frame_id: str, stamp_ns: int, waited_s: float) -> Missing | None:
         """
-        Say why there is no transform; None where there is one.
+        Return why there is no transform; None if there is one.
 
-        :param waited_s: how long it was waited for.
+        :param frame_id: name of the frame.
+        :param stamp_ns: the instant, nanoseconds.
+        :param waited_s: time that was spent waiting, seconds.
         """
         return self._tree.explain(
             frame_name(frame_id), stamp_ns, frame_name(self.target_frame), waited_s
         )
 
     def close(self) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())

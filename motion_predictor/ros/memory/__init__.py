@@ -1,1 +1,1 @@
-"""What the node remembers of its place beyond a run, and the services that command it."""
+"""The memory of the node's place beyond one run, and the services that control it."""

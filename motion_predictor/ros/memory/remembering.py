@@ -1,4 +1,4 @@
-"""What the node learns of its place: made, kept and described as the parameters say. No ROS."""
+"""Make, save and describe what the node learns of its place, as the parameters say. No ROS."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.parameters import Settings
 
 SAVE_PERIOD_S = 180.0
-"""The memory's file is written so often, where something new is remembered."""
+"""Time in seconds between writings of the memory's file, if something new is remembered."""
 
 
 def make_place(predictor: Predictor, settings: Settings) -> Place | None:
     """
     Begin to learn a place.
 
-    :returns: None where the weights say nothing of weighing, or the model is to be alone.
+    :param predictor: the model with its weighing weights.
+    :param settings: the node's parameters.
+    :returns: None if the weights file has no weighing weights, or if the model must count alone.
     :raises ConfigError: if the memory is too small to hold anything.
     """
     weighing = predictor.weighing
@@ -45,22 +47,22 @@ def make_place(predictor: Predictor, settings: Settings) -> Place | None:
 
 
 def memory_path(settings: Settings) -> Path | None:
-    """Return the file that the memory is kept in; None where it is to end with the node."""
+    """Return the file of the memory; None if the memory ends with the node."""
     text = settings.memory.file
     if not text:
         return None
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # ~ of nobody
+    except RuntimeError:  # ~ of an unknown user
         return Path(text)
 
 
 def remove_memory(path: Path) -> str:
     """
-    Take a memory's file away.
+    Delete a memory's file.
 
-    :returns: what became of it, in words.
-    :raises StorageError: if it is no memory of this package, or cannot be removed.
+    :returns: the outcome in words.
+    :raises StorageError: if it is not a memory of this package, or cannot be deleted.
     """
     if not path.exists():
         return 'there is no file'
@@ -74,17 +76,17 @@ def remove_memory(path: Path) -> str:
 
 
 class Remembering:
-    """A place, and the file that it is kept in, if any; methods may be called by any thread."""
+    """A place and its file, if any; any thread may call the methods."""
 
     def __init__(
         self, place: Place, path: Path | None, failed: Callable[[str], None] = lambda text: None
     ) -> None:
         """
-        Read nothing yet.
+        Make the object; nothing is read yet.
 
-        :param place: what the worker learns.
+        :param place: the place that the worker learns.
         :param path: its file; None: nothing outlives the node.
-        :param failed: told what went wrong with a file written in the background.
+        :param failed: called with the error of a file that was written in the background.
         """
         self.place, self.path = place, path
         self.frame_id = ''
@@ -103,12 +105,12 @@ class Remembering:
 
     def read(self) -> str:
         """
-        Go on from the file, if there is one.
+        Continue from the file, if there is one.
 
         A file that is refused stays as it is: nothing is written there before it is removed.
 
-        :returns: what was read, in words; '' for nothing.
-        :raises MotionPredictorError: if it is refused.
+        :returns: a sentence that says what was read; '' for nothing.
+        :raises MotionPredictorError: if the file is refused.
         """
         if self.path is None:
             return ''
@@ -125,10 +127,10 @@ class Remembering:
 
     def save(self) -> str:
         """
-        Write the file, if something is new.
+        Write the file if something is new.
 
-        :returns: what was done, in words.
-        :raises StorageError: if it cannot be written, or what is there was refused.
+        :returns: the outcome in words.
+        :raises StorageError: if it cannot be written, or if the existing file was refused.
         """
         if self.path is None:
             raise StorageError('memory.file is empty: name a file, and configure again')
@@ -148,11 +150,11 @@ class Remembering:
         """
         Write the file in the background every :data:`SAVE_PERIOD_S`, if something is new.
 
-        :param now_s: reading of a stopwatch.
+        :param now_s: reading of a stopwatch, seconds.
         """
         if self.path is None or self.complaint or self._background.busy:
             return
-        if self._overdue:  # somebody is to be forgotten there
+        if self._overdue:  # a person is still to be forgotten in the file
             self._due_s = now_s
         self._due_s = min(self._due_s, now_s + SAVE_PERIOD_S)
         if now_s < self._due_s or self.place.state == self._saved:
@@ -170,7 +172,7 @@ class Remembering:
 
     def save_at_end(self) -> None:
         """
-        Write the file if there is one and something is new.
+        Write the file, if there is one and something is new.
 
         :raises StorageError: if it cannot be written.
         """
@@ -179,14 +181,14 @@ class Remembering:
 
     def forget(self) -> str:
         """
-        Forget everything, the file too.
+        Forget everything and delete the file.
 
-        :returns: what was done, in words.
-        :raises StorageError: if the file could not be removed; the rest is forgotten.
+        :returns: the outcome in words.
+        :raises StorageError: if the file could not be deleted; the rest is forgotten.
         """
         self.place.forget()
         self.known = KnownPeople(self.place.remembered_tracks)
-        with self._file:  # what is being written is removed as well
+        with self._file:  # a file that is just being written is deleted as well
             done = '' if self.path is None else f'; {remove_memory(self.path)}'
             self.complaint = self._overdue = ''
             self._saved = self.place.state
@@ -194,23 +196,23 @@ class Remembering:
 
     def forget_person(self, person: str) -> str:
         """
-        Forget one person of this run, in the file too, which is written at once.
+        Forget one person of this run, also in the file, which is written at once.
 
         :param person: name as in ~/people, or number.
-        :returns: what was done, in words.
-        :raises UnknownPersonError: if nobody in this run went by that.
-        :raises StorageError: if the file could not be written; the rest is forgotten, and it is
-            tried again.
+        :returns: the outcome in words.
+        :raises UnknownPersonError: if nobody in this run had that name or number.
+        :raises StorageError: if the file could not be written; the rest is forgotten, and writing
+            is tried again.
         """
         tracks = self.known.find(person)
         self.known.drop(tracks)
         moments = self.place.forget_tracks(tracks)
         self.forgotten += 1
         done = f'{brief(repr(person))} is forgotten: {moments} moments'
-        with self._file:  # what is being written is over
+        with self._file:  # a running write is finished
             written = self.path is not None and not self.complaint and self.path.exists()
         if not written:
-            return done  # this run has written nothing, also where it refused what was there
+            return done  # this run has written nothing, also if it refused the existing file
         try:
             return f'{done}; {self.save()}'
         except MotionPredictorError as error:
@@ -223,14 +225,14 @@ class Remembering:
         return [text for text in (self.complaint, self._overdue) if text]
 
     def close(self) -> None:
-        """End the thread that writes."""
+        """End the writing thread."""
         self._background.close(0.0)
 
     def values(self, tracks: Mapping[str, int]) -> dict[str, str]:
         """
-        Describe what is known for the diagnostics, in words.
+        Return what is known about the place in words, for the diagnostics.
 
-        :param tracks: number of each person's history by their name.
+        :param tracks: number of each person's history, by name.
         """
         place, found = self.place, dict[str, str]()
         for name, track in tracks.items():
@@ -253,10 +255,10 @@ class Remembering:
 
     def facts(self, tracks: Mapping[str, int], numbers: Mapping[str, int]) -> dict[str, Any]:
         """
-        Return for ~/model what the prediction is made of, and what is known of the place.
+        Return the parts of the prediction, and what is known about the place, for ~/model.
 
-        :param tracks: number of each person's history by their name.
-        :param numbers: of people in the outputs, by their name.
+        :param tracks: number of each person's history, by name.
+        :param numbers: number of each person in the outputs, by name.
         """
         place, names = self.place, (*CANDIDATES, 'published')
         errors_m = np.moveaxis(place.evidence.errors_m, 1, 0)  # (C + 1, K)
@@ -280,7 +282,7 @@ class Remembering:
         }
 
     def leading(self, tracks: Mapping[str, int]) -> dict[str, str]:
-        """Return from which candidate each person's future is mostly taken, by their name."""
+        """Return the candidate that each person's future mostly comes from, by name."""
         found = {}
         for name, track in tracks.items():
             shares = self.place.shares(track)
@@ -292,7 +294,7 @@ class Remembering:
 def remembering_of(
     place: Place | None, settings: Settings, failed: Callable[[str], None]
 ) -> Remembering | None:
-    """Make what keeps a place as the parameters say; None where there is no place."""
+    """Return the keeper of a place as the parameters say; None if there is no place."""
     if place is None:
         return None
     path = memory_path(settings) if settings.memory.enabled else None

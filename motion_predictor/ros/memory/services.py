@@ -1,8 +1,7 @@
-"""
-What is remembered, at others' command: ~/forget, ~/save_memory and ~/forget_person.
+"""Control of the memory from outside: ~/forget, ~/save_memory and ~/forget_person.
 
-The first two are services, where the messages of std_srvs are installed. No standard service
-takes somebody's name: ~/forget_person is a topic, and says in the log what came of it.
+The first two are services, if the messages of std_srvs are installed. No standard service takes a
+person's name, so ~/forget_person is a topic, and the log says what was done.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from motion_predictor.ros.memory.remembering import memory_path, Remembering, re
 from motion_predictor.ros.parameters import Settings
 
 PEOPLE_AT_ONCE = 10
-"""Names that wait in ~/forget_person, at most."""
+"""Greatest number of names that wait in ~/forget_person."""
 
 
 class MemoryServices:
-    """Does all of it in a thread of its own, since a disk may be slow."""
+    """Does all of this in a thread of its own, because a disk may be slow."""
 
     MISSING = (
         'std_srvs is not installed: no services ~/forget and ~/save_memory; '
@@ -39,10 +38,10 @@ class MemoryServices:
         settings: Callable[[], Settings],
     ) -> None:
         """
-        Offer them.
+        Make the services and the topic.
 
-        :param node: whose services they are.
-        :param remembering: returns what the node remembers now, None where nothing.
+        :param node: the node.
+        :param remembering: returns the present memory of the node; None if there is none.
         :param settings: returns the node's parameters.
         """
         self._remembering, self._settings = remembering, settings
@@ -61,7 +60,7 @@ class MemoryServices:
         remembering = self._remembering()
         if remembering is not None:
             return remembering.forget()
-        path = memory_path(self._settings())  # what an earlier run has left
+        path = memory_path(self._settings())  # the file of an earlier run
         return 'nothing is remembered' if path is None else remove_memory(path)
 
     def _on_person(self, message: String) -> None:
@@ -70,7 +69,7 @@ class MemoryServices:
                 self._logger.info(self._forget_person(message.data))
             except MotionPredictorError as error:
                 self._logger.warning(f'~/forget_person: {error}')
-            except Exception as error:  # the node runs on
+            except Exception as error:  # the node continues
                 self._logger.error(f'~/forget_person: {type(error).__name__}: {error}')
 
         threading.Thread(target=work, name='forget person', daemon=True).start()
@@ -100,7 +99,7 @@ class MemoryServices:
                     done.set_result((True, action()))
                 except MotionPredictorError as error:
                     done.set_result((False, str(error)))
-                except Exception as error:  # a client that waits is told in any case
+                except Exception as error:  # a waiting client is answered in any case
                     done.set_result((False, f'{type(error).__name__}: {error}'))
 
             threading.Thread(target=work, name='memory service', daemon=True).start()

@@ -1,5 +1,4 @@
-"""
-The node's parameters: declared once, as fields of frozen dataclasses.
+"""The node's parameters, declared once as fields of frozen dataclasses.
 
 The node's declarations and descriptors, ``config/predictor.yaml`` and the reference page are made
 from them. ``python -m motion_predictor.ros.parameters`` prints the table of that page.

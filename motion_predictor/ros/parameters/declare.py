@@ -1,4 +1,4 @@
-"""The node's parameters as ROS declares them, with their descriptions and ranges."""
+"""Declare the node's parameters to ROS, with their descriptions and ranges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOREIGN_PARAMETERS = ('qos_overrides.', 'use_sim_time', 'start_type_description_
 
 
 def ros_descriptor(parameter: Parameter) -> ParameterDescriptor:
-    """Describe one parameter to ROS: text, range and read-only mark."""
+    """Return the ROS descriptor of a parameter: text, range and read-only mark."""
     parts = [parameter.description]
     if parameter.unit:
         parts.append(f'Unit: {parameter.unit}.')
@@ -45,8 +45,9 @@ def ros_descriptor(parameter: Parameter) -> ParameterDescriptor:
 
 def declare_parameters(node: Node) -> None:
     """
-    Declare every parameter; warn of others that were given.
+    Declare all parameters, and warn of unknown ones that were given.
 
+    :param node: the node.
     :raises ConfigError: if a parameter was given a value that cannot work.
     """
     for name in getattr(node, '_parameter_overrides', {}):
@@ -75,5 +76,5 @@ def declare_parameters(node: Node) -> None:
 
 
 def parameter_values(node: Node) -> dict[str, Any]:
-    """Return the values that the parameters have now, by name."""
+    """Return the present values of the parameters, by name."""
     return {p.name: node.get_parameter(p.name).value for p in PARAMETERS}

@@ -1,8 +1,7 @@
-"""
-Fields of frozen dataclasses that declare parameters, and the parameters that they declare.
+"""Fields of frozen dataclasses that declare parameters, and the parameters that they declare.
 
-A field has its default and what bounds it in :func:`parameter`, and its description in the text
-below it, as documentation and editors show it::
+:func:`parameter` states the default of a field and its bounds. The text below the field is its
+    description, as documentation and editors show it::
 
     coverage: float = parameter(0.9, minimum=0.01, maximum=1.0, applies=ALWAYS)
     '''Share of real positions within the radius.'''
@@ -37,7 +36,7 @@ def parameter(
     """
     Declare a field of a dataclass as a parameter; see :class:`Parameter`.
 
-    :returns: a dataclass field, typed as what it holds.
+    :returns: a dataclass field with the type of its value.
     """
     declared = Parameter(
         name='',
@@ -55,20 +54,20 @@ def parameter(
 
 def group(kind: type[T]) -> T:
     """
-    Declare a field of a dataclass as a group of parameters, all at their defaults.
+    Declare a field of a dataclass as a group of parameters with their defaults.
 
     :param kind: a frozen dataclass; its fields are named ``group.field``.
-    :returns: a dataclass field, typed as what it holds.
+    :returns: a dataclass field with the type of the group.
     """
     return field(default=kind())
 
 
 def parameters_of(kind: Any, within: str = '') -> Iterator[Parameter]:
     """
-    List what a dataclass and the groups within it declare, in the order of its fields.
+    Yield the parameters of a dataclass and of its groups, in the order of the fields.
 
-    :param kind: the dataclass, or a record of it.
-    :param within: what its names begin with, dot included.
+    :param kind: the dataclass, or an instance of it.
+    :param within: prefix of the names, with its dot.
     """
     for item in fields(kind):
         name = within + item.name
@@ -82,16 +81,16 @@ def parameters_of(kind: Any, within: str = '') -> Iterator[Parameter]:
 
 
 def value_of(record: Any, name: str) -> Value:
-    """Return the value that a record of nested dataclasses holds under a dotted name."""
+    """Return the value of a dotted name in a record of nested dataclasses."""
     return cast(Value, reduce(getattr, name.split('.'), record))
 
 
 def replaced(record: T, values: Mapping[str, Value]) -> T:
     """
-    Return a record with other values; the one that was given stays as it is.
+    Return a copy of a record with other values.
 
-    :param record: of nested dataclasses.
-    :param values: by dotted name.
+    :param record: a record of nested dataclasses.
+    :param values: new values by dotted name.
     """
     own: dict[str, Any] = {}
     inner: dict[str, dict[str, Value]] = {}
@@ -108,7 +107,7 @@ def replaced(record: T, values: Mapping[str, Value]) -> T:
 
 @cache
 def descriptions(kind: type) -> Mapping[str, str]:
-    """Return the text below each field by its name; none where the sources are not installed."""
+    """Return the text below each field, by name; empty if the sources are not installed."""
     for node in _module(kind.__module__).body:
         if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
             return {

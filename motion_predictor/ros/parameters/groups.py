@@ -1,4 +1,4 @@
-"""Parameters in groups: ``moments.coverage`` is the field ``coverage`` of :class:`Moments`."""
+"""Groups of parameters: ``moments.coverage`` is the field ``coverage`` of :class:`Moments`."""
 
 from __future__ import annotations
 
@@ -18,60 +18,60 @@ INPUT_TYPES = (*STANDARD, 'tf', 'hri', *TRACKERS)
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The weights, and what runs them."""
+    """The weights file, and how the model is run."""
 
     path: str = parameter('swiftdiff')
-    """Weights: the name of a shipped model, or the path of a .safetensors file."""
+    """Weights file: the name of a shipped model, or the path of a .safetensors file."""
     device: str = parameter(
         'auto',
         choices=('auto', 'cpu', 'cuda'),
     )
-    """Where the model runs; auto takes a CUDA GPU where there is one."""
+    """Device of the model; auto takes a CUDA GPU if there is one."""
     engine: str = parameter(
         'auto',
         choices=ENGINES,
     )
-    """How the model is executed; auto takes the fastest that works here."""
+    """Number format of the network; auto takes the fastest that works here."""
     threads: int = parameter(
         0,
         minimum=0,
         maximum=64,
     )
-    """Processor threads of the model; 0 takes half of the cores, 1 to 4."""
+    """Number of processor threads of the model; 0 takes half of the cores, at least 1 and at most
+    4."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weighing:
-    """Whether candidates are weighed against the model."""
+    """Weighing of the model against other candidates."""
 
     enabled: bool = parameter(True)
-    """
-    Weigh the model against standing still, damped velocity and the memory, if the weights file
-    says how; false: the model counts alone, and nothing is remembered.
+    """Weigh the model against standing still, damped velocity and the memory, if the weights file
+    has the weights for it; false: the model counts alone, and nothing is remembered.
     """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What is remembered of the people who were here."""
+    """Memory of the people who were here."""
 
     enabled: bool = parameter(
         True,
     )
-    """Remember what people did here, and expect it again from anybody who moves likewise."""
+    """Remember what people did here, and expect it again from anybody who moves in the
+    same way."""
     megabytes: float = parameter(
         64.0,
         unit='MB',
         minimum=1.0,
         maximum=4096.0,
     )
-    """Most that the memory may take; the oldest moments are dropped first."""
+    """Greatest size of the memory; beyond it the oldest moments are dropped."""
     file: str = parameter(
         '',
     )
-    """
-    File that the memory is kept in over restarts: read in configure, written every few minutes,
-    when the node is deactivated and when it ends; empty: none.
+    """File that keeps the memory over restarts. It is read in configure and written every few
+    minutes, when the node is deactivated and when it ends; empty: none.
     """
 
 
@@ -89,28 +89,25 @@ class InputFields:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """What the skeletons come in, and how they are read."""
+    """The input of skeletons, and how it is read."""
 
     type: str = parameter(
         'pose_array',
         choices=INPUT_TYPES,
     )
-    """What sends the skeletons: a type of message, a tracker, or frames of TF."""
+    """Kind of input: a type of message, a tracker, or frames of TF."""
     topics: tuple[str, ...] = parameter(('skeleton',))
-    """
-    Skeleton topics; with several, the people of each are told apart by topic. Not for tf (/tf,
-    /tf_static) and hri (and /humans/bodies/tracked).
+    """Topics with skeletons; if there are several, people are told apart by topic. tf (/tf,
+    /tf_static) and hri (these and /humans/bodies/tracked) ignore it.
     """
     skeleton: str = parameter(AUTO)
-    """
-    Joint layout of the input, a mapping file, or 'identity': the model's own joints; auto: the
-    usual one of input.type, identity for messages that any program may send.
+    """Joint layout of the input, a mapping file, or 'identity' for the model's own joints; auto
+    takes the usual layout of input.type, and identity for messages that any program may send.
     """
     pattern: str = parameter(AUTO)
-    """
-    How frames, rigid bodies or labelled markers are named, with {joint} as in the layout and
-    {person}; auto: {joint}_{person} for tf and hri, {person}.{joint} for mocap4r2_bodies,
-    {joint} for mocap4r2.
+    """Pattern of the names of frames, rigid bodies or labelled markers, with {joint} as in the
+    layout and {person}; auto takes {joint}_{person} for tf and hri, {person}.{joint} for
+    mocap4r2_bodies, {joint} for mocap4r2.
     """
     units_scale: float = parameter(
         1.0,
@@ -118,29 +115,28 @@ class Input:
         minimum=1e-6,
         maximum=1e6,
     )
-    """Metres in one unit of the input; 0.001 for millimetres."""
+    """Metres per unit of the input; 0.001 for millimetres."""
     rotation: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 1.0),
         lengths=(3, 4),
     )
-    """
-    Turns the input level, z up: quaternion x y z w, or roll pitch yaw in rad; futures are
-    turned back. [-1.5708, 0, 0] for an optical frame that looks ahead.
+    """Rotation that makes the input level, z up: quaternion x y z w, or roll pitch yaw in rad;
+    futures are rotated back. [-1.5708, 0, 0] for an optical frame that looks ahead.
     """
     frame_id: str = parameter('')
-    """Frame of messages that name none."""
+    """Frame of messages that have no frame."""
     min_confidence: float = parameter(
         0.2,
         minimum=0.0,
         maximum=100.0,
     )
-    """Joints that the tracker trusts less than this count as missing."""
+    """Joints of lower confidence count as missing."""
     fields: InputFields = group(InputFields)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Which part of the futures is published."""
+    """The published part of the futures."""
 
     step_s: float = parameter(
         0.1,
@@ -149,22 +145,22 @@ class Output:
         maximum=10.0,
         applies=ALWAYS,
     )
-    """Time between published steps, in whole model frames (0.02 s: every one)."""
+    """Time between published steps, a multiple of the model's frame (0.02 s publishes every
+    frame)."""
     future: str = parameter(
         EXPECTED,
         choices=FUTURES,
         applies=ALWAYS,
     )
-    """
-    The one future in ~/trajectory, ~/poses and ~/markers: the weighted mean on the person's
-    own bones, or the most typical sample; where the model counts alone, it is always the most
-    typical one.
+    """The one future in ~/trajectory, ~/poses and ~/markers: the weighted mean on the person's own
+    bones, or the most typical sample; if the model counts alone, it is always the most typical
+    one.
     """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publish:
-    """Which topics there are."""
+    """The published topics."""
 
     predictions: bool = parameter(True)
     """Publish ~/predictions."""
@@ -175,7 +171,7 @@ class Publish:
     moments: bool = parameter(
         True,
     )
-    """Publish ~/moments; like those below, built only while someone subscribes."""
+    """Publish ~/moments; this and the topics below are built only while someone subscribes."""
     trajectory: bool = parameter(True)
     """Publish ~/trajectory."""
     poses: bool = parameter(
@@ -190,7 +186,7 @@ class Publish:
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """The radius that ~/moments states."""
+    """The radius in ~/moments."""
 
     coverage: float = parameter(
         0.9,
@@ -198,19 +194,16 @@ class Moments:
         maximum=1.0,
         applies=ALWAYS,
     )
-    """
-    Share of the real positions that the radius of ~/moments shall hold, by the calibration in
-    the weights file; share of the samples, if no calibrated level is as high.
+    """Share of the real positions that the radius of ~/moments must hold, by the calibration in
+    the weights file; if no calibrated level is as high, share of the samples.
     """
     adapt: str = parameter(
         'both',
         choices=MODES,
         applies=ALWAYS,
     )
-    """
-    Whether this radius follows what the people who are there really do: both makes it wider
-    and narrower, widen never makes it narrower than it was calibrated, fixed leaves it as it
-    was calibrated.
+    """Whether this radius follows what the people present really do: both makes it wider and
+    narrower, widen never makes it narrower than calibrated, fixed leaves it as calibrated.
     """
 
 
@@ -225,7 +218,8 @@ class Trajectory:
         maximum=60.0,
         applies=ALWAYS,
     )
-    """Keyframes of ~/trajectory, 0: the last pose; each costs as many poses."""
+    """Keyframes of ~/trajectory; 0 is the last pose. Each keyframe costs one pose per joint and
+    person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +233,7 @@ class Poses:
         maximum=60.0,
         applies=ALWAYS,
     )
-    """Keyframes of ~/poses, 0: the last pose as it was observed."""
+    """Keyframes of ~/poses; 0 is the last pose as it was observed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,14 +257,14 @@ class Occupancy:
         maximum=1.0,
         applies=ALWAYS,
     )
-    """How thick the body is around its joints and bones."""
+    """Radius of the body around its joints and bones."""
     min_probability: float = parameter(
         0.05,
         minimum=0.0,
         maximum=1.0,
         applies=ALWAYS,
     )
-    """Voxels with a lower probability are left out; 0 leaves out none that is touched."""
+    """Voxels of lower probability are left out; 0 leaves out no touched voxel."""
     rate_hz: float = parameter(
         5.0,
         unit='Hz',
@@ -278,12 +272,12 @@ class Occupancy:
         maximum=1000.0,
         applies=ALWAYS,
     )
-    """Clouds of ~/occupancy a second at most."""
+    """Greatest number of clouds of ~/occupancy per second."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Markers:
-    """What is drawn in ~/markers."""
+    """The drawing in ~/markers."""
 
     rate_hz: float = parameter(
         10.0,
@@ -292,19 +286,19 @@ class Markers:
         maximum=1000.0,
         applies=ALWAYS,
     )
-    """Marker updates a second at most."""
+    """Greatest number of updates of ~/markers per second."""
     samples: int = parameter(
         10,
         minimum=0,
         maximum=1000,
         applies=ALWAYS,
     )
-    """Sampled futures drawn as thin lines for each person."""
+    """Number of sampled futures that are drawn as thin lines for each person."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostics:
-    """What is said on /diagnostics."""
+    """The messages on /diagnostics."""
 
     period_s: float = parameter(
         1.0,

@@ -1,4 +1,4 @@
-"""What one parameter of the node is: its default, its bounds, and the check of a value."""
+"""One parameter of the node: its default, its bounds, and the check of a value."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import math
 from motion_predictor.errors import ConfigError
 
 Value = bool | int | float | str | tuple[str, ...] | tuple[float, ...]
-"""What a parameter can hold; lists are kept as tuples so that a set of values is immutable."""
+"""Type of a parameter's value; lists are stored as tuples, so that a set of values is
+immutable."""
 
 MAX_TEXT = 4_096
-"""Characters of a text: as long as a path may be."""
+"""Greatest number of characters in a text: that of the longest path."""
 AT_START = 'start'
 AT_CONFIGURE = 'configure'
 ALWAYS = 'now'
@@ -22,7 +23,7 @@ class Parameter:
     """
     One parameter of the node.
 
-    ``applies`` says when a value is taken over: ``start`` (read-only afterwards), ``configure``
+    ``applies`` says when a new value takes effect: ``start`` (read-only afterwards), ``configure``
     (refused while the node is configured) or ``now`` (with the next prediction).
     """
 
@@ -38,19 +39,19 @@ class Parameter:
 
     @property
     def read_only(self) -> bool:
-        """Whether the value is fixed once the node runs."""
+        """Return whether the value is fixed once the node runs."""
         return self.applies == AT_START
 
     @property
     def type_name(self) -> str:
-        """Name the type as ROS does: bool, integer, double, string or an array of one."""
+        """Return the type as ROS names it: bool, integer, double, string or an array of one."""
         if isinstance(self.default, tuple):
             return 'string array' if isinstance(self.default[0], str) else 'double array'
         return {bool: 'bool', int: 'integer', float: 'double', str: 'string'}[type(self.default)]
 
     @property
     def allowed(self) -> str:
-        """Say in words which values are allowed; empty when every one of the type is."""
+        """Return the allowed values in words; empty if every value of the type is allowed."""
         if self.choices:
             return 'one of ' + ', '.join(self.choices)
         if self.lengths:
@@ -62,11 +63,11 @@ class Parameter:
 
     def check(self, value: object) -> Value:
         """
-        Check one value and give it the declared type.
+        Check one value and convert it to the declared type.
 
-        :param value: what the user set; an integer is accepted for a double.
+        :param value: the user's value; an integer is accepted for a double.
         :returns: the value, lists as tuples.
-        :raises ConfigError: naming the parameter, the value found and what would do.
+        :raises ConfigError: naming the parameter, the value found and the allowed values.
         """
         try:
             checked = self._of_type(value)

@@ -1,4 +1,4 @@
-"""Every parameter of the node: a complete, checked, immutable record of their values."""
+"""All parameters of the node: a complete, checked, immutable record of their values."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from motion_predictor.sources.source import AUTO
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """
-    The values of all parameters; two threads read them, so a change makes another record.
+    The values of all parameters; two threads read them, so a change makes a new record.
 
     ``settings.moments.coverage`` is the parameter ``moments.coverage``. Values from outside go
-    through :meth:`from_values` and :meth:`changed`, which check each of them.
+    through :meth:`from_values` and :meth:`changed`, which check them.
     """
 
     autostart: bool = parameter(
         False,
         applies=AT_START,
     )
-    """Configure and activate by itself, for a node that no launch file manages."""
+    """Configure and activate without a manager, for a node that no launch file manages."""
     model: Model = group(Model)
     samples: int = parameter(
         50,
@@ -54,7 +54,8 @@ class Settings:
         maximum=1000,
         applies=ALWAYS,
     )
-    """Futures sampled for each person; with max_persons and steps 2 GiB at most."""
+    """Number of futures sampled for each person; the product with max_persons and steps is limited
+    to 2 GiB."""
     horizon_s: float = parameter(
         2.0,
         unit='s',
@@ -62,9 +63,8 @@ class Settings:
         maximum=60.0,
         applies=ALWAYS,
     )
-    """
-    How far ahead futures are published; a value beyond the model's horizon is refused, except
-    for the default.
+    """Horizon of the published futures; a value beyond the model's horizon is refused, except for
+    the default.
     """
     seed: int = parameter(
         0,
@@ -79,13 +79,13 @@ class Settings:
         maximum=100,
         applies=ALWAYS,
     )
-    """People predicted at once, the nearest to reference_point_m."""
+    """Greatest number of people predicted at once, the nearest to reference_point_m."""
     reference_point_m: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0),
         unit='m',
         lengths=(3,),
     )
-    """Point of the output frame that max_persons counts from, such as the robot."""
+    """Point of the output frame that max_persons measures distances from, such as the robot."""
     rate_limit_hz: float = parameter(
         0.0,
         unit='Hz',
@@ -93,7 +93,7 @@ class Settings:
         maximum=1000.0,
         applies=ALWAYS,
     )
-    """Predictions a second at most; 0 predicts on every new observation."""
+    """Greatest number of predictions per second; 0 predicts on every new observation."""
     catch_up_s: float = parameter(
         0.1,
         unit='s',
@@ -101,10 +101,9 @@ class Settings:
         maximum=1.0,
         applies=ALWAYS,
     )
-    """
-    If predicting all frames that came while the node was busy takes no longer than this, they
-    are predicted one by one, in order; else only the newest one is. 0: always only the newest
-    one.
+    """If predicting all frames that came while the node was busy takes no longer than this, they
+    are predicted one by one, in order; otherwise only the newest frame is predicted. 0 always
+    predicts only the newest frame.
     """
     deadline_s: float = parameter(
         0.033,
@@ -113,9 +112,8 @@ class Settings:
         maximum=10.0,
         applies=ALWAYS,
     )
-    """
-    Longest time from the arrival of a message to publication; the diagnostics count later
-    ones.
+    """Longest time from the arrival of a message to publication; the diagnostics count later
+    predictions.
     """
     weighing: Weighing = group(
         Weighing,
@@ -124,9 +122,8 @@ class Settings:
     target_frame: str = parameter(
         '',
     )
-    """
-    Level frame (z up) that does not move (odom or map, never base_link) to predict in, reached
-    by TF; empty: the input frame.
+    """Level frame (z up) that does not move (odom or map, never base_link) in which people are
+    predicted, reached by TF; empty takes the input frame.
     """
     tf_timeout_s: float = parameter(
         0.2,
@@ -135,9 +132,8 @@ class Settings:
         maximum=1.0,
         applies=ALWAYS,
     )
-    """
-    How long a message may wait after its arrival for the transform into target_frame at its
-    stamp; raise it where TF comes late or seldom.
+    """Longest time after its arrival that a message waits for the transform into target_frame at
+    its stamp; raise it if TF comes late or seldom.
     """
     input: Input = group(Input)
     min_observed_s: float = parameter(
@@ -146,21 +142,21 @@ class Settings:
         minimum=0.02,
         maximum=10.0,
     )
-    """How long somebody is observed before the first prediction."""
+    """Time that a person is observed before the first prediction."""
     max_joint_gap_s: float = parameter(
         0.25,
         unit='s',
         minimum=0.0,
         maximum=2.0,
     )
-    """A joint missing for longer stops the predictions of that person."""
+    """A joint that is missing for longer stops the predictions of that person."""
     stale_timeout_s: float = parameter(
         1.0,
         unit='s',
         minimum=0.05,
         maximum=60.0,
     )
-    """A person not shown for this long is forgotten, with one empty output."""
+    """A person who is not shown for this time is forgotten, with one empty output."""
     max_future_s: float = parameter(
         0.5,
         unit='s',
@@ -174,15 +170,15 @@ class Settings:
         minimum=0.1,
         maximum=60.0,
     )
-    """When all stamps fall back by more, histories begin anew (a looping bag)."""
+    """If all stamps fall back by more than this, histories begin again (a looping bag)."""
     reassociate_within_m: float = parameter(
         0.5,
         unit='m',
         minimum=0.0,
         maximum=5.0,
     )
-    """
-    A new id that appears this near to where another one vanished is the same person; 0: never.
+    """A new id that appears within this distance of where another vanished is the same person; 0:
+    never.
     """
     reassociate_within_s: float = parameter(
         0.5,
@@ -190,7 +186,7 @@ class Settings:
         minimum=0.0,
         maximum=5.0,
     )
-    """How long ago the other may have vanished."""
+    """Longest time since the other id vanished."""
     output: Output = group(Output)
     publish: Publish = group(Publish)
     moments: Moments = group(Moments)
@@ -203,18 +199,18 @@ class Settings:
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Settings:
         """
-        Check values, fill in defaults, and check what must hold between parameters.
+        Build settings: check values, fill in defaults, and check rules between parameters.
 
-        :param values: by parameter name; those left out take their default.
+        :param values: values by parameter name; the others take their defaults.
         :raises ConfigError: for an unknown name, a bad value, or values that exclude each other.
         """
         return cls().changed(values)
 
     def changed(self, values: Mapping[str, object]) -> Settings:
         """
-        Return the settings with other values; these stay as they are.
+        Return the settings with other values; these settings stay as they are.
 
-        :param values: by parameter name; those left out stay.
+        :param values: new values by parameter name.
         :raises ConfigError: for an unknown name, a bad value, or values that exclude each other.
         """
         for name in values:
@@ -225,7 +221,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """
-        Check what must hold between parameters.
+        Check the rules between parameters.
 
         :raises ConfigError: for values that exclude each other.
         """
@@ -253,13 +249,13 @@ class Settings:
 
 
 PARAMETERS: tuple[Parameter, ...] = tuple(parameters_of(Settings))
-"""Every parameter, in the order of the reference page."""
+"""All parameters, in the order of the reference page."""
 
 BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 
 
 def unknown_parameter_message(name: str) -> str:
-    """Word what is wrong with a parameter that does not exist, with the closest that does."""
+    """Return the error text for a parameter that does not exist, with the closest known name."""
     close = get_close_matches(name, BY_NAME, n=1)
     hint = f'; did you mean {close[0]}?' if close else ''
     return f'{name}: there is no such parameter{hint}'

@@ -1,4 +1,4 @@
-"""What is written about the parameters: the table of the reference page, config/predictor.yaml."""
+"""Generated texts about the parameters: the table of the reference page, config/predictor.yaml."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from motion_predictor.ros.parameters.parameter import (
 from motion_predictor.ros.parameters.settings import PARAMETERS, Settings
 
 WIDTH = 99
-"""Characters of a line of the parameter file."""
+"""Width of the parameter file in characters."""
 HEADER = """\
 # Parameters of the motion_predictor node: every one, with its default.
 # `python3 -m motion_predictor.ros.parameters` prints what is allowed for each.
@@ -49,11 +49,12 @@ SECTIONS = (
     ('markers',),
     ('diagnostics',),
 )  # fmt: skip
-"""Fields of :class:`Settings` as the parameter file has them: a blank line between sections."""
+"""Fields of :class:`Settings` in the order of the parameter file, with a blank line between
+sections."""
 
 
 def markdown_table() -> str:
-    """Return the table of the reference page, a row for each parameter."""
+    """Return the table of the reference page, one row per parameter."""
     lines = [
         '| parameter | type | default | allowed | unit | change | meaning |',
         '|---|---|---|---|---|---|---|',
@@ -69,14 +70,14 @@ def markdown_table() -> str:
 
 
 def parameter_file() -> str:
-    """Return the text of ``config/predictor.yaml``: every parameter with its default."""
+    """Return the text of ``config/predictor.yaml``: all parameters with their defaults."""
     settings = Settings()
     sections = ['\n'.join(_entries(settings, names, indent=4)) for names in SECTIONS]
     return HEADER + '\n\n'.join(sections) + '\n'
 
 
 def _entries(record: Any, names: Iterable[str], indent: int) -> list[str]:
-    # The lines of these fields, each below its comment, and of the groups among them.
+    # Yield the lines of these fields, each below its comment, and of the groups among them.
     lines: list[str] = []
     known, words = {item.name: item for item in fields(record)}, descriptions(record.__class__)
     before = ' ' * indent

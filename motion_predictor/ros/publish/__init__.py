@@ -1,1 +1,1 @@
-"""What goes out: publishers, their messages, and what is taken back."""
+"""Output of the node: publishers, their messages, and taking messages back."""

@@ -1,4 +1,4 @@
-"""The topic ~/markers: whom and which of the futures are drawn, and how often."""
+"""The topic ~/markers: which people and futures are drawn, and how often."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from motion_predictor.ros.publish.outlook import Shown
 from motion_predictor.ros.session import Session
 
 MAX_DRAWN = 2_000
-"""Sampled futures that are drawn, of all people together."""
+"""Greatest number of drawn samples, of all people together."""
 
 
 class MarkerTopic:
-    """Draws people and their futures at a rate of its own, while somebody listens."""
+    """Draws people and their futures at a rate of its own while somebody subscribes."""
 
     def __init__(self, session: Session, publishers: Mapping[str, Any]) -> None:
         """
         Begin with nobody drawn.
 
-        :param session: whose people are drawn.
-        :param publishers: by the topic without ``~/``; without ``markers`` nothing is drawn.
+        :param session: has the people to draw.
+        :param publishers: publishers by topic without ``~/``; without ``markers`` nothing is
+            drawn.
         """
         self._session, self._publishers = session, publishers
         self._encoder = MarkerEncoder(session.predictor.skeleton)
         self._due_s = 0.0
 
     def publish(self, shown: Shown, settings: Settings) -> None:
-        """Draw a prediction if it is time; whoever has gone is taken back at once."""
+        """Draw a prediction if it is time; people who have gone are deleted at once."""
         publisher = self._publishers.get('markers')
         now_s = perf_counter()
         gone = self._encoder.shown - set(shown.numbers)

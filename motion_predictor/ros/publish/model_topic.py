@@ -1,4 +1,4 @@
-"""The topic ~/model: what predicts, who has which number, and what the futures are made of."""
+"""The topic ~/model: the running model, the numbers of people, the sources of their futures."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from motion_predictor.ros import messages
 from motion_predictor.ros.session import Session
 
 TELL_PERIOD_S = 10.0
-"""~/model says anew what the futures are made of, at least so often."""
+"""Longest time in seconds between messages on ~/model about the sources of the futures."""
 
 
 class ModelTopic:
-    """Publishes ~/model when what it says has changed."""
+    """Publishes ~/model whenever its content has changed."""
 
     def __init__(self, session: Session, publishers: Mapping[str, Any]) -> None:
         """
-        Say nothing yet.
+        Begin without a message.
 
-        :param session: whose model it is.
-        :param publishers: by the topic without ``~/``; ``model`` is there.
+        :param session: has the model.
+        :param publishers: publishers by topic without ``~/``, with ``model`` among them.
         """
         self._session, self._publishers = session, publishers
         self._leading: Mapping[str, str] = {}
         self._told_s = 0.0
 
     def publish(self) -> None:
-        """Publish what predicts now."""
+        """Publish the present model."""
         session = self._session
         predictor = session.predictor
         window = predictor.window
@@ -48,10 +48,10 @@ class ModelTopic:
 
     def tell_leading(self, active: bool, now_s: float) -> None:
         """
-        Publish anew, at once where a future is mostly taken from elsewhere now.
+        Publish again if it is due, or if a future now mostly comes from another candidate.
 
         :param active: whether the node predicts.
-        :param now_s: reading of ``perf_counter``.
+        :param now_s: reading of ``perf_counter``, seconds.
         """
         if self._session.remembering is None:
             return

@@ -1,36 +1,36 @@
-"""The numbers that people have in the outputs."""
+"""The numbers of people in the outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 MAX_GONE = 32
-"""People who have gone whose numbers are kept for them."""
+"""Number of people who have gone whose numbers are reserved."""
 
 
 class PersonNumbers:
     """
-    The numbers of people in ~/predictions; a tracker's own number is kept where it is free.
+    The numbers of people in ~/predictions; a tracker's own number is kept if it is free.
 
-    Whoever comes back has the number of before, and it is nobody else's in between.
+    A person who comes back has the former number, which nobody else has in between.
     """
 
     def __init__(self) -> None:
-        """Start with nobody."""
+        """Begin without people."""
         self._numbers: dict[str, int] = {}
         self._gone: dict[str, int] = {}
 
     @property
     def table(self) -> dict[str, int]:
-        """Return the number by the person's name, of everyone now here."""
+        """Return the number of everybody who is present, by name."""
         return dict(self._numbers)
 
     def update(self, present: list[str], renamed: Mapping[str, str] | None = None) -> bool:
         """
-        Set aside the numbers of those who have gone and number who is new.
+        Reserve the numbers of people who have gone, and number the new ones.
 
-        :param present: names of everyone now here.
-        :param renamed: new name to the former one, whose number goes on.
+        :param present: names of everybody who is present.
+        :param renamed: new names, each with the former name whose number continues.
         :returns: whether the table changed.
         """
         for new, former in (renamed or {}).items():

@@ -1,4 +1,4 @@
-"""One prediction as the outputs are made from it."""
+"""One prediction in the form from which the outputs are made."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from motion_predictor.ros.publish.seen import places
 
 @dataclass(frozen=True)
 class Shown:
-    """The frames of a prediction that are published, and the numbers of its people."""
+    """The published frames of a prediction, and the numbers of its people."""
 
     result: LivePrediction
     numbers: Sequence[int]
-    """Of ``result.persons``."""
+    """Numbers of ``result.persons``."""
     frames: np.ndarray
-    """Indices (T,) into the model's frames."""
+    """Indices of the model's frames, (T,)."""
     futures: np.ndarray
-    """(P, S, T, J, 3) metres in the output frame."""
+    """Futures in the output frame, metres, (P, S, T, J, 3)."""
 
 
 @dataclass(frozen=True)
 class Outlook:
     """
-    What the outputs are made from, in metres in the output frame: P people.
+    The content of the outputs for P people, in metres in the output frame.
 
-    ``prediction`` holds every frame of the model, ``last_poses`` (P, J, 3) what was observed
-    last, ``numbers`` the people's numbers, ``frames`` the frames of ~/predictions.
+    ``prediction`` holds all frames of the model. ``last_poses`` (P, J, 3) are the last observed
+    poses, ``numbers`` the people's numbers, and ``frames`` the frames of ~/predictions.
     """
 
     stamp_ns: int
@@ -47,7 +47,7 @@ class Outlook:
     frames: np.ndarray
     skeleton: Skeleton
     others: Sequence[np.ndarray] = ()
-    """Last poses (J, 3) of everybody who is seen and not predicted."""
+    """Last poses (J, 3), metres, of everybody who is seen but not predicted."""
 
     @classmethod
     def of(
@@ -59,10 +59,13 @@ class Outlook:
         turn: np.ndarray | None = None,
     ) -> Outlook:
         """
-        Take a prediction of at least one person.
+        Return the outlook of a prediction of at least one person.
 
-        :param numbers: of ``result.persons``.
-        :param turn: matrix (3, 3) that turned the input level, to be undone; None for none.
+        :param result: the prediction.
+        :param numbers: numbers of ``result.persons``.
+        :param frames: indices of the published frames.
+        :param skeleton: the model's skeleton.
+        :param turn: matrix (3, 3) that made the input level and is undone here; None for none.
         """
         assert result.prediction is not None
         prediction, poses = result.prediction, result.last_poses
@@ -93,11 +96,12 @@ class Outlook:
         self, settings: Settings, horizons_s: Sequence[float]
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        Take the poses of the one future of each person at keyframes.
+        Return the poses of each person's one future at keyframes.
 
-        :param horizons_s: the keyframes, in seconds after the stamp; for those beyond the
-            published horizon: its last.
-        :returns: times in seconds (K,) and poses (P, K, J, 3).
+        :param settings: the node's parameters.
+        :param horizons_s: keyframes in seconds after the stamp; one beyond the published horizon
+            means its last frame.
+        :returns: times in seconds (K,) and poses in metres (P, K, J, 3).
         """
         rate_hz = self.prediction.rate_hz
         frames = keyframes(horizons_s, rate_hz, self.last_frame + 1)
@@ -108,7 +112,7 @@ class Outlook:
 
 
 def turned(prediction: Prediction, rotation: np.ndarray) -> Prediction:
-    """Turn futures and moments by a matrix (3, 3): ``rotation @ point``."""
+    """Return futures and moments rotated by a matrix (3, 3): ``rotation @ point``."""
     stated = prediction.closed_form
     return replace(
         prediction,

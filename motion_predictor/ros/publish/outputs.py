@@ -1,8 +1,7 @@
-"""
-Messages that sum the futures up, and back: ~/moments, ~/trajectory, ~/poses and ~/occupancy.
+"""Encode and decode the summaries of futures: ~/moments, ~/trajectory, ~/poses and ~/occupancy.
 
-Every encoder makes one whole message from an :class:`Outlook`; the node builds those that somebody
-listens to.
+Every encoder makes one whole message from an :class:`Outlook`. The node builds only messages with
+subscribers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ from motion_predictor.sources.observation import stamp_to_ns
 from motion_predictor.sources.point_cloud import read_cloud
 
 OCCUPANCY_STEP_S = 0.08
-"""Time between the instants at which bodies are looked at, in whole model frames."""
+"""Time in seconds between the instants at which bodies are checked, a multiple of the model's
+frame."""
 
 MOMENTS_DTYPE = np.dtype(
     {
@@ -66,11 +66,11 @@ _FIELD_TYPES = {
 
 def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     """
-    Make the cloud of ~/moments: rows ordered (person, step, joint), the steps of ~/predictions.
+    Return the cloud of ~/moments: rows ordered (person, step, joint), steps as in ~/predictions.
 
-    ``x y z`` is the mean, ``cxx`` to ``czz`` the covariance in square metres, ``radius`` the ball
-    about ``x y z`` that will hold the joint: calibrated where the model states it, else the one
-    that holds the share ``moments.coverage`` of the samples. Where candidates are weighed,
+    ``x y z`` is the mean. ``cxx`` to ``czz`` are the covariance in square metres. ``radius`` is
+    the ball about ``x y z`` that will hold the joint: calibrated if the model states it, otherwise
+    the ball that holds the share ``moments.coverage`` of the samples. If candidates are weighed,
     ``x y z`` is the expected future: their mean on the person's own bones.
     """
     prediction, frames = outlook.prediction, outlook.frames
@@ -95,12 +95,12 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
 
 def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTrajectory:
     """
-    Make the message of ~/trajectory: the one future of each person at a few keyframes.
+    Return the message of ~/trajectory: the one future of each person at a few keyframes.
 
-    It is the expected one, or the most typical sample, as ``output.future`` says.
+    It is the expected future or the most typical sample, as ``output.future`` says.
 
-    Joints are named ``<person>/<joint>``, the person by the number in ~/predictions. Trackers of
-    joint positions know no orientations: they are the identity.
+    Joints are named ``<person>/<joint>``, where the person is the number in ~/predictions.
+    Trackers of joint positions measure no orientations, so these are the identity.
     """
     times_s, poses = outlook.likely_poses(settings, settings.trajectory.horizons_s)
     require_finite('~/trajectory', poses)
@@ -126,11 +126,12 @@ def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTraj
 
 def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
     """
-    Make the message of ~/poses: points ordered (person, horizon, joint), always finite.
+    Return the message of ~/poses: points ordered (person, horizon, joint), always finite.
 
-    For monitors that keep a distance from points. With horizon 0, the default's first, the
-    observed joints are among them, so that nobody is farther away here than where they are. After
-    those who are predicted come those who are only seen, where they were last at every horizon.
+    It is meant for monitors that keep a distance from points. With horizon 0, the first of the
+    default, the observed joints are among the points, so nobody is further away here than in
+    reality. After the predicted people come those who are only seen, at their last position for
+    every horizon.
 
     :raises MessageError: if a point is not finite.
     """
@@ -151,13 +152,15 @@ def encode_occupancy(
     outlook: Outlook, settings: Settings, stopped: Stopped = lambda: False
 ) -> PointCloud2:
     """
-    Make the cloud of ~/occupancy: voxel centres with probability, in order of time bin.
+    Return the cloud of ~/occupancy: voxel centres with probability, in order of time bin.
 
-    See :func:`motion_predictor.predict.occupancy.occupancy` for what occupied means. ``t`` and
-    ``t_end`` are the bin's limits in seconds after the stamp.
+    :func:`motion_predictor.predict.occupancy.occupancy` defines what occupied means. ``t`` and
+        ``t_end`` are the limits of the bin in seconds after the stamp.
 
-    :param stopped: whether the cloud is no longer wanted.
-    :raises CancelledError: if it is not.
+    :param outlook: the prediction.
+    :param settings: the node's parameters.
+    :param stopped: returns whether the cloud is no longer wanted.
+    :raises CancelledError: if the cloud is no longer wanted.
     :raises ConfigError: if there are too many voxels.
     """
     prediction = outlook.prediction
@@ -186,9 +189,10 @@ def encode_occupancy(
 
 def require_finite(output: str, *arrays: np.ndarray) -> None:
     """
-    Check what is about to be published.
+    Check numbers before they are published.
 
-    :param output: its topic, for the error.
+    :param output: the topic, for the error.
+    :param arrays: the numbers.
     :raises MessageError: if a number is NaN or infinite.
     """
     if not all(np.isfinite(array).all() for array in arrays):
@@ -196,26 +200,26 @@ def require_finite(output: str, *arrays: np.ndarray) -> None:
 
 
 def no_moments(stamp_ns: int, frame_id: str) -> PointCloud2:
-    """Make the empty cloud: nobody is predicted."""
+    """Return the empty cloud: nobody is predicted."""
     return _cloud(stamp_ns, frame_id, np.zeros(0, dtype=MOMENTS_DTYPE))
 
 
 def no_trajectory(stamp_ns: int, frame_id: str) -> MultiDOFJointTrajectory:
-    """Make the message without joints: nobody is predicted."""
+    """Return the message without joints: nobody is predicted."""
     message = MultiDOFJointTrajectory()
     message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame_id
     return message
 
 
 def no_poses(stamp_ns: int, frame_id: str) -> PoseArray:
-    """Make the empty array: nobody is predicted."""
+    """Return the empty array: nobody is predicted."""
     message = PoseArray()
     message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame_id
     return message
 
 
 def no_occupancy(stamp_ns: int, frame_id: str) -> PointCloud2:
-    """Make the empty cloud: nobody is predicted."""
+    """Return the empty cloud: nobody is predicted."""
     return _cloud(stamp_ns, frame_id, np.zeros(0, dtype=OCCUPANCY_DTYPE))
 
 
@@ -227,8 +231,8 @@ class DecodedMoments:
     """
     A cloud of ~/moments as arrays.
 
-    ``persons`` uint32 (P,), ``times_s`` float32 (T,) after the stamp, ``moments`` and
-    ``radius_m`` float32 (P, T, J) in metres in ``frame_id``.
+    ``persons`` is uint32 (P,). ``times_s`` is float32 (T,), seconds after the stamp. ``moments``
+    and ``radius_m``, float32 (P, T, J), are in metres in ``frame_id``.
     """
 
     stamp_ns: int
@@ -241,9 +245,9 @@ class DecodedMoments:
 
 def decode_moments(message: PointCloud2) -> DecodedMoments:
     """
-    Read a message of ~/moments back into arrays; an empty cloud has zero persons.
+    Return a message of ~/moments as arrays; an empty cloud has zero persons.
 
-    :raises MessageError: if the cloud is not laid out as documented.
+    :raises MessageError: if the cloud does not have the documented layout.
     """
     rows = read_cloud(message, MAX_ROWS)
     if len(rows) and rows.dtype.names != MOMENTS_DTYPE.names:

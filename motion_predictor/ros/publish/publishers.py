@@ -1,4 +1,4 @@
-"""The publishers of a configured node: which there are, and their last messages' delivery."""
+"""The publishers of a configured node, and the delivery of their last messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from motion_predictor.ros.publish.qos import every_policy, latched_profile, outp
 from motion_predictor.ros.publish.summaries import SUMMARIES
 
 DELIVERY_S = 0.5
-"""How long a node that ends waits for subscribers to have its last messages."""
+"""Longest time in seconds that an ending node waits for the delivery of its last messages."""
 
 
 def make_publishers(
@@ -27,9 +27,10 @@ def make_publishers(
     """
     Make the publishers that the parameters ask for.
 
-    :param node: whose publishers they are.
-    :param publishers: takes them in, by the topic without ``~/``, as each is made: those made
-        before a failure are there too.
+    :param node: the node.
+    :param settings: its parameters.
+    :param publishers: receives the publishers by topic without ``~/``, each when it is made, so
+        that it also holds those made before a failure.
     :raises ConfigError: if a ``qos_overrides`` parameter is refused.
     """
 
@@ -59,10 +60,11 @@ def wait_for_delivery(
     node: LifecycleNode, publishers: Iterable[LifecyclePublisher], within_s: float
 ) -> None:
     """
-    Let the last messages arrive: a publisher that is gone sends nothing again.
+    Wait until the last messages are delivered: a destroyed publisher sends nothing again.
 
-    :param node: writes to its log where the middleware cannot tell.
-    :param within_s: how long to wait at most; never longer than :data:`DELIVERY_S`.
+    :param node: writes to its log if the middleware cannot tell.
+    :param publishers: the publishers.
+    :param within_s: longest time to wait, seconds; never longer than :data:`DELIVERY_S`.
     """
     end = perf_counter() + min(DELIVERY_S, within_s)
     for publisher in publishers:

@@ -1,4 +1,4 @@
-"""All that goes out of one configured life of the node: predictions, people, and taking back."""
+"""Everything that one configured node publishes: predictions, people, and taking back."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from motion_predictor.ros.session import Session
 from motion_predictor.track.snapshot import Snapshot
 
 FLOAT32_REACH_M = 10_000.0
-"""Farther from the origin float32, which clouds are made of, is off by a millimetre and more."""
+"""Distance in metres from the origin beyond which the float32 of clouds is wrong by a millimetre
+and more."""
 
 
 class Publishing:
-    """Publishes predictions and who is there, and takes back what was published last."""
+    """Publishes predictions and the people who are present, and takes back the last outputs."""
 
     def __init__(
         self, node: Node, session: Session, publishers: Mapping[str, Any], monitor: Monitor
@@ -38,10 +39,10 @@ class Publishing:
         """
         Begin with nothing published.
 
-        :param node: whose clock the latency is measured by.
-        :param session: whose people are published.
-        :param publishers: by the topic without ``~/``.
-        :param monitor: counts and times what goes out.
+        :param node: its clock measures the latency.
+        :param session: has the people.
+        :param publishers: publishers by topic without ``~/``.
+        :param monitor: counts and times the outputs.
         """
         self._node, self._session, self._publishers = node, session, publishers
         self._monitor = monitor
@@ -59,7 +60,7 @@ class Publishing:
         self._shows_people = False  # the last cloud held somebody
         self._last_stamp_ns = 0
         self._last_frame_id = ''
-        self._empty_ns = 0  # stamp of the tracker's latest word that nobody is there
+        self._empty_ns = 0  # stamp of the tracker's latest message that shows nobody
 
     # A prediction ------------------------------------------------------------------------------
 
@@ -72,12 +73,14 @@ class Publishing:
         stopped: Stopped,
     ) -> None:
         """
-        Publish a prediction of at least one person, and all that is made of it.
+        Publish a prediction of at least one person, and everything made of it.
 
-        :param arrival_ns: when the newest pose of it arrived, by the node's clock.
-        :param stages: what the stages before took, in seconds.
-        :param stopped: whether the thread that publishes is no longer wanted.
-        :raises CancelledError: if it is not.
+        :param result: the prediction.
+        :param settings: the node's parameters.
+        :param arrival_ns: arrival of its newest pose by the node's clock, nanoseconds.
+        :param stages: durations of the earlier stages, seconds.
+        :param stopped: returns whether the publishing thread is no longer wanted.
+        :raises CancelledError: if the thread is no longer wanted.
         """
         modelled_s = perf_counter()
         shown = self._chosen(result, settings)
@@ -119,7 +122,7 @@ class Publishing:
         return Shown(result, numbers, frames, futures)
 
     def _encoded(self, shown: Shown) -> PointCloud2 | None:
-        """Make the cloud of ~/predictions; None where it is not published."""
+        """Return the cloud of ~/predictions; None if it is not published."""
         if 'predictions' not in self._publishers:
             return None
         result = shown.result
@@ -147,12 +150,12 @@ class Publishing:
             require_wanted(stopped)
             try:
                 self.summaries.publish(name, outlook, settings)
-            except MessageError as error:  # NaN: what listens gets nothing rather than that
+            except MessageError as error:  # NaN: subscribers get no message rather than this one
                 self._on_summary_failed(name, error)
 
     def _on_summary_failed(self, name: str, error: Exception) -> None:
         if not self._node.context.ok():
-            return  # it was shut down while this was built
+            return  # it was shut down while the message was built
         about: dict[type[Exception], str] = {
             MessageError: 'outputs_not_finite',
             ConfigError: 'summaries_refused',
@@ -165,7 +168,7 @@ class Publishing:
     # Who is there ------------------------------------------------------------------------------
 
     def publish_people(self, found: Snapshot | LivePrediction) -> None:
-        """Say who is predicted, who is only seen, and who is lost."""
+        """Publish who is predicted, who is only seen, and who is lost."""
         nobody = isinstance(found, Snapshot) and found.nobody and not found.persons
         self.report = PeopleReport(
             found.stamp_ns,
@@ -179,9 +182,10 @@ class Publishing:
 
     def publish_nobody(self, settings: Settings) -> None:
         """
-        Take back what was published last: one empty cloud, every marker deleted.
+        Take back the last outputs: one empty cloud, every marker deleted.
 
-        ~/poses shows who is seen all the same, and is empty on the tracker's own word alone.
+        ~/poses still shows the people who are seen; it is empty only if the tracker says that
+        nobody is present.
         """
         stamp_ns, frame_id = self._last_stamp_ns, self._last_frame_id
         report, others = self.report, places(self.report.others, self._session.turn)
@@ -201,7 +205,7 @@ class Publishing:
         self._markers.publish_nobody(stamp_ns, frame_id)
 
     def end(self, settings: Settings) -> None:
-        """Take everything back, also who is there: the node observes no more."""
+        """Take everything back, also the people: the node no longer observes."""
         self.report = PeopleReport()
         self.publish_nobody(settings)
         self._people.publish(self.report)
@@ -209,8 +213,11 @@ class Publishing:
 
 def output_frames(settings: Settings, rate_hz: float, future_frames: int) -> np.ndarray:
     """
-    Choose which frames of a future are published.
+    Return the frames of a future that are published.
 
+    :param settings: the node's parameters.
+    :param rate_hz: rate of the model, frames per second.
+    :param future_frames: number of the model's future frames.
     :returns: indices, at least one; every ``output.step_s`` up to ``horizon_s``.
     """
     stride = max(1, round(settings.output.step_s * rate_hz))
@@ -221,10 +228,10 @@ def output_frames(settings: Settings, rate_hz: float, future_frames: int) -> np.
 
 def require_wanted(stopped: Stopped) -> None:
     """
-    Go on only while the thread that asks is wanted.
+    Continue only while the calling thread is wanted.
 
-    :param stopped: whether it is not.
-    :raises CancelledError: if it is not.
+    :param stopped: returns whether it is no longer wanted.
+    :raises CancelledError: if it is no longer wanted.
     """
     if stopped():
         raise CancelledError

@@ -1,4 +1,4 @@
-"""What the outputs promise through DDS, so that listeners learn of a node that stands still."""
+"""The quality of service of the outputs, by which subscribers notice a node that hangs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from motion_predictor.ros.parameters import Settings
 
 LEASE_S = 0.4
-"""A node that has not said for so long that it is alive is not."""
+"""A node that has not reported to be alive for this time, in seconds, counts as dead."""
 DEADLINE_S = 0.4
-"""The next message of an output comes within this time, where its rate is not limited to less."""
+"""Longest time in seconds to the next message of an output, unless its rate is limited to less."""
 RATES_HZ: Mapping[str, Callable[[Settings], float]] = {
     'occupancy': lambda settings: settings.occupancy.rate_hz,
     'markers': lambda settings: settings.markers.rate_hz,
 }
-"""What limits the rate of one output, by its topic; others have a message a prediction."""
+"""Limits on the rate of an output, by topic; the others have one message per prediction."""
 
 
 def output_profile(name: str, settings: Settings) -> QoSProfile:
     """
-    Say what an output offers.
+    Return the quality of service of an output.
 
-    Its liveliness is asserted by the thread that predicts, as long as the node is active and that
-    thread goes on: see :func:`assert_alive`.
+    The predicting thread asserts the liveliness of the output as long as the node is active and
+    the thread runs: see :func:`assert_alive`.
 
-    :param name: its topic, without ``~/``.
-    :param settings: all of the node's.
+    :param name: topic of the output without ``~/``.
+    :param settings: all parameters of the node.
     """
     limits_hz = [settings.rate_limit_hz]
     if name in RATES_HZ:
@@ -52,7 +52,7 @@ def output_profile(name: str, settings: Settings) -> QoSProfile:
 
 
 def latched_profile() -> QoSProfile:
-    """Say what an output offers that is published with changes and kept for late listeners."""
+    """Return the quality of service of an output that is kept for late joiners."""
     return QoSProfile(
         depth=1,
         reliability=ReliabilityPolicy.RELIABLE,
@@ -63,16 +63,16 @@ def latched_profile() -> QoSProfile:
 
 
 def every_policy() -> QoSOverridingOptions:
-    """Let every policy be set by a parameter ``qos_overrides.TOPIC.publisher.POLICY``."""
+    """Return options by which ``qos_overrides.TOPIC.publisher.POLICY`` can set every policy."""
     kinds = [kind for name, kind in QoSPolicyKind.__members__.items() if name != 'INVALID']
     return QoSOverridingOptions(policy_kinds=tuple(dict.fromkeys(kinds)))
 
 
 def assert_alive(publishers: Iterable[Any]) -> None:
     """
-    Say that the thread that predicts goes on.
+    Report that the predicting thread runs.
 
-    :param publishers: of the node's outputs; those whose liveliness is automatic need no word.
+    :param publishers: the node's outputs; those with automatic liveliness need no report.
     """
     for publisher in publishers:
         if publisher.qos_profile.liveliness == LivelinessPolicy.MANUAL_BY_TOPIC:

@@ -1,4 +1,4 @@
-"""What is published of everybody who is seen: ~/people, and the points of who is not predicted."""
+"""Outputs about everybody who is seen: ~/people, and the points of people without a prediction."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from std_msgs.msg import String
 from motion_predictor.track.states import OtherPerson, PersonState, sentence, short
 
 MOST_NAMED = 32
-"""People whom the diagnostics list one by one."""
+"""Number of people whom the diagnostics list one by one."""
 
 
 @dataclass(frozen=True)
 class PeopleReport:
-    """Everybody whom the node knows of, as of one instant; replaced, never changed."""
+    """Everybody whom the node knows at one instant; it is replaced, never changed."""
 
     stamp_ns: int = 0
     frame_id: str = ''
     predicted: tuple[str, ...] = ()
     others: Mapping[str, OtherPerson] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
-    """By name, of everybody."""
+    """Number of everybody, by name."""
     nobody: bool = False
-    """Nobody is there, by the word of every source."""
+    """Whether every source says that nobody is present."""
 
     @property
     def people(self) -> list[dict[str, Any]]:
-        """Describe everybody, those who are predicted first: what ~/people lists."""
+        """Return what ~/people lists: everybody, those who are predicted first."""
         predicted = [
             {'number': self.numbers[name], 'name': name, 'state': PersonState.PREDICTED.value}
             for name in self.predicted
@@ -51,12 +51,12 @@ class PeopleReport:
 
     @property
     def complaint(self) -> str:
-        """Say who is seen and not predicted, and why; '' when nobody is."""
+        """Return in words who is seen but not predicted, and why; '' if there is nobody."""
         return sentence(self.others)
 
     @property
     def values(self) -> dict[str, str]:
-        """Give what the diagnostics say of each person."""
+        """Return what the diagnostics say about each person."""
         said = {f'person {short(name)}': PersonState.PREDICTED.value for name in self.predicted}
         for name, other in self.others.items():
             said[f'person {short(name)}'] = f'{other.state.value}: {other.words}'
@@ -64,19 +64,20 @@ class PeopleReport:
 
 
 class PeoplePublisher:
-    """Publishes ~/people whenever somebody's state changes."""
+    """Publishes ~/people whenever a person's state changes."""
 
     def __init__(self, publisher: Any) -> None:
         """
-        Begin without a word.
+        Begin without a message.
 
-        :param publisher: of ``std_msgs/msg/String``, which keeps the last one for late listeners.
+        :param publisher: publisher of ``std_msgs/msg/String``, which keeps the last message for
+            late joiners.
         """
         self._publisher = publisher
         self._said: list[dict[str, Any]] | None = None
 
     def publish(self, report: PeopleReport) -> None:
-        """Publish who is there, if it is not what was said last."""
+        """Publish the people, if the message differs from the last one."""
         people = report.people
         if people == self._said:
             return
@@ -87,9 +88,10 @@ class PeoplePublisher:
 
 def places(others: Mapping[str, OtherPerson], turn: np.ndarray | None) -> list[np.ndarray]:
     """
-    Give the pose of everybody who is not predicted and whose place is known.
+    Return the pose of everybody who is not predicted and whose position is known.
 
-    :param turn: matrix (3, 3) that turned the input level, to be undone; None for none.
+    :param others: the people by name.
+    :param turn: matrix (3, 3) that made the input level and is undone here; None for none.
     :returns: poses (J, 3), metres, in the output frame.
     """
     known = [other.pose for other in others.values() if other.pose is not None]
@@ -98,10 +100,10 @@ def places(others: Mapping[str, OtherPerson], turn: np.ndarray | None) -> list[n
 
 def seen_poses(poses: Sequence[np.ndarray], horizons: int) -> list[Pose]:
     """
-    Make the points of people who are not predicted: where they were last, at every horizon.
+    Return the points of people who are not predicted: their last position at every horizon.
 
-    :param poses: (J, 3) metres, one a person.
-    :param horizons: how many keyframes ~/poses has.
+    :param poses: one pose per person, metres, (J, 3).
+    :param horizons: number of keyframes of ~/poses.
     :returns: ordered (person, horizon, joint).
     """
     level = Quaternion(w=1.0)
@@ -109,5 +111,5 @@ def seen_poses(poses: Sequence[np.ndarray], horizons: int) -> list[Pose]:
     for pose in poses:
         joints = [Pose(position=Point(x=x, y=y, z=z), orientation=level) for x, y, z in
                   np.asarray(pose, dtype=np.float64).tolist()]  # fmt: skip
-        made += joints * horizons  # the same objects: they are only read
+        made += joints * horizons  # the same objects, because they are only read
     return made

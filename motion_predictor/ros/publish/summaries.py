@@ -1,4 +1,4 @@
-"""Which outputs there are beside ~/predictions, and when each is made and taken back."""
+"""The outputs beside ~/predictions, and when each is made and taken back."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from motion_predictor.ros.publish.seen import seen_poses
 
 @dataclass(frozen=True)
 class Summary:
-    """One output beside ~/predictions: its message type and how it is made."""
+    """One output beside ~/predictions: its message type and its encoder."""
 
     message_type: type
     encode: Callable[..., Any]
-    """Makes the message of an outlook and the settings; with a rate of its own it is also given
-    whether to stop."""
+    """Makes the message from an outlook and the settings. An output with a rate of its own also
+    gets a function that returns whether to stop."""
     nobody: Callable[[int, str], Any]
 
 
@@ -46,11 +46,11 @@ SUMMARIES: Mapping[str, Summary] = {
     'trajectory': Summary(MultiDOFJointTrajectory, encode_trajectory, no_trajectory),
     'occupancy': Summary(PointCloud2, encode_occupancy, no_occupancy),
 }
-"""By topic, in the order in which they are published."""
+"""The outputs by topic, in the order in which they are published."""
 
 
 class SummaryPublishers:
-    """Builds and publishes the summaries that somebody listens to, and takes them back."""
+    """Builds and publishes the outputs with subscribers, and takes them back."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class SummaryPublishers:
         """
         Begin with nobody shown.
 
-        :param publishers: by name, of those among :data:`SUMMARIES` that are to be published.
-        :param note: told how long each took.
-        :param failed: told what went wrong with one that is made in the background.
+        :param publishers: publishers of the outputs among :data:`SUMMARIES` to publish, by name.
+        :param note: called with the name and the duration of each, seconds.
+        :param failed: called with the error of an output that is built in the background.
         """
         self._note, self._failed = note, failed
         self._background = Background('occupancy')
@@ -73,9 +73,10 @@ class SummaryPublishers:
 
     def wanted(self, settings: Settings, now_s: float) -> list[str]:
         """
-        Name the outputs that somebody listens to and whose turn it is.
+        Return the names of the outputs that have subscribers and are due.
 
-        :param now_s: reading of ``time.perf_counter``.
+        :param settings: the node's parameters.
+        :param now_s: reading of ``time.perf_counter``, seconds.
         """
         names = []
         for name, publisher in self._publishers.items():
@@ -96,9 +97,12 @@ class SummaryPublishers:
         """
         Build one output and publish it.
 
-        One with a rate of its own is built in a thread of its own, since it may take long, and
-        that takes a quarter of the time at most, however many people there are: its next turn is
-        put off.
+        An output with a rate of its own is built in a thread of its own, because it may take long.
+        It takes at most a quarter of the time for any number of people: its next turn is put off.
+
+        :param name: name of the output.
+        :param outlook: the prediction.
+        :param settings: the node's parameters.
         """
         begun_s, summary = perf_counter(), SUMMARIES[name]
         if name not in RATES_HZ:
@@ -120,7 +124,7 @@ class SummaryPublishers:
         def hand_over(made: Any) -> None:
             try:
                 self._hand_over(name, made, begun_s)
-            except Exception as error:  # the thread goes on
+            except Exception as error:  # the thread continues
                 self._failed(name, error)
 
         self._background.ask(make, hand_over)
@@ -132,15 +136,15 @@ class SummaryPublishers:
 
     def close(self, within_s: float) -> None:
         """
-        Call off what is being built.
+        Cancel the output that is being built.
 
-        :param within_s: how long to wait for the thread that builds it.
+        :param within_s: longest time to wait for the building thread, seconds.
         """
         self._background.close(within_s)
 
     @property
     def busy(self) -> bool:
-        """Whether something is being built in the background."""
+        """Return whether an output is being built in the background."""
         return self._background.busy
 
     def publish_nobody(
@@ -153,13 +157,15 @@ class SummaryPublishers:
         horizons: int = 1,
     ) -> None:
         """
-        Take back what was shown, once; ~/poses goes on with whoever is seen.
+        Take back what was shown, once; ~/poses continues with the people who are seen.
 
-        :param asked: whether the tracker has just said that nobody is there: then ~/poses says so
-            each time, since a monitor may wait for a sign of life, and at no other time, since it
-            would take that for an empty room.
-        :param others: last poses (J, 3) of everybody who is seen and not predicted.
-        :param horizons: how many keyframes ~/poses has.
+        :param stamp_ns: stamp, nanoseconds.
+        :param frame_id: frame of the output.
+        :param asked: whether the tracker has just said that nobody is present. Then ~/poses says
+            so each time, because a monitor may wait for a sign of life. At other times it must
+            not, because a monitor would believe that the room is empty.
+        :param others: last poses (J, 3), metres, of everybody who is seen but not predicted.
+        :param horizons: number of keyframes of ~/poses.
         """
         self._background.call_off()
         for name, publisher in self._publishers.items():
