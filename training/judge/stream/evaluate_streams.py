@@ -30,6 +30,7 @@ from training.common.options import about, read_options
 from training.common.stopping import NOTHING
 from training.data.store import data_digest
 from training.data.windows import load_clips
+from training.judge.held_out import made_without
 from training.judge.neighbours import load_neighbours, TrainingNeighbours
 from training.judge.stream.many_steps import load_streamed, StreamedPredictor
 from training.judge.stream.regimes import regime_takes
@@ -237,7 +238,7 @@ def given_places(options: EvaluateStreamsOptions) -> list[Place]:
 
     :raises ConfigError: if an option cannot be used.
     """
-    held_out = _held_out(options.held_out)
+    held_out = made_without(options.held_out)
     tracker = SimulatedTracker(
         rate_hz=options.rate,
         noise_m=options.noise,
@@ -394,18 +395,6 @@ def _play_all(places: Sequence[Place], processes: int, quiet: bool) -> list[Play
     with ProcessPoolExecutor(min(processes, len(places)), context) as pool:
         shown = tqdm(pool.map(play, places), total=len(places), unit='place', disable=quiet)
         return list(shown)
-
-
-def _held_out(given: Sequence[str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for word in given:
-        name, separator, path = word.partition('=')
-        if not separator or not name or not path:
-            raise ConfigError(
-                f'--held-out {word}: expected SET=FILE, as cmu17=without_cmu17.safetensors'
-            )
-        found[name] = Path(path)
-    return found
 
 
 def _check_options(options: EvaluateStreamsOptions) -> None:

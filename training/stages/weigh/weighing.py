@@ -5,8 +5,9 @@ Recordings of people that the model has not seen are played as streams, clean an
 them; gate and radius network are fitted on what the candidates were then worth, and written into
 the weights file. Recordings of one folder count as one laboratory, and every laboratory counts
 the same. Give no recordings of people whom the model was trained on: it is better on those than
-it will be on others. --leave-out fits once more without each laboratory in turn, and prints how
-the rest serves it: settings are chosen by that.
+it will be on others. Where there are no other people of a kind, name weights of the same recipe
+that were made without them (--held-out): those play them. --leave-out fits once more without each
+laboratory in turn, and prints how the rest serves it: settings are chosen by that.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from motion_predictor.predict.predictor import Predictor
 from training.common import provenance
 from training.common.options import about, read_options
 from training.engine.weights_file import rewrite
+from training.judge.held_out import made_without
 from training.stages.weigh.fit_gate import fit_gate, GateFit, groups_of
 from training.stages.weigh.fit_radius import fit_radius, LEVELS
 from training.stages.weigh.weighing_data import (
@@ -68,6 +70,9 @@ class WeighingOptions:
     """Recordings by which bodies are compared (default: those of --data)."""
     json: Path
     """Where to write what was found."""
+    held_out: tuple[str, ...] = ()
+    """SET=FILE: weights that were made without a set, for the people of that set; or one file's,
+    as reactidle17/train.npz=FILE."""
     keep: Path | None = None
     """Keep what was played here, and fit on it again the next time."""
     plays: int = len(PLAYS)
@@ -94,7 +99,7 @@ def collected(options: WeighingOptions) -> tuple[NDArray[np.float32], list[Recor
         return basis, read_records(options.keep)
     parts = collect(
         options.weights, basis, options.data, PLAYS[: options.plays], options.processes,
-        options.samples,
+        options.samples, made_without(options.held_out),
     )  # fmt: skip
     if options.keep:
         save_records(parts, options.keep)
@@ -176,6 +181,9 @@ def fit(options: WeighingOptions, arguments: Sequence[str]) -> dict[str, Any]:
     people = {f'{part.laboratory}/{s}' for part in parts for s in part.subject}
     facts = {
         'fitted_on': {_named(path): file_digest(path) for path in options.data},
+        'held_out': {
+            name: file_digest(path) for name, path in made_without(options.held_out).items()
+        },
         'samples': options.samples,
         'seed': options.seed,
         'moments': moments,

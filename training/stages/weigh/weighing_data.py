@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 import multiprocessing
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import torch
 
 from motion_predictor.body.resampling import resample
-from motion_predictor.errors import RecordingError
+from motion_predictor.errors import ConfigError, RecordingError
 from motion_predictor.model.candidates import CANDIDATES, knot_frames
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.live import LivePredictor
@@ -141,16 +141,29 @@ def collect(
     plays: Sequence[Play] = PLAYS,
     processes: int = 1,
     samples: int = 50,
+    held_out: Mapping[str, Path] | None = None,
 ) -> list[Records]:
     """
     Play every file in every way.
 
     :param weights: the model.
+    :param held_out: models made without a set, by its name, or a file, as ``SET/FILE``: they
+        play those people.
+    :raises ConfigError: if one is of no file that is played.
     :param basis: from :func:`fit_basis`.
     :returns: one part for each file and way of playing that gave any moment.
     """
+    others = dict(held_out or {})
+    names = {file: (f'{file.parent.name}/{file.name}', file.parent.name) for file in files}
+    unused = set(others) - {name for both in names.values() for name in both}
+    if unused:
+        raise ConfigError(f'--held-out {sorted(unused)}: no file of it among --data')
+    models = {
+        file: next((others[name] for name in both if name in others), weights)
+        for file, both in names.items()
+    }
     jobs = [
-        (weights, basis, file, number, play, samples)
+        (models[file], basis, file, number, play, samples)
         for file in files
         for number, play in enumerate(plays)
     ]

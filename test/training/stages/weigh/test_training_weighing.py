@@ -14,11 +14,19 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.candidates import CANDIDATES, MEMORIES, MEMORY
 from motion_predictor.model.networks.gate import Described, feature_count, Gate
 from motion_predictor.model.weights import load_weights
+from motion_predictor.predict.predictor import Predictor
 from training.judge.stream.kinds import IDLE, ONSET
 from training.stages.weigh import weighing
 from training.stages.weigh.fit_gate import fit_gate, GateFit
 from training.stages.weigh.fit_radius import fit_radius, RadiusFit, tell_part
-from training.stages.weigh.weighing_data import read_records, Records, save_records
+from training.stages.weigh.weighing_data import (
+    collect,
+    fit_basis,
+    PLAYS,
+    read_records,
+    Records,
+    save_records,
+)
 
 K, C, N = len(KNOTS), len(CANDIDATES), 60
 QUICK = GateFit(steps=250, batch=128)
@@ -155,10 +163,27 @@ def test_the_verb_plays_fits_and_writes(
     capsys.readouterr()
 
 
+@pytest.mark.parametrize('named', ['hall', 'hall/val.npz'])
+def test_people_whom_the_model_knows_are_played_by_weights_made_without_them(
+    tmp_path: Path, named: str
+) -> None:
+    weights = save_random(tmp_path / 'model.safetensors')
+    other = save_random(tmp_path / 'other.safetensors', seed=5)
+    files = [save_recording(tmp_path / lab / 'val.npz', (130,), 3) for lab in ('hall', 'yard')]
+    basis = fit_basis(files, Predictor.load(weights, device='cpu'))
+    alone = collect(weights, basis, files, PLAYS[:1], samples=4)
+    mixed = collect(weights, basis, files, PLAYS[:1], samples=4, held_out={named: other})
+    assert [part.laboratory for part in mixed] == ['hall', 'yard']
+    assert (mixed[1].means == alone[1].means).all()
+    assert (mixed[0].means != alone[0].means).any()
+
+
 @pytest.mark.parametrize(
     'more, message',
     [
         (['--plays', '0'], '--plays 0'),
+        (['--held-out', 'barn=x.safetensors'], 'barn'),
+        (['--held-out', 'barn'], 'expected SET=FILE'),
         (['--weights', 'no.safetensors'], 'no.safetensors'),
         (['--data', 'no.npz'], 'no.npz'),
     ],
