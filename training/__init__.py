@@ -1,4 +1,4 @@
-"""How the deployed weights are made; runs from the source tree."""
+"""Training of the deployed weights; it runs from the source tree."""
 
 from motion_predictor.moved import keep
 

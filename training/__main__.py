@@ -1,4 +1,4 @@
-"""How the deployed weights are made, judged and told of: ``python -m training VERB``."""
+"""Train, evaluate and report the deployed weights: ``python -m training VERB``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ VERBS = {
 
 
 def main() -> int:
-    """Run the verb that the command line names; returns the exit code."""
+    """Run the verb that the command line names; return the exit code."""
     return run('training', VERBS, ABOUT, sys.argv[1:])
 
 

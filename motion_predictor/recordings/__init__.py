@@ -16,7 +16,8 @@ FORMER = {
     'scenes': ('MAX_SEAM_SPEED_M_S', 'chain', 'side_by_side', 'with_seam'),
     'walker': ('synthetic_walkers', 'walk'),
 }
-"""Names that the module ``motion_predictor.recordings`` had before release 0.2, by module."""
+"""Names that the module ``motion_predictor.recordings`` had before release 0.2, by
+their module."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""BVH files of one person, or of anything."""
+"""Read BVH files of a person, or of any other body."""
 
 from __future__ import annotations
 
@@ -23,29 +23,34 @@ MAX_JOINT_SPEED_M_S = 20.0
 _UNITS_M = {'m': 1.0, 'cm': 0.01, 'mm': 0.001, 'inch': 0.0254, 'CMU (inch / 0.45)': 0.056444}
 _ADULT_LEG_M = 0.85
 _LEGS_M = 0.4, 1.05
-"""Hip to ankle, of a child of three to a very tall man: any other length makes a unit suspect."""
+"""Length in metres from hip to ankle, from a child of three to a very tall man; any other length
+makes a unit suspect."""
 _LONGEST_LEG_M = 1.3
 _HEAD_TOP_M = 0.11
-"""From the top of the neck, where a file has no end of the head."""
+"""Height in metres of the top of the head over the top of the neck, for a file without an end of
+the head."""
 _NECK_RISE_M = 0.075
-"""From the line of the shoulders to the neck, where a file has no neck."""
+"""Height in metres of the neck over the line of the shoulders, for a file without a neck."""
 _SPINE_FROM_HIP = 0.3, 0.65
-"""Between hips and neck, as a share: where a joint of the back may stand for the spine."""
+"""Range of positions between hips (0) and neck (1) in which a joint of the back may serve as the
+spine."""
 _LEAP_M = 0.25
 _STEPS_OF_A_LEAP = 3.0
-"""A first pose is left out that lies so far from the second, and so many times as far as any other
-pose from the next: the T-pose that exporters put before the motion."""
+"""The first pose is left out if its distance from the second exceeds both a minimum and this
+multiple of any other step: exporters put a T-pose before the motion."""
 _LOOKED_AT = 400
-"""Frames, evenly spread, by which unit, axis and origin are judged."""
+"""Number of frames, evenly spread, from which unit, axis and origin are judged."""
 _STANDS, _AHEAD = 0.5, 0.3
-"""Mean cosine of a body with the vertical, and the score by which the vertical axis leads."""
+"""Mean cosine between a standing body and the vertical, and the lead in score of the vertical
+axis."""
 _ALONG, _ELSEWHERE = 0.8, 0.15
-"""A body lies along an axis above this cosine; the share of frames in which it may along others
-than the vertical."""
+"""A body lies along an axis above this cosine; largest share of frames in which it may lie along
+other axes than the vertical."""
 _BENT_KNEE_M, _BENT_SHARE = 0.04, 0.02
-"""Off the line from hip to ankle; the share of legs so bent that tells left from right."""
+"""Distance in metres of a bent knee from the line from hip to ankle; share of bent legs from which
+left and right can be told."""
 _OFF_THE_FLOOR = 0.25
-"""Of the leg: ankles lower or higher than this do not stand on the floor."""
+"""Share of the leg's length: ankles lower or higher than this do not stand on the floor."""
 
 _J = H36M17.index
 _LIMBS = [
@@ -57,7 +62,7 @@ _LIMBS = [
 
 @dataclass(frozen=True)
 class _Judged:
-    """What a file does not say, and the words for how it was found out."""
+    """A fact that a file does not state, and words that say how it was found."""
 
     value: str
     words: str
@@ -67,22 +72,22 @@ def read_bvh(path: Path, overrides: Overrides | None = None) -> Recording:
     """
     Read a BVH file of one person.
 
-    The joints' names may be those of CMU (bvh, asf), Mixamo, LaFAN, Xsens, Rokoko, Bandai-Namco,
-    Blender, 3ds Max, SMPL, Motive, Unreal and others, behind any prefix. Unit and vertical axis
-    are judged from the motion and written into ``source``. The T-pose that many files begin with
-    is left out where the motion does not start from it.
+    The names of the joints may be those of CMU (bvh, asf), Mixamo, LaFAN, Xsens, Rokoko,
+    Bandai-Namco, Blender, 3ds Max, SMPL, Motive, Unreal and others, behind any prefix. Unit and
+    vertical axis are judged from the motion and written into ``source``. Many files begin with a
+    T-pose, which is left out if the motion does not start from it.
 
     :param path: the file.
-    :param overrides: what is known of it; with a mapping file its joints are found by that.
+    :param overrides: known facts; with a mapping file, that file names the joints.
     :raises RecordingError: naming what is malformed, which joints could not be found, or what
-        cannot be judged and has to be given.
+        cannot be judged and must be given.
     :raises SkeletonError: if the mapping file cannot be used.
     """
     given = overrides or Overrides()
     bvh = read_bvh_file(path, given.rate_hz)
     remarks = list(bvh.remarks)
     mapping = None
-    if given.mapping:  # no joint of a file is missing, not even at its origin
+    if given.mapping:  # no joint of a BVH file is missing, not even at its origin
         mapping = layout(given.mapping, replace(H36M17, zero_is_missing=False))
 
     def body_of(file: BvhFile) -> NDArray:
@@ -104,7 +109,7 @@ def read_bvh(path: Path, overrides: Overrides | None = None) -> Recording:
         points = _points(path, bvh, mapping) + shift
         poses, known = mapping.to_model(upright(points, up.value) * scale)
         poses = np.where(known[..., None], poses, np.nan)
-    poses[np.isnan(poses).any(axis=-1)] = np.nan  # a joint is there, or it is not
+    poses[np.isnan(poses).any(axis=-1)] = np.nan  # a joint is present in all frames or in none
     if not any(name[1:].lower() == 'position' for name in bvh.channels[0]):
         remarks.append('no position of the root: on the spot')
     if shift.any():
@@ -126,11 +131,11 @@ def read_bvh(path: Path, overrides: Overrides | None = None) -> Recording:
 
 def read_bvh_joints(path: Path, rate_hz: float = 0.0) -> tuple[list[str], NDArray, float]:
     """
-    Read the joints of a BVH file of anything, by the file's own names.
+    Read the joints of a BVH file of any body, by the file's own names.
 
     :param path: the file.
-    :param rate_hz: frames per second in place of the file's own; 0 takes what it says.
-    :returns: names, end sites left out; positions in the file's units and axes, ``(T, N, 3)``;
+    :param rate_hz: frames per second instead of the file's own; 0 takes that of the file.
+    :returns: names without end sites; positions in the file's units and axes, ``(T, N, 3)``;
         frames per second.
     :raises RecordingError: naming what is malformed.
     """
@@ -143,7 +148,7 @@ def read_bvh_joints(path: Path, rate_hz: float = 0.0) -> tuple[list[str], NDArra
 
 
 def _by_name(path: Path, bvh: BvhFile) -> NDArray:
-    """Joints of a person by the usual names, ``(T, 17, 3)``; NaN what follows from others."""
+    """Return a person's joints by the usual names, ``(T, 17, 3)``; NaN for derived joints."""
     found = find_joints(path, bvh)
     back = []  # joints between the neck (or the head) and the hips
     index = bvh.parents[found.get('Thorax', found['Nose'])]
@@ -174,7 +179,7 @@ def _by_name(path: Path, bvh: BvhFile) -> NDArray:
 
 
 def _points(path: Path, bvh: BvhFile, mapping: Layout) -> NDArray:
-    """Joints that a mapping file reads, ``(T, J, 3)``."""
+    """Return the joints that a mapping file reads, ``(T, J, 3)``."""
     missing = [joint for joint in mapping.joints if joint not in bvh.joints]
     if missing:
         listed = brief(', '.join(name for name in bvh.joints if name))
@@ -183,7 +188,7 @@ def _points(path: Path, bvh: BvhFile, mapping: Layout) -> NDArray:
 
 
 def _by_mapping(points: NDArray, mapping: Layout) -> NDArray:
-    """Joints that a mapping file names, ``(T, 17, 3)``; NaN what it leaves to be derived."""
+    """Return the joints of a mapping file, ``(T, 17, 3)``; NaN for those to be derived."""
     raw = np.full((len(points), H36M17.num_joints, 3), np.nan)
     for joint, source in mapping.mapping.items():
         weights = {source: 1.0} if isinstance(source, str) else source
@@ -194,7 +199,7 @@ def _by_mapping(points: NDArray, mapping: Layout) -> NDArray:
 
 
 def _completed(poses: NDArray) -> NDArray:
-    """Fill in the joints that follow from others, in metres."""
+    """Fill in the derived joints, in metres."""
     if np.isnan(poses[:, _J('Thorax')]).all():
         poses = _with_neck(poses)
     hip, thorax = poses[:, _J('Hip')], poses[:, _J('Thorax')]
@@ -207,13 +212,13 @@ def _completed(poses: NDArray) -> NDArray:
 
 
 def _with_neck(poses: NDArray) -> NDArray:
-    """Set Thorax where a file has no neck: above the line of the shoulders, up the trunk."""
+    """Set Thorax in a file without a neck: above the line of the shoulders, along the trunk."""
     middle = (poses[:, _J('RShoulder')] + poses[:, _J('LShoulder')]) / 2
     upward = _unit_vectors(middle - poses[:, _J('Hip')])
     thorax = middle + _NECK_RISE_M * upward
     head = poses[:, _J('Nose')]
     if np.nanmedian(np.linalg.norm(head - thorax, axis=-1)) < _NECK_RISE_M:
-        # the file's head turns about the base of the neck: that joint is Thorax
+        # the file's head turns about the base of the neck: this joint is Thorax
         thorax = head
         top = poses[:, _J('Head')]
         if np.isnan(top).all():
@@ -229,7 +234,7 @@ def _unit_vectors(vectors: NDArray) -> NDArray:
 
 
 def _knees_bend_backwards(poses: NDArray) -> bool:
-    """Whether knees, where they are bent, lie behind the line from hip to ankle, as mirrored."""
+    """Return whether bent knees lie behind the line from hip to ankle, as in mirrored files."""
     looked = poses[_looked_at_rows(poses)]
     left = _unit_vectors(looked[:, _J('LHip')] - looked[:, _J('RHip')])
     ahead = np.cross(left, [0.0, 0.0, 1.0])
@@ -248,7 +253,7 @@ def _knees_bend_backwards(poses: NDArray) -> bool:
 
 
 def _first_pose(poses: NDArray, rate_hz: float) -> int:
-    """Return 1 where the first pose is not of the motion, else 0."""
+    """Return 1 if the first pose does not belong to the motion, otherwise 0."""
     if len(poses) < 3:
         return 0
     steps_m = np.nan_to_num(np.linalg.norm(np.diff(poses, axis=0), axis=-1)).max(axis=1)
@@ -268,7 +273,7 @@ def _looked_at_rows(raw: NDArray) -> NDArray[np.int64]:
 
 
 def _looked_at(path: Path, raw: NDArray) -> NDArray:
-    """Some whole frames, ``(n, 17, 3)``; a missing Thorax is the middle of the shoulders."""
+    """Return some whole frames, ``(n, 17, 3)``; a missing Thorax is the shoulders' middle."""
     rows = _looked_at_rows(raw)
     if not len(rows):
         raise RecordingError(f'{path}: no frame of it has numbers for all joints')
@@ -280,7 +285,7 @@ def _looked_at(path: Path, raw: NDArray) -> NDArray:
 
 
 def _leg(looked: NDArray) -> float:
-    """Hip to ankle along the leg, in the file's units."""
+    """Return the length from hip to ankle along the leg, in the file's units."""
     bones = [
         np.linalg.norm(looked[:, _J(side + low)] - looked[:, _J(side + high)], axis=-1)
         for side in 'RL'
@@ -290,7 +295,7 @@ def _leg(looked: NDArray) -> float:
 
 
 def _unit(path: Path, leg: float, given: float) -> tuple[float, str, str]:
-    """Return metres per unit, and words for it without and with the legs that tell."""
+    """Return the metres per unit, and words for it without and with the length of the legs."""
     if given > 0.0:
         return given, f'{given:g} m as given', f'{given:g} m as given, legs of {given * leg:.2f} m'
     lengths = {name: metres * leg for name, metres in _UNITS_M.items()}
@@ -321,10 +326,11 @@ def _up(path: Path, looked: NDArray, leg: float, at_rest: Callable[[], NDArray])
     """
     Find the vertical axis: bodies stand along it, and their lowest point keeps its height.
 
+    :param path: path of the file, for errors.
     :param looked: frames in the file's axes, ``(n, 17, 3)``.
-    :param leg: its length in the file's units.
-    :param at_rest: gives the rest pose, ``(1, 17, 3)``, if it is needed.
-    :raises RecordingError: where the motion leaves it open and the rest pose does not help.
+    :param leg: length of the leg in the file's units.
+    :param at_rest: returns the rest pose, ``(1, 17, 3)``, if it is needed.
+    :raises RecordingError: if the motion does not decide it and the rest pose does not help.
     """
     along = _along(looked)
     stands = {up: upright(along, up)[:, 2] for up in UPS}
@@ -357,17 +363,20 @@ def _up(path: Path, looked: NDArray, leg: float, at_rest: Callable[[], NDArray])
 
 
 def _along(looked: NDArray) -> NDArray:
-    """Directions from the ankles to the neck, ``(n, 3)``."""
+    """Return the directions from the ankles to the neck, ``(n, 3)``."""
     ankles = (looked[:, _J('RAnkle')] + looked[:, _J('LAnkle')]) / 2
     return _unit_vectors(looked[:, _J('Thorax')] - ankles)
 
 
 def _root_offset(bvh: BvhFile, looked: NDArray, leg: float, up: str) -> NDArray:
     """
-    Return what is to be added where the root's positions are relative to its OFFSET.
+    Return what must be added if the root's positions are relative to its OFFSET.
 
+    :param bvh: the file.
     :param looked: frames with z up, in the file's units.
-    :returns: ``(3,)`` in the file's axes and units; zeros where people stand on the floor without.
+    :param leg: length of the leg in the file's units.
+    :param up: the vertical axis.
+    :returns: ``(3,)`` in the file's axes and units; zeros if people stand on the floor without it.
     """
     moved = {name[0].upper() for name in bvh.channels[0] if name[1:].lower() == 'position'}
     offset = np.where([axis in moved for axis in 'XYZ'], bvh.offsets[0], 0.0)

@@ -1,4 +1,4 @@
-"""The text of a BVH file: a hierarchy of joints, channels, and where these put the joints."""
+"""Parse the text of a BVH file and compute its joint positions from hierarchy and channels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from motion_predictor.errors import RecordingError
 MAX_FILE_BYTES = 512 * 2**20
 MAX_JOINTS = 2000
 CHUNK_JOINTS = 2**18
-"""Joints of frames that are placed at a time: 25 MB."""
+"""Number of joints times frames that are computed at a time: 25 MB."""
 CHUNK_CHARACTERS = 2**20
 FRAME_TIMES_S = 0.001, 1.0
 
@@ -31,7 +31,7 @@ _BOMS = (
 _MOTION = re.compile(r'\bMOTION\s+Frames\s*:\s*(\S+)\s+Frame\s*Time\s*:\s*(\S+)', re.IGNORECASE)
 _SPACE = re.compile(r'\s')
 _ODD_NAN = re.compile(r'[-+]?(?:\d\.#\w+|nan\(\w*\))', re.IGNORECASE)  # as C libraries write it
-# a name ends with its line or with a brace: it may hold spaces
+# a name ends with its line or with a brace: it may contain spaces
 _WORD = re.compile(
     r"""\s*(?:
     (?P<kind>ROOT|JOINT)\b[ \t]*(?P<name>[^\n{}]*)
@@ -46,22 +46,22 @@ _WORD = re.compile(
 
 @dataclass(frozen=True)
 class BvhFile:
-    """A parsed BVH file; joints in file order, end sites among them, their names empty."""
+    """A parsed BVH file; the joints are in file order and include end sites with empty names."""
 
     joints: tuple[str, ...]
     parents: tuple[int, ...]
     offsets: NDArray[np.float64]
-    """From the parent, in the file's units, ``(N, 3)``."""
+    """Offset of each joint from its parent, in the file's units, ``(N, 3)``."""
     channels: tuple[tuple[str, ...], ...]
-    """By joint, such as 'Xposition', in the order of the values."""
+    """Names of the channels of each joint, for example 'Xposition', in the order of the values."""
     rate_hz: float
     values: NDArray[np.float64]
-    """``(T, channels)``; NaN where the file has no number."""
+    """Values of the channels, ``(T, channels)``; NaN where the file has no number."""
     remarks: tuple[str, ...] = ()
-    """What was odd about it, for whoever reads the file."""
+    """Oddities of the file, in words."""
 
     def depth(self, joint: int, ancestor: int) -> int:
-        """Return how many bones lie between a joint and an ancestor, 0 if it is none."""
+        """Return the number of bones between a joint and an ancestor, 0 if it is none."""
         steps = 0
         while joint > ancestor:
             joint, steps = self.parents[joint], steps + 1
@@ -74,13 +74,13 @@ class BvhFile:
 
     def positions(self, wanted: Sequence[int]) -> NDArray[np.float64]:
         """
-        Compute where joints are, by forward kinematics.
+        Compute joint positions by forward kinematics.
 
-        Position channels replace the OFFSET, or are added to it where the file's own bones say
-        so: channels that hold the OFFSET itself are absolute, those near zero are not. Those of
-        the root always replace it.
+        Position channels either replace the OFFSET or are added to it, as the file's own bones
+        show: channels that equal the OFFSET are absolute, channels near zero are relative. Those
+        of the root always replace it.
 
-        :param wanted: indices of joints.
+        :param wanted: indices of the joints.
         :returns: ``(T, wanted, 3)`` in the file's units and axes.
         """
         added = self._channels_are_added()
@@ -117,7 +117,7 @@ class BvhFile:
         return places[:, list(wanted)]
 
     def _channels_are_added(self) -> bool:
-        """Whether position channels below the root are relative to the OFFSETs: joints vote."""
+        """Return whether position channels below the root are relative, by a joints' majority."""
         relative = absolute = column = 0
         for index, names in enumerate(self.channels):
             where = {
@@ -145,8 +145,8 @@ def read_bvh_file(path: Path, rate_hz: float = 0.0) -> BvhFile:
     """
     Read and check the text of a BVH file.
 
-    :param path: the file; UTF-8 or UTF-16.
-    :param rate_hz: frames per second in place of the file's own; 0 takes what it says.
+    :param path: the file, in UTF-8 or UTF-16.
+    :param rate_hz: frames per second instead of the file's own; 0 takes that of the file.
     :raises RecordingError: naming the file and what is malformed.
     """
     raw = read_file(path, max_bytes=MAX_FILE_BYTES)
@@ -201,7 +201,7 @@ def _parse(text: str, rate_hz: float) -> BvhFile:
 
 
 def _table(declared: str, text: str, width: int, remarks: list[str]) -> NDArray[np.float64]:
-    """Read the rows of channels; one row more or less than declared is an exporter's habit."""
+    """Read the rows of channels; exporters often write one row more or less than declared."""
     if not declared.isdecimal():
         raise ValueError(f'Frames: {declared[:40]!r} is no whole number')
     count = int(declared)
@@ -222,14 +222,14 @@ def _table(declared: str, text: str, width: int, remarks: list[str]) -> NDArray[
 
 
 def _numbers(text: str) -> NDArray[np.float64]:
-    """Read numbers apart from each other by spaces; with decimal commas where no point is."""
+    """Read numbers separated by spaces, with decimal commas if there is no point."""
     if ',' in text:
         text = text.replace(',', ' ' if '.' in text else '.')
     if '#' in text or '(' in text:
         text = _ODD_NAN.sub('nan', text)
     parts = []
     begin = 0
-    while begin < len(text):  # a text for each number of a long file would fill the memory
+    while begin < len(text):  # a string for each number of a long file would fill the memory
         end = _SPACE.search(text, begin + CHUNK_CHARACTERS)
         stop = end.start() if end else len(text)
         parts.append(np.array(text[begin:stop].split(), np.float64))
@@ -310,7 +310,7 @@ def _channels(count: str, names: str, joint: str) -> tuple[str, ...]:
 
 
 def _axis_rotations(axis: int, angles: NDArray) -> NDArray:
-    """Rotations about one axis, ``(T, 3, 3)``."""
+    """Return rotations about one axis, ``(T, 3, 3)``."""
     first, second = (axis + 1) % 3, (axis + 2) % 3
     out = np.repeat(np.eye(3)[None], len(angles), axis=0)
     out[:, first, first] = out[:, second, second] = np.cos(angles)

@@ -1,4 +1,4 @@
-"""Which joints of a BVH file are those of a person, by the names that exporters give them."""
+"""Find the joints of a person in a BVH file, by the names that exporters use."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _PARTS: dict[str, tuple[str, ...]] = {
     ),
     'Wrist': ('wrist', 'hand'),
 }  # fmt: skip
-"""Names in use, the side, case and separators removed: of CMU, Mixamo, LaFAN, Xsens, Rokoko,
+"""Names in use, without side, case and separators: those of CMU, Mixamo, LaFAN, Xsens, Rokoko,
 Bandai-Namco, Blender, 3ds Max (Bip01), SMPL, CMU's asf, Motive, Unreal, VRM and Poser. The first
-that the file has is taken; a clavicle may be called shoulder, and toes may be called foot."""
+that the file has is taken. Some exporters call a clavicle shoulder, and toes foot."""
 _SIDES = {'L': ('left', 'l'), 'R': ('right', 'r')}
 _MIDDLE: dict[str, tuple[str, ...]] = {
     'Thorax': ('neck', 'neck1', 'neck01', 'neck0', 'lowerneck', 'neckbase', 'necklower', 'necka'),
@@ -42,10 +42,11 @@ def find_joints(path: Path, bvh: BvhFile) -> dict[str, int]:
     """
     Find a person's joints in a BVH file.
 
-    :param path: named in the error.
-    :returns: index in the file for each of the 17 joints but Hip and Spine; Thorax is left out of
-        a file without a neck, Head of one without an end of the head.
-    :raises RecordingError: naming those that could not be found, and the file's own names.
+    :param path: path of the file, for the error.
+    :param bvh: the file.
+    :returns: index in the file for each of the 17 joints except Hip and Spine; a file without a
+        neck has no Thorax, and one without an end of the head no Head.
+    :raises RecordingError: naming the joints that could not be found, and the file's own names.
     """
     readings = _readings(bvh.joints)
     found: dict[str, int] = {}
@@ -86,9 +87,9 @@ def _sided(side: str, part: str) -> tuple[str, ...]:
 
 def _readings(names: Sequence[str]) -> dict[str, list[int]]:
     """
-    Return how each name may be read: whole, without the part that all share, or its last words.
+    Return the ways to read each name: whole, without the common part, or its last words.
 
-    :returns: readings with the joints that have them, those whose whole name it is first.
+    :returns: readings with the joints that have them; joints whose whole name it is come first.
     """
     named = [(index, name) for index, name in enumerate(names) if name]
     squashed = {index: re.sub(r'[^a-z0-9]', '', _local(name).lower()) for index, name in named}
@@ -114,7 +115,7 @@ def _local(name: str) -> str:
 
 
 def _shared(names: Sequence[str]) -> str:
-    """Return what all names begin with; nothing where they are few."""
+    """Return the common beginning of all names; nothing if there are few names."""
     if len(names) < 10:
         return ''
     first, last = min(names), max(names)
@@ -129,7 +130,7 @@ def _candidates(readings: Mapping[str, list[int]], names: Sequence[str]) -> list
 
 
 def _chain(bvh: BvhFile, candidates: Sequence[list[int]]) -> tuple[int | None, ...]:
-    """Choose a joint for each part of a limb, each below the one before it where some are."""
+    """Choose a joint for each part of a limb, each below the one before it if possible."""
     if all(candidates):
         for first, second, third in product(*(each[:8] for each in candidates)):
             if bvh.depth(second, first) and bvh.depth(third, second):

@@ -1,4 +1,4 @@
-"""Motion files of the DeepMimic project: rotations of one humanoid's joints, made positions."""
+"""Read motion files of the DeepMimic project: joint rotations of a humanoid become positions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.recording import in_single, Recording
 
 # Joint offsets of that project's humanoid in metres, in its own axes: x forward, y up, z right.
-# Its motion files name no bone lengths; these are the figures of its published character.
+# Its motion files state no bone lengths; these are the lengths of its published character.
 _HUMANOID_OFFSETS = {
     'chest': ('root', (0.0, 0.236151, 0.0)),
     'neck': ('chest', (0.0, 0.223894, 0.0)),
@@ -56,13 +56,13 @@ MAX_DEEPMIMIC_S = 3600.0
 
 def read_deepmimic(path: Path, rate_hz: float = 60.0) -> Recording:
     """
-    Read a DeepMimic humanoid motion: motion capture retargeted to one 15-joint humanoid.
+    Read a DeepMimic humanoid motion: motion capture retargeted to one humanoid of 15 joints.
 
-    The joint rotations are turned into positions by forward kinematics, at the file's own speed.
+    Forward kinematics turns the joint rotations into positions, at the file's own speed.
 
     :param path: JSON with ``Frames`` of 44 numbers: duration, root position, rotations.
-    :param rate_hz: rate of the result; the files' keyframes lie 1/60 to 1/16 s apart.
-    :raises RecordingError: if it is no such file.
+    :param rate_hz: rate of the result; the files' keyframes are 1/60 to 1/16 s apart.
+    :raises RecordingError: if it is not such a file.
     """
     raw = read_file(path, max_bytes=MAX_DEEPMIMIC_BYTES)
     with refused(path, 'not a DeepMimic motion file'):

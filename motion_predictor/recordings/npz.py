@@ -1,4 +1,4 @@
-"""Arrays in an npz: plain numbers and text alone, their sizes checked before memory is taken."""
+"""Read arrays from an npz: only plain numbers and text, with sizes checked before allocation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from motion_predictor.common.files import brief, open_file, refused
 from motion_predictor.errors import RecordingError
 
 MAX_ENTRY_BYTES = 4 * 2**30
-"""Unpacked, of one array: five hours of a hundred people."""
+"""Largest size of one decompressed array: five hours of a hundred people."""
 _CHUNK_BYTES = 2**20
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -25,7 +25,7 @@ _READERS = {
 
 @dataclass(frozen=True)
 class Header:
-    """What an array's own header says of it."""
+    """The facts in an array's own header."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -34,13 +34,13 @@ class Header:
 
 
 class Npz:
-    """An npz that is open for reading; a context manager."""
+    """An npz that is open for reading, as a context manager."""
 
     def __init__(self, path: Path) -> None:
         """
         Open the archive and read its list of entries.
 
-        :raises RecordingError: if it is no plain file, or no archive.
+        :raises RecordingError: if it is not a plain file or not an archive.
         """
         self.path = path
         self._file = open_file(path)
@@ -69,9 +69,9 @@ class Npz:
 
     def open(self, name: str) -> IO[bytes]:
         """
-        Open an entry's own file; call it within :func:`motion_predictor.common.files.refused`.
+        Open the file of an entry; call this within :func:`motion_predictor.common.files.refused`.
 
-        :raises RecordingError: if there is no such entry, or it is too large.
+        :raises RecordingError: if there is no such entry, or if it is too large.
         """
         info = next(
             (info for info in self._zip.infolist() if info.filename in (f'{name}.npy', name)), None
@@ -87,9 +87,9 @@ class Npz:
 
     def header(self, name: str) -> Header:
         """
-        Read what an array's header says of it, and nothing of the array.
+        Read an array's header without its data.
 
-        :raises RecordingError: if there is no such array, or its header is damaged.
+        :raises RecordingError: if there is no such array, or if its header is damaged.
         """
         words = f'{brief(name)}: truncated or damaged; fetch it again'
         with refused(self.path, words), self.open(name) as file:
@@ -99,7 +99,7 @@ class Npz:
         """
         Read an array of numbers or text.
 
-        :raises RecordingError: naming the file, the array and what is wrong with it.
+        :raises RecordingError: naming the file, the array and the fault.
         """
         words = f'{brief(name)}: truncated or damaged; fetch it again'
         with refused(self.path, words), self.open(name) as file:
@@ -112,7 +112,7 @@ class Npz:
                 )
             count = 1
             for length in header.shape:
-                count *= length  # whole numbers of Python: these do not overflow
+                count *= length  # Python's whole numbers do not overflow
             if count * dtype.itemsize > MAX_ENTRY_BYTES:
                 raise ValueError(f'{header.shape} of {dtype} are more than the file can hold')
             values = np.empty(count, dtype)
@@ -132,9 +132,9 @@ class Npz:
 
 def read_header(file: IO[bytes]) -> Header:
     """
-    Read the header of an npy file, which ends where its data begin.
+    Read the header of an npy file; afterwards the file is at the beginning of the data.
 
-    :raises ValueError: if it is none that NumPy writes for plain or object arrays.
+    :raises ValueError: if it is not a header of NumPy for plain or object arrays.
     """
     version = np.lib.format.read_magic(file)
     if version not in _READERS:
@@ -146,7 +146,7 @@ def read_header(file: IO[bytes]) -> Header:
 
 
 def _check_text(values: NDArray) -> None:
-    """Refuse what is no text: Python raises where such a name is read or printed."""
+    """Refuse invalid text: Python raises an error where such a name is read or printed."""
     codes = values.view(values.dtype.byteorder.replace('|', '=') + 'u4')
     if (codes > 0x10FFFF).any() or ((codes >= 0xD800) & (codes < 0xE000)).any():
         raise ValueError('text that is no Unicode')
@@ -154,11 +154,11 @@ def _check_text(values: NDArray) -> None:
 
 def read_arrays(path: Path, wanted: tuple[str, ...], what: str) -> dict[str, NDArray]:
     """
-    Read some arrays of an npz, all of which it must hold.
+    Read some arrays of an npz, which must hold all of them.
 
     :param path: the archive.
     :param wanted: names of the arrays.
-    :param what: what such an archive is called in messages.
+    :param what: name of such archives in messages.
     :raises RecordingError: naming the file and what is missing or wrong.
     """
     with Npz(path) as archive:
@@ -173,18 +173,19 @@ def read_arrays(path: Path, wanted: tuple[str, ...], what: str) -> dict[str, NDA
 
 def check_offsets(path: Path, offsets: NDArray, frames: int) -> None:
     """
-    Check that offsets cut positions into clips, none of which is empty.
+    Check that offsets cut positions into clips that are not empty.
 
+    :param path: path of the file, for the error.
     :param offsets: clip i is ``positions[offsets[i]:offsets[i + 1]]``.
-    :param frames: of positions.
-    :raises RecordingError: saying what they are instead.
+    :param frames: number of frames of the positions.
+    :raises RecordingError: naming the offsets found.
     """
     if offsets.ndim != 1 or offsets.dtype.kind not in 'iu' or len(offsets) < 2:
         raise RecordingError(
             f'{path}: offsets: expected clips + 1 whole numbers, '
             f'got shape {offsets.shape} of {offsets.dtype}'
         )
-    steps = np.diff(offsets.astype(np.float64))  # unsigned ones would wrap round
+    steps = np.diff(offsets.astype(np.float64))  # unsigned numbers would wrap around
     if offsets[0] != 0 or offsets[-1] != frames or steps.min() < 1:
         raise RecordingError(
             f'{path}: offsets: expected to rise from 0 to the {frames} frames of '

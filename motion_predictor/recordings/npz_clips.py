@@ -1,4 +1,4 @@
-"""Clips of 17 joints in an npz archive."""
+"""Read clips of 17 joints from an npz archive."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def read_npz(path: Path, clip: str = '') -> Recording:
     The archive holds ``positions`` (``(frames, 17, 3)``, z up; integers are millimetres, floats
     metres), ``offsets`` (clip i is ``positions[offsets[i]:offsets[i + 1]]``), ``names``, ``fps``.
 
-    :param clip: a clip's name or number; several joined by ``+`` become people side by side, cut
+    :param clip: name or number of a clip; several joined by ``+`` become people side by side, cut
         to the shortest; empty takes the first.
-    :raises RecordingError: if the file or the clip is not there.
+    :param path: the archive.
+    :raises RecordingError: if the file or the clip does not exist.
     """
     arrays = read_arrays(path, CLIP_ARRAYS, 'an archive of clips')
     names = _checked(path, arrays)
@@ -56,7 +57,7 @@ def read_npz(path: Path, clip: str = '') -> Recording:
 
 
 def _checked(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    # The names of the clips of an archive whose arrays fit together.
+    # Return the names of the clips of an archive whose arrays fit together.
     positions, offsets, fps = arrays['positions'], arrays['offsets'], arrays['fps']
     if positions.ndim != 3 or positions.shape[1:] != (H36M17.num_joints, 3):
         raise RecordingError(f'{path}: positions: expected (frames, 17, 3), got {positions.shape}')
@@ -80,7 +81,7 @@ def _checked(path: Path, arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _index_of(path: Path, wanted: str, names: list[str]) -> int:
-    # Of a clip that is known by its name or by its number.
+    # Return the index of a clip by its name or number.
     if wanted in names:
         return names.index(wanted)
     if re.fullmatch(r'[0-9]{1,9}', wanted) and int(wanted) < len(names):

@@ -1,4 +1,4 @@
-"""One way in for recordings of every format."""
+"""Open recordings of every format with one function."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from motion_predictor.recordings.rosbag import BagInput, read_rosbag
 from motion_predictor.recordings.walker import synthetic_walkers
 
 SYNTHETIC = 'synthetic'
-"""In place of a path: our own synthetic walker; ``synthetic:3`` for three of them."""
+"""Instead of a path: our own synthetic walker; ``synthetic:3`` for three walkers."""
 MAX_WALKERS = 256
 
 FORMATS = (
@@ -36,15 +36,15 @@ def open_recording(
     overrides: Overrides | None = None,
 ) -> Recording:
     """
-    Read a recording, whatever its format.
+    Read a recording of any format.
 
     :param path: see :data:`FORMATS`.
-    :param topic: for a rosbag2: which topic; empty takes the only skeleton topic.
-    :param layout: for a rosbag2: name of the joint layout its messages hold; 'auto' takes the
-        usual one of their type.
-    :param bag: for a rosbag2, in place of topic and layout: everything that can be chosen.
-    :param overrides: what is known of the recording, in place of what it says or lets judge.
-    :raises RecordingError: if it cannot be read, saying why and what would do.
+    :param topic: for a rosbag2: the topic; empty takes the only skeleton topic.
+    :param layout: for a rosbag2: name of the joint layout of its messages; 'auto' takes the usual
+        one of their type.
+    :param bag: for a rosbag2, instead of topic and layout: everything that can be chosen.
+    :param overrides: known facts about the recording, instead of what it states or lets judge.
+    :raises RecordingError: if it cannot be read; the error says why and what would help.
     :raises SkeletonError: if a layout or mapping file cannot be used.
     """
     text = str(path)
@@ -61,7 +61,7 @@ def open_recording(
     suffix = path.suffix.lower()
     try:
         found = path.exists()
-    except (OSError, ValueError) as error:  # a name too long, or with a NUL
+    except (OSError, ValueError) as error:  # a name that is too long, or that contains a NUL
         raise RecordingError(f'{brief(text)!r}: no name of a file ({brief(error)})') from None
     if not found:
         raise RecordingError(f'{brief(path)}: no such file or folder; wanted {FORMATS}')
@@ -81,9 +81,9 @@ def open_recording(
 
 def _overridden(recording: Recording, given: Overrides) -> Recording:
     """
-    Read a recording as somebody says that it is to be read.
+    Apply the user's facts about a recording.
 
-    :param recording: in metres, as far as its format says.
+    :param recording: the recording in metres, as far as its format states the unit.
     :param given: units, vertical axis, joints and rate.
     """
     if not given.any:

@@ -1,4 +1,4 @@
-"""What a recording of people is: positions by person on one clock, cut and resampled."""
+"""The record of people's motion: positions by person on one clock, with cutting and resampling."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ UPS = ('x', 'y', 'z', '-x', '-y', '-z')
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a reader is told of a recording, in place of what the file says or lets judge."""
+    """Facts that the user gives a reader, instead of what the file states or lets judge."""
 
     units_scale: float = 0.0
-    """Metres in a unit of the file; 0 takes the file's own."""
+    """Metres per unit of the file; 0 takes the file's own unit."""
     up: str = ''
-    """The file's axis that points up, one of :data:`UPS`; empty judges, or takes what the format
-    says."""
+    """The file's axis that points up, one of :data:`UPS`; empty judges it, or takes that of the
+    format."""
     mapping: str = ''
-    """A mapping file as ``input.skeleton`` takes it: the file's joints to the model's."""
+    """A mapping file from the file's joints to the model's, as ``input.skeleton`` takes it."""
     rate_hz: float = 0.0
-    """Frames per second; 0 takes the file's own."""
+    """Frames per second; 0 takes the file's own rate."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.units_scale <= 1000.0:
@@ -41,13 +41,13 @@ class Overrides:
 
     @property
     def any(self) -> bool:
-        """Whether anything is overridden."""
+        """Return whether anything is overridden."""
         return self != Overrides()
 
 
 def upright(places: np.ndarray, up: str) -> np.ndarray:
     """
-    Turn positions so that an axis of theirs becomes z; left and right stay.
+    Turn positions so that one of their axes becomes z; left and right stay.
 
     :param places: ``(..., 3)``.
     :param up: one of :data:`UPS`.
@@ -59,11 +59,11 @@ def upright(places: np.ndarray, up: str) -> np.ndarray:
 
 def in_single(poses: np.ndarray, of: str) -> np.ndarray:
     """
-    Make recorded positions float32.
+    Return recorded positions as float32.
 
     :param poses: metres, ``(T, J, 3)``.
-    :param of: whose they are, for the error.
-    :raises RecordingError: if float32 cannot hold one of them, naming it.
+    :param of: name of the person or clip, for the error.
+    :raises RecordingError: if float32 cannot hold a number; the error names it.
     """
     wide = poses.dtype.kind == 'f' and poses.dtype.itemsize > 4
     far = (np.abs(poses) > FLOAT32_MOST) & np.isfinite(poses) if wide else np.zeros(0, bool)
@@ -79,32 +79,34 @@ def in_single(poses: np.ndarray, of: str) -> np.ndarray:
 @dataclass(frozen=True)
 class Recording:
     """
-    Motion of one or several people, on one clock.
+    Motion of one or several people on one clock.
 
-    A frame in which somebody is absent, or a joint unseen, holds NaN.
+    If a person is absent in a frame, or a joint is unseen, the frame holds NaN.
     """
 
     name: str
     layout: str
-    """Name of the joint layout: 'h36m17', or whatever a recorded topic held."""
+    """Name of the joint layout: 'h36m17', or that of a recorded topic."""
     rate_hz: float
-    """Frames per second (their mean, if ``times_s`` says that they are uneven)."""
+    """Frames per second (the mean, if ``times_s`` says that they are uneven)."""
     persons: Mapping[str, np.ndarray]
     """Joint positions by person, each ``(T, J, 3)`` float32, metres, z up unless the source
-    recorded a sensor's own frame."""
+    recorded in a sensor's own frame."""
     source: str
-    """Where it comes from, in words."""
+    """Origin of the recording, in words."""
     times_s: np.ndarray | None = None
-    """Instants of the frames from the first, ``(T,)`` seconds; None when evenly spaced."""
+    """Instants of the frames after the first, seconds, ``(T,)``; None if they are
+    evenly spaced."""
     frame_id: str = ''
-    """The frame of reference as recorded; empty where the format knows none."""
+    """Recorded frame of reference; empty if the format has none."""
     reading: str = ''
-    """How a reader that had to judge read its numbers, in words alike for files of a kind."""
+    """How a reader that had to judge interpreted the numbers, in the same words for files of a
+    kind."""
     unit_m: float = 1.0
-    """Metres in a unit that the file stores, for whoever knows it better."""
+    """Metres per unit of the file's numbers, for callers who know it better."""
     made_up: np.ndarray | None = None
-    """Which frames nobody ever moved through, ``(T,)`` bool: those between clips that were joined,
-    and at the seam of a loop. None: none of them."""
+    """Invented frames, ``(T,)`` bool: those between clips that were joined, and those at the seam
+    of a loop. None: no frame is invented."""
 
     def __post_init__(self) -> None:
         if not self.persons:
@@ -127,34 +129,34 @@ class Recording:
 
     @property
     def num_frames(self) -> int:
-        """How many frames, T."""
+        """Return the number of frames, T."""
         return next(iter(self.persons.values())).shape[0]
 
     @property
     def num_joints(self) -> int:
-        """How many joints in the layout, J."""
+        """Return the number of joints of the layout, J."""
         return next(iter(self.persons.values())).shape[1]
 
     @property
     def instants_s(self) -> np.ndarray:
-        """Instants of the frames from the first, ``(T,)`` seconds."""
+        """Return the instants of the frames after the first, seconds, ``(T,)``."""
         if self.times_s is not None:
             return self.times_s
         return np.arange(self.num_frames) / self.rate_hz
 
     @property
     def invented(self) -> np.ndarray:
-        """Which frames are made up, ``(T,)`` bool."""
+        """Return which frames are invented, ``(T,)`` bool."""
         return np.zeros(self.num_frames, bool) if self.made_up is None else self.made_up
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first frame to the last."""
+        """Return the time from the first frame to the last, seconds."""
         return float(self.instants_s[-1])
 
     def crop(self, start_s: float = 0.0, duration_s: float | None = None) -> Recording:
         """
-        Cut a part out.
+        Return a part of the recording.
 
         :param start_s: seconds after the first frame.
         :param duration_s: seconds to keep; None keeps the rest.
@@ -175,11 +177,11 @@ class Recording:
 
     def resample(self, rate_hz: float) -> Recording:
         """
-        Sample the same motion at another, even rate.
+        Return the same motion at another, even rate.
 
-        Evenly recorded, gapless motion is interpolated by
-        :func:`motion_predictor.body.resampling.sampled_at`; where frames are uneven or joints
-        missing, linearly between neighbours.
+        Motion with even frames and no gaps is interpolated by
+        :func:`motion_predictor.body.resampling.sampled_at`. If frames are uneven or joints are
+        missing, it is interpolated linearly between neighbours.
         """
         if self.times_s is None and abs(rate_hz - self.rate_hz) < 1e-9:
             return self
@@ -193,7 +195,7 @@ class Recording:
             else:
                 persons[person] = between(poses, self.instants_s, instants)
         made_up = None
-        if self.made_up is not None:  # of a frame on either side
+        if self.made_up is not None:  # of a frame, to either side
             after = np.searchsorted(self.instants_s, instants - 1e-9)
             after = np.minimum(after, self.num_frames - 1)
             before = np.maximum(after - (self.instants_s[after] > instants + 1e-9), 0)

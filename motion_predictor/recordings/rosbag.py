@@ -1,8 +1,8 @@
-"""
-People in rosbag2 recordings, read without ROS by the same decoders as the node's.
+"""Read people from rosbag2 recordings without ROS, by the same decoders as the node's.
 
-Frames keep their own instants: the messages' stamps, or the times of recording where nothing is
-stamped. What is odd (a stamp, a damaged message) costs itself and is said in ``source``.
+Frames keep their own instants: the stamps of the messages, or the recording times if nothing is
+stamped. A fault (a wrong stamp, a damaged message) only costs its own message and is reported in
+``source``.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from motion_predictor.sources.source import AUTO
 from motion_predictor.sources.tf.people import TF_MESSAGE, TF_TOPIC, TRACKED_TOPIC
 
 MAX_GAP_S = 10.0
-"""A longer silence in a bag is cut short to this, and said."""
+"""A longer silence in a bag is shortened to this, in seconds, and reported."""
 CLIP_GAP_S = 1.0
-"""Between clips: longer than any history bridges."""
+"""Time in seconds between clips: longer than any history bridges."""
 MAX_BYTES = 4_000_000_000
 STREAM_EACH = ('tf', 'hri', 'hiros')
-"""Inputs whose people are stamped each on their own."""
+"""Inputs in which each person is stamped separately."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BagInput:
-    """What to read of a bag, and how: the node's ``input`` parameters."""
+    """The part of a bag to read, and how to read it: the node's ``input`` parameters."""
 
     topic: str = ''
-    """Empty takes the only skeleton topic; '/tf' and '/humans/bodies/tracked' read TF."""
+    """Topic; empty takes the only skeleton topic; '/tf' and '/humans/bodies/tracked' read TF."""
     layout: str | Layout = AUTO
-    """Joints of the messages: a name, 'identity' or a mapping file; 'auto' takes the usual ones
-    of the messages' type."""
+    """Joints of the messages: a layout's name, 'identity' or a mapping file; 'auto' takes the
+    usual layout of the messages' type."""
     pattern: str = AUTO
-    """Of names that tell person and joint (mocap4r2, tf, hri)."""
+    """Pattern of names that tell person and joint (mocap4r2, tf, hri)."""
     fields: tuple[str, str, str] = ('person', 'joint', 'confidence')
-    """Of a cloud: its fields for these."""
+    """For a cloud: names of its fields for person, joint and confidence."""
     target_frame: str = ''
-    """Of tf and hri: the frame to give people in; '' for the root of the tree."""
+    """For tf and hri: frame of the returned people; '' is the root of the tree."""
 
 
 def fields_of(names: str | Sequence[str]) -> tuple[str, str, str]:
     """
     Read the names of a cloud's fields: person, joint, confidence.
 
-    :raises RecordingError: if there are not three.
+    :raises RecordingError: if there are not three names.
     """
     parts = names.split() if isinstance(names, str) else list(names)
     if len(parts) != 3:
@@ -71,7 +71,7 @@ def fields_of(names: str | Sequence[str]) -> tuple[str, str, str]:
 
 @dataclass
 class _Seen:
-    # What one message, or one person of it, says.
+    # The content of one message, or of one person in it.
     received_ns: int
     stamp_ns: int
     stream: str
@@ -85,15 +85,15 @@ class _Reading:
     frames: Counter[str] = field(default_factory=Counter)
     messages: int = 0
     misfits: int = 0
-    """Messages that do not fit the layout, or not all of them."""
+    """Number of messages that do not fit the layout, or not completely."""
     refused: int = 0
-    """People of messages whose others could be used."""
+    """Number of refused people in messages whose other people could be used."""
     beyond: int = 0
-    """Joints that float32 cannot hold."""
+    """Number of joints that float32 cannot hold."""
     first_beyond: str = ''
     first_misfit: str = ''
     identified: bool = True
-    """Whether the messages say who is who."""
+    """Whether the messages give people ids."""
 
 
 def read_rosbag(
@@ -107,16 +107,16 @@ def read_rosbag(
     """
     Read people from a rosbag2, mcap or sqlite3, without ROS.
 
-    Layout, units and frame of reference stay as recorded. Where stamps jump back, a new clip
-    begins, a second after the one before.
+    Layout, units and frame of reference stay as recorded. If stamps jump back, a new clip begins,
+    one second after the one before.
 
     :param path: the bag's folder, or its .mcap or .db3 file, compressed or not.
     :param topic: see :class:`BagInput`.
     :param layout: see :class:`BagInput`; its name is written into the recording.
-    :param skeleton: the model's joints, which 'auto' and 'identity' refer to.
-    :param wanted: in place of topic and layout: everything that can be chosen.
-    :raises RecordingError: if the bag cannot be read, has no or several such topics, or messages
-        that the layout does not fit, or more than one frame of reference.
+    :param skeleton: the model's skeleton, to which 'auto' and 'identity' refer.
+    :param wanted: instead of topic and layout: everything that can be chosen.
+    :raises RecordingError: if the bag cannot be read, has no or several such topics, has messages
+        that the layout does not fit, or has more than one frame of reference.
     :raises SkeletonError: if the layout is not known.
     """
     return read_bag(path, wanted or BagInput(topic=topic, layout=layout), skeleton)[0]
@@ -126,7 +126,7 @@ def read_bag(
     path: Path, wanted: BagInput, skeleton: Skeleton = H36M17
 ) -> tuple[Recording, Layout]:
     """
-    Read people from a rosbag2, as :func:`read_rosbag`, and say in which joints they are.
+    Read people from a rosbag2, as :func:`read_rosbag`, and return the layout of their joints too.
 
     :raises RecordingError: see :func:`read_rosbag`.
     :raises SkeletonError: if the layout is not known.
@@ -169,7 +169,7 @@ def read_bag(
 def _choose(
     path: Path, found: dict[str, set[str]], wanted: BagInput
 ) -> tuple[str, tuple[str, ...]]:
-    # The kind of input, and the topics that it is read from.
+    # Return the kind of input, and the topics that it is read from.
     kinds = {
         topic: KIND_OF_MESSAGE[message]
         for topic, messages in sorted(found.items())
@@ -215,7 +215,7 @@ def _read(bag: BagFiles, topics: Sequence[str], decoder: Decoder, kind: str) -> 
             reading.misfits += 1
             reading.first_misfit = reading.first_misfit or f'{entry.topic}: {error}'
             continue
-        except Exception as error:  # of a decoder: as the node, this message alone is lost
+        except Exception as error:  # error of a decoder: as in the node, only this message is lost
             reading.misfits += 1
             reading.first_misfit = reading.first_misfit or f'{entry.topic}: {error!r}'
             continue
@@ -228,7 +228,7 @@ def _read(bag: BagFiles, topics: Sequence[str], decoder: Decoder, kind: str) -> 
         reading.beyond += decoded.counts.get('joints_beyond_float32', 0)
         reading.first_beyond = reading.first_beyond or decoded.beyond
         _note(reading, entry.message, received_ns, decoded.people, kind in STREAM_EACH)
-    if kind in ('tf', 'hri'):  # the last poses wait for what does not come any more
+    if kind in ('tf', 'hri'):  # the last poses wait for transforms that do not come any more
         late_ns = received_ns + int(CLIP_GAP_S * 1e9)
         rest = decoder.decode(TF_TOPIC, SimpleNamespace(transforms=[]), late_ns)
         _note(reading, None, received_ns, rest.people if rest else [], each=True)
@@ -251,8 +251,8 @@ def _note(
 
 
 def _single(person: Observation) -> np.ndarray:
-    # In single precision, NaN where a joint is not seen.
-    assert person.seen is not None  # a decoder told
+    # In single precision; NaN for a joint that is not seen.
+    assert person.seen is not None  # a decoder has decided
     return np.where(person.seen[:, None], person.xyz, np.nan).astype(np.float32)
 
 
@@ -336,7 +336,7 @@ def _recording(path: Path, layout: Layout, reading: _Reading, remarks: list[str]
 def _on_one_clock(
     seen: Sequence[_Seen], ordered: Ordered
 ) -> tuple[list[dict[str, np.ndarray]], np.ndarray, int]:
-    # Frames, their instants from the first, and how many silences were cut.
+    # Return frames, their instants after the first, and the number of shortened silences.
     frames: list[dict[str, np.ndarray]] = []
     steps_s: list[float] = []
     cut = 0
@@ -356,7 +356,8 @@ def _on_one_clock(
 
 
 def _those_there(frames: Iterable[dict[str, np.ndarray]]) -> list[str]:
-    # Names of everybody of whom one joint was ever seen: a block may be kept for nobody.
+    # Return the names of people with at least one joint ever seen: a block may be reserved for
+    # nobody.
     held: dict[str, bool] = {}
     for poses in frames:
         for name, pose in poses.items():
@@ -366,7 +367,7 @@ def _those_there(frames: Iterable[dict[str, np.ndarray]]) -> list[str]:
 
 
 def _rate_hz(ordered: Ordered, ids: np.ndarray, streams: int) -> float:
-    # Of the usual step from one message of a stream to its next.
+    # Return the usual step between messages of a stream.
     steps = [
         np.diff(ordered.stamps_ns[mine])
         for clip in ordered.clips

@@ -1,4 +1,4 @@
-"""Several people in one scene, several clips in one motion, and seams for playing in a loop."""
+"""Combine recordings: people in one scene, clips in one motion, and seams for loops."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MAX_SEAM_SPEED_M_S = 1.5
 
 def side_by_side(recordings: Sequence[Recording], spacing_m: float = 2.0) -> Recording:
     """
-    Put people of several recordings into one scene, cut to the shortest.
+    Put the people of several recordings into one scene, cut to the shortest.
 
-    :param recordings: at least one; all are brought to the first one's rate.
-    :param spacing_m: how far apart their first hip positions are set, along y. A single recording
-        stays where it is.
+    :param recordings: at least one; all are resampled to the rate of the first.
+    :param spacing_m: distance along y between their first hip positions, metres. A single
+        recording stays where it is.
     """
     if len(recordings) == 1:
         return recordings[0]
@@ -48,12 +48,14 @@ def side_by_side(recordings: Sequence[Recording], spacing_m: float = 2.0) -> Rec
 
 def chain(recordings: Sequence[Recording], blend_s: float = 0.4) -> Recording:
     """
-    Join one-person recordings into one continuous motion.
+    Join recordings of one person into one continuous motion.
 
-    Each is turned and moved so that it takes over where the one before ends; over ``blend_s`` both
-    go on and one fades into the other, bone lengths kept. Only these joints are made up.
+    Each is turned and moved so that it begins where the one before ends. Over ``blend_s`` both
+    continue while one fades into the other, with the bone lengths kept. Only these frames are
+    invented.
 
-    :param recordings: of 17 joints, each longer than twice the blend.
+    :param recordings: recordings of 17 joints, each longer than twice the blend.
+    :param blend_s: length of a blend, seconds.
     :raises RecordingError: if one is too short or not of one person.
     """
     rate_hz = recordings[0].rate_hz
@@ -97,11 +99,12 @@ def chain(recordings: Sequence[Recording], blend_s: float = 0.4) -> Recording:
 
 def with_seam(recording: Recording, blend_s: float = 0.5) -> Recording:
     """
-    Append made-up frames that lead from the last frame back to the first, for playing in a loop.
+    Append invented frames that lead from the last frame back to the first, for a loop.
 
-    Everybody glides back in a straight line over ``blend_s``, longer where a hip would otherwise
-    move faster than ``MAX_SEAM_SPEED_M_S``. People missing at either end stay missing meanwhile.
+    Everybody glides back in a straight line over ``blend_s``, or longer if a hip would move faster
+    than ``MAX_SEAM_SPEED_M_S``. People missing at either end stay missing meanwhile.
 
+    :param recording: the recording.
     :param blend_s: seconds; 0 appends nothing, and the loop jumps.
     """
     if blend_s <= 0.0 or recording.num_frames < 2:
@@ -129,7 +132,7 @@ def with_seam(recording: Recording, blend_s: float = 0.5) -> Recording:
 
 
 def _turned(poses: np.ndarray, angle_rad: float, about: np.ndarray, to: np.ndarray) -> np.ndarray:
-    # About the vertical through ``about``, which is moved to ``to`` (x, y).
+    # Turn about the vertical through ``about``, which is moved to ``to`` (x, y).
     places = np.array(poses, np.float64)
     places[..., :2] -= about
     places = turn(places, np.array([np.cos(angle_rad), np.sin(angle_rad)]))

@@ -1,4 +1,4 @@
-"""A synthetic walker of our own making: not motion capture."""
+"""A synthetic walker; it is computed, not captured."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ADULT_LENGTHS_M = np.array(
     + [0.23, 0.23, 0.17, 0.11]  # trunk
     + [0.19, 0.29, 0.25, 0.19, 0.29, 0.25]  # arms
 )
-"""Bones of ``H36M17.bones``, of no one in particular."""
+"""Lengths in metres of ``H36M17.bones``, not those of a particular person."""
 
 
 def walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> np.ndarray:
-    """Return one synthetic walker, ``(T, 17, 3)`` metres, z up."""
+    """Return the motion of one synthetic walker, ``(T, 17, 3)`` metres, z up."""
     time = np.arange(max(round(duration_s * rate_hz), 2)) / rate_hz
 
     def wander(slowest_s: float) -> np.ndarray:
@@ -27,7 +27,7 @@ def walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> n
         return np.sin(2 * np.pi * time[:, None] / periods + phases) @ np.array([0.5, 0.3, 0.2])
 
     vigour = 0.75 + 0.25 * wander(11.0)  # 0.5..1
-    cadence_hz = 0.65 + 0.3 * vigour  # strides, of two steps each
+    cadence_hz = 0.65 + 0.3 * vigour  # strides of two steps each
     phase = 2 * np.pi * np.cumsum(cadence_hz) / rate_hz + generator.uniform(0, 2 * np.pi)
     heading = generator.uniform(-np.pi, np.pi) + 1.6 * wander(17.0)
     raised = np.clip(3.0 * wander(9.0) - 1.2, 0.0, 1.0)  # the waving arm
@@ -74,7 +74,7 @@ def walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> n
 
 
 def _on_its_feet(poses: np.ndarray) -> np.ndarray:
-    # Move poses about a fixed hip so that the lower foot stays where it stands.
+    # Move poses about a fixed hip so that the lower foot stays in its place.
     ankles = poses[:, [H36M17.index('RAnkle'), H36M17.index('LAnkle')]]
     standing = ankles[..., 2].argmin(axis=1)
     rows = np.arange(len(poses) - 1)
@@ -90,9 +90,9 @@ def synthetic_walkers(
     people: int = 1, duration_s: float = 60.0, rate_hz: float = 50.0, seed: int = 0
 ) -> Recording:
     """
-    Make up people who walk, turn, slow down and now and then wave: not motion capture.
+    Return synthetic people who walk, turn, slow down and sometimes wave; they are not captured.
 
-    Bones keep their lengths and the standing foot its place.
+    Bones keep their lengths, and the standing foot keeps its place.
     """
     walkers = [
         Recording(

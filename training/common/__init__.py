@@ -1,1 +1,1 @@
-"""Ground of the verbs: how work stops, is locked, shared among processes, and told of."""
+"""Parts that all verbs use: stopping, locks, processes, logs and the origin of results."""

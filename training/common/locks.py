@@ -15,7 +15,7 @@ LOCK = '.lock'
 
 
 class Lock:
-    """A lock on a file that ends with the process that holds it; for use as a context."""
+    """A lock on a file that ends with the process that holds it; use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ class Lock:
         self._file: IO[str] | None = None
 
     def try_now(self) -> bool:
-        """Take the lock if nobody holds it, and say whether that worked."""
+        """Take the lock if nobody holds it; return whether that worked."""
         file = self.path.open('a+')
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,7 +34,7 @@ class Lock:
         return True
 
     def sign(self) -> None:
-        """Write into the file who holds the lock."""
+        """Write into the file which process holds the lock."""
         assert self._file is not None
         self._file.seek(0)
         self._file.truncate()
@@ -42,7 +42,7 @@ class Lock:
         self._file.flush()
 
     def holder(self) -> str:
-        """Tell who signed last."""
+        """Return who signed last."""
         try:
             return self.path.read_text()[:200] or 'another process'
         except OSError:
@@ -70,9 +70,9 @@ _held: dict[Path, Lock] = {}
 
 def hold_folder(folder: Path) -> None:
     """
-    Keep a folder for this process until it ends; it is made where it is missing.
+    Keep a folder for this process until it ends; a missing folder is made.
 
-    :raises StorageError: if another process works in it, or it cannot be written to.
+    :raises StorageError: if another process works in it, or if it cannot be written.
     """
     key = folder.resolve()
     if key in _held:

@@ -1,4 +1,4 @@
-"""TensorBoard logs of a training, which goes on without them where they cannot be written."""
+"""TensorBoard logs of a training, which continues without them if they cannot be written."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class Logs:
-    """A SummaryWriter that falls silent, and says so once, when its disk is full."""
+    """A SummaryWriter that stops writing, and says so once, if its disk is full."""
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
         """
         Begin to write.
 
-        :param folder: of the event files.
-        :param purge_step: what was logged from there on is taken back.
+        :param folder: folder of the event files.
+        :param purge_step: values logged from this step on are taken back.
         """
         self.folder = folder
         self._writer: SummaryWriter | None = None
         self._hook = threading.excepthook
-        threading.excepthook = self._quiet  # of the writer's thread, whose error comes here too
+        threading.excepthook = self._quiet  # error of the writer's thread, which arrives here too
         try:
             self._writer = SummaryWriter(str(folder), purge_step=purge_step)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The options of a verb: a frozen dataclass, filled from the command line by tyro."""
+"""The options of a verb: a frozen dataclass that tyro fills from the command line."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ def read_options(
     default: Options | None = None,
 ) -> Options:
     """
-    Read a verb's options from its words.
+    Read a verb's options from the words of the command line.
 
-    Every field is an option of its name with dashes, the docstring below it the option's help.
+    Every field is an option of its name with dashes. The docstring below the field is the option's
+    help.
 
     :param kind: a frozen dataclass. A list without a default must not be empty.
-    :param program: as after ``python -m``.
-    :param purpose: what ``--help`` says first.
-    :param example: worked examples, which ``--help`` says next.
-    :param words: of the command line; this process's own by default.
-    :param default: where the fields' values come from that the words do not name.
-    :raises SystemExit: with code 2 on words that cannot be used, which standard error tells; with
-        code 0 after ``--help``.
+    :param program: the words after ``python -m``.
+    :param purpose: first text of ``--help``.
+    :param example: worked examples, the next text of ``--help``.
+    :param words: words of the command line; the default is this process's own.
+    :param default: source of the values of fields that the words do not name.
+    :raises SystemExit: with code 2 if words cannot be used, with the reason on standard error;
+        with code 0 after ``--help``.
     """
     given = list(sys.argv[1:] if words is None else words)
     options: Options = tyro.cli(
@@ -54,7 +55,8 @@ def refuse(program: str, why: str) -> NoReturn:
     """
     End a verb whose options cannot be used together.
 
-    :param why: names the options, and says what would do.
+    :param program: the words after ``python -m``.
+    :param why: a sentence that names the options and the remedy.
     :raises SystemExit: with code 2; standard error says why.
     """
     print(f'python -m {program}: {why}; see --help', file=sys.stderr)
@@ -67,5 +69,5 @@ def is_required(field: dataclasses.Field[Any]) -> bool:
 
 
 def about(doc: str | None) -> str:
-    """Return what a verb's docstring says after its first paragraph, for its help."""
+    """Return the text of a verb's docstring after its first paragraph, for its help."""
     return (doc or '').split('\n\n', 1)[-1]

@@ -1,4 +1,4 @@
-"""Several processes of one training, as torchrun starts them, and what each does of a step."""
+"""Several processes of one training, as torchrun starts them, and each one's part of a step."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from motion_predictor.errors import ConfigError
 @dataclass(frozen=True)
 class Shard:
     """
-    Which part of a step's batch is computed.
+    The part of a step's batch that is computed.
 
     A loss draws the whole batch of step i from (seed, i), whatever the number of processes, and
-    keeps its own rows by :meth:`of`: that is why the number changes nothing but the order in
-    which floats are added.
+    keeps its own rows by :meth:`of`. So the number of processes changes only the order in which
+    floats are added.
     """
 
     index: int = 0
@@ -29,7 +29,7 @@ class Shard:
 
     def of(self, batch: Tensor) -> Tensor:
         """
-        Keep this shard's rows.
+        Return this shard's rows.
 
         :param batch: ``(B, ...)``, B a multiple of ``count``.
         :returns: ``(B / count, ...)``.
@@ -43,12 +43,12 @@ class Shard:
 
 
 WHOLE = Shard()
-"""All of a batch: one process, no accumulation."""
+"""The whole batch: one process, no accumulation."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together; rank 0 alone writes files and shows progress."""
+    """The processes that train together; only rank 0 writes files and shows progress."""
 
     rank: int = 0
     world: int = 1
@@ -56,17 +56,17 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Return whether this is the process that writes."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Let every process come to this point before any goes on."""
+        """Wait until every process has come to this point."""
         if self.world > 1:
             distributed.barrier()
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """Run the block in rank 0, then in the others: for folders and files that it makes."""
+        """Run the block in rank 0, then in the others, for folders and files that it makes."""
         if not self.is_main:
             self.wait()
         yield
@@ -74,7 +74,7 @@ class Processes:
             self.wait()
 
     def any(self, asked: bool) -> bool:
-        """Tell whether it is so in one of the processes at least; all are told the same."""
+        """Return whether ``asked`` is true in at least one process, the same in all of them."""
         if self.world == 1:
             return asked
         device = 'cuda' if distributed.get_backend() == 'nccl' else 'cpu'
@@ -83,7 +83,7 @@ class Processes:
         return bool(flag)
 
     def mean(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
-        """Average named scalars over the processes."""
+        """Return the mean of named scalars over the processes."""
         names = sorted(terms)
         values = torch.stack([terms[name].detach().float() for name in names])
         if self.world > 1:
@@ -95,9 +95,9 @@ class Processes:
         """
         Return the shards of a step that this process computes, one after another.
 
-        :param accumulate: how many a process computes before the optimiser's step.
-        :param batch: windows of the whole step.
-        :raises ConfigError: if the batch cannot be shared evenly.
+        :param accumulate: number of shards that a process computes before the optimiser's step.
+        :param batch: number of windows of the whole step.
+        :raises ConfigError: if the batch cannot be divided evenly.
         """
         count = self.world * accumulate
         if batch % count:
@@ -110,10 +110,13 @@ class Processes:
 
     def wrap(self, network: nn.Module, device: str, *, partial: bool = False) -> nn.Module:
         """
-        Average the network's gradients over the processes (DistributedDataParallel).
+        Return the network with gradients averaged over the processes.
 
+        It uses DistributedDataParallel.
+
+        :param network: the network.
         :param device: 'cpu' or 'cuda'.
-        :param partial: a step may leave some layers out.
+        :param partial: whether a step may leave some layers out.
         """
         if self.world == 1:
             return network
@@ -124,12 +127,12 @@ class Processes:
 
 
 def started_by_torchrun() -> bool:
-    """Tell whether torchrun started this process."""
+    """Return whether torchrun started this process."""
     return distributed.is_available() and distributed.is_torchelastic_launched()
 
 
 def current() -> Processes:
-    """Return the processes of this training: one, unless :func:`join` was called by several."""
+    """Return the processes of this training: one, unless several have called :func:`join`."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return Processes()
     return Processes(
@@ -144,10 +147,10 @@ def join(device: str) -> Iterator[Processes]:
     """
     Join the other processes that torchrun started, by gloo on a CPU and NCCL with CUDA.
 
-    Does nothing in a process that was started alone. The processes part when they end: joined
-    anew within one process, they could meet what is left of the first time and wait for ever.
+    A process that was started alone does nothing here. The processes part only when they end: if
+    they joined again, they could meet remains of the first time and wait for ever.
 
-    :param device: 'cpu' or 'cuda'; of several GPUs each process takes its own.
+    :param device: 'cpu' or 'cuda'; if there are several GPUs, each process takes its own.
     """
     if not started_by_torchrun() or distributed.is_initialized():
         yield current()

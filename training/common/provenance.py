@@ -1,4 +1,4 @@
-"""What a result must carry to be made again: command, commit, machine, checksums."""
+"""The facts that make a result reproducible: command, commit, machine, checksums."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def shown_path(path: Path | str) -> str:
-    """Write a path as seen from the repository's root when it lies in or beside it."""
+    """Return a path relative to the repository's root if it lies in or beside it."""
     absolute = Path(path).resolve()
     for base in (REPOSITORY, REPOSITORY.parent):
         if absolute.is_relative_to(base) and base != Path(base.root):
@@ -32,7 +32,7 @@ def shown_path(path: Path | str) -> str:
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:
-    """Write the command that is running, with paths as seen from the repository's root."""
+    """Return the running command, with paths relative to the repository's root."""
     shown = [shown_path(word) if os.path.isabs(word) else word for word in arguments]
     return shlex.join(['python', '-m', *module.split(), *shown])
 
@@ -53,11 +53,11 @@ def commit() -> dict[str, Any]:
 
 def origin(kind: str, version: int, module: str, arguments: Sequence[str]) -> dict[str, Any]:
     """
-    Begin a result: what it is, and what made it, where and when.
+    Begin a result with its kind and its origin: what made it, where and when.
 
     :param kind: the ``format`` by which the pages know it.
-    :param version: of that format.
-    :param module: the verb, as ``training evaluate``.
+    :param version: version of that format.
+    :param module: the verb, for example ``training evaluate``.
     :param arguments: the words after it.
     """
     return {
@@ -71,7 +71,7 @@ def origin(kind: str, version: int, module: str, arguments: Sequence[str]) -> di
 
 
 def machine() -> dict[str, Any]:
-    """Describe the processor, the accelerator and the libraries that figures were made with."""
+    """Return the processor, the accelerator and the libraries that measured the figures."""
     return {
         'processor': _processor(),
         'cores': os.cpu_count(),
@@ -86,9 +86,9 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
     """
     Write results, whole or not at all; one line for each entry, and for each row of a list.
 
-    :param path: the file; its folder is made where it is missing.
-    :param result: JSON-able.
-    :raises StorageError: if it cannot be written; what was there stays.
+    :param path: the file; a missing folder is made.
+    :param result: JSON-able values.
+    :raises StorageError: if it cannot be written; the old file stays.
     """
     entries: list[str] = []
     for name, value in result.items():
@@ -105,9 +105,10 @@ def read_result(path: Path, kind: str, version: int) -> dict[str, Any]:
     """
     Read an earlier result.
 
-    :param kind: the ``format`` it must have.
-    :param version: of that format.
-    :raises ConfigError: if the file cannot be read or is something else.
+    :param path: the file.
+    :param kind: the ``format`` that it must have.
+    :param version: version of that format.
+    :raises ConfigError: if the file cannot be read or has another format.
     """
     try:
         found: dict[str, Any] = read_json(path, ConfigError)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: work ends where its state is whole, is saved, and says how to go on."""
+"""Ctrl-C and SIGTERM: work ends in a complete state, is saved, and says how to continue."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GOES_ON = 'stopped; the same command goes on from here'
 NOTHING = 'stopped; nothing was written: give the same command again'
 STOPPED = 130
-"""The exit code of what was stopped."""
+"""Exit code of a stopped program."""
 
 
 def stopped_at(title: str, done: int, steps: int) -> str:
-    """Say where a training was stopped, and how it goes on."""
+    """Return the sentence that says where a training was stopped, and how to continue it."""
     return f'{title}: stopped after step {done} of {steps}, saved; {GOES_ON.split("; ")[1]}'
 
 
 class Stop:
-    """Whether somebody asked this process to stop; see :func:`stop_when_whole`."""
+    """Whether this process was asked to stop; see :func:`stop_when_whole`."""
 
     def __init__(self) -> None:
-        """Begin unasked."""
+        """Begin without a request."""
         self.asked = False
 
 
 @contextmanager
 def stop_when_whole() -> Iterator[Stop]:
     """
-    Hold a signal back, for a loop that looks at ``asked`` wherever its state is whole.
+    Hold a signal back, for a loop that checks ``asked`` whenever its state is complete.
 
     The loop then saves and raises KeyboardInterrupt. A second signal ends it at once.
     """
@@ -66,12 +66,12 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 def run_verb(main: Callable[[], int | None], goes_on: str = GOES_ON, program: str = '') -> int:
     """
-    Run a verb's main so that it ends in one line, whatever ends it.
+    Run a verb's main function so that any end is reported in one line.
 
     :param main: returns the exit code, or None for 0.
-    :param goes_on: what to say to somebody who stopped it.
-    :param program: how the verb is called, to begin a line of an error with.
-    :returns: the exit code: 130 when stopped, 2 where something cannot be used or written.
+    :param goes_on: sentence for a user who stopped it.
+    :param program: name of the verb, with which the line of an error begins.
+    :returns: the exit code: 130 if stopped, 2 if something cannot be used or written.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:

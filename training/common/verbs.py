@@ -1,4 +1,4 @@
-"""One command and its verbs: each is the ``main`` of a module, imported when it is asked for."""
+"""One command with its verbs; each verb is the ``main`` of a module that is imported on demand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.common.stopping import GOES_ON, NOTHING, run_verb
 
 
 class Verb(NamedTuple):
-    """Where a verb is, what it does in one line, and whether it goes on where it was stopped."""
+    """The module of a verb, its purpose in one line, and whether it continues after a stop."""
 
     module: str
     purpose: str
@@ -19,7 +19,7 @@ class Verb(NamedTuple):
 
 
 def usage(program: str, purposes: Mapping[str, str], about: str) -> str:
-    """Return what ``--help`` prints: every verb and its purpose."""
+    """Return the text of ``--help``: every verb and its purpose."""
     width = max(len(name) for name in purposes)
     lines = [f'  {name:<{width}}  {purpose}' for name, purpose in purposes.items()]
     return '\n'.join([f'usage: python -m {program} VERB ...', '', about, '', *lines, ''])
@@ -29,15 +29,15 @@ def choose(
     program: str, purposes: Mapping[str, str], about: str, words: Sequence[str]
 ) -> tuple[str, list[str]]:
     """
-    Find the verb that the words begin with.
+    Return the verb that the words begin with.
 
-    :param program: as after ``python -m``.
-    :param purposes: of the verbs by name; a name is one word or two.
+    :param program: the words after ``python -m``.
+    :param purposes: purposes of the verbs by name; a name is one word or two.
     :param about: a sentence, or examples, for ``--help``.
     :param words: the verb, then its own arguments.
-    :returns: the verb's name and its arguments.
-    :raises SystemExit: with code 0 after ``--help``; with code 2 if there is no such verb, which
-        standard error tells.
+    :returns: name of the verb, and its arguments.
+    :raises SystemExit: with code 0 after ``--help``; with code 2 if there is no such verb, with
+        the reason on standard error.
     """
     for count in (2, 1):
         name = ' '.join(words[:count])
@@ -57,7 +57,10 @@ def run(program: str, verbs: Mapping[str, Verb], about: str, words: Sequence[str
     """
     Run the verb that the words begin with.
 
-    :param verbs: by name.
+    :param program: the words after ``python -m``.
+    :param verbs: the verbs by name.
+    :param about: a sentence, or examples, for ``--help``.
+    :param words: the verb, then its own arguments.
     :returns: the exit code of the verb.
     :raises SystemExit: as :func:`choose` does.
     """

@@ -1,1 +1,1 @@
-"""Motion to learn from: stores, sources, windows, pools."""
+"""Training data: stores, sources, windows and pools."""

@@ -1,7 +1,6 @@
-"""
-Object archives of positions: a pickled dict of arrays inside an npz, read without running code.
+"""Object archives of positions: a pickled dict of arrays in an npz, read without running code.
 
-Human3.6M and HumanEva are usually passed on as such archives. Only this training code reads
+Human3.6M and HumanEva are usually distributed as such archives. Only this training code reads
 them, by a reader of its own that knows dicts, lists, text, numbers and plain arrays.
 """
 
@@ -20,11 +19,11 @@ from training.data.plain_pickle import PlainPickleError, read_plain_pickle
 
 def read_object_archive(path: Path, entry: str = 'positions_3d') -> dict[str, Any]:
     """
-    Read the dict that an npz holds as a pickled object array of no dimension.
+    Read the dict that an npz holds as a pickled object array without dimensions.
 
     :param path: the archive.
     :param entry: name of the array.
-    :raises RecordingError: naming the file and what is wrong with it.
+    :raises RecordingError: naming the file and the fault.
     """
     words = f'{entry}: truncated or damaged; fetch it again'
     with Npz(path) as archive, refused(path, words), archive.open(entry) as file:
@@ -38,7 +37,7 @@ def read_object_archive(path: Path, entry: str = 'positions_3d') -> dict[str, An
             content = read_plain_pickle(file)
         except PlainPickleError as error:
             raise RecordingError(f'{path}: {entry}: refused ({brief(error)})') from None
-    # an object array pickles itself whole: itself, or what is in it
+    # an object array pickles itself or its content
     if isinstance(content, np.ndarray) and content.size == 1:
         content = content.reshape(-1)[0]
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""Recorded skeleton topics as clips: read by the node's decoders, level, whole, evenly timed."""
+"""Recorded skeleton topics as clips: decoded like in the node, level, complete, evenly timed."""
 
 from __future__ import annotations
 
@@ -21,35 +21,37 @@ from training.data.readers.source import given, Source, SourceClip, split_of
 from training.data.store import check_positions
 
 MAX_GAP_S = 0.25
-"""Joints unseen for longer end a clip; the node's ``max_joint_gap_s``."""
+"""Joints that are unseen for longer than this, in seconds, end a clip; the node's
+``max_joint_gap_s``."""
 LEAST_S = 1.0
-"""Shorter stretches are left out."""
+"""Shortest clip in seconds; shorter stretches are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BagOptions:
-    """How a rosbag2 is read."""
+    """Options for reading a rosbag2."""
 
     topic: str = ''
-    """Skeleton topic; the only one by default; /tf and /humans/bodies/tracked read people of
+    """Skeleton topic; the default is the only one; /tf and /humans/bodies/tracked read people of
     TF."""
     layout: str = 'auto'
-    """Joint layout: a name, 'identity', a mapping file; default: the usual one of the topic's
-    messages."""
+    """Joint layout: a name, 'identity', or a mapping file; the default is the usual one of the
+    topic's messages."""
     rotation: tuple[float, ...] = ()
-    """Turns the recorded frame level, as input.rotation does: roll pitch yaw (rad), or x y z w."""
+    """Rotation that makes the recorded frame level, as input.rotation: roll pitch yaw (rad), or x
+    y z w."""
     pattern: str = 'auto'
-    """As input.pattern (mocap4r2, tf, hri)."""
+    """Pattern of names as input.pattern (mocap4r2, tf, hri)."""
     fields: tuple[str, str, str] = BagInput.fields
-    """Of a cloud: those of the person, the joint and the confidence."""
+    """For a cloud: names of its fields for person, joint and confidence."""
     target_frame: str = ''
-    """Of tf and hri: the frame to give people in."""
+    """For tf and hri: frame of the people."""
     units_scale: float = 0.0
-    """Metres in a unit; 0 for the layout's. Of BVH, too."""
+    """Metres per unit; 0 takes that of the layout. Also for BVH."""
 
 
 def bag_input(options: BagOptions) -> BagInput:
-    """Return what to listen to."""
+    """Return the topic of the options and how to read it."""
     return BagInput(
         topic=options.topic,
         layout=options.layout or 'auto',
@@ -61,10 +63,10 @@ def bag_input(options: BagOptions) -> BagInput:
 
 def rotation_of(numbers: Sequence[float] | None) -> NDArray[np.float64] | None:
     """
-    Make the matrix that turns a recorded frame level.
+    Return the matrix that makes a recorded frame level.
 
     :param numbers: roll, pitch, yaw in radians (about x, then y, then z), or a quaternion x y z w.
-    :raises RecordingError: if they are neither.
+    :raises RecordingError: if the numbers are neither.
     """
     if not numbers:
         return None
@@ -77,7 +79,7 @@ def rotation_of(numbers: Sequence[float] | None) -> NDArray[np.float64] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class BagReading:
-    """How a bag becomes clips of the model's joints, level, in metres."""
+    """How a bag becomes clips of the model's joints, level and in metres."""
 
     wanted: BagInput = field(default_factory=BagInput)
     units_scale: float = 0.0
@@ -88,7 +90,7 @@ def bag_reading(options: BagOptions) -> BagReading:
     """
     Return how bags become clips.
 
-    :raises RecordingError: on a rotation that is none.
+    :raises RecordingError: if the rotation is not valid.
     """
     return BagReading(
         wanted=bag_input(options),
@@ -101,7 +103,7 @@ def load_bag(
     path: Path, skeleton: Skeleton, reading: BagReading | None = None
 ) -> tuple[Clip, ...]:
     """
-    Read the clips of a bag, and print what was odd about it.
+    Read the clips of a bag, and print its faults.
 
     :raises RecordingError: see :func:`read_bags`.
     """
@@ -125,7 +127,7 @@ def load_bag(
 
 @dataclass(frozen=True)
 class _Stretch:
-    # One person, whole and evenly timed.
+    # One person, complete and evenly timed.
     person: str
     positions: NDArray[np.float32]
     rate_hz: float
@@ -144,17 +146,17 @@ def read_bags(
     """
     Read a skeleton topic of some rosbag2 recordings.
 
-    A clip is a stretch of one person in which no joint is unseen for more than 0.25 s; shorter
-    gaps are filled, frames brought to an even rate by their stamps.
+    A clip is a stretch of one person in which no joint is unseen for more than 0.25 s. Shorter
+    gaps are filled, and frames are resampled to an even rate by their stamps.
 
     :param paths: folders of bags, or .mcap or .db3 files.
-    :param wanted: topic, layout and the like.
-    :param skeleton: the model's joints.
-    :param units_scale: metres in a unit of the messages; 0 takes the layout's unit.
-    :param rotation: ``(3, 3)`` that turns the recorded frame level, z up.
+    :param wanted: topic, layout and similar choices.
+    :param skeleton: the model's skeleton.
+    :param units_scale: metres per unit of the messages; 0 takes the layout's unit.
+    :param rotation: ``(3, 3)`` that makes the recorded frame level, z up.
     :param val: patterns of subjects (``BAG/PERSON``) for validation.
     :param test: patterns of subjects for the test.
-    :raises RecordingError: if a bag cannot be read or nobody in it is seen long enough.
+    :raises RecordingError: if a bag cannot be read, or if nobody in it is seen long enough.
     """
     clips: list[SourceClip] = []
     files: list[Path] = []
@@ -177,7 +179,7 @@ def read_bags(
                     given(stretch.positions, stretch.rate_hz),
                 )
             )
-        if ';' in recording.source:  # something was odd
+        if ';' in recording.source:  # there were faults
             remarks.append(recording.source)
         if lost_s > 0.0:
             remarks.append(f'{path}: {lost_s:.1f} s with joints unseen for too long left out')
@@ -195,7 +197,7 @@ def _whole_stretches(
     units_scale: float,
     rotation: NDArray[np.floating] | None,
 ) -> tuple[list[_Stretch], float]:
-    """Cut a recording where somebody is not seen whole; even frames at its own rate."""
+    """Cut a recording where a person is not seen completely; even frames at its own rate."""
     rate_hz = recording.rate_hz
     instants = recording.instants_s
     found: list[_Stretch] = []

@@ -1,4 +1,4 @@
-"""Clips of one person, and files of them in the cmu17 format."""
+"""Clips of one person, and files with clips in the cmu17 format."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Clip:
     """
     One uninterrupted recording of one person.
 
-    ``positions`` are world positions in metres, z up, shape ``(T, J, 3)`` float32, at ``rate_hz``.
+    ``positions`` are world positions in metres, z up, float32 ``(T, J, 3)``, at ``rate_hz``.
     """
 
     name: str
@@ -34,15 +34,15 @@ class Clip:
 
 def read_clips(path: Path, skeleton: Skeleton) -> tuple[Clip, ...]:
     """
-    Read every clip of a file in the cmu17 format.
+    Read all clips of a file in the cmu17 format.
 
-    The format is an npz without pickled objects: ``positions`` (frames, 17, 3) in whole
-    millimetres, all clips one after another; ``offsets`` (clips + 1), clip i being
-    ``positions[offsets[i]:offsets[i + 1]]``; ``names``, ``subjects`` and ``actions`` (clips);
-    ``fps``, a number.
+    The format is an npz without pickled objects. ``positions`` (frames, 17, 3) are whole
+    millimetres, all clips one after another. ``offsets`` is (clips + 1): clip i is
+    ``positions[offsets[i]:offsets[i + 1]]``. ``names``, ``subjects`` and ``actions`` are (clips,).
+    ``fps`` is a number.
 
     :param path: the npz file.
-    :param skeleton: whose joints it holds.
+    :param skeleton: the skeleton of its joints.
     :returns: the clips at the file's own rate, world positions in metres.
     :raises RecordingError: if the file is missing, damaged or not of this format.
     """

@@ -1,4 +1,4 @@
-"""Joints that no camera sees: which ones training windows hide, and what stands in for them."""
+"""Joints that no camera sees: which ones training windows hide, and how they are completed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ PARTS: tuple[tuple[float, tuple[str, ...]], ...] = (
     (0.05, ('RElbow', 'RWrist', 'LElbow', 'LWrist')),
     (0.10, ('Nose', 'Head')),
 )
-"""Parts of a body that are hidden together, and how often; else joints are hidden one by one."""
+"""Parts of a body that are hidden together, each with its share of the cases; in the other cases
+joints are hidden one by one."""
 ONE_BY_ONE = 0.3
-"""Share of the joints that are hidden where they are hidden one by one."""
+"""Share of the joints that are hidden if they are hidden one by one."""
 ANOTHER = 0.25
 """Share of the windows with hidden joints in which a second part is hidden too."""
 
@@ -37,14 +38,14 @@ def hide_joints(
     count: int, share: float, skeleton: Skeleton, generator: torch.Generator
 ) -> Tensor:
     """
-    Draw which joints of each window are never seen.
+    Draw the joints of each window that are never seen.
 
-    :param count: of windows, B.
-    :param share: of windows that hide any.
-    :param skeleton: of the windows.
+    :param count: number of windows, B.
+    :param share: share of windows with hidden joints.
+    :param skeleton: skeleton of the windows.
     :param generator: source of all randomness.
     :returns: which joints are seen, bool ``(B, J)``; every window shows its torso.
-    :raises ConfigError: if the skeleton is not one of people, and something is to be hidden.
+    :raises ConfigError: if joints are to be hidden and the skeleton is not that of a person.
     """
     seen = torch.ones(count, skeleton.num_joints, dtype=torch.bool)
     if share == 0.0:
@@ -72,13 +73,14 @@ def hide_joints(
 
 def complete_windows(windows: Tensor, seen: Tensor, skeleton: Skeleton) -> Tensor:
     """
-    Put hidden joints where they usually are, in the past and in the future alike.
+    Put hidden joints at their usual positions, in the past and in the future alike.
 
-    What is hidden has no truth that a robot could check: the network learns to go on with the
-    joints that stand in, and with those that are seen.
+    A robot could not check the true positions of hidden joints. The network learns to continue
+    with the completed joints and with those that are seen.
 
     :param windows: metres, ``(B, T, J, 3)``.
     :param seen: from :func:`hide_joints`, bool ``(B, J)``.
+    :param skeleton: skeleton of the windows.
     """
     return torch.from_numpy(complete(windows.numpy(), np.asarray(seen), skeleton))
 

@@ -1,9 +1,8 @@
-"""
-A reader of our own for the pickles that object archives are: dicts and lists of plain arrays.
+"""A pickle reader that accepts only dicts and lists of plain arrays, as in object archives.
 
-It knows the opcodes that Python writes for these (protocols 2 to 5) and what NumPy writes for
-arrays of booleans, whole numbers and floats. It imports nothing that a file names, calls nothing
-and hands no object a state: arrays are made by ``np.frombuffer`` from sizes that were checked.
+It knows the opcodes that Python writes for these (protocols 2 to 5), and what NumPy writes for
+arrays of booleans, whole numbers and floats. It imports nothing that a file names, calls nothing,
+and gives no object a state. Arrays are made by ``np.frombuffer`` from sizes that were checked.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_STEPS = 1_000_000
-"""Opcodes in a file; Human3.6M needs 4000."""
+"""Greatest number of opcodes in a file; Human3.6M needs 4000."""
 MAX_DEPTH = 8
-"""Containers within containers."""
+"""Greatest depth of nested containers."""
 MAX_TEXT_BYTES = 100_000
-"""Of a name or a text; the bytes of arrays are not bounded by it."""
+"""Largest size of a name or a text; the bytes of arrays are not bounded by it."""
 MAX_KEY = 2**31
-"""Whole numbers as keys of dicts: larger ones can be made to collide."""
+"""Largest whole number as a key of a dict: larger ones can be made to collide."""
 
 _PLAIN = re.compile(r'b1|[iu][1248]|f[248]')
 _MULTIARRAY = ('numpy.core.multiarray', 'numpy._core.multiarray')
@@ -31,11 +30,11 @@ _NUMERIC = ('numpy.core.numeric', 'numpy._core.numeric')
 
 
 class PlainPickleError(ValueError):
-    """A pickle asks for more than plain arrays, or is damaged."""
+    """A pickle contains more than plain arrays, or is damaged."""
 
 
 class _Name:
-    """A function or class that the file names; it is never looked up."""
+    """A function or class that the file names; it is never imported."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
@@ -45,7 +44,7 @@ class _Name:
 
 
 class _Dtype:
-    """A NumPy dtype in the making; 'O' for an array of objects."""
+    """A NumPy dtype under construction; 'O' for an array of objects."""
 
     def __init__(self, code: str) -> None:
         self.code, self.order = code, ''
@@ -58,13 +57,13 @@ class _Dtype:
 
 
 class _Array:
-    """A NumPy array in the making: its place is taken before its content is known."""
+    """A NumPy array under construction: its place is taken before its content is known."""
 
     value: NDArray | None = None
 
 
 class _Mark:
-    """Where on the stack a sequence begins."""
+    """The position on the stack where a sequence begins."""
 
 
 _MARK = _Mark()
@@ -74,9 +73,9 @@ def read_plain_pickle(file: IO[bytes]) -> Any:
     """
     Read one pickled object of dicts, lists, tuples, text, numbers and plain NumPy arrays.
 
-    :param file: at the first byte of the pickle.
+    :param file: a file at the first byte of the pickle.
     :returns: the object. Arrays of plain numbers are read-only.
-    :raises PlainPickleError: naming what the file asked for, or what is wrong with it.
+    :raises PlainPickleError: naming what the file asked for, or the fault.
     """
     try:
         found = _Reader(file).read()
@@ -87,7 +86,7 @@ def read_plain_pickle(file: IO[bytes]) -> Any:
 
 
 class _Reader:
-    """The machine that a pickle is a program for: a stack and a memory."""
+    """The machine that runs a pickle's program: a stack and a memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -180,7 +179,7 @@ class _Reader:
             raise PlainPickleError('damaged: it recalls what it never had')
         self._stack.append(self._memory[where])
 
-    # --- names, and what is made with them
+    # --- names, and the objects made with them
 
     def _global(self) -> None:
         self._stack.append(_Name(self._line(), self._line()))
@@ -315,12 +314,12 @@ def _count(shape: Any) -> int:
     for length in shape:
         if type(length) is not int or not 0 <= length < 2**40:
             raise PlainPickleError(f'{_said(length)} as a length of an array')
-        count *= length  # of any size in Python, and compared with the bytes that are there
+        count *= length  # of any size in Python, and compared with the bytes that are present
     return count
 
 
 def _check_nesting(found: Any) -> None:
-    """Refuse deep, shared and endless nesting, so that a reader may walk through all of it."""
+    """Refuse deep, shared and endless nesting, so that a reader may visit all of it."""
     met: set[int] = set()
     waiting = [(found, 0)]
     while waiting:
@@ -353,8 +352,8 @@ _MAKERS: dict[tuple[str, str], Callable[[tuple[Any, ...]], Any]] = {
     **{(module, 'scalar'): _make_scalar for module in _MULTIARRAY},
     **{(module, '_frombuffer'): _make_from_buffer for module in _NUMERIC},
 }
-"""How NumPy builds arrays, and how bytes are written for Python 2: what a file may name, and what
-stands for it here."""
+"""The functions that a file may name, and what replaces them here: how NumPy builds arrays, and
+how bytes are written for Python 2."""
 
 
 def _push(value: Any) -> Callable[[_Reader], None]:

@@ -1,4 +1,4 @@
-"""Augmented windows drawn and encoded once, so that every training step is only a look-up."""
+"""A pool of augmented windows that are drawn and encoded once; a step only looks them up."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from training.data.random_windows import Augmentation, tracker_noise, TrainingWi
 @dataclass(frozen=True)
 class EncodedPool:
     """
-    Windows as the network sees them, whitened, and the whitening that was fitted to them.
+    Whitened windows as the network sees them, and the whitening that was fitted to them.
 
-    ``state`` (N, K, D), ``condition`` (N, C, D), float32. ``padded`` is the state of each window
-    padded with its last observed pose, (N, K, D), or (1, K, D) where states are residual and it
-    is the same for all. ``clean`` (N,), bool: whose observed joints are all seen, without
-    noise; states are of the motion without it, seen from the last observed pose with it.
+    ``state`` (N, K, D) and ``condition`` (N, C, D) are float32. ``padded`` is the state of each
+    window padded with its last observed pose, (N, K, D), or (1, K, D) if states are residual and
+    it is the same for all. ``clean`` is bool (N,), True for windows whose observed joints are all
+    seen and without noise. States are those of the motion without noise, relative to the last
+    observed pose with noise.
     """
 
     state: Tensor
@@ -35,19 +36,19 @@ class EncodedPool:
     clean: Tensor
     skeleton: Skeleton = H36M17
     clip: Tensor | None = None
-    """The number of the recording that each window is from, ``(N,)``; None: not known."""
+    """Number of each window's recording, ``(N,)``; None: not known."""
     person: Tensor | None = None
-    """The number of the person it is of, ``(N,)``."""
+    """Number of each window's person, ``(N,)``."""
 
     def __len__(self) -> int:
-        """Count the windows."""
+        """Return the number of windows."""
         return len(self.state)
 
     def padded_of(self, chosen: Tensor) -> Tensor:
         """
         Return the padded states of some windows.
 
-        :param chosen: their numbers, ``(B,)``.
+        :param chosen: numbers of the windows, ``(B,)``.
         :returns: broadcastable to ``(B, K, D)``.
         """
         return self.padded if len(self.padded) == 1 else self.padded[chosen]
@@ -69,12 +70,12 @@ def encode_pool(
 
     :param windows: the training recordings.
     :param codec: encodes and whitens; without statistics, values stay in metres.
-    :param augmentation: how they are varied.
-    :param count: N.
-    :param seed: of the drawing.
+    :param augmentation: how windows are varied.
+    :param count: number of windows, N.
+    :param seed: seed of the drawing.
     :param fit: whiten by the statistics of these windows instead of the codec's.
-    :param chunk: windows encoded at a time.
-    :param device: where the pool will lie.
+    :param chunk: number of windows encoded at a time.
+    :param device: device of the pool.
     """
     config = codec.config
     plain = Codec(config, windows.skeleton)  # in metres, on the CPU
@@ -101,7 +102,7 @@ def encode_pool(
         else (codec.state, codec.condition)
     )
     for values, by in ((state, by_state), (padded, by_state), (condition, by_condition)):
-        values.sub_(by.mean.cpu()).div_(by.scale.cpu())  # in place: they are large
+        values.sub_(by.mean.cpu()).div_(by.scale.cpu())  # in place, because they are large
     return EncodedPool(
         state.to(device),
         condition.to(device),
@@ -118,7 +119,7 @@ def encode_pool(
 def _as_seen(
     drawn: Tensor, plain: Codec, augmentation: Augmentation, generator: torch.Generator
 ) -> tuple[Tensor, Context, Tensor]:
-    """Return windows with hidden joints completed, how they are seen, and which of them whole."""
+    """Return windows with hidden joints completed, their context, and which are fully seen."""
     past = drawn[:, : plain.config.window.observed_frames]
     observed, clean = tracker_noise(past, augmentation, generator)
     seen = hide_joints(len(drawn), augmentation.hidden, plain.skeleton, generator)

@@ -1,8 +1,7 @@
-"""
-Prepare, describe and check stores of motion: python -m training data.
+"""Prepare, describe and check stores of motion: python -m training data.
 
-A store is a folder of memory-mapped arrays with a manifest (training/data/store.py); every
-training verb and training evaluate takes it as --data.
+A store is a folder of memory-mapped arrays with a manifest (training/data/store.py). All training
+verbs and training evaluate take it as --data.
 """
 
 from __future__ import annotations
@@ -85,11 +84,11 @@ worked example: a tracker's topic, people by their ids, an optical frame turned 
 
 def prepare(source: Source, options: Prepare, command: str) -> list[Path]:
     """
-    Write a source's stores, one a split.
+    Write the stores of a source, one per split.
 
-    :param source: what a reader found.
-    :param options: what is asked for.
-    :param command: noted in the manifests.
+    :param source: the source.
+    :param options: the user's options.
+    :param command: the command, which the manifests state.
     :returns: the folders.
     :raises RecordingError: naming the first clip that cannot be used, unless ``--skip-bad``.
     """
@@ -151,7 +150,7 @@ def _facts(source: Source, options: Prepare, command: str) -> StoreFacts:
 
 
 def plan(source: Source, options: Prepare) -> str:
-    """Say what would be written."""
+    """Return in words what would be written."""
     name = options.name or source.kind
     size = sum(path.stat().st_size for path in source.files)
     lines = [
@@ -174,12 +173,12 @@ def plan(source: Source, options: Prepare) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """What ``info`` and ``verify`` can be told."""
+    """Options of ``info`` and ``verify``."""
 
     store: tyro.conf.Positional[tuple[Path, ...]]
     """Stores to read."""
     dry_run: bool = False
-    """Open them, read nothing."""
+    """Open the stores and read nothing."""
 
 
 VERBS = {
@@ -193,8 +192,8 @@ def read_words(words: Sequence[str]) -> tuple[str, Prepare | Read]:
     """
     Read the words after ``python -m training data``.
 
-    :returns: the verb, and what it is told.
-    :raises SystemExit: on words that cannot be used, and after ``--help``.
+    :returns: the verb and its options.
+    :raises SystemExit: if words cannot be used, and after ``--help``.
     """
     program = 'training data'
     verb, rest = choose(program, VERBS, f'{__doc__}\n{EXAMPLE}', words)
@@ -214,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training data``.
-    :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
+    :returns: the exit code: 0, or 2 if an argument cannot be used, 130 if stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

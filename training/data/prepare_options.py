@@ -1,4 +1,4 @@
-"""What ``data prepare`` can be told, a class a kind of data set, which reads it."""
+"""Options of ``data prepare``: one class per kind of data set, which also reads it."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ from training.data.windows import read_clip_files
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare(ABC):
-    """What every kind can be told."""
+    """Options of every kind."""
 
     kind: ClassVar[str]
     source: tyro.conf.Positional[tuple[Path, ...]]
-    """File or folder to read; of npz and rosbag several."""
+    """File or folder to read; npz and rosbag take several."""
     out: Path = Path('stores')
-    """Where NAME/SPLIT is made."""
+    """Folder in which NAME/SPLIT is made."""
     name: str = ''
-    """Of the data set; its kind by default."""
+    """Name of the data set; the default is its kind."""
     rate: float = 50.0
     """Frames per second of the store."""
     stride: float | None = None
-    """Seconds from one evaluation window to the next."""
+    """Seconds between evaluation windows."""
     start: float | None = None
-    """Where the first evaluation window of a clip is, seconds."""
+    """Start of the first evaluation window of a clip, in seconds."""
     max_speed: float = MAX_SPEED_M_S
-    """A clip with a joint faster than this, m/s, is refused."""
+    """Highest speed of a joint in m/s; a clip with a faster joint is refused."""
     skip_bad: bool = False
-    """Leave out clips that cannot be used, saying so."""
+    """Leave out clips that cannot be used, with a message."""
     overwrite: bool = False
-    """Replace stores that are there."""
+    """Replace existing stores."""
     dry_run: bool = False
-    """Say what would be written."""
+    """Print what would be written."""
     quiet: bool = False
-    """No progress bar."""
+    """Show no progress bar."""
 
     @abstractmethod
     def read(self) -> Source:
         """
-        Return what there is to be stored.
+        Return the source to store.
 
         :raises RecordingError: if it cannot be read.
         """
 
     @property
     def place(self) -> Path:
-        """The one file or folder of a kind that reads one."""
+        """Return the file or folder of a kind that reads only one."""
         if len(self.source) > 1:
             raise RecordingError(f'{self.kind}: reads one file or folder, not {len(self.source)}')
         return self.source[0]
@@ -101,7 +101,7 @@ class Amass(Prepare):
     body_model: Path
     """Folder of SMPL+H models, or one .npz."""
     joints: Literal['smpl22', 'h36m17'] = 'smpl22'
-    """Of the store."""
+    """Joints of the store."""
 
     def read(self) -> Source:
         """Return its clips."""
@@ -130,24 +130,24 @@ class UiPrmd17(Cmu17):
 
 @dataclass(frozen=True, kw_only=True)
 class OfAnything(Prepare):
-    """What can be told of recordings of any body."""
+    """Options for recordings of any body."""
 
     val: tuple[str, ...] = ()
     """Subjects kept for validation."""
     test: tuple[str, ...] = ()
     """Subjects kept for the test."""
     skeleton: Path | None = None
-    """Skeleton file of what is no person."""
+    """Skeleton file, for bodies that are not people."""
 
     @property
     def joints(self) -> Skeleton:
-        """The skeleton that was named, or a person's."""
+        """Return the skeleton of the file, or that of a person."""
         return read_skeleton(self.skeleton) if self.skeleton else H36M17
 
 
 @dataclass(frozen=True, kw_only=True)
 class Npz(OfAnything):
-    """Any files in the cmu17 format, of people or with --skeleton of anything."""
+    """Files in the cmu17 format, of people or, with --skeleton, of any body."""
 
     kind = 'npz'
 
@@ -162,15 +162,15 @@ class Bvh(OfAnything):
 
     kind = 'bvh'
     units_scale: float = 0.0
-    """Metres in a unit."""
+    """Metres per unit."""
     mapping: Path | None = None
-    """Mapping file: BVH joints to the model."""
+    """Mapping file from BVH joints to the model."""
     up: str = ''
-    """Vertical axis: x, y, z, or --up=-z; judged by people's motion by default."""
+    """Vertical axis: x, y, z, or --up=-z; the default judges it by people's motion."""
     recorded_rate: float = 0.0
-    """Frames per second in place of the files' own."""
+    """Frames per second instead of the files' own."""
     subject: str = ''
-    """A regular expression, whose first group is the subject."""
+    """Regular expression whose first group is the subject."""
 
     def read(self) -> Source:
         """Return their clips."""
@@ -195,7 +195,7 @@ class Rosbag(OfAnything):
     bag: tyro.conf.OmitArgPrefixes[BagOptions] = field(default_factory=BagOptions)
 
     def read(self) -> Source:
-        """Return the stretches in which people are seen whole."""
+        """Return the stretches in which people are completely seen."""
         return read_bags(
             self.source,
             bag_input(self.bag),

@@ -1,5 +1,4 @@
-"""
-Random training windows from recordings, with augmentation.
+"""Draw random training windows from recordings, with augmentation.
 
 As a verb, ``python -m training data``, it prepares stores of motion: see training/data/prepare.py.
 """
@@ -24,23 +23,26 @@ from training.data.windows import load_clips, short_clips, skeleton_of
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training windows are varied; each is drawn afresh for every window."""
+    """How training windows are varied; every value is drawn anew for every window."""
 
     mirror: float = 0.5
-    """Probability of mirroring, left and right joints swapped; 0 for a skeleton without sides."""
+    """Probability of mirroring, with left and right joints exchanged; 0 for a skeleton without
+    sides."""
     scale: float = 0.1
-    """Body and path scaled by a factor in 1 - scale .. 1 + scale."""
+    """Body and path are scaled by a factor in 1 - scale .. 1 + scale."""
     speed: float = 0.25
-    """Played faster or slower by a factor in 1 / (1 + speed) .. 1 + speed."""
+    """Motion is played faster or slower by a factor in 1 / (1 + speed) .. 1 + speed."""
     speed_share: float = 0.5
-    """Share of windows played at another speed."""
+    """Share of windows that are played at another speed."""
     turn: float = 0.0
-    """Probability of turning the whole window about the vertical, by any angle; of no effect
-    where the model turns it back (``ModelConfig.heading`` 'own')."""
+    """Probability of turning the whole window about the vertical by any angle; without effect if
+    the model turns it back (``ModelConfig.heading`` 'own')."""
     bones: float = 0.0
-    """Every bone scaled by a factor of its own in 1 - bones .. 1 + bones, both sides alike."""
+    """Every bone is scaled by a factor of its own in 1 - bones .. 1 + bones, the same on both
+    sides."""
     jitter_m: float = 0.0
-    """Largest deviation of the noise on observed joints, in metres; see :func:`tracker_noise`."""
+    """Largest standard deviation of the noise on observed joints, in metres; see
+    :func:`tracker_noise`."""
     jitter_share: float = 0.5
     """Share of windows with such noise."""
     hidden: float = 0.0
@@ -60,10 +62,11 @@ class Augmentation:
 
 def mirror_windows(windows: Tensor, skeleton: Skeleton) -> Tensor:
     """
-    Mirror people in the x-z plane, left and right joints swapped.
+    Mirror people in the x-z plane and exchange left and right joints.
 
     :param windows: metres, ``(..., J, 3)``.
-    :returns: same shape; mirroring twice gives the original.
+    :param skeleton: gives the mirror pairs.
+    :returns: the same shape; mirroring twice gives the original.
     """
     flipped = windows[..., list(skeleton.mirror), :].clone()
     flipped[..., 1] *= -1.0
@@ -76,7 +79,7 @@ def turn_windows(windows: Tensor, angle: Tensor) -> Tensor:
 
     :param windows: metres, z up, ``(B, T, J, 3)``.
     :param angle: radians, ``(B,)``.
-    :returns: same shape.
+    :returns: the same shape.
     """
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     x, y, z = windows.unbind(dim=-1)
@@ -88,8 +91,9 @@ def scale_bones(windows: Tensor, skeleton: Skeleton, factors: Tensor) -> Tensor:
     Change the lengths of bones and keep their directions; the root stays where it is.
 
     :param windows: metres, ``(B, T, J, 3)``.
-    :param factors: of the bone above each joint, ``(B, J)``; the root's is of no effect.
-    :returns: same shape.
+    :param factors: factor of the bone above each joint, ``(B, J)``; that of the root has no
+        effect.
+    :returns: the same shape.
     """
     result = windows.clone()
     for child, parent in skeleton.bones:  # parents come first
@@ -99,7 +103,7 @@ def scale_bones(windows: Tensor, skeleton: Skeleton, factors: Tensor) -> Tensor:
 
 
 SMALLEST_JITTER = 0.05
-"""Of the largest: deviations are drawn from here on, evenly in their logarithm."""
+"""Smallest deviation as a share of the largest; deviations are drawn evenly in their logarithm."""
 MOST_COLOURED = 0.9
 """Largest correlation of the noise from one frame to the next."""
 
@@ -108,16 +112,17 @@ def tracker_noise(
     observed: Tensor, augmentation: Augmentation, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """
-    Put noise on observed joints, as trackers do.
+    Add noise like that of trackers to observed joints.
 
-    Each window has a deviation of its own, the same for all its joints, and a colour of its own:
-    white noise, as of a depth camera, or slow wandering, as of a tracker that smooths (a
-    first-order autoregression).
+    Each window has its own deviation, the same for all joints, and its own colour: white noise, as
+    of a depth camera, or slow wandering, as of a tracker that smooths (a first-order
+    autoregression).
 
     :param observed: metres, ``(B, T_obs, J, 3)``.
-    :param augmentation: says how much, and on which share of windows.
+    :param augmentation: states the amount and the share of windows.
     :param generator: source of all randomness.
-    :returns: observed joints with noise, same shape, and which windows have none, bool ``(B,)``.
+    :returns: observed joints with noise, the same shape, and which windows have no noise, bool
+        ``(B,)``.
     """
     count = len(observed)
     if augmentation.jitter_m == 0.0 or augmentation.jitter_share == 0.0:
@@ -139,16 +144,17 @@ def tracker_noise(
 
 
 class TrainingWindows:
-    """All frames of some recordings at the model's rate; any window of them can be drawn."""
+    """All frames of some recordings at the model's rate, from which any window can be drawn."""
 
     def __init__(
         self, clips: Sequence[np.ndarray], window: WindowConfig, skeleton: Skeleton = H36M17
     ) -> None:
         """
-        Gather clips, each of another person.
+        Collect clips, each of another person.
 
         :param clips: world positions in metres, z up, each ``(T, J, 3)`` at ``window.rate_hz``.
-        :param window: clips shorter than its total are left out.
+        :param window: the model's window; shorter clips are left out.
+        :param skeleton: skeleton of the clips.
         :raises RecordingError: if no clip is long enough.
         """
         self.short = short_clips([len(c) / window.rate_hz for c in clips], window, 'training')
@@ -168,8 +174,8 @@ class TrainingWindows:
         skeleton: Skeleton,
         clips: int,
     ) -> None:
-        # Each part: frames (N, J, 3), and where its clips begin and end among them (clips + 1).
-        # People: whose each clip is, over all parts.
+        # For each part: frames (N, J, 3), and the limits of its clips among them (clips + 1).
+        # Person of each clip, over all parts.
         numbers = {label: number for number, label in enumerate(dict.fromkeys(people))}
         self.person_of_clip = torch.tensor([numbers[label] for label in people])
         self.window = window
@@ -193,7 +199,7 @@ class TrainingWindows:
             )
         self.starts = torch.from_numpy(np.concatenate(starts))  # all parts one after another
         self.room = torch.from_numpy(np.concatenate(rooms))  # frames to the clip's end
-        self.clip = torch.from_numpy(np.concatenate(owners))  # its number
+        self.clip = torch.from_numpy(np.concatenate(owners))  # number of the clip
 
     @classmethod
     def load(
@@ -204,16 +210,17 @@ class TrainingWindows:
         without: str = '',
     ) -> TrainingWindows:
         """
-        Read stores, and files of the cmu17 format.
+        Read stores, and files in the cmu17 format.
 
-        A store at the model's rate stays on disk: only the frames that are drawn are read.
+        A store at the model's rate stays on disk; only the frames that are drawn are read.
 
-        :param paths: drawn from together.
-        :param skeleton: whose joints files hold; Human3.6M's 17 by default.
-        :param without: leave out clips of files whose action contains this, in upper or lower
+        :param paths: stores or files, from all of which windows are drawn.
+        :param window: the model's window.
+        :param skeleton: skeleton of the files; the default is Human3.6M's 17 joints.
+        :param without: leave out clips of files whose action contains this text, in upper or lower
             case; '' leaves out none.
-        :raises RecordingError: if a file is wrong or holds no long enough clip, or they hold
-            different joints.
+        :raises RecordingError: if a file is wrong or holds no clip of sufficient length, or if
+            they hold different joints.
         """
         first = skeleton_of(paths[0], skeleton)
         parts: list[tuple[Tensor, np.ndarray]] = []
@@ -256,7 +263,7 @@ class TrainingWindows:
         return made
 
     def _gather(self, index: Tensor) -> Tensor:
-        # Frames by their number over all parts, (...) -> (..., J, 3).
+        # Return frames by their number over all parts, (...) -> (..., J, 3).
         if len(self.parts) == 1:
             return self.parts[0][index]
         part = torch.searchsorted(self.part_ends, index, right=True)
@@ -269,7 +276,7 @@ class TrainingWindows:
         return result
 
     def __len__(self) -> int:
-        """Count the different windows, one a start frame."""
+        """Return the number of different windows, one per start frame."""
         return len(self.starts)
 
     def draw(
@@ -278,11 +285,11 @@ class TrainingWindows:
         """
         Draw windows at random.
 
-        :param count: how many, B.
+        :param count: number of windows, B.
         :param generator: source of all randomness.
-        :param augmentation: None for windows as recorded; its noise is not put on here, see
+        :param augmentation: None for windows as recorded; its noise is not added here, see
             :func:`tracker_noise`.
-        :returns: world positions in metres, ``(B, T, J, 3)`` float32.
+        :returns: world positions in metres, float32 ``(B, T, J, 3)``.
         """
         return self.draw_known(count, generator, augmentation)[0]
 
@@ -290,10 +297,10 @@ class TrainingWindows:
         self, count: int, generator: torch.Generator, augmentation: Augmentation | None = None
     ) -> tuple[Tensor, Tensor]:
         """
-        Draw windows at random, and say from which clips they are.
+        Draw windows at random, and return their clips too.
 
-        :returns: what :meth:`draw` gives, and the clips' numbers, ``(B,)``; whose clip it is says
-            ``person_of_clip``.
+        :returns: the windows of :meth:`draw`, and the numbers of their clips, ``(B,)``;
+            ``person_of_clip`` gives the person of a clip.
         """
         chosen = torch.randint(len(self.starts), (count,), generator=generator)
         clip = self.clip[chosen]

@@ -1,5 +1,4 @@
-"""
-The store of motion that the training verbs read: memory-mapped arrays with a manifest.
+"""The store of motion that the training verbs read: memory-mapped arrays with a manifest.
 
 A store is a folder of one split of one data set:
 
@@ -44,15 +43,15 @@ POSITIONS = 'positions.npy'
 OFFSETS = 'offsets.npy'
 SPLITS = ('train', 'val', 'test')
 MAX_DISTANCE_M = 10_000.0
-"""Positions further off than this from their frame's origin are in some other unit."""
+"""Positions further than this from the frame's origin, in metres, are in another unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreFacts:
-    """What a store says about itself beside its clips."""
+    """The facts that a store states beside its clips."""
 
     kind: str
-    """The reader that made it, such as 'h36m'."""
+    """The reader that made it, for example 'h36m'."""
     sources: tuple[Mapping[str, Any], ...]
     """``{'file', 'bytes', 'sha256'}`` of each file that was read."""
     skeleton: Skeleton
@@ -61,10 +60,10 @@ class StoreFacts:
     """Every frame rate that was found in the sources."""
     split: str
     stride_s: float | None = 0.5
-    """Evaluation takes a window every so many seconds of a clip; None: one after another, without
+    """Time in seconds between evaluation windows of a clip; None: one after another without
     overlap."""
     start_s: float = 0.0
-    """... and the first one so far into the clip."""
+    """Start in seconds of the first evaluation window of a clip."""
     command: str = ''
     commit: str | None = None
 
@@ -80,17 +79,17 @@ class StoreFacts:
 
 
 class StoreWriter:
-    """Writes a store clip by clip; what it has written becomes visible only when it is whole."""
+    """Writes a store clip by clip; the store becomes visible only when it is complete."""
 
     def __init__(self, folder: Path, facts: StoreFacts, *, overwrite: bool = False) -> None:
         """
         Begin a store.
 
-        :param folder: to be made; its parent too.
-        :param facts: written into the manifest.
-        :param overwrite: replace a store that is there.
+        :param folder: folder of the store; it is made, with its parent.
+        :param facts: facts for the manifest.
+        :param overwrite: whether an existing store is replaced.
         :raises RecordingError: if something is there that may not be replaced.
-        :raises StorageError: if nothing can be written there.
+        :raises StorageError: if it cannot be written.
         """
         self.folder = folder
         self.facts = facts
@@ -120,8 +119,8 @@ class StoreWriter:
         """
         Append a clip.
 
-        :param clip: at the store's rate.
-        :raises RecordingError: naming the clip, if it does not belong into this store.
+        :param clip: a clip at the store's rate.
+        :raises RecordingError: naming the clip, if it does not fit into this store.
         """
         joints, positions = self.facts.skeleton.num_joints, clip.positions
         if positions.ndim != 3 or positions.shape[1:] != (joints, 3) or not len(positions):
@@ -150,7 +149,7 @@ class StoreWriter:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        # Says of what a disk does not take where that was; nothing half-written stays.
+        # Turn errors of a full disk into errors that name the place; nothing half-written stays.
         try:
             yield
         except OSError as error:
@@ -159,7 +158,7 @@ class StoreWriter:
 
     def _finish(self) -> None:
         self._file.seek(0)
-        if self._write_header(self.frames) != self._header_bytes:  # numpy leaves room to grow
+        if self._write_header(self.frames) != self._header_bytes:  # numpy reserves room to grow
             raise AssertionError('the header of positions.npy has grown')
         self._file.close()
         np.save(self._partial / OFFSETS, np.array(self._offsets, dtype=np.int64))
@@ -194,14 +193,14 @@ class StoreWriter:
         (self._partial / MANIFEST).write_text(_manifest_text(manifest), encoding='utf-8')
         former = self.folder.with_name(f'.{self.folder.name}.former')
         shutil.rmtree(former, ignore_errors=True)
-        if self.folder.exists():  # what is replaced is there until the new one is whole
+        if self.folder.exists():  # the old store stays until the new one is complete
             self.folder.rename(former)
         self._partial.rename(self.folder)
         shutil.rmtree(former, ignore_errors=True)
 
     def abandon(self) -> None:
-        """Throw away what was written."""
-        with suppress(OSError):  # what a full disk did not take before
+        """Delete what was written."""
+        with suppress(OSError):  # data that a full disk did not accept before
             self._file.close()
         shutil.rmtree(self._partial, ignore_errors=True)
 
@@ -222,9 +221,9 @@ class StoreWriter:
 
 def check_positions(name: str, positions: NDArray[np.floating]) -> None:
     """
-    Refuse positions that cannot be of a body, in metres.
+    Refuse positions that cannot be those of a body in metres.
 
-    :raises RecordingError: naming the clip, the frame and what is wrong there.
+    :raises RecordingError: naming the clip, the frame and the fault.
     """
     finite = np.isfinite(positions).all(axis=(1, 2))
     if not finite.all():
@@ -246,9 +245,9 @@ class MotionStore:
     folder: Path
     facts: StoreFacts
     clips: tuple[Clip, ...]
-    """Their positions are parts of all of them."""
+    """The clips; their positions are views of ``positions``."""
     positions: NDArray[np.float32]
-    """Memory-mapped, ``(frames, J, 3)`` metres; changes to it stay in memory."""
+    """Memory-mapped positions, ``(frames, J, 3)`` metres; changes stay in memory."""
     offsets: NDArray[np.int64]
     files: Mapping[str, Mapping[str, Any]]
 
@@ -258,7 +257,7 @@ class MotionStore:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the manifest, which holds those of all files."""
+        """Return the SHA-256 of the manifest, which holds the checksums of all files."""
         return file_digest(self.folder / MANIFEST)
 
     def verify(self) -> None:
@@ -279,16 +278,16 @@ class MotionStore:
 
 
 def is_store(path: Path | str) -> bool:
-    """Tell whether a path is a folder with a manifest."""
+    """Return whether a path is a folder with a manifest."""
     return (Path(path) / MANIFEST).is_file()
 
 
 def open_store(folder: Path | str) -> MotionStore:
     """
-    Open a store; sizes and shapes are checked, checksums by :meth:`MotionStore.verify`.
+    Open a store; sizes and shapes are checked here, checksums by :meth:`MotionStore.verify`.
 
-    :param folder: of the store.
-    :raises RecordingError: naming the file, what is wrong with it and what would do.
+    :param folder: folder of the store.
+    :raises RecordingError: naming the file, the fault and the remedy.
     """
     folder = Path(folder)
     manifest = _read_manifest(folder)
@@ -337,7 +336,7 @@ def open_store(folder: Path | str) -> MotionStore:
 
 
 def _three(entry: Sequence[Any]) -> tuple[str, str, str]:
-    # Name, subject and action of a clip.
+    # Return the name, subject and action of a clip.
     name, subject, action = entry
     return str(name), str(subject), str(action)
 
@@ -347,7 +346,7 @@ def _open_arrays(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Open the positions and the offsets of a store, and check their shapes."""
     with refused(folder, 'arrays cannot be read'):
-        # copy-on-write: torch wants memory that it may write to, the file stays as it is
+        # copy-on-write: torch needs writable memory, and the file stays as it is
         positions = np.load(folder / POSITIONS, mmap_mode='c', allow_pickle=False)
         offsets = np.load(folder / OFFSETS, allow_pickle=False)
     if positions.shape != shape or positions.dtype != np.float32:
@@ -370,7 +369,7 @@ def _open_arrays(
 
 
 def data_digest(path: Path | str) -> str:
-    """SHA-256 of a file of recordings, of a store's manifest, or of the files of a folder."""
+    """Return the SHA-256 of a file, of a store's manifest, or of the files of a folder."""
     path = Path(path)
     if path.is_dir() and not is_store(path):
         digest = hashlib.sha256()
@@ -382,9 +381,10 @@ def data_digest(path: Path | str) -> str:
 
 def digest_of_files(paths: Sequence[Path], root: Path) -> list[dict[str, Any]]:
     """
-    Describe source files for a manifest.
+    Return the description of source files for a manifest.
 
-    :param root: names are given relative to it.
+    :param paths: the files.
+    :param root: folder to which names are relative.
     """
     return [
         {
@@ -397,7 +397,7 @@ def digest_of_files(paths: Sequence[Path], root: Path) -> list[dict[str, Any]]:
 
 
 def describe(store: MotionStore) -> str:
-    """Say in a few lines what a store holds."""
+    """Return the content of a store in a few lines."""
     facts = store.facts
     frames = len(store.positions)
     every = 'one after another' if facts.stride_s is None else f'every {facts.stride_s:g} s'
@@ -435,7 +435,7 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def _manifest_text(manifest: Mapping[str, Any]) -> str:
-    # one line an entry, and one a clip and a source
+    # one line per entry, per clip and per source
     entries = []
     for name, value in manifest.items():
         text = json.dumps(value)

@@ -1,4 +1,4 @@
-"""The clips of a store, a bag or a file, and the windows they are evaluated on."""
+"""The clips of a store, a bag or a file, and the windows on which they are evaluated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.data.readers.source import given, Source, SourceClip, split_of
 from training.data.store import is_store, open_store
 
 STRIDE_S = 0.5
-"""A window starts every half second (25 frames at 50 Hz) inside one clip."""
+"""Time in seconds between the starts of windows inside one clip (25 frames at 50 Hz)."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class WindowSet:
     """
     The windows of one recording file, in the order of its clips.
 
-    ``poses`` holds world positions in metres, shape ``(N, T_obs + T_fut, J, 3)`` float32;
-    ``clip[i]`` is the index in ``clips`` of the clip that window ``i`` was taken from, and
-    ``start[i]`` its first frame there, at the rate of the windows.
+    ``poses`` are world positions in metres, float32 ``(N, T_obs + T_fut, J, 3)``. ``clip[i]`` is
+    the index in ``clips`` of window i's clip. ``start[i]`` is its first frame there, at the rate
+    of the windows.
     """
 
     poses: NDArray[np.float32]
@@ -40,7 +40,7 @@ class WindowSet:
     clips: tuple[Clip, ...]
     skeleton: Skeleton = H36M17
     short: str = ''
-    """How many clips are too short for a window, in a line; '' where none is."""
+    """One line with the number of clips that are too short for a window; '' if there are none."""
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -48,7 +48,7 @@ class WindowSet:
 
     @property
     def actions(self) -> list[str]:
-        """Return the action of each window, as its recording names it."""
+        """Return the action of each window as its recording names it."""
         return [self.clips[index].action for index in self.clip]
 
     @property
@@ -59,10 +59,11 @@ class WindowSet:
 
 def skeleton_of(path: Path | str, skeleton: Skeleton | None = None) -> Skeleton:
     """
-    Tell whose joints a file of recordings or a store holds.
+    Return the skeleton of a file of recordings or of a store.
 
-    :param skeleton: what the user says they are: for files, which do not say it themselves.
-    :raises RecordingError: if a store says something else.
+    :param path: the file or store.
+    :param skeleton: the user's skeleton, for files, which do not state it themselves.
+    :raises RecordingError: if a store states another one.
     """
     if not is_store(path):
         return skeleton or H36M17
@@ -76,12 +77,12 @@ def load_clips(
     path: Path | str, skeleton: Skeleton | None = None, bag: BagReading | None = None
 ) -> tuple[Clip, ...]:
     """
-    Read every clip of a store (see :mod:`training.data.store`), a rosbag2 or a file as cmu17's.
+    Read all clips of a store (see :mod:`training.data.store`), a rosbag2 or a file.
 
     The format of files is that of :func:`training.data.clips.read_clips`.
 
     :param path: the npz file, or the folder of the store or the bag.
-    :param skeleton: whose joints a file holds; Human3.6M's 17 by default.
+    :param skeleton: skeleton of a file; the default is Human3.6M's 17 joints.
     :param bag: how a bag is read.
     :returns: the clips at the file's own rate, world positions in metres.
     :raises RecordingError: if the file is missing, damaged or not of this format.
@@ -106,14 +107,15 @@ def read_clip_files(
     """
     Read files in the cmu17 format, or folders of train.npz, val.npz and test.npz.
 
-    A file named after a split is that split's; else its clips are of 'train' but for those of
-    subjects that ``val`` and ``test`` name.
+    A file named after a split belongs to that split. Other clips belong to 'train', except those
+    of subjects that ``val`` and ``test`` name.
 
-    :param kind: the data set's name.
-    :param skeleton: whose joints the positions are.
+    :param paths: the files or folders.
+    :param kind: name of the data set.
+    :param skeleton: skeleton of the positions.
     :param val: patterns of subjects for validation.
     :param test: patterns of subjects for the test.
-    :raises RecordingError: if a file is not of the format, or a folder has none.
+    :raises RecordingError: if a file is not of the format, or if a folder has none.
     """
     files: list[Path] = []
     for path in paths:
@@ -149,14 +151,14 @@ def load_window_set(
     """
     Cut recordings into their evaluation windows: one every half second inside a clip.
 
-    A store may say otherwise, where its data set has a protocol of its own.
+    A store may state another spacing if its data set has a protocol of its own.
 
     :param path: a store, or a file in the cmu17 format; see :func:`load_clips`.
     :param window: rate and lengths of the windows.
-    :param skeleton: whose joints a file holds.
+    :param skeleton: skeleton of a file.
     :param bag: how a bag is read.
     :returns: the windows, in world metres at ``window.rate_hz``.
-    :raises RecordingError: if the file is not usable, or no clip is as long as a window.
+    :raises RecordingError: if the file cannot be used, or if no clip is as long as a window.
     """
     clips = load_clips(path, skeleton, bag)
     length = window.total_frames
@@ -197,10 +199,11 @@ def load_window_set(
 
 def short_clips(lengths_s: Sequence[float], window: WindowConfig, where: str) -> str:
     """
-    Say in one line how many clips are too short for a window; '' where none is.
+    Return one line with the number of clips too short for a window; '' if there are none.
 
-    :param lengths_s: of every clip, seconds.
-    :param where: they are from, or what they are for.
+    :param lengths_s: length of every clip, seconds.
+    :param window: the window.
+    :param where: words for the origin or the purpose of the clips.
     """
     window_s = window.total_frames / window.rate_hz
     short = [length_s for length_s in lengths_s if length_s < window_s - 1e-6]
@@ -219,16 +222,16 @@ def evaluation_windows(path: Path | str, window: WindowConfig) -> NDArray[np.flo
     :param path: a file in the cmu17 format, see :func:`load_clips`.
     :param window: rate and lengths of the windows.
     :returns: world positions in metres, shape ``(N, T_obs + T_fut, 17, 3)`` float32.
-    :raises RecordingError: if the file is not usable, or no clip is as long as a window.
+    :raises RecordingError: if the file cannot be used, or if no clip is as long as a window.
     """
     return load_window_set(path, window).poses
 
 
 def recordings_folder() -> Path | None:
     """
-    Find the folder of recordings: ``MOTION_PREDICTOR_DATA``, else ``../shared/data``.
+    Return the folder of recordings: ``MOTION_PREDICTOR_DATA``, or ``../shared/data``.
 
-    :returns: the folder, or None where there is none; it holds ``cmu17/test.npz`` and the like.
+    :returns: the folder, with ``cmu17/test.npz`` and similar files; None if there is none.
     """
     named = os.environ.get('MOTION_PREDICTOR_DATA')
     beside = Path(__file__).resolve().parents[2].parent / 'shared' / 'data'

@@ -1,1 +1,1 @@
-"""What a rosbag2 recording holds: its files, message types, stamps and people."""
+"""The content of a rosbag2 recording: files, message types, stamps and people."""

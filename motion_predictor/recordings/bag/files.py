@@ -1,9 +1,8 @@
-"""
-Files of rosbag2 recordings: their topics and messages, one after another, without ROS.
+"""Read the files of rosbag2 recordings without ROS: topics, and messages one after another.
 
-What a recorder that was killed leaves is read as far as it goes, and so is what a disk damaged:
-a folder without metadata, a file without its end, a message that cannot be read. Everything left
-out is counted and said.
+The files of a killed recorder or of a damaged disk are read as far as possible: a folder without
+metadata, a file without its end, a message that cannot be read. Everything that is left out is
+counted and reported.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ MAX_METADATA_BYTES = 16_000_000
 
 def require_rosbags(path: Path) -> None:
     """
-    Check that the library that reads the files is there.
+    Check that the library that reads the files is installed.
 
-    :raises RecordingError: naming it.
+    :raises RecordingError: naming it, if it is not.
     """
     try:
         import rosbags.rosbag2  # noqa: F401
@@ -47,7 +46,7 @@ def require_rosbags(path: Path) -> None:
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether a path looks like a rosbag2: a folder or file of one, compressed or not."""
+    """Return whether a path looks like a rosbag2: a folder or one file, compressed or not."""
     if path.is_dir():
         return (path / METADATA).exists() or bool(_storage_files(path))
     return _is_storage(path.name)
@@ -67,23 +66,23 @@ def _storage_files(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class BagMessage:
-    """One message of a bag: ``message`` has the fields of its type, as rclpy's have."""
+    """One message of a bag; ``message`` has the fields of its type, as in rclpy."""
 
     topic: str
     kind: str
-    """Such as 'geometry_msgs/msg/PoseArray'."""
+    """Type of the message, for example 'geometry_msgs/msg/PoseArray'."""
     received_ns: int
     message: Any
 
 
 class BagFiles:
-    """The files of one recording; a context manager, which closes them."""
+    """The files of one recording, as a context manager that closes them."""
 
     def __init__(self, path: Path) -> None:
         """
         Find the files.
 
-        :param path: a folder, or one file: .mcap, .db3, or either compressed (.zstd).
+        :param path: a folder, or one file: .mcap, .db3, or one of these compressed (.zstd).
         :raises RecordingError: if there are none, or rosbags is not installed.
         """
         require_rosbags(path)
@@ -100,14 +99,14 @@ class BagFiles:
         self._stores: dict[str, Any] = {}
 
     def __enter__(self) -> BagFiles:
-        """Open the files; those that cannot be are remarked on, as long as one can."""
+        """Open the files; a file that cannot be opened is reported, unless none can be opened."""
         failures: list[str] = []
         try:
             self._stack.enter_context(bounded_chunks())
             for file in self._files():
                 try:
                     self._readers.append(self._opened(file))
-                except Exception as error:  # of whatever kind: the file is damaged
+                except Exception as error:  # any error: the file is damaged
                     failures.append(f'{file.name}: {_words(error)}')
             if not self._readers:
                 raise RecordingError(
@@ -144,7 +143,7 @@ class BagFiles:
                     read += 1
                     try:
                         message = _deserialized(stores[connection.id], connection.msgtype, raw)
-                    except Exception as error:  # of whatever kind: this message is damaged
+                    except Exception as error:  # any error: this message is damaged
                         self.damaged += 1
                         self.first_damage = self.first_damage or _words(error)
                         continue
@@ -153,7 +152,7 @@ class BagFiles:
                 raise
             except RecordingError:
                 raise
-            except Exception as error:  # of the storage: what lies behind is lost
+            except Exception as error:  # error of the storage: the data behind it are lost
                 self.remarks.append(
                     f'{reader.path.name} breaks off after {read} messages ({_words(error)}); '
                     f'{_mend(reader.path.name)}'
@@ -214,7 +213,7 @@ class BagFiles:
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix='bag_')))
 
     def _with_log(self, file: Path) -> Path:
-        # What a killed recorder had not yet written into the database stands beside it.
+        # A killed recorder leaves data beside the database that are not written into it yet.
         log = file.with_name(f'{file.name}-wal')
         if not log.is_file() or not log.stat().st_size:
             return file
@@ -229,7 +228,7 @@ class BagFiles:
         return folder / file.name
 
     def _store(self, connection: Any) -> Any:
-        # A type store that knows the messages of a connection.
+        # Return a type store that knows the messages of a connection.
         if connection.msgtype not in self._stores:
             self._stores[connection.msgtype] = type_store(self.path, connection)
         return self._stores[connection.msgtype]

@@ -1,4 +1,4 @@
-"""The end of an mcap file whose recorder was killed: found, and put on."""
+"""Repair an mcap file whose recorder was killed: find its end and add a footer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def with_an_end(file: Path, folder: Path) -> Path | None:
     """
     Copy an mcap file up to its last whole record, and give it a footer.
 
-    :param folder: in which the copy is made.
-    :returns: the copy; None where the file is no mcap.
+    :param folder: folder for the copy.
+    :param file: the mcap file.
+    :returns: the copy; None if the file is not an mcap file.
     """
     with file.open('rb') as bag:
         if bag.read(8) != _MAGIC:
@@ -37,7 +38,7 @@ def with_an_end(file: Path, folder: Path) -> Path | None:
 
 
 def _end_of_records(bag: BinaryIO, begin: int) -> int:
-    # Where the last record that is whole ends, of those that begin at a place.
+    # Return the end of the last whole record among those that begin at a position.
     size = bag.seek(0, os.SEEK_END)
     end = begin
     while True:
@@ -52,7 +53,8 @@ def _end_of_records(bag: BinaryIO, begin: int) -> int:
 
 
 def _inside_chunk(bag: BinaryIO, begin: int) -> int:
-    # Where the records of a chunk that was cut off begin; 0 where there is none, or it is packed.
+    # Return where the records of a truncated chunk begin; 0 if there is none, or if it is
+    # compressed.
     bag.seek(begin)
     head = bag.read(9 + 28 + 4)
     packed = struct.unpack('<I', head[-4:])[0] if len(head) == 9 + 28 + 4 else 1

@@ -1,4 +1,4 @@
-"""Types of the messages of a bag: as it defines them, or as others know them."""
+"""Types of the messages of a bag: as the bag defines them, or as other sources know them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _TYPE_NAME = re.compile(r'^\s*((?:\w+\/)*[A-Z]\w*)\b', re.MULTILINE)
 
 def type_store(path: Path, connection: Any) -> Any:
     """
-    Make a store with the message of a connection.
+    Return a type store with the message type of a connection.
 
-    The message is as the bag defines it, as rosbags knows it, or as an installed package does.
+    The definition is that of the bag, that of rosbags, or that of an installed package.
 
-    :param path: of the bag, for messages.
-    :raises RecordingError: if nobody knows the type.
+    :param path: path of the bag, for messages.
+    :param connection: the connection.
+    :raises RecordingError: if none of them knows the type.
     """
     from rosbags.interfaces import MessageDefinitionFormat
     from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
@@ -38,7 +39,7 @@ def type_store(path: Path, connection: Any) -> Any:
                     store.register(get_types_from_idl(text))
         if kind in store.fielddefs:
             return store
-    except Exception:  # a definition that rosbags cannot read: as if there were none
+    except Exception:  # rosbags cannot read the definition: continue as if there were none
         store = get_typestore(Stores.EMPTY)
     usual = get_typestore(Stores.ROS2_HUMBLE)
     if kind in usual.fielddefs:
@@ -53,7 +54,7 @@ def type_store(path: Path, connection: Any) -> Any:
 
 
 def _register_installed(store: Any, kind: str) -> None:
-    # Types of message packages that lie in a sourced workspace, with those they are made of.
+    # Types of message packages in a sourced workspace, with the types that they contain.
     from rosbags.typesys import get_types_from_msg
 
     found: dict[str, Any] = {}

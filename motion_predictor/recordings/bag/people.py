@@ -1,4 +1,4 @@
-"""People of a recorded topic that says of nobody who it is: the same body, the same name."""
+"""Name the people of a recorded topic without ids: the same body gets the same name."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ import numpy as np
 from motion_predictor.track.identity.assign import free_name, pair_up
 
 KNOWN_S = 0.9
-"""Whoever was not seen for longer is not looked for any more: a new clip begins anew."""
+"""A person who was not seen for longer than this, in seconds, is no longer looked for; a new clip
+begins."""
 REACH = 3.0
-"""From one message to the next, in sizes of a body; farther off is somebody else."""
+"""Largest distance from one message to the next in units of a body's size; a body further away is
+another person."""
 
 
 def followed(
     frames: Sequence[Mapping[str, np.ndarray]], times_s: np.ndarray
 ) -> tuple[list[dict[str, np.ndarray]], int]:
     """
-    Name people by where they were, all of a message at once (Hungarian method).
+    Name people by their positions, all people of a message at once (Hungarian method).
 
-    :param frames: who is in each message, by their place in it: ``(J, 3)`` in any unit,
-        NaN where a joint was not seen.
+    :param frames: the people of each message by their position in it: ``(J, 3)`` in any unit, NaN
+        for a joint that was not seen.
     :param times_s: instants of the messages, seconds, increasing.
-    :returns: the same with a name for every body, and how many poses got another name than their
-        place.
+    :returns: the same people with a name for every body, and the number of poses whose name
+        differs from their position in the message.
     """
     known: dict[str, tuple[float, np.ndarray]] = {}
     named: list[dict[str, np.ndarray]] = []
@@ -46,7 +48,7 @@ def _names(people: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray]) ->
         costs = np.array([[_apart(people[p], known[t]) for t in tracks] for p in places])
         for row, column in pair_up(np.where(costs <= REACH, costs, np.inf), 10.0 * REACH):
             names[places[row]] = tracks[column]
-    for place in places:  # somebody new
+    for place in places:  # a new person
         if place not in names:
             names[place] = free_name(place, _taken(names, tracks))
     return names
@@ -61,7 +63,8 @@ def _is_there(pose: np.ndarray) -> bool:
 
 
 def _apart(pose: np.ndarray, before: np.ndarray) -> float:
-    # Median distance of the joints seen in both, in sizes of the body; infinite where none is.
+    # Median distance of the joints seen in both, in units of the body's size; infinite if there
+    # are none.
     pose, before = pose.astype(np.float64), before.astype(np.float64)  # squares must fit
     both = (np.isfinite(pose) & np.isfinite(before)).all(axis=-1)
     if not both.any():

@@ -1,4 +1,4 @@
-"""The stamps of a recorded topic put in order: what is odd costs itself, never the rest."""
+"""Put the stamps of a recorded topic in order; a faulty stamp only costs its own message."""
 
 from __future__ import annotations
 
@@ -9,29 +9,34 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 NEAR = 5
-"""Messages on each side that tell what is usual."""
+"""Number of messages on each side that define what is usual."""
 JUMP_BACK_S = 0.5
-"""Stamps that fall back by more, and stay there, begin a new clip: as ``jump_back_s``."""
+"""If stamps fall back by more than this, in seconds, and stay there, a new clip begins, as with
+``jump_back_s``."""
 DISAGREE_S = 1.0
-"""A step of the stamps that differs by more from that of the times of recording ends a clip."""
+"""If a step of the stamps differs from that of the recording times by more than this, in seconds,
+a clip ends."""
 FEW = 3
-"""Fewer messages in a place of their own are a glitch of the clock, not a clip."""
+"""Fewer consecutive messages than this with distant stamps are a fault of the clock,
+not a clip."""
 
 
 @dataclass(frozen=True)
 class Ordered:
-    """Which messages make which clip, and what was done to get there."""
+    """The messages of each clip, and the corrections that were made."""
 
     clips: tuple[np.ndarray, ...]
     """Indices of the messages of each clip, by increasing stamp."""
     stamps_ns: np.ndarray
-    """Of every message, ``(N,)``; those without a stamp got one from their arrival."""
+    """Stamp of every message in nanoseconds, ``(N,)``; messages without a stamp got one from their
+    arrival."""
     left_out: int
-    """Messages that are in no clip: late, stamped twice, or stamped far from the others."""
+    """Number of messages in no clip: late, stamped twice, or stamped far from the others."""
     unstamped: int
-    """Messages that had no stamp where others had one."""
+    """Number of messages without a stamp among others with one."""
     all_alike: bool = False
-    """Every message has the same stamp, which says nothing: placed by their arrival."""
+    """Whether all messages have the same stamp, which says nothing, so that their
+    arrival is used."""
 
 
 def in_order(
@@ -40,15 +45,15 @@ def in_order(
     """
     Put recorded messages in the order of their stamps.
 
-    A message without a stamp (0) is placed by its arrival and the usual lag of those beside it,
-    on the clock of the stamps; where none has one, or all have the same, by its arrival. Where
-    stamps fall back and stay there, as in a loop, a new clip begins. Single stamps that lie
-    elsewhere are left out.
+    A message without a stamp (0) is placed by its arrival and the usual lag of its neighbours, on
+    the clock of the stamps. If no message has a stamp, or all have the same, messages are placed
+    by their arrival. If stamps fall back and stay there, as in a loop, a new clip begins. Single
+    stamps that lie elsewhere are left out.
 
-    :param received_ns: when each was recorded, int64 ``(N,)``.
-    :param stamps_ns: 0 where there is none, int64 ``(N,)``.
-    :param streams: int ``(N,)``; the messages of one stream are in order, those of several need
-        not be. None for one stream.
+    :param received_ns: recording time of each message, nanoseconds, int64 ``(N,)``.
+    :param stamps_ns: stamps in nanoseconds, 0 for none, int64 ``(N,)``.
+    :param streams: stream of each message, int ``(N,)``; the messages of one stream are in order,
+        those of several need not be. None for one stream.
     """
     alike = len(stamps_ns) > 1 and stamps_ns[0] != 0 and bool((stamps_ns == stamps_ns[0]).all())
     alike = alike and bool((received_ns != received_ns[0]).any())
@@ -79,7 +84,8 @@ def in_order(
 
 
 def _whole(received_ns: np.ndarray, stamps: np.ndarray, kept: np.ndarray) -> list[np.ndarray]:
-    # In the order of the stamps, cut where they leap and the times of recording do not.
+    # Return the messages in the order of their stamps, cut where the stamps leap and the recording
+    # times do not.
     kept = kept[np.argsort(stamps[kept], kind='stable')]
     steps_s = np.diff(stamps[kept]) * 1e-9
     leaps = np.abs(steps_s - np.diff(received_ns[kept]) * 1e-9) > DISAGREE_S
@@ -87,7 +93,7 @@ def _whole(received_ns: np.ndarray, stamps: np.ndarray, kept: np.ndarray) -> lis
 
 
 def _near_the_others(received_ns: np.ndarray, stamps: np.ndarray) -> np.ndarray:
-    # Whether each message lags behind its recording about as much as those beside it do.
+    # Return whether each message lags behind its recording about as much as its neighbours.
     count, width = len(stamps), 2 * NEAR + 1
     if count < width:
         return np.ones(count, dtype=bool)
@@ -111,15 +117,15 @@ def _all_stamped(received_ns: np.ndarray, stamps_ns: np.ndarray) -> np.ndarray:
 
 
 def _jumps_back(stamps: np.ndarray) -> np.ndarray:
-    # Where the middle of the next few lies before the middle of the last few: no single stamp,
-    # however odd, does that.
+    # Cut where the median of the next few stamps lies before the median of the last few; no single
+    # stamp can cause that.
     count = len(stamps)
     if count < 2 * FEW:
         return np.zeros(0, dtype=np.int64)
     first = np.full(NEAR, stamps[:FEW].min())
     last = np.full(NEAR, stamps[-FEW:].max())
     middles = np.sort(sliding_window_view(np.concatenate([first, stamps, last]), NEAR), axis=-1)
-    middle = middles[:, NEAR // 2]  # of NEAR from each place on
+    middle = middles[:, NEAR // 2]  # of NEAR stamps from each position on
     before, after = middle[1:count], middle[NEAR + 1 :][: count - 1]
     back = before - after > JUMP_BACK_S * 1e9  # (count - 1,): before message 1, 2, ...
     steps = np.diff(stamps)
@@ -131,7 +137,7 @@ def _jumps_back(stamps: np.ndarray) -> np.ndarray:
 
 
 def _longest_increasing(stamps: np.ndarray) -> np.ndarray:
-    # Indices of the longest strictly increasing subsequence.
+    # Return the indices of the longest strictly increasing subsequence.
     tails: list[int] = []
     ends: list[int] = []
     before = np.full(len(stamps), -1, dtype=np.int64)

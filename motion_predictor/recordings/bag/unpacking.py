@@ -1,4 +1,4 @@
-"""Unpacking of compressed bags: files, chunks and messages, none of them without a limit."""
+"""Decompress bags: files, chunks and messages, all with a limit on their size."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from typing import Any
 from motion_predictor.errors import RecordingError
 
 MAX_UNPACKED_BYTES = 16 * 2**30
-"""Of a compressed file, which is unpacked beside others of its kind where temporary files are."""
+"""Largest size of a decompressed file; it is written beside others to the folder of temporary
+files."""
 MAX_CHUNK_BYTES = 256 * 2**20
-"""Of a compressed chunk of an mcap file, which is unpacked in memory; recorders make 4 MiB."""
+"""Largest size of a decompressed chunk of an mcap file, which is held in memory; recorders write 4
+MiB."""
 MAX_MESSAGE_BYTES = 64 * 2**20
-"""Of a compressed message."""
+"""Largest size of a decompressed message."""
 _PIECE_BYTES = 2**20
 _MAGIC = b'\x28\xb5\x2f\xfd'
 
 
 class ChunkError(ValueError):
-    """A chunk of an mcap file unpacks to more than any recorder writes."""
+    """A chunk of an mcap file is larger than any recorder writes."""
 
 
 def zstd() -> Any:
-    """Return the module for zstd that rosbags itself uses."""
+    """Return the zstd module that rosbags itself uses."""
     try:
         from compression import zstd as found  # type: ignore[import-not-found]
     except ImportError:
@@ -35,7 +37,7 @@ def zstd() -> Any:
 
 def unpacked_message(raw: Any) -> Any:
     """
-    Unpack a message that was recorded compressed; others stay as they are.
+    Return a message decompressed; a message that is not compressed stays as it is.
 
     :raises RecordingError: if it is larger than any message.
     """
@@ -51,10 +53,11 @@ def unpacked_message(raw: Any) -> Any:
 
 def unpacked_file(file: Path, folder: Path) -> Path:
     """
-    Unpack a compressed file.
+    Decompress a file.
 
-    :param folder: in which the file is made.
-    :raises RecordingError: if it is too large, or there is no room for it.
+    :param file: the compressed file.
+    :param folder: folder for the result.
+    :raises RecordingError: if it is too large, or if there is no room for it.
     """
     target, written = folder / file.stem, 0
     with zstd().open(file, 'rb') as packed:
@@ -78,7 +81,7 @@ def unpacked_file(file: Path, folder: Path) -> Path:
 
 def _unpacked_chunk(decompressor: Callable[[], Any], raw: bytes) -> bytes:
     plain, rest = bytearray(), raw
-    while rest:  # of one frame, or of several in a row
+    while rest:  # one frame, or several in a row
         frame = decompressor()
         plain += frame.decompress(rest, MAX_CHUNK_BYTES + 1 - len(plain))
         if len(plain) > MAX_CHUNK_BYTES:
@@ -104,16 +107,16 @@ def _lz4_chunk(raw: bytes, _: int) -> bytes:
 _BOUNDED: dict[str, Callable[[bytes, int], bytes]] = {'zstd': _zstd_chunk, 'lz4': _lz4_chunk}
 _lock = threading.Lock()
 _open: list[dict[str, Any]] = []
-"""For every bag that is open, what rosbags unpacked by before."""
+"""For every open bag, the functions by which rosbags decompressed before."""
 
 
 @contextmanager
 def bounded_chunks() -> Iterator[None]:
     """
-    Let rosbags unpack chunks of mcap files up to a limit while bags are read.
+    Limit the size of mcap chunks that rosbags decompresses while bags are read.
 
-    By itself rosbags takes all memory that a damaged or hostile chunk asks for. What it unpacks by
-    is put back when the last bag is closed.
+    By itself rosbags allocates all memory that a damaged or hostile chunk asks for. Its functions
+    are restored when the last bag is closed.
     """
     from rosbags.rosbag2 import storage_mcap
 

@@ -1,1 +1,1 @@
-"""Data sets and recordings as they are passed on, each turned into clips that a store takes."""
+"""Readers that turn data sets and recordings, as they are distributed, into clips for a store."""

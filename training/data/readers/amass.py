@@ -1,4 +1,4 @@
-"""AMASS: its archives of SMPL+H bodies, split by data sets as the published protocol does."""
+"""Read AMASS: its archives of SMPL+H bodies, split by data set as in the published protocol."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ AMASS_OTHER_NAMES = {
     'MPI_mosh': 'MoSh', 'DFaust_67': 'DFaust', 'SSM_synced': 'SSM',
     'Transitions_mocap': 'Transitions',
 }  # fmt: skip
-"""Folders of the older downloads."""
+"""Names of folders in older downloads."""
 
 
 AMASS_ARRAYS = ('poses', 'trans', 'betas', 'gender', 'mocap_framerate')
 
 
 AMASS_START_S = 3.0
-"""Evaluation begins at frame 180 of 60 Hz."""
+"""Start of the evaluation in seconds: frame 180 at 60 Hz."""
 
 
 def read_amass(
@@ -49,10 +49,10 @@ def read_amass(
     """
     Read AMASS's own archives, ``FOLDER/DATASET/SUBJECT/NAME_poses.npz``.
 
-    :param folder: holds one folder a data set, or is one of them.
+    :param folder: folder with one folder per data set, or one of these.
     :param kinematics: turns poses into joints, see :func:`smplh_kinematics`.
     :param joints: 'smpl22' (the published protocol), or 'h36m17' by the node's own mapping.
-    :raises RecordingError: if a data set is unknown, or there is no archive.
+    :raises RecordingError: if a data set is unknown, or if there is no archive.
     """
     if not folder.is_dir():
         raise RecordingError(f'{folder}: no such folder; expected AMASS data sets in it')
@@ -73,7 +73,7 @@ def read_amass(
             )
         for path in sorted(data_set.rglob('*.npz')):
             if path.name == 'shape.npz' or path.name.endswith(('_stagei.npz', 'neutral_stagei')):
-                continue  # a subject's shape, no motion
+                continue  # the shape of a subject, not a motion
             files.append(path)
             subject = path.relative_to(data_set).parts[0] if path.parent != data_set else name
             clips.append(

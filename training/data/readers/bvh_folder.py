@@ -1,4 +1,4 @@
-"""Folders of BVH files, of people or of other bodies."""
+"""Read folders of BVH files, of people or of other bodies."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ def read_bvh_folder(
     """
     Read every BVH file below a folder (or one file).
 
-    :param mapping: a mapping file as the node's ``input.skeleton`` takes it, its ``joints`` being
-        joints of the BVH files; without one the usual names of people's joints are looked for.
-    :param skeleton: what the mapping leads to.
-    :param units_scale: metres in a unit of the files; 0 judges by people's legs.
-    :param up: the files' vertical axis, such as 'y' or '-z'; empty judges by people's motion, and
-        is y for other skeletons.
-    :param rate_hz: frames per second in place of the files' own; 0 takes what they say.
+    :param folder: the folder or file.
+    :param mapping: a mapping file as the node's ``input.skeleton`` takes it; its ``joints`` are
+        joints of the BVH files. Without one, the usual names of people's joints are searched.
+    :param skeleton: target of the mapping.
+    :param units_scale: metres per unit of the files; 0 judges it by the length of people's legs.
+    :param up: vertical axis of the files, for example 'y' or '-z'; empty judges it by people's
+        motion, and takes y for other skeletons.
+    :param rate_hz: frames per second instead of the files' own; 0 takes those of the files.
     :param subject_pattern: regular expression whose first group, searched in the path below the
-        folder, is the subject; without one it is the sub-folder, or else what stands in the
-        file's name before the first underscore.
+        folder, is the subject. Without one, the subject is the sub-folder, or else the file's name
+        before the first underscore.
     :param val: patterns of subjects for validation.
     :param test: patterns of subjects for the test.
-    :raises RecordingError: if there is no file, or an option cannot be used.
+    :raises RecordingError: if there is no file, or if an option cannot be used.
     """
     files = [folder] if folder.is_file() else sorted(folder.rglob('*.[bB][vV][hH]'))
     root = folder.parent if folder.is_file() else folder
@@ -115,7 +116,7 @@ def _bvh_loader(
         judged[f'unit {given.units_scale:g} m, {up} up' + ('' if given.up else ' by default')] += 1
         chosen = places[:, [names.index(joint) for joint in source.joints]]
         positions = to_target(str(path), source, upright(chosen, up) * given.units_scale)
-        if len(positions) > 2:  # a T-pose put first
+        if len(positions) > 2:  # a T-pose at the beginning
             leap_m = float(np.linalg.norm(positions[1] - positions[0], axis=-1).max())
             if leap_m > MAX_JOINT_SPEED_M_S / rate_hz:
                 positions = positions[1:]

@@ -1,4 +1,4 @@
-"""Human3.6M and HumanEva-I, as VideoPose3D passes them on."""
+"""Read Human3.6M and HumanEva-I in the form in which VideoPose3D distributes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.data.archives import read_object_archive
 from training.data.readers.source import given, Source, SourceClip
 
 H36M_JOINTS = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
-"""Of Human3.6M's 32 joints the 17 that move on their own, in the order of ``H36M17``."""
+"""The 17 of Human3.6M's 32 joints that move on their own, in the order of ``H36M17``."""
 
 
 H36M_SPLITS = {
@@ -55,18 +55,18 @@ HUMANEVA_LEFT_OUT = (
     ('Train/S3', 'Walking 1 chunk2'),
     ('Validate/S3', 'Walking 1 chunk4'),
 )
-"""Damaged chunks that the published protocol leaves out (DLow and all that follow it)."""
+"""Damaged chunks that the published protocol leaves out (DLow and all later papers)."""
 
 
 def read_h36m(path: Path, val: Sequence[str] = ()) -> Source:
     """
     Read Human3.6M's ``data_3d_h36m.npz``: ``{subject: {action: (T, 32, 3)}}``, metres, 50 Hz.
 
-    Windows every 25 frames, subjects 1, 5, 6, 7, 8 to train on, 9 and 11 to test: the protocol
-    of stochastic motion prediction.
+    The protocol of stochastic motion prediction takes windows every 25 frames, subjects 1, 5, 6,
+    7, 8 for training, and 9 and 11 for the test.
 
-    :param val: subjects (of those to train on) that are kept for validation; the protocol has
-        none.
+    :param path: the file.
+    :param val: training subjects to keep for validation; the protocol has none.
     :raises RecordingError: naming what is missing or wrong.
     """
     content = read_object_archive(path)
@@ -78,8 +78,9 @@ def read_humaneva(path: Path, val: Sequence[str] = (), *, keep_all: bool = False
     """
     Read HumanEva-I's ``data_3d_humaneva15.npz``: ``{subject: {action: (T, 15, 3)}}``, 60 Hz.
 
-    :param val: subjects kept for validation.
+    :param val: subjects to keep for validation.
     :param keep_all: keep the chunks that the protocol leaves out.
+    :param path: the file.
     :raises RecordingError: naming what is missing or wrong.
     """
     content = read_object_archive(path)

@@ -1,4 +1,4 @@
-"""The joints of SMPL+H bodies, from the body model that the user has."""
+"""Compute the joints of SMPL+H bodies from the user's body model."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ ForwardKinematics = Callable[[str, NDArray[np.floating], NDArray[np.floating]], 
 
 def smplh_kinematics(body_model: Path) -> ForwardKinematics:
     """
-    Return the joints of SMPL+H bodies by the ``smplx`` library, from the user's own body model.
+    Return a function that computes joints of SMPL+H bodies by the ``smplx`` library.
 
-    Joints need the shape and the kinematic chain alone, no skinned vertices.
+    Joints need only the shape and the kinematic chain, no skinned vertices.
 
-    :param body_model: AMASS's SMPL+H download, a folder with ``male/model.npz`` and so on (or
-        ``SMPLH_MALE.npz``), or one .npz file for everybody.
-    :raises RecordingError: if smplx is not installed, or there is no such model.
+    :param body_model: the user's own body model: AMASS's SMPL+H download, a folder with
+        ``male/model.npz`` and so on (or ``SMPLH_MALE.npz``), or one .npz file for everybody.
+    :raises RecordingError: if smplx is not installed, or if there is no such model.
     """
     try:
         from smplx import lbs
@@ -65,7 +65,7 @@ def smplh_kinematics(body_model: Path) -> ForwardKinematics:
 @dataclass(frozen=True)
 class _BodyModel:
     template: torch.Tensor  # (22, 3): joints of the mean shape
-    shapes: torch.Tensor  # (22, 3, B): how each shape coefficient moves them
+    shapes: torch.Tensor  # (22, 3, B): displacement of the joints by each shape coefficient
     parents: torch.Tensor  # (22,)
 
     def joints(self, lbs: types.ModuleType, betas: NDArray, poses: NDArray) -> NDArray:
@@ -131,7 +131,7 @@ def _load_body_model(where: Path, gender: str) -> _BodyModel:
 
 
 def plain_arrays(path: Path) -> dict[str, NDArray]:
-    """Read an npz without ever unpickling; entries that are pickled are passed over."""
+    """Read an npz without unpickling; pickled entries are ignored."""
     arrays: dict[str, NDArray] = {}
     with Npz(path) as archive:
         for name in archive.names:

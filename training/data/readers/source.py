@@ -1,4 +1,4 @@
-"""A source of clips: what a reader found, checked and brought to the rate of a store."""
+"""A source of clips: the result of a reader, checked and resampled to the rate of a store."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from motion_predictor.errors import RecordingError
 from training.data.store import check_positions
 
 Positions = tuple[NDArray[np.float32], float]
-"""Metres, z up, ``(T, J, 3)``, and frames per second."""
+"""Positions in metres, z up, ``(T, J, 3)``, and frames per second."""
 
 MAX_SPEED_M_S = 40.0
-"""A joint faster than this is a wrong frame rate, a wrong unit or a jump."""
+"""Highest speed of a joint in m/s; a faster joint means a wrong frame rate, a wrong unit or a
+jump."""
 
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A clip to be stored; ``load`` reads its positions when its turn comes."""
+    """A clip to store; ``load`` reads its positions when they are needed."""
 
     name: str
     subject: str
@@ -38,7 +39,7 @@ class SourceClip:
 
 @dataclass(frozen=True)
 class Source:
-    """What a reader found: its clips in order, and what the store says about them."""
+    """The result of a reader: its clips in order, and the facts that the store states on them."""
 
     kind: str
     skeleton: Skeleton
@@ -49,23 +50,27 @@ class Source:
     start_s: float = 0.0
     remarks: tuple[str, ...] = ()
     judged: Counter[str] = field(default_factory=Counter)
-    """How many of the clips loaded so far were read in which unit and with which axis up."""
+    """Number of clips loaded so far by the unit and the vertical axis with which they
+    were read."""
 
     def judgements(self) -> list[str]:
-        """Say in which units and with which axis up the clips loaded so far were read."""
+        """Return in words the units and vertical axes with which the clips so far were read."""
         return [f'{count} files: {words}' for words, count in self.judged.most_common()]
 
 
 def given(positions: NDArray[np.float32], rate_hz: float) -> Callable[[], Positions]:
-    """Make the ``load`` of a clip that is in memory."""
+    """Return the ``load`` function of a clip that is in memory."""
     return lambda: (positions, rate_hz)
 
 
 def to_target(name: str, source: Layout, positions: NDArray[np.floating]) -> NDArray[np.float32]:
     """
-    Turn another layout's joints into the target's, all of which must come out.
+    Convert another layout's joints into the target's, all of which must result.
 
-    :raises RecordingError: naming the joint that does not.
+    :param name: name of the clip, for the error.
+    :param source: the layout.
+    :param positions: metres, ``(T, J_src, 3)``.
+    :raises RecordingError: naming a joint that is missing.
     """
     turned, known = source.to_model(positions)
     if not known.all():
@@ -83,13 +88,14 @@ def load_at(
     least_hz: float | None = None,
 ) -> tuple[NDArray[np.float32], float]:
     """
-    Load a clip, check it, and bring it to a store's rate.
+    Load a clip, check it, and resample it to a store's rate.
 
-    :param rate_hz: of the store.
-    :param max_speed_m_s: nothing of it may be faster.
-    :param least_hz: slower recordings are refused; None: half of the rate.
-    :returns: metres ``(T, J, 3)`` at ``rate_hz``, and the rate it was recorded at.
-    :raises RecordingError: naming the clip and what is wrong with it.
+    :param clip: the clip.
+    :param rate_hz: rate of the store.
+    :param max_speed_m_s: highest accepted speed of a joint.
+    :param least_hz: lowest accepted recording rate; None: half of ``rate_hz``.
+    :returns: metres ``(T, J, 3)`` at ``rate_hz``, and the recording rate.
+    :raises RecordingError: naming the clip and the fault.
     """
     positions, found_hz = clip.load()
     least = rate_hz / 2.0 if least_hz is None else least_hz
@@ -112,7 +118,7 @@ def load_at(
 
 
 def split_of(subject: str, val: Sequence[str], test: Sequence[str]) -> str:
-    """Return the split of a subject: that whose patterns name it, else 'train'."""
+    """Return the split of a subject: that whose patterns match it, otherwise 'train'."""
     for split, patterns in (('test', test), ('val', val)):
         if any(fnmatchcase(subject, pattern) for pattern in patterns):
             return split
@@ -120,7 +126,7 @@ def split_of(subject: str, val: Sequence[str], test: Sequence[str]) -> str:
 
 
 def in_splits(source: Source) -> Iterator[tuple[str, list[SourceClip]]]:
-    """Return the splits that a source has clips of, with these."""
+    """Yield the splits that have clips, each with its clips."""
     for split, clips in itertools.groupby(
         sorted(source.clips, key=lambda clip: ('train', 'val', 'test').index(clip.split)),
         key=lambda clip: clip.split,
@@ -129,5 +135,5 @@ def in_splits(source: Source) -> Iterator[tuple[str, list[SourceClip]]]:
 
 
 def renamed(source: Source, split: str) -> Source:
-    """Put all clips of a source into one split."""
+    """Return the source with all clips in one split."""
     return replace(source, clips=tuple(replace(clip, split=split) for clip in source.clips))
