@@ -46,6 +46,12 @@ setup(
         'console_scripts': [
             f'predictor = {NAME}.__main__:main',
             f'replay = {NAME}.ros.replay:main',
+            f'people_costs = {NAME}.ros.consumers.people_costs:main',
+            f'people_list = {NAME}.ros.consumers.people_list:main',
+            f'people_scene = {NAME}.ros.consumers.people_scene:main',
+            f'prescyent_bridge = {NAME}.ros.consumers.prescyent_bridge:main',
+            f'speed_and_separation = {NAME}.ros.consumers.monitor:main',
+            f'speed_scaling = {NAME}.ros.consumers.scaling:main',
         ],
     },
     zip_safe=False,

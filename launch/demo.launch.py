@@ -8,6 +8,7 @@ a synthetic walker of our own making; the replay node's first line says which.
 """
 
 from pathlib import Path
+import re
 import sys
 
 from launch import LaunchDescription, LaunchDescriptionEntity
@@ -23,9 +24,20 @@ FETCHED_CLIP = Path(sys.prefix) / 'share' / 'motion_clips' / 'humanoid3d_walk.tx
 PREDICTOR_ARGUMENTS = ('config', 'namespace', 'rviz', 'weights')
 
 
+def recording_of(clip: str) -> str:
+    """Return the file that a clip is in: ``FILE.npz:CLIP`` names one of several."""
+    return re.sub(r'(\.npz):.*$', r'\1', clip)
+
+
 def replay_action(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Make the replay node, with a clip that exists."""
+    """
+    Make the replay node, with a clip that exists.
+
+    :raises RuntimeError: if it does not.
+    """
     clip = LaunchConfiguration('clip').perform(context)
+    if clip and not clip.startswith('synthetic') and not Path(recording_of(clip)).exists():
+        raise RuntimeError(f'clip:={clip}: there is no such file')
     if not clip:
         clip = str(FETCHED_CLIP) if FETCHED_CLIP.is_file() else 'synthetic'
     node = Node(
@@ -62,7 +74,10 @@ def generate_launch_description() -> LaunchDescription:
                 'rate_hz', default_value='30.0', description='Frames per second of the replay.'
             ),
             DeclareLaunchArgument(
-                'rviz', default_value='false', description='Start RViz with our configuration.'
+                'rviz',
+                default_value='false',
+                choices=['true', 'false'],
+                description='Start RViz with our configuration.',
             ),
             DeclareLaunchArgument(
                 'config',
@@ -77,7 +92,7 @@ def generate_launch_description() -> LaunchDescription:
                 default_value='',
                 description='A shipped model or a .safetensors file, instead of the config.',
             ),
-            predictor,
             OpaqueFunction(function=replay_action),
+            predictor,
         ]
     )

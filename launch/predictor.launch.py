@@ -6,6 +6,7 @@ Start the predictor, configure and activate it; optionally RViz beside it.
 
 from pathlib import Path
 
+from ament_index_python.packages import get_package_prefix
 from launch import LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
@@ -31,30 +32,59 @@ CONFIG = SHARE / 'config' / 'predictor.yaml'
 RVIZ = SHARE / 'config' / 'predictor.rviz'
 
 
+TRUTHS = ['true', 'false']
+
+
+def setting(context: LaunchContext, name: str) -> str:
+    """Return the value of a launch argument."""
+    value: str = LaunchConfiguration(name).perform(context)
+    return value
+
+
+def check_arguments(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """
+    Check what the arguments name, before anything is started.
+
+    :raises RuntimeError: naming the argument whose file or package does not exist.
+    """
+    config, weights = Path(setting(context, 'config')), setting(context, 'weights')
+    if not config.is_file():
+        raise RuntimeError(f'config:={config}: there is no such file')
+    is_path = '/' in weights or weights.endswith('.safetensors')
+    if is_path and not Path(weights).expanduser().is_file():
+        raise RuntimeError(f'weights:={weights}: there is no such file')
+    if setting(context, 'rviz') == 'true':
+        try:
+            get_package_prefix('rviz2')
+        except (LookupError, OSError):  # no index at all
+            raise RuntimeError(
+                'rviz:=true: rviz2 is not installed; install ros-$ROS_DISTRO-rviz2, or look at '
+                'the topics with config/foxglove_layout.json; nothing was started'
+            ) from None
+    return []
+
+
 def predictor_actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the node and, with autostart, the events that configure and then activate it."""
-
-    def setting(name: str) -> str:
-        return LaunchConfiguration(name).perform(context)
-
     parameters: list[object] = [
-        setting('config'),
+        setting(context, 'config'),
         {'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool)},
     ]
-    if setting('weights'):
-        parameters.append({'model.path': ParameterValue(setting('weights'), value_type=str)})
+    if setting(context, 'weights'):
+        weights = ParameterValue(setting(context, 'weights'), value_type=str)
+        parameters.append({'model.path': weights})
     node = LifecycleNode(
         package='motion_predictor',
         executable='predictor',
         name='motion_predictor',
-        namespace=setting('namespace'),
+        namespace=setting(context, 'namespace'),
         parameters=parameters,
         output='screen',
         emulate_tty=True,
         on_exit=[OpaqueFunction(function=end_launch)],
     )
     actions: list[LaunchDescriptionEntity] = [node]
-    if setting('autostart').lower() in ('true', '1'):
+    if setting(context, 'autostart') == 'true':
         actions = [*autostart_actions(node), node]
     return actions
 
@@ -68,8 +98,8 @@ def autostart_actions(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
     """
     Configure the node when its process has started, and activate it when that has worked.
 
-    Without ``start_state`` the activation would also follow every later deactivation, because
-    that ends in the state 'inactive' too.
+    The node is activated after this first configuration alone: whoever configures it later, by
+    hand, also says when it is to be activated.
     """
 
     def emit(transition_id: int) -> EmitEvent:
@@ -78,22 +108,21 @@ def autostart_actions(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
         )
         return EmitEvent(event=change)
 
+    def answer(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        if context.locals.event.goal_state == 'inactive':
+            return [emit(Transition.TRANSITION_ACTIVATE)]
+        return [LogInfo(msg='motion_predictor was not configured: see its error above')]
+
     configure = OnProcessStart(
         target_action=node, on_start=[emit(Transition.TRANSITION_CONFIGURE)]
     )
-    activate = OnStateTransition(
+    configured = OnStateTransition(
         target_lifecycle_node=node,
         start_state='configuring',
-        goal_state='inactive',
-        entities=[emit(Transition.TRANSITION_ACTIVATE)],
+        entities=[OpaqueFunction(function=answer)],
+        handle_once=True,
     )
-    refused = OnStateTransition(
-        target_lifecycle_node=node,
-        start_state='configuring',
-        goal_state='unconfigured',
-        entities=[LogInfo(msg='motion_predictor was not configured: see its error above')],
-    )
-    return [RegisterEventHandler(handler) for handler in (configure, activate, refused)]
+    return [RegisterEventHandler(handler) for handler in (configure, configured)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -109,19 +138,27 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 'autostart',
                 default_value='true',
+                choices=TRUTHS,
                 description='Configure and activate the node; false leaves it unconfigured.',
             ),
             DeclareLaunchArgument(
-                'rviz', default_value='false', description='Start RViz with our configuration.'
+                'rviz',
+                default_value='false',
+                choices=TRUTHS,
+                description='Start RViz with our configuration.',
             ),
             DeclareLaunchArgument(
-                'use_sim_time', default_value='false', description='Take the time from /clock.'
+                'use_sim_time',
+                default_value='false',
+                choices=TRUTHS,
+                description='Take the time from /clock.',
             ),
             DeclareLaunchArgument(
                 'weights',
                 default_value='',
                 description='A shipped model or a .safetensors file, instead of the config.',
             ),
+            OpaqueFunction(function=check_arguments),
             OpaqueFunction(function=predictor_actions),
             Node(
                 package='rviz2',

@@ -15,6 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = sorted((ROOT / 'launch').glob('*.launch.py'))
@@ -48,6 +49,11 @@ class Context(dict):  # type: ignore[type-arg]
     is_shutdown = False
 
 
+def installed(package: str) -> str:
+    """Stand in for the index of packages: none is installed."""
+    raise LookupError(package)
+
+
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put stand-ins in place of launch, launch_ros and lifecycle_msgs."""
@@ -76,6 +82,10 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
         for content in contents:
             setattr(module, content, type(content, (Made,), {}))
         monkeypatch.setitem(sys.modules, name, module)
+    index = types.ModuleType('ament_index_python.packages')
+    index.get_package_prefix = installed  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, 'ament_index_python', types.ModuleType('ament_index_python'))
+    monkeypatch.setitem(sys.modules, index.__name__, index)
     messages = types.ModuleType('lifecycle_msgs.msg')
     messages.Transition = types.SimpleNamespace(  # type: ignore[attr-defined]
         TRANSITION_CONFIGURE=1, TRANSITION_ACTIVATE=3
@@ -117,22 +127,91 @@ def test_the_predictor_is_configured_when_started_and_activated_once() -> None:
     )  # fmt: skip
     assert node.options['parameters'][0] == defaults['config']
     assert node.options['parameters'][-1]['model.path'].args[0] == 'mine.safetensors'
-    configure, activate, refused = (handler.args[0] for handler in handlers)
+    configure, configured = (handler.args[0] for handler in handlers)
     assert configure.kind == 'OnProcessStart'
     assert transition_of(configure.options['on_start']) == 1
-    assert transition_of(activate.options['entities']) == 3
     # else the node would be activated again whenever somebody deactivates it
-    assert activate.options['start_state'] == refused.options['start_state'] == 'configuring'
-    assert activate.options['goal_state'] == 'inactive'
-    assert refused.options['goal_state'] == 'unconfigured'
+    assert configured.options['start_state'] == 'configuring'
+    assert configured.options['handle_once'], 'a manual configure activates'
+    (answer,) = configured.options['entities']
+    assert transition_of(answer.options['function'](after('inactive'))) == 3
+    (told,) = answer.options['function'](after('unconfigured'))
+    assert told.kind == 'LogInfo'
     (alone,) = contents['predictor_actions'](Context(context, autostart='false', weights=''))
     assert alone.kind == 'LifecycleNode'
+
+
+def after(goal_state: str) -> Any:
+    """Make the context of an event handler."""
+    event = types.SimpleNamespace(goal_state=goal_state)
+    return types.SimpleNamespace(locals=types.SimpleNamespace(event=event))
 
 
 def transition_of(entities: list[Made]) -> int:
     (emit,) = entities
     transition: int = emit.options['event'].options['transition_id']
     return transition
+
+
+@pytest.mark.usefixtures('stand_ins')
+@pytest.mark.parametrize(
+    'given, told',
+    [
+        ({'config': 'no.yaml'}, 'config:=no.yaml: there is no such file'),
+        ({'weights': 'no.safetensors'}, 'weights:=no.safetensors: there is no such file'),
+        ({'rviz': 'true'}, 'rviz:=true: rviz2 is not installed'),
+    ],
+)
+def test_what_does_not_exist_is_named_before_anything_starts(
+    given: dict[str, str], told: str
+) -> None:
+    contents, entities = described('predictor.launch.py')
+    functions = [e.options['function'] for e in entities if e.kind == 'OpaqueFunction']
+    assert functions[0] is contents['check_arguments'], 'something is started before'
+    assert contents['check_arguments'](Context(arguments(entities))) == []
+    with pytest.raises(RuntimeError, match=re.escape(told)):
+        contents['check_arguments'](Context(arguments(entities), **given))
+
+
+@pytest.mark.usefixtures('stand_ins')
+def test_truths_are_true_or_false() -> None:
+    for path in LAUNCH:
+        _, entities = described(path.name)
+        for entity in entities:
+            if entity.options.get('default_value') in ('true', 'false'):
+                assert entity.options['choices'] == ['true', 'false'], entity.args[0]
+
+
+@pytest.mark.usefixtures('stand_ins')
+def test_consumers_are_started_by_name() -> None:
+    contents, entities = described('consumers.launch.py')
+    defaults = arguments(entities)
+    config = YAML(typ='safe').load(ROOT / 'config' / 'consumers.yaml')
+    nodes = contents['consumer_nodes'](
+        Context(defaults, start='nav2, ros2_control,moveit2', namespace='cell')
+    )
+    made = [node.options['name'] for node in nodes if node.kind == 'Node']
+    assert len(made) == len(set(made)), 'a node twice'
+    assert {f'/**/{name}' for name in made} <= config.keys()
+    assert {node.options['namespace'] for node in nodes if node.kind == 'Node'} == {'cell'}
+    left_out = [str(node.options['msg']) for node in nodes if node.kind == 'LogInfo']
+    assert set(made) | {text.split()[0] for text in left_out} >= {
+        'people_costs', 'people_list', 'people_scene', 'speed_and_separation', 'speed_scaling',
+        'nav2_speed_limit',
+    }  # fmt: skip
+    with pytest.raises(RuntimeError, match='start:=nav: must be one or more of nav2, moveit2'):
+        contents['consumer_nodes'](Context(defaults, start='nav'))
+    with pytest.raises(RuntimeError, match=r'config:=no\.yaml: there is no such file'):
+        contents['consumer_nodes'](Context(defaults, config='no.yaml'))
+
+
+@pytest.mark.usefixtures('stand_ins')
+@pytest.mark.parametrize('name', ['nav2', 'moveit2', 'ros2_control', 'speed_and_separation'])
+def test_each_consumer_has_a_launch_file(name: str) -> None:
+    _, entities = described(f'{name}.launch.py')
+    (include,) = entities
+    assert Path(include.args[0].args[0]).name == 'consumers.launch.py'
+    assert dict(include.options['launch_arguments']) == {'start': name}
 
 
 @pytest.mark.usefixtures('stand_ins')
@@ -154,7 +233,9 @@ def test_the_demo_includes_the_predictor_and_replays_to_it() -> None:
     passed = {name for name, _ in include.options['launch_arguments']}
     assert passed <= arguments(predictor).keys()
     assert passed <= defaults.keys()
-    for clip in ('', 'walk.bvh'):
+    with pytest.raises(RuntimeError, match=r'clip:=walk\.bvh: there is no such file'):
+        contents['replay_action'](Context(defaults, clip='walk.bvh'))
+    for clip in ('', 'synthetic:2'):
         (node,) = contents['replay_action'](Context(defaults, clip=clip))
         assert node.options['executable'] == 'replay'
         assert node.options['parameters'][0]['path'].args[0]
@@ -191,7 +272,10 @@ def test_a_build_installs_what_a_robot_needs_and_no_training(facts: dict[str, An
 
 def test_every_executable_exists_and_goes_where_ros_looks(facts: dict[str, Any]) -> None:
     scripts = dict(entry.split(' = ') for entry in facts['entry_points']['console_scripts'])
-    assert scripts.keys() == {'predictor', 'replay'}
+    assert scripts.keys() == {
+        'predictor', 'replay', 'people_costs', 'people_list', 'people_scene', 'prescyent_bridge',
+        'speed_and_separation', 'speed_scaling',
+    }  # fmt: skip
     for target in scripts.values():
         module, function = target.split(':')
         source = ROOT / (module.replace('.', '/') + '.py')
@@ -217,9 +301,14 @@ def test_the_manifest_agrees_with_setup(facts: dict[str, Any]) -> None:
     assert maintainer.get('email') == facts['email']
     assert re.fullmatch(r'[^@\s]+@[^@\s]+\.[a-z]+', facts['email'])
     assert text('export/build_type') == 'ament_python'
-    sources = ''.join(path.read_text() for path in (ROOT / 'motion_predictor').glob('*.py'))
+    sources = ''.join(path.read_text() for path in (ROOT / 'motion_predictor').rglob('*.py'))
     imported = set(re.findall(r'^from (\w+)\.(?:msg|srv) import', sources, re.MULTILINE))
-    assert imported <= {str(entry.text) for entry in manifest.findall('exec_depend')}
+    assert {'geometry_msgs', 'sensor_msgs'} <= imported
+    needed = {str(entry.text) for entry in manifest.findall('exec_depend')}
+    assert imported <= needed
+    assert {'launch_ros', 'python3-scipy', 'python3-torch', 'rviz2'} <= needed
+    for_tests = {str(entry.text) for entry in manifest.findall('test_depend')}
+    assert {'python3-hypothesis', 'python3-matplotlib', 'python3-tqdm'} <= for_tests
 
 
 def test_the_transport_profile_enlarges_the_shared_memory() -> None:
@@ -243,4 +332,4 @@ if importlib.util.find_spec('launch_ros') is not None:
                 context = LaunchContext()
                 for argument in description.get_launch_arguments():
                     argument.execute(context)
-                assert len(contents['predictor_actions'](context)) == 4
+                assert len(contents['predictor_actions'](context)) == 3

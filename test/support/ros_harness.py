@@ -139,11 +139,18 @@ class Source:
 
 
 @contextmanager
-def process(module: str, parameters: Mapping[str, object], **variables: str) -> Iterator[Any]:
+def process(
+    module: str,
+    parameters: Mapping[str, object],
+    remapped: Mapping[str, str] | None = None,
+    **variables: str,
+) -> Iterator[Any]:
     """Run a module of the package as a ROS process; interrupted at the end if it still runs."""
     command = [sys.executable, '-m', module, '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']
+    for name, topic in (remapped or {}).items():
+        command += ['-r', f'{name}:={topic}']
     started = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -10,7 +10,7 @@ driver would put on the wire.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import contextlib
 import hashlib
@@ -246,23 +246,25 @@ class CannotBuildError(Exception):
 
 
 def build(
-    folder: Path, definitions: Mapping[str, Mapping[str, str]] = DEFINITIONS
+    folder: Path,
+    definitions: Mapping[str, Mapping[str, str]] = DEFINITIONS,
+    needs: Sequence[str] = DEPENDENCIES,
 ) -> dict[str, str]:
     """
     Make Python packages of messages, unless the folder already holds them.
 
     :param folder: an existing folder to keep them in; its ``python`` then goes on ``sys.path``.
     :param definitions: fields by message by package.
+    :param needs: packages that these refer to: installed ones, or made in this folder before.
     :returns: REP-2016 type hashes by ``package/msg/Name``.
     :raises CannotBuildError: if something that this needs is missing.
     """
     text = json.dumps([definitions, sys.version, Path(__file__).read_text()], sort_keys=True)
-    stamp, key = folder / 'built.json', hashlib.sha256(text.encode()).hexdigest()
-    if stamp.exists() and json.loads(stamp.read_text())['key'] == key:
-        return json.loads(stamp.read_text())['hashes']
-    for tool in ('gcc', 'g++'):
-        if shutil.which(tool) is None:
-            raise CannotBuildError(f'{tool} is not installed')
+    stamp, key = folder / f'{next(iter(definitions))}.json', hashlib.sha256(text.encode())
+    if stamp.exists() and (built := json.loads(stamp.read_text()))['key'] == key.hexdigest():
+        return built['hashes']
+    if missing := [tool for tool in ('gcc', 'g++') if shutil.which(tool) is None]:
+        raise CannotBuildError(f'{missing[0]} is not installed')
     if not (Path(sysconfig.get_paths()['include']) / 'Python.h').exists():
         raise CannotBuildError('Python.h is not installed (python3-dev)')
     hashes: dict[str, str] = {}
@@ -270,13 +272,13 @@ def build(
         jobs = []
         for package, messages in definitions.items():  # the generators know one thread only
             try:
-                hashes |= _generate(folder, package, messages)
+                hashes |= _generate(folder, package, messages, needs)
             except ImportError as error:
                 raise CannotBuildError(f'a generator of ROS 2 is missing: {error}') from None
-            jobs.append(pool.submit(_compile, folder, package))
+            jobs.append(pool.submit(_compile, folder, package, needs))
     for job in jobs:
         job.result()
-    stamp.write_text(json.dumps({'key': key, 'hashes': hashes}))
+    stamp.write_text(json.dumps({'key': key.hexdigest(), 'hashes': hashes}))
     return hashes
 
 
@@ -289,14 +291,17 @@ def use(folder: Path, packages: Iterable[str] = DEFINITIONS) -> None:
         importlib.import_module(f'{package}.msg')
 
 
-def _generate(folder: Path, package: str, messages: Mapping[str, str]) -> dict[str, str]:
+def _generate(
+    folder: Path, package: str, messages: Mapping[str, str], needs: Sequence[str]
+) -> dict[str, str]:
     from rosidl_generator_c import generate_c
     from rosidl_generator_py import generate_py
     from rosidl_generator_type_description import generate_type_hash
     from rosidl_typesupport_c import generate_c as generate_dispatch
     from rosidl_typesupport_fastrtps_c import generate_typesupport_fastrtps_c
 
-    share = {name: _share(name) for name in DEPENDENCIES}
+    made = {name: folder / 'work' / name / 'code' / name for name in needs}
+    share = {name: path if path.is_dir() else _share(name) for name, path in made.items()}
     work = folder / 'work' / package
     shutil.rmtree(work, ignore_errors=True)
     sources, code = work / package, work / 'code'
@@ -339,15 +344,12 @@ def _generate(folder: Path, package: str, messages: Mapping[str, str]) -> dict[s
     )
     generate_typesupport_fastrtps_c(arguments(TYPESUPPORT, described))
     generate_dispatch(arguments('rosidl_typesupport_c', described), [TYPESUPPORT])
-    target.mkdir(parents=True)
-    (target / 'msg').mkdir()
+    (target / 'msg').mkdir(parents=True)
     (target / '__init__.py').write_text('')
     generate_py(arguments('rosidl_generator_py', target), ['rosidl_typesupport_c'])
     _fill_templates(described / 'msg', package)
-    found: dict[str, str] = {}
-    for name in messages:
-        content = json.loads((described / 'msg' / f'{name}.json').read_text())
-        found |= {entry['type_name']: entry['hash_string'] for entry in content['type_hashes']}
+    told = [json.loads((described / 'msg' / f'{name}.json').read_text()) for name in messages]
+    found = {each['type_name']: each['hash_string'] for one in told for each in one['type_hashes']}
     return {name: value for name, value in found.items() if name.startswith(f'{package}/')}
 
 
@@ -365,8 +367,8 @@ def _write_sources(sources: Path, package: str, messages: Mapping[str, str]) -> 
 def _fill_templates(folder: Path, package: str) -> None:
     for generator in ('rosidl_generator_c', TYPESUPPORT):
         name = f'{generator}__visibility_control.h'
-        template = _share(generator) / 'resource' / f'{name}.in'
-        filled = template.read_text().replace('@PROJECT_NAME_UPPER@', package.upper())
+        template = (_share(generator) / 'resource' / f'{name}.in').read_text()
+        filled = template.replace('@PROJECT_NAME_UPPER@', package.upper())
         (folder / name).write_text(filled.replace('@PROJECT_NAME@', package))
 
 
@@ -378,21 +380,23 @@ def _share(package: str) -> Path:
     raise CannotBuildError(f'{package} is in none of {", ".join(prefixes)}')
 
 
-def _compile(folder: Path, package: str) -> None:
+def _compile(folder: Path, package: str, needs: Sequence[str]) -> None:
     # One library with the classes' C structures, their serialisation and the Python module. The
     # dispatcher asks the loader for the serialisation by the SONAME that it is given here.
     import numpy as np
 
     code, target = folder / 'work' / package / 'code', folder / 'python' / package
-    roots = list(dict.fromkeys(_share(name).parents[1] for name in DEPENDENCIES))
+    made = [name for name in needs if (folder / 'work' / name).is_dir()]
+    roots = list(dict.fromkeys(_share(name).parents[1] for name in needs if name not in made))
     includes = [
-        f'-I{folder}'
-        for folder in (
+        f'-I{path}'
+        for path in (
             code,
+            *(folder / 'work' / name / 'code' for name in made),
             target.parent,
             sysconfig.get_paths()['include'],
             np.get_include(),
-            *(folder for root in roots for folder in _headers(root / 'include')),
+            *(path for root in roots for path in _headers(root / 'include')),
         )
     ]
     flags = ['-O0', '-w', '-fPIC', *includes]
@@ -409,12 +413,12 @@ def _compile(folder: Path, package: str) -> None:
     suffix = sysconfig.get_config_var('EXT_SUFFIX')
     module = target / f'{package}_s__rosidl_typesupport_c{suffix}'
     libraries = [
-        *(f'{name}__rosidl_{kind}' for name in DEPENDENCIES for kind in
+        *(f'{name}__rosidl_{kind}' for name in needs for kind in
           ('generator_c', 'generator_py', 'typesupport_c', 'typesupport_fastrtps_c')),
         'rosidl_runtime_c', 'rosidl_typesupport_c', TYPESUPPORT, 'rosidl_typesupport_fastrtps_cpp',
         'rosidl_dynamic_typesupport_fastrtps', 'rcutils', 'rcpputils', 'fastcdr', 'rmw',
     ]  # fmt: skip
-    folders = [str(root / 'lib') for root in roots]
+    folders = [*(str(root / 'lib') for root in roots), *(str(target.parent / x) for x in made)]
     found = [f'-l{name}' for name in libraries if _library(name, folders)]
     _run(
         [
@@ -425,6 +429,7 @@ def _compile(folder: Path, package: str) -> None:
             *found,
         ]
     )  # fmt: skip
+    (target / f'lib{package}__{TYPESUPPORT}.so').symlink_to(module.name)  # for packages with needs
 
 
 def _headers(include: Path) -> list[Path]:

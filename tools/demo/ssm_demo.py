@@ -21,87 +21,23 @@ An example of what a consumer does, not a safety function: see docs/guide/consum
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
-import math
 from pathlib import Path
 import sys
 import tempfile
 
 import numpy as np
 
-from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.errors import MotionPredictorError
+from motion_predictor.ros.consumers.separation import (
+    permitted_speed_m_s,
+    separation_m,
+    SeparationSettings,
+)
 from tools.demo.demo import DemoError
 from tools.demo.demo_clips import demo_recording
 from tools.measure.bag_record import BagRunError, record
 from tools.measure.bag_run import BagRun, play
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeparationSettings:
-    """The terms of the protective separation distance, and the robot's full speed."""
-
-    full_speed_m_s: float = 1.0
-    """v_r of the robot when nobody is near."""
-    human_speed_m_s: float = 1.6
-    """v_h: what ISO 13855 assumes of somebody who walks."""
-    reaction_s: float = 0.1
-    """T_r: from the measurement to the beginning of braking."""
-    deceleration_m_s2: float = 2.0
-    """a: how the robot brakes; the stopping time is v_r / a."""
-    intrusion_m: float = 0.1
-    """C: how far a part of the body reaches in before it is sensed, with Z, the uncertainties."""
-
-    def __post_init__(self) -> None:
-        for name in ('full_speed_m_s', 'human_speed_m_s', 'deceleration_m_s2'):
-            if not getattr(self, name) > 0.0:
-                raise ConfigError(f'{name}={getattr(self, name)}: must be positive')
-        for name in ('reaction_s', 'intrusion_m'):
-            if not getattr(self, name) >= 0.0:
-                raise ConfigError(f'{name}={getattr(self, name)}: must not be negative')
-
-
-def protective_distance_m(speed_m_s: float, settings: SeparationSettings) -> float:
-    """Return S_p of a robot that moves with ``speed_m_s`` towards the person."""
-    stopping_s = speed_m_s / settings.deceleration_m_s2
-    return (
-        settings.human_speed_m_s * (settings.reaction_s + stopping_s)
-        + speed_m_s * settings.reaction_s
-        + 0.5 * speed_m_s * stopping_s
-        + settings.intrusion_m
-    )
-
-
-def permitted_speed_m_s(distance_m: float, settings: SeparationSettings) -> float:
-    """
-    Return the highest speed whose protective separation distance is not above the distance.
-
-    :param distance_m: from the robot to the nearest point of anybody; infinite when nobody is
-        there. NaN gives 0: what is not known is near.
-    :returns: 0 to the full speed.
-    """
-    if distance_m == math.inf:
-        return settings.full_speed_m_s
-    # S_p is a square in v: v^2 / (2 a) + (v_h / a + T_r) v + v_h T_r + C + Z - d = 0
-    brake = settings.deceleration_m_s2
-    slope = settings.human_speed_m_s / brake + settings.reaction_s
-    rest = distance_m - settings.human_speed_m_s * settings.reaction_s - settings.intrusion_m
-    if not rest > 0.0:
-        return 0.0
-    speed = brake * (math.sqrt(slope * slope + 2.0 * rest / brake) - slope)
-    return min(speed, settings.full_speed_m_s)
-
-
-def separation_m(points: np.ndarray, robot: Sequence[float] | np.ndarray) -> float:
-    """
-    Return the distance from the robot to the nearest point.
-
-    :param points: metres, (N, 3), as in ~/poses; none at all: infinite.
-    :param robot: metres, (3,), in the same frame.
-    """
-    if not len(points):
-        return math.inf
-    return float(np.linalg.norm(points - np.asarray(robot), axis=1).min())
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 from motion_predictor.body.layout_table import LAYOUTS
 from motion_predictor.ros import parameters
+from motion_predictor.ros.consumers import settings as consumers
+from motion_predictor.ros.parameters.fields import parameters_of
 from motion_predictor.ros.parameters.replay import REPLAY_PARAMETERS
 from training.report.page import render
 
@@ -19,6 +21,7 @@ README = ROOT / 'README.md'
 RUN = ROOT / 'docs' / 'guide' / 'run.md'
 REFERENCE = ROOT / 'docs' / 'reference' / 'parameters.md'
 CONFIG = ROOT / 'config' / 'predictor.yaml'
+CONSUMERS = ROOT / 'config' / 'consumers.yaml'
 DATA = ROOT / 'docs' / 'results' / 'data'
 STREAMS, FORGETFUL = DATA / 'streams.json', DATA / 'streams_memory_off.json'
 REGIMES, BENCHMARK = DATA / 'streams_regimes.json', DATA / 'benchmark.json'
@@ -57,7 +60,18 @@ def reference_page() -> str:
     return (
         '# Parameters\n\nMade from the declarations in `motion_predictor/ros/parameters/` by '
         '`python -m tools.site.update_pages`; `config/predictor.yaml` holds those of the node.\n\n'
-        f'## The node\n\n{table}\n\n## The replay node\n\n{replay_rows()}\n'
+        f'## The node\n\n{table}\n\n## The replay node\n\n{replay_rows()}\n\n'
+        f'## Consumers\n\nRead when a consumer starts; `config/consumers.yaml` holds all of them. '
+        f'`nav2_speed_limit` is `speed_scaling` with `output: nav2`.\n\n{consumer_tables()}\n'
+    )
+
+
+def consumer_tables() -> str:
+    """Return a table of parameters for each program among the consumers."""
+    return '\n\n'.join(
+        f'### `{name}`\n\n{parameters.markdown_table(parameters_of(type(record)))}'
+        for name, record in consumers.CONSUMERS.items()
+        if name != 'nav2_speed_limit'
     )
 
 
@@ -182,7 +196,12 @@ def updated(text: str, name: str) -> str:
 def pages() -> dict[Path, str]:
     """Return every page that is written, as it should be."""
     made = {page: updated(page.read_text(), page.name) for page in (README, RUN)}
-    return {**made, REFERENCE: reference_page(), CONFIG: parameters.parameter_file()}
+    return {
+        **made,
+        REFERENCE: reference_page(),
+        CONFIG: parameters.parameter_file(),
+        CONSUMERS: consumers.parameter_file(),
+    }
 
 
 def main() -> int:

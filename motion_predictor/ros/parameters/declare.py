@@ -54,25 +54,34 @@ def declare_parameters(node: Node) -> None:
         if name not in BY_NAME and not name.startswith(FOREIGN_PARAMETERS):
             node.get_logger().warning(unknown_parameter_message(name) + '; it is ignored')
     for parameter in PARAMETERS:
-        default: Any = parameter.default
-        if isinstance(default, tuple):
-            default = list(default)
-        try:
-            node.declare_parameter(parameter.name, default, ros_descriptor(parameter))
-        except InvalidParameterTypeException as error:
-            hint = f', for instance {default!r}'
-            raise ConfigError(
-                f'{parameter.name}: expected {parameter.type_name}{hint} ({brief(error)})'
-            ) from None
-        except InvalidParameterValueException as error:
-            raise ConfigError(
-                f'{parameter.name}: must be {parameter.allowed} ({brief(error)})'
-            ) from None
-        if node.get_parameter_or(parameter.name).type_ == RosParameter.Type.NOT_SET:
-            raise ConfigError(
-                f'{parameter.name}: has no value (null) in the parameter file; expected '
-                f'{parameter.type_name}, for instance {default!r}'
-            )
+        declare_one(node, parameter, parameter.default)
+
+
+def declare_one(node: Node, parameter: Parameter, default: Any) -> None:
+    """
+    Declare one parameter.
+
+    :param default: its value where none was given; tuples become lists.
+    :raises ConfigError: if it was given a value that cannot work.
+    """
+    if isinstance(default, tuple):
+        default = list(default)
+    try:
+        node.declare_parameter(parameter.name, default, ros_descriptor(parameter))
+    except InvalidParameterTypeException as error:
+        hint = f', for instance {default!r}'
+        raise ConfigError(
+            f'{parameter.name}: expected {parameter.type_name}{hint} ({brief(error)})'
+        ) from None
+    except InvalidParameterValueException as error:
+        raise ConfigError(
+            f'{parameter.name}: must be {parameter.allowed} ({brief(error)})'
+        ) from None
+    if node.get_parameter_or(parameter.name).type_ == RosParameter.Type.NOT_SET:
+        raise ConfigError(
+            f'{parameter.name}: has no value (null) in the parameter file; expected '
+            f'{parameter.type_name}, for instance {default!r}'
+        )
 
 
 def parameter_values(node: Node) -> dict[str, Any]:

@@ -53,14 +53,18 @@ SECTIONS = (
 sections."""
 
 
-def markdown_table() -> str:
-    """Return the table of the reference page, one row per parameter."""
+def markdown_table(declared: Iterable[Parameter] = PARAMETERS) -> str:
+    """
+    Return a table of the reference page, one row per parameter.
+
+    :param declared: parameters of the predictor, or of another node.
+    """
     lines = [
         '| parameter | type | default | allowed | unit | change | meaning |',
         '|---|---|---|---|---|---|---|',
     ]
     change = {AT_START: 'read-only', AT_CONFIGURE: 'before configure', ALWAYS: 'any time'}
-    for p in PARAMETERS:
+    for p in declared:
         default = _yaml(p.default, "'")
         lines.append(
             f'| `{p.name}` | {p.type_name} | `{default}` | {p.allowed} | {p.unit} '
@@ -72,12 +76,17 @@ def markdown_table() -> str:
 def parameter_file() -> str:
     """Return the text of ``config/predictor.yaml``: all parameters with their defaults."""
     settings = Settings()
-    sections = ['\n'.join(_entries(settings, names, indent=4)) for names in SECTIONS]
+    sections = ['\n'.join(entries(settings, names, indent=4)) for names in SECTIONS]
     return HEADER + '\n\n'.join(sections) + '\n'
 
 
-def _entries(record: Any, names: Iterable[str], indent: int) -> list[str]:
-    # Yield the lines of these fields, each below its comment, and of the groups among them.
+def entries(record: Any, names: Iterable[str], indent: int) -> list[str]:
+    """
+    Return the lines of a parameter file for some fields of a record, each below its comment.
+
+    :param names: of the fields; groups among them are written as a whole.
+    :param indent: spaces before each line.
+    """
     lines: list[str] = []
     known, words = {item.name: item for item in fields(record)}, descriptions(record.__class__)
     before = ' ' * indent
@@ -85,7 +94,7 @@ def _entries(record: Any, names: Iterable[str], indent: int) -> list[str]:
         value = getattr(record, name)
         if is_dataclass(value):
             inner = [item.name for item in fields(value)]
-            lines += [f'{before}{name}:', *_entries(value, inner, indent + 2)]
+            lines += [f'{before}{name}:', *entries(value, inner, indent + 2)]
             continue
         text = _comment(name, words[name], known[name].metadata['parameter'])
         comment = textwrap.wrap(text, WIDTH - indent - 2, break_on_hyphens=False)

@@ -1,0 +1,190 @@
+"""
+How soon a robot's speed limit ends when the predictor dies.
+
+    python -m tools.measure.stop_time --rounds 20
+
+The predictor and two monitors of speed and separation run as processes; somebody walks at 30 Hz,
+far from the robot, so that full speed is permitted. Then the predictor is frozen (SIGSTOP) at some
+time, and this waits for the first message of each that permits nothing.
+
+The named alternative, in the same run: a monitor that only looks at the age of the last prediction
+(``stale_s``) and at what DDS tells of liveliness.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager, ExitStack
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from geometry_msgs.msg import PoseArray
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import Float64
+
+from motion_predictor.recordings.walker import synthetic_walkers
+from motion_predictor.ros.replay import pose_array
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE_HZ = 30.0
+FAR_M = 30.0
+PATIENCE_S = 120.0
+MONITORS = {
+    'a message that is late by one period': {'missed_periods': 1.0},
+    'age and liveliness alone': {'missed_periods': 100.0},
+}
+"""Parameters of the monitors, by name; both have stale_s at its default."""
+
+
+class Bench(Node):
+    """Publishes somebody who walks, and hears the limits of all monitors."""
+
+    def __init__(self) -> None:
+        """Start to publish."""
+        super().__init__('stop_time')
+        self._walk = next(iter(synthetic_walkers(1, 60.0, RATE_HZ).persons.values()))
+        self._frame = 0
+        self._skeleton = self.create_publisher(PoseArray, '/skeleton', 10)
+        self.stops_s: dict[int, float] = {}
+        self.limits: dict[int, float] = {}
+        for index in range(len(MONITORS)):
+            self.create_subscription(
+                Float64, f'/cell_{index}/speed_limit_predicted', self._hear(index), 10
+            )
+        self.create_timer(1.0 / RATE_HZ, self._show)
+
+    def _hear(self, index: int) -> Any:
+        def heard(message: Float64) -> None:
+            self.limits[index] = message.data
+            if message.data == 0.0:
+                self.stops_s.setdefault(index, time.perf_counter())
+
+        return heard
+
+    def _show(self) -> None:
+        last = len(self._walk) - 1
+        pose = self._walk[last - abs(last - self._frame % (2 * last))]  # there and back
+        self._frame += 1
+        message = pose_array([pose])
+        message.header.stamp, message.header.frame_id = self.get_clock().now().to_msg(), 'map'
+        self._skeleton.publish(message)
+
+
+@contextmanager
+def program(module: str, *arguments: str, **parameters: object) -> Iterator[Any]:
+    """Run a module as a ROS process."""
+    command = [sys.executable, '-m', module, '--ros-args', '--log-level', 'error', *arguments]
+    for name, value in parameters.items():
+        command += ['-p', f'{name.replace("__", ".")}:={value}']
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def measure(rounds: int) -> dict[str, list[float]]:
+    """
+    Freeze the predictor again and again.
+
+    :param rounds: how often.
+    :returns: seconds from the freezing to the first message that permits nothing, by monitor.
+    :raises TimeoutError: if the monitors do not come to permit full speed.
+    """
+    found: dict[str, list[float]] = {name: [] for name in MONITORS}
+    random = np.random.default_rng(0)
+    rclpy.init()
+    bench = Bench()
+    executor = SingleThreadedExecutor()
+    executor.add_node(bench)
+
+    def spin(until: Any, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not until():
+            executor.spin_once(timeout_sec=0.005)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f'{what}: not within {PATIENCE_S:g} s')
+
+    with ExitStack() as stack:
+        predictor = stack.enter_context(
+            program('motion_predictor', autostart=True, model__threads=1)
+        )
+        for index, parameters in enumerate(MONITORS.values()):
+            stack.enter_context(
+                program(
+                    'motion_predictor.ros.consumers.monitor',
+                    '-r', f'__ns:=/cell_{index}',
+                    '-r', 'motion_predictor/poses:=/motion_predictor/poses',
+                    robot_m=f'[{FAR_M}, {FAR_M}, 0.0]',
+                    **parameters,
+                )
+            )  # fmt: skip
+        for _ in range(rounds):
+            spin(
+                lambda: len(bench.limits) == len(MONITORS) and min(bench.limits.values()) > 0.0,
+                'full speed of all monitors',
+            )
+            go_on = time.monotonic() + 1.0 + float(random.uniform(0.0, 1.0 / RATE_HZ))
+            spin(lambda end=go_on: time.monotonic() > end, 'a second')
+            bench.stops_s.clear()
+            begun_s = time.perf_counter()
+            os.kill(predictor.pid, signal.SIGSTOP)
+            spin(lambda: len(bench.stops_s) == len(MONITORS), 'a stop of all monitors')
+            os.kill(predictor.pid, signal.SIGCONT)
+            for index, name in enumerate(MONITORS):
+                found[name].append(bench.stops_s[index] - begun_s)
+    bench.destroy_node()
+    rclpy.shutdown()
+    return found
+
+
+def report(found: dict[str, list[float]]) -> list[str]:
+    """Return the table: medians, 99th percentiles, and the ratio of the medians."""
+    medians = {name: float(np.median(times)) for name, times in found.items()}
+    last = medians[list(found)[-1]]
+    lines = ['| the predictor is dead when | stop after, ms: median | p99 | to the last row |',
+             '|---|---:|---:|---:|']  # fmt: skip
+    for name, times in found.items():
+        p99 = float(np.percentile(times, 99))
+        ratio = medians[name] / last
+        lines.append(f'| {name} | {1e3 * medians[name]:.0f} | {1e3 * p99:.0f} | {ratio:.2f} |')
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--rounds', type=int, default=20, help='how often (default: 20)')
+    parser.add_argument('--json', type=Path, help='write all times to this file')
+    options = parser.parse_args(arguments)
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    found = measure(options.rounds)
+    print('\n'.join(report(found)))
+    load = os.getloadavg()[0]
+    print(f'{options.rounds} rounds at {RATE_HZ:g} Hz; load average at the end {load:.1f}')
+    if options.json:
+        options.json.write_text(json.dumps(found))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
