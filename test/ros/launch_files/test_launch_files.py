@@ -1,0 +1,272 @@
+"""
+The launch files under the real ``launch`` and ``launch_ros``: start, configure, activate, stop.
+
+No wheel brings the two packages: where ROS is not installed these tests are skipped. They also run
+on the sources of both: ``PYTHONPATH=LAUNCH/launch:LAUNCH_ROS/launch_ros`` (and osrf-pycommon).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import os
+from pathlib import Path
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy')
+pytest.importorskip('launch_ros', reason='launch_ros is not installed')
+pytest.importorskip('launch_ros.actions', reason='launch_ros lacks a package that it needs')
+
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import GetParameters
+from ros_harness import (
+    Listener,
+    PATIENCE_S,
+    ROOT,
+    ros_environment,
+    wait_until,
+    write_random_weights,
+)
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+arguments = [tuple(each.split(':=', 1)) for each in sys.argv[2:]]
+source = PythonLaunchDescriptionSource(sys.argv[1])
+included = IncludeLaunchDescription(source, launch_arguments=arguments)
+service = LaunchService(argv=[])
+service.include_launch_description(LaunchDescription([included]))
+sys.exit(service.run())
+"""
+"""What ``ros2 launch FILE NAME:=VALUE ...`` does."""
+CONFIG_OF_A_NODE = '/**/speed_and_separation:\n  ros__parameters:\n    period_s: 0.05\n'
+PROGRAM = '#!{python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n'
+CONFIGURE, ACTIVATE, CLEAN_UP, DEACTIVATE = 1, 3, 2, 4
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_weights(tmp_path_factory.mktemp('weights') / 'tiny.safetensors')
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lay the package out as a build does: programs, launch files, the marker of the index."""
+    prefix = tmp_path_factory.mktemp('install')
+    marker = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages'
+    marker.mkdir(parents=True)
+    (marker / 'motion_predictor').write_text('')
+    share = prefix / 'share' / 'motion_predictor'
+    share.mkdir()
+    for folder in ('launch', 'config'):
+        (share / folder).symlink_to(ROOT / folder)
+    programs = prefix / 'lib' / 'motion_predictor'
+    programs.mkdir(parents=True)
+    found = [line.split(' = ') for line in (ROOT / 'setup.py').read_text().splitlines()
+             if line.strip().startswith("f'") and ' = {NAME}.' in line]  # fmt: skip
+    for name, target in found:
+        module, function = target.rstrip("',").replace('{NAME}', 'motion_predictor').split(':')
+        path = programs / name.strip().removeprefix("f'")
+        path.write_text(PROGRAM.format(python=sys.executable, module=module, function=function))
+        path.chmod(0o755)
+    assert (programs / 'predictor').is_file()
+    return prefix
+
+
+class Launched:
+    """A launch that runs, and what it says."""
+
+    def __init__(self, process: Any, log: Path) -> None:
+        self.process, self.log = process, log
+
+    def text(self) -> str:
+        return self.log.read_text(errors='replace')
+
+    def children(self) -> list[int]:
+        """Process ids of what the launch has started; they share its group."""
+        found = subprocess.run(
+            ['pgrep', '-g', str(self.process.pid)], capture_output=True, text=True
+        )
+        return [int(each) for each in found.stdout.split() if int(each) != self.process.pid]
+
+    def stop(self) -> int:
+        """Ask it to end as Ctrl-C does, and wait; its exit code."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+        return int(self.process.wait(PATIENCE_S))
+
+
+@contextmanager
+def launched(prefix: Path, folder: Path, name: str, *arguments: str) -> Iterator[Launched]:
+    """Launch a file in a process group of its own."""
+    log = folder / 'launch.log'
+    environment = ros_environment()
+    environment['AMENT_PREFIX_PATH'] = os.pathsep.join(
+        filter(None, [str(prefix), environment.get('AMENT_PREFIX_PATH', '')])
+    )
+    environment['_ROS_WHEELS_BOOTSTRAP_COMPLETE'] = ''
+    environment['ROS_LOG_DIR'] = str(folder)
+    with log.open('w') as file:
+        process = subprocess.Popen(
+            [sys.executable, '-c', LAUNCH, str(ROOT / 'launch' / name), *arguments],
+            cwd=folder,
+            env={name: value for name, value in environment.items() if value},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    made = Launched(process, log)
+    try:
+        yield made
+    finally:
+        try:
+            made.stop()
+        finally:
+            left = made.children()
+            for each in left:
+                os.kill(each, signal.SIGKILL)
+        assert not left, f'left running: {left}\n{made.text()}'
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+def state_of(listener: Listener) -> str:
+    """Ask the predictor for its state; '' where it does not answer."""
+    client = listener.node.create_client(GetState, '/motion_predictor/get_state')
+    try:
+        if not client.wait_for_service(0.2):
+            return ''
+        return str(called(listener, client, GetState.Request()).current_state.label)
+    finally:
+        listener.node.destroy_client(client)
+
+
+def change(listener: Listener, transition: int) -> bool:
+    """Do as ``ros2 lifecycle set`` does."""
+    client = listener.node.create_client(ChangeState, '/motion_predictor/change_state')
+    request = ChangeState.Request()
+    request.transition.id = transition
+    try:
+        wait_until(client.service_is_ready, listener.spin, 'the service')
+        return bool(called(listener, client, request).success)
+    finally:
+        listener.node.destroy_client(client)
+
+
+def called(listener: Listener, client: Any, request: Any) -> Any:
+    future = client.call_async(request)
+    listener.wait(future.done, 'an answer')
+    return future.result()
+
+
+def wait_for_state(listener: Listener, made: Launched, state: str) -> None:
+    def step() -> None:
+        listener.spin()
+        assert made.process.poll() is None, made.text()
+
+    wait_until(lambda: state_of(listener) == state, step, f'the state {state}')
+
+
+def test_the_predictor_is_started_configured_activated_and_stopped(
+    installed: Path, tmp_path: Path, weights: Path, listener: Listener
+) -> None:
+    with launched(installed, tmp_path, 'predictor.launch.py', f'weights:={weights}') as made:
+        wait_for_state(listener, made, 'active')
+        assert change(listener, DEACTIVATE)
+        assert change(listener, CLEAN_UP)
+        assert change(listener, CONFIGURE)
+        for _ in range(50):  # an activation would have been asked for with the transition
+            listener.spin()
+        assert state_of(listener) == 'inactive', 'a manual configure activates'
+        assert made.stop() == 0, made.text()
+    assert 'Traceback' not in made.text()
+
+
+def test_a_node_that_is_refused_stays_for_another_try_and_is_not_activated(
+    installed: Path, tmp_path: Path, weights: Path, listener: Listener
+) -> None:
+    broken = tmp_path / 'broken.safetensors'
+    broken.write_bytes(weights.read_bytes()[:-1000])
+    with launched(installed, tmp_path, 'predictor.launch.py', f'weights:={broken}') as made:
+        wait_until(lambda: 'was not configured' in made.text(), lambda: time.sleep(0.1), 'a word')
+        broken.write_bytes(weights.read_bytes())
+        assert change(listener, CONFIGURE)
+        for _ in range(50):
+            listener.spin()
+        assert state_of(listener) == 'inactive'
+        assert change(listener, ACTIVATE)
+        assert made.stop() == 0, made.text()
+
+
+@pytest.mark.parametrize(
+    'name, argument, told',
+    [
+        ('predictor.launch.py', 'config:=/no/such.yaml', 'config:=/no/such.yaml'),
+        ('predictor.launch.py', 'weights:=/no/such.safetensors', 'weights:=/no/such'),
+        ('predictor.launch.py', 'rviz:=perhaps', 'perhaps'),
+        ('consumers.launch.py', 'start:=nav', 'must be one or more of nav2'),
+        ('demo.launch.py', 'clip:=no.bvh', 'clip:=no.bvh: there is no such file'),
+    ],
+)
+def test_what_cannot_be_is_said_and_nothing_is_left_running(
+    installed: Path, tmp_path: Path, name: str, argument: str, told: str
+) -> None:
+    with launched(installed, tmp_path, name, argument) as made:
+        assert made.process.wait(PATIENCE_S) != 0, made.text()
+        assert told in made.text()
+        assert not made.children()
+
+
+def test_rviz_that_is_not_installed_is_said_and_nothing_is_left_running(
+    installed: Path, tmp_path: Path
+) -> None:
+    if shutil.which('rviz2'):
+        pytest.skip('rviz2 is installed')
+    with launched(installed, tmp_path, 'predictor.launch.py', 'rviz:=true') as made:
+        assert made.process.wait(PATIENCE_S) != 0, made.text()
+        assert 'rviz2 is not installed' in made.text()
+        assert not made.children()
+
+
+def test_a_consumer_is_started_with_its_parameters_and_stopped(
+    installed: Path, tmp_path: Path, listener: Listener
+) -> None:
+    from std_msgs.msg import Bool
+
+    config = tmp_path / 'mine.yaml'
+    config.write_text(CONFIG_OF_A_NODE)
+    heard = listener.collect(Bool, '/cell/speed_limit_predicted_valid')
+    with launched(
+        installed, tmp_path, 'speed_and_separation.launch.py', 'namespace:=cell',
+        f'config:={config}',
+    ) as made:  # fmt: skip
+        wait_until(lambda: heard or made.process.poll() is not None, listener.spin, 'the consumer')
+        assert heard, made.text()
+        assert not heard[-1].data
+        wait_until(
+            lambda: '/cell/motion_predictor/poses' in made.text(), listener.spin, 'a reason'
+        )
+        request = GetParameters.Request(names=['period_s', 'full_speed_m_s'])
+        client = listener.node.create_client(
+            GetParameters, '/cell/speed_and_separation/get_parameters'
+        )
+        wait_until(client.service_is_ready, listener.spin, 'the service')
+        found = called(listener, client, request).values
+        assert [each.double_value for each in found] == [0.05, 1.0], 'the file is not read'
+        assert made.stop() == 0, made.text()
