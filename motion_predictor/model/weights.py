@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 from pathlib import Path
-import sys
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from motion_predictor.body.skeleton import skeleton_to_dict
+from motion_predictor.bundle import shipped_folders
 from motion_predictor.common.files import brief, open_file
 from motion_predictor.common.whole_files import written_whole
 from motion_predictor.errors import MotionPredictorError, StorageError, WeightsError
@@ -293,13 +293,8 @@ def file_digest(path: Path | str) -> str:
 
 
 def weights_folders() -> list[Path]:
-    """Return the folders of shipped weights: the source tree, then the installed share folders."""
-    here = Path(__file__).resolve()
-    folders = [here.parents[2] / 'resource' / 'weights']
-    prefixes = [Path(sys.prefix)]
-    prefixes += [parent.parent for parent in here.parents if parent.name in ('lib', 'local')]
-    folders += [prefix / 'share' / 'motion_predictor' / 'weights' for prefix in prefixes]
-    return folders
+    """Return the folders that shipped weights may lie in, however this package was installed."""
+    return shipped_folders()
 
 
 def default_weights(name: str = 'swiftdiff') -> Path:

@@ -273,8 +273,8 @@ def test_a_build_installs_what_a_robot_needs_and_no_training(facts: dict[str, An
 def test_every_executable_exists_and_goes_where_ros_looks(facts: dict[str, Any]) -> None:
     scripts = dict(entry.split(' = ') for entry in facts['entry_points']['console_scripts'])
     assert scripts.keys() == {
-        'predictor', 'replay', 'people_costs', 'people_list', 'people_scene', 'prescyent_bridge',
-        'speed_and_separation', 'speed_scaling',
+        'motion-predictor', 'predictor', 'replay', 'people_costs', 'people_list', 'people_scene',
+        'prescyent_bridge', 'speed_and_separation', 'speed_scaling',
     }  # fmt: skip
     for target in scripts.values():
         module, function = target.split(':')

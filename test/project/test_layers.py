@@ -17,11 +17,13 @@ ROS = {
     'sensor_msgs', 'std_msgs', 'std_srvs', 'tf2_msgs', 'tf2_ros', 'trajectory_msgs',
     'visualization_msgs',
 }  # fmt: skip
-GROUND = {'errors', 'moved', 'signals', 'common'}
+GROUND = {'errors', 'moved', 'signals', 'common', 'bundle'}
 MAY_ENTER = {
     'motion_predictor': {
         'errors': set(),
         'moved': set(),
+        'bundle': set(),
+        'commands': GROUND,
         'signals': set(),
         'common': {'errors'},
         'body': GROUND,
@@ -32,7 +34,7 @@ MAY_ENTER = {
         'recordings': GROUND | {'body', 'sources', 'track'},
         'ros': GROUND | {'body', 'sources', 'model', 'track', 'predict', 'recordings'},
         '__init__': GROUND | {'body', 'model', 'predict'},
-        '__main__': GROUND | {'ros'},
+        '__main__': GROUND | {'ros', 'commands'},
     },
     'training': {
         'common': set(),

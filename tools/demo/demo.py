@@ -47,6 +47,8 @@ from tools.demo.demo_scores import (
 from tools.demo.demo_still import write_still
 
 ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = (ROOT if (ROOT / 'scripts').is_dir() else Path.cwd()) / 'demo_output'
+"""In the source tree; of an installed demo, where it was started."""
 START_LIMIT_S = 180.0
 WORK_S, CLIP_S, LONGEST_S = 120.0, 20.0, 900.0
 """How long is played of repeated work and of clips, and of a recording at most."""
@@ -160,9 +162,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--weights', default='swiftdiff', help='a shipped model or a file (default: swiftdiff)'
     )
-    parser.add_argument(
-        '--output', type=Path, default=ROOT / 'demo_output', help='where to leave page and logs'
-    )
+    parser.add_argument('--output', type=Path, default=OUTPUT, help='where to leave page and logs')
     parser.add_argument(
         '--view',
         nargs='?',

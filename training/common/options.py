@@ -9,6 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
+from training.common.verbs import called
+
 Options = TypeVar('Options')
 
 
@@ -38,7 +40,7 @@ def read_options(
     given = list(sys.argv[1:] if words is None else words)
     options: Options = tyro.cli(
         kind,
-        prog=f'python -m {program}',
+        prog=called(program),
         description='\n\n'.join(part.strip('\n') for part in (purpose or '', example) if part),
         args=given,
         default=tyro.MISSING_NONPROP if default is None else default,
@@ -59,7 +61,7 @@ def refuse(program: str, why: str) -> NoReturn:
     :param why: a sentence that names the options and the remedy.
     :raises SystemExit: with code 2; standard error says why.
     """
-    print(f'python -m {program}: {why}; see --help', file=sys.stderr)
+    print(f'{called(program)}: {why}; see --help', file=sys.stderr)
     raise SystemExit(2)
 
 

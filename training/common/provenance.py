@@ -43,6 +43,8 @@ def commit() -> dict[str, Any]:
 
     :returns: ``{'commit': hash or None, 'modified': bool}``; None outside a git checkout.
     """
+    if not (REPOSITORY / '.git').exists():  # git would find whatever repository is around it
+        return {'commit': None, 'modified': False}
     try:
         head = _git('rev-parse', 'HEAD')
         changed = _git('status', '--porcelain', '--untracked-files=no')

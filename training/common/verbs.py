@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import importlib
+from pathlib import Path
 import sys
 from typing import NamedTuple
 
 from training.common.stopping import GOES_ON, NOTHING, run_verb
+
+INSTALLED = 'motion-predictor'
+"""The command that a wheel installs; it runs the verbs of training as its own."""
 
 
 class Verb(NamedTuple):
@@ -18,11 +22,22 @@ class Verb(NamedTuple):
     goes_on: bool = False
 
 
+def called(program: str) -> str:
+    """
+    Return how a verb is typed: by the installed command where it was begun by that.
+
+    :param program: as after ``python -m``, such as ``training evaluate``.
+    """
+    if Path(sys.argv[0]).name == INSTALLED:
+        return program.replace('training', INSTALLED, 1)
+    return f'python -m {program}'
+
+
 def usage(program: str, purposes: Mapping[str, str], about: str) -> str:
     """Return the text of ``--help``: every verb and its purpose."""
     width = max(len(name) for name in purposes)
     lines = [f'  {name:<{width}}  {purpose}' for name, purpose in purposes.items()]
-    return '\n'.join([f'usage: python -m {program} VERB ...', '', about, '', *lines, ''])
+    return '\n'.join([f'usage: {called(program)} VERB ...', '', about, '', *lines, ''])
 
 
 def choose(
@@ -49,7 +64,7 @@ def choose(
         raise SystemExit(0 if words else 2)
     longer = [name for name in purposes if name.split()[0] == words[0]]
     known = f'expected one of: {", ".join(longer or purposes)}'
-    print(f'python -m {program} {words[0]}: {known}', file=sys.stderr)
+    print(f'{called(program)} {words[0]}: {known}', file=sys.stderr)
     raise SystemExit(2)
 
 

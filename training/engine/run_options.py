@@ -16,6 +16,7 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from training.common.options import read_options
+from training.common.verbs import called
 from training.data.store import is_store
 from training.data.windows import recordings_folder, skeleton_of
 from training.engine.config import as_plain, ChainConfig
@@ -81,7 +82,7 @@ def parse_run(
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     begin, rest = tyro.cli(
-        Base, args=words, prog=f'python -m {program}', add_help=False, return_unknown_args=True
+        Base, args=words, prog=called(program), add_help=False, return_unknown_args=True
     )
     try:
         default = _defaults(begin, stages)
