@@ -239,6 +239,7 @@ def test_without_ears_or_nose_the_head_follows_the_spine() -> None:
     assert xyz[H36M17.index('Nose'), 0] > 0.01  # ahead
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_nothing_that_a_tracker_sends_gives_nan(data: st.DataObject) -> None:

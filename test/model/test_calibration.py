@@ -126,6 +126,7 @@ def test_a_quantile_is_the_conformal_one_or_the_largest() -> None:
     assert calibrate.fit_factor(scores, (0.999,))[0, 0, 0] == pytest.approx(99.0)
 
 
+@pytest.mark.slow
 def test_the_verb_fits_on_some_recordings_and_reports_on_others(tmp_path: Path) -> None:
     val = save_recording(tmp_path / 'one' / 'val.npz', (120, 110))
     test = save_recording(tmp_path / 'one' / 'test.npz', (90,), seed=7)

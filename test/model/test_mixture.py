@@ -57,6 +57,7 @@ def test_the_density_is_that_of_the_written_out_covariance(kind: str) -> None:
     assert torch.allclose(mixture.entropies(), dense.entropy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
 def test_samples_have_the_moments_that_are_claimed(kind: str) -> None:
     mixture = mixture_of(kind)

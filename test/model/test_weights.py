@@ -152,6 +152,7 @@ def flipped(content: bytes, byte: int, bit: int) -> bytes:
     return content[:byte] + bytes([content[byte] ^ (1 << bit)]) + content[byte + 1 :]
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_anywhere_in_the_tensors_is_refused(tmp_path: Path) -> None:
     factor = np.full((1, 100, 17), 2.0, np.float32)
     held = Calibration((0.9,), factor, 0.01, 3, {'of': 'a test'})
@@ -370,6 +371,7 @@ def test_tensors_that_do_not_belong_to_the_settings_are_refused(tmp_path: Path) 
             load_weights(path)
 
 
+@pytest.mark.slow
 @given(
     place=st.floats(0.0, 1.0, exclude_max=True),
     value=st.integers(0, 255),

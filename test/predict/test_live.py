@@ -111,6 +111,7 @@ def test_the_nearest_people_are_kept_when_there_are_too_many() -> None:
     assert set(result.unpredicted.values()) == {Excluded.TOO_MANY_PERSONS}
 
 
+@pytest.mark.slow
 def test_observing_from_threads_while_predicting_keeps_every_pose() -> None:
     online = online_with()
 

@@ -56,6 +56,7 @@ def test_nothing_is_said_before_a_forecast_is_half_a_second_old(predictor: Predi
     assert len({value for value in seen if not np.isnan(value)}) <= 3  # checked twice a second
 
 
+@pytest.mark.slow
 def test_somebody_who_suddenly_rushes_off_surprises(predictor: Predictor) -> None:
     calm, rush = (watch(predictor, speed)[-1] for speed in (0.0, 6.0))
     assert rush > calm + 1.0

@@ -63,6 +63,7 @@ def all_voxels(futures: np.ndarray, voxel_m: float, margin: int = 3) -> np.ndarr
     return np.stack(np.meshgrid(*axes, indexing='ij'), axis=-1).reshape(-1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', range(3))
 def test_no_touched_voxel_is_missing_and_none_is_in_that_is_passed_at_a_distance(
     seed: int,

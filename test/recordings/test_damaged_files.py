@@ -155,6 +155,7 @@ def test_damaged_archives_of_clips_are_refused(
         open_recording(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.binary(min_size=1, max_size=6))))
 def test_archives_damaged_anywhere_are_read_or_refused(

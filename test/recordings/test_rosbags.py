@@ -24,6 +24,7 @@ from bag_messages import (  # noqa: E402
 from rosbags.rosbag2 import StoragePlugin  # noqa: E402
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 @pytest.mark.parametrize('name', MESSAGES)
 def test_two_people_come_back_from_a_bag(

@@ -36,6 +36,7 @@ def names(people: list[DecodedPerson]) -> list[str]:
     return [person.person for person in kept]
 
 
+@pytest.mark.slow
 def test_a_cloud_of_very_many_fields_is_read_by_those_it_needs() -> None:
     message = point_cloud(POSES)
     other = [PointField(name=f'f{i}', offset=0, datatype=7, count=1) for i in range(60_000)]

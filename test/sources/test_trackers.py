@@ -336,6 +336,7 @@ NUMBERS = strategies.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', TRACKERS)
 @settings(deadline=None, max_examples=25)
 @given(data=strategies.data())

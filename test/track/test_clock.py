@@ -146,6 +146,7 @@ def windows_error(times: Times) -> tuple[float, LivePredictor]:
     return float(np.mean(errors)), online
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('times', BURSTS.values(), ids=BURSTS)
 def test_a_walk_stamped_in_bursts_is_seen_as_it_was(times: Times) -> None:
     error_m, online = windows_error(times)

@@ -39,6 +39,7 @@ def test_any_rate_gives_the_same_window(rate_hz: float, within_m: float) -> None
     assert window.source_period_s == pytest.approx(1.0 / rate_hz, rel=0.01)
 
 
+@pytest.mark.slow
 @quick
 @given(
     rate_hz=st.floats(12.0, 360.0),
@@ -181,6 +182,7 @@ def test_memory_is_bounded_whatever_the_stamps(gaps_ms: list[float], repeat: int
     assert len(history._poses.stamps) <= 2 * (2 + 2.0 * 200.0)
 
 
+@pytest.mark.slow
 def test_a_long_recording_takes_no_more_than_a_short_one() -> None:
     history = PoseHistory()
     for stamp in range(START, START + 60 * SECOND, SECOND // 60):
@@ -225,6 +227,7 @@ def test_a_source_too_slow_gives_no_window() -> None:
     assert filled_history(stamps_at(2, seconds=2.0)).window() is NotReady.SOURCE_TOO_SLOW
 
 
+@pytest.mark.slow
 @quick
 @given(data=st.data())
 def test_nothing_gives_nan(data: st.DataObject) -> None:

@@ -252,6 +252,7 @@ def test_a_window_that_cannot_be_made_is_one_persons_trouble(
 # Stamped ahead
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('several_sources', [False, True])
 @pytest.mark.parametrize('people', [2, 5])
 def test_one_person_stamped_ahead_takes_nobody_elses_prediction_away(

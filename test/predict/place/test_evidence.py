@@ -66,6 +66,7 @@ REGIMES: dict[str, Callable[[int], np.ndarray]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('stream', REGIMES)
 @pytest.mark.parametrize('trust', [0.5, 2.0, 8.0])
 @pytest.mark.parametrize('memory', range(len(MEMORIES)))

@@ -220,6 +220,7 @@ def test_who_is_out_of_sight_for_a_while_keeps_evidence_and_scales_and_who_is_lo
     assert 2 not in place._awaited
 
 
+@pytest.mark.slow
 def test_thousands_of_ids_do_not_fill_the_machine() -> None:
     place = place_of()
     for track in range(400):
@@ -328,6 +329,7 @@ def test_a_bad_past_cannot_make_the_published_future_much_worse_than_the_best_gu
     assert published < 1.25 * clean
 
 
+@pytest.mark.slow
 def test_a_person_whose_habits_change_every_few_seconds_costs_a_bounded_amount() -> None:
     place = place_of(trusting())
     pieces, at = [], 0
@@ -385,6 +387,7 @@ def test_a_track_that_goes_on_under_a_new_id_keeps_its_evidence() -> None:
     assert set(place.evidence._persons) == {before}
 
 
+@pytest.mark.slow
 def test_people_late_by_part_of_a_frame_are_shown_where_their_samples_are() -> None:
     place = place_of()
     online = online_with(place)

@@ -77,6 +77,7 @@ def require_walk(recording: Recording, kept: list[int]) -> None:
     np.testing.assert_allclose(recording.instants_s, instants, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 @pytest.mark.parametrize('mode', [CompressionMode.FILE, CompressionMode.MESSAGE])
 def test_compressed_bags_are_read_with_and_without_metadata(
@@ -273,6 +274,7 @@ def some_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return made
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=strategies.data())
 def test_whatever_happens_to_a_file_it_is_read_or_refused_by_name(

@@ -28,6 +28,7 @@ from tracker_bags import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 @pytest.mark.parametrize('kind', TRACKERS)
 def test_a_trackers_bag_says_what_its_source_says(

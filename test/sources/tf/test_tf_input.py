@@ -77,6 +77,7 @@ def test_a_chain_of_frames_is_composed() -> None:
     assert translation(tree, 'hand', 100, 'elsewhere') is None
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(data=strategies.data())
 def test_seen_from_anywhere_in_the_tree_frames_keep_their_distances(
@@ -221,6 +222,7 @@ def test_frames_that_a_driver_stamps_one_after_the_other_are_one_pose() -> None:
         )  # interpolated by up to 0.4 ms
 
 
+@pytest.mark.slow
 def test_a_driver_at_360_hz_loses_no_pose() -> None:
     source = TfSource(XSENS, '{person}_{joint}')
     stamps, given = [10**9 + round(frame * 1e9 / 360) for frame in range(20)], []

@@ -32,6 +32,7 @@ def flood(tree: TransformTree, count: int, stamp_ns: int, static: bool = False) 
         tree.add(sent, static)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('static', [False, True])
 def test_a_flood_of_names_takes_no_frame_that_is_in_use(static: bool) -> None:
     tree = TransformTree()
@@ -61,6 +62,7 @@ def test_fixed_frames_below_somebody_who_has_gone_make_room_first() -> None:
     assert is_placed(tree, 'lidar', 10**12, 'base'), 'nobody sends it again'
 
 
+@pytest.mark.slow
 def test_many_frames_at_a_high_rate_keep_a_shorter_past(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf_tree, 'MAX_TRANSFORMS', 3_000)
     tree = TransformTree()

@@ -97,6 +97,7 @@ def beside(apart_m: float) -> list[Callable[[float], np.ndarray]]:
     return [walker, lambda at_s: walker(at_s, (0.0, apart_m))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('identified', [True, False])
 @pytest.mark.parametrize(
     'rate_hz,apart_m', [(30, 0.6), (30, 1.0), (30, 2.0), (15, 0.9), (10, 1.2), (5, 2.0)]
@@ -119,6 +120,7 @@ def test_people_listed_in_any_order_are_never_taken_for_one_another(
     assert (counted['persons_switched'] > 0) is identified
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rate_hz,apart_m', [(30, 0.6), (15, 0.9), (10, 1.2), (5, 2.0)])
 def test_ids_that_are_switched_once_a_second_lose_no_history(
     rate_hz: float, apart_m: float
@@ -221,6 +223,7 @@ def test_without_ids_who_leaves_does_not_hand_their_name_on() -> None:
     assert online.counters['persons_switched'] == 0
 
 
+@pytest.mark.slow
 def test_ids_that_are_right_are_believed_when_people_pass_close_by() -> None:
     people = [walker, lambda at_s: walker(at_s, (6.0, 0.35), np.pi)]
     for rate_hz in (5, 8, 15, 30):
@@ -230,6 +233,7 @@ def test_ids_that_are_right_are_believed_when_people_pass_close_by() -> None:
         assert counted['persons_switched'] == counted['persons_replaced'] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('one_in', [1, 2, 3])
 @pytest.mark.parametrize('apart_m', [None, 1.0])
 def test_a_new_id_in_every_frame_is_followed_though_few_frames_are_predicted(
@@ -279,6 +283,7 @@ def test_two_trackers_that_both_count_from_0_show_two_people(
     assert online.shared_ids == (('0',) if identified else ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('order', ['nearest first', 'farthest first', 'shuffled'])
 @pytest.mark.parametrize('count', [33, 40, 64])
 def test_a_crowd_never_costs_the_nearest_person(count: int, order: str) -> None:

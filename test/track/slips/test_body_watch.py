@@ -59,6 +59,7 @@ def flipped(when: Callable[[int], bool]) -> Callable[[np.ndarray, int], np.ndarr
     return lambda pose, frame: pose[MIRROR] if when(frame) else pose
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'when,count',
     [
@@ -80,6 +81,7 @@ def test_frames_with_left_and_right_exchanged_change_nothing(
         assert not one.filled.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('speed_m_s', [0.0, 2.0, 4.0])
 @pytest.mark.parametrize('rate_hz', [5, 8, 25])
 def test_exchanged_sides_are_known_at_any_rate_and_pace(rate_hz: int, speed_m_s: float) -> None:
@@ -128,6 +130,7 @@ def test_a_nose_made_from_the_wrong_sides_is_not_believed() -> None:
     assert worst < 0.06, 'the nose behind the head was used'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'joints,share,depth_m',
     [([WRIST], 0.05, 0.5), ([WRIST], 0.2, 0.5), (LIMBS, 0.1, 0.4)],

@@ -194,6 +194,7 @@ def test_fine_tuning_reads_a_bag_as_it_was_recorded(tmp_path: Path, capsys: Any)
     np.testing.assert_allclose(clips[0][0], walk[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_bag_of_15_hz_is_enough_to_fine_tune_on_and_one_of_5_is_not(
     tmp_path: Path, capsys: Any
 ) -> None:

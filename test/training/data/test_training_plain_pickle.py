@@ -156,6 +156,7 @@ def refused_or_plain(text: bytes) -> None:
     assert len(said) < 400
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     st.sampled_from(SEEDS),

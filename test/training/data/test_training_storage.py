@@ -397,6 +397,7 @@ def test_a_torn_journal_opens_and_loses_no_whole_line(
 # --- every verb ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_verb_is_there_and_ends_in_one_line(capsys: Any) -> None:
     for program, verbs in (
         ('training', training_program.VERBS),

@@ -53,6 +53,7 @@ def test_what_cannot_be_used_is_named(words: tuple[str, ...], message: str) -> N
         parsed(*DEBUG, *words)
 
 
+@pytest.mark.slow
 def test_a_setting_out_of_range_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         parsed(*DEBUG, '--teacher.optim.steps', '0')
@@ -67,6 +68,7 @@ def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert '--teacher.optim.stepz' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_config_of_a_run_starts_the_same_run(tmp_path: Path) -> None:
     words = ('--teacher.optim.steps', '7', '--seed', '3', '--set', 'swiftdiff.match=0.001')
     run, chain = parsed(*DEBUG, '--run', str(tmp_path / 'run'), *words)

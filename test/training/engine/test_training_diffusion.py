@@ -74,6 +74,7 @@ def ddim_by_hand(
     return history_put_back(x_0, padded, scale) if how == 'noised' else x_0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['none', 'clean', 'noised'])
 @pytest.mark.parametrize('prediction', ['v', 'x0', 'eps'])
 def test_a_hundred_ddim_steps_are_those_written_out_here(prediction: str, how: str) -> None:

@@ -42,6 +42,7 @@ def run(folder: Path, weights: list[Path], *more: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_every_model_is_timed_on_every_engine_for_every_number_of_people(
     tmp_path: Path, weights: list[Path]
 ) -> None:
@@ -58,6 +59,7 @@ def test_every_model_is_timed_on_every_engine_for_every_number_of_people(
         assert row['threads'] == 1
 
 
+@pytest.mark.slow
 def test_ratios_are_against_the_same_setting_of_the_same_run(
     tmp_path: Path, weights: list[Path]
 ) -> None:
@@ -141,6 +143,7 @@ def test_threads_are_put_back(tmp_path: Path, weights: list[Path]) -> None:
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_time(tmp_path: Path, weights: list[Path]) -> None:
     result = run(tmp_path, weights, '--engines', 'fp32')
     page = tmp_path / 'docs' / 'results.md'

@@ -142,6 +142,7 @@ def test_models_without_a_temperature_are_refused(
         replace(load_weights(swiftdiff).model.config, spread=1.1)
 
 
+@pytest.mark.slow
 def test_a_mixture_takes_the_temperature_at_which_what_happened_is_least_unlikely(
     tmp_path: Path, val: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

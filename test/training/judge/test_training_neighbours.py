@@ -76,6 +76,7 @@ def test_walking_on_is_better_guessed_by_other_walks_than_by_standing_still(
     assert errors[0] < 0.7 * errors[1]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_judged_is_not_remembered(files: list[Path]) -> None:
     with pytest.raises(ConfigError, match=r'two\.npz: is judged as well'):
         load_neighbours(files, WINDOW, judged=[data_digest(files[1])])

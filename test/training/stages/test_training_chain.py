@@ -144,6 +144,7 @@ def test_a_run_folder_with_other_settings_is_refused_and_names_them(chain_run: P
     assert 'one_step' not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_for_more_steps(chain_run: Path, tmp_path: Path) -> None:
     for name in ('teacher', 'pairs'):
         shutil.copytree(chain_run / name, tmp_path / name)
@@ -170,6 +171,7 @@ def test_a_dry_run_prints_the_settings_and_makes_no_folder(
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_exactly(tmp_path: Path) -> None:
     chain = preset('debug')
     pool = pool_of(Run(tmp_path, (), 'cpu', ()), chain)

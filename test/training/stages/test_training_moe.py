@@ -102,6 +102,7 @@ def test_where_a_part_is_longer_those_after_it_begin_anew(
         )
 
 
+@pytest.mark.slow
 def test_a_teacher_is_asked_about_histories_without_noise_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

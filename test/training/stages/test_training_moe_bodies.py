@@ -80,6 +80,7 @@ def test_a_teacher_of_another_body_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / 'run' / 'moe').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'setting,value',
     [

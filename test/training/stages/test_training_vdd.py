@@ -102,6 +102,7 @@ def test_the_exact_score_of_a_density_is_that_of_its_gaussians() -> None:
     assert torch.allclose(found, torch.cat(wanted, dim=1), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_teacher_that_predicts_no_velocity_has_the_density_of_its_noise() -> None:
     teacher = ToyTeacher()
     for parameter in teacher.parameters():
@@ -186,6 +187,7 @@ def test_vdd_finds_every_mode_of_a_square_of_gaussians() -> None:
     assert quadrature.modes_found(density, lost) == 3  # the count can fall
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DENSITIES)
 def test_a_toy_density_is_normalised_and_its_samples_are_its_own(name: str) -> None:
     density = DENSITIES[name]()

@@ -231,6 +231,7 @@ def test_a_person_idle_for_long_fills_little_and_what_was_learnt_before_stays() 
     assert off(memory, WORK, 300) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('noise_m', [0.01, 0.02])
 def test_idle_under_noise_fills_little_and_work_under_noise_is_learnt(noise_m: float) -> None:
     generator = np.random.default_rng(0)

@@ -127,6 +127,7 @@ def test_the_batch_size_changes_no_figure(
         assert row['world'] == pytest.approx(other['world'], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_samples_and_the_same_seed_the_same(
     tmp_path: Path, weights: list[Path], recordings: list[Path]
 ) -> None:
@@ -212,6 +213,7 @@ def test_a_store_that_lost_an_array_starts_again(tmp_path: Path) -> None:
     assert PredictionStore(tmp_path, {}, 1, 2, WINDOW, 17).done == 0
 
 
+@pytest.mark.slow
 def test_a_second_run_reuses_the_futures(
     tmp_path: Path,
     weights: list[Path],
@@ -228,6 +230,7 @@ def test_a_second_run_reuses_the_futures(
     assert first['rows'] == second['rows']
 
 
+@pytest.mark.slow
 def test_rows_of_the_same_weights_data_and_settings_are_taken_over(
     tmp_path: Path, weights: list[Path], recordings: list[Path]
 ) -> None:
@@ -254,6 +257,7 @@ def test_rows_of_the_same_weights_data_and_settings_are_taken_over(
     assert order[-3:] == ['teacher', 'one_step', 'swiftdiff']
 
 
+@pytest.mark.slow
 def test_rows_of_weights_that_are_not_at_hand_are_taken_over_by_name(
     tmp_path: Path,
     weights: list[Path],
@@ -277,6 +281,7 @@ def test_rows_of_weights_that_are_not_at_hand_are_taken_over_by_name(
     gone.rename(weights[1])
 
 
+@pytest.mark.slow
 def test_nothing_is_taken_over_from_other_settings_data_or_weights(
     tmp_path: Path, weights: list[Path], recordings: list[Path]
 ) -> None:
@@ -499,6 +504,7 @@ def test_a_trackers_noise_is_seen_by_models_and_baselines_and_not_by_the_scores(
     assert again['rows'] == clean['rows']  # what is kept of the two is not mixed up
 
 
+@pytest.mark.slow
 def test_the_page_sets_evaluations_behind_a_noisy_tracker_apart(
     tmp_path: Path, weights: list[Path], recordings: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -517,6 +523,7 @@ def test_the_page_sets_evaluations_behind_a_noisy_tracker_apart(
     assert text.count('## Accuracy') == 1
 
 
+@pytest.mark.slow
 def test_what_followed_in_the_training_set_is_a_row_beside_the_models(
     tmp_path: Path, weights: list[Path], recordings: list[Path], capsys: pytest.CaptureFixture
 ) -> None:

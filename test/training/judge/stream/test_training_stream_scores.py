@@ -55,6 +55,7 @@ def scored(*moments: Moment) -> Scores:
     return scorer.scores()
 
 
+@pytest.mark.slow
 def test_the_energy_score_is_its_definition_and_least_for_the_true_distribution() -> None:
     generator = np.random.default_rng(0)
     samples = generator.normal(size=(5, 2, 3, 3))

@@ -60,6 +60,7 @@ def test_every_clip_is_a_new_track_and_the_person_departs_between(predictor: Pre
     assert node.counters['observations_elsewhere'] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rate_hz', [10.0, 15.0, 25.0, 30.0, 60.0])
 def test_the_truth_is_the_clean_recording_at_the_instants_predicted(
     predictor: Predictor, rate_hz: float

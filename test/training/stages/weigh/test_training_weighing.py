@@ -69,6 +69,7 @@ def errors(gate: Gate, part: Records) -> tuple[float, np.ndarray]:
     return float(np.linalg.norm(mean - part.truth, axis=-1).mean()), each
 
 
+@pytest.mark.slow
 def test_the_fitted_gate_takes_the_right_guess_in_every_laboratory() -> None:
     gate = fit_gate(PARTS, QUICK)
     for part in (*PARTS, made_up('a', 0, 9), made_up('b', 2, 9)):
