@@ -26,10 +26,7 @@ LONG_MODULES = {
     'test/training/judge/accuracy/test_training_evaluate.py': (540, 'to be cut: rows, page'),
 }
 """Modules that are longer: the lines that they may have, which only become fewer, and why."""
-FULL_FOLDERS = {
-    'test/ros': (21, 'a file for each thing that the node does; to be rooms as the node is'),
-    'test/support': (19, 'helpers are imported by their bare names, from one folder'),
-}
+FULL_FOLDERS: dict[str, tuple[int, str]] = {}
 """Folders that hold more modules: how many, which only become fewer, and why."""
 
 

@@ -222,7 +222,7 @@ def running(packages: Path) -> Iterator[Running]:
     environment['PYTHONPATH'] = os.pathsep.join(
         [environment['PYTHONPATH'], str(packages / 'python')]
     )
-    script = str(Path(__file__).parents[1] / 'support' / 'tracker_nodes.py')
+    script = str(Path(__file__).parents[2] / 'support' / 'trackers' / 'tracker_nodes.py')
     nodes = subprocess.Popen(
         [sys.executable, script, json.dumps(parameters)],
         cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

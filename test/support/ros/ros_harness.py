@@ -28,7 +28,7 @@ from motion_predictor.model.weights import save_weights
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.messages import ns_to_stamp
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DOMAIN = random.Random(os.getpid() + 1).randint(101, 200)
 PATIENCE_S = 180.0
 """Deadline of every wait: reached only on failure, or on a machine that is very busy."""
