@@ -261,6 +261,9 @@ def test_people_are_predicted_in_the_target_frame(
             asked.append((self.target_frame, frame_id, stamp_ns))
             return left, np.array([100.0, 0.0, 0.0])
 
+        def catch_up(self) -> None:
+            pass
+
         def target_in_root(self, now_ns: int) -> None:  # asked for by the diagnostics
             return None
 

@@ -185,6 +185,9 @@ class Intake:
         if transforms is None:
             return oldest_s
         timeout_s, now_s = settings.tf_timeout_s, perf_counter()
+        if self.held.is_overdue(now_s, timeout_s):
+            # A transform that came in time counts, however late the executor is to hand it over.
+            transforms.catch_up()
         for ready in self.held.ready(transforms.lookup, now_s, timeout_s):
             oldest_s = min(oldest_s, ready.held.received_s)
             self._answer(settings, ready)

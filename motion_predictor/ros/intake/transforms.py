@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import ConfigError
-from motion_predictor.ros.intake.inputs import profile_of, TF_PACKAGE, tf_subscriptions
+from motion_predictor.ros.intake.inputs import (
+    profile_of,
+    TF_DEPTH,
+    TF_PACKAGE,
+    tf_subscriptions,
+)
 from motion_predictor.sources.tf.causes import Missing
 from motion_predictor.sources.tf.people import TF_MESSAGE
 from motion_predictor.sources.tf.tree import frame_name, MAX_AT_ONCE, Pose, TransformTree
@@ -75,6 +80,20 @@ class FrameTransforms:
         if placed is None or placed.lacking:
             return None
         return placed.rotation, placed.translation
+
+    def catch_up(self) -> None:
+        """
+        Take in the transforms that wait in DDS for an executor that is late.
+
+        May be called from any thread: who takes a message first has it, and the other none.
+        """
+        for subscription in tuple(self._subscriptions):
+            with subscription.handle:
+                for _ in range(TF_DEPTH):
+                    taken = subscription.handle.take_message(subscription.msg_type, False)
+                    if taken is None:
+                        break
+                    subscription.callback(taken[0])
 
     def target_in_root(self, now_ns: int) -> tuple[str, np.ndarray, np.ndarray] | None:
         """

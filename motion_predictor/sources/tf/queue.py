@@ -109,6 +109,15 @@ class TransformQueue:
         self._fallen.clear()
         return dropped
 
+    def is_overdue(self, now_s: float, timeout_s: float) -> bool:
+        """
+        Tell whether somebody has waited for long enough.
+
+        :param now_s: reading of the clock of ``received_s``.
+        :param timeout_s: longest time in seconds that somebody waits after the arrival.
+        """
+        return any(now_s - held.received_s >= timeout_s for held in self._held)
+
     def ready(self, lookup: Lookup, now_s: float, timeout_s: float) -> Iterator[Ready]:
         """
         Hand out the people whose transforms are there or who have waited long enough.
