@@ -335,11 +335,11 @@ def _later(prediction: Prediction, last: np.ndarray, lag_frames: np.ndarray) -> 
     futures = prediction.futures.copy()
     for person in np.flatnonzero(lag_frames):
         futures[person] = _advance(last[person], futures[person], lag_frames[person])
-    # the model's closed form holds at its own instants, not between them
+    stated = prediction.closed_form
     return replace(
         prediction,
         futures=futures,
-        closed_form=None,
+        closed_form=stated.later(lag_frames) if isinstance(stated, Forecast) else None,
         calibration=prediction.calibration and prediction.calibration.later(lag_frames),
         mix=prediction.mix and prediction.mix.later(lag_frames),
     )

@@ -44,6 +44,17 @@ class Forecast:
     offset: np.ndarray | None = None
     """Origin of the model's input in that frame, before the rotation, metres (P, 3)."""
 
+    lag: np.ndarray | None = None
+    """Number of frames by which each person's future is seen later, (P,), not negative."""
+
+    def later(self, lag_frames: np.ndarray) -> Forecast:
+        """
+        Return the forecast as it is seen some frames later; beyond the last frame that is held.
+
+        :param lag_frames: delay of each person's future in frames, (P,).
+        """
+        return replace(self, lag=lag_frames if self.lag is None else self.lag + lag_frames)
+
     def turned(self, rotation: np.ndarray) -> Forecast:
         """Return the forecast rotated by a matrix (3, 3): ``rotation @ point``."""
         before = np.eye(3) if self.rotation is None else self.rotation
@@ -79,6 +90,22 @@ class Forecast:
         fixed = (complete @ constant + recall @ context.features).unflatten(-1, (-1, 3))
         return _to_joints(linear), _to_joints(fixed)
 
+    def _delayed_joints(self, frames: np.ndarray) -> tuple[Tensor, Tensor]:
+        # As _joints, of each person's delayed frames: then the map is (P, N, F, J, 3). A position
+        # between two frames lies on the straight line between them, so that all stays linear.
+        if self.lag is None:
+            return self._joints(torch.from_numpy(frames))
+        exact = np.minimum(frames + self.lag[:, None], len(self.model.map_complete) - 1)
+        left, right = np.floor(exact).astype(np.int64), np.ceil(exact).astype(np.int64)
+        used, place = np.unique(np.stack((left, right)), return_inverse=True)
+        before, after = torch.from_numpy(place.reshape(2, *exact.shape))  # (P, F) each
+        linear, fixed = self._joints(torch.from_numpy(used))
+        share = torch.from_numpy((exact - left).astype(np.float32))[..., None, None]
+        person = torch.arange(len(exact))[:, None]
+        linear = torch.lerp(linear[:, before], linear[:, after], share)  # (N, P, F, J, 3)
+        fixed = torch.lerp(fixed[person, before], fixed[person, after], share)
+        return linear.movedim(0, 1), fixed
+
     def at(self, frames: np.ndarray) -> Moments:
         """
         Return the mean and covariance of every joint, as far as the mixture models them.
@@ -86,13 +113,15 @@ class Forecast:
         :param frames: indices of future frames, (F,).
         """
         with torch.inference_mode():
-            linear, fixed = self._joints(torch.from_numpy(np.asarray(frames, dtype=np.int64)))
-            flat = linear.flatten(1)
-            mean = (self.mixture.mean() @ flat).view(-1, *linear.shape[1:]) + fixed
+            linear, fixed = self._delayed_joints(np.asarray(frames, dtype=np.int64))
+            flat = linear.flatten(-3)  # ([P,] N, F 3J)
+            mean = self.mixture.mean()
+            mean = mean @ flat if self.lag is None else (mean[:, None] @ flat)[:, 0]
+            mean = mean.view(-1, *linear.shape[-3:]) + fixed
             total = self.mixture.total_covariance().double()
             total.diagonal(dim1=-2, dim2=-1).add_(1e-9)
             factor = torch.linalg.cholesky(total).float()  # (P, N, N)
-            spread = (factor.mT @ flat).unflatten(-1, linear.shape[1:])  # (P, N, F, J, 3)
+            spread = (factor.mT @ flat).unflatten(-1, linear.shape[-3:])  # (P, N, F, J, 3)
             covariance = torch.einsum('pnfji,pnfjk->pfjik', spread, spread)
             frame = self.context.frame
             mean = frame.leave(mean)
@@ -109,7 +138,7 @@ class Forecast:
 
         :param person: index among the P people.
         :param poses: observed poses at those frames, metres, in the frame of the model's input,
-            (F, J, 3); a rotation is not undone.
+            (F, J, 3); a rotation or a delay is not undone.
         :param frames: indices of a few future frames, (F,).
         :returns: negative log density in nats, divided by the F * 3J coordinates.
         """

@@ -15,6 +15,7 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.covariance import LowRank
 from motion_predictor.model.networks.experts import CodedExperts, MotionExperts
 from motion_predictor.model.weights import load_weights, save_weights
+from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.mixture_forecast import (
     _log_densities,
     checked_frames,
@@ -24,6 +25,7 @@ from motion_predictor.predict.mixture_forecast import (
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.walker import walk
+from motion_predictor.sources.observation import Observation
 
 EXPERTS, LATENT = 4, 6
 
@@ -128,6 +130,56 @@ def test_moments_turn_and_move_with_the_prediction(
     np.testing.assert_allclose(moved.covariance, wanted.covariance, atol=1e-6)
     shifted = forecast_of(predictor.predict(walks + np.float32([5.0, 0.0, 0.0]))).at(frames)
     np.testing.assert_allclose(shifted.mean, plain.mean + [5.0, 0.0, 0.0], atol=1e-4)
+
+
+def test_moments_that_are_seen_later_are_those_of_the_later_frames(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    forecast = forecast_of(predictor.predict(walks))
+    frames = np.array([0, 40, 98])
+    later = forecast.later(np.array([0.0, 3.0])).at(frames)
+    plain, third = forecast.at(frames), forecast.at(np.array([3, 43, 99]))
+    np.testing.assert_allclose(later.mean[0], plain.mean[0], atol=1e-5)
+    np.testing.assert_allclose(later.covariance[0], plain.covariance[0], atol=1e-6)
+    np.testing.assert_allclose(later.mean[1], third.mean[1], atol=1e-5)
+    np.testing.assert_allclose(later.covariance[1], third.covariance[1], atol=1e-6)
+
+
+def test_moments_between_two_frames_are_those_of_samples_between_them(
+    predictor: Predictor, walks: np.ndarray
+) -> None:
+    prediction = predictor.predict(walks, samples=EXPERTS)  # the experts' means, no spread
+    forecast = forecast_of(prediction).later(np.array([0.25, 1.5])).later(np.array([0.0, 1.0]))
+    found = forecast.at(np.array([20]))
+    mean = (prediction.weights[:, :, None, None, None] * prediction.futures).sum(axis=1)
+    np.testing.assert_allclose(
+        found.mean[0, 0], 0.75 * mean[0, 20] + 0.25 * mean[0, 21], atol=1e-5
+    )
+    np.testing.assert_allclose(found.mean[1, 0], 0.5 * (mean[1, 22] + mean[1, 23]), atol=1e-5)
+    # The spread at the middle of a straight line is at most the mean of those at its ends.
+    ends = forecast_of(prediction).at(np.array([22, 23])).covariance[1]
+    deviation = np.sqrt(np.diagonal(ends, axis1=-2, axis2=-1)).mean(axis=0)
+    between = np.sqrt(np.diagonal(found.covariance[1, 0], axis1=-2, axis2=-1))
+    assert (between <= deviation + 1e-6).all()
+    assert between.mean() > 0.9 * deviation.mean()
+
+
+def test_who_is_seen_a_little_earlier_keeps_the_closed_form(predictor: Predictor) -> None:
+    online = LivePredictor(predictor, samples=2)
+    poses = walk(1.0, 50.0, np.random.default_rng(0))
+    for index, pose in enumerate(poses[:30]):
+        stamp_ns = 10**9 + 20_000_000 * index
+        online.observe(Observation(stamp_ns, 'map', 'ann', pose, source='left'))
+        beside = pose + [0.0, 3.0, 0.0]
+        online.observe(Observation(stamp_ns - 7_000_000, 'map', 'bob', beside, source='right'))
+    result = online.predict()
+    assert result is not None
+    assert result.prediction is not None
+    np.testing.assert_allclose(sorted(result.ages_s), [0.0, 0.007], atol=1e-6)
+    forecast = forecast_of(result.prediction)
+    person = int(result.ages_s.argmax())
+    assert forecast.lag is not None
+    assert forecast.lag[person] == pytest.approx(0.35)
 
 
 def test_what_was_expected_surprises_less_than_what_was_not(

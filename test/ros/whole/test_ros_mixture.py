@@ -70,7 +70,7 @@ class Running:
         self.moments = listener.collect(PointCloud2, f'{name}/moments')
         self.trajectories = listener.collect(MultiDOFJointTrajectory, f'{name}/trajectory')
         self.diagnostics = listener.collect(DiagnosticArray, '/diagnostics')
-        self.source = Source(listener.node, PoseArray, '/skeleton')
+        self.source = Source(listener.node, PoseArray, '/skeleton', even=True)
 
     def send(self, pose: np.ndarray) -> None:
         """Publish a pose and handle what has come."""
