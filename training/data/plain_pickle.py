@@ -211,7 +211,7 @@ class _Reader:
 
 
 def _said(value: Any) -> str:
-    """Return how a message shows a value; a container by its kind, for it may be endless."""
+    """Return how a message shows a value; containers, which may be endless, by their kind."""
     if isinstance(value, str | bytes):
         return repr(value[:60])
     if value is None or isinstance(value, int | float | _Name):

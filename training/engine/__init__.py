@@ -1,1 +1,1 @@
-"""How anything is trained: the loop, diffusion, losses, the run folder, presets, weights files."""
+"""Shared by all training: the loop, diffusion, losses, the run folder, presets, weights files."""

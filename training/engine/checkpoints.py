@@ -1,4 +1,4 @@
-"""Resumable training state and the run folder; never what the node loads."""
+"""Resumable training state and the run folder; the node never loads these files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
     :param path: the file.
     :param state: tensors and plain values.
-    :raises StorageError: if it cannot be written; what was there stays.
+    :raises StorageError: if it cannot be written; the old file stays.
     """
     with written_whole(path) as partial, partial.open('wb') as file:
         torch.save(dict(state), file)
@@ -34,8 +34,8 @@ def load_checkpoint(path: Path, device: torch.device | str = 'cpu') -> dict[str,
     Read training state; no code in the file is run.
 
     :param path: the file.
-    :param device: where tensors go.
-    :returns: the state, or None where there is no file.
+    :param device: device of the tensors.
+    :returns: the state; None if there is no file.
     :raises ConfigError: if the file cannot be read.
     """
     if not path.is_file():
@@ -48,19 +48,20 @@ def load_checkpoint(path: Path, device: torch.device | str = 'cpu') -> dict[str,
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a training keeps its state, so that it can be stopped and go on."""
+    """The file in which a training keeps its state, so that it can be stopped and continued."""
 
     path: Path
     key: str = ''
-    """Of what it depends on: a file with another key is passed over. '': any file is its own."""
+    """Key of everything that the state depends on; a file with another key is ignored. '': any
+    file is accepted."""
     mended: bool = False
-    """A damaged file is passed over too."""
+    """Whether a damaged file is ignored, too."""
 
     def load(self, device: torch.device | str = 'cpu') -> dict[str, Any] | None:
         """
-        Read what an earlier call kept; None where there is nothing of this training.
+        Return the state of an earlier call; None if there is none of this training.
 
-        :raises ConfigError: if the file cannot be read, unless it is to be passed over.
+        :raises ConfigError: if the file cannot be read, unless damaged files are ignored.
         """
         try:
             found = load_checkpoint(self.path, device)
@@ -74,14 +75,14 @@ class Kept:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """
-        Keep a state.
+        Write a state.
 
-        :raises StorageError: if it cannot be written; what was there stays.
+        :raises StorageError: if it cannot be written; the old file stays.
         """
         save_checkpoint(self.path, {'key': self.key, **state} if self.key else state)
 
     def forget(self) -> None:
-        """Take the file away: the work is done."""
+        """Delete the file: the work is done."""
         self.path.unlink(missing_ok=True)
 
 
@@ -95,14 +96,14 @@ def open_run(
     """
     Make a run folder, or check that it belongs to the same settings; hold it for this process.
 
-    :param folder: of the run.
+    :param folder: folder of the run.
     :param settings: JSON-able, written to ``config.json`` with the commit.
-    :param may_grow: dotted names of settings, numbers of steps, that may be larger than those of
-        the run that the folder holds: it goes on from its last checkpoint.
-    :param read: turns settings that a former release wrote into this one's.
-    :raises ConfigError: if the folder holds a run with other settings, naming each with both
-        values.
-    :raises StorageError: if another process works in it, or it cannot be written to.
+    :param may_grow: dotted names of numbers of steps that may be larger than those of the run in
+        the folder: it continues from its last checkpoint.
+    :param read: converts settings of a former release into this one's.
+    :raises ConfigError: if the folder holds a run with other settings; the error names each with
+        both values.
+    :raises StorageError: if another process works in it, or if it cannot be written.
     """
     if parallel.current().is_main:
         hold_folder(folder)
@@ -145,19 +146,19 @@ def _grew(old: Any, new: Any) -> bool:
 
 
 NOTHING = 'nothing'
-"""Stands for a setting that the other side does not have."""
+"""Stands for a setting that one side does not have."""
 
 
 def differences(
     found: Mapping[str, Any], wanted: Mapping[str, Any], above: str = ''
 ) -> dict[str, tuple[Any, Any]]:
     """
-    List the settings that differ, by their dotted names.
+    Return the settings that differ, by their dotted names.
 
     :param found: nested settings.
-    :param wanted: others.
-    :param above: what the names begin with.
-    :returns: name -> both values.
+    :param wanted: other nested settings.
+    :param above: prefix of the names.
+    :returns: both values by name.
     """
     result: dict[str, tuple[Any, Any]] = {}
     for name in [*wanted, *(name for name in found if name not in wanted)]:
@@ -171,7 +172,7 @@ def differences(
 
 
 def begun_at(folder: Path) -> str:
-    """Name the commit of the source tree that a run folder was made with."""
+    """Return the commit of the source tree with which a run folder was made."""
     return str(_config(folder / 'config.json')['commit'])
 
 
@@ -188,7 +189,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def git_commit() -> str:
-    """Name the source tree's commit, ``-dirty`` where it was changed; 'unknown' without git."""
+    """Return the source tree's commit, ``-dirty`` if it was changed; 'unknown' without git."""
     root = Path(__file__).resolve().parents[2]
     try:
         return subprocess.run(

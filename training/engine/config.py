@@ -11,27 +11,27 @@ from training.data.random_windows import Augmentation
 
 STAGES = ('teacher', 'one_step', 'swiftdiff', 'moe')
 JOIN_S = 0.3
-"""Students join the future to the past within this, by a fade; a completion costs a transform."""
+"""Time constant in seconds of the fade that joins a student's future to the past."""
 JITTER_SHARE = 0.5
-"""Share of a student's windows whose history is noised: it has to know both kinds of tracker."""
+"""Share of a student's windows with noise on the history: it must know both kinds of tracker."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """How one network is fitted."""
+    """Settings for fitting one network."""
 
     steps: int
     batch: int
-    """Windows a step, of all processes together."""
+    """Windows per step, of all processes together."""
     accumulate: int = 1
-    """Parts of a process's share of the batch that are computed one after another."""
+    """Number of parts of a process's share of the batch that are computed one after another."""
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     ema: float = 0.999
     compile: bool = False
-    """Compile the network with torch.compile where a C++ compiler is found."""
+    """Whether the network is compiled with torch.compile if a C++ compiler is found."""
     bf16: bool = True
-    """Autocast to bfloat16 where the device multiplies it in hardware."""
+    """Whether to use autocast to bfloat16 if the device has hardware for it."""
     log_every: int = 50
     save_every: int = 500
 
@@ -45,21 +45,21 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How all models of a chain see motion: they share one pool, and one is asked for another."""
+    """The encoding of motion that all models of a chain share, so that they can share one pool."""
 
     window: WindowConfig = field(default_factory=WindowConfig)
     skeleton: str = 'h36m17'
-    """Name of the skeleton; that of the recordings, whatever is said here."""
+    """Name of the skeleton; the recordings' skeleton replaces it."""
     condition: str = 'observed'
-    """'padded': DCT of the window padded with the last pose (TransFusion); 'observed': DCT of
-    the observed frames alone."""
+    """'padded': the DCT of the window padded with the last pose (TransFusion); 'observed': the DCT
+    of the observed frames alone."""
     condition_keep: int = 12
-    """How many frequencies of the observed part are given when condition is 'observed'."""
+    """Number of frequencies of the observed frames that an 'observed' condition has."""
     residual: bool = True
-    """Diffuse the difference from the padded window instead of the window itself."""
+    """Whether the difference from the padded window is diffused instead of the window itself."""
     heading: str = 'own'
-    """'own': windows are turned until the person faces +x; 'input': they keep the input's axes,
-    and training has to show every heading (``augmentation.turn``)."""
+    """'own': windows are turned so that the person faces +x; 'input': windows keep the input's
+    axes, and the training has to show every heading (``augmentation.turn``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,33 +67,33 @@ class Variation:
     """How the training windows of all stages are varied."""
 
     mirror: float = 0.5
-    """Probability of mirroring, left and right joints swapped; 0 for a skeleton without sides."""
+    """Probability of mirroring left and right joints; 0 for a skeleton without sides."""
     scale: float = 0.1
-    """Body and path scaled by a factor in 1 - scale .. 1 + scale."""
+    """Body and path are scaled by a factor in 1 - scale .. 1 + scale."""
     speed: float = 0.25
-    """Played faster or slower by a factor in 1 / (1 + speed) .. 1 + speed."""
+    """Motion is played faster or slower by a factor in 1 / (1 + speed) .. 1 + speed."""
     speed_share: float = 0.5
-    """Share of windows played at another speed."""
+    """Share of windows that are played at another speed."""
     turn: float = 0.0
-    """Probability of turning the whole window about the vertical, by any angle; of no effect
-    where the model turns it back (``encoding.heading`` 'own')."""
+    """Probability of turning the whole window about the vertical by any angle; without effect if
+    the model turns it back (``encoding.heading`` 'own')."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unknown:
-    """People and trackers that the recordings lack, for a student."""
+    """Variation for a student: people and trackers that the recordings lack."""
 
     bones: float = 0.1
-    """Every bone scaled by a factor of its own in 1 - bones .. 1 + bones, both sides alike."""
+    """Every bone is scaled by a factor in 1 - bones .. 1 + bones, the same on both sides."""
     jitter_m: float = 0.02
-    """Largest deviation of the noise on observed joints, in metres."""
+    """Largest standard deviation of the noise on observed joints, in metres."""
     hidden: float = 0.0
     """Share of windows in which some joints are never seen; above 0, the network is told which."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransfusionSize:
-    """Size of the teacher's network, which is the one-step teacher's too."""
+    """Size of the networks of the teacher and the one-step teacher."""
 
     width: int
     depth: int
@@ -103,24 +103,24 @@ class TransfusionSize:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherModel:
-    """The teacher's network and what it gives."""
+    """The teacher's network and its output."""
 
     denoiser: TransfusionSize
     prediction: str = 'v'
-    """What the network gives: the noise 'eps', the clean 'x0', or the velocity 'v'."""
+    """Output of the network: the noise 'eps', the clean state 'x0', or the velocity 'v'."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    """The diffusion teacher's training."""
+    """Training of the diffusion teacher."""
 
     model: TeacherModel
     optim: OptimConfig
     unconditional: float = 0.0
     """Probability that a whole batch trains without condition (the paper: 0.2)."""
     metric_weight: float = 1.0
-    """The loss weighs a coefficient by its scale to this power: 0 alike, 2 as in metres; that of
-    stage 1 too."""
+    """Exponent of a coefficient's scale as its weight in the loss: 0 weighs all alike, 2 as in
+    metres; also for stage 1."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.unconditional <= 1.0:
@@ -130,15 +130,15 @@ class TeacherConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OneStepConfig:
-    """Stage 1: the teacher's DDIM in one pass of its own architecture."""
+    """Stage 1: the teacher's DDIM in one pass of the same architecture."""
 
     optim: OptimConfig
     teacher_steps: int = 100
-    """DDIM steps behind a target."""
+    """Number of DDIM steps of a target."""
     pairs: int
-    """Pairs of noise and DDIM end point, each with its window, that are made once and kept."""
+    """Number of pairs of noise and DDIM end point, computed once for windows and kept."""
     t_star: int = 991
-    """Level at which it starts from pure noise."""
+    """Diffusion step at which it starts from pure noise."""
 
     def __post_init__(self) -> None:
         _at_least(self, 1, 'pairs', 'teacher_steps')
@@ -150,54 +150,54 @@ class StudentSize:
 
     architecture: str
     """'mixer' (SwiftDiff as published: MLPs over tokens and over channels), or 'flat' (for CPUs:
-    MLPs over all coefficients at once, the history embedded once for all samples)."""
+    MLPs over all coefficients at once, which embed the history once for all samples)."""
     width: int
     depth: int
     dropout: float
     condition_width: int = 384
     """Width of the flat network's branch for the history; a mixer ignores it."""
     condition_depth: int = 2
-    """Blocks of that branch."""
+    """Number of blocks of that branch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudentModel:
-    """SwiftDiff's network and what it gives."""
+    """SwiftDiff's network and its output."""
 
     denoiser: StudentSize
     prediction: str = 'x0'
-    """As the teacher's."""
+    """The quantity that the network outputs, as the teacher's."""
     t_star: int = 991
-    """Level at which it starts from pure noise."""
+    """Diffusion step at which it starts from pure noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwiftDiffConfig:
-    """Stage 2: the one-step teacher into the MLP-only student, and ahead of it."""
+    """Stage 2: the MLP-only student of the one-step teacher, which also learns real futures."""
 
     model: StudentModel
     optim: OptimConfig
     samples: int
-    """Noises drawn for each window, S; the best of them meets the real future."""
+    """Number of noises per window, S; the best sample is compared with the real future."""
     matched: int
-    """Of these, how many are matched to the one-step teacher's output from the same noise."""
+    """Number of these samples that are matched to the one-step teacher's from the same noise."""
     match: float = 1.0
-    """Weight of the mean square distance to that output, in square metres a frame."""
+    """Weight of the mean square distance from that output, in square metres per frame."""
     match_ddim: float = 0.0
-    """Weight of the same distance to the diffusion teacher's own DDIM end points of
-    ``one_step.teacher_steps``, from noises drawn once: it passes stage 1 by."""
+    """Weight of the same distance from the diffusion teacher's own DDIM end points of
+    ``one_step.teacher_steps``, for noises drawn once; this does without stage 1."""
     pairs: int = 49_152
-    """Noises with such an end point, each with its window, that are made once and kept."""
+    """Number of noises with such an end point, computed once for windows and kept."""
     real: float = 0.0
-    """Weight of the best sample's distance from the real future, in metres; 0 is the paper."""
+    """Weight of the best sample's distance from the real future, in metres; 0 as in the paper."""
     spread: float = 0.0
-    """Weight of the energy score of some samples against the real future: it draws them towards
-    it and apart from each other as far as the data say (Gneiting and Raftery, 2007)."""
+    """Weight of the energy score of some samples: it draws them to the real future, and apart from
+    each other as far as the data require (Gneiting and Raftery, 2007)."""
     augmentation: Unknown = field(default_factory=Unknown)
-    """The student's own, beside the chain's. The teachers know clean histories alone and are
-    asked about those alone; what noise hides the real future teaches."""
+    """The student's own variation, in addition to the chain's. The teachers know only clean
+    histories and are asked only about those; the real future teaches the rest."""
     start: str = ''
-    """Weights file of a student of the same size to go on from instead of random weights."""
+    """Weights file of a student of the same size to continue from, instead of random weights."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.matched <= self.samples:
@@ -208,7 +208,7 @@ class SwiftDiffConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CrossFitOptim:
-    """How each fold's diffusion model is fitted."""
+    """Settings for fitting each fold's diffusion model."""
 
     steps: int = 5_000
     batch: int = 512
@@ -221,15 +221,15 @@ class CrossFitOptim:
 
 @dataclass(frozen=True, kw_only=True)
 class CrossFitConfig:
-    """Diffusion models that draw each person's futures without having seen that person."""
+    """Diffusion models that sample each person's futures without having seen that person."""
 
     folds: int = 0
-    """Parts that people are shared out among, each drawn for by a model trained on the others; 0:
-    none of this."""
+    """Number of parts into which people are divided; a model trained on the other parts samples
+    each part's futures. 0: no such models."""
     samples: int = 2
-    """Futures drawn for each window of the pool."""
+    """Number of futures sampled for each window of the pool."""
     steps: int = 30
-    """Levels of noise that each is drawn in, two passes a step (Heun)."""
+    """Number of noise levels of the sampling, two passes per step (Heun)."""
     width: int = 512
     depth: int = 4
     history_width: int = 384
@@ -255,11 +255,11 @@ class MixtureSize:
     condition_width: int
     """Width of the branch for the history."""
     experts: int
-    """Experts E."""
+    """Number of experts, E."""
     latent: int
-    """N, main directions of the state that the mixture is over."""
+    """Number of main directions of the state in which the mixture is defined, N."""
     rank: int
-    """R of the covariances, diagonal plus low rank."""
+    """Rank of the low-rank part of the covariances, R; the other part is diagonal."""
     loading_width: int = 0
     """As ``DenoiserConfig.loading_width``."""
     points_width: int = 0
@@ -275,22 +275,22 @@ class MixtureModel:
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureVdd:
-    """What the terms of VDD weigh in the mixture's training, and what a step costs."""
+    """Weights of VDD's terms in the mixture's training, and the work of a step."""
 
     steps: int
-    """Of the method before the last parts; 0: it has the last steps of all alone."""
+    """Number of VDD steps before the last parts; 0: the training has only the last steps."""
     samples: int
-    """Reparametrised samples of an expert a step."""
+    """Reparametrised samples of an expert per step."""
     experts_a_step: int = 0
     """Experts drawn for each step; 0: all of them."""
     conditions_a_step: int = 0
-    """Conditions of a batch for which the score is asked, the first ones; 0: all of them."""
+    """Number of a batch's first conditions for which the score is computed; 0: all of them."""
     reverse: float = 0.05
-    """Weight of the experts' bound, by the teacher's score."""
+    """Weight of the experts' bound, which uses the teacher's score."""
     forward: float = 0.4
     """Weight of the log likelihood of the teacher's samples."""
     forward_end: float = 0.4
-    """It moves linearly to this."""
+    """Value to which ``forward`` moves linearly."""
     real: float = 2.0
     """Weight of the log likelihood of the recordings."""
     save_every: int = 500
@@ -311,27 +311,27 @@ class MoeConfig:
     model: MixtureModel
     vdd: MixtureVdd
     batch: int
-    """Windows a step."""
+    """Windows per step."""
     cross_fit: CrossFitConfig = field(default_factory=CrossFitConfig)
-    """Where it has folds, 'vdd' learns from these futures instead of the one-step teacher's."""
+    """If it has folds, 'vdd' learns from these futures instead of the one-step teacher's."""
     drawn: int = 2
-    """Samples of the one-step teacher for each window of the pool, made once and kept."""
+    """Number of the one-step teacher's samples per window of the pool, computed once."""
     method: str = 'vdd'
     """'vdd', or the same network by maximum likelihood on recordings ('em_data') or on the
     teacher's samples ('em_teacher'), or by the nearest expert alone, on recordings ('winner')."""
     likelihood_first: int = 0
     """Steps of maximum likelihood on recordings before the method's own ('em_teacher': on the
-    teacher's samples): experts that a likelihood has shared the recordings out among keep that,
-    and a better likelihood, while the method moves them."""
+    teacher's samples). Experts that a likelihood has divided the recordings among keep this
+    division, and a better likelihood, while the method moves them."""
     covariance_last: int = 0
-    """Steps, after all others, in which the covariances and the gate alone learn, by likelihood of
-    recordings ('em_teacher': of the teacher's samples). Covariances that follow the history and
-    learn beside the means take over what the means could tell."""
+    """Steps, after all others, in which only the covariances and the gate learn, by likelihood of
+    recordings ('em_teacher': of the teacher's samples). If covariances that follow the history
+    learned beside the means, they would explain what the means could explain."""
     plain_rank: int = 8
-    """Of the covariances before that: their low-rank part is the same under all histories, and is
-    made anew for those steps, with the rank and ``loading_width`` of the model."""
+    """Rank of the covariances before these steps. It is then the same under all histories; these
+    steps replace it by the rank and ``loading_width`` of the model."""
     together_last: int = 0
-    """Steps, after those, in which everything learns together once more, at a low rate."""
+    """Steps, after those, in which everything learns together again, at a low rate."""
     together_best: float = 1.0
     """``best`` in those steps."""
     together_best_end: float = 1.5
@@ -339,23 +339,23 @@ class MoeConfig:
     together_fade: float = 1.0
     """``best_fade`` in those steps."""
     points_last: int = 0
-    """Steps, after those, in which the experts' points alone learn, by the nearest one, weighed as
-    before; only where the model has a ``points_width``. The density stays as it is."""
+    """Steps, after those, in which only the experts' points learn, by the nearest one; only if the
+    model has a ``points_width``. The density stays as it is."""
     best: float = 0.0
-    """Weight of the nearest expert's distance from the real future, in metres, by its mean: what
-    best-of-S errors measure. Not in the paper; 'em_data' and 'em_teacher' go without."""
+    """Weight of the distance in metres of the nearest expert's mean from the real future, which
+    best-of-S errors measure. Not in the paper; 'em_data' and 'em_teacher' have none."""
     best_end: float = 0.0
-    """As ``best``, at the last instant, by the expert that is the nearest there."""
+    """Weight of the same distance at the last instant, for the expert that is nearest there."""
     best_fade: float = 1.0
-    """Both fall linearly to this share of themselves at the last step before ``covariance_last``:
-    early the nearest expert's term helps the likelihood of people not seen, late it is in its
-    way."""
+    """Share of themselves to which both weights fall linearly until the last step before
+    ``covariance_last``. Early in the training, the nearest expert's term improves the likelihood
+    of unseen people; late, it worsens it."""
     start: str = ''
-    """Weights file to begin from instead of fresh experts, of the same size."""
+    """Weights file of the same size to begin from, instead of fresh experts."""
     without: str = ''
-    """Recordings whose action contains this are left out of the training."""
+    """Recordings whose action contains this text are left out of the training."""
     augmentation: Unknown = field(default_factory=Unknown)
-    """The mixture's own, as SwiftDiff's: behind noise the recording stands in for the teachers."""
+    """The mixture's own variation, as SwiftDiff's; noised histories have no teacher."""
 
     def __post_init__(self) -> None:
         if self.method not in MOE_METHODS:
@@ -370,27 +370,27 @@ class MoeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainConfig:
-    """The whole chain with what its stages share."""
+    """The whole chain, with the settings that its stages share."""
 
     preset: str
     """Sizes and budgets: debug, small, balance or full."""
     pool: int
-    """Augmented windows that are drawn and encoded once, and trained on again and again."""
+    """Number of augmented windows that are drawn and encoded once, and used again and again."""
     encoding: Encoding = field(default_factory=Encoding)
-    """How all models of the chain see motion."""
+    """The encoding of motion for all models of the chain."""
     augmentation: Variation = field(default_factory=Variation)
-    """How windows are varied, for all stages."""
+    """Variation of windows for all stages."""
     teacher: TeacherConfig
     one_step: OneStepConfig
     swiftdiff: SwiftDiffConfig
     moe: MoeConfig
     whiten: bool = True
-    """Scale every coefficient to unit variance (the paper: no)."""
+    """Whether every coefficient is scaled to unit variance (the paper: no)."""
     seed: int = 0
-    """Of all that is drawn."""
+    """Seed of everything that is drawn."""
 
     def __post_init__(self) -> None:
-        for stage in STAGES:  # which checks what they are of
+        for stage in STAGES:  # this checks the types of the settings
             self.model_of(stage), self.augmentation_of(stage)
 
     def model_of(self, stage: str) -> ModelConfig:
@@ -398,7 +398,7 @@ class ChainConfig:
         Return the settings of a stage's model, as its weights file holds them.
 
         :param stage: one of STAGES, which are the models' roles.
-        :raises ConfigError: if there can be no such model.
+        :raises ConfigError: if such a model is not possible.
         """
         seen = {part.name: getattr(self.encoding, part.name) for part in fields(Encoding)}
         size: dict[str, Any]

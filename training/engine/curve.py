@@ -10,7 +10,7 @@ from motion_predictor.common.whole_files import not_written, write_whole
 from motion_predictor.errors import StorageError
 
 CURVE = 'losses.jsonl'
-"""In the run folder: one JSON object for every ``log_every`` steps, exact to the last bit."""
+"""File in the run folder: one JSON object for every ``log_every`` steps, exact to the last bit."""
 
 
 def note(curve: Path, values: Mapping[str, float]) -> None:
@@ -23,7 +23,7 @@ def note(curve: Path, values: Mapping[str, float]) -> None:
 
 
 def read_curve(curve: Path) -> list[dict[str, float]]:
-    """Read a loss curve; a last line that a killed process left unfinished is passed over."""
+    """Return a loss curve; an unfinished last line of a killed process is ignored."""
     entries = []
     for line in curve.read_text(encoding='utf-8').splitlines() if curve.is_file() else []:
         try:
@@ -34,6 +34,6 @@ def read_curve(curve: Path) -> list[dict[str, float]]:
 
 
 def forget_after(curve: Path, step: int) -> None:
-    """Take back what a killed run noted after its last checkpoint."""
+    """Remove what a killed run wrote after its last checkpoint."""
     kept = [entry for entry in read_curve(curve) if entry['step'] <= step]
     write_whole(curve, ''.join(json.dumps(entry) + '\n' for entry in kept))

@@ -21,16 +21,16 @@ from motion_predictor.predict.predictor import Predictor
 from training.engine.fitting import compiled_network
 
 COMPLETIONS = ('none', 'clean', 'noised')
-"""How the teacher's DDIM puts the observed history back; see :func:`ddim`."""
+"""Ways in which the teacher's DDIM puts the observed history back; see :func:`ddim`."""
 
 
 def add_noise(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
     """
     Noise clean states: ``sqrt(ab) x_0 + sqrt(1 - ab) eps`` (DDPM, equation 4).
 
-    :param x_0: ``(B, K, D)``.
-    :param eps: same shape.
-    :param alpha_bar: at each window's step, ``(B, 1, 1)``.
+    :param x_0: clean states, ``(B, K, D)``.
+    :param eps: noise of the same shape.
+    :param alpha_bar: value at each window's step, ``(B, 1, 1)``.
     """
     return alpha_bar.sqrt() * x_0 + (1.0 - alpha_bar).sqrt() * eps
 
@@ -39,11 +39,13 @@ def complete_history(model: MotionModel, x_0: Tensor, padded_state: Tensor) -> T
     """
     Put the observed frames back into an estimate of x_0, in the time domain.
 
-    Inverse DCT, the observed frames replaced by those of the padded window, DCT: linear in the
-    difference from the padded window, so one K x K matrix does it.
+    The steps are the inverse DCT, replacing the observed frames by those of the padded window, and
+    the DCT. They are linear in the difference from the padded window, so one K x K matrix does
+    them.
 
+    :param model: the model.
     :param x_0: whitened, ``(B, K, D)``.
-    :param padded_state: the padded window's own state, broadcastable to x_0.
+    :param padded_state: state of the padded window, broadcastable to x_0.
     """
     past = model.config.window.observed_frames
     future = model.map_full[:, past:]
@@ -80,13 +82,13 @@ def ddim(
     :param noise: x_T, ``(B, K, D)``.
     :param condition: whitened, ``(B, C, D)``.
     :param padded: state of the padded window, broadcastable to the noise.
-    :param steps: how many of the schedule's steps to visit.
-    :param completion: 'clean' puts the history back into every estimate of x_0; 'noised' into
-        every x_t, noised to its level, as TransFusion does (the window's own x_T serves as the
-        noise, where the papers draw it afresh, so that the same noise ends in the same x_0); in
-        both cases x_0 ends with it; 'none' never.
+    :param steps: number of the schedule's steps to visit.
+    :param completion: 'clean' puts the history back into every estimate of x_0. 'noised' puts it
+        into every x_t, noised to the level of x_t, as TransFusion does. (The window's own x_T
+        serves as this noise, so that the same noise leads to the same x_0; the papers draw new
+        noise.) In both cases x_0 ends with it. 'none' never does.
     :returns: x_0, ``(B, K, D)`` float32.
-    :raises ConfigError: on an unknown completion.
+    :raises ConfigError: if the completion is unknown.
     """
     if completion not in COMPLETIONS:
         raise ConfigError(f'completion={completion!r}: must be one of {COMPLETIONS}')
@@ -114,7 +116,7 @@ def ddim(
 
 @dataclass(frozen=True)
 class Sampler:
-    """Any weights file as a sampler of futures; see :func:`sampler_for`."""
+    """A sampler of futures from any weights file; see :func:`sampler_for`."""
 
     model: MotionModel
     predictor: Predictor | None
@@ -125,14 +127,14 @@ class Sampler:
 
     @property
     def role(self) -> str:
-        """'teacher', 'one_step' or 'swiftdiff'."""
+        """Return 'teacher', 'one_step' or 'swiftdiff'."""
         return self.model.config.role
 
     def sample(
         self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0
     ) -> np.ndarray:
         """
-        Sample futures; window i's noise depends on the seed and ``first_index + i`` alone.
+        Sample futures; the noise of window i depends only on the seed and ``first_index + i``.
 
         :param observed: world positions in metres, ``(N, T_obs, J, 3)``.
         :param samples: S.
@@ -169,7 +171,8 @@ class Sampler:
         self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0
     ) -> Prediction:
         """
-        Return all that a one-step model says of the windows, with the noise of :meth:`sample`.
+        Return a one-step model's prediction for the windows, with the noise of :meth:`sample`.
+        :meth:`sample`.
 
         :raises ConfigError: if the model is a many-step teacher.
         """
@@ -183,7 +186,7 @@ def window_noise(
     model: MotionModel, seed: int, first_index: int, windows: int, samples: int
 ) -> np.ndarray:
     """
-    Draw each window's noise from (seed, its index), whatever the batch.
+    Draw each window's noise from the seed and its index, for any batch.
 
     :returns: float32 ``(windows, samples, K, D)``.
     """
@@ -210,13 +213,13 @@ def sampler_for(
     """
     Load any weights file as a sampler.
 
-    :param weights: a teacher samples by DDIM, the one-step models as they are deployed.
+    :param weights: weights file; a teacher samples by DDIM, one-step models as they are deployed.
     :param device: 'auto', 'cpu' or 'cuda'.
-    :param ddim_steps: the teacher's sampling steps.
+    :param ddim_steps: number of the teacher's sampling steps.
     :param engine: 'auto', 'fp32' or 'bf16', as for the Predictor.
-    :param batch: samples of the teacher that go through the network at once.
-    :param compiled: compile the teacher's network where a C++ compiler is found; pays from a few
-        thousand samples on.
+    :param batch: number of the teacher's samples in one call of the network.
+    :param compiled: whether to compile the teacher's network if a C++ compiler is found; this is
+        worth while from a few thousand samples on.
     :raises WeightsError: if the file is missing or damaged.
     """
     loaded = load_weights(weights)

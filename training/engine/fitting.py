@@ -1,4 +1,4 @@
-"""One network, one loss: the training loop with AdamW, a warm start and a falling rate."""
+"""Fit one network to one loss: the training loop with AdamW, a warm start and a falling rate."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from training.engine.config import OptimConfig
 from training.engine.loop import Descent, FromStep, Loop, Plan, Watch
 
 WEIGHT_DECAY = 0.01
-"""AdamW's, as it comes: dropout, not decay, is what the presets hold a network back by."""
+"""AdamW's default: the presets regularise a network by dropout and not by weight decay."""
 CLIP_NORM = 1.0
-"""Gradients longer than this are shortened: the usual length for transformers."""
+"""Largest norm of a gradient, the usual value for transformers; longer ones are shortened."""
 LossOfStep = Callable[..., dict[str, Tensor]]
-"""
-``(network, generator)``, and ``shard=`` where a step is shared, gives a step's named losses;
-``'loss'`` is the one that is minimised. All of the batch is drawn from the generator, then
-``shard.of`` keeps the rows of this process.
+"""A function of ``(network, generator)``, and ``shard=`` if a step is shared, that returns the
+named losses of a step; ``'loss'`` is minimised. It draws the whole batch from the generator;
+``shard.of`` then keeps the rows of this process.
 """
 
 
@@ -41,25 +40,26 @@ def fit(
     watch: Watch | None = None,
 ) -> nn.Module:
     """
-    Fit a network, continuing from the run folder's checkpoint where there is one.
+    Fit a network, continuing from the run folder's checkpoint if there is one.
 
-    Step i draws everything from (seed, i), so that a killed run continues exactly as it would
-    have gone on. The learning rate rises linearly and falls by a cosine to zero.
+    Step i draws everything from (seed, i), so a killed run continues exactly as it would have gone
+    on. The learning rate rises linearly and falls by a cosine to zero.
 
     :param network: changed in place.
-    :param losses: called once a step, under autocast where that pays.
+    :param losses: called once per step, under autocast where that is faster.
     :param optim: steps, rates, EMA.
-    :param folder: run folder: ``checkpoint.pt`` and TensorBoard logs.
-    :param seed: of the whole run.
-    :param title: of the progress bar.
+    :param folder: run folder, for ``checkpoint.pt`` and TensorBoard logs.
+    :param seed: seed of the whole run.
+    :param title: title of the progress bar.
     :param device: 'cpu' or 'cuda'.
-    :param partial: a step may leave some layers out, as one without condition does.
-    :param watch: as of :class:`training.engine.loop.Loop`.
+    :param partial: whether a step may leave some layers out, as a step without condition does.
+    :param watch: as in :class:`training.engine.loop.Loop`.
     :returns: the exponential moving average of the network: the one to use.
-    :raises ConfigError: if the batch cannot be shared evenly, or the checkpoint cannot be read.
-    :raises StorageError: if the run folder cannot be written to any more.
-    :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, once the step is done and saved; it says how
-        to go on.
+    :raises ConfigError: if the batch cannot be divided evenly, or if the checkpoint cannot be
+        read.
+    :raises StorageError: if the run folder can no longer be written.
+    :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step is done and saved; it says how
+        to continue.
     """
     network.to(device)
 
@@ -114,7 +114,7 @@ def _rate(step: int, optim: OptimConfig) -> float:
 
 
 def compiled_network(network: nn.Module) -> nn.Module:
-    """Compile a network with torch.compile, or say that there is no C++ compiler for it."""
+    """Return a network compiled with torch.compile, or report that there is no C++ compiler."""
     if shutil.which('g++') is None and shutil.which('clang++') is None:
         print('no C++ compiler found: going on without torch.compile', file=sys.stderr)
         return network

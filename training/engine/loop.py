@@ -1,4 +1,4 @@
-"""THE training loop that every network goes through: steps, average, logs, exact resume."""
+"""The training loop of all networks: steps, moving average, logs, exact resume."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from training.engine.curve import CURVE, forget_after, note
 
 Network = TypeVar('Network', bound=nn.Module)
 StepLosses = Callable[[int, nn.Module, torch.Generator, Shard], Mapping[str, Tensor]]
-"""
-``(step, network, generator, shard)`` give the named losses of a step, the first step being 0. All
-of the batch is drawn from the generator, then ``shard.of`` keeps the rows of this process.
+"""A function of ``(step, network, generator, shard)`` that returns the named losses of a step; the
+first step is 0. It draws the whole batch from the generator; ``shard.of`` then keeps the rows of
+this process.
 """
 Watch = Callable[[int, nn.Module], None]
-"""``(steps done, moving average of the network)``."""
+"""A function of the number of steps done and the moving average of the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long a training lasts, what is averaged, and how often something is written."""
+    """The length of a training, the moving average, and how often something is written."""
 
     steps: int
     ema: float
@@ -43,38 +43,38 @@ class Plan:
     save_every: int
     log_every: int = 50
     batch: int = 1
-    """Windows a step, which all processes and parts share."""
+    """Windows per step, which all processes and parts share."""
     accumulate: int = 1
-    """Parts of a process's share of the batch that are computed one after another."""
+    """Number of parts of a process's share of the batch that are computed one after another."""
     bf16: bool = False
-    """Autocast to bfloat16 where the device multiplies it in hardware."""
+    """Whether to use autocast to bfloat16 if the device has hardware for it."""
     partial: bool = False
-    """A step may leave some layers out."""
+    """Whether a step may leave some layers out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Descent:
-    """One optimiser, the loss that it makes smaller, and its learning rate."""
+    """One optimiser, the loss that it minimises, and its learning rate."""
 
     name: str
-    """Of the optimiser's state in checkpoints."""
+    """Name of the optimiser's state in checkpoints."""
     loss: str
-    """Of the loss among a step's."""
+    """Name of its loss among a step's losses."""
     optimizer: torch.optim.Optimizer
     rate: Callable[[int], float]
-    """The learning rate of each step."""
+    """Function from a step to its learning rate."""
     clip_norm: float
-    """Gradients longer than this are shortened."""
+    """Largest norm of a gradient; longer ones are shortened."""
     every: int = 1
-    """It takes a step at every so many steps of the loop."""
+    """Number of steps of the loop per step of this optimiser."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What it moves."""
+        """Return the parameters that it changes."""
         return [p for group in self.optimizer.param_groups for p in group['params']]
 
     def begin(self, step: int) -> None:
-        """Set the rate of a step, and forget the gradients of the one before."""
+        """Set the rate of a step, and clear the gradients of the step before."""
         rate = self.rate(step)
         for group in self.optimizer.param_groups:
             group['lr'] = rate
@@ -82,9 +82,9 @@ class Descent:
 
     def end(self) -> Tensor:
         """
-        Take the step, unless the gradient is infinite or not a number.
+        Take the step, unless the gradient is infinite or NaN.
 
-        :returns: the length of the gradient before it was shortened.
+        :returns: norm of the gradient before it was shortened.
         """
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         if math.isfinite(float(norm)):
@@ -93,23 +93,23 @@ class Descent:
 
 
 class Draws(Protocol):
-    """Where the randomness of a step comes from."""
+    """The source of a step's randomness."""
 
     def generator(self, step: int, shard: Shard) -> torch.Generator:
-        """Return the generator of a step's batch, with torch's own made ready for dropout."""
+        """Return the generator of a step's batch; torch's own is prepared for dropout."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """Return what has to be kept to draw on from here."""
+        """Return the state that continues the draws."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Draw on from what was kept."""
+        """Continue the draws from a state."""
         ...
 
 
 class FromStep:
-    """Step i draws everything from (seed, i): its draws do not depend on the steps before."""
+    """Step i draws everything from (seed, i), so its draws do not depend on the steps before."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed, self.device = seed, device
@@ -117,7 +117,7 @@ class FromStep:
     def generator(self, step: int, shard: Shard) -> torch.Generator:
         """See :class:`Draws`."""
         mixed = self.seed * 1_000_003 + step
-        torch.manual_seed(mixed + 1_000_000_007 * shard.index)  # of the dropout
+        torch.manual_seed(mixed + 1_000_000_007 * shard.index)  # for the dropout
         return torch.Generator(self.device).manual_seed(mixed)
 
     def state(self) -> dict[str, Tensor]:
@@ -129,7 +129,7 @@ class FromStep:
 
 
 class OneStream:
-    """All steps draw from one generator, one after another, and dropout from torch's own."""
+    """All steps draw from one generator, one after another; dropout uses torch's own."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
@@ -149,29 +149,29 @@ class OneStream:
 
 
 class Judge(Protocol):
-    """Looks at the moving average from time to time, and says when the training is over."""
+    """Evaluates the moving average from time to time, and decides when the training is over."""
 
     @property
     def over(self) -> bool:
-        """Whether no further step is worth it."""
+        """Return whether further steps are of no use."""
         ...
 
     def look(self, done: int, averaged: nn.Module) -> Mapping[str, float]:
-        """Look after some steps; return what the progress bar shows, nothing if not its turn."""
+        """Evaluate after some steps; return figures for the progress bar, none if not due."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return what has to be kept to judge on from here."""
+        """Return the state that continues the evaluation."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Judge on from what was kept."""
+        """Continue the evaluation from a state."""
         ...
 
 
 class Loop(Generic[Network]):
     """
-    One training: it goes on from its checkpoint where there is one, and ends with the average.
+    One training: it continues from its checkpoint if there is one, and ends with the average.
 
     Under torchrun the processes share every batch, and so do the ``plan.accumulate`` parts of one
     process.
@@ -194,22 +194,22 @@ class Loop(Generic[Network]):
         quiet: bool = False,
     ) -> None:
         """
-        Make ready, and read the checkpoint.
+        Prepare the training, and read the checkpoint.
 
         :param network: changed in place, on its device.
-        :param losses: called once a step and shard, under autocast where that pays.
-        :param descents: each lowers one of the losses.
+        :param losses: called once per step and shard, under autocast where that is faster.
+        :param descents: the optimisers, each for one of the losses.
         :param plan: steps, average, logs.
         :param draws: the randomness.
-        :param title: of the progress bar.
+        :param title: title of the progress bar.
         :param kept: the checkpoint; None keeps nothing.
-        :param folder: gets the curve and TensorBoard's logs; None: neither.
-        :param compiled: the network as it is to be called, where that is not as it is.
-        :param judge: says when it is over before the last step.
-        :param watch: called after every step, once its checkpoint is written; what it raises ends
-            the training there.
-        :param quiet: no progress bar.
-        :raises ConfigError: if the batch cannot be shared evenly, or the checkpoint cannot be
+        :param folder: folder for the curve and TensorBoard's logs; None: neither.
+        :param compiled: the network in the form in which it is called, if that differs.
+        :param judge: may end the training before the last step.
+        :param watch: called after every step, when its checkpoint is written; its errors end the
+            training.
+        :param quiet: whether to show no progress bar.
+        :raises ConfigError: if the batch cannot be divided evenly, or if the checkpoint cannot be
             read.
         """
         self.network, self.losses, self.descents, self.plan = network, losses, descents, plan
@@ -228,12 +228,12 @@ class Loop(Generic[Network]):
 
     def run(self) -> Network:
         """
-        Take the steps that are left.
+        Take the remaining steps.
 
         :returns: the moving average of the network: the one to use.
-        :raises StorageError: if the folder cannot be written to any more.
-        :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, once the step is done and saved; it says
-            how to go on.
+        :raises StorageError: if the folder can no longer be written.
+        :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step is done and saved; it says
+            how to continue.
         """
         logs = self._logs()
         saved = self.begin
@@ -282,7 +282,7 @@ class Loop(Generic[Network]):
         return self.averaged
 
     def _step(self, step: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Take one step; return its losses, and the length of the first gradient."""
+        """Take one step; return its losses, and the norm of the first gradient."""
         turn = [descent for descent in self.descents if step % descent.every == 0]
         for descent in turn:
             descent.begin(step)
@@ -323,7 +323,7 @@ class Loop(Generic[Network]):
     def _tell(
         self, done: int, terms: Mapping[str, Tensor], norm: Tensor, logs: Logs | None
     ) -> Mapping[str, float]:
-        """Log the losses where it is their turn; return those to show."""
+        """Log the losses if it is time; return those to show."""
         if done % self.plan.log_every:
             return {}
         values = self.processes.mean(terms)
@@ -337,7 +337,7 @@ class Loop(Generic[Network]):
         return values
 
     def _restore(self) -> int:
-        """Read the checkpoint; return the steps that it has behind it."""
+        """Read the checkpoint; return the number of steps that are done."""
         saved = self.kept.load(self.device) if self.kept is not None else None
         if saved is None:
             return 0

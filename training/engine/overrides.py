@@ -1,4 +1,4 @@
-"""Settings by their dotted names: changed one by one, and those of former releases read."""
+"""Change settings by their dotted names, and read settings of former releases."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ CONSTANTS: Mapping[str, Any] = {
     'moe.together_rate': 4e-4, 'moe.points_rate': 2e-3,
     'moe.best_all': 0.05, 'moe.root': 0.5, 'moe.frame_stride': 4,
 }  # fmt: skip
-"""Settings of former releases that had one value in all presets, and that value: it is beside the
-code that reads it now."""
+"""Settings of former releases with one value in all presets, and this value, which is now beside
+the code that reads it."""
 
 _ENCODING = (
     'skeleton', 'condition', 'condition_keep', 'residual', 'heading',
@@ -92,16 +92,18 @@ MOVED: Mapping[str, str] = {
         for stage in _STUDENTS for name in ('mirror', 'scale', 'speed', 'speed_share', 'turn')
     },
 }  # fmt: skip
-"""Settings of former releases that several stages had, and had alike: where the one is now."""
+"""Settings of former releases that several stages had with the same value, each with the name of
+the one setting that replaces them."""
 
 
 def renewed(settings: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
     """
-    Read nested settings that a former release wrote.
+    Convert nested settings of a former release.
 
-    :param config: settings that are known, as those that only a study has: left as they are.
-    :returns: what they are now; those that this release has are left as they are.
-    :raises ConfigError: if one that there no longer is has another value than all presets had.
+    :param settings: the nested settings.
+    :param config: further known settings, such as those of a study, which are left as they are.
+    :returns: the present settings; settings of this release are left as they are.
+    :raises ConfigError: if a setting that no longer exists has another value than all presets had.
     """
     flat = dict(_flat(settings))
     former = [name for name in flat if is_former(name) and not _has(config, name.split('.'))]
@@ -123,15 +125,16 @@ def renewed(settings: Mapping[str, Any], config: Any = None) -> dict[str, Any]:
 
 
 def is_former(name: str) -> bool:
-    """Tell whether a setting is one of former releases alone."""
+    """Return whether only former releases have a setting."""
     return name in CONSTANTS or name in MOVED
 
 
 def value_now(config: Any, name: str) -> tuple[bool, Any]:
     """
-    Look up what a setting of a former release is now.
+    Return the present value of a setting of a former release.
 
-    :param config: the chain's settings.
+    :param config: settings of the chain.
+    :param name: dotted name of the setting.
     :returns: whether it is known, and its value.
     """
     if name in CONSTANTS:
@@ -162,13 +165,13 @@ def _flat(settings: Mapping[str, Any], above: str = '') -> Iterator[tuple[str, A
 
 def override(config: Any, settings: Mapping[str, str]) -> Any:
     """
-    Change settings by dotted names, as ``teacher.optim.steps=100``.
+    Change settings by dotted names, for example ``teacher.optim.steps=100``.
 
     :param config: a settings dataclass, possibly nested.
-    :param settings: dotted name -> value as text, read as the present value's type. One of a
-        former release may be named with the value that it has everywhere now.
+    :param settings: values as text by dotted name, read as the type of the present value. A
+        setting of a former release may be named with the value that it has everywhere now.
     :returns: a changed copy, checked again.
-    :raises ConfigError: on an unknown name or a value that cannot be read.
+    :raises ConfigError: if a name is unknown or a value cannot be read.
     """
     for name, text in settings.items():
         if is_former(name) and not _has(config, name.split('.')):

@@ -1,4 +1,4 @@
-"""The presets: settings of the whole chain by one name."""
+"""The presets: named settings of the whole chain."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def preset(name: str) -> ChainConfig:
     Return the settings of a preset.
 
     :param name: 'debug' (seconds, for the tests), 'small' (two CPU cores, some hours), 'balance'
-        ('small' but for a SwiftDiff that takes less time) or 'full' (the paper's sizes, one GPU).
-    :raises ConfigError: if there is none of that name.
+        (as 'small', with a SwiftDiff that takes less time) or 'full' (the paper's sizes, one GPU).
+    :raises ConfigError: if there is no preset of that name.
     """
     if name not in PRESETS:
         raise ConfigError(f'preset={name!r}: must be one of {PRESETS}')

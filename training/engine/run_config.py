@@ -1,4 +1,4 @@
-"""``config.yaml`` of a run folder: what the run is made of, so that it can be started again."""
+"""``config.yaml`` of a run folder: the settings with which the run can be started again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.engine.overrides import renewed
 
 NAME = 'config.yaml'
 PLACE = ('run', 'data', 'skeleton_file', 'device')
-"""Entries that say where a run works; all others are the chain's settings."""
+"""Entries on where a run works; all others are settings of the chain."""
 HEAD = '# A run of python -m training train; train STAGE --config THIS_FILE starts it again.\n'
 
 
@@ -26,9 +26,10 @@ def write_config(path: Path, place: Mapping[str, Any], chain: ChainConfig) -> No
     """
     Write a run's settings, whole or not at all.
 
-    :param path: of the file.
+    :param path: the file.
     :param place: the entries of PLACE, as plain values.
-    :raises StorageError: if it cannot be written; what was there stays.
+    :param chain: settings of the chain.
+    :raises StorageError: if it cannot be written; the old file stays.
     """
     text = StringIO()
     yaml = YAML(typ='safe', pure=True)
@@ -40,10 +41,10 @@ def write_config(path: Path, place: Mapping[str, Any], chain: ChainConfig) -> No
 
 def read_config(path: Path) -> tuple[dict[str, Any], ChainConfig]:
     """
-    Read what :func:`write_config`, or ``--dry-run``, wrote.
+    Read a file that :func:`write_config` or ``--dry-run`` wrote.
 
-    :returns: those entries of PLACE that it has, and the settings.
-    :raises ConfigError: if it cannot be read, or holds settings that there are not.
+    :returns: its entries of PLACE, and the settings.
+    :raises ConfigError: if it cannot be read, or holds unknown settings.
     """
     try:
         found = YAML(typ='safe', pure=True).load(path.read_text(encoding='utf-8'))

@@ -1,4 +1,4 @@
-"""The options of the training verbs, and the run that they ask for."""
+"""The options of the training verbs, and the run that they describe."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from training.engine.runs import for_skeleton, Run
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """Where a run's settings come from, before single ones are changed."""
+    """The source of a run's settings, before single ones are changed."""
 
     preset: Literal['debug', 'small', 'balance', 'full'] | None = None
     """Sizes and budgets."""
     config: Path | None = None
-    """The config.yaml of a run, in place of a preset."""
+    """The config.yaml of a run, instead of a preset."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a training verb can be told."""
+    """Options of a training verb."""
 
     data: tuple[Path, ...] = ()
     """Stores (python -m training data), or recordings in the cmu17 format; the default is
@@ -47,18 +47,18 @@ class RunOptions:
     run: Annotated[Path | None, tyro.conf.arg(aliases=['--run-folder'])] = None
     """Run folder; the default is runs/PRESET."""
     skeleton: Path | None = None
-    """Skeleton file (JSON) of recordings in the cmu17 format that are no person; stores know
-    their own."""
+    """Skeleton file (JSON), for recordings in the cmu17 format of bodies that are not people;
+    stores state their own."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """CUDA where there is one, by default."""
+    """Device; the default takes CUDA if there is one."""
     stages: tuple[str, ...]
-    """These alone."""
+    """Train only these stages."""
     set: tuple[str, ...] = ()
     """Change single settings: teacher.optim.steps=500 is --teacher.optim.steps 500."""
     dry_run: bool = False
-    """Print the settings and stop; --config takes what is printed."""
+    """Print the settings and stop; --config accepts the printed text."""
     config: Path | None = None
-    """The config.yaml of a run, in place of --preset: the same run again, but for what is named
+    """The config.yaml of a run, instead of --preset: the same run again, with the changes named
     beside it."""
     chain: Annotated[ChainConfig, tyro.conf.arg(name='')]
 
@@ -73,12 +73,12 @@ def parse_run(
     """
     Read a verb's options; print the settings and exit on ``--dry-run``.
 
-    :param program: as the user calls it.
+    :param program: name of the verb as the user calls it.
     :param purpose: one line.
     :param example: worked examples for ``--help``.
-    :param arguments: of the command line, None for the process's own.
-    :param stages: what the verb trains; where it is more than one, ``--stages`` chooses.
-    :raises SystemExit: on unusable options, with a message that says what would do.
+    :param arguments: words of the command line; None for the process's own.
+    :param stages: stages that the verb trains; if there are several, ``--stages`` chooses.
+    :raises SystemExit: if options cannot be used, with a message that says what would help.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     begin, rest = tyro.cli(

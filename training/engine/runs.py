@@ -1,4 +1,4 @@
-"""What the training verbs share: their run folder, data and model card."""
+"""Parts that all training verbs use: their run folder, data and model card."""
 
 from __future__ import annotations
 
@@ -34,41 +34,44 @@ MAY_GROW = {
         )),
     },
 }  # fmt: skip
-"""For each stage, its own steps."""
+"""For each stage, the settings that may grow: its own steps."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a verb works and on what."""
+    """The folder, device and data of a verb."""
 
     folder: Path
     data: tuple[Path, ...]
     """Stores, and recordings in the cmu17 format; none means synthetic walks."""
     device: str
     stages: tuple[str, ...]
-    """What this call of a verb trains."""
+    """Stages that this call of a verb trains."""
     skeleton: Skeleton | None = None
-    """Whose joints the recordings hold, where they do not say so themselves; None: a person's."""
+    """Skeleton of recordings that do not state it; None: a person's."""
     skeleton_file: Path | None = None
-    """Where that was read."""
+    """File that it was read from."""
 
 
 def for_skeleton(chain: ChainConfig, skeleton: Skeleton) -> ChainConfig:
-    """Name the skeleton in the settings of how the models see motion."""
+    """Return the settings with the skeleton's name in the encoding."""
     return replace(chain, encoding=replace(chain.encoding, skeleton=skeleton.name))
 
 
 def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
     """
-    Make a stage's folder, or check that what it holds was made with the same settings.
+    Make a stage's folder, or check that its content was made with the same settings.
 
-    A stage depends on the data, on what all stages share, and on the stages before it: a later
-    one can be tried again with other settings without training the earlier ones anew. Its own
-    steps may be more than it was made with: it goes on from its last checkpoint.
+    A stage depends on the data, on what all stages share, and on the stages before it. So a later
+    stage can be tried again with other settings without training the earlier ones again. Its own
+    steps may be more than before: it continues from its last checkpoint.
 
+    :param run: the run.
+    :param chain: settings of the chain.
     :param stage: one of STAGES.
     :returns: the stage's folder.
-    :raises ConfigError: if it holds a run with other settings, naming them with both values.
+    :raises ConfigError: if it holds a run with other settings; the error names them with both
+        values.
     """
     with current().main_first():
         open_run(
@@ -83,14 +86,14 @@ def open_stage(run: Run, chain: ChainConfig, stage: str) -> Path:
 
 
 def _renewed(found: Mapping[str, Any], chain: ChainConfig) -> dict[str, Any]:
-    """Read what a run folder says, whichever release made it."""
+    """Return the settings in a run folder, made by this or a former release."""
     data = {name: value for name, value in found.items() if name == 'data'}
     settings = {name: value for name, value in found.items() if name != 'data'}
     return {**data, **renewed(settings, chain)}
 
 
 def settings_up_to(run: Run, chain: ChainConfig, stage: str) -> dict[str, Any]:
-    """Return what a stage depends on, as plain values: its data, itself and those before it."""
+    """Return what a stage depends on as plain values: its data, itself and earlier stages."""
     later = STAGES[STAGES.index(stage) + 1 :]
     settings = {name: value for name, value in as_plain(chain).items() if name not in later}
     digests = {f'{path.parent.name}/{path.name}': data_digest(path) for path in run.data}
@@ -98,7 +101,7 @@ def settings_up_to(run: Run, chain: ChainConfig, stage: str) -> dict[str, Any]:
 
 
 def place_of(run: Run) -> dict[str, Any]:
-    """Return what ``config.yaml`` says of where a run works."""
+    """Return the entries of ``config.yaml`` on where a run works."""
     return {
         'run': str(run.folder),
         'data': [str(path) for path in run.data],
@@ -109,9 +112,11 @@ def place_of(run: Run) -> dict[str, Any]:
 
 def training_windows(run: Run, chain: ChainConfig, without: str = '') -> TrainingWindows:
     """
-    Load the run's recordings, or make up synthetic walks where it has none.
+    Load the run's recordings, or make synthetic walks if it has none.
 
-    :param without: leave out recordings whose action contains this; '' leaves out none.
+    :param run: the run.
+    :param chain: settings of the chain.
+    :param without: leave out recordings whose action contains this text; '' leaves out none.
     :raises RecordingError: if a recording cannot be used.
     """
     window = chain.encoding.window
@@ -134,12 +139,14 @@ def pool_of(
     without: str = '',
 ) -> EncodedPool:
     """
-    Draw and encode the run's training windows; the same every time for the same settings.
+    Draw and encode the run's training windows; the same settings always give the same pool.
 
-    :param augmentation: the teachers' by default.
-    :param like: a trained model, as which they are encoded and whitened; None: as the chain's
-        teacher, whitened by their own statistics where the chain says so.
-    :param without: leave out recordings whose action contains this; '' leaves out none.
+    :param run: the run.
+    :param chain: settings of the chain.
+    :param augmentation: variation of the windows; the default is the teachers'.
+    :param like: a trained model whose encoding and whitening are used; None: the encoding of the
+        chain's teacher, whitened by the windows' own statistics if the chain says so.
+    :param without: leave out recordings whose action contains this text; '' leaves out none.
     :raises RecordingError: if a recording cannot be used.
     """
     windows = training_windows(run, chain, without)
@@ -158,7 +165,7 @@ def pool_of(
 
 def stage_or_shipped(run: Run, name: str) -> Path:
     """
-    Find a teacher: the run folder's own, else the shipped one.
+    Return the path of a teacher: the run folder's own, or the shipped one.
 
     :raises WeightsError: if there is neither.
     """
@@ -168,15 +175,17 @@ def stage_or_shipped(run: Run, name: str) -> Path:
 
 def card_of(run: Run, chain: ChainConfig, what: str, folder: Path) -> dict[str, Any]:
     """
-    Begin a model card: what it is, data, settings, seed, the commit that the training began at.
+    Begin a model card: its title, data, settings, seed, and the commit at the training's start.
 
-    :param what: one line.
-    :param folder: of the stage, see :func:`open_stage`.
+    :param run: the run.
+    :param chain: settings of the chain.
+    :param what: title in one line.
+    :param folder: folder of the stage, see :func:`open_stage`.
     """
     settings = as_plain(chain)
     for stage in ('swiftdiff', 'moe'):
         start = getattr(chain, stage).start
-        if start:  # where the file lay says nothing to others; what it was does
+        if start:  # the path means nothing to others; the name does
             named = f'{Path(start).name} {file_digest(start)}' if Path(start).is_file() else ''
             settings[stage]['start'] = named or Path(start).name
     return {

@@ -1,4 +1,4 @@
-"""Weights files as they are shipped: golden pairs, precisions, and the cards beside them."""
+"""Weights files in the form in which they ship: golden pairs, precisions, cards beside them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GOLDEN_SAMPLES = 4
 
 def golden_input(model: MotionModel, seed: int) -> np.ndarray:
     """
-    Make up an observed window: a synthetic walk, or for other skeletons a swaying tree.
+    Return a synthetic observed window: a walk, or for other skeletons a swaying tree.
 
     :returns: metres, ``(T_obs, J, 3)``.
     """
@@ -45,7 +45,7 @@ def golden_input(model: MotionModel, seed: int) -> np.ndarray:
 def sway(
     skeleton: Skeleton, frames: int, rate_hz: float, generator: np.random.Generator
 ) -> np.ndarray:
-    """Let every bone of a tree swing about where it points, ``(frames, J, 3)`` metres."""
+    """Return a tree whose bones swing about their directions, ``(frames, J, 3)`` metres."""
     time_s = np.arange(frames)[:, None] / rate_hz
     poses = np.zeros((frames, skeleton.num_joints, 3), dtype=np.float32)
     for child, parent in skeleton.bones:
@@ -59,7 +59,7 @@ def sway(
 
 def golden_pair(model: MotionModel, seed: int = 7) -> GoldenPair | None:
     """
-    Make an input/output pair from made-up motion, in float32 on the CPU.
+    Return an input/output pair from synthetic motion, in float32 on the CPU.
 
     :returns: None for a teacher, which is sampled in many steps.
     """
@@ -81,18 +81,19 @@ def export(
     """
     Copy a weights file with a golden pair and write its card beside it.
 
-    :param source: as a training verb wrote it.
+    :param source: weights file of a training verb.
     :param out: the file to write; the card is ``out`` with suffix ``.md``.
-    :param dtype: of the network's tensors; None for half precision where the source has it.
-    :param scores: put into the card: metric names and values by data file.
-    :param surprise: put into the card: from :func:`surprise_facts`.
+    :param dtype: number format of the network's tensors; None for half precision if the source has
+        it.
+    :param scores: for the card: metric names and values by data file.
+    :param surprise: for the card: from :func:`surprise_facts`.
     :raises WeightsError: if the source is damaged.
     """
     loaded = load_weights(source)
     model = loaded.model
     kept = dtype or (torch.float32 if model.config.role == 'swiftdiff' else torch.float16)
     numbers = [*model.denoiser.parameters(), *model.denoiser.buffers()]
-    for parameter in numbers:  # the golden pair is that of the file
+    for parameter in numbers:  # the golden pair must be that of the file
         if kept == torch.int8:
             if parameter.ndim == 2:
                 whole, scale = quantize_rows(parameter.data)
@@ -110,10 +111,10 @@ def export(
 
 def rewrite(path: Path, loaded: LoadedWeights) -> None:
     """
-    Write a changed model over its file, in the precision it had, and over its card, if any.
+    Write a changed model over its file, in the same precision, and over its card, if any.
 
-    :param path: of the weights file.
-    :param loaded: what it shall hold.
+    :param path: the weights file.
+    :param loaded: the new content.
     """
     save_weights(
         path,
@@ -130,7 +131,7 @@ def rewrite(path: Path, loaded: LoadedWeights) -> None:
 
 
 def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
-    """Write a model card as Markdown: what it is, sizes, data, scores, limits."""
+    """Return a model card as Markdown: title, sizes, data, scores, limits."""
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.denoiser.parameters())
     size = config.denoiser
@@ -194,11 +195,11 @@ def _limits(model: MotionModel, card: dict[str, object]) -> str:
 
 def scores_by_digest(evaluation: Path) -> dict[str, dict[str, object]]:
     """
-    Gather what an evaluation says of every weights file, for its card.
+    Return the results of an evaluation for every weights file, for its card.
 
     :param evaluation: JSON of ``training evaluate``.
-    :returns: by SHA-256 of the file: metric names and values by set and split, the constant
-        pose's beside them.
+    :returns: by SHA-256 of the file: metric names and values by set and split, with those of the
+        constant pose.
     :raises ConfigError: if the file holds no evaluation.
     """
     try:
@@ -229,12 +230,12 @@ def scores_by_digest(evaluation: Path) -> dict[str, dict[str, object]]:
 
 def surprise_facts(evaluation: Path, weights: Path) -> dict[str, object]:
     """
-    Read the threshold above which a mixture's surprise counts as new, for its card.
+    Return the threshold above which a mixture's surprise counts as new, for its card.
 
     :param evaluation: JSON of ``training evaluate-mixture``.
     :param weights: the file that is exported; it must be the one evaluated.
-    :returns: 'threshold', nats a coordinate, and 'false_alarms' by split.
-    :raises ConfigError: if the evaluation holds no threshold of that file.
+    :returns: 'threshold' in nats per coordinate, and 'false_alarms' by split.
+    :raises ConfigError: if the evaluation holds no threshold for that file.
     """
     try:
         result = read_json(evaluation, ConfigError)
@@ -258,7 +259,7 @@ def write_cards(folder: Path, evaluation: Path) -> list[Path]:
     """
     Write the cards of a folder's weights with their scores; the weights stay as they are.
 
-    :returns: the cards of those files that the evaluation knows.
+    :returns: the cards of the files that the evaluation contains.
     """
     scores = scores_by_digest(evaluation)
     written = []

@@ -1,1 +1,1 @@
-"""How good a model is: scores, metrics, baselines, radii, time."""
+"""Evaluation of models: scores, metrics, baselines, radii, time."""

@@ -1,4 +1,4 @@
-"""Predictions that need no training: what every model must beat."""
+"""Predictions that need no training, which every model must beat."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 DAMPING_S = 0.2
-"""Time constant in which damped velocity dies away."""
+"""Time constant of damped velocity, seconds."""
 DAMPED_OVER_S = 0.1
-"""The velocity that is damped is the mean one over so long: five frames of 50 Hz."""
+"""Time in seconds over which that velocity is averaged: five frames at 50 Hz."""
 
 
 class Baseline(Protocol):
-    """What the functions below have in common."""
+    """The interface of the functions below."""
 
     def __call__(
         self, observed: NDArray[np.float32], future_frames: int, rate_hz: float = ...
@@ -33,11 +33,11 @@ def zero_velocity(
     observed: NDArray[np.float32], future_frames: int, rate_hz: float = 50.0
 ) -> NDArray[np.float32]:
     """
-    Let the person stand still as last observed.
+    Return futures in which the person stands still as last observed.
 
     :param observed: positions in metres, shape ``(N, T_obs, J, 3)``.
     :param future_frames: T_fut.
-    :param rate_hz: of the windows; nothing depends on it.
+    :param rate_hz: frames per second of the windows; nothing depends on it.
     :returns: one future for each window, shape ``(N, 1, T_fut, J, 3)``.
     """
     last = observed[:, -1]
@@ -48,11 +48,11 @@ def constant_velocity(
     observed: NDArray[np.float32], future_frames: int, rate_hz: float = 50.0
 ) -> NDArray[np.float32]:
     """
-    Let every joint keep the velocity it had between the last two observed frames.
+    Return futures in which every joint keeps its velocity between the last two observed frames.
 
     :param observed: positions in metres, shape ``(N, T_obs, J, 3)``.
     :param future_frames: T_fut.
-    :param rate_hz: of the windows; nothing depends on it.
+    :param rate_hz: frames per second of the windows; nothing depends on it.
     :returns: one future for each window, shape ``(N, 1, T_fut, J, 3)``.
     """
     return _moved(observed, observed[:, -1] - observed[:, -2], future_frames)
@@ -62,11 +62,11 @@ def constant_root_velocity(
     observed: NDArray[np.float32], future_frames: int, rate_hz: float = 50.0
 ) -> NDArray[np.float32]:
     """
-    Let the whole person glide on at the root's last velocity, the pose as last observed.
+    Return futures in which the last pose glides on at the root's last velocity.
 
     :param observed: positions in metres, root first, shape ``(N, T_obs, J, 3)``.
     :param future_frames: T_fut.
-    :param rate_hz: of the windows; nothing depends on it.
+    :param rate_hz: frames per second of the windows; nothing depends on it.
     :returns: one future for each window, shape ``(N, 1, T_fut, J, 3)``.
     """
     step = observed[:, -1, :1] - observed[:, -2, :1]
@@ -77,7 +77,7 @@ def damped_velocity(
     observed: NDArray[np.float32], future_frames: int, rate_hz: float = 50.0
 ) -> NDArray[np.float32]:
     """
-    Let every joint come to rest from the velocity it had: ``v tau (1 - exp(-t / tau))`` on.
+    Return futures in which every joint comes to rest after ``v tau (1 - exp(-t / tau))``.
 
     :param observed: positions in metres, shape ``(N, T_obs, J, 3)``.
     :param future_frames: T_fut.
@@ -98,13 +98,13 @@ BASELINES: dict[str, tuple[str, Baseline]] = {
     'constant_root_velocity': ('constant root velocity, pose kept', constant_root_velocity),
     'damped_velocity': ('damped velocity', damped_velocity),
 }
-"""Name -> (how tables call it, the function)."""
+"""Name in the tables and function of each baseline, by its name."""
 
 
 def _moved(
     observed: NDArray[np.float32], step: NDArray[np.float32], future_frames: int
 ) -> NDArray[np.float32]:
-    """Move the last pose by ``step`` (N, J, 3), metres a frame, once more every frame."""
+    """Move the last pose by ``step`` (N, J, 3), metres per frame, once more in every frame."""
     ahead = np.arange(1, future_frames + 1, dtype=np.float32)[None, :, None, None]
     future = observed[:, -1][:, None] + ahead * step[:, None]
     return future[:, None].astype(np.float32)

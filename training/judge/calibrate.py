@@ -1,12 +1,12 @@
-"""
-Fit and report how often people really are within a radius: python -m training calibrate.
+"""Fit and report how often people really are within a radius: python -m training calibrate.
 
-Split conformal prediction: on recordings that the model was not trained on, the distance of every
-real joint from the mean of the samples, over a power of the spread of the samples, has quantiles;
-one of them, for each joint and instant, goes into the weights file: the one that, fitted on all
-subjects but one, holds on average the stated share of that one. On other recordings the share
-really held is counted, beside that of the ball which holds the share of the samples, and that of
-radii which follow, as the node's do, what people really did so far.
+The method is split conformal prediction on recordings that the model was not trained on. The score
+is the distance of every real joint from the mean of the samples, over a power of the samples'
+spread. For each joint and instant one quantile of the scores goes into the weights file. It is
+chosen so that, when fitted on all subjects but one, it holds on average the stated share of that
+one. On other recordings the share that is really held is counted. Beside it stand the share of the
+ball that holds the share of the samples, and that of radii which follow, as in the node, what
+people really did so far.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ FORMAT = 'motion_predictor calibration'
 VERSION = 2
 LEVELS = (0.9, 0.99)
 FLOOR_M = 0.02
-"""Added to the spread in square: samples that agree to the millimetre are no more certain."""
+"""Distance in metres that is added to the spread in square: samples that agree to the millimetre
+are no more certain."""
 POWERS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5)
 FEWEST = 30
-"""Windows of a subject that the choice of the power is to look at."""
+"""Least number of a subject's windows for the choice of the power."""
 BATCH = 20
 
 EXAMPLE = """\
@@ -54,27 +55,27 @@ worked example, from the root of the source tree: fit on the val subjects, repor
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateOptions:
-    """What ``calibrate`` can be told."""
+    """Options of ``calibrate``."""
 
     weights: Path
     """A one-step model; the calibration is written into this file."""
     fit: tuple[Path, ...]
-    """Recordings to fit on: neither trained on nor to be reported as a test."""
+    """Recordings to fit on: neither used in training nor reported as a test."""
     report: tuple[Path, ...] = ()
-    """Recordings to count on besides."""
+    """Further recordings to report."""
     levels: tuple[float, ...] = LEVELS
     samples: int = 50
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     json: Path
-    """Where to write the report."""
+    """File for the report."""
     keep_file: bool = False
-    """Report alone; leave the weights as they are."""
+    """Only report; leave the weights as they are."""
     dry_run: bool = False
-    """Say what would be done."""
+    """Print what would be done."""
     quiet: bool = False
-    """No progress bars."""
+    """Show no progress bars."""
 
 
 def fit_factor(scores: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float32]:
@@ -82,8 +83,8 @@ def fit_factor(scores: NDArray[np.float64], levels: Sequence[float]) -> NDArray[
     Take conformal quantiles over windows: the ``ceil((N + 1) level)``-th smallest score.
 
     :param scores: distance over spread, ``(N, T_fut, J)``.
-    :param levels: shares to be held.
-    :returns: ``(levels, T_fut, J)``; the largest score where N is too small for a level.
+    :param levels: shares to hold.
+    :returns: ``(levels, T_fut, J)``; the largest score if N is too small for a level.
     """
     ordered = np.sort(scores, axis=0)
     count = len(ordered)
@@ -99,20 +100,21 @@ def hold_the_left_out(
     levels: Sequence[float],
 ) -> tuple[float, tuple[float, ...], list[dict[str, Any]]]:
     """
-    Choose the power of the spread, and the quantiles to take, by leaving out subject by subject.
+    Choose the power of the spread, and the quantiles to take, by leaving out each subject.
 
-    People differ more than the windows of one person, so that quantiles fitted on some hold less
-    of another than they say. Taken are those quantiles that, fitted on all subjects but one, held
-    on average over the subjects what was asked; and, of the powers whose largest scores hold every
-    level, that with which what was held of single subjects was nearest to the lowest level.
+    People differ more than the windows of one person, so quantiles fitted on some people hold less
+    of another than they state. The chosen quantiles are those that, fitted on all subjects but
+    one, hold the requested share on average over the subjects. The chosen power is, among those
+    whose largest scores hold every level, the one with which the shares of single subjects are
+    nearest to the lowest level.
 
-    :param distance: of real joints from the mean, metres, ``(N, T_fut, J)``.
-    :param spread: of the samples, metres, same shape.
-    :param subjects: of each window, ``(N,)``; those of fewer than :data:`FEWEST` windows are
-        fitted on but not left out.
-    :param levels: shares to be held.
-    :returns: the power; for each level the quantile to take; and for each power and level what
-        was held of every subject. 1, the levels and nothing where there are fewer than two.
+    :param distance: distance of real joints from the mean, metres, ``(N, T_fut, J)``.
+    :param spread: spread of the samples, metres, ``(N, T_fut, J)``.
+    :param subjects: subject of each window, ``(N,)``; those with fewer than :data:`FEWEST` windows
+        are fitted on but not left out.
+    :param levels: shares to hold.
+    :returns: the power; the quantile for each level; and for each power and level the share held
+        of every subject. With fewer than two subjects: 1, the levels, and nothing.
     """
     names, counts = np.unique(subjects, return_counts=True)
     chosen = names[counts >= FEWEST].tolist()
@@ -151,16 +153,17 @@ def hold_the_left_out(
 
 @dataclass(frozen=True)
 class Measured:
-    """What the samples said of the windows of one file, and what then happened."""
+    """The samples' statements on the windows of one file, and what then happened."""
 
     distance: NDArray[np.float64]
-    """From the mean of the samples, in the world, metres, ``(N, T_fut, J)``."""
+    """Distance of real joints from the mean of the samples, in the world, metres, ``(N, T_fut,
+    J)``."""
     spread: NDArray[np.float64]
-    """Of the samples, metres, ``(N, T_fut, J)``."""
+    """Spread of the samples, metres, ``(N, T_fut, J)``."""
     ball: NDArray[np.float64]
     """Radius that holds each level's share of the samples, metres, ``(levels, N, T_fut, J)``."""
     subjects: NDArray[np.str_]
-    """``(N,)``."""
+    """Subject of each window, ``(N,)``."""
     clip: NDArray[np.int64]
     """Number of the clip of each window, ``(N,)``."""
     start: NDArray[np.int64]
@@ -209,16 +212,16 @@ def follow(
     mode: str,
 ) -> NDArray[np.float64]:
     """
-    Scale the radius as a node would that sees the windows one after the other.
+    Return the factors on the radius in a node that sees the windows one after another.
 
-    Each instant checked moves the scale when it has come, and not before.
+    Each checked instant changes the factor when it has come, and not before.
 
-    :param apart: distances over the radii stated without scale, ``(N, T_fut, J)``.
-    :param clip: of each window, ``(N,)``; a change of it ends whatever was going on.
-    :param start: first frame of each window in its clip, rising, ``(N,)``.
-    :param share: to be held.
-    :param mode: of :class:`motion_predictor.predict.radius.RadiusScale`.
-    :returns: the scale in force when each window was predicted, ``(N,)``.
+    :param apart: distances over the radii stated with factor 1, ``(N, T_fut, J)``.
+    :param clip: clip of each window, ``(N,)``; pending checks end when it changes.
+    :param start: first frame of each window in its clip, increasing, ``(N,)``.
+    :param share: share to hold.
+    :param mode: mode of :class:`motion_predictor.predict.radius.RadiusScale`.
+    :returns: the factor when each window was predicted, ``(N,)``.
     """
     frames = checked_instants(apart.shape[1])
     tracked, scales = RadiusScale(share, mode), np.empty(len(apart))
@@ -245,10 +248,13 @@ def report_row(
     label: str,
 ) -> dict[str, Any]:
     """
-    Count the share of real positions within the radii, over windows, instants and joints.
+    Return the share of real positions within the radii, over windows, instants and joints.
 
-    :param measured: of one or several files, scored together; radii that follow what happens
-        begin anew with each.
+    :param measured: one or several files, scored together; radii that follow what happens begin
+        again with each file.
+    :param calibration: the radii.
+    :param rate_hz: frames per second.
+    :param label: name of the row.
     """
     levels = [
         _level(measured, calibration, rate_hz, index) for index in range(len(calibration.levels))
@@ -263,7 +269,7 @@ def report_row(
 def _level(
     measured: Sequence[Measured], calibration: Calibration, rate_hz: float, index: int
 ) -> dict[str, Any]:
-    """Count what the radii of one level held."""
+    """Return what the radii of one level held."""
     level = calibration.levels[index]
     distance = np.concatenate([part.distance for part in measured])
     ball = np.concatenate([part.ball for part in measured], axis=1)[index]
@@ -382,7 +388,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :returns: the exit code: 0, or 2 when something given cannot be used.
+    :returns: the exit code: 0, or 2 if an argument cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(CalibrateOptions, 'training calibrate', about(__doc__), EXAMPLE, words)

@@ -1,12 +1,11 @@
-"""
-Choose the temperature of a one-step model's samples: python -m training choose-temperature.
+"""Choose the temperature of a one-step model's samples: python -m training choose-temperature.
 
-A student of the best-of-S loss gives samples that differ less than people do. Its noise can be
-made larger when it predicts, at no cost: this verb scores a row of such temperatures on people
-outside of the training, takes one, and writes it into the weights file. A mixture of experts is
-too sure of people that it was not trained on: its temperature widens the experts, and its spread
-moves their means apart. Then the futures that stand for the experts are moved apart by a factor of
-their own, which leaves the density as it is.
+The samples of a student with the best-of-S loss differ less than people do. Larger noise in the
+prediction corrects this at no cost. This verb scores several temperatures on people outside of the
+training, chooses one, and writes it into the weights file. A mixture of experts is too certain
+about people that it was not trained on: its temperature widens the experts, and its spread moves
+their means apart. Then a separate factor moves the futures that represent the experts apart, which
+leaves the density as it is.
 """
 
 from __future__ import annotations
@@ -56,9 +55,9 @@ TEMPERATURES = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2)
 OF_A_MIXTURE = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6)
 """Temperatures for a mixture of experts."""
 SPREADS = (1.0, 1.05, 1.1, 1.15, 1.2, 1.3)
-"""What the distances of a mixture's means from their mean are multiplied by."""
+"""Factors on the distances of a mixture's means from their mean."""
 APART = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)
-"""What the futures that stand for a mixture's experts are moved apart by beyond that."""
+"""Further factors by which the futures that represent a mixture's experts are moved apart."""
 ERRORS = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde')
 MEASURES = ('pose.apd', *ERRORS, 'world.ade', 'world.fde')
 BATCH = 20
@@ -80,34 +79,34 @@ afterwards.
 
 @dataclass(frozen=True, kw_only=True)
 class TemperOptions:
-    """What ``choose-temperature`` can be told."""
+    """Options of ``choose-temperature``."""
 
     weights: Path
     """A one-step model; the temperature is written into this file."""
     fit: tuple[Path, ...]
-    """Recordings to choose on: neither trained on nor reported as a test."""
+    """Recordings to choose on: neither used in training nor reported as a test."""
     as_varied_as: Path | None = None
-    """Evaluation with the teacher's rows of the same recordings."""
+    """Evaluation with the teacher's rows for the same recordings; samples then differ as much as
+    the teacher's."""
     temperatures: tuple[float, ...] | None = None
-    """What noise, or a mixture's experts, are scaled by; by default 1 to 2.2, of a
-    mixture 1 to 1.6."""
+    """Factors on the noise, or on a mixture's experts; the default is 1 to 2.2, for a mixture 1 to
+    1.6."""
     spreads: tuple[float, ...] | None = None
-    """Of a mixture; 1 to 1.3 by default."""
+    """Spreads of a mixture; the default is 1 to 1.3."""
     apart: tuple[float, ...] | None = None
-    """By which a mixture's futures are moved apart beyond that; 1 to 1.5 by
-    default."""
+    """Further factors by which a mixture's futures are moved apart; the default is 1 to 1.5."""
     samples: int = 50
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     limit: int | None = None
-    """Score N windows of each file: rough, soon."""
+    """Score N windows of each file: rough figures in a short time."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     json: Path
-    """Where to write the report."""
+    """File for the report."""
     keep_file: bool = False
-    """Report alone; leave the weights as they are."""
+    """Only report; leave the weights as they are."""
     quiet: bool = False
-    """No progress bar."""
+    """Show no progress bar."""
 
 
 def score(
@@ -150,15 +149,19 @@ def unlikeliness(
     quiet: bool = True,
 ) -> list[dict[str, float]]:
     """
-    Say how unlikely what really happened was to a mixture, by temperature and spread.
+    Return how unlikely the real futures were under a mixture, by temperature and spread.
 
-    :param model: of role 'moe'; its own temperature and spread play no part.
-    :returns: a row a pair: 'temperature', 'spread', and 'nll', the mean negative log density over
-        all windows, nats a coordinate.
+    :param model: a model of role 'moe'; its own temperature and spread have no effect.
+    :param files: the recordings.
+    :param temperatures: temperatures to try.
+    :param spreads: spreads to try.
+    :param quiet: whether to show no progress bar.
+    :returns: a row per pair: 'temperature', 'spread', and 'nll', the mean negative log density
+        over all windows in nats per coordinate.
     """
     plain = copy.copy(model)
     pairs = list(itertools.product(temperatures, spreads))
-    made = [replace(model.config, temperature=t, spread=s) for t, s in pairs]  # checks them
+    made = [replace(model.config, temperature=t, spread=s) for t, s in pairs]  # this checks them
     plain.config = replace(model.config, temperature=1.0, spread=1.0)
     experts = model.denoiser
     assert isinstance(experts, MotionExperts)
@@ -183,12 +186,12 @@ def unlikeliness(
 
 def choose(rows: Sequence[Mapping[str, float]], apd: float | None) -> Mapping[str, float]:
     """
-    Take a row.
+    Return the row to take.
 
-    :param rows: temperatures in rising order with their scores, the first to compare with.
-    :param apd: how much samples shall differ at least, metres; None for the smallest error.
-    :returns: where no row's samples differ so much, the last; of a mixture's rows, which have a
-        'nll', that of the smallest.
+    :param rows: scores of increasing temperatures; the first is the one to compare with.
+    :param apd: least average pairwise distance of samples, metres; None takes the smallest error.
+    :returns: the last row if no row reaches that distance; of a mixture's rows, which have 'nll',
+        the one with the smallest.
     """
     if 'nll' in rows[0]:
         return min(rows, key=lambda row: row['nll'])
@@ -204,12 +207,12 @@ def with_exact(
     row_at: Callable[[float], dict[str, float]],
 ) -> list[dict[str, float]]:
     """
-    Add the row at which the samples differ as asked, where it lies between two of the rows.
+    Add the row at which the samples differ as requested, if it lies between two of the rows.
 
-    :param rows: temperatures in rising order with their scores.
-    :param apd: asked for, metres.
+    :param rows: scores of increasing temperatures.
+    :param apd: requested average pairwise distance, metres.
     :param row_at: scores a temperature.
-    :returns: in rising order; the new temperature is in hundredths.
+    :returns: rows of increasing temperature; the new temperature is a multiple of 0.01.
     """
     after = next((i for i, row in enumerate(rows) if row['pose.apd'] >= apd), 0)
     if after == 0:
@@ -228,10 +231,11 @@ def with_exact(
 
 def teacher_apd(evaluation: Path, files: Sequence[DataFile]) -> float:
     """
-    Read how much the teacher's samples differ on the same files.
+    Return the average pairwise distance of the teacher's samples on the same files.
 
     :param evaluation: JSON of ``training evaluate``.
-    :raises ConfigError: if it has no teacher's row of them, or scored other recordings.
+    :param files: the recordings.
+    :raises ConfigError: if it has no teacher's row for them, or scored other recordings.
     """
     try:
         result = read_json(evaluation, ConfigError)
@@ -345,7 +349,7 @@ def _check_options(options: TemperOptions, config: ModelConfig) -> None:
 
 
 def _write(path: Path, loaded: LoadedWeights, config: ModelConfig) -> None:
-    """Write a model over its file as it is now; what was measured of it before is left out."""
+    """Write a model over its file; measurements of the former model are left out."""
     loaded.model.config = config
     card = {name: fact for name, fact in loaded.card.items() if name != 'surprise'}
     golden = golden_pair(loaded.model)
@@ -361,7 +365,7 @@ def _print(rows: Sequence[Mapping[str, float]], first: str, taken: tuple[float, 
 
 
 def shown(numbers: Sequence[float]) -> str:
-    """Write numbers as the command line takes them."""
+    """Return numbers as the command line takes them."""
     return ' '.join(f'{number:g}' for number in numbers)
 
 
@@ -369,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :returns: the exit code: 0, or 2 when something given cannot be used.
+    :returns: the exit code: 0, or 2 if an argument cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(

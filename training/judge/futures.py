@@ -1,4 +1,4 @@
-"""Predicted futures kept on disk, so that a killed evaluation goes on where it stopped."""
+"""Predicted futures on disk, so that a killed evaluation continues where it stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.common.locks import hold_folder
 
 
 class Sampler(Protocol):
-    """A model that gives futures; what :func:`training.engine.diffusion.sampler_for` returns."""
+    """The interface of a model that samples futures; see :mod:`training.engine.diffusion`."""
 
     def sample(
         self, observed: NDArray[np.float32], *, samples: int, seed: int, first_index: int
@@ -32,8 +32,8 @@ class Sampler(Protocol):
 
         :param observed: world positions in metres, shape ``(N, T_obs, J, 3)``.
         :param samples: S.
-        :param seed: fixes the noise.
-        :param first_index: of the first window among all of the file.
+        :param seed: seed of the noise.
+        :param first_index: index of the first window among all of the file.
         :returns: world positions in metres, shape ``(N, S, T_fut, J, 3)``.
         """
         ...
@@ -43,7 +43,7 @@ class PredictionStore:
     """
     The futures that one model predicts for the windows of one file, on disk.
 
-    The root is kept as its displacement from the last observed root (float32), the other joints
+    The root is stored as its displacement from the last observed root (float32), the other joints
     relative to the root (float16: half a millimetre at one metre).
     """
 
@@ -61,13 +61,13 @@ class PredictionStore:
         """
         Open the store of a key, or make it.
 
-        :param folder: holds one folder a key.
+        :param folder: folder with one sub-folder per key.
         :param key: everything that the futures depend on, JSON-able.
-        :param windows: N.
-        :param samples: S.
+        :param windows: number of windows, N.
+        :param samples: number of samples, S.
         :param window: gives T_fut.
-        :param joints: J.
-        :param fresh: forget what was stored under this key.
+        :param joints: number of joints, J.
+        :param fresh: whether to forget what was stored under this key.
         :raises StorageError: if there is no room for all of it.
         """
         self.key = dict(key)
@@ -88,12 +88,12 @@ class PredictionStore:
 
     @property
     def done(self) -> int:
-        """How many windows, from the first, are predicted."""
+        """Return the number of predicted windows, counted from the first."""
         return int(self.progress['done'])
 
     @property
     def complete(self) -> bool:
-        """Whether every window is predicted."""
+        """Return whether every window is predicted."""
         return self.done == len(self._root)
 
     def fill(
@@ -110,10 +110,10 @@ class PredictionStore:
         Predict the windows that are still missing.
 
         :param sampler: the model.
-        :param observed: of all windows, world metres, shape ``(N, T_obs, J, 3)``.
-        :param seed: fixes the noise.
-        :param batch: windows in one call of the model.
-        :param commit: of the code that runs, noted beside the futures.
+        :param observed: all windows, world metres, shape ``(N, T_obs, J, 3)``.
+        :param seed: seed of the noise.
+        :param batch: number of windows per call of the model.
+        :param commit: commit of the running code, noted beside the futures.
         :param advance: called with the number of windows after each batch.
         """
         samples = self._root.shape[1]
@@ -143,8 +143,8 @@ class PredictionStore:
         """
         Return stored futures of some windows.
 
-        :returns: the root's displacement from its last observed place ``(n, S, T_fut, 3)``, and
-            the other joints relative to the root ``(n, S, T_fut, J - 1, 3)``; metres.
+        :returns: displacement of the root from its last observed position ``(n, S, T_fut, 3)``,
+            and the other joints relative to the root ``(n, S, T_fut, J - 1, 3)``; metres.
         """
         root = np.array(self._root[first:last])
         return root, self._pose[first:last].astype(np.float32)
@@ -172,7 +172,7 @@ class PredictionStore:
 
 
 def _progress(path: Path) -> dict[str, Any] | None:
-    # What was noted; None where a disk left something else: it is predicted again.
+    # Return the notes; None if the disk left something else: then it is predicted again.
     try:
         found = json.loads(path.read_text())
         return found if {'done', 'wall_s', 'commits', 'key'} <= found.keys() else None

@@ -1,4 +1,4 @@
-"""Weights that were made without a set of recordings, named for that set's people."""
+"""Weights that were trained without a set of recordings, for the evaluation on that set."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from motion_predictor.errors import ConfigError
 
 def made_without(given: Sequence[str]) -> dict[str, Path]:
     """
-    Read which weights belong to which set's people.
+    Return the weights file for each named set.
 
-    :param given: words ``SET=FILE``: a weights file that was made without that set.
+    :param given: words ``SET=FILE``: a weights file that was trained without that set.
     :returns: the files by the name of the set.
     :raises ConfigError: if a word has another form.
     """

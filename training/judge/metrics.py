@@ -1,7 +1,6 @@
-"""
-The field's measures of stochastic motion prediction, as pure functions on tensors.
+"""The usual measures of stochastic motion prediction, as pure functions on tensors.
 
-Distances are the L2 norm of a frame's flattened pose, in metres: of all joints together, not the
+Distances are the L2 norm of a frame's flattened pose in metres: of all joints together, not the
 mean over joints. Samples are ``(N, S, T, D)``: windows, samples, future frames, coordinates.
 """
 
@@ -15,12 +14,12 @@ from torch import Tensor
 from motion_predictor.common.shapes import require_shape
 
 MULTIMODAL_THRESHOLD_M = 0.5
-"""How near two last observed poses must lie for their futures to count as alternatives."""
+"""Largest distance in metres of two last observed poses whose futures count as alternatives."""
 
 
 def root_relative(poses: Tensor) -> Tensor:
     """
-    Express every joint relative to the root, and drop the root.
+    Return every joint relative to the root, without the root.
 
     :param poses: positions in metres, root first, shape ``(..., J, 3)``.
     :returns: shape ``(..., J - 1, 3)``.
@@ -30,7 +29,7 @@ def root_relative(poses: Tensor) -> Tensor:
 
 def frame_errors(samples: Tensor, future: Tensor) -> Tensor:
     """
-    Distance of every sample from the real future at every frame.
+    Return the distance of every sample from the real future at every frame.
 
     :param samples: shape ``(N, S, T, D)``.
     :param future: shape ``(N, T, D)``.
@@ -42,7 +41,7 @@ def frame_errors(samples: Tensor, future: Tensor) -> Tensor:
 
 def ade_of_samples(errors: Tensor) -> Tensor:
     """
-    Average each sample's displacement error over the frames.
+    Return each sample's displacement error averaged over the frames.
 
     :param errors: from :func:`frame_errors`, shape ``(N, S, T)``.
     :returns: shape ``(N, S)``.
@@ -52,7 +51,7 @@ def ade_of_samples(errors: Tensor) -> Tensor:
 
 def fde_of_samples(errors: Tensor) -> Tensor:
     """
-    Displacement error of each sample at the last frame.
+    Return each sample's displacement error at the last frame.
 
     :param errors: from :func:`frame_errors`, shape ``(N, S, T)``.
     :returns: shape ``(N, S)``.
@@ -64,7 +63,7 @@ def best_median_worst(of_samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     Return the best, the median and the worst sample's error; the best is the field's ADE or FDE.
 
-    :param of_samples: shape ``(N, S)``; of an even S the median is the mean of the middle two.
+    :param of_samples: shape ``(N, S)``; for an even S, the median is the mean of the middle two.
     :returns: three tensors of shape ``(N,)``.
     """
     ordered = of_samples.sort(dim=-1).values
@@ -75,12 +74,12 @@ def best_median_worst(of_samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def apd(samples: Tensor) -> Tensor:
     """
-    Average pairwise distance: how far apart the samples of one window are.
+    Return the average pairwise distance of the samples of each window.
 
-    The mean over the S (S - 1) / 2 pairs of the L2 distance of whole flattened futures.
+    It is the mean over the S (S - 1) / 2 pairs of the L2 distance of whole flattened futures.
 
     :param samples: shape ``(N, S, T, D)``.
-    :returns: metres, shape ``(N,)``; 0 where there is one sample only.
+    :returns: metres, shape ``(N,)``; 0 if there is only one sample.
     """
     require_shape('samples', samples, ('N', 'S', 'T', 'D'))
     if samples.shape[1] < 2:
@@ -93,11 +92,11 @@ def multimodal_neighbours(
     last_poses: Tensor, threshold: float = MULTIMODAL_THRESHOLD_M
 ) -> list[Tensor]:
     """
-    Find for every window the windows that look alike at the last observed frame.
+    Return for every window the windows that are similar at the last observed frame.
 
-    :param last_poses: flattened root-relative last observed poses in metres, shape ``(N, D)``.
-    :param threshold: metres; a distance below it counts as alike.
-    :returns: for every window the indices of its neighbours, rising, its own among them.
+    :param last_poses: flattened last observed poses relative to the root, metres, ``(N, D)``.
+    :param threshold: metres; poses at a smaller distance are similar.
+    :returns: for every window the indices of its neighbours, increasing, with its own index.
     """
     require_shape('last_poses', last_poses, ('N', 'D'))
     exact = last_poses.double()
@@ -111,7 +110,7 @@ def multimodal_errors(samples: Tensor, alternatives: Tensor) -> tuple[Tensor, Te
     Score the samples of one window against every future that might have been.
 
     :param samples: shape ``(S, T, D)``.
-    :param alternatives: the window's multimodal set, its own future included, ``(M, T, D)``.
+    :param alternatives: the window's multimodal set, with its own future, ``(M, T, D)``.
     :returns: MMADE and MMFDE, two numbers: the mean over the set of the nearest sample's error.
     """
     require_shape('samples', samples, ('S', 'T', 'D'))
@@ -131,7 +130,8 @@ def horizon_curves(errors: Tensor) -> tuple[Tensor, Tensor]:
     Error over the horizon of each window's best and median sample, both chosen by their ADE.
 
     :param errors: from :func:`frame_errors`, shape ``(N, S, T)``.
-    :returns: two tensors of shape ``(N, T)``; of an even S the lower of the middle two samples.
+    :returns: two tensors of shape ``(N, T)``; for an even S, the median is the lower of the middle
+        two samples.
     """
     order = ade_of_samples(errors).argsort(dim=-1)
     windows = torch.arange(len(errors))
@@ -141,22 +141,22 @@ def horizon_curves(errors: Tensor) -> tuple[Tensor, Tensor]:
 
 def world_metrics(samples: Tensor, future: Tensor) -> dict[str, Tensor]:
     """
-    ADE and FDE with the root's motion in.
+    Return ADE and FDE including the root's motion.
 
     :param samples: joint positions in world metres, shape ``(N, S, T, J, 3)``.
     :param future: the real future, shape ``(N, T, J, 3)``.
-    :returns: for each measure its value for each window, shape ``(N,)``.
+    :returns: the value of each measure for each window, shape ``(N,)``.
     """
     return _displacement_metrics(frame_errors(samples.flatten(-2), future.flatten(-2)))
 
 
 def pose_metrics(samples: Tensor, future: Tensor) -> dict[str, Tensor]:
     """
-    APD, ADE and FDE of root-relative poses, as the benchmarks define them.
+    Return APD, ADE and FDE of poses relative to the root, as the benchmarks define them.
 
-    :param samples: root-relative positions in metres, shape ``(N, S, T, J - 1, 3)``.
+    :param samples: positions relative to the root in metres, shape ``(N, S, T, J - 1, 3)``.
     :param future: the real future, shape ``(N, T, J - 1, 3)``.
-    :returns: for each measure its value for each window, shape ``(N,)``.
+    :returns: the value of each measure for each window, shape ``(N,)``.
     """
     flat = samples.flatten(-2)
     errors = frame_errors(flat, future.flatten(-2))
@@ -165,11 +165,11 @@ def pose_metrics(samples: Tensor, future: Tensor) -> dict[str, Tensor]:
 
 def multimodal_metrics(samples: Tensor, alternatives: Sequence[Tensor]) -> dict[str, Tensor]:
     """
-    MMADE and MMFDE of root-relative poses.
+    Return MMADE and MMFDE of poses relative to the root.
 
-    :param samples: root-relative positions in metres, shape ``(N, S, T, J - 1, 3)``.
+    :param samples: positions relative to the root in metres, shape ``(N, S, T, J - 1, 3)``.
     :param alternatives: for each window its multimodal set, ``(M, T, J - 1, 3)``.
-    :returns: for each measure its value for each window, shape ``(N,)``.
+    :returns: the value of each measure for each window, shape ``(N,)``.
     """
     pairs = [
         multimodal_errors(of_window.flatten(-2), others.flatten(-2))

@@ -1,4 +1,4 @@
-"""Nearest neighbours of the training set: what a model must beat that only remembers its data."""
+"""Nearest neighbours in the training set: a baseline that only remembers its data."""
 
 from __future__ import annotations
 
@@ -20,46 +20,48 @@ from training.data.windows import load_window_set, WindowSet
 
 NEIGHBOURS = 50
 OF_ONE_CLIP = 8
-"""At most so many neighbours are taken of one clip: windows overlap."""
+"""Greatest number of neighbours from one clip, because windows overlap."""
 DIRECTIONS = 96
-"""Main directions of what is observed, by which the search narrows down before it measures."""
+"""Number of main directions of the observation by which the search narrows down before it
+measures."""
 SHORTLIST = 1024
-"""Windows that are measured whole; all of them where that could miss a neighbour."""
+"""Number of windows that are measured completely; all windows if a neighbour could be missed."""
 
 
 @dataclass(frozen=True)
 class TrainingNeighbours:
     """
-    Windows of the training set, looked up by what was observed.
+    Windows of the training set, found by their observations.
 
-    Distance is the L2 norm of the difference of all observed features in the person's own
-    frame. A neighbour's future is turned into the person's heading, and moved so that it begins
-    at their last pose, joint by joint.
+    Distance is the L2 norm of the difference of all observed features in the person's own frame. A
+    neighbour's future is turned to the person's heading and moved so that it begins at their last
+    pose, joint by joint.
     """
 
     skeleton: Skeleton
     observed: Tensor
     """Features in the own frame, metres, ``(N, T_obs * 3J)``."""
     moves: Tensor
-    """Futures less the last observed pose in the own frame, float16 metres,
-    ``(N, T_fut, J, 3)``."""
+    """Futures minus the last observed pose in the own frame, float16 metres, ``(N,
+    T_fut, J, 3)``."""
     clip: NDArray[np.int64]
-    """Of each window, over all files, ``(N,)``."""
+    """Clip of each window, over all files, ``(N,)``."""
     subject: NDArray[np.str_]
-    """Of each window, ``(N,)``."""
+    """Subject of each window, ``(N,)``."""
     directions: Tensor
-    """Orthonormal, ``(T_obs * 3J, D)``: a distance along them is never above the whole one."""
+    """Orthonormal directions, ``(T_obs * 3J, D)``: a distance along them never exceeds the whole
+    distance."""
     along: Tensor
-    """``observed`` along these, ``(N, D)``."""
+    """``observed`` along these directions, ``(N, D)``."""
 
     @classmethod
     def of(cls, sets: Sequence[WindowSet], window: WindowConfig) -> TrainingNeighbours:
         """
-        Take in the windows of training files.
+        Collect the windows of training files.
 
-        :param sets: of one set of joints.
-        :param window: of the windows.
-        :raises ConfigError: if there are no files, or they hold different joints.
+        :param sets: window sets with the same joints.
+        :param window: the window.
+        :raises ConfigError: if there are no files, or if they hold different joints.
         """
         if not sets:
             raise ConfigError('neighbours: name at least one file of training recordings')
@@ -106,13 +108,13 @@ class TrainingNeighbours:
         without_subject: str | None = None,
     ) -> NDArray[np.float32]:
         """
-        Return what followed the most alike moments of the training set, the nearest first.
+        Return the futures of the most similar moments of the training set, the nearest first.
 
         :param observed: metres in the world, ``(N, T_obs, J, 3)``.
-        :param count: neighbours, fewer where there are not so many.
-        :param without_subject: nobody is their own neighbour.
+        :param count: number of neighbours; fewer if there are not so many.
+        :param without_subject: subject to leave out, so that nobody is their own neighbour.
         :returns: metres in the world, ``(N, count, T_fut, J, 3)``.
-        :raises ConfigError: if there are windows of this subject alone.
+        :raises ConfigError: if there are only windows of this subject.
         """
         poses = torch.from_numpy(np.ascontiguousarray(observed, dtype=np.float32))
         frame = PersonFrame.of(poses, self.skeleton)
@@ -142,7 +144,8 @@ class TrainingNeighbours:
     def _measured(
         self, own: Tensor, among: NDArray[np.int64], others: NDArray[np.bool_], count: int
     ) -> tuple[NDArray[np.int64], float]:
-        # The nearest of some windows, a few of each clip, and how far the last of them is.
+        # Return the nearest of some windows, a few of each clip, and the distance of the last of
+        # them.
         among = np.sort(among[others[among]])
         apart = (self.observed[torch.from_numpy(among)] - own).norm(dim=-1).numpy()
         taken: dict[int, int] = {}
@@ -175,10 +178,10 @@ def load_neighbours(
     Read the training files whose windows are neighbours.
 
     :param paths: stores, or files in the cmu17 format.
-    :param window: of the windows.
-    :param skeleton: whose joints files hold.
-    :param judged: digests of the files that are scored: none of them may be remembered.
-    :raises ConfigError: if a file is scored as well.
+    :param window: the window.
+    :param skeleton: skeleton of the files.
+    :param judged: digests of the files that are scored; none of them may be among the neighbours.
+    :raises ConfigError: if a file is also scored.
     """
     for path in paths:
         if data_digest(path) in judged:

@@ -1,4 +1,4 @@
-"""Figures of results, drawn from their JSON alone."""
+"""Plots of results, drawn from their JSON alone."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ SPARE_COLOURS = ('#1b9e77', '#e7298a', '#66a61e', '#e6ab02')
 
 def draw_horizons(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """
-    Draw the error over the horizon, one figure for each set and split.
+    Draw the error over the horizon, one plot for each set and split.
 
-    Left the root-relative pose, right the world with the root's motion in. Full lines: the best
-    of a window's samples by its ADE, broken ones: its median sample; means over the windows.
+    On the left is the pose relative to the root, on the right the world including the root's
+    motion. Solid lines show the best of a window's samples by ADE, broken lines its median sample.
+    All values are means over the windows.
 
-    :param result: of ``training evaluate``.
-    :param folder: gets ``horizon_<set>_<split>.svg``; made where it is missing.
+    :param result: result of ``training evaluate``.
+    :param folder: folder for ``horizon_<set>_<split>.svg``; a missing folder is made.
     :returns: the files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,10 +53,10 @@ def draw_horizons(result: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def draw_latencies(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """
-    Draw how long one prediction takes, for every model and number of people.
+    Draw the duration of one prediction, for every model and number of people.
 
-    :param result: of ``training benchmark``.
-    :param folder: gets ``latency.svg``; made where it is missing.
+    :param result: result of ``training benchmark``.
+    :param folder: folder for ``latency.svg``; a missing folder is made.
     :returns: the files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ def sets_and_splits(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def shown_name(row: Mapping[str, Any]) -> str:
-    """Name a model as tables and legends do: what it is, and its file where that says more."""
+    """Return a model's name in tables and legends: its kind, and its file if that says more."""
     model, label = str(row['model']), str(row['label'])
     plain = label.lower().replace('-', '').replace(' ', '')
     if row['role'] == 'baseline' or plain.startswith(model.lower().replace('_', '')):
@@ -95,7 +96,7 @@ def shown_name(row: Mapping[str, Any]) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write an SVG whose bytes depend on what it shows alone."""
+    """Write an SVG whose bytes depend only on what it shows."""
     with matplotlib.rc_context({'svg.hashsalt': 'motion_predictor', 'svg.fonttype': 'none'}):
         FigureCanvasSVG(figure).print_svg(str(path), metadata={'Date': None})
 
@@ -108,7 +109,7 @@ def _draw_part(axes: Axes, rows: Sequence[Mapping[str, Any]], part: str, title: 
         times_s, best = row['horizon']['times_s'], row['horizon'][f'{part}.best']
         if row['role'] == 'baseline':
             if row['model'] == 'constant_root_velocity' and part == 'pose':
-                continue  # there it is zero velocity
+                continue  # at that point it is zero velocity
             axes.plot(times_s, best, color=BASELINE_COLOURS[row['model']], label=row['label'])
         else:
             colour = COLOURS[row['role']]

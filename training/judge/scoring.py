@@ -24,22 +24,24 @@ from training.judge.baselines import Baseline
 from training.judge.futures import Sampler
 
 CHUNK = 16
-"""Windows scored at once."""
+"""Number of windows scored at once."""
 NOISE_STREAM = 1 << 32
-"""Added to the seed for a tracker's noise, so that it is not that of the samples."""
+"""Number added to the seed for a tracker's noise, so that it differs from that of the samples."""
 RESAMPLES = 2000
-"""Bootstrap draws behind each confidence interval."""
+"""Number of bootstrap draws for each confidence interval."""
 
 Futures = Callable[[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""(first, last) -> root displacement (n, S, T_fut, 3), relative pose (n, S, T_fut, J - 1, 3)."""
+"""A function from (first, last) to root displacements (n, S, T_fut, 3) and relative poses (n, S,
+T_fut, J - 1, 3)."""
 
 Alternatives = Mapping[str, tuple[Tensor, Sequence[NDArray[np.int64]]]]
-"""By group: root-relative futures of all its windows, and for each window scored its set."""
+"""By group: futures of all its windows relative to the root, and the multimodal set of each scored
+window."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of recordings with the windows of it that are scored."""
+    """One file of recordings with its scored windows."""
 
     path: Path
     sha256: str
@@ -47,42 +49,42 @@ class DataFile:
     split: str
     windows: WindowSet
     chosen: NDArray[np.int64]
-    """Indices of the windows scored: all, or some spread evenly."""
+    """Indices of the scored windows: all, or some that are spread evenly."""
     observed_frames: int
 
     @property
     def label(self) -> str:
-        """Set and split, as in ``cmu17/test``."""
+        """Return set and split, for example ``cmu17/test``."""
         return f'{self.set_name}/{self.split}'
 
     @property
     def observed(self) -> NDArray[np.float32]:
-        """Observed part of the windows scored, world metres, ``(n, T_obs, J, 3)``."""
+        """Return the observed part of the scored windows, world metres, ``(n, T_obs, J, 3)``."""
         return self.windows.poses[self.chosen, : self.observed_frames]
 
     @property
     def root_future(self) -> NDArray[np.float32]:
-        """Return the root's way from its last observed place, metres, ``(n, T_fut, 3)``."""
+        """Return the root's path from its last observed position, metres, ``(n, T_fut, 3)``."""
         root = self.windows.poses[self.chosen, :, 0]
         last = self.observed_frames - 1
         return root[:, self.observed_frames :] - root[:, last : last + 1]
 
     @property
     def pose_futures(self) -> Tensor:
-        """Root-relative futures of ALL windows of the file, metres, ``(N, T_fut, J - 1, 3)``."""
+        """Return futures of ALL windows relative to the root, metres, ``(N, T_fut, J - 1, 3)``."""
         poses = torch.from_numpy(self.windows.poses[:, self.observed_frames :])
         return metrics.root_relative(poses)
 
     @property
     def last_poses(self) -> Tensor:
-        """Root-relative last observed poses of ALL windows, flattened, metres, ``(N, D)``."""
+        """Return last observed poses of ALL windows relative to the root, metres, ``(N, D)``."""
         last = torch.from_numpy(self.windows.poses[:, self.observed_frames - 1])
         return metrics.root_relative(last).flatten(-2)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Files scored together: each file alone, and all files of a split."""
+    """Files that are scored together: each file alone, and all files of a split."""
 
     set_name: str
     split: str
@@ -90,16 +92,17 @@ class Group:
 
     @property
     def label(self) -> str:
-        """Set and split, as in ``both/test``."""
+        """Return set and split, for example ``both/test``."""
         return f'{self.set_name}/{self.split}'
 
 
 @dataclass(frozen=True)
 class FileScores:
-    """What one model scored on one file: every measure for every window."""
+    """The scores of one model on one file: every measure for every window."""
 
     values: Mapping[str, NDArray[np.float64]]
-    """``pose.ade``, ``world.fde``, ... (n,); multimodal ones by group: ``pose.mmade@all/val``."""
+    """``pose.ade``, ``world.fde``, ..., each (n,); multimodal ones by group:
+    ``pose.mmade@all/val``."""
     curves: Mapping[str, NDArray[np.float64]]
     """``pose.best``, ``world.median``, ... each (n, T_fut)."""
 
@@ -112,16 +115,16 @@ def load_data(
     bag: BagReading | None = None,
 ) -> list[DataFile]:
     """
-    Load the recordings to be scored.
+    Load the recordings to score.
 
-    :param paths: stores, bags, or files in the cmu17 format; folder and stem name the set and the
-        split.
-    :param window: of the models.
-    :param limit: score no more than this many windows of each file, spread evenly.
-    :param skeleton: whose joints files hold; Human3.6M's 17 by default.
+    :param paths: stores, bags, or files in the cmu17 format; folder and file stem name the set and
+        the split.
+    :param window: window of the models.
+    :param limit: greatest number of windows of each file, evenly spread.
+    :param skeleton: skeleton of the files; the default is Human3.6M's 17 joints.
     :param bag: how bags are read.
-    :raises RecordingError: if a file is not usable.
-    :raises ConfigError: if two files have the same set and split, or limit is not positive.
+    :raises RecordingError: if a file cannot be used.
+    :raises ConfigError: if two files have the same set and split, or if limit is not positive.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f'--limit {limit}: must be at least 1')
@@ -143,7 +146,7 @@ def load_data(
 
 
 def make_groups(files: Sequence[DataFile]) -> list[Group]:
-    """Return every file alone, then the files of each split together where there are several."""
+    """Return every file alone, then the files of each split together if there are several."""
     groups = [Group(file.set_name, file.split, (i,)) for i, file in enumerate(files)]
     for split in dict.fromkeys(file.split for file in files):
         members = tuple(i for i, file in enumerate(files) if file.split == split)
@@ -156,8 +159,8 @@ def multimodal_sets(files: Sequence[DataFile], group: Group) -> list[list[NDArra
     """
     Find the multimodal set of every window scored in a group.
 
-    :returns: for each member file, for each window scored, indices into the group's windows, all
-        windows of its files one after another.
+    :returns: for each member file and each scored window, indices into the group's windows (all
+        windows of its files one after another).
     """
     last_poses = torch.cat([files[i].last_poses for i in group.members])
     neighbours = metrics.multimodal_neighbours(last_poses)
@@ -173,12 +176,12 @@ def noisy(
     observed: NDArray[np.float32], deviation_m: float, seed: int, first_index: int
 ) -> NDArray[np.float32]:
     """
-    Put white noise on observed joints, as a tracker without a filter does.
+    Add white noise to observed joints, like that of a tracker without a filter.
 
     :param observed: metres, ``(N, T_obs, J, 3)``.
-    :param deviation_m: of every coordinate; 0 gives the same array.
-    :param seed: with its index it fixes the noise of each window.
-    :param first_index: of the first of these windows in the whole evaluation.
+    :param deviation_m: standard deviation of every coordinate; 0 returns the same array.
+    :param seed: seed of the noise, together with the index of each window.
+    :param first_index: index of the first of these windows in the whole evaluation.
     """
     if deviation_m == 0.0:
         return observed
@@ -201,7 +204,7 @@ class NoisyTracker:
     def sample(
         self, observed: NDArray[np.float32], *, samples: int, seed: int, first_index: int
     ) -> NDArray[np.float32]:
-        """Sample as :class:`training.judge.futures.Sampler` says, from noisy observations."""
+        """Sample as :class:`training.judge.futures.Sampler`, from noisy observations."""
         seen = noisy(observed, self.deviation_m, seed, first_index)
         return self.sampler.sample(seen, samples=samples, seed=seed, first_index=first_index)
 
@@ -214,10 +217,13 @@ def baseline_futures(
     seed: int = 0,
 ) -> Futures:
     """
-    Predict the windows scored of a file with a baseline, when asked for.
+    Return a function that predicts the scored windows of a file with a baseline.
 
+    :param baseline: the baseline.
+    :param file: the recordings.
+    :param window: the window.
     :param noise_m: see :func:`noisy`.
-    :param seed: of the noise.
+    :param seed: seed of the noise.
     """
 
     def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -240,9 +246,9 @@ def score_file(
     Score the futures of one file.
 
     :param file: the recordings.
-    :param futures: what was predicted, asked for a few windows at a time.
-    :param alternatives: for each group that the file is in, root-relative futures of all windows
-        of the group ``(N, T_fut, J - 1, 3)`` and for each window scored its multimodal set.
+    :param futures: the predicted futures, read a few windows at a time.
+    :param alternatives: for each group of the file, futures of all windows of the group relative
+        to the root ``(N, T_fut, J - 1, 3)``, and the multimodal set of each scored window.
     """
     root_future = torch.from_numpy(file.root_future)
     pose_future = file.pose_futures[torch.from_numpy(file.chosen)]
@@ -285,12 +291,12 @@ def summarise(
     times_s: Sequence[float],
 ) -> dict[str, Any]:
     """
-    Turn the scores of a group's files into one row.
+    Return the scores of a group's files as one row.
 
-    :param group: what to put together.
+    :param group: the group.
     :param files: all files.
-    :param scores: of all files, in the same order.
-    :param times_s: seconds after the last observed frame of each future frame.
+    :param scores: scores of all files, in the same order.
+    :param times_s: time of each future frame after the last observed one, seconds.
     """
     values = group_values(group, scores)
     clusters = group_clusters(group, files)
@@ -328,7 +334,7 @@ def summarise(
 
 
 def group_values(group: Group, scores: Sequence[FileScores]) -> dict[str, NDArray[np.float64]]:
-    """Put every measure of a group's windows together, multimodal ones over the group's sets."""
+    """Return all measures of a group's windows, multimodal ones over the group's sets."""
     values: dict[str, NDArray[np.float64]] = {}
     for name in scores[group.members[0]].values:
         measure, _, owner = name.partition('@')
@@ -338,7 +344,7 @@ def group_values(group: Group, scores: Sequence[FileScores]) -> dict[str, NDArra
 
 
 def group_clusters(group: Group, files: Sequence[DataFile]) -> NDArray[np.int64]:
-    """Return the number of the clip of each window scored, over all files of a group."""
+    """Return the number of the clip of each scored window, over all files of a group."""
     numbers: list[NDArray[np.int64]] = []
     begin = 0
     for i in group.members:
@@ -358,14 +364,14 @@ def bootstrap_interval(
     """
     Return the 95 % interval of a ratio of sums, drawing whole clips with replacement.
 
-    Windows overlap and those of one clip are alike, so clips are drawn and not windows. A mean is
-    the ratio to ones.
+    Windows overlap and those of one clip are similar, so clips are drawn and not windows. A mean
+    is the ratio to ones.
 
     :param numerator: for each window, shape ``(N,)``.
     :param denominator: for each window, shape ``(N,)``.
     :param clusters: the clip of each window, shape ``(N,)``.
-    :param resamples: how many draws.
-    :param seed: fixes the draws.
+    :param resamples: number of draws.
+    :param seed: seed of the draws.
     """
     _, member = np.unique(clusters, return_inverse=True)
     count = int(member.max()) + 1
@@ -379,7 +385,7 @@ def bootstrap_interval(
 
 
 COMPARED = ('pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde', 'world.ade', 'world.fde')
-"""Errors that are set against another model's."""
+"""Errors that are compared with another model's."""
 
 
 def compare_with(
@@ -403,10 +409,10 @@ def find_alternatives(
     files: Sequence[DataFile], groups: Sequence[Group]
 ) -> tuple[Sequence[Alternatives], dict[str, Any]]:
     """
-    Find the multimodal sets of every group.
+    Return the multimodal sets of every group.
 
-    :returns: for each file, by group, what :func:`score_file` wants; and for each group the mean
-        and median size of its sets, and the share of windows that are alone in theirs.
+    :returns: for each file, by group, the argument of :func:`score_file`; and for each group the
+        mean and median size of its sets, and the share of windows that are alone in theirs.
     """
     of_files: list[dict[str, tuple[Tensor, Sequence[NDArray[np.int64]]]]] = [{} for _ in files]
     statistics: dict[str, Any] = {}
@@ -434,5 +440,5 @@ def _joined(parts: Mapping[str, Sequence[Tensor]]) -> dict[str, NDArray[np.float
 
 
 def rounded(value: float) -> float:
-    """Keep micrometres."""
+    """Return a value in metres rounded to micrometres."""
     return round(float(value), 6)

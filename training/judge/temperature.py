@@ -1,4 +1,4 @@
-"""How much a model's samples differ, and the temperature at which they differ as asked."""
+"""Find the temperature at which a model's samples differ as much as requested."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Callable
 import math
 
 LOWEST, HIGHEST = 0.2, 5.0
-"""Between these a temperature is looked for."""
+"""Range in which a temperature is searched."""
 
 
 def temperature_for(
     apd: Callable[[float], float], wanted: float, low: float = LOWEST, high: float = HIGHEST
 ) -> float:
     """
-    Find the lowest temperature at which samples differ as much as asked, in steps of 0.01.
+    Return the lowest temperature at which samples differ as much as requested, in steps of 0.01.
 
-    :param apd: of a temperature: the mean average pairwise distance, metres; it rises with it.
-    :param wanted: metres.
-    :param low: not below this, even if the samples differ more, or without bounds, there.
-    :param high: not above this, even if the samples differ too little there.
+    :param apd: function from a temperature to the mean average pairwise distance in metres; it
+        increases.
+    :param wanted: requested distance, metres.
+    :param low: lowest result, even if the samples differ more (or without bound) there.
+    :param high: highest result, even if the samples differ too little there.
     """
     from scipy.optimize import brentq
 
@@ -35,6 +36,6 @@ def temperature_for(
     if missing(high) < 0.0:
         return high
     found = math.ceil(100.0 * brentq(missing, low, high, xtol=0.002) - 1e-6) / 100.0
-    while missing(found) < 0.0 and found < high:  # what brentq leaves may lie on either side
+    while missing(found) < 0.0 and found < high:  # the result of brentq may lie on either side
         found = round(found + 0.01, 2)
     return min(found, high)

@@ -1,1 +1,1 @@
-"""Pages and figures, written from JSON."""
+"""Pages and plots, written from JSON."""

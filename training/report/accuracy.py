@@ -1,4 +1,4 @@
-"""The sections of ``training evaluate``: accuracy, and accuracy behind a noisy tracker."""
+"""The sections of ``training evaluate``: accuracy, also behind a noisy tracker."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def evaluation_section(result: Mapping[str, Any], images: Path, page: Path) -> s
     """
     Return the section of one evaluation.
 
-    :param result: of ``training evaluate``.
-    :param images: folder of the figures, already drawn.
-    :param page: the page's path, from which the figures are linked.
+    :param result: result of ``training evaluate``.
+    :param images: folder of the plots, which are already drawn.
+    :param page: path of the page, from which the plots are linked.
     """
     groups = []
     for set_name, split in _ordered(result['rows']):
@@ -56,7 +56,7 @@ def noise_section(results: Sequence[Mapping[str, Any]]) -> str:
     """
     Return the section of evaluations behind a noisy tracker.
 
-    :param results: of ``training evaluate --tracker-noise``.
+    :param results: results of ``training evaluate --tracker-noise``.
     """
     return render('noise.md', found=[(result, _noise_table(result)) for result in results])
 
@@ -173,7 +173,7 @@ def _ratio_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _ordered(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Put test before the other splits, and all sets together before each alone."""
+    """Return test before the other splits, and all sets together before each alone."""
     return sorted(
         plots.sets_and_splits(rows),
         key=lambda pair: (pair[1] != 'test', pair[1], pair[0] not in ('both', 'all'), pair[0]),

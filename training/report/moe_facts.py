@@ -1,4 +1,4 @@
-"""Figures of the mixture's page that its sentences state, out of the results that it shows."""
+"""Figures in the sentences of the mixture's page, computed from the results that it shows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def splits_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def training_parts(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """
-    Return how long the parts of the training were, from the cards of the weights.
+    Return the duration of each part of the training, from the cards of the weights.
 
-    :param results: of the page.
-    :returns: by part: words to be put behind its name; empty where no card tells.
+    :param results: results on the page.
+    :returns: by part: words to put behind its name; empty if no card states it.
     """
     cards = {
         model['model']: model.get('card', {}).get('settings', {})
@@ -54,9 +54,9 @@ def comparison(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """
     Return by how much VDD is ahead of maximum likelihood, and behind SwiftDiff.
 
-    :param results: of the page.
-    :returns: figures as the page states them; None where the page's sentences do not hold, or
-        where the shipped mixture, ``em_data`` and SwiftDiff were not all scored.
+    :param results: results on the page.
+    :returns: figures as the page states them; None if the page's sentences are not true, or if the
+        shipped mixture, ``em_data`` and SwiftDiff were not all scored.
     """
     errors: dict[tuple[str, str], Mapping[str, Any]] = {}
     likelihoods: dict[tuple[str, str], list[Mapping[str, Any]]] = {}

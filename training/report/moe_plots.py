@@ -1,4 +1,4 @@
-"""Figures of what a mixture of experts says beyond its samples, drawn from the JSON alone."""
+"""Plots of a mixture of experts beyond its samples, drawn from the JSON alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from training.judge.plots import save
 
 def draw_reliability(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """
-    Draw how often experts of a weight were the nearest, against that weight.
+    Draw how often experts of a given weight were the nearest, against that weight.
 
-    :param rows: of ``training evaluate-mixture``, of mixtures; a line each.
-    :param path: the SVG to write; its folder is made where it is missing.
+    :param rows: rows of mixtures from ``training evaluate-mixture``; one line each.
+    :param path: the SVG to write; a missing folder is made.
     """
     figure = Figure(figsize=(4.5, 4), layout='constrained')
     axes = figure.subplots()
@@ -37,10 +37,10 @@ def draw_reliability(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
 def draw_roc(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """
-    Draw how much of a held-out kind of motion is detected at which rate of false alarms.
+    Draw the share of a held-out kind of motion that is detected, against false alarms.
 
-    :param rows: of ``training evaluate-mixture``, those with a 'roc'; a line each.
-    :param path: the SVG to write; its folder is made where it is missing.
+    :param rows: rows with a 'roc' from ``training evaluate-mixture``; one line each.
+    :param path: the SVG to write; a missing folder is made.
     """
     figure = Figure(figsize=(4.5, 4), layout='constrained')
     axes = figure.subplots()

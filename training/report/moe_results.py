@@ -1,8 +1,7 @@
-"""
-Write the page of the mixture of experts from its JSON: python -m training report mixture.
+"""Write the page of the mixture of experts from its JSON: python -m training report mixture.
 
-Every number on the page comes out of ``training evaluate``, ``training evaluate-mixture`` and
-``training benchmark``, each with the command and the commit that gave it.
+Every number on the page comes from ``training evaluate``, ``training evaluate-mixture`` and
+``training benchmark``, each with its command and commit.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ worked example, from the root of the source tree:
 
 def accuracy_section(result: Mapping[str, Any]) -> str:
     """
-    Return the section of the samples.
+    Return the section on the samples.
 
-    :param result: of ``training evaluate``.
+    :param result: result of ``training evaluate``.
     """
     head = ['pose, m', 'APD', 'ADE', 'FDE', 'MMADE', 'MMFDE', 'world ADE', 'world FDE']
     groups = []
@@ -56,11 +55,11 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
 
 def mixture_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
     """
-    Return the section of what the mixtures say beyond their samples.
+    Return the section on the mixtures beyond their samples.
 
-    :param result: of ``training evaluate-mixture``.
-    :param page: the page's path, from which the figures are linked.
-    :param images: folder that gets them.
+    :param result: result of ``training evaluate-mixture``.
+    :param page: path of the page, from which the plots are linked.
+    :param images: folder for the plots.
     """
     scored = [row for row in result['rows'] if row['set'] != 'surprise']
     first = next((row['model'] for row in scored if row['role'] == 'moe'), None)
@@ -124,9 +123,11 @@ def _scores_table(
 
 def surprise_section(result: Mapping[str, Any], page: Path, images: Path) -> str:
     """
-    Return the section of who does what the model never saw; '' where nothing was measured.
+    Return the section on motion that the model never saw; '' if nothing was measured.
 
-    :param result: of ``training evaluate-mixture``.
+    :param result: result of ``training evaluate-mixture``.
+    :param page: path of the page.
+    :param images: folder for the plots.
     """
     rows = [row for row in result['rows'] if row['set'] == 'surprise']
     if not rows:
@@ -164,9 +165,9 @@ def _surprise_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def time_section(result: Mapping[str, Any]) -> str:
     """
-    Return the section of times.
+    Return the section on times.
 
-    :param result: of ``training benchmark``.
+    :param result: result of ``training benchmark``.
     """
     head = ['model', 'what', 'engine', 'threads', 'people', 'median, ms', 'p99, ms']
     names = list(dict.fromkeys(n for row in result['rows'] for n in row['times_faster_than']))
@@ -196,11 +197,11 @@ def time_section(result: Mapping[str, Any]) -> str:
 
 def outside_of_the_network(result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """
-    Say what of a model's call is left if its network takes no time at all.
+    Return how much of a model's call would remain if its network took no time.
 
-    :param result: of ``training benchmark --networks``.
-    :param names: of the models that others are compared with.
-    :returns: a clause for each; empty where no network was timed.
+    :param result: result of ``training benchmark --networks``.
+    :param names: names of the models that others are compared with.
+    :returns: a clause for each; empty if no network was timed.
     """
     key = ('model', 'engine', 'threads', 'persons')
     networks = {tuple(r[k] for k in key): r['median_ms'] for r in result.get('networks', [])}
@@ -209,7 +210,7 @@ def outside_of_the_network(result: Mapping[str, Any], names: Sequence[str]) -> l
         at = tuple(row[k] for k in key)
         if row['model'] in names and at in networks:
             rest = row['median_ms'] - networks[at]
-            if rest > 0.05 * row['median_ms']:  # below that the difference is noise
+            if rest > 0.05 * row['median_ms']:  # a smaller difference is noise
                 found.append(
                     f'`{row["model"]}`, {row["threads"]} threads, {row["persons"]} people: '
                     f'{rest:.2f} of {row["median_ms"]:.2f} ms, {row["median_ms"] / rest:.1f} times'
@@ -219,9 +220,9 @@ def outside_of_the_network(result: Mapping[str, Any], names: Sequence[str]) -> l
 
 def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
     """
-    Write the page.
+    Return the text of the page.
 
-    :raises ConfigError: if a result is of another command.
+    :raises ConfigError: if a result comes from another command.
     """
     parts: list[str] = []
     for result in results:

@@ -1,4 +1,4 @@
-"""Pages: sentences of Jinja2 templates, filled from JSON by verbs with one command line."""
+"""Pages: Jinja2 templates that verbs with one common command line fill from JSON."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ TEMPLATES = Path(__file__).parent / 'templates'
 
 
 PageText = Callable[[Sequence[Mapping[str, Any]], Path, Path, str], str]
-"""Results, the page's path, the folder of its figures and the command; the page in Markdown."""
+"""A function from results, the path of the page, the folder of its plots and the command to the
+page in Markdown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageOptions:
-    """What such a verb can be told."""
+    """Options of such a verb."""
 
     json: tuple[Path, ...] = ()
-    """Results to be shown."""
+    """Results to show."""
     images: Path = Path('docs/results/images')
-    """Of the figures."""
+    """Folder for the plots."""
     out: Path
-    """The page."""
+    """File for the page."""
 
 
 def write_page(
@@ -42,12 +43,12 @@ def write_page(
     """
     Run such a verb.
 
-    :param module: as ``studies report toy``.
-    :param purpose: of its help.
-    :param example: worked, below its help.
-    :param text: writes the page.
-    :param arguments: the words after the verb; those of this process by default.
-    :returns: the exit code: 0, or 2 when a file cannot be used.
+    :param module: for example ``studies report toy``.
+    :param purpose: text of its help.
+    :param example: worked example below its help.
+    :param text: returns the page.
+    :param arguments: the words after the verb; the default is those of this process.
+    :returns: the exit code: 0, or 2 if a file cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(PageOptions, module, purpose, example, words)
@@ -66,17 +67,18 @@ def render(name: str, folder: Path = TEMPLATES, **values: Any) -> str:
     """
     Fill a template.
 
-    :param name: of the template's file.
-    :param folder: that holds it; templates of the reports can be included from any.
-    :param values: by the names of the placeholders.
+    :param name: name of the template's file.
+    :param folder: folder of the template; templates of the reports can be included from any
+        folder.
+    :param values: values by the names of the placeholders.
     :returns: Markdown, without empty lines at its ends.
-    :raises jinja2.UndefinedError: where a placeholder has no value.
+    :raises jinja2.UndefinedError: if a placeholder has no value.
     """
     return _environment(folder).get_template(name).render(**values).strip('\n')
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table: the first column to the left, numbers to the right."""
+    """Return a table with the first column aligned left and the numbers aligned right."""
     lines = [f'| {" | ".join(head)} |', '|---' + '|---:' * (len(head) - 1) + '|']
     lines += [f'| {" | ".join(cell.replace("|", "/") for cell in row)} |' for row in rows]
     return '\n'.join(lines)
@@ -96,7 +98,7 @@ def _environment(folder: Path) -> Environment:
 
 
 def _taken_over(result: Mapping[str, Any]) -> str:
-    """Name the models whose rows are of an earlier evaluation, and its commit."""
+    """Return a sentence on models whose rows come from an earlier evaluation, with its commit."""
     older = {
         row['model']: str(row['taken_over_from'])[:12]
         for row in result.get('rows', [])

@@ -1,4 +1,4 @@
-"""The section of ``training calibrate``: radii that hold."""
+"""The section of ``training calibrate``: the share that radii hold."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def calibration_section(result: Mapping[str, Any], images: Path, page: Path) -> 
     """
     Return the section of one calibration.
 
-    :param result: of ``training calibrate``.
-    :param images: not used: tables alone.
+    :param result: result of ``training calibrate``.
+    :param images: not used: there are only tables.
     :param page: not used.
     """
     last = result['rows'][-1]

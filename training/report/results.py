@@ -1,8 +1,6 @@
-"""
-Write the results page from JSON: python -m training report results.
+"""Write the results page from JSON: python -m training report results.
 
-Every number on the page comes out of those files, each with the command, the commit and the
-weights that gave it.
+Every number on the page comes from those files, each with its command, commit and weights.
 """
 
 from __future__ import annotations
@@ -38,14 +36,14 @@ worked example, from the root of the source tree:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultsOptions:
-    """What ``report results`` can be told."""
+    """Options of ``report results``."""
 
     json: tuple[Path, ...]
-    """Of training evaluate and training benchmark."""
+    """Results of training evaluate and training benchmark."""
     out: Path
-    """The page, in Markdown; figures go to images/ beside it."""
+    """File for the page, in Markdown; plots go to images/ beside it."""
     dry_run: bool = False
-    """Say what would be written."""
+    """Print what would be written."""
 
 
 SECTIONS: dict[str, Callable[[Mapping[str, Any], Path, Path], str]] = {
@@ -58,12 +56,12 @@ SECTIONS: dict[str, Callable[[Mapping[str, Any], Path, Path], str]] = {
 
 def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -> None:
     """
-    Write the page and its figures.
+    Write the page and its plots.
 
-    :param results: of evaluations and benchmarks; evaluations come first on the page, those
-        behind a noisy tracker after the others.
-    :param page: the Markdown file; figures go to ``images`` beside it.
-    :param command: what made the page.
+    :param results: results of evaluations and benchmarks; evaluations come first on the page,
+        those behind a noisy tracker after the others.
+    :param page: the Markdown file; plots go to ``images`` beside it.
+    :param command: the command that makes the page.
     """
     images = page.parent / 'images'
     order = list(SECTIONS)
@@ -88,7 +86,7 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
 
 
 def is_noisy(result: Mapping[str, Any]) -> bool:
-    """Tell whether a result is an evaluation behind a noisy tracker."""
+    """Return whether a result is an evaluation behind a noisy tracker."""
     return bool(result.get('settings', {}).get('tracker_noise_m'))
 
 
@@ -119,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training report results``.
-    :returns: the exit code: 0, or 2 when a file cannot be used.
+    :returns: the exit code: 0, or 2 if a file cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(

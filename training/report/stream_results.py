@@ -25,12 +25,12 @@ GROUPS = {'all': '', 'kind': 'kind: ', 'laboratory': 'laboratory: ', 'minutes': 
 
 def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
     """
-    Write the page.
+    Return the text of the page.
 
-    :param results: of ``training evaluate-streams``; the first is shown in full.
-    :param page: not looked at, as ``images``: there are no figures.
-    :param images: see above.
-    :param command: what made the page.
+    :param results: results of ``training evaluate-streams``; the first is shown in full.
+    :param page: not used: there are no plots.
+    :param images: not used.
+    :param command: the command that makes the page.
     :raises ConfigError: if a result is of something else.
     """
     if not results:
@@ -53,14 +53,15 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
 
 
 def weights_of(result: Mapping[str, Any]) -> str:
-    """Name the weights that a stream was played with."""
+    """Return the name of the weights with which a stream was played."""
     return ', '.join(dict.fromkeys(Path(place['weights']).stem for place in result['places']))
 
 
 def conditions(result: Mapping[str, Any], usual: str) -> str:
     """
-    Say in words how a stream was played.
+    Return in words how a stream was played.
 
+    :param result: the result.
     :param usual: weights that are not named.
     """
     settings = result['settings']
@@ -88,7 +89,7 @@ def conditions(result: Mapping[str, Any], usual: str) -> str:
 
 
 def overview(results: Sequence[Mapping[str, Any]]) -> str:
-    """Set the ratios of all results beside each other, each laboratory weighing the same."""
+    """Return the ratios of all results beside each other; laboratories have equal weights."""
     rows, usual = [], weights_of(results[0])
     for result in results:
         over = result['over_laboratories']
@@ -108,11 +109,11 @@ def overview(results: Sequence[Mapping[str, Any]]) -> str:
 
 def section(result: Mapping[str, Any], usual: str, *, in_full: bool) -> str:
     """
-    Write the section of one result.
+    Return the section of one result.
 
-    :param result: of ``training evaluate-streams``.
+    :param result: result of ``training evaluate-streams``.
     :param usual: weights that are not named in the title.
-    :param in_full: with every table; else ratios, radii and running errors alone.
+    :param in_full: whether to show every table; otherwise only ratios, radii and running errors.
     """
     whole = in_full or weights_of(result) != usual
     return render(
@@ -269,6 +270,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training report streams``.
-    :returns: the exit code: 0, or 2 when a file cannot be used.
+    :returns: the exit code: 0, or 2 if a file cannot be used.
     """
     return write_page('training report streams', __doc__ or '', EXAMPLE, page_text, arguments)

@@ -1,4 +1,4 @@
-"""The section of ``training choose-temperature``: what was tried and taken."""
+"""The section of ``training choose-temperature``: the values tried and the one chosen."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def temperature_section(result: Mapping[str, Any], images: Path, page: Path) -> 
     """
     Return the section of the choice of a temperature.
 
-    :param result: of ``training choose-temperature``.
-    :param images: not used: a table alone.
+    :param result: result of ``training choose-temperature``.
+    :param images: not used: there is only a table.
     :param page: not used.
     """
     fitted = ', '.join(f'`{name}`' for name in result['settings']['fitted_on'])

@@ -15,9 +15,9 @@ def benchmark_section(result: Mapping[str, Any], images: Path, page: Path) -> st
     """
     Return the section of one benchmark.
 
-    :param result: of ``training benchmark``.
-    :param images: folder of the figures, already drawn.
-    :param page: the page's path, from which the figures are linked.
+    :param result: result of ``training benchmark``.
+    :param images: folder of the plots, which are already drawn.
+    :param page: path of the page, from which the plots are linked.
     """
     return render(
         'time.md',

@@ -1,7 +1,6 @@
-"""
-Write the page of left-out laboratories: python -m training report weighing.
+"""Write the page of left-out laboratories: python -m training report weighing.
 
-The rows are those that ``python -m training weighing --leave-out --json OUT`` measured.
+``python -m training weighing --leave-out --json OUT`` measured its rows.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ worked example, from the root of the source tree:
 
 def page(results: Sequence[Mapping[str, Any]], out: Path, images: Path, command: str) -> str:
     """
-    Write the page.
+    Return the text of the page.
 
-    :param results: one, which ``training weighing`` wrote.
+    :param results: one result, written by ``training weighing``.
     :raises ConfigError: if it is something else.
     """
     if len(results) != 1 or results[0].get('format') != FORMAT:
@@ -59,6 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training report weighing``.
-    :returns: the exit code: 0, or 2 when a file cannot be used.
+    :returns: the exit code: 0, or 2 if a file cannot be used.
     """
     return write_page('training report weighing', __doc__ or '', EXAMPLE, page, arguments)

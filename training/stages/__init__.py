@@ -1,1 +1,1 @@
-"""What is trained: teacher, one-step students, the mixture; and fine-tuning."""
+"""The stages of the training: teacher, one-step students and the mixture; and fine-tuning."""

@@ -26,9 +26,9 @@ example, after training train teacher with the same preset and run folder:
 
 def load_stage(run: Run, name: str, before: str) -> MotionModel:
     """
-    Read an earlier stage's weights from the run folder.
+    Return an earlier stage's weights from the run folder.
 
-    :raises ConfigError: if they are not there, naming the verb that makes them.
+    :raises ConfigError: if they are missing; the error names the verb that makes them.
     """
     path = Path(run.folder) / f'{name}.safetensors'
     if not path.is_file():

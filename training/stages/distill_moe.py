@@ -43,7 +43,7 @@ WHAT = {
     'em_teacher': "mixture of experts, maximum likelihood on the teacher's samples (control)",
     'winner': 'mixture of experts, winner-takes-all on recordings (control)',
 }
-"""What a method's mixture is, for its card."""
+"""Title of each method's mixture, for its card."""
 
 
 def distil_moe(
@@ -57,10 +57,10 @@ def distil_moe(
 
     :param run: folder, device and data of the run.
     :param chain: settings.
-    :param kept: folder for windows and samples of the teacher, made once; ``moe_samples`` in the
-        run folder by default.
-    :param switches: of :class:`training.stages.vdd.VddConfig`, by name, where a study has other
-        ones than the mixture.
+    :param kept: folder for windows and samples of the teacher, which are made once; the default is
+        ``moe_samples`` in the run folder.
+    :param switches: settings of :class:`training.stages.vdd.VddConfig` by name, if those of a
+        study differ from the mixture's.
     :returns: the averaged model.
     """
     config = chain.moe
@@ -107,7 +107,7 @@ def distil_moe(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the verb, continued where it stopped."""
+    """Run the verb; it continues where it stopped."""
     run, chain = parse_run('training train mixture', __doc__, EXAMPLE, arguments, ('moe',))
     try:
         distil_moe(run, chain)

@@ -44,40 +44,40 @@ ROLES: tuple[Role, ...] = ('teacher', 'one_step', 'swiftdiff')
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What ``export`` can be told."""
+    """Options of ``export``."""
 
     run: Path | None = None
     """Run folder of the training verbs."""
     out: Path | None = None
-    """Folder to write to."""
+    """Folder for the files."""
     only: tuple[Role, ...] = ROLES
-    """Weights of these roles."""
+    """Export only the weights of these roles."""
     name: str | None = None
-    """Of the file written, where --only names one; by default the role's."""
+    """Name of the file, if --only names one role; the default is the role's."""
     dtype: Literal['float32', 'float16', 'int8'] | None = None
-    """Numbers in the files, int8 with a scale a row; float32 for swiftdiff, else float16 by
-    default."""
+    """Number format of the files; int8 has one scale per row; the default is float32 for
+    swiftdiff, otherwise float16."""
     scores: Path | None = None
-    """JSON to put into the cards, by role."""
+    """JSON with scores for the cards, by role."""
     cards: Path | None = None
-    """Write the scores of this evaluation (JSON) into the cards of the files in --out, and nothing
-    else."""
+    """Write the scores of this evaluation (JSON) into the cards of the files in --out, and do
+    nothing else."""
     surprise: Path | None = None
-    """JSON of evaluate-mixture: its threshold goes into the mixture's card, for the node's
+    """JSON of evaluate-mixture; its threshold goes into the mixture's card and serves the node's
     flag."""
     random: Path | None = None
-    """Write an untrained SwiftDiff instead."""
+    """File for an untrained SwiftDiff, which is written instead."""
     preset: Literal['debug', 'small', 'balance', 'full'] = 'small'
     """Its size."""
     skeleton: Path | None = None
-    """Skeleton file (JSON) for --random; runs carry their own."""
+    """Skeleton file (JSON) for --random; runs state their own."""
     dry_run: bool = False
-    """Say what would be written."""
+    """Print what would be written."""
 
 
 def export_run(options: ExportOptions, run: Path, out: Path) -> None:
     """
-    Export a run's weights of the roles that were asked for.
+    Export a run's weights of the requested roles.
 
     :raises MotionPredictorError: if a file cannot be used or written.
     """
@@ -98,9 +98,9 @@ def export_run(options: ExportOptions, run: Path, out: Path) -> None:
 
 def export_untrained(options: ExportOptions, target: Path) -> None:
     """
-    Write an untrained network for trying things out.
+    Write an untrained network for trials.
 
-    :raises MotionPredictorError: if the skeleton cannot be read, or the file not be written.
+    :raises MotionPredictorError: if the skeleton cannot be read, or if the file cannot be written.
     """
     if options.dry_run:
         print(f'would write {target}')
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     Run the verb.
 
-    :raises SystemExit: with a message, or code 2, on what cannot be used.
+    :raises SystemExit: with a message or code 2 if something cannot be used.
     """
     options = read_options(ExportOptions, 'training export', __doc__, EXAMPLE, arguments)
     try:

@@ -1,10 +1,9 @@
-"""
-Adapt a shipped student to your own people: python -m training finetune.
+"""Adapt a shipped student to your own people: python -m training finetune.
 
-Reads any recording (a rosbag2, BVH, an npz in the cmu17 format, a store), holds a part of it back
-in whole blocks of time, teaches a copy of the student the rest, stops when a second part gets no
-better, and says what the first part, which it never saw, makes of it before and after. Weights
-that got worse there are not written.
+It reads any recording (a rosbag2, BVH, an npz in the cmu17 format, a store) and holds a part of it
+back in whole blocks of time. It trains a copy of the student on the rest and stops when a second
+part stops improving. It reports the errors before and after on the first part, which the student
+never saw. Weights that got worse there are not written.
 """
 
 from __future__ import annotations
@@ -55,25 +54,25 @@ then: ros2 launch motion_predictor predictor.launch.py weights:=$PWD/my.safetens
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the recordings came to."""
+    """The content of the recordings."""
 
     clips: int
     parts: Parts
     held: NDArray[np.float32]
     """Windows of the part that is held back, world metres, ``(N, T, J, 3)``."""
     blocks: NDArray[np.int64]
-    """For each, the number of its block of time."""
+    """Number of each window's block of time, ``(N,)``."""
     seconds: Mapping[str, float]
-    """Of 'adapt', 'val' and 'held'."""
+    """Seconds of 'adapt', 'val' and 'held'."""
 
     @classmethod
     def read(
         cls, options: FinetuneOptions, config: FinetuneConfig, original: MotionModel
     ) -> Recorded:
         """
-        Read the recordings, take them apart, and say how much each part is.
+        Read the recordings, divide them, and print how much each part is.
 
-        :raises MotionPredictorError: if one cannot be read, or they are too short.
+        :raises MotionPredictorError: if one cannot be read, or if they are too short.
         """
         window = original.config.window
         clips = read_recordings(options.recording, window, original.skeleton, options)
@@ -97,10 +96,10 @@ def finetune(options: FinetuneOptions, words: Sequence[str]) -> int:
     """
     Run the verb.
 
-    :param options: what is asked for.
-    :param words: of the command line, to be recorded.
-    :returns: 0, or 3 where weights that got worse were not written.
-    :raises MotionPredictorError: if something given cannot be used.
+    :param options: the options.
+    :param words: words of the command line, to be recorded.
+    :returns: 0, or 3 if weights that got worse were not written.
+    :raises MotionPredictorError: if an argument cannot be used.
     """
     config, loaded = _checked(options)
     recorded = Recorded.read(options, config, loaded.model)
@@ -108,7 +107,7 @@ def finetune(options: FinetuneOptions, words: Sequence[str]) -> int:
         for name, value in asdict(config).items():
             print(f'  {name}: {value}')
         return 0
-    code = provenance.commit()  # now: what runs is what was there at the start
+    code = provenance.commit()  # now, because the running code is that of the start
     kept = _kept(options, config, recorded)
     begun, worked = time.perf_counter(), time.process_time()
     student, curve = adapt(loaded.model, recorded.parts, config, quiet=options.quiet, kept=kept)
@@ -134,7 +133,7 @@ def finetune(options: FinetuneOptions, words: Sequence[str]) -> int:
         'validation': curve,
     }
     refused = _refusal(result) if not options.keep_anyway else ''
-    if not refused:  # first: they are what took the time
+    if not refused:  # first, because they took the time
         _write_weights(options, loaded, student, recorded.parts, result)
     if options.json:
         provenance.write_json(options.json, result)
@@ -152,7 +151,7 @@ def finetune(options: FinetuneOptions, words: Sequence[str]) -> int:
 
 
 def _checked(options: FinetuneOptions) -> tuple[FinetuneConfig, LoadedWeights]:
-    """Return the settings and the student, once it is sure that the result can be written."""
+    """Return the settings and the student, after checking that the result can be written."""
     config = FinetuneConfig(
         **{name: getattr(options, name) for name in FinetuneConfig.__dataclass_fields__
            if hasattr(options, name)}
@@ -192,7 +191,7 @@ def _scores(
     original: MotionModel,
     student: MotionModel,
 ) -> dict[str, Any]:
-    """Score both on what is held back, and on what else is asked for; print the tables."""
+    """Score both students on the held-back part and on other requested data; print the tables."""
 
     def both(windows: NDArray[np.float32], blocks: NDArray[np.int64]) -> dict[str, Any]:
         before, after = (
@@ -216,7 +215,7 @@ def _scores(
 
 
 def _refusal(result: Mapping[str, Any]) -> str:
-    """Say why weights are not worth writing; '' where they are."""
+    """Return why weights are not worth writing; '' if they are."""
     if result['best_step'] == 0:
         return 'nothing tried was better on validation'
     worse = got_worse(result['held_back'])
@@ -248,8 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training finetune``.
-    :returns: the exit code: 0; 2 when something given cannot be used; 3 when the weights got
-        worse and were not written; 130 when stopped.
+    :returns: the exit code: 0; 2 if an argument cannot be used; 3 if the weights got worse and
+        were not written; 130 if stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(FinetuneOptions, 'training finetune', about(__doc__), EXAMPLE, words)

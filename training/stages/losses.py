@@ -8,9 +8,9 @@ from torch import Tensor
 
 def coefficient_weights(scale: Tensor, power: float) -> Tensor:
     """
-    Weigh whitened coefficients by their size in metres.
+    Return weights of whitened coefficients by their size in metres.
 
-    :param scale: of the whitening, metres, ``(K, D)``.
+    :param scale: scale of the whitening, metres, ``(K, D)``.
     :param power: 0 weighs all alike, 2 gives the mean square in metres up to a factor.
     :returns: ``(K, D)``, mean 1.
     """
@@ -20,17 +20,19 @@ def coefficient_weights(scale: Tensor, power: float) -> Tensor:
 
 def best_of_samples(error: Tensor) -> Tensor:
     """
-    Keep each window's best sample (the relaxed winner-takes-all of multiple-choice learning).
+    Return the mean error of each window's best sample.
+
+    This is the relaxed winner-takes-all loss of multiple-choice learning.
 
     :param error: ``(B, S)``.
-    :returns: mean over windows of the smallest, a scalar.
+    :returns: mean over windows of the smallest error, a scalar.
     """
     return error.min(dim=1).values.mean()
 
 
 def displacement_errors(difference: Tensor, root_channels: int = 3) -> tuple[Tensor, Tensor]:
     """
-    Measure futures against the real one as ADE and FDE do, and the root's path likewise.
+    Return the errors of futures and of the root's path, measured like ADE and FDE.
 
     :param difference: predicted minus real features, metres, ``(..., T_fut, D)``.
     :returns: pose error and root error, metres, each ``(...)``: the mean over frames of the L2
@@ -48,15 +50,15 @@ def displacement_errors_in_room(difference: Tensor, root_channels: int = 3) -> T
     """
     Measure futures against each other by all joints' places in the room, in one norm.
 
-    :param difference: of features, metres, ``(..., T, D)``: the root's place first, then each
-        joint's about the root.
+    :param difference: difference of features, metres, ``(..., T, D)``: the root's position first,
+        then each joint relative to the root.
     :returns: metres, ``(...)``: mean over frames of the L2 norm over all joints, averaged with
         the last frame's as in :func:`displacement_errors`.
     """
     root, pose = difference[..., :root_channels], difference[..., root_channels:]
     joints = pose.shape[-1] // root_channels
     about = pose.unflatten(-1, (joints, root_channels))
-    # |root + about|^2 summed over all joints, the root's own among them
+    # |root + relative|^2 summed over all joints, the root among them
     square = (joints + 1) * root.square().sum(dim=-1) + pose.square().sum(dim=-1)
     square = square + 2.0 * (root * about.sum(dim=-2)).sum(dim=-1)
     norm = torch.sqrt(square.clamp_min(0.0) + 1e-8)
@@ -67,8 +69,8 @@ def energy_score(to_real: Tensor, to_each_other: Tensor) -> Tensor:
     """
     Score samples as a distribution: distance to the real future less half of that to each other.
 
-    The unbiased estimate of Gneiting and Raftery (JASA 2007, equation 22): in expectation it is
-    least when samples are distributed as the real futures are.
+    This is the unbiased estimate of Gneiting and Raftery (JASA 2007, equation 22). Its expectation
+    is least if samples have the distribution of the real futures.
 
     :param to_real: distance of every sample from the real future, ``(B, S)``.
     :param to_each_other: distances of the samples, zero on the diagonal, ``(B, S, S)``; S >= 2.

@@ -24,7 +24,7 @@ def distil_one_step(
     run: Run, chain: ChainConfig, pool: EncodedPool, teacher: MotionModel
 ) -> MotionModel:
     """
-    Stage 1: teach a copy of the teacher to give its DDIM end point in one pass.
+    Stage 1: train a copy of the teacher to return its DDIM end point in one pass.
 
     :param run: folder, device and data of the run.
     :param chain: settings.
@@ -39,7 +39,7 @@ def distil_one_step(
     student = MotionModel(chain.model_of('one_step'), pool.skeleton, *whitening).to(run.device)
     student.denoiser.load_state_dict(teacher.denoiser.state_dict())
     drawn = {'teacher_steps': config.teacher_steps, 'pairs': config.pairs}
-    with current().main_first():  # another teacher's would be read again, and believed
+    with current().main_first():  # the pairs of another teacher would be read again without notice
         open_run(run.folder / 'pairs', {**settings_up_to(run, chain, 'teacher'), **drawn})
     pairs = make_pairs(run, chain, pool, teacher, run.folder / 'pairs', config.pairs)
     chosen, noise, target = pairs.chosen, pairs.noise, pairs.target

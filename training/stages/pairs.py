@@ -1,4 +1,4 @@
-"""Pairs of noise and what a teacher's DDIM makes of it, made once and kept."""
+"""Pairs of noise and the result of a teacher's DDIM, made once and kept."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PAIRS_A_FILE = 4096
 
 @dataclass(frozen=True)
 class Pairs:
-    """Fixed noises with what a student shall make of them, whitened as its pool is."""
+    """Fixed noises with the targets of a student, whitened like its pool."""
 
     chosen: Tensor
-    """Windows of the pool, ``(N,)``."""
+    """Numbers of the pool's windows, ``(N,)``."""
     noise: Tensor
-    """``(N, K, D)``."""
+    """Noises, ``(N, K, D)``."""
     target: Tensor
-    """``(N, K, D)``."""
+    """Targets, ``(N, K, D)``."""
 
 
 def make_pairs(
@@ -48,13 +48,15 @@ def make_pairs(
     """
     Run the teacher's DDIM from fresh noises, or read what an earlier call wrote.
 
-    Of several processes each makes its share of the files.
+    If there are several processes, each makes its share of the files.
 
-    :param chain: ``one_step.teacher_steps`` are taken, the history put back as the teacher's.
-    :param pool: whose windows are asked about, whitened as the teacher's or otherwise.
-    :param folder: of the pairs' files, made for the purpose.
-    :param count: N.
-    :param among: numbers of the windows that may be asked about; None for all.
+    :param run: the run.
+    :param chain: settings: ``one_step.teacher_steps``, and how the teacher puts the history back.
+    :param pool: the windows, with the teacher's whitening or another.
+    :param teacher: the teacher.
+    :param folder: folder of the pairs' files.
+    :param count: number of pairs, N.
+    :param among: numbers of the windows that may be used; None for all.
     """
     config = chain.one_step
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,11 +97,12 @@ def make_pairs(
 
 def as_seen_by(model: MotionModel, pool: EncodedPool, chosen: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Return windows of a pool whitened as a model's are.
+    Return windows of a pool with a model's whitening.
 
-    :param model: of the same encoding.
+    :param model: a model of the same encoding.
+    :param pool: the pool.
     :param chosen: numbers of the windows, ``(B,)``.
-    :returns: condition ``(B, C, D)``; padded states, broadcastable to ``(B, K, D)``.
+    :returns: conditions ``(B, C, D)``; padded states, broadcastable to ``(B, K, D)``.
     """
     known = pool.condition_whitening.undo(pool.condition[chosen])
     condition = model.condition.apply(known[:, : model.config.condition_rows])  # without a mask

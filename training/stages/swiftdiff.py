@@ -26,15 +26,15 @@ from training.stages.losses import (
 from training.stages.pairs import Pairs
 
 SPREAD_SAMPLES = 4
-"""Samples that the energy score is of; the matched ones are among them. More say little more and
-cost as much again."""
+"""Number of samples in the energy score, with the matched ones among them. More samples add little
+and cost proportionally more."""
 ROOT = 0.5
 """Weight of the root's path beside the pose, in all terms."""
 FRAME_STRIDE = 4
-"""The terms look at every so many future frames, the last one always among them: what lies between
-is as smooth as the lowest 20 frequencies are."""
+"""The terms use every so many future frames, always with the last one; between them the motion is
+as smooth as the lowest 20 frequencies are."""
 StudentLoss = Callable[[SwiftDiffConfig, MotionModel, MotionModel | None, EncodedPool], LossOfStep]
-"""``(settings, student, one-step teacher, pool)`` give the loss of stage 2."""
+"""A function of settings, student, one-step teacher and pool that returns the loss of stage 2."""
 
 
 def distil_swiftdiff(
@@ -48,16 +48,16 @@ def distil_swiftdiff(
     watch: Watch | None = None,
 ) -> MotionModel:
     """
-    Stage 2: teach the MLP-only student its teachers' outputs, and the real future.
+    Stage 2: train the MLP-only student on its teachers' outputs and the real future.
 
     :param run: folder, device and data of the run.
     :param chain: settings.
     :param pool: encoded training windows.
-    :param one_step: the stage-1 model; it is not changed. None where no term asks it.
-    :param pairs: of the diffusion teacher, where ``swiftdiff.match_ddim`` wants them.
+    :param one_step: the stage-1 model; it is not changed. None if no term needs it.
+    :param pairs: pairs of the diffusion teacher, if ``swiftdiff.match_ddim`` needs them.
     :param loss: makes the loss from settings, student, one-step teacher and pool; the default is
         :class:`SwiftDiffLoss` with the pairs.
-    :param watch: as of :class:`training.engine.loop.Loop`.
+    :param watch: as in :class:`training.engine.loop.Loop`.
     :returns: SwiftDiff, also written to ``swiftdiff.safetensors``.
     """
     config = chain.swiftdiff
@@ -93,12 +93,12 @@ def distil_swiftdiff(
 
 def begin_from(student: MotionModel, earlier: MotionModel, name: str) -> None:
     """
-    Give a student the network of an earlier one.
+    Copy the network of an earlier student into a student.
 
-    :param student: changed.
-    :param earlier: with the same joints, window and whitening.
-    :param name: of the earlier one, for messages.
-    :raises ConfigError: if the two do not belong together.
+    :param student: the student; it is changed.
+    :param earlier: a student with the same joints, window and whitening.
+    :param name: name of the earlier one, for messages.
+    :raises ConfigError: if the two do not fit together.
     """
     for statistic in ('state_mean', 'state_scale', 'condition_mean', 'condition_scale'):
         mine, theirs = getattr(student, statistic), getattr(earlier, statistic)
@@ -117,10 +117,10 @@ def begin_from(student: MotionModel, earlier: MotionModel, name: str) -> None:
 
 class SwiftDiffLoss:
     """
-    Match the teachers sample by sample; bring the best sample to the real future.
+    Match the teachers sample by sample; draw the best sample to the real future.
 
-    The best of S is found without gradients; only that sample and the matched ones are run a
-    second time with them, so a large S costs little.
+    The best of S is found without gradients. Only that sample and the matched ones are computed a
+    second time with gradients, so a large S costs little.
     """
 
     def __init__(
@@ -132,11 +132,15 @@ class SwiftDiffLoss:
         pairs: Pairs | None = None,
     ) -> None:
         """
-        Keep what the loss looks at.
+        Keep the inputs of the loss.
 
-        :param pairs: of the diffusion teacher, of clean histories.
-        :raises ConfigError: if there are none and ``match_ddim`` wants them, or there is no
-            one-step teacher and ``match`` wants it.
+        :param config: settings.
+        :param student: the student.
+        :param one_step: the one-step teacher.
+        :param pool: encoded training windows.
+        :param pairs: pairs of the diffusion teacher, for clean histories.
+        :raises ConfigError: if ``match_ddim`` needs pairs and there are none, or if ``match``
+            needs a one-step teacher and there is none.
         """
         if config.match > 0.0 and one_step is None:
             raise ConfigError(f'match={config.match}: needs the one-step teacher')
@@ -155,7 +159,7 @@ class SwiftDiffLoss:
         self.one_step = one_step
         self.alpha_bar = student.alpha_bar[student.config.t_star]
         self.prediction = student.config.prediction
-        frames = student.map_complete.flip(0)[::FRAME_STRIDE].flip(0)  # the last frame always
+        frames = student.map_complete.flip(0)[::FRAME_STRIDE].flip(0)  # always with the last frame
         self.to_frames = frames
         self.scale = student.state_scale
         self.state_whitening = student.state
@@ -212,7 +216,7 @@ class SwiftDiffLoss:
     def of_pairs(
         self, pairs: Pairs, network: nn.Module, generator: torch.Generator, shard: Shard
     ) -> Tensor:
-        """Return the mean square distance from a batch of fixed pairs' targets, m^2 a frame."""
+        """Return the mean square distance from a batch of fixed pairs' targets, m^2 per frame."""
         size, device = self.config.optim.batch, pairs.chosen.device
         rows = torch.randint(len(pairs.chosen), (size,), generator=generator, device=device)
         rows = shard.of(rows)
@@ -227,7 +231,7 @@ class SwiftDiffLoss:
         return x_0.view_as(noise)
 
     def _teachers(self, noise: Tensor, condition: Tensor) -> Tensor:
-        # The one-step teacher's x_0; its coefficients may be whitened otherwise than the pool's.
+        # The one-step teacher's x_0; its whitening may differ from the pool's.
         teacher = self.one_step
         assert teacher is not None
         known = self.condition_whitening.undo(condition)[:, : teacher.config.condition_rows]

@@ -35,7 +35,7 @@ example, two processes that share every batch (as many as there are GPUs):
 
 
 TeacherLosses = Callable[[TeacherConfig, MotionModel, EncodedPool], LossOfStep]
-"""``(settings, model, pool)`` give the teacher's loss."""
+"""A function of settings, model and pool that returns the teacher's loss."""
 
 
 def train_teacher(
@@ -47,8 +47,8 @@ def train_teacher(
     :param run: folder, device and data of the run.
     :param chain: settings.
     :param pool: encoded training windows.
-    :param loss: where it is not :class:`TeacherLoss`.
-    :returns: the averaged model, the one that is used from here on.
+    :param loss: the loss; None takes :class:`TeacherLoss`.
+    :returns: the averaged model, which is used from here on.
     """
     config = chain.teacher
     folder = open_stage(run, chain, 'teacher')
@@ -72,7 +72,7 @@ def train_teacher(
         partial=config.unconditional > 0.0,
     )
     card = card_of(run, chain, 'TransFusion teacher, sampled by DDIM', folder)
-    card['completion'] = 'clean'  # how it was judged
+    card['completion'] = 'clean'  # the settings of its evaluation
     if current().is_main:
         save_weights(run.folder / 'teacher.safetensors', model, card, dtype=torch.float16)
     current().wait()
@@ -117,11 +117,11 @@ class TeacherLoss:
         """
         Return the losses of a batch; ``'loss'`` is minimised.
 
-        :param square: weighed square errors of what the network gave, ``(B, K, D)``.
-        :param output: what it gave.
+        :param square: weighed squared errors of the network's output, ``(B, K, D)``.
+        :param output: output of the network.
         :param x_0: the windows.
         :param x_t: the windows with noise.
-        :param alpha_bar: of their steps, ``(B, 1, 1)``.
+        :param alpha_bar: values at their steps, ``(B, 1, 1)``.
         """
         return {'loss': square.mean()}
 

@@ -1,5 +1,4 @@
-"""
-Variational Diffusion Distillation (arXiv 2406.12538): a diffusion teacher into a mixture.
+"""Variational Diffusion Distillation (arXiv 2406.12538): a diffusion teacher into a mixture.
 
 The student ``q(a|s) = sum_z q(z|s) q(a|s,z)`` minimises ``KL(q || p)`` to a teacher p that is
 known through its score alone. With responsibilities ``r(z|s,a)`` of the frozen student the bound
@@ -27,31 +26,31 @@ GATES = ('learned', 'uniform')
 
 
 class Student(Protocol):
-    """A network that gives a mixture, such as :class:`ExpertNetwork`."""
+    """A network that outputs a mixture, such as :class:`ExpertNetwork`."""
 
     def __call__(self, condition: Tensor) -> GaussianMixture:
         """Return the mixture under each condition, ``(B, ...)``."""
 
     def gate_parameters(self) -> list[nn.Parameter]:
-        """List what the gate's own optimiser trains."""
+        """Return the parameters that the gate's own optimiser trains."""
 
     def expert_parameters(self) -> list[nn.Parameter]:
-        """List everything else."""
+        """Return all other parameters."""
 
 
 StudentNetwork = TypeVar('StudentNetwork', bound=nn.Module)
 
 
 class ScoreTeacher(Protocol):
-    """A conditional diffusion model, as VDD needs it."""
+    """The interface of a conditional diffusion model for VDD."""
 
     @property
     def levels(self) -> int:
-        """How many noise levels it knows, 0 the cleanest."""
+        """Return the number of noise levels; 0 is the cleanest."""
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Return signal and noise of levels: its noised values are ``signal * a + noise * eps``.
+        Return signal and noise of levels: noised values are ``signal * a + noise * eps``.
 
         :param level: ``(B,)`` whole numbers.
         :returns: two tensors ``(B,)``.
@@ -65,57 +64,59 @@ class ScoreTeacher(Protocol):
         :param noisy: ``(M, B, N)``.
         :param condition: ``(B, ...)``.
         :param level: ``(B,)``.
-        :returns: ``(M, B, N)``; no gradient flows through it.
+        :returns: ``(M, B, N)``, without gradient.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class VddConfig:
-    """How a teacher is distilled; the extensions to the paper are the author's and off here."""
+    """Settings of the distillation; the extensions to the paper are our own and off by default."""
 
     steps: int
-    """0: the student stays as it is."""
+    """Number of steps; 0: the student stays as it is."""
     samples: int = 2
-    """Reparametrised samples of an expert a step."""
+    """Reparametrised samples of an expert per step."""
     experts_a_step: int = 0
     """Experts drawn for each step; 0: all of them."""
     conditions_a_step: int = 0
-    """Conditions of a batch for which the score is asked, the first ones; 0: all of them."""
+    """Number of conditions of a batch, the first ones, for which the score is computed; 0: all of
+    them."""
     learning_rate: float = 1e-3
-    """Adam's, falling linearly to zero."""
+    """Adam's rate, falling linearly to zero."""
     gate_learning_rate: float = 1e-3
     gate_every: int = 2
-    """Expert steps to one gate step."""
+    """Number of expert steps per gate step."""
     gate: str = 'learned'
     """'learned', or 'uniform': left as it is."""
     noised: bool = False
-    """Query the score at noised samples and compare the noised mixture (the paper: un-noised)."""
+    """Whether the score is computed for noised samples and compared with the noised mixture (the
+    paper: un-noised)."""
     path_gradient: bool = False
-    """Estimate the entropy at the samples; see :func:`expert_bound`."""
+    """Whether the entropy is estimated at the samples; see :func:`expert_bound`."""
     low_begin: float = 0.01
     """Lowest noise level at the start, as a share of the teacher's levels."""
     high_begin: float = 0.1
     """Highest noise level at the start."""
     low_end: float = 0.01
     high_end: float = 0.1
-    """The band moves linearly from the one to the other."""
+    """Highest noise level at the end; the band moves linearly between the two."""
     anneal: float = 1.0
-    """Share of the steps in which band and temperature have reached their ends."""
+    """Share of the steps after which band and temperature have reached their ends."""
     temperature: float = 1.0
-    """Of the responsibilities at the start; falls geometrically to 1 at the end."""
+    """Temperature of the responsibilities at the start; it falls geometrically to 1."""
     warm: float = 0.0
-    """Share of the steps, from the first, without score: maximum likelihood alone."""
+    """Share of the first steps without score: maximum likelihood alone."""
     reverse: float = 1.0
     """Weight of the experts' bound after the warm start."""
     forward: float = 0.0
     """Weight of the log likelihood of the teacher's samples after the warm start."""
     forward_end: float = 0.0
-    """It falls linearly to this."""
+    """Value to which ``forward`` falls linearly."""
     real: float = 0.0
     """Weight of the log likelihood of the real values, throughout."""
     winner: bool = False
-    """Likelihood terms go to the nearest expert alone: winner-takes-all."""
+    """Whether likelihood terms go only to the nearest expert: winner-takes-all."""
     clip_norm: float = 10.0
     ema: float = 0.0
     """Decay of the average of the weights; 0: none."""
@@ -141,12 +142,12 @@ class VddConfig:
 @dataclass(frozen=True)
 class Batch:
     """
-    What one step is given.
+    The data of one step.
 
-    ``condition`` (B, ...); ``drawn`` (M, B, N), samples of the teacher; ``real`` (M', B, N),
-    recorded values, used where ``VddConfig.real`` is above 0; ``whole`` (B, ...), for a further
-    term. Of the conditions the first ``known`` are such as the teacher's score can be asked about;
-    None: all of them.
+    ``condition`` is (B, ...). ``drawn`` is (M, B, N), samples of the teacher. ``real`` is (M', B,
+    N), recorded values, used if ``VddConfig.real`` is above 0. ``whole`` is (B, ...), for a
+    further term. The teacher's score can be computed for the first ``known`` conditions; None: for
+    all of them.
     """
 
     condition: Tensor
@@ -157,20 +158,23 @@ class Batch:
 
 
 Batches = Callable[[torch.Generator], Batch]
-"""Gives a step's batch."""
+"""A function that returns a step's batch."""
 FurtherTerm = Callable[[GaussianMixture, Batch, float], Tensor]
-"""A term of one's own, minimised with the experts' others; given how far the training is, 0..1."""
+"""A further term, minimised with the experts' terms; its last argument is the progress of the
+training, 0..1."""
 
 
 def draw_levels(
     config: VddConfig, levels: int, count: int, progress: float, generator: torch.Generator
 ) -> Tensor:
     """
-    Draw noise levels from the band as it is at some point of the training.
+    Draw noise levels from the band at some point of the training.
 
-    :param levels: of the teacher.
+    :param config: settings.
+    :param levels: number of the teacher's levels.
     :param count: B.
     :param progress: 0 at the first step, 1 at the last.
+    :param generator: source of randomness.
     :returns: whole numbers ``(B,)``, each in 0..levels - 1.
     """
     progress = min(1.0, progress / config.anneal)
@@ -201,19 +205,19 @@ def expert_bound(
     mixture again, so responsibilities and entropies stay closed forms, and the bound is that of
     ``KL(q_level || p_level)``, weighed by the level's noise.
 
-    :param mixture: with gradients.
+    :param mixture: the mixture, with gradients.
     :param teacher: gives the score.
     :param condition: ``(B, ...)``.
     :param level: ``(B,)``.
-    :param samples: M, of each expert.
-    :param temperature: of the responsibilities.
-    :param path_gradient: estimate the entropy at the same samples, by the frozen expert's log
-        density, so that the gradient reaches it through the samples alone (Roeder, Wu and
-        Duvenaud, 2017, "sticking the landing"). The same gradient on average, but without noise
-        where the student is the teacher; the closed form's does not vanish there.
-    :param experts: numbers ``(E',)`` of the experts to be updated; None for all.
+    :param samples: number of samples of each expert, M.
+    :param temperature: temperature of the responsibilities.
+    :param path_gradient: whether the entropy is estimated at the same samples by the frozen
+        expert's log density, so that the gradient reaches it only through the samples (Roeder, Wu
+        and Duvenaud, 2017, "sticking the landing"). The mean gradient is the same, but it has no
+        noise where the student equals the teacher; that of the closed form does not vanish there.
+    :param experts: numbers of the experts to update, ``(E',)``; None for all.
     :param generator: source of randomness.
-    :returns: ``(B, E')``, to be made large.
+    :returns: ``(B, E')``, to be maximised.
     """
     weight = torch.ones_like(mixture.log_weights[:, 0])
     if noised:
@@ -249,9 +253,9 @@ def likelihood(
     At temperature 1 its gradient in the experts is that of the log likelihood.
 
     :param values: ``(M, B, N)``.
-    :param temperature: of the responsibilities.
-    :param winner: only the expert with the nearest mean counts (winner-takes-all).
-    :returns: a number a value, nats: a mean over M, B and N.
+    :param temperature: temperature of the responsibilities.
+    :param winner: whether only the expert with the nearest mean counts (winner-takes-all).
+    :returns: nats per value: the mean over M, B and N.
     """
     log_p, targets = _responsible(mixture, values, temperature, winner)
     return (targets * log_p).sum(dim=-1).mean() / mixture.size
@@ -294,8 +298,8 @@ def step_losses(
     """
     Return one step's terms; ``'experts'`` and ``'gate'`` are minimised, each by its own optimiser.
 
-    :param mixture: of the batch's conditions, with gradients.
-    :param teacher: None where the bound has no weight.
+    :param mixture: mixture under the batch's conditions, with gradients.
+    :param teacher: the teacher; None if the bound has no weight.
     :param progress: 0 at the first step, 1 at the last.
     :param generator: source of randomness.
     """
@@ -338,7 +342,7 @@ def _bound_of_step(
     temperature: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return the bound of those conditions and experts that a step asks the teacher about."""
+    """Return the bound for the conditions and experts of a step."""
     count = config.conditions_a_step or len(mixture.means)
     if batch.known is not None:
         count = min(count, batch.known)

@@ -1,4 +1,4 @@
-"""Variational Diffusion Distillation as a training: the experts and the gate, each by its own."""
+"""Train by Variational Diffusion Distillation: separate optimisers for experts and gate."""
 
 from __future__ import annotations
 
@@ -38,18 +38,22 @@ def distil(
     quiet: bool = False,
 ) -> StudentNetwork:
     """
-    Train a student, going on from the folder's checkpoint where there is one.
+    Train a student, continuing from the folder's checkpoint if there is one.
 
-    Step i draws everything from (seed, i), so that a killed run ends as the unbroken one.
+    Step i draws everything from (seed, i), so a killed run ends like an unbroken one.
 
     :param network: a :class:`Student`, changed in place.
     :param teacher: gives the score; None for likelihood terms alone.
     :param batches: gives each step's conditions and samples of the teacher.
-    :param seed: of the whole run.
-    :param folder: gets ``checkpoint.pt``, the curve and TensorBoard's logs; None keeps nothing.
-    :param key: of what the network begins from; a checkpoint with another is passed over.
+    :param config: settings.
+    :param seed: seed of the whole run.
+    :param folder: folder for ``checkpoint.pt``, the curve and TensorBoard's logs; None keeps
+        nothing.
+    :param key: key of the network's start; a checkpoint with another key is ignored.
     :param further: a term beyond the method's own.
-    :param trained: those of the experts' parameters that learn; None: all of them.
+    :param trained: parameters of the experts that learn; None: all of them.
+    :param title: title of the progress bar.
+    :param quiet: whether to show no progress bar.
     :returns: the average of the weights.
     """
     device = next(network.parameters()).device

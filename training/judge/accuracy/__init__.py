@@ -1,1 +1,1 @@
-"""How near futures come to what then happened: ``training evaluate``, and of mixtures."""
+"""Accuracy of futures: ``training evaluate``, and the same for mixtures."""

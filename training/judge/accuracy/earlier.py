@@ -1,4 +1,4 @@
-"""Rows that are taken over from an earlier evaluation of the same weights, data and settings."""
+"""Take over rows from an earlier evaluation of the same weights, data and settings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def earlier_rows(
     result: Mapping[str, Any], path: Path, model: Model
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]] | None:
     """
-    Find what an earlier evaluation measured of the same weights, on the same data, the same way.
+    Return the rows of an earlier evaluation of the same weights, data and settings.
 
     :param result: this evaluation so far: its settings and data.
-    :param path: the JSON of the earlier one.
-    :param model: looked up by the digest of its file.
-    :returns: the model's facts with the commits of the earlier run, and its rows by group; None
-        where anything that the figures depend on differs.
+    :param path: JSON of the earlier evaluation.
+    :param model: the model; its file's digest is looked up.
+    :returns: the model's facts with the commits of the earlier run, and its rows by group; None if
+        anything that the figures depend on differs.
     :raises ConfigError: if the file holds no evaluation.
     """
     old = provenance.read_result(path, FORMAT, VERSION)
@@ -50,7 +50,7 @@ def ratios_of_means(
     """
     Return the ratios of mean errors to those of a row that was taken over.
 
-    Its windows' own errors are not known any more, so that there is no interval.
+    The errors of its single windows are no longer known, so there is no interval.
     """
     found: dict[str, Any] = {'model': reference}
     for name in COMPARED:

@@ -1,9 +1,9 @@
-"""
-Score weights files on recordings: python -m training evaluate.
+"""Score weights files on recordings: python -m training evaluate.
 
-For every weights file and for the baselines: APD, ADE, FDE, MMADE and MMFDE of the root-relative
-pose, and ADE and FDE with the root's motion in, on each file, and on all files of a split
-together. Futures are kept in the run folder: a killed evaluation goes on where it stopped.
+For every weights file and for the baselines, it measures APD, ADE, FDE, MMADE and MMFDE of the
+pose relative to the root, and ADE and FDE including the root's motion, on each file and on all
+files of a split together. Futures are kept in the run folder, so a killed evaluation continues
+where it stopped.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> dict[str, An
     """
     Run an evaluation.
 
-    :param options: what is asked for.
+    :param options: the options.
     :param arguments: the words that were parsed, to be recorded.
     :returns: the results, JSON-able.
     :raises MotionPredictorError: if a file cannot be used.
@@ -110,7 +110,7 @@ def evaluate(options: EvaluateOptions, arguments: Sequence[str]) -> dict[str, An
     times_s = [(frame + 1) / window.rate_hz for frame in range(window.future_frames)]
     result['rows'] += _rows(scored, taken, groups, files, times_s)
     order = [*BASELINES, NEIGHBOURS_NAME, *names]
-    for entries in (result['rows'], result['models']):  # as given, taken over or not
+    for entries in (result['rows'], result['models']):  # in the given order, taken over or not
         entries.sort(key=lambda entry: order.index(entry['model']))
     return result
 
@@ -145,7 +145,7 @@ def _facts_of_data(file: DataFile) -> dict[str, Any]:
 def _baselines(
     files: Sequence[DataFile], window: WindowConfig, options: EvaluateOptions
 ) -> Iterator[tuple[Model, list[Futures], dict[str, Any]]]:
-    """Yield each baseline, what it predicts for every file, and its facts."""
+    """Yield each baseline, its futures for every file, and its facts."""
     for name, (label, baseline) in BASELINES.items():
         model = Model(name, label, 'baseline', None, None, 0, window, {})
         futures = [
@@ -164,7 +164,7 @@ def _rows(
     files: Sequence[DataFile],
     times_s: Sequence[float],
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each model and group of files; students' beside their teacher's."""
+    """Yield a row for each model and group of files; a student's is beside its teacher's."""
     teachers = [(model, scores) for model, scores in scored if model.role == 'teacher']
     for model, scores in scored:
         for group in groups:
@@ -191,7 +191,7 @@ def _rows(
 
 
 def describe_plan(options: EvaluateOptions) -> str:
-    """Say what an evaluation would do, without running a model."""
+    """Return in words what an evaluation would do, without running a model."""
     models, window = given_models(options)
     files = load_data(
         options.data, window, options.limit, given_skeleton(options), bag_reading(options.bag)
@@ -216,7 +216,7 @@ def describe_plan(options: EvaluateOptions) -> str:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Write the results as plain text."""
+    """Return the results as plain text."""
     head = ('APD', 'ADE', 'FDE', 'MMADE', 'MMFDE')
     columns = ''.join(f'{name:>8}' for name in (*head, 'ADE-med', 'ADE-max', 'wADE', 'wFDE'))
     lines = [f'{"set/split":<16}{"model":<34}{columns}']
@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training evaluate``.
-    :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
+    :returns: the exit code: 0, or 2 if an argument cannot be used, 130 if stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(EvaluateOptions, 'training evaluate', about(__doc__), EXAMPLE, words)

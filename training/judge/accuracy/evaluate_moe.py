@@ -1,9 +1,8 @@
-"""
-Score what a mixture of experts says beyond its samples: python -m training evaluate-mixture.
+"""Score a mixture of experts beyond its samples: python -m training evaluate-mixture.
 
-Log-likelihood, the best of the top ranked futures against as many samples of another model,
-whether an expert of weight w is the nearest one w of the time, how many experts are used, jitter,
-and how well surprise tells motion that the model never saw.
+It measures the log-likelihood; the best of the first ranked futures against as many samples of
+another model; whether an expert of weight w is the nearest one in a share w of the cases; how many
+experts are used; jitter; and how well surprise detects motion that the model never saw.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ VERSION = 2
 RANKS = (1, 3, 5)
 BATCH = 20
 INSTANTS_S = (0.2, 0.5, 1.0, 1.5, 2.0)
-"""Seconds ahead at which the likelihood of the whole pose in the world is taken."""
+"""Horizons in seconds at which the likelihood of the whole pose in the world is computed."""
 QUANTILE = 0.95
-"""Of the surprises on the validation split: what exceeds it counts as new."""
+"""Quantile of the surprises on the validation split above which motion counts as new."""
 EXAMPLE = """\
 worked example, from the root of the source tree:
   python -m training evaluate-mixture --weights runs/small/moe.safetensors \\
@@ -51,39 +50,40 @@ worked example, from the root of the source tree:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateMixtureOptions:
-    """What ``evaluate-mixture`` can be told."""
+    """Options of ``evaluate-mixture``."""
 
     weights: tuple[Path, ...]
-    """Of role moe."""
+    """Weights files of role moe."""
     against: tuple[Path, ...] = ()
-    """Other weights, for the best of the first futures and jitter."""
+    """Other weights files, for the best of the first futures and jitter."""
     data: tuple[Path, ...]
     """Recordings in the cmu17 format; val.npz among them sets the threshold."""
     json: Path
-    """Where to write the results."""
+    """File for the results."""
     samples: int = 50
-    """For the jitter."""
+    """Number of samples for the jitter."""
     held_out: str = ''
-    """Actions that contain this, in any case, were not trained on: their ROC."""
+    """Actions that contain this text, in any case, were not trained on: compute their ROC."""
     take_over: Path | None = None
-    """Rows of weights that are not at hand, looked for by name, from this earlier evaluation."""
+    """Earlier evaluation with rows of weights that are not available, found by name."""
     limit: int | None = None
-    """Score N windows of each file, spread evenly."""
+    """Score N windows of each file, evenly spread."""
     dry_run: bool = False
-    """Say what would be scored."""
+    """Print what would be scored."""
     quiet: bool = False
-    """No progress bars."""
+    """Show no progress bars."""
 
 
 def likelihoods(model: MotionModel, windows: Tensor) -> dict[str, Tensor]:
     """
-    Ask a mixture about windows that are known whole.
+    Compute the likelihoods of completely known windows under a mixture.
 
+    :param model: a model of role 'moe'.
     :param windows: world metres, ``(N, T, J, 3)``.
     :returns: for each window: 'nll', nats for each of the mixture's coordinates; 'position_nll',
-        nats for each coordinate of a joint in the world, of the whole pose at one of INSTANTS_S,
-        mean over these; 'surprise', of its first half second; 'weights' ``(N, E)``; 'nearest',
-        the expert whose representative is the nearest.
+        nats for each coordinate of a joint in the world, for the whole pose at one of INSTANTS_S,
+        averaged over these; 'surprise' of its first half second; 'weights' ``(N, E)``; 'nearest',
+        the expert with the nearest representative.
     """
     past, rate = model.config.window.observed_frames, model.config.window.rate_hz
     frames = torch.from_numpy(checked_frames(rate))
@@ -121,13 +121,14 @@ def reliability(
     weights: NDArray[np.float64], nearest: NDArray[np.int64], bins: int = 10
 ) -> dict[str, Any]:
     """
-    Tell whether an expert of weight w is the nearest to what happened w of the time.
+    Return how often an expert of weight w is the nearest to the real future.
 
     :param weights: ``(N, E)``.
-    :param nearest: ``(N,)``.
-    :returns: for each bin of weights the mean weight, how often those experts were nearest, and
-        their number; 'ece', the expected calibration error: the mean gap, bins weighed by the
-        weight they hold.
+    :param nearest: number of the nearest expert, ``(N,)``.
+    :param bins: number of bins.
+    :returns: for each bin of weights the mean weight, how often those experts were the nearest,
+        and their number; 'ece', the expected calibration error: the mean difference, bins weighed
+        by the weight they hold.
     """
     won = np.zeros_like(weights)
     won[np.arange(len(nearest)), nearest] = 1.0
@@ -152,8 +153,8 @@ def roc(
     """
     Compare scores of ordinary and strange windows.
 
-    :returns: 'auc', the share of pairs where the strange one scores higher, and 'false_alarms'
-        and 'detected' along the curve.
+    :returns: 'auc', the share of pairs in which the strange window scores higher, and
+        'false_alarms' and 'detected' along the curve.
     """
     order = np.sort(ordinary)
     below = np.searchsorted(order, strange, side='left') + np.searchsorted(
@@ -174,11 +175,14 @@ def ranked_errors(
     """
     Return for every window the error of the best of a few futures, and jitter.
 
+    :param sampler: the model.
+    :param file: the recordings.
+    :param samples: number of samples.
     :returns: 'pose.top5', 'world.top5', ..., metres: the best of the first 1, 3 and 5 futures of
-        many, in a mixture the heaviest experts; 'pose.few5', ...: the best where so few are asked
-        for, in a mixture those that stand for all others, elsewhere the same; 'jitter', the mean
-        length of the third difference of joints over samples, frames and joints, metres a cubed
-        frame.
+        many, in a mixture the heaviest experts; 'pose.few5', ...: the best if only so many are
+        requested, in a mixture those that represent all others, in other models the same;
+        'jitter', the mean norm of the third difference of joints over samples, frames and joints,
+        metres per cubed frame.
     """
     mixture = sampler.model.config.role == 'moe'
     found: dict[str, list[NDArray[np.float64]]] = {}
@@ -218,8 +222,8 @@ def evaluate(options: EvaluateMixtureOptions, words: Sequence[str]) -> dict[str,
     """
     Run an evaluation.
 
-    :param options: what is asked for.
-    :param words: that were parsed, to be recorded.
+    :param options: the options.
+    :param words: the words that were parsed, to be recorded.
     :raises MotionPredictorError: if a file cannot be used.
     """
     rows: list[dict[str, Any]] = []
@@ -265,10 +269,10 @@ def evaluate(options: EvaluateMixtureOptions, words: Sequence[str]) -> dict[str,
     }
     for path in options.weights:
         if path not in at_hand:
-            assert options.take_over is not None  # or all would be at hand
+            assert options.take_over is not None  # otherwise all weights would be available
             add_earlier(result, options.take_over, name_of(path), files)
     order = [name_of(path) for path in [*options.weights, *options.against]]
-    for entries in (models, rows):  # as given, taken over or not
+    for entries in (models, rows):  # in the given order, taken over or not
         entries.sort(key=lambda entry: order.index(entry['model']))
     return result
 
@@ -288,12 +292,12 @@ def _facts_of(path: Path, loaded: LoadedWeights) -> dict[str, Any]:
 
 
 def weights_at_hand(options: EvaluateMixtureOptions) -> list[Path]:
-    """List the weights to be scored: all, but for those whose rows an earlier run has to give."""
+    """Return the weights to score: all except those whose rows an earlier run provides."""
     return [path for path in options.weights if path.is_file() or not options.take_over]
 
 
 def name_of(path: Path) -> str:
-    """Return the name that a weights file has in the tables: with its folder's."""
+    """Return the name of a weights file in the tables: with that of its folder."""
     return f'{path.parent.name}/{path.stem}'
 
 
@@ -301,12 +305,12 @@ def add_earlier(
     result: dict[str, Any], earlier: Path, name: str, files: Sequence[DataFile]
 ) -> None:
     """
-    Add what an earlier evaluation measured of weights that are not at hand.
+    Add the rows of an earlier evaluation for weights that are not available.
 
-    :param result: gets their facts and rows, these with the commit of the earlier run.
+    :param result: receives their facts and rows, with the commit of the earlier run.
     :param earlier: JSON of that evaluation.
-    :param name: as in its tables.
-    :param files: that this evaluation scores.
+    :param name: name in its tables.
+    :param files: files that this evaluation scores.
     :raises ConfigError: if it has no rows of them with the same settings, on as many windows of
         the same sets and splits.
     """
@@ -327,7 +331,7 @@ def add_earlier(
 
 
 def perplexity(share: NDArray[np.float64]) -> float:
-    """Return the exponential of the entropy of shares that sum to one: how many in effect."""
+    """Return the exponential of the entropy of shares that sum to one: the effective number."""
     present = share[share > 0.0]
     return float(np.exp(-(present * np.log(present)).sum()))
 
@@ -359,7 +363,7 @@ def _mixture_row(
 def _surprise_rows(
     model: str, surprises: Mapping[str, Mapping[str, NDArray[Any]]], held_out: str
 ) -> list[dict[str, Any]]:
-    """Fit the threshold to validation windows; alarms on the others; a held-out kind's ROC."""
+    """Fit the threshold to validation windows; return alarms on the others and a held-out ROC."""
     ordinary: dict[str, list[NDArray[np.float64]]] = {}
     strange: dict[str, list[NDArray[np.float64]]] = {}
     for label, of_file in surprises.items():

@@ -1,4 +1,4 @@
-"""What ``evaluate`` can be told."""
+"""Options of ``evaluate``."""
 
 from __future__ import annotations
 
@@ -17,54 +17,54 @@ from training.data.bags import BagOptions
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What ``evaluate`` can be told."""
+    """Options of ``evaluate``."""
 
     bag: tyro.conf.OmitArgPrefixes[BagOptions] = field(default_factory=BagOptions)
     weights: tuple[Path, ...] = ()
-    """Weights files; none: the baselines alone."""
+    """Weights files; without any, only the baselines are scored."""
     data: tuple[Path, ...]
     """Stores, recordings in the cmu17 format, or bags (rosbag2)."""
     skeleton: Path | None = None
-    """Skeleton file of recordings that are no person; stores know their own."""
+    """Skeleton file, for recordings of bodies that are not people; stores state their own."""
     neighbours: tuple[Path, ...] = ()
-    """Training recordings: also score what followed their most alike moments."""
+    """Training recordings: also score the futures of their most similar moments."""
     json: Path
-    """Where to write the results."""
+    """File for the results."""
     samples: int = 50
-    """Futures a window."""
+    """Futures per window."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     ddim_steps: int = 100
-    """Steps of a many-step teacher."""
+    """Sampling steps of a teacher."""
     batch: int | None = None
-    """Windows in one call (default 20, with CUDA 160)."""
+    """Windows per call (default 20, with CUDA 160)."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """CUDA where there is one, by default."""
+    """Device; the default takes CUDA if there is one."""
     engine: str = 'auto'
-    """Of one-step models, as Predictor.load takes it."""
+    """Engine of one-step models, as Predictor.load takes it."""
     limit: int | None = None
-    """Score N windows of each file, spread evenly: rough figures, soon."""
+    """Score N windows of each file, evenly spread: rough figures in a short time."""
     tracker_noise: float = 0.0
-    """Deviation of white noise on every observed joint, metres; what then happens is scored
-    without it."""
+    """Standard deviation of white noise on every observed joint, metres; futures are compared with
+    the motion without noise."""
     plots: Path | None = None
-    """Draw the error over the horizon into this folder."""
+    """Folder for plots of the error over the horizon."""
     runs: Path = Path('runs/evaluate')
-    """Predicted futures are kept here."""
+    """Folder that keeps predicted futures."""
     take_over: Path | None = None
-    """Rows of the same weights, data and settings from this earlier evaluation, not predicted
-    again; weights that are not at hand are looked for by name."""
+    """Earlier evaluation whose rows of the same weights, data and settings are not predicted
+    again; weights that are not available are found by name."""
     fresh: bool = False
     """Predict again what the run folder already holds."""
     dry_run: bool = False
-    """Say what would be done, and how much."""
+    """Print what would be done, and how much."""
     quiet: bool = False
-    """No progress bars."""
+    """Show no progress bars."""
 
 
 def given_skeleton(options: EvaluateOptions) -> Skeleton | None:
     """
-    Read the skeleton file that was named, if any.
+    Return the skeleton of the named file, if any.
 
     :raises SkeletonError: if it cannot be read.
     """
@@ -73,9 +73,9 @@ def given_skeleton(options: EvaluateOptions) -> Skeleton | None:
 
 def check(options: EvaluateOptions) -> None:
     """
-    Check what is asked for.
+    Check the options.
 
-    :raises ConfigError: on options that cannot be used.
+    :raises ConfigError: if options cannot be used.
     """
     for name in ('samples', 'ddim_steps', 'batch'):
         value = getattr(options, name)

@@ -1,4 +1,4 @@
-"""What is scored: weights files and baselines, and the window and joints that they share."""
+"""The models that are scored (weights files and baselines), and their common window and joints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Model:
 
 def describe_weights(path: Path, ddim_steps: int) -> Model:
     """
-    Read what a weights file says about itself.
+    Return the facts that a weights file states about itself.
 
     :raises WeightsError: if it cannot be read.
     """
@@ -68,12 +68,13 @@ def describe_weights(path: Path, ddim_steps: int) -> Model:
 
 def given_models(options: EvaluateOptions) -> tuple[list[Model], WindowConfig]:
     """
-    Describe the weights that were named, and the window that they share.
+    Return the weights that were named, and their common window.
 
-    Those that are no longer at hand are as the earlier evaluation, of which rows are taken over,
-    describes them; they have no path.
+    Weights that are no longer available are described by the earlier evaluation whose rows are
+    taken over; they have no path.
 
-    :raises MotionPredictorError: if one cannot be read or is known to neither.
+    :raises MotionPredictorError: if a file cannot be read and the earlier evaluation does not know
+        it.
     """
     at_hand = {
         path: describe_weights(path, options.ddim_steps)
@@ -86,7 +87,7 @@ def given_models(options: EvaluateOptions) -> tuple[list[Model], WindowConfig]:
         if path in at_hand:
             models.append(at_hand[path])
             continue
-        assert options.take_over is not None  # or all would be at hand
+        assert options.take_over is not None  # otherwise all weights would be available
         known = provenance.read_result(options.take_over, FORMAT, VERSION)['models']
         facts = {facts['model']: facts for facts in known if facts.get('sha256')}
         if path.stem not in facts:
@@ -100,7 +101,7 @@ def given_models(options: EvaluateOptions) -> tuple[list[Model], WindowConfig]:
 
 def check_skeletons(models: Sequence[Model], files: Sequence[DataFile]) -> Skeleton:
     """
-    Return the joints that models and recordings share.
+    Return the common skeleton of models and recordings.
 
     :raises ConfigError: if a model predicts other joints than a file holds.
     """
@@ -119,9 +120,9 @@ def check_skeletons(models: Sequence[Model], files: Sequence[DataFile]) -> Skele
 
 def common_window(models: Sequence[Model]) -> WindowConfig:
     """
-    Return the window that all models share.
+    Return the common window of all models.
 
-    :raises ConfigError: if they do not share one.
+    :raises ConfigError: if the models have different windows.
     """
     windows = [model.window for model in models] or [WindowConfig()]
     for model, window in zip(models, windows, strict=False):
@@ -139,7 +140,7 @@ def common_window(models: Sequence[Model]) -> WindowConfig:
 
 
 def engine_of(sampler: Sampler) -> str:
-    """Name the arithmetic that a sampler runs its network in."""
+    """Return the number format in which a sampler runs its network."""
     if sampler.predictor is not None:
         return sampler.predictor.engine
     dtype = next(sampler.model.denoiser.parameters()).dtype

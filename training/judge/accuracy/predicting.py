@@ -1,4 +1,4 @@
-"""What a model, or the nearest neighbours, predict; kept, so that a killed run goes on."""
+"""Predict with a model or the nearest neighbours; futures are kept, so a killed run continues."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NEIGHBOURS_NAME = 'neighbours'
 def neighbours_futures(
     files: Sequence[DataFile], window: WindowConfig, options: EvaluateOptions
 ) -> tuple[Model, list[Futures], dict[str, Any]]:
-    """Predict by what followed in the training set, and say how."""
+    """Return the futures of the nearest neighbours in the training set, with their facts."""
     digests = [file.sha256 for file in files]
     skeleton = given_skeleton(options)
     bank = load_neighbours(options.neighbours, window, skeleton, digests)
@@ -70,14 +70,14 @@ def predict_futures(
     options: EvaluateOptions,
     commit: str | None,
 ) -> tuple[list[Futures], dict[str, Any]]:
-    """Predict what the run folder lacks of a model's futures, and say how they were made."""
+    """Predict the futures that the run folder lacks, and return all of them with their facts."""
     begun = time.perf_counter()
     assert model.path is not None
     where = options.device
     if where == 'auto':
         where = 'cuda' if torch.cuda.is_available() else 'cpu'
     batch = options.batch or (160 if where == 'cuda' else 20)
-    # on a processor the sampler's own batch fits the caches
+    # on a processor the sampler's own batch fits into the caches
     large = {'batch': batch * options.samples} if where == 'cuda' else {}
     windows = sum(len(file.chosen) for file in files)
     sampler = sampler_for(
@@ -132,7 +132,7 @@ def _store_of(
     options: EvaluateOptions,
     facts: Mapping[str, Any],
 ) -> PredictionStore:
-    """Open the folder of a model's futures of a file; all that they depend on is its key."""
+    """Open the folder of a model's futures for a file; its key is all that they depend on."""
     key = {
         'weights': model.sha256,
         'data': file.sha256,

@@ -1,1 +1,1 @@
-"""How long a prediction takes."""
+"""The duration of a prediction."""

@@ -1,11 +1,10 @@
-"""
-Time one prediction of every model: python -m training benchmark.
+"""Time one prediction of every model: python -m training benchmark.
 
 A call is timed from NumPy poses to NumPy futures, as a robot makes it. All models take turns in
-one run, so that whatever else the machine does falls on each of them; no model finds the caches
-as its own last call left them.
+one run. So other load on the machine affects all of them, and no model finds the caches as its own
+last call left them.
 
-Then every one-step model runs in the real node, in a process of its own behind real DDS: from the
+Then every one-step model runs in the real node, in a process of its own over real DDS: from the
 stamp of a pose to the publication of its prediction (``python -m tools.measure.node_latency``).
 """
 
@@ -39,7 +38,7 @@ from training.judge.speed.timing import Case
 FORMAT = 'motion_predictor benchmark'
 VERSION = 1
 FEWEST = 3
-"""Repetitions of the slowest."""
+"""Number of repetitions of the slowest calls."""
 
 EXAMPLE = """\
 worked example, from the root of the source tree; times every shipped weights file:
@@ -51,9 +50,9 @@ def measure(cases: Sequence[Case], budget_s: float, repetitions: int) -> None:
     """
     Time the cases in turns.
 
-    :param cases: warmed up.
-    :param budget_s: a case slower than this allows repeats less often, but three times.
-    :param repetitions: of the others.
+    :param cases: cases that are warmed up.
+    :param budget_s: time in seconds; a slower case repeats less often, but at least three times.
+    :param repetitions: number of repetitions of the others.
     """
     for case in cases:
         case.run()
@@ -61,16 +60,17 @@ def measure(cases: Sequence[Case], budget_s: float, repetitions: int) -> None:
         case.wanted = min(repetitions, max(FEWEST, fitting))
     for turn in range(1, max((case.wanted for case in cases), default=0)):
         for case in cases:
-            # the slow ones' few turns are spread over the whole measurement's first part
+            # the slow cases' few turns are spread over the first part of the measurement
             if turn < case.wanted:
                 case.run()
 
 
 def node_rows(options: BenchmarkOptions, unavailable: list[str]) -> list[dict[str, Any]]:
     """
-    Measure the node with each one-step model, one after another, at 30 frames a second.
+    Measure the node with each one-step model, one after another, at 30 frames per second.
 
-    :param unavailable: gets a line where ROS 2 is missing or the node failed.
+    :param options: the options.
+    :param unavailable: receives a line if ROS 2 is missing or the node failed.
     :returns: a row for each model: its rates, and latencies from stamp to publication.
     """
     if options.node_seconds <= 0.0:
@@ -108,11 +108,11 @@ def node_rows(options: BenchmarkOptions, unavailable: list[str]) -> list[dict[st
 
 def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
     """
-    Put beside each row how many times faster it is than the alternatives.
+    Add to each row how many times faster it is than the alternatives.
 
     The alternatives are the first many-step teacher, the first one-step teacher and the first
-    SwiftDiff (its fastest engine), with the same threads, people and samples, timed in one run;
-    for a mixture of experts every SwiftDiff.
+    SwiftDiff (its fastest engine), with the same threads, people and samples, timed in one run.
+    For a mixture of experts they are all SwiftDiffs.
     """
     for row in rows:
         row['times_faster_than'] = {}
@@ -135,7 +135,7 @@ def benchmark(options: BenchmarkOptions, arguments: Sequence[str]) -> dict[str, 
     """
     Run a benchmark.
 
-    :param options: what is asked for.
+    :param options: the options.
     :param arguments: the words that were parsed, to be recorded.
     :returns: the results, JSON-able.
     :raises MotionPredictorError: if a weights file cannot be used.
@@ -178,7 +178,7 @@ def benchmark(options: BenchmarkOptions, arguments: Sequence[str]) -> dict[str, 
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Write the results as plain text."""
+    """Return the results as plain text."""
     lines = [
         f'{"model":<44}{"engine":>7}{"thr":>4}{"pers":>5}{"n":>5}{"median":>10}{"p99":>10} ms'
         '  times faster than'
@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training benchmark``.
-    :returns: the exit code: 0, or 2 when something given cannot be used, 130 when stopped.
+    :returns: the exit code: 0, or 2 if an argument cannot be used, 130 if stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(BenchmarkOptions, 'training benchmark', about(__doc__), EXAMPLE, words)

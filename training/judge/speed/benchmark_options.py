@@ -1,4 +1,4 @@
-"""What ``benchmark`` can be told, and what it takes where it is not told."""
+"""Options of ``benchmark``, and their defaults."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from motion_predictor.predict.device import cpu_has_fast_bf16
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """What ``benchmark`` can be told."""
+    """Options of ``benchmark``."""
 
     weights: tuple[Path, ...] = field(default_factory=lambda: shipped_weights())
-    """Weights files; all that are shipped by default."""
+    """Weights files; the default is all shipped ones."""
     json: Path
-    """Where to write the results."""
+    """File for the results."""
     persons: tuple[int, ...] = (1, 2, 4, 10)
     samples: int = 50
-    """Futures a person."""
+    """Futures per person."""
     threads: tuple[int, ...] = (1, 2)
     engines: tuple[Literal['auto', 'fp32', 'bf16'], ...] = ()
-    """Of the one-step models; by default fp32, and bf16 where that is fast."""
+    """Engines of the one-step models; the default is fp32, and bf16 where that is fast."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     ddim_steps: int = 100
-    """Of the teacher."""
+    """Sampling steps of the teacher."""
     repetitions: int = 200
-    """Of each call."""
+    """Repetitions of each call."""
     budget_s: float = 10.0
-    """A slow call repeats until this is spent, three times at least."""
+    """Time for the repetitions of a slow call, of which there are at least three."""
     paper_size: bool = True
-    """Time the published SwiftDiff size too, with random weights."""
+    """Also time SwiftDiff of the published size, with random weights."""
     networks: bool = False
-    """Time the networks of one-step models alone too: from the embedded history to the states,
+    """Also time the networks of one-step models alone: from the embedded history to the states,
     without decoding."""
     node_seconds: float = 20.0
-    """How long each one-step model is measured in the node over DDS; 0 leaves that out."""
+    """Duration of the measurement of each one-step model in the node over DDS; 0 leaves it out."""
     weighing_minutes: float = 60.0
-    """The largest memory that weighing is timed with, minutes of one person; 0 leaves weighing
+    """Largest memory with which weighing is timed, in minutes of one person; 0 leaves weighing
     out."""
     plots: Path | None = None
-    """Draw the times into this folder."""
+    """Folder for plots of the times."""
     dry_run: bool = False
-    """Say what would be timed."""
+    """Print what would be timed."""
     quiet: bool = False
-    """No progress bar."""
+    """Show no progress bar."""
 
 
 def shipped_weights() -> tuple[Path, ...]:
@@ -69,7 +69,7 @@ def checked(options: BenchmarkOptions) -> BenchmarkOptions:
     """
     Return the options with the engines that are timed.
 
-    :raises ConfigError: on options that cannot be used.
+    :raises ConfigError: if options cannot be used.
     """
     for name in ('samples', 'ddim_steps', 'repetitions'):
         if getattr(options, name) < 1:

@@ -1,4 +1,4 @@
-"""What weighing costs beside the model: for training benchmark."""
+"""The cost of weighing beside the model, for training benchmark."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from training.judge.speed.benchmark_options import BenchmarkOptions
 from training.judge.speed.timing import Case
 
 STEP_FRAMES = 2
-"""People are predicted every so many frames of the window: 25 Hz of 50."""
+"""Number of frames between predictions: 25 Hz from windows at 50 Hz."""
 _LEARN_FRAMES = 24
 _PIECE_S = 60.0
 _BEGIN_NS = 1_000_000_000_000
-_MOST_SECONDS = 40.0  # of motion that is played in turn
+_MOST_SECONDS = 40.0  # frames of motion that are played in turn
 
 
 class Player:
-    """People who walk about, as one window after another."""
+    """Synthetic people who walk, as one window after another."""
 
     def __init__(self, persons: int, window: WindowConfig, seed: int = 0) -> None:
         """
-        Make up their motion.
+        Compute their motion.
 
-        :param persons: how many.
-        :param window: of the model.
-        :param seed: of the motion.
+        :param persons: number of people.
+        :param window: window of the model.
+        :param seed: seed of the motion.
         """
         self.window = window
         generators = [np.random.default_rng((seed, number)) for number in range(persons)]
@@ -51,21 +51,21 @@ class Player:
         self._count = 0
 
     def next(self) -> list[ObservedWindow]:
-        """Return what is seen a moment later."""
+        """Return the windows a moment later."""
         frame = next(self._frames)
         self._count += 1
         stamp_ns = _BEGIN_NS + round(self._count * STEP_FRAMES * self.window.period_s * 1e9)
         return [self.at(poses, frame, stamp_ns) for poses in self.poses]
 
     def at(self, poses: NDArray[np.float64], frame: int, stamp_ns: int) -> ObservedWindow:
-        """Return what is seen of somebody until a frame."""
+        """Return the window of a person that ends at a frame."""
         seen = poses[frame - self.window.observed_frames : frame]
         filled = np.zeros(seen.shape[:2], dtype=bool)
         return ObservedWindow(stamp_ns, seen, filled, 0, self.window.period_s)
 
 
 def fill(memory: PlaceMemory, minutes: float) -> None:
-    """Show a memory one person after another who walk about, each for a minute."""
+    """Show a memory one walking person after another, each for a minute."""
     window = memory.window
     stamp_ns = -round(minutes * 600.0 * 1e9)
     for number in range(round(np.ceil(minutes * 60.0 / _PIECE_S))):
@@ -88,11 +88,11 @@ def calls(
     predictor: Predictor, minutes: float, samples: int
 ) -> list[tuple[dict[str, Any], Callable[[], object]]]:
     """
-    Return what is timed, with its name, people and what is remembered.
+    Return the calls to time, each with its name, people and size of the memory.
 
-    :param predictor: with weighing.
-    :param minutes: of the largest memory.
-    :param samples: of the model.
+    :param predictor: a model with weighing.
+    :param minutes: minutes of the largest memory.
+    :param samples: samples of the model.
     """
     window, skeleton = predictor.window, predictor.skeleton
     weights = predictor.weighing
@@ -138,9 +138,9 @@ def weighing_rows(options: BenchmarkOptions) -> list[dict[str, Any]]:
     """
     Time the model, the whole weighing and its search of the memory in turns, on one thread.
 
-    :param options: of the benchmark.
-    :returns: a row for each call of each model that carries weighing; ``of_model`` is its median
-        over that of the model alone for as many people.
+    :param options: options of the benchmark.
+    :returns: a row for each call of each model with weighing; ``of_model`` is its median over that
+        of the model alone for as many people.
     """
     rows: list[dict[str, Any]] = []
     threads = torch.get_num_threads()

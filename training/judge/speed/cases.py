@@ -39,7 +39,7 @@ WARM_UP = 3
 
 def walking_window(persons: int, window: WindowConfig) -> NDArray[np.float32]:
     """
-    Make some people who sway, to have something to predict.
+    Return synthetic people who sway, as an input for predictions.
 
     :returns: metres, z up, ``(P, T_obs, 17, 3)``.
     """
@@ -52,7 +52,7 @@ def walking_window(persons: int, window: WindowConfig) -> NDArray[np.float32]:
 
 
 def paper_sized_model(window: WindowConfig) -> MotionModel:
-    """Make SwiftDiff of the published size with random weights: right for times alone."""
+    """Return SwiftDiff of the published size with random weights: its times are right."""
     torch.manual_seed(0)
     config = ModelConfig(role='swiftdiff', denoiser=PAPER_SIZE, window=window)
     return MotionModel(config, H36M17)
@@ -64,7 +64,10 @@ def cases_for(
     """
     Load every model for one number of threads and people, and warm it up.
 
-    :param unavailable: gets a line for each engine that cannot be had here.
+    :param options: options of the benchmark.
+    :param threads: number of threads.
+    :param persons: number of people.
+    :param unavailable: receives a line for each engine that is not available here.
     """
     cases: list[Case] = []
     window = WindowConfig()
@@ -113,7 +116,7 @@ def _engine_cases(
     options: BenchmarkOptions,
     unavailable: list[str],
 ) -> list[Case]:
-    """Return a model's cases in each engine that can be had."""
+    """Return a model's cases in each available engine."""
     cases: list[Case] = []
     for engine in options.engines:
         try:
@@ -158,7 +161,7 @@ def _network_case(
                 white = model.ranked(model.mixture(context), noise)[0]
             else:
                 white = model.one_step(noise, context.condition)
-            return float(white[0, 0, 0, 0])  # waits for a GPU
+            return float(white[0, 0, 0, 0])  # this waits for a GPU
 
     for _ in range(WARM_UP):
         call()
@@ -185,6 +188,6 @@ def _teacher_case(
 
 
 def note(lines: list[str], line: str) -> None:
-    """Add a line that is not among them yet."""
+    """Add a line that is not in the list yet."""
     if line not in lines:
         lines.append(line)

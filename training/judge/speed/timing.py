@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass
 class Case:
-    """One call, what it is of, and its times."""
+    """One call, the facts about it, and its times."""
 
     facts: dict[str, Any]
     call: Callable[[], object]

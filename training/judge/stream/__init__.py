@@ -1,1 +1,1 @@
-"""Judging what learns on line: recordings played as a tracker would have sent them."""
+"""Evaluation of models that learn while they run: recordings played as a tracker sends them."""

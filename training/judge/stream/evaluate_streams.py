@@ -1,9 +1,8 @@
-"""
-Judge a predictor that learns on line: python -m training evaluate-streams.
+"""Evaluate a predictor that learns while it runs: python -m training evaluate-streams.
 
 The clips of each file are played, as a tracker would send them, into one node's memory of that
-place, and its published future is held against the clean truth, beside what the model alone,
-damped velocity and standing still would have said. Nothing is ever shown before it happens.
+place. Its published future is compared with the clean truth, beside the futures of the model
+alone, of damped velocity and of standing still. Nothing is ever shown before it happens.
 """
 
 from __future__ import annotations
@@ -70,55 +69,55 @@ table that leaves each laboratory out in turn.
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateStreamsOptions:
-    """What ``evaluate-streams`` can be told."""
+    """Options of ``evaluate-streams``."""
 
     weights: Path
-    """A model of one step, or a teacher, which learns nothing of a place."""
+    """A one-step model, or a teacher, which learns nothing of a place."""
     held_out: tuple[str, ...] = ()
-    """SET=FILE: weights that were made without a set, for the places of that set."""
+    """SET=FILE: weights that were trained without a set, for the places of that set."""
     data: tuple[Path, ...]
-    """Recordings; each file is a place, its folder the laboratory."""
+    """Recordings; each file is a place, its folder is the laboratory."""
     json: Path
-    """Where to write the results."""
+    """File for the results."""
     places: Literal['file', 'subject'] = 'file'
-    """Who shares one: all of a file, or nobody."""
+    """People of one place: all of a file, or each subject alone."""
     order: Literal['files', 'random'] = 'files'
-    """Of the clips in a place."""
+    """Order of the clips in a place."""
     regimes: bool = False
-    """People change from one kind of motion to another every 5 to 20 s."""
+    """Let people change from one kind of motion to another every 5 to 20 s."""
     memory: Literal['on', 'off'] = 'on'
     """Whether what people did here is remembered."""
     rate: float = 25.0
-    """Poses a second."""
+    """Poses per second."""
     noise: float = 0.0
-    """Deviation of white noise on every coordinate."""
+    """Standard deviation of white noise on every coordinate."""
     wander: float = 0.0
-    """Deviation of noise that changes within a second."""
+    """Standard deviation of noise that changes within a second."""
     missing: float = 0.0
     """Share of the time during which each joint is unseen."""
     minutes: float | None = None
     """Watch each place no longer than this."""
     every: int = 1
-    """Score the first of every so many predictions alone; a teacher makes no others."""
+    """Score only the first of every so many predictions; a teacher makes no others."""
     ddim_steps: int = 100
-    """Of a teacher."""
+    """Sampling steps of a teacher."""
     neighbours: tuple[Path, ...] = ()
-    """Training recordings: also score what followed their most alike moments."""
+    """Training recordings: also score the futures of their most similar moments."""
     samples: int = 50
-    """Of the model."""
+    """Samples of the model."""
     seed: int = 0
-    """Of noise and order."""
+    """Seed of noise and order."""
     engine: str = 'auto'
-    """As Predictor.load takes it."""
+    """Engine, as Predictor.load takes it."""
     processes: int = 1
-    """Places played at once, on one core each."""
+    """Number of places played at once, one core each."""
     quiet: bool = False
-    """No progress bars."""
+    """Show no progress bars."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One file to be played, and how; everything that a process of its own needs."""
+    """One file to play, and how; everything that a separate process needs."""
 
     path: Path
     weights: Path
@@ -136,17 +135,17 @@ class Place:
     ddim_steps: int
     neighbours: tuple[Path, ...]
     subject: str | None = None
-    """Whose place it is alone; None: everybody's in the file."""
+    """The only subject of the place; None: everybody in the file."""
 
     @property
     def label(self) -> str:
-        """Set and split, as in ``cmu17/test``, and whose place it is."""
+        """Return set and split, for example ``cmu17/test``, and the place's subject."""
         return f'{self.laboratory}/{self.split}{f" {self.subject}" if self.subject else ""}'
 
 
 @dataclass(frozen=True)
 class Played:
-    """What came of a place."""
+    """The result of playing a place."""
 
     place: Place
     scores: Scores
@@ -156,10 +155,10 @@ class Played:
 
 def takes_to_play(place: Place, skeleton: Skeleton) -> tuple[Take, ...]:
     """
-    Return what happens in a place.
+    Return the takes of a place.
 
     :raises RecordingError: if its file cannot be used.
-    :raises ConfigError: if its clips are too short for what is asked.
+    :raises ConfigError: if its clips are too short for the options.
     """
     clips = load_clips(place.path, skeleton)
     if place.subject is not None:
@@ -170,7 +169,7 @@ def takes_to_play(place: Place, skeleton: Skeleton) -> tuple[Take, ...]:
 
 
 def make_online(predictor: StreamedPredictor, place: Place) -> LivePredictor:
-    """Return a node that has seen nothing yet, as its weights file would have it."""
+    """Return a node's predictor that has seen nothing yet, configured as its weights file says."""
     learnt, weighing = None, predictor.weighing
     if weighing is not None:
         learnt = LearntPlace(predictor.window, predictor.skeleton, weighing, remember=place.memory)
@@ -183,8 +182,8 @@ def play(place: Place, quiet: bool = True) -> Played:
     """
     Play one place from its first clip to its last.
 
-    :param place: what, and how.
-    :param quiet: no progress bar.
+    :param place: the place.
+    :param quiet: whether to show no progress bar.
     :raises MotionPredictorError: if a file cannot be used.
     """
     use_threads(1)
@@ -287,7 +286,7 @@ def evaluate(options: EvaluateStreamsOptions, arguments: Sequence[str]) -> dict[
     """
     Play all places and make the tables.
 
-    :param options: what is asked for.
+    :param options: the options.
     :param arguments: the words that were parsed, to be recorded.
     :returns: the results, JSON-able.
     :raises MotionPredictorError: if a file cannot be used.
@@ -319,9 +318,9 @@ def evaluate(options: EvaluateStreamsOptions, arguments: Sequence[str]) -> dict[
 
 def tables(played: Sequence[Played]) -> dict[str, Any]:
     """
-    Make every table of what was played; motion that nobody made counts in none.
+    Return all tables of what was played; invented motion counts in none.
 
-    :param played: of all places.
+    :param played: results of all places.
     """
     of_places = [each.scores.select(~each.scores.on_seam) for each in played]
     laboratories: dict[str, list[Scores]] = {}
@@ -349,7 +348,7 @@ def tables(played: Sequence[Played]) -> dict[str, Any]:
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """Write the errors of the published future, and their ratios to the best, as plain text."""
+    """Return the errors of the published future, and their ratios to the best, as plain text."""
     head = ''.join(f'{"@" + format(h, "g"):>8}' for h in HORIZONS_S)
     lines = [f'{"centimetres, then ratio to the best":<36}{"n":>7}{head}{head}']
     for row in result['rows']:
@@ -367,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command.
 
     :param arguments: the words after ``python -m training evaluate-streams``.
-    :returns: the exit code: 0, or 2 when something given cannot be used.
+    :returns: the exit code: 0, or 2 if an argument cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(
@@ -391,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _play_all(places: Sequence[Place], processes: int, quiet: bool) -> list[Played]:
     if processes == 1 or len(places) == 1:
         return [play(place, quiet) for place in places]
-    context = multiprocessing.get_context('spawn')  # torch's threads do not live through a fork
+    context = multiprocessing.get_context('spawn')  # torch's threads do not survive a fork
     with ProcessPoolExecutor(min(processes, len(places)), context) as pool:
         shown = tqdm(pool.map(play, places), total=len(places), unit='place', disable=quiet)
         return list(shown)

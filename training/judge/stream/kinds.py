@@ -1,14 +1,14 @@
-"""
-What kind of motion a prediction is judged on, from what the person truly did.
+"""The kind of motion in which a prediction is counted, from what the person truly did.
 
-The thresholds stand between what the recordings of each kind show (medians over windows of .5 s,
-mean speed of the joints over steps of .1 s): people who wait .01 m/s, hands at work .02 to .11
-with a fastest joint of .2 to .5, the slowest exercise (a forearm turned outwards) .06 with .9,
-gestures .05 to .25, walking from .5 on. Travel in the next two seconds: waiting .01 m, work and
-exercise up to .2, strolling 1.0, walking 2.4. Hips over the lowest ankle, in lengths of the leg:
-standing .93 to 1.0, on a chair .61, on a step .47, crouching .24; the thighs' slope likewise .9,
-.26, 0 and .17. Hips rise or fall by .02 m in work and walking, by .3 m or more in standing up,
-on a ladder and on stairs.
+The thresholds lie between the values of each kind in the recordings (medians over windows of .5
+s). The mean speed of the joints over steps of .1 s is .01 m/s for people who wait, and .02 to .11
+for hands at work, with a fastest joint of .2 to .5. It is .06 for the slowest exercise (a forearm
+turned outwards), with a fastest joint of .9, .05 to .25 for gestures, and .5 or more for walking.
+The distance travelled in the next two seconds is .01 m for waiting, up to .2 for work and
+exercise, 1.0 for strolling, and 2.4 for walking. The height of the hips over the lowest ankle, in
+lengths of the leg, is .93 to 1.0 for standing, .61 on a chair, .47 on a step, and .24 for
+crouching; the slope of the thighs is .9, .26, 0 and .17. The hips rise or fall by .02 m in work
+and walking, and by .3 m or more in standing up, on a ladder and on stairs.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ CLIMBING = 'climbing and getting up'
 KINDS = (IDLE, ONSET, WALKING, WORK, SEATED, CLIMBING)
 
 STEP_S = 0.1
-"""Speeds are taken over so long, so that a recording's noise is not motion."""
+"""Time in seconds over which speeds are measured, so that a recording's noise is not motion."""
 STILL_M_S = 0.05
-"""Mean speed of the joints of somebody who is still, at most."""
+"""Largest mean speed in m/s of the joints of a person who is still,"""
 STILL_JOINT_M_S = 0.25
-"""And speed of the fastest joint."""
+"""and largest speed in m/s of the fastest joint."""
 MOVING_M_S = 0.12
-"""Mean speed of the joints of somebody who has begun to move, at least at one instant."""
+"""Least mean speed in m/s, at one instant at least, of the joints of a person who has begun to
+move,"""
 MOVING_JOINT_M_S = 0.6
-"""Or speed of one joint."""
+"""or least speed in m/s of one joint."""
 TRAVEL_M_S = 0.35
-"""Speed of the root over the floor, from now to the end of the future, of somebody who walks."""
+"""Least speed in m/s of the root over the floor, from now to the end of the future, of a person
+who walks."""
 HEIGHT_M = 0.25
-"""The root's height changes by more where somebody climbs or gets up."""
+"""Change in metres of the root's height above which a person climbs or gets up."""
 LOW_HIPS = 0.75
-"""Hips lower over the ankles than this share of the leg's length ..."""
+"""A person sits if the hips are lower over the ankles than this share of the leg's length,"""
 LOW_THIGHS = 0.55
-"""... with thighs whose slope (height over length) is below this: somebody sits."""
+"""and the slope of the thighs (height over length) is below this."""
 
 # Joints of Human3.6M: hips, knees, ankles.
 _HIPS, _KNEES, _ANKLES = (1, 4), (2, 5), (3, 6)
@@ -56,18 +58,19 @@ def kind_of(
     poses: NDArray[np.floating], observed_frames: int, rate_hz: float, action: str = ''
 ) -> str:
     """
-    Name the kind of a motion.
+    Return the kind of a motion.
 
-    In this order: whoever rises or falls by much climbs or gets up (exercises that are named as
-    such apart, and who stands still before, which is an onset); whoever is named so or whose hips
-    stay low is seated; whoever stands still is idle, or an onset where the next second holds
-    motion; whoever travels walks; the rest is work and exercise.
+    The rules apply in this order. A person who rises or falls by much climbs or gets up. Exercises
+    that are named so are kept apart, and a person who stood still before is an onset. A person is
+    seated if the action says so or if the hips stay low. A person who stands still is idle, or an
+    onset if the next second holds motion. A person who travels walks. The rest is work and
+    exercise.
 
-    :param poses: what truly happened before and after, metres, z up, joints of Human3.6M,
-        ``(T_obs + T_fut, 17, 3)``.
+    :param poses: true motion before and after, metres, z up, joints of Human3.6M, ``(T_obs +
+        T_fut, 17, 3)``.
     :param observed_frames: T_obs.
     :param rate_hz: frames per second.
-    :param action: what the recording says is done.
+    :param action: the recording's name of the action.
     :returns: one of :data:`KINDS`.
     """
     words = action.lower()

@@ -1,4 +1,4 @@
-"""A many-step teacher as a predictor that streams can be played into."""
+"""A many-step teacher in the form of a predictor for streams."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from training.engine.diffusion import Sampler, sampler_for
 
 
 class StreamedPredictor(FuturePredictor, Protocol):
-    """What a stream is played into: a model, and what it learns of a place."""
+    """The interface of a predictor for streams: a model, and its weights for learning a place."""
 
     @property
     def weighing(self) -> WeighingWeights | None:
-        """Return how its predictions are weighed; None: the model alone is published."""
+        """Return the weights for weighing its predictions; None: the model alone is published."""
 
 
 class ManyStepPredictor:
-    """Futures of a teacher; it has nothing to weigh them by."""
+    """Futures of a teacher, which has no weights for weighing."""
 
     weighing: WeighingWeights | None = None
 
@@ -34,18 +34,18 @@ class ManyStepPredictor:
         """
         Wrap a sampler.
 
-        :param sampler: of a teacher.
+        :param sampler: sampler of a teacher.
         """
         self._sampler = sampler
 
     @property
     def window(self) -> WindowConfig:
-        """Return what the teacher sees and predicts."""
+        """Return the number of frames that the teacher observes and predicts, and their rate."""
         return self._sampler.model.config.window
 
     @property
     def skeleton(self) -> Skeleton:
-        """Return the joints, in the teacher's order."""
+        """Return the skeleton; its joints are in the teacher's order."""
         return self._sampler.model.skeleton
 
     def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
@@ -53,9 +53,9 @@ class ManyStepPredictor:
         Sample futures, with the same noise in every call, as a node does.
 
         :param observed: joint positions in metres, gravity along -z, ``(P, T_obs, J, 3)``.
-        :param samples: S, futures of each person.
-        :param seed: of the noise, not negative.
-        :returns: futures in metres, ``(P, S, T_fut, J, 3)``, all of one weight.
+        :param samples: number of futures per person, S.
+        :param seed: seed of the noise, not negative.
+        :returns: futures in metres, ``(P, S, T_fut, J, 3)``, with equal weights.
         """
         futures = self._sampler.sample(observed.astype(np.float32), samples=samples, seed=seed)
         weights = np.full(futures.shape[:2], 1.0 / samples, dtype=np.float32)
@@ -64,13 +64,13 @@ class ManyStepPredictor:
 
 def load_streamed(path: Path, engine: str, ddim_steps: int) -> StreamedPredictor:
     """
-    Load any weights file, to be played into on the CPU.
+    Load any weights file as a predictor for streams on the CPU.
 
-    :param path: weights of a teacher or of one step.
+    :param path: weights of a teacher or of a one-step model.
     :param engine: as :meth:`motion_predictor.predict.predictor.Predictor.load` takes it.
-    :param ddim_steps: of a teacher.
+    :param ddim_steps: sampling steps of a teacher.
     :raises WeightsError: if the file cannot be used.
-    :raises ConfigError: if the engine is unknown or cannot be had.
+    :raises ConfigError: if the engine is unknown or not available.
     """
     loaded = load_weights(path)
     if loaded.model.config.role != 'teacher':

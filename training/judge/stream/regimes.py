@@ -1,4 +1,4 @@
-"""People who do something else every few seconds: pieces of clips of different kinds in turn."""
+"""People who change their kind of motion every few seconds: pieces of different clips in turn."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from training.judge.stream.streams import HORIZONS_S, Take
 
 RATE_HZ = 50.0
 SHORTEST_S, LONGEST_S = 5.0, 20.0
-"""How long a piece lasts."""
+"""Shortest and longest duration of a piece in seconds."""
 SEAM_S = 0.6
-"""In so long one piece passes into the next."""
+"""Time in seconds in which one piece passes into the next."""
 LASTS_S = 240.0
-"""One person goes on for about so long."""
+"""Approximate time in seconds that one person continues."""
 _WINDOW_S = 0.5 + HORIZONS_S[-1]
 
 
@@ -33,20 +33,21 @@ def regime_takes(
     lasts_s: float = LASTS_S,
 ) -> tuple[Take, ...]:
     """
-    Let the people of a file change from one kind of motion to another every 5 to 20 s.
+    Return takes in which the people of a file change their kind of motion every 5 to 20 s.
 
-    Each person's clips are cut into pieces of one kind (the commonest in them), which follow one
-    another so that the kind changes wherever another is left. A piece begins where the person
-    stands and in the direction that they face; over the first 0.6 s the last pose of the piece
-    before fades into it. Every piece is played once. A person of a single kind is played too:
-    nothing changes there but the motion.
+    Each person's clips are cut into pieces of one kind (the most frequent in them). These follow
+    one another so that the kind changes as long as another kind is left. A piece begins where the
+    person stands and in the direction that they face. Over the first 0.6 s the last pose of the
+    piece before fades into it. Every piece is played once. A person with a single kind is played
+    too; there only the motion changes.
 
-    :param clips: of one file.
-    :param skeleton: of the recordings.
-    :param seed: of the cuts and the order.
-    :param lasts_s: a take ends after so long, and the same person goes on in the next.
+    :param clips: clips of one file.
+    :param skeleton: skeleton of the recordings.
+    :param seed: seed of the cuts and the order.
+    :param lasts_s: approximate duration of a take in seconds; the same person continues in the
+        next.
     :returns: takes at 50 Hz, numbered.
-    :raises ConfigError: if no clip lasts as long as a piece.
+    :raises ConfigError: if no clip is as long as a piece.
     """
     generator = np.random.default_rng((seed, 3))
     takes: list[Take] = []
@@ -97,7 +98,7 @@ def _common_kind(poses: NDArray[np.float32], action: str) -> str:
 
 
 def _alternating(pieces: Sequence[_Piece], generator: np.random.Generator) -> list[_Piece]:
-    # Always a piece of another kind than the last, of the kind of which most are left.
+    # Always a piece of another kind than the last, of the kind with the most pieces left.
     left: dict[str, list[_Piece]] = {}
     for index in generator.permutation(len(pieces)):
         left.setdefault(pieces[index][0], []).append(pieces[index])
@@ -136,7 +137,7 @@ def _joined(number: int, subject: str, pieces: Sequence[_Piece], skeleton: Skele
 def _continued(
     last: NDArray[np.float32], poses: NDArray[np.float32], skeleton: Skeleton
 ) -> NDArray[np.float32]:
-    # Turned and moved over the floor to where the person is; the rest of the difference fades.
+    # Turned and moved over the floor to the person's position; the rest of the difference fades.
     ends = np.stack((last, poses[0])).astype(np.float64)
     turn = float(np.subtract(*heading_rad(ends, skeleton)))
     cos, sin = np.cos(turn), np.sin(turn)

@@ -1,4 +1,4 @@
-"""How far off one prediction of a stream was: the published future, and each candidate alone."""
+"""Errors of the predictions of a stream: of the published future, and of each candidate alone."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ MEMORY = 'memory'
 SMOOTHED_DAMPED = 'damped velocity, smoothed'
 SMOOTHED_STILL = 'standing still, smoothed'
 CANDIDATES = (MODEL, DAMPED, STILL)
-"""What the published future is held against: the best of them, chosen afterwards."""
+"""Candidates with which the published future is compared: the best of them, chosen afterwards."""
 EVERY_CANDIDATE = (*CANDIDATES, SMOOTHED_DAMPED, SMOOTHED_STILL, MEMORY)
-"""These, and the node's own: simple guesses from a smoothed pose and velocity, and the memory."""
+"""These, and the node's own: simple candidates from a smoothed pose and velocity, and
+the memory."""
 LEVELS = (0.9, 0.99, 0.999)
-"""Shares that stated radii are asked to hold."""
+"""Shares that stated radii must hold."""
 SPEED_FLOOR_M_S = 0.1
-"""Added to a joint's recent speed, by which the simple radius is scaled."""
+"""Speed in m/s that is added to a joint's recent speed, by which the simple radius is scaled."""
 ISO_SPEED_M_S = 1.6
-"""ISO 13855's speed of a person who approaches: its ball grows so fast."""
+"""Speed in m/s of an approaching person in ISO 13855, with which its ball grows."""
 BEST_OF = ('pose.ade', 'pose.fde', 'world.ade', 'world.fde')
 
 
@@ -46,8 +47,8 @@ class Scores:
     """
     Scores of N predictions, in the order of the stream; horizons F, joints J, levels L.
 
-    Distances are metres. What a stream lacks (nearest neighbours that were not asked for) is not
-    among the names.
+    Distances are in metres. Candidates that a stream does not have (nearest neighbours that were
+    not requested) are not among the names.
     """
 
     clip: NDArray[np.int64]
@@ -56,15 +57,16 @@ class Scores:
     minutes: NDArray[np.float64]
     on_seam: NDArray[np.bool_]
     errors: Mapping[str, NDArray[np.float32]]
-    """By candidate: distance of each joint at each horizon, ``(N, F, J)``."""
+    """By candidate: distance of each joint at each horizon, metres, ``(N, F, J)``."""
     energy: Mapping[str, NDArray[np.float32]]
     """By candidate: energy score at each horizon, ``(N, F)``."""
     best_of: Mapping[str, NDArray[np.float32]]
-    """By candidate: best of its samples, in the order of :data:`BEST_OF`, ``(N, 4)``."""
+    """By candidate: error of the best of its samples, in the order of :data:`BEST_OF`,
+    ``(N, 4)``."""
     radius: NDArray[np.float32]
-    """As stated for each level, ``(N, L, F, J)``."""
+    """Stated radius of each level, metres, ``(N, L, F, J)``."""
     apart: NDArray[np.float32]
-    """Distance of the truth from what the radius is about, ``(N, F, J)``."""
+    """Distance of the truth from the centre of the radius, metres, ``(N, F, J)``."""
     speed: NDArray[np.float32]
     """Recent speed of each joint, m/s, ``(N, J)``."""
 
@@ -73,7 +75,7 @@ class Scores:
         return len(self.clip)
 
     def select(self, chosen: NDArray) -> Scores:
-        """Return some predictions alone, by a mask or by indices."""
+        """Return some of the predictions, by a mask or by indices."""
         fields: dict[str, Any] = {
             name: {key: array[chosen] for key, array in value.items()}
             if isinstance(value, Mapping)
@@ -84,7 +86,7 @@ class Scores:
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
-    """Put the predictions of several streams one after another; clips are told apart anew."""
+    """Return the predictions of several streams one after another; clips are numbered anew."""
     clips, begin = [], 0
     for part in parts:
         clips.append(part.clip + begin)
@@ -101,7 +103,7 @@ def joined(parts: Sequence[Scores]) -> Scores:
 
 
 def model_alone(prediction: Prediction) -> Prediction:
-    """Return the prediction with the model's own samples and nobody else's."""
+    """Return the prediction with only the model's own samples."""
     if prediction.mix is None:
         return prediction
     own = np.flatnonzero(prediction.candidate == candidates.MODEL)
@@ -114,8 +116,8 @@ def as_many(prediction: Prediction) -> NDArray[np.float32]:
     """
     Return as many published samples of one person as the model has.
 
-    More samples than the model alone has would flatter the best of them: the other candidates'
-    take the places of its last ones.
+    With more samples than the model alone, the best of them would look too good. So the other
+    candidates' samples replace the model's last ones.
 
     :returns: metres, ``(S, T_fut, J, 3)``.
     """
@@ -131,13 +133,14 @@ def keep_bones(
     poses: NDArray[np.floating], observed: NDArray[np.floating], skeleton: Skeleton
 ) -> NDArray[np.floating]:
     """
-    Return poses with the bones that the person was seen to have.
+    Return poses with the observed bone lengths of the person.
 
-    The mean of futures has short limbs where they differ in where these point.
+    In the mean of futures whose limbs point in different directions, the limbs are too short.
 
     :param poses: metres, ``(..., J, 3)``; the root stays.
-    :param observed: of the same person, ``(T_obs, J, 3)``; bones have their mean lengths here.
-    :param skeleton: says what hangs on what.
+    :param observed: observed poses of the same person, metres, ``(T_obs, J, 3)``; bones get their
+        mean lengths.
+    :param skeleton: gives the parent of each joint.
     """
     kept = poses.copy()
     for joint, parent in sorted(skeleton.bones, key=lambda bone: _depth(skeleton, bone[0])):
@@ -152,14 +155,15 @@ def energy_score(
     samples: NDArray[np.floating], weights: NDArray[np.floating], truth: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """
-    Score a weighted sample of poses, each horizon on its own; a proper score, lower is better.
+    Return the energy score of a weighted sample of poses at each horizon.
 
-    ``sum_i w_i |X_i - y| - 1/2 sum_ij w_i w_j |X_i - X_j|``, norm of all joints together.
+    It is a proper score; lower is better: ``sum_i w_i |X_i - y| - 1/2 sum_ij w_i w_j |X_i -
+    X_j|``, with the norm over all joints together.
 
     :param samples: metres, ``(S, F, J, 3)``.
-    :param weights: ``(S, F)``, of every horizon they sum to one.
-    :param truth: ``(F, J, 3)``.
-    :returns: ``(F,)``.
+    :param weights: ``(S, F)``; they sum to one at every horizon.
+    :param truth: metres, ``(F, J, 3)``.
+    :returns: metres, ``(F,)``.
     """
     flat = torch.from_numpy(
         np.ascontiguousarray(np.moveaxis(samples, 0, 1).reshape(len(truth), len(samples), -1))
@@ -173,21 +177,21 @@ def energy_score(
 
 
 class StreamScorer:
-    """Scores moments one by one, and keeps what tables are made of."""
+    """Scores moments one by one, and keeps the values for the tables."""
 
     def __init__(self, skeleton: Skeleton, bank: TrainingNeighbours | None = None) -> None:
         """
         Begin without scores.
 
-        :param skeleton: of the recordings.
-        :param bank: nearest neighbours to be scored beside the candidates.
+        :param skeleton: skeleton of the recordings.
+        :param bank: nearest neighbours to score beside the candidates.
         """
         self._skeleton = skeleton
         self._bank = bank
         self._rows: list[dict[str, Any]] = []
 
     def __len__(self) -> int:
-        """Return how many predictions were scored."""
+        """Return the number of scored predictions."""
         return len(self._rows)
 
     def add(self, moment: Moment) -> None:
@@ -218,7 +222,7 @@ class StreamScorer:
         poses = moment.window.poses
         speed = np.linalg.norm(poses[-1] - poses[-1 - steps], axis=-1) / DAMPED_OVER_S
         self._rows.append(
-            {  # and not the prediction itself, which is a megabyte
+            {  # the prediction itself is not kept: it is a megabyte
                 'clip': moment.clip,
                 'subject': moment.subject,
                 'kind': moment.kind,
@@ -236,7 +240,8 @@ class StreamScorer:
     def _candidates(
         self, moment: Moment, prediction: Prediction, frames: NDArray[np.int64]
     ) -> tuple[dict[str, NDArray], dict[str, tuple[NDArray, NDArray]]]:
-        # One future (F, J, 3) of each candidate, and its samples (S, F, J, 3) and weights (S, F).
+        # Return one future (F, J, 3) of each candidate, its samples (S, F, J, 3) and their weights
+        # (S, F).
         window = moment.window.poses.astype(np.float32)[None]
         future_frames, rate_hz = prediction.futures.shape[2], prediction.rate_hz
         damped = damped_velocity(window, future_frames, rate_hz)[0][:, frames]
@@ -279,7 +284,7 @@ class StreamScorer:
         guesses: dict[str, NDArray],
         samples: dict[str, tuple[NDArray, NDArray]],
     ) -> None:
-        # The node's own simple guesses, and the memory's: NaN where it remembers nothing.
+        # The node's own simple candidates, and the memory's: NaN if it finds nothing.
         means = mix.means[0, frames] + mix.origin[0]  # (F, C, J, 3)
         guesses[SMOOTHED_DAMPED] = means[:, candidates.DAMPED]
         guesses[SMOOTHED_STILL] = means[:, candidates.STILL]
@@ -306,7 +311,7 @@ class StreamScorer:
 
 
 def horizon_frames(rate_hz: float) -> NDArray[np.int64]:
-    """Return the indices of the future frames that are judged."""
+    """Return the indices of the scored future frames."""
     return np.rint(np.array(HORIZONS_S) * rate_hz).astype(np.int64) - 1
 
 

@@ -25,11 +25,11 @@ from training.judge.stream.stream_scores import (
 from training.judge.stream.streams import EVERY_S, HORIZONS_S
 
 MINUTES = (('0-1', 0.0, 1.0), ('1-5', 1.0, 5.0), ('5-15', 5.0, 15.0), ('15+', 15.0, np.inf))
-"""Minutes watched before a prediction: name, from, to."""
+"""Groups by the minutes watched before a prediction: name, from, to."""
 MINUTE = round(60.0 / EVERY_S)
-"""Predictions of a minute."""
+"""Number of predictions in a minute."""
 ALLOWED = 1.08
-"""Times the error of a minute's best candidate, which no minute should exceed."""
+"""Multiple of the error of a minute's best candidate that no minute should exceed."""
 ONE_SECOND = HORIZONS_S.index(1.0)
 ALL = 'all'
 
@@ -38,10 +38,10 @@ def groups(
     laboratories: Mapping[str, Scores],
 ) -> Iterator[tuple[str, str, Scores]]:
     """
-    Split predictions as tables show them.
+    Yield the groups of predictions that the tables show.
 
-    :param laboratories: scores by the set they are of.
-    :returns: by what, the group's name, and its scores; no empty groups.
+    :param laboratories: scores by the set they belong to.
+    :returns: the criterion, the name of the group, and its scores; no empty groups.
     """
     together = joined(list(laboratories.values()))
     yield ALL, ALL, together
@@ -63,7 +63,7 @@ def error_row(scores: Scores) -> dict[str, Any]:
     Return the mean errors and energy scores of a group, and their ratios to the best candidate's.
 
     The best candidate is chosen afterwards, for each horizon: the one with the least mean over
-    this very group. Intervals draw whole clips.
+    this same group. Intervals draw whole clips.
     """
     errors = {name: of.mean(axis=2) for name, of in scores.errors.items()}  # (N, F)
     row: dict[str, Any] = {
@@ -85,18 +85,18 @@ def error_row(scores: Scores) -> dict[str, Any]:
 
 
 def joint_row(scores: Scores, joints: Sequence[str]) -> dict[str, list[float]]:
-    """Return the mean error of the published future in centimetres: by joint, each horizon."""
+    """Return the mean error of the published future in centimetres, by joint and horizon."""
     mean = 100.0 * scores.errors[PUBLISHED].mean(axis=0)  # (F, J)
     return {joint: _rounded(mean[:, index], 3) for index, joint in enumerate(joints)}
 
 
 def radius_row(scores: Scores) -> dict[str, Any]:
     """
-    Say what stated radii held, and how large they were beside simple ones.
+    Return the shares that stated radii held, and their size beside simple radii.
 
     The simple radius is ``q (recent speed of the joint + 0.1 m/s)`` about damped velocity, with
-    the q that holds on these very predictions the share that the stated radii held; the ball of
-    ISO 13855 grows by 1.6 m/s and is compared by volume.
+    the q that holds the same share on the same predictions. The ball of ISO 13855 grows by 1.6 m/s
+    and is compared by volume.
     """
     inside = scores.apart[:, None] <= scores.radius  # (N, L, F, J)
     held = inside.mean(axis=(0, 3))  # (L, F)
@@ -124,13 +124,13 @@ def running(places: Sequence[Scores]) -> dict[str, Any]:
     """
     Compare the published error of any minute of any person with that minute's best candidate.
 
-    Candidates are the model, damped velocity and standing still, as they are and from what the
-    node smooths, and the memory where it had an answer to every prediction of the minute.
+    Candidates are the model, damped velocity and standing still, both plain and from the node's
+    smoothed input, and the memory if it had an answer to every prediction of the minute.
 
     :param places: scores of each place, in the order of its stream.
-    :returns: how many minutes, and for each horizon the greatest ratio and its 99 % quantile
-        (None where nobody was watched for a minute), the share of minutes that are more than
-        :data:`ALLOWED` times as far off, and by how many centimetres those are at most.
+    :returns: the number of minutes; for each horizon the greatest ratio and its 99 % quantile
+        (None if nobody was watched for a minute), the share of minutes whose error exceeds
+        :data:`ALLOWED` times the best, and the largest excess of those in centimetres.
     """
     people = [
         place.select(place.subject == subject)
@@ -154,7 +154,8 @@ def running(places: Sequence[Scores]) -> dict[str, Any]:
 
 
 def _running_errors(person: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    # Over every minute: of what was published, and of the minute's best candidate; (M, F), metres.
+    # For every minute: the published error, and that of the minute's best candidate; (M, F),
+    # metres.
     means = {
         name: _means_over(person.errors[name].mean(axis=2).astype(np.float64), MINUTE)
         for name in (PUBLISHED, *EVERY_CANDIDATE)
@@ -163,15 +164,15 @@ def _running_errors(person: Scores) -> tuple[NDArray[np.float64], NDArray[np.flo
     best = np.full_like(means[PUBLISHED], np.inf)
     for name, of in means.items():
         if name != PUBLISHED:
-            best = np.fmin(best, of)  # NaN where the memory was silent
+            best = np.fmin(best, of)  # NaN if the memory had no answer
     return means[PUBLISHED], best
 
 
 def over_laboratories(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
-    Sum up the laboratories' rows: mean and greatest ratio, each laboratory weighing the same.
+    Return the mean and the greatest ratio over laboratories, all of equal weight.
 
-    :param rows: with ``by``, ``name`` and what :func:`error_row` gives.
+    :param rows: rows with ``by``, ``name`` and the result of :func:`error_row`.
     """
     labs = [row for row in rows if row['by'] == 'laboratory']
     found: dict[str, Any] = {}
@@ -205,7 +206,8 @@ def _against_best(
 
 
 def _against_any(errors: Mapping[str, NDArray]) -> list[float]:
-    # To the best of all candidates that always had an answer: NaN, the memory's, is never least.
+    # Ratio to the best of all candidates that always had an answer: NaN (the memory) is never the
+    # least.
     means = [errors[name].mean(axis=0) for name in EVERY_CANDIDATE if name in errors]
     best = np.fmin.reduce(np.stack(means))
     return _rounded(errors[PUBLISHED].mean(axis=0) / np.maximum(best, 1e-9), 4)
@@ -219,13 +221,13 @@ def _interval(
 
 
 def _means_over(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    # Of every run of so many rows, (N - count + 1, F); NaN where one of them is.
+    # Mean of every run of so many rows, (N - count + 1, F); NaN if one of them is NaN.
     views = np.lib.stride_tricks.sliding_window_view(values, count, axis=0)
     return views.mean(axis=-1)
 
 
 def _means(values: NDArray, digits: int) -> list[float] | None:
-    # Over the predictions to which there was an answer: the memory may be silent.
+    # Over the predictions with an answer: the memory may have none.
     there = np.isfinite(values).all(axis=1)
     return _rounded(values[there].mean(axis=0), digits) if there.any() else None
 

@@ -1,9 +1,8 @@
-"""
-Recordings played as a tracker would have sent them: one clip after another, causally.
+"""Recordings played as a tracker would have sent them: one clip after another, causally.
 
-A judge of what a node learns on line must not show it the future: the clips of a place are
-observed pose by pose by one :class:`motion_predictor.predict.live.LivePredictor`, which is
-asked for predictions on the way. Truth is taken from the clean recording, whatever the tracker
+An evaluation of what a node learns while it runs must not show it the future. One
+:class:`motion_predictor.predict.live.LivePredictor` observes the clips of a place pose by pose,
+and is asked for predictions on the way. The truth is the clean recording, whatever the tracker
 adds.
 """
 
@@ -27,11 +26,12 @@ from training.data.clips import Clip
 from training.judge.stream.kinds import kind_of
 
 EVERY_S = 0.48
-"""A prediction is asked for so often: 12 frames of 25 Hz."""
+"""Time in seconds between predictions: 12 frames at 25 Hz."""
 GAP_S = 3.0
-"""Nobody is there for so long between two clips: whoever was has departed."""
+"""Time in seconds between two clips when nobody is present, so that the last person
+has departed."""
 HORIZONS_S = (0.26, 0.5, 1.0, 2.0)
-"""Frames 13, 25, 50 and 100 of 50 Hz."""
+"""Horizons in seconds: frames 13, 25, 50 and 100 at 50 Hz."""
 ORDERS = ('files', 'random')
 FRAME_ID = 'world'
 _NS = 1e-9
@@ -41,20 +41,21 @@ _EPSILON_S = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedTracker:
-    """What a tracker does to the poses that it sends: its rate, its noise and what it misses."""
+    """The effects of a tracker on the poses that it sends: its rate, its noise and its gaps."""
 
     rate_hz: float = 25.0
-    """Poses a second."""
+    """Poses per second."""
     noise_m: float = 0.0
-    """Deviation of white noise on every coordinate of every joint."""
+    """Standard deviation in metres of white noise on every coordinate of every joint."""
     wander_m: float = 0.0
-    """Deviation of slow noise on every coordinate: AR(1) with the time constant below."""
+    """Standard deviation in metres of slow noise on every coordinate: AR(1) with the time constant
+    below."""
     wander_s: float = 1.0
-    """After so long the correlation of the slow noise has fallen to 1 / e."""
+    """Time in seconds after which the correlation of the slow noise has fallen to 1 / e."""
     missing: float = 0.0
-    """Share of the time during which a joint is not seen, each joint on its own."""
+    """Share of the time in which a joint is not seen, each joint independently."""
     missing_s: float = 0.1
-    """How long a joint is unseen at a time, on the average."""
+    """Mean duration of such a gap in seconds."""
 
     def __post_init__(self) -> None:
         bounds = {
@@ -67,7 +68,7 @@ class SimulatedTracker:
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
-            if not low <= value <= high:  # NaN fails too
+            if not low <= value <= high:  # this also refuses NaN
                 raise ConfigError(f'tracker {name}={value}: must lie in {low}..{high}')
 
     def see(
@@ -77,13 +78,13 @@ class SimulatedTracker:
         Return what the tracker sends of a recording.
 
         :param positions: the clean recording, metres, ``(T, J, 3)``.
-        :param rate_hz: of the recording.
-        :param generator: of the noise and the gaps.
+        :param rate_hz: rate of the recording.
+        :param generator: source of the noise and the gaps.
         :returns: positions in metres ``(T', J, 3)``, pose i at the instant ``i / self.rate_hz``,
             and which joints were seen, ``(T', J)``.
         """
-        # A tracker samples, it does not smooth: a slow one is a fast one of which every k-th
-        # pose is kept, or its poses would hold what comes after them.
+        # A tracker samples and does not smooth. A slow tracker is a fast one of which every k-th
+        # pose is kept; otherwise its poses would depend on later ones.
         every = max(1, math.ceil(rate_hz / self.rate_hz - 1e-9))
         poses = resample(positions, rate_hz, every * self.rate_hz)[::every].astype(np.float64)
         frames, joints = poses.shape[:2]
@@ -107,7 +108,7 @@ class SimulatedTracker:
         return wander
 
     def _seen(self, frames: int, joints: int, generator: np.random.Generator) -> NDArray[np.bool_]:
-        # Two states a joint, seen and unseen, each left with a probability of its own a frame.
+        # Two states per joint, seen and unseen, each left with its own probability per frame.
         back = min(1.0, 1.0 / (self.missing_s * self.rate_hz))
         away = min(1.0, back * self.missing / (1.0 - self.missing))
         chance = generator.random((frames, joints))
@@ -122,34 +123,34 @@ class SimulatedTracker:
 @dataclass(frozen=True)
 class Take:
     """
-    One person without a gap, as they are played: a clip, or pieces of several in turn.
+    One person without a gap, as played: a clip, or pieces of several clips in turn.
 
     ``positions`` are clean world positions in metres, ``(T, J, 3)`` at ``rate_hz``.
     """
 
     clip: int
-    """Its number, by which intervals draw."""
+    """Number of the take, by which intervals draw."""
     subject: str
     positions: NDArray[np.float32]
     rate_hz: float
     begins_s: tuple[float, ...]
-    """When each piece begins, rising from 0."""
+    """Begin of each piece in seconds, increasing from 0."""
     actions: tuple[str, ...]
-    """What the recording says is done in each piece."""
+    """Name of the action in each piece, as the recording says."""
     seams_s: tuple[tuple[float, float], ...] = ()
-    """From when to when one piece passes into the next: motion that nobody made."""
+    """Begin and end in seconds of each transition between pieces: invented motion."""
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first pose to the last."""
+        """Return the seconds from the first pose to the last."""
         return (len(self.positions) - 1) / self.rate_hz
 
     def action_at(self, time_s: float) -> str:
-        """Return what is done at an instant."""
+        """Return the action at an instant."""
         return self.actions[int(np.searchsorted(self.begins_s, time_s + _EPSILON_S)) - 1]
 
     def touches_seam(self, begin_s: float, end_s: float) -> bool:
-        """Tell whether some of the motion between two instants was made up."""
+        """Return whether some of the motion between two instants was invented."""
         return any(begin < end_s and end > begin_s for begin, end in self.seams_s)
 
 
@@ -162,24 +163,24 @@ class Moment:
     subject: str
     action: str
     kind: str
-    """Of the true motion; see :mod:`training.judge.stream.kinds`."""
+    """Kind of the true motion; see :mod:`training.judge.stream.kinds`."""
     time_s: float
-    """Into the take."""
+    """Time in the take, seconds."""
     minutes: float
-    """Of people that were watched in this place before, gaps not counted."""
+    """Minutes of people watched in this place before, gaps not counted."""
     window: ObservedWindow
-    """What the model was given."""
+    """Input of the model."""
     prediction: LivePrediction
-    """Of this one person."""
+    """Prediction of this one person."""
     truth: NDArray[np.float32]
-    """The clean future, metres, ``(T_fut, J, 3)``; frame i is what frame i of the prediction
-    should be."""
+    """The clean future, metres, ``(T_fut, J, 3)``; frame i corresponds to frame i of the
+    prediction."""
     on_seam: bool
-    """Whether the observed window or the future holds motion that nobody made."""
+    """Whether the observed window or the future holds invented motion."""
 
 
 def takes_of(clips: Sequence[Clip]) -> tuple[Take, ...]:
-    """Return each clip as a take of its own, numbered in their order."""
+    """Return each clip as a take, numbered in their order."""
     return tuple(
         Take(number, clip.subject, clip.positions, clip.rate_hz, (0.0,), (clip.action,))
         for number, clip in enumerate(clips)
@@ -190,9 +191,9 @@ class Stream:
     """
     The takes of one place, played into one node's memory.
 
-    The person of every take is called by their subject and begins a new track, since whoever
-    was there before has departed in the gap. Noise and gaps of a take depend on the seed and
-    the take alone: in another order, the same poses are seen of it.
+    The person of every take has the subject's name and begins a new track, because the last person
+    departed in the gap. Noise and gaps of a take depend only on the seed and the take: in another
+    order, the same poses of it are seen.
     """
 
     def __init__(
@@ -210,15 +211,15 @@ class Stream:
         """
         Prepare to play.
 
-        :param online: what predicts; of this place alone.
-        :param takes: what happens, of one set of joints.
-        :param tracker: what it is seen by; exact poses at 25 Hz by default.
+        :param online: the predictor, of this place alone.
+        :param takes: the takes, all with the same joints.
+        :param tracker: the tracker; the default gives exact poses at 25 Hz.
         :param order: 'files' as given, or 'random': a place's tasks mixed.
-        :param seed: of the order, the noise and the gaps.
-        :param gap_s: nobody is there for so long between takes; long enough that they depart.
-        :param every_s: a prediction is asked for so often.
-        :param keep_every: n, of every n predictions whose truth is known the first alone is given;
-            a node without a place to learn is not asked for the others.
+        :param seed: seed of the order, the noise and the gaps.
+        :param gap_s: time in seconds between takes, long enough that people depart.
+        :param every_s: time in seconds between predictions.
+        :param keep_every: n: of every n predictions with known truth, only the first is returned;
+            a node that learns no place is not asked for the others.
         :raises ConfigError: if a setting cannot work.
         """
         if order not in ORDERS:
@@ -243,8 +244,8 @@ class Stream:
         """Moments without a prediction, by the reason that the node gave."""
         self.watched_s = 0.0
         """Of people so far, gaps not counted."""
-        self._known = 0  # predictions whose truth is known
-        # nothing is learnt of predictions that nobody looks at: none is made
+        self._known = 0  # number of predictions with known truth
+        # nothing is learnt from predictions that nobody uses, so none is made
         self._spares = online.place is None and keep_every > 1
         self._played = np.arange(len(self.takes))
         if order == 'random':
@@ -294,7 +295,7 @@ class Stream:
             return None
         prediction = self.online.run(snapshot)
         if not kept:
-            return None  # asked for what is learnt from it
+            return None  # requested because the node learns from it
         if take.subject not in prediction.persons:
             reason = prediction.unpredicted.get(take.subject)
             self.not_predicted[reason.value if reason else 'not_there'] += 1
@@ -318,7 +319,7 @@ class Stream:
         )
 
     def _leave(self) -> None:
-        # The tracker goes on sending, and shows nobody.
+        # The tracker continues to send, and shows nobody.
         end_ns = self._now_ns + round(self.gap_s / _NS)
         next_ns = self._now_ns + round(1.0 / self.tracker.rate_hz / _NS)
         for stamp_ns in range(next_ns, end_ns, round(1.0 / _NS)):
@@ -346,9 +347,10 @@ class _Truth:
         """
         Return the motion before and after an instant.
 
-        :param time_s: into the take.
-        :param observed: frames that end at the instant; those before the take repeat its first.
-        :param future: frames after it.
+        :param time_s: time in the take, seconds.
+        :param observed: number of frames that end at the instant; frames before the take repeat
+            its first.
+        :param future: number of frames after it.
         :returns: metres, ``(observed + future, J, 3)``.
         """
         at = time_s * self._rate_hz + np.arange(1 - observed, future + 1)

@@ -1,1 +1,1 @@
-"""Adapting a student to a recording: what is read and held back, the training, the verdict."""
+"""Adapting a student to a recording: reading, holding back, training and comparing."""

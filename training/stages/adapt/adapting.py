@@ -1,4 +1,4 @@
-"""The training that adapts a student: examples, loss, validation, and what the loop is told."""
+"""The training that adapts a student: examples, loss, validation and the settings of the loop."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from training.stages.adapt.settings import FinetuneConfig
 from training.stages.losses import best_of_samples, displacement_errors
 
 WARMUP_STEPS = 20
-"""Steps in which the learning rate rises."""
+"""Number of steps in which the learning rate rises."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Windows as the student and its loss see them: histories and what really followed."""
+    """Windows in the form of the student and its loss: histories and real futures."""
 
     context: Context
     future: Tensor
     """Root and pose in each person's frame, metres, ``(N, T_fut, D)``."""
 
     def __len__(self) -> int:
-        """Count the windows."""
+        """Return the number of windows."""
         return len(self.future)
 
     def pick(self, rows: Tensor) -> Examples:
-        """Return some of them."""
+        """Return some of the windows."""
         context = self.context
         return Examples(
             Context(
@@ -64,7 +64,7 @@ def examples_of(model: MotionModel, windows: Tensor) -> Examples:
 
 
 class FinetuneLoss:
-    """The best of S samples meets the real future; others stay near the original's."""
+    """The best of S samples is drawn to the real future; others stay near the original's."""
 
     def __init__(self, config: FinetuneConfig, original: MotionModel) -> None:
         self.config = config
@@ -75,8 +75,9 @@ class FinetuneLoss:
 
     def __call__(self, model: MotionModel, examples: Examples, noise: Tensor) -> dict[str, Tensor]:
         """
-        Return a step's losses.
+        Return the losses of a step.
 
+        :param model: the student.
         :param examples: B windows.
         :param noise: ``(B, S, K, D)``.
         """
@@ -97,7 +98,7 @@ class FinetuneLoss:
 
     @torch.no_grad()
     def errors(self, model: MotionModel, examples: Examples, noise: Tensor) -> Tensor:
-        """Distance of every sample from the real future, metres, ``(B, S)``."""
+        """Return the distance of every sample from the real future, metres, ``(B, S)``."""
         futures = self._futures(model, examples.context, noise)
         return self._distance(futures - examples.future[:, None, self.frames])
 
@@ -115,20 +116,21 @@ class Validation:
     """
     The error of the averaged student on windows that it does not learn from.
 
-    It keeps the best student, and the training is over when ``patience`` looks brought no better.
+    It keeps the best student. The training is over when ``patience`` evaluations brought no better
+    one.
     """
 
     def __init__(
         self, original: MotionModel, windows: Examples, noise: Tensor, loss: FinetuneLoss
     ) -> None:
         """
-        Look at the original first.
+        Evaluate the original first.
 
-        :param original: it is not changed.
-        :param windows: N of them.
-        :param noise: the same for every look, ``(N, S, K, D)``.
-        :param loss: says how far futures are from the real one, how often to look, and how long
-            to wait.
+        :param original: the original student; it is not changed.
+        :param windows: N windows.
+        :param noise: the same for every evaluation, ``(N, S, K, D)``.
+        :param loss: measures the distance of futures from the real one, and states how often to
+            evaluate and how long to wait.
         """
         self.loss, self.windows, self.noise = loss, windows, noise
         self.model = copy.deepcopy(original)
@@ -137,7 +139,7 @@ class Validation:
         self.waited = 0
 
     def error(self) -> float:
-        """Measure the model, metres."""
+        """Return the error of the model in metres."""
         with torch.autocast('cpu', torch.bfloat16, enabled=cpu_has_fast_bf16()):
             errors = [
                 self.loss.errors(self.model, self.windows.pick(rows), self.noise[rows])
@@ -182,16 +184,16 @@ def adapt(
     kept: Kept | None = None,
 ) -> tuple[MotionModel, list[dict[str, float]]]:
     """
-    Teach a copy of a student the first part of a recording, until validation gets no better.
+    Train a copy of a student on the first part of a recording, until validation stops improving.
 
-    :param original: of role 'one_step' or 'swiftdiff'; it is not changed.
+    :param original: a model of role 'one_step' or 'swiftdiff'; it is not changed.
     :param parts: from :func:`take_apart`.
     :param config: settings.
-    :param quiet: no progress bar.
-    :param kept: goes on from what is kept there, and keeps what it comes to.
-    :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, once a step is done and kept.
-    :returns: the best student by validation (the original itself where none was better), and what
-        each validation said: ``{'step', 'val'}``, metres; step 0 is the original.
+    :param quiet: whether to show no progress bar.
+    :param kept: the training continues from its state, and writes its state there.
+    :raises KeyboardInterrupt: on Ctrl-C or SIGTERM, after a step is done and saved.
+    :returns: the best student by validation (the original if none was better), and the result of
+        each validation: ``{'step', 'val'}``, metres; step 0 is the original.
     """
     window = original.config.window
     torch.manual_seed(config.seed)

@@ -1,4 +1,4 @@
-"""A student before and after, on windows that it did not learn from."""
+"""Compare a student before and after, on windows that it did not learn from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def score(
     """
     Score a student as it is deployed, on windows that it did not learn from.
 
+    :param model: the student.
     :param windows: world metres, ``(N, T, J, 3)``.
+    :param samples: number of samples.
+    :param seed: seed of the samples.
     :returns: for each of :data:`MEASURES` its value for every window, metres, ``(N,)``.
     """
     past = model.config.window.observed_frames
@@ -37,7 +40,7 @@ def score(
         observed, future = windows[first:last, :past], torch.from_numpy(windows[first:last, past:])
         noise = window_noise(model, seed, first, last - first, samples)
         futures = torch.from_numpy(predictor.predict(observed, noise=noise).futures)
-        origin = torch.from_numpy(observed[:, -1, :1])  # (n, 1, 3): as evaluate measures
+        origin = torch.from_numpy(observed[:, -1, :1])  # (n, 1, 3): as in evaluate
         world = metrics.world_metrics(futures - origin[:, None, None], future - origin[:, None])
         pose = metrics.pose_metrics(metrics.root_relative(futures), metrics.root_relative(future))
         for name in MEASURES:
@@ -66,12 +69,12 @@ def compare(
 
 
 def got_worse(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Name the errors (ADE, of pose and in the world) that are larger than before."""
+    """Return the errors (ADE, of pose and in the world) that are larger than before."""
     return [name for name in ('pose.ade', 'world.ade') if rows[name]['ratio'] > 1.0]
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write a comparison as a table in Markdown that reads as plain text too."""
+    """Return a comparison as a Markdown table that is also readable as plain text."""
     names = {
         'pose.ade': 'ADE',
         'pose.fde': 'FDE',

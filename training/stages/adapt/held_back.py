@@ -1,4 +1,4 @@
-"""A recording taken apart: to learn from, to stop by, and to judge by."""
+"""Divide a recording into parts: to learn from, to stop by, and to judge by."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from motion_predictor.model.config import WindowConfig
 from training.stages.adapt.settings import FinetuneConfig
 
 BLOCK_S = 10.0
-"""Windows of one clip within so long count as one when intervals are drawn."""
+"""Length in seconds of a block of time; the windows of one clip in a block count as one in
+intervals."""
 
 
 @dataclass(frozen=True)
 class Parts:
     """
-    A recording taken apart; no window lies in two parts.
+    The parts of a recording; no window lies in two parts.
 
-    Each part: clips of world positions in metres, ``(T, J, 3)``, at the model's rate.
+    Each part is a list of clips of world positions in metres, ``(T, J, 3)``, at the model's rate.
     """
 
     adapt: tuple[NDArray[np.float32], ...]
@@ -34,11 +35,11 @@ def take_apart(
     clips: Sequence[NDArray[np.float32]], window: WindowConfig, config: FinetuneConfig
 ) -> Parts:
     """
-    Hold back a part to test and one to stop by, in whole blocks of time.
+    Hold back a part for the test and one for stopping, in whole blocks of time.
 
-    With 'end' every clip long enough for a window in each part gives its end to the test and what
-    lies before that to validation; shorter clips, and with 'clips' all of them, go whole to one
-    part in turn.
+    With 'end', every clip that is long enough for a window in each part gives its end to the test
+    and the stretch before that to validation. Shorter clips, and with 'clips' all of them, go as a
+    whole to one part in turn.
 
     :raises RecordingError: if a part would hold no window.
     """
@@ -73,7 +74,7 @@ def cut_windows(
     clips: Sequence[NDArray[np.float32]], window: WindowConfig, stride_s: float = 0.5
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """
-    Cut clips into windows as evaluation does.
+    Cut clips into windows as the evaluation does.
 
     :returns: world metres ``(N, T, J, 3)``, and for each window the number of its block of time.
     """

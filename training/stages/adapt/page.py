@@ -1,4 +1,4 @@
-"""What fine-tuning came to, as a page and on the card of the weights."""
+"""The result of fine-tuning, as a page and on the card of the weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.stages.adapt.settings import FinetuneOptions
 def finetuned_card(
     card: Mapping[str, Any], options: FinetuneOptions, result: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Carry the original's card on: what it was adapted to, and how that went."""
+    """Return the original's card with the recordings of the fine-tuning and its result."""
     recordings = {
         f'{path.resolve().parent.name}/{path.name}': digest_of(path) for path in options.recording
     }
@@ -40,7 +40,7 @@ def finetuned_card(
 
 
 def report_text(result: Mapping[str, Any], recordings: Sequence[Path]) -> str:
-    """Write what happened as a page."""
+    """Return the report as a page."""
     seconds, settings, machine = result['seconds'], result['settings'], result['machine']
     names = ', '.join(f'`{p.resolve().parent.name}/{p.name}`' for p in recordings)
     lines = [

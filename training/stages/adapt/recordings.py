@@ -1,4 +1,4 @@
-"""Recordings of any kind, at the rate of a model."""
+"""Read recordings of any kind, at the rate of a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.data.windows import load_clips
 from training.stages.adapt.settings import FinetuneOptions
 
 LEAST_HZ = 10.0
-"""People hold still between the frames of a slower recording: it shows no motion of limbs."""
+"""Lowest rate of a recording: a slower one does not show the motion of limbs."""
 
 
 def read_recordings(
@@ -32,8 +32,8 @@ def read_recordings(
 
     :param paths: each a rosbag2, a .bvh or a folder of them, an npz, or a store.
     :param window: gives the rate.
-    :param skeleton: the model's joints.
-    :param options: what is asked for.
+    :param skeleton: the model's skeleton.
+    :param options: the options.
     :returns: clips, metres, z up, ``(T, J, 3)``.
     :raises MotionPredictorError: if one cannot be read or holds other joints.
     """
@@ -89,7 +89,7 @@ def _at_rate(source: Source, rate_hz: float) -> list[NDArray[np.float32]]:
 
 
 def digest_of(path: Path) -> str:
-    """Tell a recording from others: digests of a folder's first eight files, or of the file."""
+    """Return a recording's identity: the digests of a folder's first eight files, or its own."""
     if path.is_dir() and not is_store(path):
         files = sorted(entry for entry in path.rglob('*') if entry.is_file())
         return ' '.join(file_digest(entry)[:16] for entry in files[:8])

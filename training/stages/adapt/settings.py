@@ -1,4 +1,4 @@
-"""How a student is adapted to a recording, and what the verb can be told."""
+"""Settings for adapting a student to a recording, and the options of the verb."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from training.data.bags import BagOptions
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """How a student is adapted."""
+    """Settings for adapting a student."""
 
     steps: int = 400
-    """At most; it ends when validation gets no better."""
+    """Greatest number of steps; it ends when validation stops improving."""
     batch: int = 16
     samples: int = 10
-    """Noises drawn for each window; the best of them meets the real future."""
+    """Number of noises per window; the best sample is compared with the real future."""
     learning_rate: float = 3e-4
     weight_decay: float = 0.0
     ema: float = 0.95
     stay: float = 1.0
-    """Weight of the mean square distance from the original student's futures, square metres a
-    frame; 0 lets go of it."""
+    """Weight of the mean square distance from the original student's futures, square metres per
+    frame; 0 leaves it out."""
     matched: int = 2
-    """Noises of each window that this distance is taken at."""
+    """Number of noises per window for which this distance is computed."""
     root: float = 0.5
     """Weight of the root's path beside the pose."""
     frame_stride: int = 4
     every: int = 40
-    """Steps from one validation to the next."""
+    """Number of steps between validations."""
     patience: int = 3
-    """Validations without a better one before it stops."""
+    """Number of validations without improvement before it stops."""
     pool: int = 2048
-    """Varied windows that are drawn once."""
+    """Number of varied windows that are drawn once."""
     hold_back: str = 'end'
     """'end': the last part of every clip; 'clips': whole clips."""
     test_share: float = 0.25
@@ -65,43 +65,43 @@ class FinetuneConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions:
-    """What ``finetune`` can be told."""
+    """Options of ``finetune``."""
 
     bag: tyro.conf.OmitArgPrefixes[BagOptions] = field(default_factory=BagOptions)
     recording: tuple[Path, ...]
     """A rosbag2, .bvh or a folder of them, .npz (cmu17 format), or a store."""
     weights: Path
-    """Student to begin with."""
+    """Student to begin from."""
     out: Path
     """Weights file to write; its card goes beside it."""
     hold_back: Literal['end', 'clips'] = 'end'
-    """The end of every clip, or whole clips."""
+    """Part to hold back: the end of every clip, or whole clips."""
     steps: int = FinetuneConfig.steps
-    """At most."""
+    """Greatest number of steps."""
     batch: int = FinetuneConfig.batch
-    """Windows a step."""
+    """Windows per step."""
     samples: int = FinetuneConfig.samples
-    """Futures tried for each window."""
+    """Futures per window."""
     learning_rate: float = FinetuneConfig.learning_rate
     stay: float = FinetuneConfig.stay
-    """How much it stays near the original."""
+    """How strongly it stays near the original."""
     seed: int = 0
-    """Of windows and noise."""
+    """Seed of windows and noise."""
     mapping: Path | None = None
-    """Of BVH: mapping file."""
+    """For BVH: mapping file."""
     up: str = ''
-    """Of BVH: vertical axis: x, y, z, or --up=-z; judged by people's motion by default."""
+    """For BVH: vertical axis: x, y, z, or --up=-z; the default judges it by people's motion."""
     recorded_rate: float = 0.0
-    """Of BVH: frames per second in place of the files' own."""
+    """For BVH: frames per second instead of the files' own."""
     also: tuple[Path, ...] = ()
-    """Score this before and after, too: what is lost elsewhere."""
+    """Also score these before and after, to see what is lost elsewhere."""
     keep_anyway: bool = False
-    """Write weights even if they got worse."""
+    """Write the weights even if they got worse."""
     json: Path | None = None
-    """Write the figures."""
+    """File for the figures."""
     report: Path | None = None
-    """Write them as a page."""
+    """File for a page of the figures."""
     dry_run: bool = False
-    """Say what would be held back, and the settings."""
+    """Print what would be held back, and the settings."""
     quiet: bool = False
-    """No progress bar."""
+    """Show no progress bar."""

@@ -1,1 +1,1 @@
-"""What the mixture's training is made of: its data, its start, its parts, and their terms."""
+"""Components of the mixture's training: its data, its start, its parts and their terms."""

@@ -1,17 +1,15 @@
-"""
-Futures of each person as a diffusion model draws them that has not seen that person.
+"""Futures of each person from a diffusion model that has not seen that person.
 
-A teacher that has learnt a recording by heart tells a student nothing that the recording does
-not: asked about the histories it was trained on, it gives back what happened there. So the people
-are shared out among folds, and the futures of each fold come from a teacher trained on the others:
-they are as uncertain as the teacher is about people it does not know, which is what a mixture will
-meet (cross-fitting; Dao, Kamath, Syrgkanis and Mackey, "Knowledge Distillation as Semiparametric
-Inference", arXiv 2104.09732).
+A teacher that has learnt a recording by heart tells a student nothing new: for the histories it
+was trained on, it returns what happened there. So people are divided into folds, and the futures
+of each fold come from a teacher trained on the others. These futures are as uncertain as the
+teacher is about unknown people, which is what a mixture will meet (cross-fitting; Dao, Kamath,
+Syrgkanis and Mackey, "Knowledge Distillation as Semiparametric Inference", arXiv 2104.09732).
 
-These teachers learn the mixture's own coordinates alone: a multilayer perceptron with the inputs,
-outputs and sampler of EDM (Karras et al., arXiv 2206.00364), all signal-to-noise ratios alike on a
-logarithmic scale, so that the loss is a negative log likelihood up to a constant (Guo, Shamai and
-Verdu, 2005; Kong, Brekelmans and Ver Steeg, arXiv 2302.03792).
+These teachers learn only the mixture's own coordinates. They are multilayer perceptrons with the
+inputs, outputs and sampler of EDM (Karras et al., arXiv 2206.00364). All signal-to-noise ratios
+have equal weight on a logarithmic scale, so that the loss is a negative log likelihood up to a
+constant (Guo, Shamai and Verdu, 2005; Kong, Brekelmans and Ver Steeg, arXiv 2302.03792).
 """
 
 from __future__ import annotations
@@ -37,30 +35,30 @@ from training.engine.config import as_plain, CrossFitConfig, CrossFitOptim, Opti
 from training.engine.fitting import fit
 
 WAVES = 32
-"""Pairs of sine and cosine that tell the network how much noise there is."""
+"""Number of pairs of sine and cosine that encode the noise level."""
 TOLD = 128
-"""Numbers that they become."""
+"""Number of values into which they are transformed."""
 BEND = 7.0
-"""How much closer steps lie where there is little noise (EDM's rho)."""
+"""How much closer the steps are where there is little noise (EDM's rho)."""
 DROPOUT = 0.1
-"""Of all its blocks: hours of motion of a few people are little for a diffusion model."""
+"""Dropout of all blocks: hours of motion of a few people are little for a diffusion model."""
 LOWEST = 0.003
-"""Lowest signal-to-noise ratio, on coordinates of the whitened state: there it is all noise."""
+"""Lowest signal-to-noise ratio on coordinates of the whitened state: almost pure noise."""
 HIGHEST = 30_000.0
-"""Highest one: what noise is left then is far below what trackers have."""
+"""Highest signal-to-noise ratio: the remaining noise is far below that of trackers."""
 LEARNING_RATE = 1e-3
 PASS = 4096
-"""Windows that are sampled at once."""
+"""Number of windows that are sampled at once."""
 ASKED = 256
-"""Of about so many windows the coordinates are kept, to know the futures by."""
+"""Approximate number of windows whose coordinates are kept, to identify the futures."""
 
 
 class CoordinateDenoiser(nn.Module):
     """
-    Takes the noise off coordinates of a future, given the history.
+    Removes the noise from coordinates of a future, given the history.
 
-    What it gives is the linear estimate about a mean that follows the history, with each
-    coordinate's own deviation (``unit``), plus what a residual network adds to that.
+    Its output is a linear estimate about a mean that follows the history, with each coordinate's
+    own deviation (``unit``), plus the output of a residual network.
     """
 
     unit: Tensor
@@ -70,9 +68,9 @@ class CoordinateDenoiser(nn.Module):
         """
         Make one with fresh weights.
 
-        :param condition: length C of the flattened condition.
-        :param unit: deviations of the coordinates, ``(N,)``.
-        :param size: of the network.
+        :param condition: length of the flattened condition, C.
+        :param unit: standard deviations of the coordinates, ``(N,)``.
+        :param size: size of the network.
         """
         super().__init__()
         values, width, narrow = len(unit), size.width, size.history_width
@@ -100,8 +98,8 @@ class CoordinateDenoiser(nn.Module):
         Return the expected coordinates.
 
         :param noisy: coordinates with white noise added, ``(B, N)``.
-        :param condition: ``(B, ...)``, C numbers each.
-        :param noise: its deviation, ``(B,)``.
+        :param condition: ``(B, ...)``, C numbers per row.
+        :param noise: standard deviation of the noise, ``(B,)``.
         :returns: ``(B, N)``.
         """
         history = self.condition(condition.flatten(1))
@@ -138,7 +136,7 @@ class _Block(FlatBlock):
 
 
 def optim_of(config: CrossFitOptim) -> OptimConfig:
-    """Return how a fold's model is fitted, whole."""
+    """Return the complete settings for fitting a fold's model."""
     return OptimConfig(
         steps=config.steps,
         batch=config.batch,
@@ -149,15 +147,15 @@ def optim_of(config: CrossFitOptim) -> OptimConfig:
 
 
 class DenoisingLoss:
-    """The square error of a denoiser, in nats a coordinate as far as the ratios go."""
+    """The squared error of a denoiser, scaled to nats per coordinate."""
 
     def __init__(self, config: CrossFitConfig, real: Tensor, condition: Tensor) -> None:
         """
-        Prepare.
+        Prepare the loss.
 
-        :param config: the batch.
+        :param config: gives the batch.
         :param real: coordinates of the training windows, ``(N, V)``.
-        :param condition: of the same windows.
+        :param condition: conditions of the same windows.
         """
         self.config, self.real, self.condition = config, real, condition
 
@@ -190,7 +188,7 @@ def sample(
     Draw one future for each history, by Heun's steps along the flow (EDM, algorithm 1).
 
     :param condition: ``(B, C)``.
-    :param config: ``steps``.
+    :param config: gives ``steps``.
     :param generator: source of randomness, on the histories' device.
     :returns: coordinates, ``(B, N)``.
     """
@@ -215,14 +213,14 @@ def sample(
 
 def share_out(person: Tensor, clip: Tensor, folds: int) -> Tensor:
     """
-    Share windows out among folds, all of one person to one fold, folds about alike in size.
+    Divide windows into folds of similar size; all windows of a person are in one fold.
 
-    Where there are fewer people than folds, all of one recording go to one fold.
+    If there are fewer people than folds, all windows of a recording are in one fold.
 
-    :param person: whose each window is, ``(N,)``.
-    :param clip: which recording it is from, ``(N,)``.
-    :param folds: at least 2.
-    :returns: each window's fold, ``(N,)``.
+    :param person: person of each window, ``(N,)``.
+    :param clip: recording of each window, ``(N,)``.
+    :param folds: number of folds, at least 2.
+    :returns: fold of each window, ``(N,)``.
     :raises ConfigError: if there are fewer recordings than folds.
     """
     people, recordings = (len(of.unique()) for of in (person, clip))
@@ -253,15 +251,15 @@ def cross_fitted_samples(
     folder: Path,
 ) -> Tensor:
     """
-    Train a diffusion model without each fold and draw that fold's futures, or read them again.
+    Train a diffusion model without each fold and sample that fold's futures, or read them.
 
-    :param config: sizes, steps and how many samples a window, M.
+    :param config: sizes, steps and the number of samples per window, M.
     :param real: coordinates of the windows, ``(N, V)``, on the device to train on.
-    :param condition: of the same windows, ``(N, ...)``.
-    :param fold: of each window, ``(N,)``.
-    :param seed: of the whole run.
+    :param condition: conditions of the same windows, ``(N, ...)``.
+    :param fold: fold of each window, ``(N,)``.
+    :param seed: seed of the whole run.
     :param kept: folder for the file.
-    :param folder: of this part, for checkpoints.
+    :param folder: folder of this part, for checkpoints.
     :returns: coordinates, half precision, ``(M, N, V)``.
     """
     facts = hashlib.sha256(json.dumps([as_plain(config), seed, list(real.shape)]).encode())
@@ -270,7 +268,7 @@ def cross_fitted_samples(
     path = kept / f'futures_{facts.hexdigest()[:12]}.safetensors'
     asked = real[:: max(1, len(real) // ASKED)].cpu().contiguous()
     if path.is_file():
-        read = load_file(path)  # bits of the coordinates depend on the threads they are made with
+        read = load_file(path)  # the bits of the coordinates depend on the number of threads
         if torch.allclose(read['asked'], asked, atol=0.01 * float(asked.std())):
             return read['futures'].to(real.device)
     condition = condition.flatten(1)

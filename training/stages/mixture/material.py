@@ -1,4 +1,4 @@
-"""What a mixture learns from: its teachers, the windows, and samples of futures, made once."""
+"""The training material of a mixture: teachers, windows, and samples of futures, made once."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ from training.stages.mixture.cross_fit import cross_fitted_samples, share_out
 from training.stages.vdd import Batch
 
 ENCODING = tuple(part.name for part in fields(Encoding))
-"""Settings that a model and the pool that it learns from have to share."""
+"""Settings that a model and its pool must share."""
 PASS = 512
-"""States that go through the one-step teacher at once."""
+"""Number of states in one call of the one-step teacher."""
 
 
 def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) -> EncodedPool:
     """
-    Draw and encode the training windows with the teacher's own whitening, or read them again.
+    Draw and encode the training windows with the teacher's own whitening, or read them.
 
+    :param run: the run.
+    :param chain: settings of the chain.
+    :param teacher: the teacher.
     :param kept_in: folder for the file.
     :raises RecordingError: if a recording cannot be used.
     """
@@ -73,7 +76,7 @@ def moe_pool(run: Run, chain: ChainConfig, teacher: MotionModel, kept_in: Path) 
         with written_whole(path) as partial:
             save_file({name: value.cpu() for name, value in made.items()}, partial)
     kept = {name: value.to(run.device) for name, value in load_file(path).items()}
-    padded = state.apply(torch.zeros_like(state.mean)[None])  # of no use here
+    padded = state.apply(torch.zeros_like(state.mean)[None])  # not needed here
     white, given = kept['state'].float(), kept['condition'].float()
     return EncodedPool(
         white,
@@ -93,8 +96,12 @@ def teacher_samples(
     chain: ChainConfig, pool: EncodedPool, one_step: MotionModel, digest: str, kept_in: Path
 ) -> Tensor:
     """
-    Sample the one-step teacher for every window without noise, or read what was written.
+    Sample the one-step teacher for every window without noise, or read the samples.
 
+    :param chain: settings of the chain.
+    :param pool: the windows.
+    :param one_step: the one-step teacher.
+    :param digest: digest of its file.
     :param kept_in: folder for the file.
     :returns: whitened states, half precision, ``(drawn, N, K D)``; zero for the other windows.
     """
@@ -123,11 +130,13 @@ def teacher_samples(
 
 def require_same_body(run: Run, chain: ChainConfig, model: MotionModel, path: Path) -> None:
     """
-    Check that a teacher is of the body that the recordings are of, and sees motion as asked for.
+    Check that a teacher has the recordings' skeleton and the requested encoding.
 
-    :param model: of the teacher, or of the weights to begin with.
-    :param path: where it was, for the error.
-    :raises ConfigError: if it is not, naming both.
+    :param run: the run.
+    :param chain: settings of the chain.
+    :param model: the teacher, or the weights to begin from.
+    :param path: its file, for the error.
+    :raises ConfigError: if it has not; the error names both.
     """
     found = skeleton_of(run.data[0], run.skeleton) if run.data else run.skeleton or H36M17
     if model.skeleton.joints != found.joints:
@@ -145,7 +154,7 @@ def require_same_body(run: Run, chain: ChainConfig, model: MotionModel, path: Pa
 
 @dataclass(frozen=True)
 class Teachers:
-    """The teachers of a mixture: where they lie, and the diffusion teacher itself."""
+    """The teachers of a mixture: their files, and the diffusion teacher itself."""
 
     paths: Mapping[str, Path]
     model: MotionModel
@@ -153,10 +162,10 @@ class Teachers:
     @classmethod
     def find(cls, run: Run, chain: ChainConfig) -> Teachers:
         """
-        Find them in the run folder, or the shipped ones.
+        Find the teachers in the run folder, or take the shipped ones.
 
-        :raises ConfigError: if one is of another body than the recordings, or sees motion
-            otherwise than the mixture.
+        :raises ConfigError: if one has another skeleton than the recordings, or another encoding
+            than the mixture.
         """
         names = ('teacher',) if is_crossed(chain.moe) else ('teacher', 'one_step')
         paths = {name: stage_or_shipped(run, name) for name in names}
@@ -167,12 +176,12 @@ class Teachers:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Tell the files apart, by the names of the roles."""
+        """Return the digests of the files, by the names of the roles."""
         return {name: file_digest(path) for name, path in self.paths.items()}
 
 
 def is_crossed(config: MoeConfig) -> bool:
-    """Tell whether futures come from diffusion models that have not seen the person."""
+    """Return whether futures come from diffusion models that have not seen the person."""
     return config.cross_fit.folds > 0 and config.method == 'vdd'
 
 
@@ -185,9 +194,13 @@ def draw_futures(
     kept: Path,
 ) -> Tensor:
     """
-    Sample futures for every window, or read them again.
+    Sample futures for every window, or read them.
 
-    :param experts: of which they are coordinates.
+    :param run: the run.
+    :param chain: settings of the chain.
+    :param teachers: the teachers.
+    :param pool: the windows.
+    :param experts: the experts, which define the coordinates.
     :param kept: folder for the files.
     :returns: coordinates, ``(M, N, V)``.
     """
@@ -212,15 +225,16 @@ def draw_futures(
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows that the steps' batches are of."""
+    """The windows from which the batches are drawn."""
 
     pool: EncodedPool
     real: Tensor
-    """Coordinates of what really followed, ``(N, V)``."""
+    """Coordinates of the real futures, ``(N, V)``."""
     drawn: Tensor | None
-    """Coordinates of the samples, ``(M, N, V)``; None: nothing is learnt from them."""
+    """Coordinates of the samples, ``(M, N, V)``; None: nothing is learnt from samples."""
     clean_only: bool
-    """The samples are of clean histories alone: the recording stands in for the others."""
+    """Whether there are samples only for clean histories; the recording replaces them for the
+    others."""
     batch: int
 
     def batches(self, generator: torch.Generator) -> Batch:

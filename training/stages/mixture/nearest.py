@@ -1,4 +1,4 @@
-"""The term that brings the nearest expert to what really happened."""
+"""The term that draws the nearest expert to the real future."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from training.stages.vdd import Batch
 ROOT = 0.5
 """Weight of the root's path beside the pose, as SwiftDiff's."""
 FRAME_STRIDE = 4
-"""The term looks at every so many future frames, the last one always among them."""
+"""The term uses every so many future frames, always with the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Nearest:
-    """Weights of the term, and how it measures."""
+    """Weights of the term, and its measure."""
 
     best: float
-    """Of the nearest expert's distance from the real future, by its mean over time."""
+    """Weight of the nearest expert's distance from the real future, by its mean over time."""
     end: float
-    """Of the distance at the last instant, by the expert that is the nearest there."""
+    """Weight of the distance at the last instant, for the expert that is nearest there."""
     fade: float
-    """The term falls linearly to this share of itself at the last step."""
+    """Share of itself to which the term falls linearly until the last step."""
     everyone: float = 0.05
-    """Share of ``best`` that all experts get, lest some never win."""
+    """Share of ``best`` for all experts, so that none is left without gradient."""
 
 
 class NearestExpert:
     """
-    The distance of the expert nearest to what really happened, as ADE and FDE measure it.
+    The distance of the nearest expert from the real future, as ADE and FDE measure it.
 
     All experts get a small share (relaxed winner-takes-all; Rupprecht et al., 2017).
     """
@@ -44,8 +44,8 @@ class NearestExpert:
         """
         Prepare the maps from coordinates to metres.
 
-        :param weights: of the term and its parts.
-        :param student: with its directions set.
+        :param weights: weights of the term and its parts.
+        :param student: the student, with its directions set.
         """
         assert isinstance(student.denoiser, MotionExperts)
         self.weights = weights
@@ -59,7 +59,7 @@ class NearestExpert:
         gram = (futures @ futures.T).double() / len(self.frames)
         values, vectors = torch.linalg.eigh(gram)
         self.metric = (vectors * values.clamp_min(0.0).sqrt()).float()  # (N, N)
-        self.to_end = (self.frames[-1:] @ unit).flatten(1)  # (N, D), root weighed
+        self.to_end = (self.frames[-1:] @ unit).flatten(1)  # (N, D), the root weighed
 
     def __call__(self, mixture: GaussianMixture, batch: Batch, progress: float) -> Tensor:
         """
@@ -83,7 +83,7 @@ class NearestExpert:
     def _error(
         self, mixture: GaussianMixture, whole: Tensor, distance: Tensor, frames: Tensor
     ) -> Tensor:
-        """Return the error, at some frames, of the experts that are the nearest, ``(B, E)``."""
+        """Return the error at some frames of the experts that are the nearest, ``(B, E)``."""
         rows = torch.arange(len(distance), device=distance.device)
         won = mixture.representatives[rows, distance.argmin(dim=1)] @ self.decoder
         difference = (won.view_as(whole) - whole) * self.scale

@@ -1,4 +1,4 @@
-"""The parts of a mixture's training: in which order, what learns, and by which terms."""
+"""The parts of a mixture's training: their order, what learns, and by which terms."""
 
 from __future__ import annotations
 
@@ -30,39 +30,40 @@ LEARNERS = ('everything', 'covariances', 'points')
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part: it begins from what the part before came to."""
+    """One part of the training; it begins from the result of the part before."""
 
     name: str
-    """Of the progress bar."""
+    """Title of the progress bar."""
     folder: str
-    """Of its checkpoint, below the stage's."""
+    """Folder of its checkpoint, below the stage's."""
     terms: VddConfig
-    """How many steps, at which rate, and what each term weighs."""
+    """Number of steps, learning rate, and the weight of each term."""
     nearest: Nearest | None = None
-    """The nearest expert's term beside those."""
+    """The nearest expert's term, in addition to those."""
     learns: str = 'everything'
-    """One of LEARNERS; but for the points alone, the gate learns too."""
+    """One of LEARNERS; the gate learns too, unless only the points do."""
     size: DenoiserConfig
-    """Of the network in this part."""
+    """Size of the network in this part."""
     fresh: str = ''
-    """What of the network is made anew for it: LOW_RANK, POINTS, or ''."""
+    """The part of the network that is replaced by a fresh one: LOW_RANK, POINTS, or ''."""
     seed: int
-    """Beside the chain's."""
+    """Number added to the chain's seed."""
 
 
 def parts_of(
     config: MoeConfig, whole: DenoiserConfig, switches: Mapping[str, Any] | None = None
 ) -> list[Part]:
     """
-    List the parts of a mixture's training, in order.
+    Return the parts of a mixture's training in order.
 
-    :param whole: size of the mixture's network in the end.
-    :param switches: of VDD, where a study has other ones.
-    :returns: at least one, unless the settings have no steps at all; the last one's folder is the
-        stage's own.
+    :param config: settings of the mixture.
+    :param whole: final size of the mixture's network.
+    :param switches: settings of VDD, if those of a study differ.
+    :returns: at least one part, unless the settings have no steps; the folder of the last part is
+        the stage's own.
     """
     pulled = config.best > 0.0 and config.method in ('vdd', 'winner')
-    if not pulled:  # nobody would teach the points
+    if not pulled:  # nothing would train the points
         whole = replace(whole, points_width=0)
     parts = [
         *_first_parts(config, whole, pulled, switches),
@@ -149,15 +150,17 @@ def fit_part(
     before: Sequence[Part] = (),
 ) -> MotionModel:
     """
-    Train one part, going on from its checkpoint where there is one.
+    Train one part, continuing from its checkpoint if there is one.
 
-    :param student: as the part before left it; changed, or replaced by one of another size.
-    :param score: the teacher's, for the parts whose terms ask for it.
+    :param part: the part.
+    :param student: the student after the part before; it is changed, or replaced by one of another
+        size.
+    :param score: the teacher's score, for parts with terms that use it.
     :param batches: gives each step's windows and samples.
-    :param folder: of the stage.
-    :param seed: of the chain.
-    :param before: the parts before it: it begins anew where one of them has taken more steps.
-    :returns: the student that the part came to.
+    :param folder: folder of the stage.
+    :param seed: seed of the chain.
+    :param before: the parts before it; it begins again if one of them has taken more steps.
+    :returns: the student after this part.
     """
     if part.fresh:
         torch.manual_seed(seed + part.seed)
@@ -179,7 +182,7 @@ def fit_part(
 
 
 def _learners(network: CodedExperts, learns: str) -> Sequence[nn.Parameter] | None:
-    """Let gradients reach what learns; return it, None for all experts' parameters."""
+    """Enable gradients for what learns; return it, None for all experts' parameters."""
     network.requires_grad_(learns != 'points')
     if learns == 'covariances':
         return network.covariance_parameters()

@@ -1,4 +1,4 @@
-"""What a mixture's training begins from: fresh experts, or those of a weights file."""
+"""The start of a mixture's training: fresh experts, or those of a weights file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from training.data.pool import EncodedPool
 from training.stages.mixture.teacher_score import FITTED, ridge
 
 LOW_RANK = 'network.loading'
-"""In the names of the low-rank part's parameters, and in no others."""
+"""Text in the names of the low-rank part's parameters, and in no others."""
 POINTS = 'network.points'
-"""In those of the points that stand for the experts."""
+"""Text in the names of the parameters of the experts' points."""
 
 
 @torch.no_grad()
@@ -26,10 +26,13 @@ def start_from_the_data(experts: MotionExperts, pool: EncodedPool, complete: Ten
     """
     Set fresh experts' directions and units by linear fits to the windows.
 
-    Directions: principal components of the joined futures in metres, the root's path counting
-    four times (in square) as it moves all joints. Back: regression of states on coordinates.
+    The directions are principal components of the joined futures in metres; the root's path counts
+    four times (in square), because it moves all joints. The way back is the regression of states
+    on coordinates.
 
-    :param complete: from coefficients to the joined future, ``(T_fut, K)``.
+    :param experts: the experts; they are changed.
+    :param pool: the windows.
+    :param complete: matrix from coefficients to the joined future, ``(T_fut, K)``.
     """
     network = experts.network
     size, channels = pool.state.shape[1:]
@@ -51,11 +54,11 @@ def begin_from(experts: MotionExperts, size: DenoiserConfig, file: str) -> None:
     """
     Set experts to those of a weights file, whatever its covariances and points.
 
-    :param experts: changed.
-    :param size: theirs.
-    :param file: the mixture's weights, of the same size but for rank, loading_width, points_width
-        and dropout.
-    :raises ConfigError: if it is of another size.
+    :param experts: the experts; they are changed.
+    :param size: their size.
+    :param file: weights file of a mixture of the same size, except for rank, loading_width,
+        points_width and dropout.
+    :raises ConfigError: if it has another size.
     """
     begin = load_weights(file).model
     have = begin.config.denoiser
@@ -81,11 +84,11 @@ def begin_from(experts: MotionExperts, size: DenoiserConfig, file: str) -> None:
 
 def with_fresh(part: str, model: MotionModel, denoiser: DenoiserConfig) -> MotionModel:
     """
-    Make a mixture of which one part is fresh and of another size, all else being as it was.
+    Return a mixture in which one part is fresh and of another size; the rest is unchanged.
 
-    :param part: what is in the names of its parameters: LOW_RANK, or POINTS.
-    :param model: of role 'moe'.
-    :param denoiser: differs in that part's sizes alone: ``rank`` and ``loading_width``, or
+    :param part: text in the names of its parameters: LOW_RANK or POINTS.
+    :param model: a model of role 'moe'.
+    :param denoiser: size that differs only in that part: ``rank`` and ``loading_width``, or
         ``points_width``.
     """
     made = MotionModel(replace(model.config, denoiser=denoiser), model.skeleton)

@@ -1,4 +1,4 @@
-"""The motion teacher's score over the coordinates that the mixture is a density of."""
+"""The motion teacher's score on the coordinates of the mixture."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from motion_predictor.model.schedule import to_eps, to_x0
 from training.data.pool import EncodedPool
 
 FITTED = 20_000
-"""Windows that linear maps are fitted to, at most."""
+"""Greatest number of windows to which linear maps are fitted."""
 
 
 class MotionTeacher:
     """
-    The motion teacher's score over the experts' coordinates.
+    The motion teacher's score on the experts' coordinates.
 
-    The rest of the state is drawn from a linear Gaussian given coordinates and condition, fitted
-    to the training windows: the expectation of the teacher's score along the directions is then
+    The rest of the state is sampled from a linear Gaussian given coordinates and condition, fitted
+    to the training windows. The expectation of the teacher's score along the directions is then
     the score of the coordinates alone (Fisher's identity).
     """
 
@@ -43,16 +43,16 @@ class MotionTeacher:
 
     @torch.no_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.stages.vdd.ScoreTeacher`; ``noisy`` (M, B, N)."""
+        """See :class:`training.stages.vdd.ScoreTeacher`; ``noisy`` is (M, B, N)."""
         count, size = noisy.shape[:2]
         signal, noise = (part[None, :, None] for part in self.scales(level))
-        # what lies beneath the noise: the linear estimate
+        # the clean value beneath the noise: the linear estimate
         clean = noisy * signal * self.power / (signal.square() * self.power + noise.square())
         given = condition.flatten(1).expand(count, -1, -1)
         state = torch.cat((clean, given), dim=-1) @ self.map
         state = state + self.deviation * torch.randn_like(state)
         state = signal * state + noise * torch.randn_like(state)
-        state = state + (noisy - state @ self.encoder) @ self.encoder.T  # as asked, there
+        state = state + (noisy - state @ self.encoder) @ self.encoder.T  # the given coordinates
         flat = state.flatten(0, 1).unflatten(-1, (-1, self.channels))  # (M B, K, D)
         alpha_bar = self.model.alpha_bar[level].repeat(count)[:, None, None]
         output = self.model.denoiser(
@@ -69,7 +69,7 @@ def ridge(inputs: Tensor, targets: Tensor, strength: float = 1e-3) -> Tensor:
 
     :param inputs: ``(N, I)``.
     :param targets: ``(N, O)``.
-    :param strength: of the penalty, relative to the inputs' mean square.
+    :param strength: weight of the penalty, relative to the inputs' mean square.
     :returns: ``(I, O)``.
     """
     gram = (inputs.T @ inputs).double()

@@ -1,4 +1,4 @@
-"""What the terms of VDD weigh in each part of a mixture's training, and at which rates."""
+"""Weights of VDD's terms in each part of a mixture's training, and the learning rates."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from training.engine.config import MoeConfig
 from training.stages.vdd import VddConfig
 
 RATE = 2e-3
-"""Adam's where most is learnt; it falls linearly to zero."""
+"""Adam's rate in the main parts; it falls linearly to zero."""
 LATE_RATE = 4e-4
-"""Adam's in the last steps of all, where nothing shall be lost that was learnt before."""
+"""Adam's rate in the last steps, which must not lose what was learnt before."""
 TEMPERATURE = 30.0
-"""Of the responsibilities at the start: in over a hundred dimensions they are one-hot else."""
+"""Temperature of the responsibilities at the start: in over a hundred dimensions they are
+otherwise one-hot."""
 LEAST_REAL = 0.1
-"""Weight of the recordings' likelihood that winner-takes-all has at least: its gate learns by
-them."""
+"""Least weight of the recordings' likelihood with winner-takes-all: its gate learns by it."""
 
 
 def vdd_config(config: MoeConfig, switches: Mapping[str, Any] | None = None) -> VddConfig:
     """
-    Return the training settings of a method: the controls are VDD without its score.
+    Return the training settings of a method; the controls are VDD without its score.
 
-    The score is asked about noised samples in a band that falls, and the entropy is estimated at
-    the samples: without these the bound's gradient is noise where the student is near the teacher.
+    The score is computed for noised samples in a band that falls, and the entropy is estimated at
+    the samples. Without both, the bound's gradient is noise where the student is near the teacher.
 
-    :param switches: of a study, by name.
+    :param config: settings of the mixture.
+    :param switches: settings of a study, by name.
     """
     weights = config.vdd
     vdd = VddConfig(
@@ -66,13 +67,13 @@ def vdd_config(config: MoeConfig, switches: Mapping[str, Any] | None = None) -> 
 def likelihood_config(
     config: MoeConfig, steps: int, switches: Mapping[str, Any] | None = None
 ) -> VddConfig:
-    """Return the settings of maximum likelihood on the values that a method may see."""
+    """Return the settings of maximum likelihood on the values that a method may use."""
     method = 'em_teacher' if config.method == 'em_teacher' else 'em_data'
     return replace(vdd_config(replace(config, method=method), switches), steps=steps)
 
 
 def together_config(config: MoeConfig, switches: Mapping[str, Any] | None = None) -> VddConfig:
-    """Return the settings of the last steps of all, of ``together_last`` steps."""
+    """Return the settings of the last ``together_last`` steps."""
     return replace(
         vdd_config(config, switches),
         steps=config.together_last,
@@ -82,7 +83,7 @@ def together_config(config: MoeConfig, switches: Mapping[str, Any] | None = None
 
 
 def points_config(config: MoeConfig, switches: Mapping[str, Any] | None = None) -> VddConfig:
-    """Return the settings of the points' own steps: no term but the nearest expert's."""
+    """Return the settings of the points' own steps: only the nearest expert's term."""
     return replace(
         likelihood_config(config, config.points_last, switches), gate='uniform', real=0.0
     )

@@ -1,1 +1,1 @@
-"""Fitting the gate and the radius network."""
+"""Fit the gate and the radius network."""

@@ -1,4 +1,4 @@
-"""Fit the gate: by the energy score of the weighted whole and the error of its mean."""
+"""Fit the gate by the energy score of the weighted whole and the error of its mean."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from training.stages.weigh.weighing_data import Records
 
 HIDDEN = 24
 LEAST_TRUST = tuple(4.0 if m.kept in (0.6, 0.98) else 0.0 for m in MEMORIES)
-"""In a person's last second and in the place's last minute: what left-out laboratories ask for."""
-_GUESSES = MEMORY  # candidates below are there always
+"""Least trust in a person's last second and in the place's last minute, chosen on left-out
+laboratories."""
+_GUESSES = MEMORY  # these candidates are always available
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateFit:
-    """How the gate is fitted."""
+    """Settings for fitting the gate."""
 
     steps: int = 400
     batch: int = 2048
@@ -60,7 +61,7 @@ class _Network(nn.Module):
         return torch.softmax(logits.masked_fill(~available[:, None], -1e4), dim=-1)
 
     def go_on_from(self, gate: Gate) -> None:
-        """Take over a gate's numbers."""
+        """Copy a gate's parameters."""
         more = np.maximum(gate.trust - np.array(LEAST_TRUST, dtype=np.float32), 1e-3)
         numbers = {
             'mean': gate.mean, 'scale': gate.scale, 'hidden.weight': gate.hidden.T,
@@ -85,7 +86,7 @@ def best_guess(part: Records) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     """
     Score the best of model, damped velocity and standing still, chosen afterwards by horizon.
 
-    :returns: its error of the mean (metres a joint) and its energy score, ``(K,)`` each.
+    :returns: error of its mean (metres per joint) and its energy score, ``(K,)`` each.
     """
     off = np.linalg.norm(part.means - part.truth[:, :, None], axis=-1).mean(axis=(0, 3))
     own = np.diagonal(part.between, axis1=2, axis2=3)
@@ -94,7 +95,7 @@ def best_guess(part: Records) -> tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def groups_of(parts: Sequence[Records]) -> list[list[Records]]:
-    """Put together what is of one laboratory and played one way; each group weighs the same."""
+    """Group the records of one laboratory and one way of playing; each group has equal weight."""
     found: dict[tuple[str, int], list[Records]] = {}
     for part in parts:
         found.setdefault((part.laboratory, part.play), []).append(part)
@@ -107,11 +108,13 @@ def fit_gate(
     """
     Fit the gate on people that the model has not seen.
 
-    The loss is the energy score of the weighted whole plus the error of its mean, both relative
-    to the best guess of the group (see :func:`best_guess`), so that every laboratory and every
-    horizon weighs the same.
+    The loss is the energy score of the weighted whole plus the error of its mean. Both are
+    relative to the best guess of the group (see :func:`best_guess`), so every laboratory and every
+    horizon has equal weight.
 
-    :param start: a gate to go on from, as for a place of which little is recorded.
+    :param parts: the records.
+    :param settings: settings of the fit.
+    :param start: a gate to continue from, for a place with few recordings.
     """
     settings = settings or GateFit()
     torch.manual_seed(settings.seed)
@@ -140,7 +143,7 @@ def fit_gate(
 
 
 class _Group:
-    """The moments of one laboratory, played one way, as tensors."""
+    """The moments of one laboratory and one way of playing, as tensors."""
 
     def __init__(self, parts: Sequence[Records]) -> None:
         def joined(name: str) -> Tensor:
@@ -158,7 +161,7 @@ class _Group:
         self.energy = torch.from_numpy(sum(s * e for s, (_, e) in zip(share, scores)))
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Take moments at random, with the scores of the best guess beside them."""
+        """Draw moments at random, with the scores of the best guess."""
         chosen = torch.randint(len(self.features), (count,), generator=generator)
         columns = (
             self.features, self.evidence, self.available, self.means, self.truth, self.near,

@@ -1,4 +1,4 @@
-"""Fit the radius network: pinball loss on people that neither model nor network has seen."""
+"""Fit the radius network by the pinball loss on people that neither model nor network has seen."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from training.stages.weigh.weighing_data import Records
 
 LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
 RARE_LEVEL = 0.99
-"""From this level on, what is rare and matters counts more."""
+"""From this level on, rare events that matter count more."""
 ONSET_MISSES = 0.75
-"""Part of the misses that a level allows which onsets may take here: strangers take more."""
+"""Share of a level's allowed misses that onsets may take here; strangers take more."""
 _LEAST_M = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class RadiusFit:
-    """How the radius network is fitted."""
+    """Settings for fitting the radius network."""
 
     steps: int = 500
     batch: int = 4096
     rate: float = 5e-3
     hidden: int = 64
     folds: int = 5
-    """Of the people of one laboratory, where there is no other."""
+    """Number of folds of the people of one laboratory, if there is no other laboratory."""
     onset: float = 5.0
-    """How much more somebody counts who stood still and then moves, from RARE_LEVEL on."""
+    """Factor on the weight of a person who stood still and then moves, from RARE_LEVEL on."""
     seed: int = 0
 
 
@@ -80,15 +80,15 @@ class _Network(nn.Module):
 
 @dataclass(frozen=True)
 class Told:
-    """What the network is told of the moments of one part, and how far people then were off."""
+    """The network's inputs for the moments of one part, and the real errors."""
 
     told: NDArray[np.float32]
-    """(N, K, J, F)"""
+    """Inputs of the network, (N, K, J, F)."""
     off: NDArray[np.float32]
-    """Metres from the published future, (N, K, J)."""
+    """Distance from the published future, metres, (N, K, J)."""
     people: NDArray[np.str_]
     onset: NDArray[np.bool_]
-    """Who stood still and then moved, (N,)."""
+    """Whether the person stood still and then moved, (N,)."""
 
     def select(self, chosen: NDArray[np.bool_]) -> Told:
         """Return some of the moments."""
@@ -96,7 +96,7 @@ class Told:
 
 
 def tell_part(part: Records, gate: Gate, skeleton: Skeleton, rate_hz: float) -> Told:
-    """Compute what the node would have told the network with this gate."""
+    """Compute the network's inputs in a node with this gate."""
     described = Described(part.features, part.means, part.available)
     weights = gate.weights(described, part.evidence)
     mean = (weights[..., None, None] * part.means).sum(axis=2)
@@ -112,7 +112,7 @@ def tell_part(part: Records, gate: Gate, skeleton: Skeleton, rate_hz: float) -> 
 
 
 def fit_network(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> _Network:
-    """Fit by the pinball loss of the logarithm, every group weighing the same."""
+    """Fit by the pinball loss of the logarithm, with equal weights of the groups."""
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     tensors = []
@@ -133,7 +133,7 @@ def fit_network(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> _Netwo
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     levels = torch.tensor(LEVELS)
-    weighing = 1.0 / (levels * (1.0 - levels)).sqrt()  # rare misses are not drowned
+    weighing = 1.0 / (levels * (1.0 - levels)).sqrt()  # rare misses must not be drowned
     each = max(8, settings.batch // len(tensors))
     for _ in range(settings.steps):
         loss = torch.zeros(())
@@ -157,12 +157,19 @@ def fit_radius(
     settings: RadiusFit | None = None,
 ) -> RadiusNetwork:
     """
-    Fit the network on everybody, its factors on people left out.
+    Fit the network on everybody, and its factors on people left out.
 
-    Cross-conformal (Vovk, 2015): the people of each laboratory are held against a network that
-    has seen nobody of theirs, those of a single laboratory in folds; the factor of a level and
-    horizon is the quantile of their error over their radius, every group weighing the same. From
-    RARE_LEVEL on, whoever stands still gets what those needed who then moved.
+    The method is cross-conformal (Vovk, 2015). The people of each laboratory are compared with a
+    network that has seen none of them; a single laboratory is divided into folds. The factor of a
+    level and horizon is the quantile of their error over their radius, with equal weights of the
+    groups. From RARE_LEVEL on, people who stand still get the factor that those who then moved
+    needed.
+
+    :param parts: the records.
+    :param gate: the gate.
+    :param skeleton: the model's skeleton.
+    :param rate_hz: frames per second.
+    :param settings: settings of the fit.
     """
     settings = settings or RadiusFit()
     groups = [[tell_part(part, gate, skeleton, rate_hz) for part in g] for g in groups_of(parts)]
@@ -187,10 +194,10 @@ class _LeftOut:
     """A group's errors over the radii of networks that have not seen its people."""
 
     ratios: NDArray[np.float32]
-    """(N, K, J, L)"""
+    """Errors over radii, (N, K, J, L)."""
     counts: NDArray[np.float32]
     begins: NDArray[np.bool_]
-    """Who stood still, as far as the node knows, and then moved, (N,)."""
+    """Whether the person stood still, as far as the node knows, and then moved, (N,)."""
 
 
 def _left_out(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> list[_LeftOut]:
@@ -215,7 +222,7 @@ def _left_out(groups: Sequence[Sequence[Told]], settings: RadiusFit) -> list[_Le
 
 
 def _folds(groups: Sequence[Sequence[Told]], count: int) -> dict[str, int]:
-    # Which fold each person is in: that of their laboratory.
+    # Return the fold of each person: that of the laboratory.
     people = sorted({str(person) for group in groups for part in group for person in part.people})
     laboratories = sorted({person.rpartition('/')[0] for person in people})
     if len(laboratories) < 2:
@@ -224,7 +231,7 @@ def _folds(groups: Sequence[Sequence[Told]], count: int) -> dict[str, int]:
 
 
 def _counts(part: Told, onset: float) -> NDArray[np.float32]:
-    # How much each error counts at each level, (N K J, L).
+    # Return the weight of each error at each level, (N K J, L).
     shape = (*part.off.shape, len(LEVELS))
     counts = np.ones(shape, dtype=np.float32)
     rare = np.array(LEVELS) >= RARE_LEVEL
@@ -251,7 +258,7 @@ def _split(
 
 
 def _shared_quantile(values: Sequence[NDArray], counts: Sequence[NDArray], share: float) -> float:
-    """Return the quantile of weighted values of several groups that weigh the same."""
+    """Return the quantile of weighted values of several groups with equal weights."""
     every = np.concatenate([each.reshape(-1) for each in values])
     weights = np.concatenate([each.reshape(-1) / each.sum() for each in counts])
     order = np.argsort(every)

@@ -1,4 +1,4 @@
-"""Weigh a fine-tuned model anew on the part of the recordings that it has not learnt from."""
+"""Fit the weighing of a fine-tuned model on the recordings that it has not learnt from."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from training.stages.weigh.fit_radius import tell_part
 from training.stages.weigh.weighing_data import play_clips, PLAYS
 
 FEWEST = 100
-"""Moments below which gate and radii stay those of the original weights."""
+"""Least number of moments; with fewer, gate and radii stay those of the original weights."""
 STEPS, RATE = 100, 2e-3
-"""A little way from the original gate, which has seen many more people."""
+"""A short fit from the original gate, which has seen many more people."""
 
 
 def refit(
@@ -30,14 +30,16 @@ def refit(
     samples: int = 50,
 ) -> tuple[WeighingWeights | None, int]:
     """
-    Go on from the original's gate, and calibrate its radii.
+    Continue from the original's gate, and calibrate its radii.
 
     :param student: the fine-tuned model.
-    :param weighing: of the weights that it began from; None: there is nothing to go on from.
-    :param clips: what the student has not learnt from, at the model's rate, metres
-        ``(T, J, 3)`` each.
-    :returns: what to write beside the student, and how many moments it was fitted on: 0 where
-        there were fewer than FEWEST and the original's are kept.
+    :param weighing: weighing of the weights that it began from; None: there is none to continue
+        from.
+    :param clips: clips that the student has not learnt from, at the model's rate, metres ``(T, J,
+        3)`` each.
+    :param samples: samples of the model.
+    :returns: the weighing to write with the student, and the number of moments that it was fitted
+        on: 0 if there were fewer than FEWEST and the original's is kept.
     """
     if weighing is None or weighing.gate is None:
         return weighing, 0
@@ -58,7 +60,7 @@ def refit(
         told = tell_part(parts[0], gate, student.skeleton, rate_hz)
         radii = radius.radii(told.told, parts[0].jitter)  # (L, N, K, J)
         shares = [np.quantile(told.off / of, level) for of, level in zip(radii, radius.levels)]
-        # a short recording says nothing of what is rare
+        # a short recording says nothing about rare events
         most = [
             s if level < RARE_LEVEL else max(s, 1.0) for s, level in zip(shares, radius.levels)
         ]

@@ -1,13 +1,13 @@
-"""
-Fit how the model is weighed against simple guesses and the memory: python -m training weighing.
+"""Fit the weighing of the model against other candidates: python -m training weighing.
 
 Recordings of people that the model has not seen are played as streams, clean and as trackers send
-them; gate and radius network are fitted on what the candidates were then worth, and written into
-the weights file. Recordings of one folder count as one laboratory, and every laboratory counts
-the same. Give no recordings of people whom the model was trained on: it is better on those than
-it will be on others. Where there are no other people of a kind, name weights of the same recipe
-that were made without them (--held-out): those play them. --leave-out fits once more without each
-laboratory in turn, and prints how the rest serves it: settings are chosen by that.
+them. Gate and radius network are fitted to the candidates' later errors, and written into the
+weights file. Recordings of one folder count as one laboratory, and all laboratories have equal
+weight. Do not give recordings of people whom the model was trained on: it is better on those than
+it will be on others. If there are no other people for some kind of motion, name weights of the
+same recipe that were trained without them (--held-out); those play them. --leave-out fits again
+without each laboratory in turn and prints how well the rest serves it; settings are chosen by
+that.
 """
 
 from __future__ import annotations
@@ -58,33 +58,33 @@ worked example, from the root of the source tree: weigh the shipped model for on
 
 @dataclass(frozen=True, kw_only=True)
 class WeighingOptions:
-    """What ``weighing`` can be told."""
+    """Options of ``weighing``."""
 
     weights: Path
-    """The model; written over."""
+    """The model; it is overwritten."""
     out: Path | None = None
-    """Write here instead."""
+    """Write to this file instead."""
     data: tuple[Path, ...]
     """Recordings of people that the model has not seen."""
     basis: tuple[Path, ...] | None = None
-    """Recordings by which bodies are compared (default: those of --data)."""
+    """Recordings for the memory's basis (default: those of --data)."""
     json: Path
-    """Where to write what was found."""
+    """File for the results."""
     held_out: tuple[str, ...] = ()
-    """SET=FILE: weights that were made without a set, for the people of that set; or one file's,
-    as reactidle17/train.npz=FILE."""
+    """SET=FILE: weights that were trained without a set, for the people of that set; or without
+    one file, as reactidle17/train.npz=FILE."""
     keep: Path | None = None
-    """Keep what was played here, and fit on it again the next time."""
+    """File that keeps what was played, so that the next call fits on it again."""
     plays: int = len(PLAYS)
     """So many ways of playing each file (default all )."""
     leave_out: bool = False
     """Also fit without each laboratory, and compare."""
     samples: int = 50
-    """Of the model."""
+    """Samples of the model."""
     seed: int = 0
-    """Of the fit."""
+    """Seed of the fit."""
     processes: int = 1
-    """That play at once."""
+    """Number of processes that play at once."""
 
 
 def collected(options: WeighingOptions) -> tuple[NDArray[np.float32], list[Records]]:
@@ -108,9 +108,11 @@ def collected(options: WeighingOptions) -> tuple[NDArray[np.float32], list[Recor
 
 def ratios(gate: Gate, parts: Sequence[Records], skeleton: Skeleton) -> dict[str, list[float]]:
     """
-    Compare what would be published with the best guess, chosen afterwards by horizon.
+    Compare the published future with the best guess, chosen afterwards by horizon.
 
-    :param parts: of one laboratory, played one way.
+    :param gate: the gate.
+    :param parts: records of one laboratory and one way of playing.
+    :param skeleton: the model's skeleton.
     :returns: error of the one future, and energy score, relative to the best of model, damped
         velocity and standing still, by knot.
     """
@@ -164,7 +166,7 @@ def fit(options: WeighingOptions, arguments: Sequence[str]) -> dict[str, Any]:
     """
     Fit and write.
 
-    :returns: what was fitted on what, JSON-able.
+    :returns: the result with its data, JSON-able.
     :raises MotionPredictorError: if a file cannot be used.
     """
     loaded = load_weights(options.weights)
@@ -204,13 +206,13 @@ def fit(options: WeighingOptions, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _named(path: Path) -> str:
-    # Files elsewhere by their set and name: sets have files of one name.
+    # Files of elsewhere by their set and name: files of several sets have the same name.
     shown = provenance.shown_path(path)
     return shown if '/' in shown else f'{path.resolve().parent.name}/{shown}'
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Write the left-out laboratories as plain text."""
+    """Return the left-out laboratories as plain text."""
     lines = [f'{"laboratory":<18}{"played":<34}error to the best guess, by horizon']
     for row in result['left_out']:
         tracker = row['tracker']
@@ -226,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :returns: the exit code: 0, or 2 when something given cannot be used.
+    :returns: the exit code: 0, or 2 if an argument cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(WeighingOptions, 'training weighing', about(__doc__), EXAMPLE, words)

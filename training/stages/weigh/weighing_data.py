@@ -1,4 +1,4 @@
-"""What gate and radius are fitted on: candidates and what then happened, played as streams."""
+"""The data of gate and radius fits: candidates and what then happened, played as streams."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from training.data.windows import load_clips
 from training.judge.stream.streams import Moment, SimulatedTracker, Stream, takes_of
 
 ONE_LABORATORY = {'cmu13more17': 'cmu17'}
-"""Sets that are of the same laboratory as another."""
+"""Sets that come from the same laboratory as another set."""
 RANK = 32
-"""Numbers that a moment of the memory is found by."""
+"""Length of a key of the memory."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,14 @@ PLAYS = (
     Play(SimulatedTracker(rate_hz=30.0, noise_m=0.03), order='random', seed=6),
     Play(SimulatedTracker(rate_hz=10.0, noise_m=0.005), seed=7),
 )
-"""Clean and as trackers send it, in order and mixed, with a memory and without."""
+"""The ways of playing: clean and as trackers send it, in order and mixed, with a memory and
+without."""
 
 
 @dataclass(frozen=True)
 class Records:
     """
-    N moments of one file, played one way; K knots, C candidates, J joints.
+    N moments of one file and one way of playing; K knots, C candidates, J joints.
 
     Everything is in metres from the person's own origin; ``truth`` is clean.
     """
@@ -72,25 +73,26 @@ class Records:
     kind: NDArray[np.str_]
     subject: NDArray[np.str_]
     features: NDArray[np.float32]
-    """(N, K, F)"""
+    """Inputs of the gate, (N, K, F)."""
     available: NDArray[np.bool_]
-    """(N, C)"""
+    """Which candidates were available, (N, C)."""
     evidence: NDArray[np.float32]
-    """(N, K, E, C)"""
+    """Evidence on the candidates, (N, K, E, C)."""
     means: NDArray[np.float32]
-    """(N, K, C, J, 3)"""
+    """Means of the candidates, (N, K, C, J, 3)."""
     truth: NDArray[np.float32]
-    """(N, K, J, 3)"""
+    """Real positions, (N, K, J, 3)."""
     near: NDArray[np.float32]
-    """Mean distance of each candidate's samples from the truth, all joints as one, (N, K, C)."""
+    """Mean distance of each candidate's samples from the truth, all joints in one
+    norm, (N, K, C)."""
     between: NDArray[np.float32]
     """Mean distance of the samples of two candidates, (N, K, C, C)."""
     spreads: NDArray[np.float32]
-    """(N, K, C, J)"""
+    """Spreads of the candidates, (N, K, C, J)."""
     seen: NDArray[np.float32]
-    """(N, T_obs, J, 3)"""
+    """Observed windows, (N, T_obs, J, 3)."""
     velocity: NDArray[np.float32]
-    """(N, J, 3)"""
+    """Velocities, metres per second, (N, J, 3)."""
     jitter: NDArray[np.float32]
     distance: NDArray[np.float32]
     alike: NDArray[np.int64]
@@ -102,10 +104,12 @@ class Records:
 
 def fit_basis(files: Sequence[Path], predictor: Predictor) -> NDArray[np.float32]:
     """
-    Find the directions in which bodies and their velocities differ most, each file equally.
+    Return the directions in which bodies and their velocities differ most, each file equally.
 
-    Mirrored bodies count as much as those seen, so that distances do not change by mirroring.
+    Mirrored bodies count as much as the real ones, so that distances do not change by mirroring.
 
+    :param files: the recordings.
+    :param predictor: the model.
     :returns: orthonormal columns, float32 ``(6 J, R)``.
     """
     window = predictor.window
@@ -147,11 +151,15 @@ def collect(
     Play every file in every way.
 
     :param weights: the model.
-    :param held_out: models made without a set, by its name, or a file, as ``SET/FILE``: they
-        play those people.
-    :raises ConfigError: if one is of no file that is played.
     :param basis: from :func:`fit_basis`.
+    :param files: the recordings.
+    :param plays: the ways of playing.
+    :param processes: number of processes.
+    :param samples: samples of the model.
+    :param held_out: models trained without a set or a file, by its name or ``SET/FILE``; they play
+        those people.
     :returns: one part for each file and way of playing that gave any moment.
+    :raises ConfigError: if a model belongs to no file that is played.
     """
     others = dict(held_out or {})
     names = {file: (f'{file.parent.name}/{file.name}', file.parent.name) for file in files}
@@ -181,7 +189,7 @@ def _play_job(job: tuple[Path, NDArray, Path, int, Play, int]) -> Records | None
 
 
 def laboratory_of(file: Path) -> str:
-    """Name the laboratory that a file is of: its set's name, but for sets of one laboratory."""
+    """Return the laboratory of a file: its set's name, with sets of one laboratory merged."""
     name = file.parent.name or file.stem
     return ONE_LABORATORY.get(name, name)
 
@@ -204,10 +212,16 @@ def play_clips(
     samples: int = 50,
 ) -> Records | None:
     """
-    Play clips of one place one way.
+    Play clips of one place in one way.
 
-    :param number: of the way of playing, among :data:`PLAYS`.
-    :returns: None where no clip is long enough for a window and its future.
+    :param predictor: the model.
+    :param basis: the memory's basis.
+    :param clips: the clips.
+    :param laboratory: name of the laboratory.
+    :param number: index of the way of playing among :data:`PLAYS`.
+    :param play: the way of playing.
+    :param samples: samples of the model.
+    :returns: None if no clip is long enough for a window and its future.
     """
     place = Place(
         predictor.window, predictor.skeleton, WeighingWeights(basis), remember=play.memory
@@ -259,7 +273,7 @@ def _record(place: Place, moment: Moment) -> dict[str, NDArray]:
 
 
 def save_records(parts: Sequence[Records], path: Path) -> None:
-    """Keep what was collected, so that a fit can be repeated."""
+    """Write the records, so that a fit can be repeated."""
     arrays: dict[str, Any] = {'count': len(parts)}
     for index, part in enumerate(parts):
         for entry in fields(part):
@@ -269,9 +283,9 @@ def save_records(parts: Sequence[Records], path: Path) -> None:
 
 def read_records(path: Path) -> list[Records]:
     """
-    Read what :func:`save_records` kept.
+    Read the records that :func:`save_records` wrote.
 
-    :raises RecordingError: if it is no such file.
+    :raises RecordingError: if it is not such a file.
     """
     with Npz(path) as found:
         if 'count' not in found.names:
