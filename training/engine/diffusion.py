@@ -171,7 +171,7 @@ class Sampler:
         self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0
     ) -> Prediction:
         """
-        Return a one-step model's prediction for the windows, with the noise of :meth:`sample`.
+        Return a one-step model's prediction, with the noise of :meth:`sample`.
         :meth:`sample`.
 
         :raises ConfigError: if the model is a many-step teacher.

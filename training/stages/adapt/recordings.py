@@ -89,7 +89,7 @@ def _at_rate(source: Source, rate_hz: float) -> list[NDArray[np.float32]]:
 
 
 def digest_of(path: Path) -> str:
-    """Return a recording's identity: the digests of a folder's first eight files, or its own."""
+    """Return a recording's identity: digests of a folder's first eight files, or its own."""
     if path.is_dir() and not is_store(path):
         files = sorted(entry for entry in path.rglob('*') if entry.is_file())
         return ' '.join(file_digest(entry)[:16] for entry in files[:8])
