@@ -172,7 +172,6 @@ class Sampler:
     ) -> Prediction:
         """
         Return a one-step model's prediction, with the noise of :meth:`sample`.
-        :meth:`sample`.
 
         :raises ConfigError: if the model is a many-step teacher.
         """
