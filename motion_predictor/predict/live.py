@@ -94,11 +94,10 @@ class LivePredictor:
     The people who are present, and one model for all of them.
 
     :meth:`observe` only stores and may be called from any thread. One worker calls
-        :meth:`predict`, or :meth:`snapshot` (short, under the people's lock) and then :meth:`run`
-        (the model, without the lock). The worker must call :meth:`predict` or :meth:`snapshot`
-        regularly even if nothing is observed, because otherwise nobody departs. The state of the
-        people, and the rules about stamps, frames and ids, are in
-        :class:`motion_predictor.track.people.People`.
+    :meth:`predict`, or :meth:`snapshot` (short, under the people's lock) and then :meth:`run` (the
+    model, without the lock). The worker must call :meth:`predict` or :meth:`snapshot` regularly
+    even if nothing is observed, because otherwise nobody departs. The state of the people, and the
+    rules about stamps, frames and ids, are in :class:`motion_predictor.track.people.People`.
 
     Every person is predicted from a window that ends at their own newest pose. The stamp of the
     output is the newest of all, and each future is shifted by its person's age: see

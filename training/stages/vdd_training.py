@@ -45,15 +45,11 @@ def distil(
     :param network: a :class:`Student`, changed in place.
     :param teacher: gives the score; None for likelihood terms alone.
     :param batches: gives each step's conditions and samples of the teacher.
-    :param config: settings.
     :param seed: seed of the whole run.
-    :param folder: folder for ``checkpoint.pt``, the curve and TensorBoard's logs; None keeps
-        nothing.
+    :param folder: folder for checkpoint, curve and TensorBoard's logs; None keeps nothing.
     :param key: key of the network's start; a checkpoint with another key is ignored.
     :param further: a term beyond the method's own.
     :param trained: parameters of the experts that learn; None: all of them.
-    :param title: title of the progress bar.
-    :param quiet: whether to show no progress bar.
     :returns: the average of the weights.
     """
     device = next(network.parameters()).device

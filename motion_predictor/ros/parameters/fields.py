@@ -1,7 +1,7 @@
 """Fields of frozen dataclasses that declare parameters, and the parameters that they declare.
 
 :func:`parameter` states the default of a field and its bounds. The text below the field is its
-    description, as documentation and editors show it::
+description, as documentation and editors show it::
 
     coverage: float = parameter(0.9, minimum=0.01, maximum=1.0, applies=ALWAYS)
     '''Share of real positions within the radius.'''

@@ -155,7 +155,7 @@ def encode_occupancy(
     Return the cloud of ~/occupancy: voxel centres with probability, in order of time bin.
 
     :func:`motion_predictor.predict.occupancy.occupancy` defines what occupied means. ``t`` and
-        ``t_end`` are the limits of the bin in seconds after the stamp.
+    ``t_end`` are the limits of the bin in seconds after the stamp.
 
     :param outlook: the prediction.
     :param settings: the node's parameters.
