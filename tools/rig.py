@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import os
 from pathlib import Path
 import platform
-import random
 import signal
 import subprocess
 import sys
@@ -313,11 +312,6 @@ class Driver:
         asked = client.call_async(request)
         self.wait(asked.done, f'an answer of {client.srv_name}', 120.0)
         return asked.result()
-
-
-def free_domain() -> int:
-    """Choose a DDS domain that hopefully nobody else here uses."""
-    return random.SystemRandom().randint(10, 100)
 
 
 def commit() -> str:

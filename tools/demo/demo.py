@@ -17,7 +17,6 @@ import contextlib
 from dataclasses import dataclass
 import os
 from pathlib import Path
-import random
 import signal
 import subprocess
 import sys
@@ -45,6 +44,7 @@ from tools.demo.demo_scores import (
     timing,
 )
 from tools.demo.demo_still import write_still
+from tools.domain import Domain
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = (ROOT if (ROOT / 'scripts').is_dir() else Path.cwd()) / 'demo_output'
@@ -102,10 +102,16 @@ class Stage:
     """Starts the processes, and stops every one of them whatever happens."""
 
     def __init__(self, folder: Path) -> None:
-        """Choose a DDS domain of its own, so that nobody else's topics get in."""
+        """
+        Claim a DDS domain, so that nobody else's topics get in.
+
+        :param folder: of the log files.
+        :raises DomainError: if every domain is in use.
+        """
         self.folder = folder
         self.children: list[Child] = []
-        self.domain = random.SystemRandom().randint(10, 100)
+        self._claimed = Domain()
+        self.domain = self._claimed.number
         self._environment = os.environ | {
             'ROS_DOMAIN_ID': str(self.domain),
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
@@ -130,9 +136,10 @@ class Stage:
         return child
 
     def stop(self) -> None:
-        """Stop the processes that still run, the last started first."""
+        """Stop the processes that still run, the last started first, and free the domain."""
         for child in reversed(self.children):
             child.stop()
+        self._claimed.close()
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -26,8 +26,9 @@ from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.intake.inbox import Arrival
 from motion_predictor.ros.messages import decode_predictions
 from motion_predictor.ros.node import MotionPredictorNode
+from tools.domain import Domain
 from tools.fuzz.fuzz_messages import count_joints, Fuzzer, given
-from tools.rig import Driver, free_domain, Heard, NodeProcess
+from tools.rig import Driver, Heard, NodeProcess
 
 START_NS = 1_800_000_000 * 1_000_000_000
 REMEMBERED = 20_000
@@ -92,7 +93,8 @@ def node_in_process(
 ) -> Iterator[MotionPredictorNode]:
     """Make a configured node in this process; its worker's code is called by hand."""
     context = Context()
-    rclpy.init(context=context, domain_id=free_domain())
+    domain = Domain()
+    rclpy.init(context=context, domain_id=domain.number)
     values = {
         'model.path': weights, 'input.type': kind, 'samples': 2,
         'input.skeleton': skeleton, **parameters,
@@ -108,6 +110,7 @@ def node_in_process(
     finally:
         node.destroy_node()
         rclpy.try_shutdown(context=context)
+        domain.close()
 
 
 def fuzz_in_process(
@@ -256,11 +259,10 @@ def fuzz_process(
     """
     fuzzer = _fuzzer(kind, skeleton, poses, seed)
     heard: list[Heard] = []
-    domain = free_domain()
     stamps: set[int] = set()
     frames = {''}
     unstamped = False
-    with tempfile.TemporaryDirectory() as folder:
+    with Domain() as domain, tempfile.TemporaryDirectory() as folder:
         parameters = {
             'model.path': weights, 'input.type': kind, 'samples': 2,
             'input.skeleton': layout(skeleton).name, 'diagnostics.period_s': 0.5,

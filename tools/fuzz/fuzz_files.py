@@ -41,6 +41,7 @@ from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.ros.node import MotionPredictorNode
+from tools.domain import Domain
 from tools.fuzz.damage import (
     damaged_arrays,
     damaged_body,
@@ -53,7 +54,6 @@ from tools.fuzz.damage import (
 )
 from tools.fuzz.fuzz import Findings
 from tools.fuzz.sound_files import bag, bvh, clips, objects
-from tools.rig import free_domain
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_CPU_S = 5.0
@@ -109,7 +109,8 @@ def sound_recording(found: Recording, good: bytes, sent: bytes) -> str:
 def read_parameters(path: Path) -> Any:
     """Start a node from a parameter file, as far as its settings."""
     context = Context()
-    rclpy.init(context=context, domain_id=free_domain())
+    domain = Domain()
+    rclpy.init(context=context, domain_id=domain.number)
     node = None
     try:
         node = MotionPredictorNode(
@@ -126,6 +127,7 @@ def read_parameters(path: Path) -> Any:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown(context=context)
+        domain.close()
 
 
 def read_archive(path: Path) -> Any:

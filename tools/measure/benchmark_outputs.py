@@ -19,7 +19,6 @@ import json
 import os
 from pathlib import Path
 import platform
-import random
 import subprocess
 import sys
 from time import perf_counter, process_time, sleep
@@ -46,6 +45,7 @@ from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outlook import Outlook
 from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.sources.observation import Observation
+from tools.domain import Domain
 
 REFERENCE = '~/predictions'
 SAMPLES = 50
@@ -166,7 +166,8 @@ def rows_of(view: Outlook) -> list[Row]:
 def measure(rows: list[Row], seconds: float) -> None:
     """Time every row in turn until the time is up, at least 20 rounds."""
     context = Context()
-    rclpy.init(context=context, domain_id=random.SystemRandom().randint(10, 100))
+    domain = Domain()
+    rclpy.init(context=context, domain_id=domain.number)
     node = Node('benchmark_outputs', context=context)
     profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
     publishers = []
@@ -191,6 +192,7 @@ def measure(rows: list[Row], seconds: float) -> None:
         rounds += 1
     node.destroy_node()
     rclpy.try_shutdown(context=context)
+    domain.close()
 
 
 def facts(rows: list[Row]) -> list[dict[str, Any]]:

@@ -27,10 +27,10 @@ import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
 from tools.command import parser_of
+from tools.domain import Domain
 from tools.rig import (
     commit,
     Driver,
-    free_domain,
     Heard,
     machine,
     NodeProcess,
@@ -143,12 +143,11 @@ def _with_memory(
             late.append((each.received_ns - each.stamp_ns) * 1e-9)
             people.append(len(each.persons))
 
-    domain = free_domain()
     parameters = {'max_persons': options.persons, 'memory.enabled': str(remembers).lower()}
     context = multiprocessing.get_context('spawn')
     ended = context.Event()
-    source = context.Process(target=publish, args=(options, domain, ended), daemon=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with Domain() as domain, tempfile.TemporaryDirectory() as folder:
+        source = context.Process(target=publish, args=(options, domain, ended), daemon=True)
         node = NodeProcess(Path(folder) / 'node.log', domain, parameters)
         driver = Driver(domain, note)
         try:

@@ -27,10 +27,10 @@ from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.scenes import with_seam
 from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
+from tools.domain import Domain
 from tools.rig import (
     commit,
     Driver,
-    free_domain,
     Heard,
     machine,
     NodeProcess,
@@ -193,10 +193,10 @@ def perform(options: argparse.Namespace) -> dict[str, Any]:
     poses = poses - poses[:, :1] * [1.0, 1.0, 0.0]  # everybody stays at their place
     ear = Ear()
     use_large_messages()  # a cloud of ten people holds 5 MB
-    domain, begun = free_domain(), datetime.now(timezone.utc)
+    begun = datetime.now(timezone.utc)
     parameters = {'max_persons': options.persons, 'samples': options.samples}
     parts: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with Domain() as domain, tempfile.TemporaryDirectory() as folder:
         node = NodeProcess(Path(folder) / 'node.log', domain, parameters)
         driver = Driver(domain, ear.note)
         try:

@@ -30,10 +30,10 @@ from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.scenes import with_seam
 from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
+from tools.domain import Domain
 from tools.rig import (
     commit,
     Driver,
-    free_domain,
     Heard,
     machine,
     NodeProcess,
@@ -382,8 +382,8 @@ def main(arguments: list[str] | None = None) -> int:
     recording = with_seam(demo_recording(options.clip, 120.0, RATE_HZ))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     use_large_messages()  # two clouds of 0.6 MB within milliseconds, after a short backlog
-    domain, begun = free_domain(), datetime.now(timezone.utc)
-    with tempfile.TemporaryDirectory() as folder:
+    begun = datetime.now(timezone.utc)
+    with Domain() as domain, tempfile.TemporaryDirectory() as folder:
         node = NodeProcess(
             Path(folder) / 'node.log',
             domain,

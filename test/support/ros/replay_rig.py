@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import os
-import random
 import subprocess
 import sys
 import time
@@ -18,7 +17,11 @@ import rclpy.executors
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-DOMAIN = random.Random(os.getpid()).randint(10, 100)
+from tools.domain import Domain
+
+_CLAIMED = Domain()
+DOMAIN = _CLAIMED.number
+"""This process's own until it ends, and not that of the harness."""
 
 
 PATIENCE_S = 30.0

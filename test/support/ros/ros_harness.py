@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 import os
 from pathlib import Path
-import random
 import signal
 import subprocess
 import sys
@@ -27,9 +26,12 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import save_weights
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.messages import ns_to_stamp
+from tools.domain import Domain
 
 ROOT = Path(__file__).resolve().parents[3]
-DOMAIN = random.Random(os.getpid() + 1).randint(101, 200)
+_CLAIMED = Domain()
+DOMAIN = _CLAIMED.number
+"""This process's own until it ends."""
 PATIENCE_S = 180.0
 """Deadline of every wait: reached only on failure, or on a machine that is very busy."""
 MOST_READY = 200
@@ -116,8 +118,23 @@ class Listener:
 class Source:
     """Publishes poses of people as a tracker would, frame by frame, when asked to."""
 
-    def __init__(self, node: Node, message_type: type, topic: str, period_s: float = 0.02) -> None:
+    def __init__(
+        self,
+        node: Node,
+        message_type: type,
+        topic: str,
+        period_s: float = 0.02,
+        *,
+        even: bool = False,
+    ) -> None:
+        """
+        Make a publisher.
+
+        :param even: stamps are a period apart, however late this machine is, as those of a camera
+            are; else they are taken from the clock, and come in bursts where it is late.
+        """
         self.node = node
+        self.even = even
         self.publisher = node.create_publisher(message_type, topic, 10)
         self.period_s = period_s
         self.sent_ns: list[int] = []
@@ -130,6 +147,8 @@ class Source:
             time.sleep(pause_s)
         self._next_s = time.monotonic() + self.period_s
         stamp_ns = self.node.get_clock().now().nanoseconds
+        if self.even and self.sent_ns:
+            stamp_ns = self.sent_ns[-1] + round(self.period_s * 1e9)
         for stamped in getattr(message, 'markers', None) or [message]:
             if hasattr(stamped, 'header'):
                 stamped.header.stamp = ns_to_stamp(stamp_ns)
