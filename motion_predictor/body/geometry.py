@@ -20,6 +20,8 @@ MIN_LENGTH_M = 1e-3
 _HIP, _THORAX, _RIGHT_HIP, _LEFT_HIP = (
     H36M17.index(joint) for joint in ('Hip', 'Thorax', 'RHip', 'LHip')
 )
+TORSO = _HIP, _THORAX, _RIGHT_HIP, _LEFT_HIP
+"""Joints of the model's skeleton that :func:`torso_frame` needs."""
 
 
 def rotation_matrix(rotation: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -158,7 +160,7 @@ def torso_frame(
     ahead, wide = unit(_cross(joints[..., _LEFT_HIP, :] - joints[..., _RIGHT_HIP, :], up))
     axes = np.stack((ahead, _cross(up, ahead), up), axis=-1)
     scale = np.clip(lengths(spine) / TORSO_M, 0.5, 1.5)
-    needed = known[..., (_HIP, _THORAX, _RIGHT_HIP, _LEFT_HIP)].all(axis=-1)
+    needed = known[..., TORSO].all(axis=-1)
     return axes, scale, needed & tall & wide
 
 

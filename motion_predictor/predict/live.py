@@ -76,8 +76,14 @@ class FuturePredictor(Protocol):
     def skeleton(self) -> Skeleton:
         """Return its skeleton."""
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
-        """Return sampled futures for observed windows, metres, ``(P, T_obs, J, 3)``."""
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
+        """
+        Return sampled futures for observed windows, metres, ``(P, T_obs, J, 3)``.
+
+        ``seen`` says which joints were seen at all, as for :meth:`Predictor.predict`.
+        """
 
 
 @dataclass
@@ -248,7 +254,10 @@ class LivePredictor:
         """
         windows, prediction, forecast = snapshot.windows, None, None
         if windows:
-            prediction = self._call_model(np.stack([window.poses for window in windows]))
+            prediction = self._call_model(
+                np.stack([window.poses for window in windows]),
+                np.stack([window.seen for window in windows]),
+            )
             finite = np.isfinite(prediction.futures).all(axis=(1, 2, 3, 4))
             finite &= np.isfinite(prediction.weights).all(axis=1)
             if not finite.all():
@@ -309,14 +318,14 @@ class LivePredictor:
         self._radii.update(snapshot.tracks, snapshot.windows, prediction)
         return replace(prediction, radius_scale=self._radii.scale)
 
-    def _call_model(self, observed: np.ndarray) -> Prediction:
+    def _call_model(self, observed: np.ndarray, seen: np.ndarray) -> Prediction:
         # Far from the frame's origin, float32 is too coarse for the model's differences.
         self._counters.model_calls += 1
         samples, seed = self.samples, self.seed
         origins = observed[:, -1:, :1].copy()  # (P, 1, 1, 3)
         if np.abs(origins).max() < _FAR_FROM_ORIGIN_M:
-            return self.predictor.predict(observed, samples=samples, seed=seed)
-        near = self.predictor.predict(observed - origins, samples=samples, seed=seed)
+            return self.predictor.predict(observed, samples=samples, seed=seed, seen=seen)
+        near = self.predictor.predict(observed - origins, samples=samples, seed=seed, seen=seen)
         # float64 for the weights too: far away, weights whose sum misses one by 1e-7 shift a mean
         # by half a metre
         futures = near.futures + origins[:, None]

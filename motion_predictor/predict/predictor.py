@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from motion_predictor.body.completion import complete, shows_torso
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.common.shapes import require_shape
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
@@ -200,6 +201,7 @@ class Predictor:
         samples: int = 50,
         seed: int = 0,
         noise: np.ndarray | None = None,
+        seen: np.ndarray | None = None,
     ) -> Prediction:
         """
         Sample futures of one or several people in one pass.
@@ -215,15 +217,19 @@ class Predictor:
         :param samples: number of samples S, at least 1.
         :param seed: not negative; ignored if noise is given.
         :param noise: standard normal ``(P, S, K, 3J)``, used instead of the seed's noise.
+        :param seen: which joints of each person were seen at all, bool ``(P, J)``. The others are
+            completed already, or NaN, and are completed here, see
+            :func:`motion_predictor.body.completion.complete`. None: all were seen.
         :returns: futures ``(P, S, T_fut, J, 3)`` in the frame of the input.
         :raises ShapeError: if an array has another shape.
         :raises ConfigError: if samples or seed are not valid, or if observed is not finite.
         """
-        observed = self._checked(observed)
+        observed, seen = self._checked(observed, seen)
         drawn = self._drawn(len(observed), samples, seed, noise)
+        marked = None if seen is None else torch.from_numpy(seen).to(self.device)
         with torch.inference_mode():
             model = self._model
-            context = model.observe(torch.from_numpy(observed).to(self.device))
+            context = model.observe(torch.from_numpy(observed).to(self.device), marked)
             forecast: Forecast | None = None
             if model.config.role == 'moe':
                 mixture = model.mixture(context)
@@ -237,8 +243,11 @@ class Predictor:
             futures = model.decode(white, context).cpu().numpy()
         return Prediction(futures, weights, self.window.rate_hz, forecast, self.calibration)
 
-    def _checked(self, observed: np.ndarray) -> np.ndarray:
-        # Return windows (P, T_obs, J, 3), float32, that the model accepts.
+    def _checked(
+        self, observed: np.ndarray, seen: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        # Return windows (P, T_obs, J, 3), float32, that the model accepts, and the joints that
+        # were seen, None for all.
         observed = np.array(observed, dtype=np.float32, order='C')  # torch wants a writable copy
         frames, joints = self.window.observed_frames, self.skeleton.num_joints
         if observed.ndim == 3:
@@ -249,9 +258,21 @@ class Predictor:
                 f'{observed.shape}'
             )
         require_shape('observed', observed, ('P', frames, joints, 3))
+        if seen is not None:
+            seen = np.array(seen, dtype=bool)
+            require_shape('seen', seen, (len(observed), joints))
+            if seen.all():
+                seen = None
+            elif not shows_torso(seen, self.skeleton).all():
+                raise ConfigError('seen: somebody shows neither both shoulders nor hips and one')
+            elif not np.isfinite(observed).all():
+                observed = complete(observed, seen, self.skeleton)
         if not np.isfinite(observed).all():
-            raise ConfigError('observed: holds NaN or infinity; fill or leave out missing joints')
-        return observed
+            raise ConfigError(
+                'observed: holds NaN or infinity; fill in missing joints, or name those that '
+                'were never seen'
+            )
+        return observed, seen
 
     def _drawn(
         self, persons: int, samples: int, seed: int, noise: np.ndarray | None

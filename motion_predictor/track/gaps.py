@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from motion_predictor.body.geometry import torso_frame
+from motion_predictor.body.completion import can_complete, complete, shows_torso
+from motion_predictor.body.geometry import TORSO, torso_frame
 from motion_predictor.body.layout import HEAD_TOP_M, NOSE_AHEAD_M, NOSE_UP_M, SPINE_FRACTION
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.track.window import hermite
 
 _BONE_ROUNDS = 12  # greatest number of steps of the projection that keeps bone lengths
 _BONE_TOLERANCE = 0.005  # of a filled bone's length: an error at which the projection stops
+
+
+class Known(NamedTuple):
+    """A history's N poses, in which joints that were never seen are in their usual places."""
+
+    xyz: np.ndarray
+    """Metres, (N, J, 3); joints that were missing for a while may hold anything."""
+    valid: np.ndarray
+    """Which joints were seen or are made up, bool (N, J)."""
+    made_up: np.ndarray
+    """Joints that were never seen, bool (J,)."""
+    start: int
+    """Index of the first pose that may be used."""
 
 
 class Gaps:
@@ -26,6 +42,46 @@ class Gaps:
         self.following = _following(skeleton)
         """Joints that follow the torso, so that they need not be seen; where they sit on it."""
         self._above = [_above(skeleton, joint) for joint in range(skeleton.num_joints)]
+
+    def known(
+        self,
+        times: np.ndarray,
+        xyz: np.ndarray,
+        valid: np.ndarray,
+        *,
+        start: int,
+        cut: int,
+        longest: float,
+    ) -> Known | None:
+        """
+        Return the poses from which a window can be computed.
+
+        :param times: times of the poses, seconds, increasing to 0, (N,).
+        :param xyz: metres, (N, J, 3).
+        :param valid: which joints were seen, bool (N, J).
+        :param start: index of the first pose after the last gap of the whole body.
+        :param cut: index of the first pose that the window needs.
+        :param longest: longest time that a joint may be missing, seconds.
+        :returns: the poses; None if too many joints are missing.
+        """
+        unseen = np.zeros(valid.shape[1], dtype=bool)
+        if valid[cut:].all():
+            return Known(xyz, valid, unseen, start)
+        missing = self.never_seen(times[start:], valid[start:], longest, cut - start)
+        if can_complete(self.skeleton) and not shows_torso(~missing, self.skeleton):
+            shown = self.torso_shown_after(times[start:], valid[start:], longest)
+            if shown is None:
+                return None
+            start += shown
+            cut = max(start, cut)
+            missing = self.never_seen(times[start:], valid[start:], longest, cut - start)
+        if missing.any() and shows_torso(~missing, self.skeleton):
+            unseen = missing
+            xyz, valid = self.completed(times, xyz, valid, unseen)
+        resumed = self.resumed_after(times[start:], valid[start:], longest)
+        if resumed is None or (resumed and self.is_unseen(valid[start + resumed :])):
+            return None
+        return Known(xyz, valid, unseen, start + resumed)
 
     def resumed_after(self, times: np.ndarray, valid: np.ndarray, longest: float) -> int | None:
         """
@@ -49,6 +105,72 @@ class Gaps:
             if len(gaps):
                 resumed = max(resumed, int(seen[gaps[-1] + 1]))
         return resumed
+
+    def never_seen(
+        self, times: np.ndarray, valid: np.ndarray, longest: float, first: int = 0
+    ) -> np.ndarray:
+        """
+        Return the joints that are missing for too long, so that they are made up in all frames.
+
+        Joints that follow the torso are not among them if the torso's frame is known.
+
+        :param times: times of the poses, seconds, increasing to 0, (N,).
+        :param valid: which joints were seen, bool (N, J).
+        :param longest: longest time that a joint may be missing, seconds.
+        :param first: index of the first pose that matters; gaps that end before it do not count.
+        :returns: bool (J,).
+        """
+        found = np.zeros(valid.shape[1], dtype=bool)
+        for joint in np.flatnonzero(~valid[first:].all(axis=0)):
+            at = np.concatenate((times[:1], times[valid[:, joint]], times[-1:]))
+            late = at[1:] > times[first]
+            found[joint] = not valid[:, joint].any() or np.diff(at)[late].max() > longest
+        if self.following and not found[list(TORSO)].any():
+            found[list(self.following)] = False
+        return found
+
+    def torso_shown_after(
+        self, times: np.ndarray, valid: np.ndarray, longest: float
+    ) -> int | None:
+        """
+        Return the first pose after which hips and shoulders show a torso without long gaps.
+
+        :param times: times of the poses, seconds, increasing to 0, (N,).
+        :param valid: which joints were seen, bool (N, J).
+        :param longest: longest time that a joint may be missing, seconds.
+        :returns: its index; None if too little of a torso is seen at the end.
+        """
+        late = times >= -longest
+        gone = np.asarray(~valid[late].any(axis=0))
+        if not shows_torso(~gone, self.skeleton):
+            return None
+        torso = [*(self.skeleton.hips or ()), *(self.skeleton.shoulders or ())]
+        matters = np.zeros_like(gone)
+        matters[torso] = True
+        return self.resumed_after(times, valid | gone | ~matters, longest)
+
+    def completed(
+        self, times: np.ndarray, xyz: np.ndarray, valid: np.ndarray, unseen: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Place joints that were never seen where they usually are relative to the others.
+
+        :param times: times of the poses, seconds, increasing to 0, (N,).
+        :param xyz: metres, (N, J, 3).
+        :param valid: which joints were seen, bool (N, J).
+        :param unseen: joints from :meth:`never_seen`; the others show a torso, bool (J,).
+        :returns: poses that hold those joints throughout, (N, J, 3), and which joints are known
+            then, bool (N, J).
+        """
+        known = xyz.copy()
+        for joint in np.flatnonzero(~unseen & ~valid.all(axis=0)):
+            seen = valid[:, joint]
+            if seen.any():  # otherwise it follows the torso
+                for axis in range(3):
+                    known[:, joint, axis] = np.interp(times, times[seen], xyz[seen, joint, axis])
+        usable = ~unseen & valid.any(axis=0)
+        standing_in = complete(known[None], usable[None], self.skeleton)[0]
+        return np.where(unseen[:, None], standing_in, xyz), valid | unseen
 
     def is_unseen(self, valid: np.ndarray) -> bool:
         """

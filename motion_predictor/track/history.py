@@ -337,6 +337,10 @@ class PoseHistory:
         A joint that was not seen for up to ``max_joint_gap_s`` is filled in. Its bone keeps its
         length and rotates evenly from the direction where it was last seen to that where it is
         seen next, or stays. Spine, nose and head follow the torso and are filled in for any time.
+        Other joints that are missing for longer count as never seen, until they have been seen for
+        a whole window. They are completed from the others, see
+        :func:`motion_predictor.body.completion.complete`, and marked as filled in all frames. If
+        the others do not show a torso, there is no window.
         """
         if not len(self):
             return NotReady.NO_POSES
@@ -357,28 +361,25 @@ class PoseHistory:
         # Poses before the window matter only for the shape of the interpolation.
         first = grid_s(self.window_config)[0]
         cut = max(start, int(np.searchsorted(times, first - 2.5 * period)) - 1)
-        xyz = poses.xyz[poses.start : poses.stop]
-        valid = poses.valid[poses.start : poses.stop]
-        complete = bool(valid[cut:].all())
-        if not complete:
-            resumed = self._gaps.resumed_after(times[start:], valid[start:], longest)
-            if resumed is None:
-                return NotReady.JOINT_MISSING
-            if resumed:
-                start, reason = start + resumed, NotReady.JOINT_MISSING
-                if self._gaps.is_unseen(valid[start:]):
-                    return NotReady.JOINT_MISSING
-            cut = max(start, cut)
-            complete = bool(valid[cut:].all())
+        kept = slice(poses.start, poses.stop)
+        known = self._gaps.known(
+            times, poses.xyz[kept], poses.valid[kept], start=start, cut=cut, longest=longest
+        )
+        if known is None:
+            return NotReady.JOINT_MISSING
+        if known.start > start:
+            start, reason = known.start, NotReady.JOINT_MISSING
+        cut, xyz, valid = max(start, cut), known.xyz, known.valid
         few = len(times) - start < limits.min_poses
         if few or -times[start] < limits.min_observed_s - 1e-6:
             return reason or (NotReady.TOO_FEW_POSES if few else NotReady.TOO_SHORT)
-        used = xyz[cut:]
-        if not complete:
+        used, shown = xyz[cut:], valid[cut:] & ~known.made_up
+        if not valid[cut:].all():
             used = self._gaps.fill(times[start:], xyz[start:], valid[start:])[cut - start :]
-        found = evenly_spaced(self.window_config, newest, times[cut:], used, valid[cut:], period)
+        found = evenly_spaced(self.window_config, newest, times[cut:], used, shown, period)
         self.counters.windows_padded += found.padded_frames > 0
-        self.counters.windows_filled += not complete and bool(found.filled.any())
+        self.counters.windows_filled += bool(found.filled.any())
+        self.counters.windows_half_seen += bool(known.made_up.any())
         return found
 
     # Storing

@@ -92,6 +92,8 @@ class HistoryCounters:
     joints_off_body: int = 0
     windows_filled: int = 0
     """Windows in which joints were filled in."""
+    windows_half_seen: int = 0
+    """Such windows in which some joints were never seen, and were completed."""
     windows_padded: int = 0
     """Windows whose beginning repeats the first pose seen."""
 

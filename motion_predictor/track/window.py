@@ -46,6 +46,11 @@ class ObservedWindow:
     padded_frames: int
     source_period_s: float
 
+    @property
+    def seen(self) -> np.ndarray:
+        """Return which joints were seen at all, bool (J,); the others are made up throughout."""
+        return np.asarray(~self.filled.all(axis=0))
+
     def between(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
         Return poses at instants between frames.

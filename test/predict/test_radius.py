@@ -39,7 +39,9 @@ class Uncertain:
     def __init__(self, radius_m: float = 0.1) -> None:
         self.radius_m = radius_m
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
         del seed
         persons = len(observed)
         way = np.zeros((samples, 3))

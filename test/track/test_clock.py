@@ -30,7 +30,9 @@ class Unasked:
     window = WindowConfig()
     skeleton = H36M17
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
         """Fail: only the windows are looked at here."""
         raise AssertionError
 

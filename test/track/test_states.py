@@ -32,6 +32,7 @@ from motion_predictor.track.states import Excluded, OtherPerson, PersonState, Re
 from motion_predictor.track.window import NotReady
 
 ANKLES = [H36M17.index('RAnkle'), H36M17.index('LAnkle')]
+SHOULDERS = [H36M17.index('LShoulder'), H36M17.index('RShoulder')]
 
 
 def observe(online: LivePredictor, name: str, stamp_ns: int, xyz: np.ndarray, **more: Any) -> None:
@@ -50,29 +51,46 @@ def hidden(stamp_ns: int, joints: list[int], place: float = 2.0) -> np.ndarray:
 # Seen and not predicted
 
 
-def test_hidden_ankles_are_seen_only_with_the_joints_named_and_every_point_measured() -> None:
+def test_hidden_ankles_are_completed_and_marked_in_every_frame() -> None:
     online = online_with()
     for stamp in stamps(0, 150):
         observe(online, 'ada', stamp, hidden(stamp, ANKLES))
         observe(online, 'bob', stamp, pose_at(stamp, 5.0))
     result = predicted(online)
+    assert result.persons == ('ada', 'bob')
+    ada, bob = result.windows
+    np.testing.assert_array_equal(np.flatnonzero(~ada.seen), ANKLES)
+    assert bob.seen.all()
+    seen = np.setdiff1d(np.arange(17), ANKLES)
+    newest = pose_at(stamps(0, 150)[-1])
+    np.testing.assert_allclose(ada.poses[-1][seen], newest[seen], atol=1e-6)
+    assert np.abs(ada.poses[-1][ANKLES] - newest[ANKLES]).max() < 0.15, 'where ankles usually are'
+
+
+def test_without_a_torso_one_is_seen_only_with_the_joints_named_and_every_point_measured() -> None:
+    online = online_with()
+    for stamp in stamps(0, 150):
+        observe(online, 'ada', stamp, hidden(stamp, SHOULDERS))
+        observe(online, 'bob', stamp, pose_at(stamp, 5.0))
+    result = predicted(online)
     assert result.persons == ('bob',), 'beside a whole person'
     ada = result.others['ada']
     assert (ada.state, ada.reason) == (PersonState.SEEN, NotReady.JOINT_MISSING)
-    assert ada.joints == ('RAnkle', 'LAnkle')
-    assert ada.words == 'RAnkle, LAnkle never seen'
-    seen = np.setdiff1d(np.arange(17), ANKLES)
+    assert ada.joints == ('LShoulder', 'RShoulder')
+    assert ada.words == 'LShoulder, RShoulder never seen'
+    seen = np.setdiff1d(np.arange(17), SHOULDERS)
     newest = pose_at(stamps(0, 150)[-1])
     np.testing.assert_allclose(ada.pose[seen], newest[seen])
-    np.testing.assert_allclose(ada.pose[ANKLES], newest[[H36M17.index('RKnee'), 5]])
+    found = ada.pose[SHOULDERS][:, None] - newest[seen]
+    assert np.linalg.norm(found, axis=-1).min(axis=1).max() < 1e-6, 'a place that was measured'
 
 
 def test_joints_that_were_seen_once_are_missing_for_as_long_as_they_are() -> None:
     online = online_with()
     see(online, 'ada', stamps(0, 90), now=True)
     for stamp in stamps(90, 240):
-        observe(online, 'ada', stamp, hidden(stamp, ANKLES[:1]))
-    assert predicted(online).others['ada'].words == 'RAnkle not seen for 5.0 s'
+        observe(online, 'ada', stamp, hidden(stamp, SHOULDERS))
+    assert predicted(online).others['ada'].words == 'LShoulder, RShoulder not seen for 5.0 s'
 
 
 @pytest.mark.parametrize(
@@ -211,7 +229,9 @@ def test_after_the_trackers_word_that_nobody_is_there_the_lost_have_no_place() -
 
 def test_a_model_that_gives_no_numbers_for_one_person_leaves_the_others() -> None:
     class NanBeyond(GoesOn):
-        def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+        def predict(
+            self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+        ) -> Prediction:
             prediction = super().predict(observed, samples=samples, seed=seed)
             prediction.futures[observed[:, -1, 0, 0] > 4.0, :, 7, 3] = np.nan
             return prediction

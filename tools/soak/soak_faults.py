@@ -285,7 +285,7 @@ FAULTS = (
           ('joints_off_body',)),
     Fault('joint off the body', 'a wrist 40 m away for 0.3 s',
           _joints((40.0, 40.0, 40.0), LEFT_WRIST), ('joints_off_body',)),
-    Fault('legs hidden', 'both ankles unseen for 1 s', _hide_legs, ('left_out_joint_missing',)),
+    Fault('legs hidden', 'both ankles unseen for 1 s', _hide_legs, ('windows_half_seen',)),
     Fault('nobody', 'empty arrays for 0.5 s', lambda stage: stage.stream(0.5, lambda pose: []),
           ('messages_empty',)),
     Fault('all NaN', 'nothing but NaN for 0.5 s',

@@ -131,7 +131,13 @@ class Sampler:
         return self.model.config.role
 
     def sample(
-        self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0
+        self,
+        observed: np.ndarray,
+        *,
+        samples: int = 50,
+        seed: int = 0,
+        first_index: int = 0,
+        seen: np.ndarray | None = None,
     ) -> np.ndarray:
         """
         Sample futures; the noise of window i depends only on the seed and ``first_index + i``.
@@ -140,15 +146,20 @@ class Sampler:
         :param samples: S.
         :param seed: not negative.
         :param first_index: index of the first of these windows in the whole evaluation.
+        :param seen: which joints were seen at all, bool ``(N, J)``; the others are completed.
+            None: all.
         :returns: world positions in metres, ``(N, S, T_fut, J, 3)`` float32.
         """
         if self.predictor is not None:
             return self.predict(
-                observed, samples=samples, seed=seed, first_index=first_index
+                observed, samples=samples, seed=seed, first_index=first_index, seen=seen
             ).futures
         noise = window_noise(self.model, seed, first_index, len(observed), samples)
         device = self.model.alpha_bar.device
-        context = self.model.observe(torch.from_numpy(np.ascontiguousarray(observed)).to(device))
+        marked = None if seen is None else torch.from_numpy(seen).to(device)
+        context = self.model.observe(
+            torch.from_numpy(np.ascontiguousarray(observed)).to(device), marked
+        )
         flat = torch.from_numpy(noise).to(device).flatten(0, 1)
         condition = context.condition.repeat_interleave(samples, dim=0)
         padded = padded_state(self.model, context).repeat_interleave(samples, dim=0)
@@ -168,7 +179,13 @@ class Sampler:
         return self.model.decode(white, context).cpu().numpy()
 
     def predict(
-        self, observed: np.ndarray, *, samples: int = 50, seed: int = 0, first_index: int = 0
+        self,
+        observed: np.ndarray,
+        *,
+        samples: int = 50,
+        seed: int = 0,
+        first_index: int = 0,
+        seen: np.ndarray | None = None,
     ) -> Prediction:
         """
         Return a one-step model's prediction, with the noise of :meth:`sample`.
@@ -178,7 +195,7 @@ class Sampler:
         if self.predictor is None:
             raise ConfigError('a many-step teacher gives samples alone')
         noise = window_noise(self.model, seed, first_index, len(observed), samples)
-        return self.predictor.predict(observed, noise=noise)
+        return self.predictor.predict(observed, noise=noise, seen=seen)
 
 
 def window_noise(

@@ -12,36 +12,37 @@ pytest.importorskip('rclpy')
 from geometry_msgs.msg import PoseArray
 from node_rig import Nodes
 from ros_harness import Listener, Source, wait_until
-from scene import HORIZONS, LEGS, Scene
+from scene import HORIZONS, Scene, SHOULDERS
 from visualization_msgs.msg import Marker, MarkerArray
 
-from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.messages import decode_predictions
 
 
-def test_a_worker_at_a_table_is_in_poses_all_the_time_and_the_status_says_why_not_predicted(
+def test_whoever_shows_no_torso_is_in_poses_all_the_time_and_the_status_says_why_not_predicted(
     listener: Listener, nodes: Nodes
 ) -> None:
     nodes.start(**{'diagnostics.period_s': 0.1})
     scene = Scene(listener)
-    said = 'RKnee, RAnkle, LKnee, LAnkle never seen'
-    scene.until(lambda: scene.warns_of(f'seen and not predicted: 0 ({said})'), 'a warning', LEGS)
+    said = 'LShoulder, RShoulder never seen'
+    scene.until(
+        lambda: scene.warns_of(f'seen and not predicted: 0 ({said})'), 'a warning', SHOULDERS
+    )
     count = len(scene.poses)
-    scene.until(lambda: len(scene.poses) > count + 30, 'points of the worker', LEGS)
+    scene.until(lambda: len(scene.poses) > count + 30, 'points of the person', SHOULDERS)
     assert not any(cloud.width for cloud in scene.clouds), 'nobody can be predicted'
     assert {len(array.poses) for array in scene.poses} == {HORIZONS * 17}, 'never an empty array'
     points = [(p.position.x, p.position.y, p.position.z) for p in scene.poses[-1].poses]
     points = np.reshape(points, (HORIZONS, 17, 3))
     assert np.isfinite(points).all()
-    assert (points == points[0]).all(), 'where the worker was measured, at every horizon'
+    assert (points == points[0]).all(), 'where the person was measured, at every horizon'
     gaps = np.abs(scene.walks[0] - points[0])[:, 0].max(axis=-1)
     assert gaps.min() < 1e-6
     state = scene.states['0']
     assert (state['state'], state['reason'], state['placed']) == (
         'seen only', 'joint_missing', True,
     )  # fmt: skip
-    assert state['joints'] == ['RKnee', 'RAnkle', 'LKnee', 'LAnkle']
+    assert state['joints'] == ['LShoulder', 'RShoulder']
 
 
 def test_beside_a_whole_person_the_other_one_stays_in_poses(
@@ -49,17 +50,21 @@ def test_beside_a_whole_person_the_other_one_stays_in_poses(
 ) -> None:
     nodes.start(**{'diagnostics.period_s': 0.1})
     scene = Scene(listener)
-    ankle = [H36M17.index('LAnkle')]
-    scene.until(lambda: scene.clouds and scene.clouds[-1].width, 'a prediction', None, ankle)
+    scene.until(lambda: scene.clouds and scene.clouds[-1].width, 'a prediction', None, SHOULDERS)
     count = len(scene.poses)
-    scene.until(lambda: len(scene.poses) > count + 20, 'points', None, ankle)
+    scene.until(lambda: len(scene.poses) > count + 20, 'points', None, SHOULDERS)
     assert decode_predictions(scene.clouds[-1]).persons.tolist() == [0]
     assert {len(array.poses) for array in scene.poses[count:]} == {2 * HORIZONS * 17}
     assert scene.states['0']['state'] == 'predicted'
-    assert (scene.states['1']['state'], scene.states['1']['joints']) == ('seen only', ['LAnkle'])
-    scene.until(lambda: scene.warns_of('1 (LAnkle never seen)'), 'a warning', None, ankle)
+    assert (scene.states['1']['state'], scene.states['1']['joints']) == (
+        'seen only',
+        ['LShoulder', 'RShoulder'],
+    )
     scene.until(
-        lambda: scene.states['1']['state'] == 'predicted', 'the ankle to count', None, None
+        lambda: scene.warns_of('1 (LShoulder, RShoulder never seen)'), 'a warning', None, SHOULDERS
+    )
+    scene.until(
+        lambda: scene.states['1']['state'] == 'predicted', 'the shoulders to count', None, None
     )
     scene.until(lambda: 'not predicted' not in scene.status[1], 'no such warning', None, None)
 

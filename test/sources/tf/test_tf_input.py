@@ -557,7 +557,9 @@ class Unasked:
 
     window, skeleton = WindowConfig(), H36M17
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
         """Refuse."""
         raise AssertionError('nobody was to be predicted')
 

@@ -14,7 +14,9 @@ class StandsStill:
 
     window, skeleton = WindowConfig(), H36M17
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
         """Repeat the last pose."""
         shape = (len(observed), samples, self.window.future_frames, 17, 3)
         futures = np.broadcast_to(observed[:, -1, None, None], shape).astype(np.float32)

@@ -37,7 +37,9 @@ class GoesOn:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
         """Continue straight on, the same in every sample."""
         self.batches.append(len(observed))
         step = observed[:, -1] - observed[:, -2]

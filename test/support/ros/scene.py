@@ -15,6 +15,9 @@ from std_msgs.msg import String
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.ros.replay import ENCODERS
 
+SHOULDERS = [H36M17.index(joint) for joint in ('LShoulder', 'RShoulder')]
+
+
 LEGS = [H36M17.index(joint) for joint in ('RKnee', 'RAnkle', 'LKnee', 'LAnkle')]
 
 

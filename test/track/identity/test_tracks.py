@@ -25,7 +25,9 @@ class GoesOn:
     window = WindowConfig()
     skeleton = H36M17
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
         """Continue straight on, the same in every sample."""
         step = (observed[:, -1] - observed[:, -6]) / 5.0
         ahead = np.arange(1, self.window.future_frames + 1)[None, :, None, None] * step[:, None]

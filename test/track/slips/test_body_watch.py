@@ -35,7 +35,9 @@ class Unasked:
     window = WindowConfig()
     skeleton: Skeleton = H36M17
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
         """Fail: only the windows are looked at here."""
         raise AssertionError
 

@@ -48,16 +48,22 @@ class ManyStepPredictor:
         """Return the skeleton; its joints are in the teacher's order."""
         return self._sampler.model.skeleton
 
-    def predict(self, observed: np.ndarray, *, samples: int, seed: int) -> Prediction:
+    def predict(
+        self, observed: np.ndarray, *, samples: int, seed: int, seen: np.ndarray | None = None
+    ) -> Prediction:
         """
         Sample futures, with the same noise in every call, as a node does.
 
         :param observed: joint positions in metres, gravity along -z, ``(P, T_obs, J, 3)``.
         :param samples: number of futures per person, S.
         :param seed: seed of the noise, not negative.
+        :param seen: which joints of each person were seen at all, bool ``(P, J)``; the others are
+            completed. None: all.
         :returns: futures in metres, ``(P, S, T_fut, J, 3)``, with equal weights.
         """
-        futures = self._sampler.sample(observed.astype(np.float32), samples=samples, seed=seed)
+        futures = self._sampler.sample(
+            observed.astype(np.float32), samples=samples, seed=seed, seen=seen
+        )
         weights = np.full(futures.shape[:2], 1.0 / samples, dtype=np.float32)
         return Prediction(futures, weights, self.window.rate_hz)
 
