@@ -10,12 +10,12 @@ from motion_predictor.body.completion import can_complete, complete, shows_torso
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
 
-_LEGS = ('RKnee', 'RAnkle', 'LKnee', 'LAnkle')
-_HIPS = ('Hip', 'RHip', 'LHip')
+LEGS = ('RKnee', 'RAnkle', 'LKnee', 'LAnkle')
+HIPS = ('Hip', 'RHip', 'LHip')
 PARTS: tuple[tuple[float, tuple[str, ...]], ...] = (
-    (0.20, _LEGS),
-    (0.15, (*_HIPS, *_LEGS)),
-    (0.10, (*_HIPS, *_LEGS, 'Spine')),
+    (0.20, LEGS),
+    (0.15, (*HIPS, *LEGS)),
+    (0.10, (*HIPS, *LEGS, 'Spine')),
     (0.05, ('RAnkle', 'LAnkle')),
     (0.025, ('RKnee', 'RAnkle')),
     (0.025, ('LKnee', 'LAnkle')),

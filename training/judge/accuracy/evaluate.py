@@ -22,6 +22,7 @@ from training.common import provenance
 from training.common.options import about, read_options
 from training.data.bags import bag_reading
 from training.judge import metrics, plots
+from training.judge.accuracy import evaluate_hidden
 from training.judge.accuracy.earlier import earlier_rows, ratios_of_means
 from training.judge.accuracy.evaluate_options import check, EvaluateOptions, given_skeleton
 from training.judge.accuracy.models import check_skeletons, FORMAT, given_models, Model, VERSION
@@ -55,6 +56,9 @@ worked example, from the root of the source tree:
     --json docs/results/data/evaluation.json --plots docs/results/images
 The files' names give the rows theirs: cmu17/test.npz is set cmu17, split test; files of one split
 are also scored together ('both'), with multimodal sets over all of their windows.
+The errors of the joints that are seen, while others are hidden:
+  python -m training evaluate --weights resource/weights/swiftdiff.safetensors \\
+    --data ../shared/data/cmu17/val.npz --hidden legs arm --json hidden.json
 """
 
 
@@ -247,7 +251,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(describe_plan(options))
             return 0
         require_writable(options.json)
-        result = evaluate(options, words)
+        if options.hidden:
+            result = evaluate_hidden.evaluate_hidden(options, words)
+        else:
+            result = evaluate(options, words)
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -255,9 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(str(error) or 'stopped; the same command goes on from here', file=sys.stderr)
         return 130
     provenance.write_json(options.json, result)
-    print(table(result))
+    print(evaluate_hidden.table(result) if options.hidden else table(result))
     print(f'written: {options.json}')
-    if options.plots:
+    if options.plots and not options.hidden:
         for path in plots.draw_horizons(result, options.plots):
             print(f'drawn: {path}')
     return 0

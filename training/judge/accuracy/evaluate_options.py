@@ -13,6 +13,7 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import ConfigError
 from training.data.bags import BagOptions
+from training.judge.hiding import Hidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class EvaluateOptions:
     tracker_noise: float = 0.0
     """Standard deviation of white noise on every observed joint, metres; futures are compared with
     the motion without noise."""
+    hidden: tuple[Hidden, ...] = ()
+    """Hide these parts of the body and judge the joints that are seen alone, beside the same with
+    all seen; nothing else is scored then."""
     plots: Path | None = None
     """Folder for plots of the error over the horizon."""
     runs: Path = Path('runs/evaluate')
@@ -85,6 +89,11 @@ def check(options: EvaluateOptions) -> None:
         raise ConfigError(f'--tracker-noise {options.tracker_noise}: must lie in 0..1 metres')
     if options.seed < 0:
         raise ConfigError(f'--seed {options.seed}: must not be negative')
+    if options.hidden and (not options.weights or options.take_over or options.neighbours):
+        raise ConfigError(
+            '--hidden: judges weights alone; name --weights, and neither --take-over nor '
+            '--neighbours'
+        )
     if not options.data:
         raise ConfigError('--data: name at least one file of recordings')
     if options.device == 'cuda' and not torch.cuda.is_available():

@@ -30,10 +30,17 @@ from training.common.stopping import NOTHING
 from training.data.store import data_digest
 from training.data.windows import load_clips
 from training.judge.held_out import made_without
+from training.judge.hiding import Hidden
 from training.judge.neighbours import load_neighbours, TrainingNeighbours
+from training.judge.stream.hidden_streams import (
+    beside,
+    hidden_rows,
+    HiddenErrors,
+    seen_of_take,
+)
 from training.judge.stream.many_steps import load_streamed, StreamedPredictor
 from training.judge.stream.regimes import regime_takes
-from training.judge.stream.stream_scores import CANDIDATES, joined, PUBLISHED, Scores, StreamScorer
+from training.judge.stream.stream_scores import CANDIDATES, joined, Scores, StreamScorer
 from training.judge.stream.stream_tables import (
     error_row,
     groups,
@@ -41,6 +48,7 @@ from training.judge.stream.stream_tables import (
     over_laboratories,
     radius_row,
     running,
+    summary,
 )
 from training.judge.stream.streams import (
     GAP_S,
@@ -62,6 +70,8 @@ worked examples, from the root of the source tree:
     --data ../shared/data/*/val.npz --json streams.json
   python -m training evaluate-streams --weights resource/weights/swiftdiff.safetensors \\
     --data ../shared/data/*/val.npz --noise .01 --rate 15 --order random --json noisy.json
+  python -m training evaluate-streams --weights resource/weights/swiftdiff.safetensors \\
+    --data ../shared/data/*/val.npz --hidden legs arm --json hidden.json
 With --held-out SET=FILE the places of a set are judged with weights that were made without it: a
 table that leaves each laboratory out in turn.
 """
@@ -95,6 +105,9 @@ class EvaluateStreamsOptions:
     """Standard deviation of noise that changes within a second."""
     missing: float = 0.0
     """Share of the time during which each joint is unseen."""
+    hidden: tuple[Hidden, ...] = ()
+    """Play everything once more for each of these parts with it hidden: the errors of the joints
+    that are seen, beside the same with all seen."""
     minutes: float | None = None
     """Watch each place no longer than this."""
     every: int = 1
@@ -134,6 +147,7 @@ class Place:
     every: int
     ddim_steps: int
     neighbours: tuple[Path, ...]
+    hidden: tuple[Hidden, ...] = ()
     subject: str | None = None
     """The only subject of the place; None: everybody in the file."""
 
@@ -151,6 +165,7 @@ class Played:
     scores: Scores
     joints: tuple[str, ...]
     facts: Mapping[str, Any]
+    hidden: tuple[HiddenErrors, ...] = ()
 
 
 def takes_to_play(place: Place, skeleton: Skeleton) -> tuple[Take, ...]:
@@ -195,21 +210,18 @@ def play(place: Place, quiet: bool = True) -> Played:
         judged = [data_digest(place.path)]
         bank = load_neighbours(place.neighbours, predictor.window, skeleton, judged)
     takes = takes_to_play(place, skeleton)
-    online = make_online(predictor, place)
-    stream = Stream(
-        online, takes, place.tracker, order=place.order, seed=place.seed, keep_every=place.every
-    )
-    scorer = StreamScorer(skeleton, bank)
-    for moment in tqdm(stream, desc=place.label, unit='prediction', disable=quiet, leave=False):
-        if place.minutes is not None and moment.minutes > place.minutes:
-            break
-        scorer.add(moment)
+    stream, scorer = _played(place, predictor, takes, bank, None, quiet)
     if not len(scorer):
         raise ConfigError(
             f'--data {place.path}: nobody could be predicted with two seconds to come; '
             f'{dict(stream.not_predicted) or "no clip is longer than 2.5 s"}'
         )
     scores = scorer.scores()
+    hidden: list[HiddenErrors] = []
+    for part in place.hidden:
+        _, partly = _played(place, predictor, takes, None, part, quiet)
+        if len(partly):
+            hidden.append(beside(part, scores, partly.scores(), skeleton, place.seed))
     facts = {
         'set': place.laboratory,
         'split': place.split,
@@ -228,7 +240,35 @@ def play(place: Place, quiet: bool = True) -> Played:
         'neighbours': None if bank is None else len(bank),
         'wall_s': round(time.perf_counter() - begun, 1),
     }
-    return Played(place, scores, skeleton.joints, facts)
+    return Played(place, scores, skeleton.joints, facts, tuple(hidden))
+
+
+def _played(
+    place: Place,
+    predictor: StreamedPredictor,
+    takes: Sequence[Take],
+    bank: TrainingNeighbours | None,
+    hidden: Hidden | None,
+    quiet: bool,
+) -> tuple[Stream, StreamScorer]:
+    # Play the takes into a node that has seen nothing yet, and score its predictions.
+    skeleton = predictor.skeleton
+    stream = Stream(
+        make_online(predictor, place),
+        takes,
+        place.tracker,
+        order=place.order,
+        seed=place.seed,
+        keep_every=place.every,
+        seen=lambda clip: seen_of_take(hidden, skeleton, place.seed, clip),
+    )
+    scorer = StreamScorer(skeleton, bank)
+    label = f'{place.label}, {hidden} hidden' if hidden else place.label
+    for moment in tqdm(stream, desc=label, unit='prediction', disable=quiet, leave=False):
+        if place.minutes is not None and moment.minutes > place.minutes:
+            break
+        scorer.add(moment)
+    return stream, scorer
 
 
 def given_places(options: EvaluateStreamsOptions) -> list[Place]:
@@ -263,6 +303,7 @@ def given_places(options: EvaluateStreamsOptions) -> list[Place]:
             every=options.every,
             ddim_steps=options.ddim_steps,
             neighbours=tuple(options.neighbours),
+            hidden=options.hidden,
         )
         if any(
             other.path.stem == path.stem and other.laboratory == laboratory for other in places
@@ -326,6 +367,9 @@ def tables(played: Sequence[Played]) -> dict[str, Any]:
     laboratories: dict[str, list[Scores]] = {}
     for each, scores in zip(played, of_places, strict=True):
         laboratories.setdefault(each.place.laboratory, []).append(scores)
+    hidden: dict[str, list[HiddenErrors]] = {}
+    for each in played:
+        hidden.setdefault(each.place.laboratory, []).extend(each.hidden)
     grouped = list(groups({name: joined(parts) for name, parts in laboratories.items()}))
     rows = [{'by': by, 'name': name, **error_row(scores)} for by, name, scores in grouped]
     return {
@@ -344,21 +388,8 @@ def tables(played: Sequence[Played]) -> dict[str, Any]:
             for by, name, scores in grouped
             if by in ('all', 'laboratory')
         ],
+        'hidden': hidden_rows(hidden),
     }
-
-
-def summary(result: Mapping[str, Any]) -> str:
-    """Return the errors of the published future, and their ratios to the best, as plain text."""
-    head = ''.join(f'{"@" + format(h, "g"):>8}' for h in HORIZONS_S)
-    lines = [f'{"centimetres, then ratio to the best":<36}{"n":>7}{head}{head}']
-    for row in result['rows']:
-        errors = row['error_cm'][PUBLISHED]
-        lines.append(
-            f'{row["by"] + ": " + row["name"]:<36}{row["predictions"]:>7}'
-            + ''.join(f'{value:8.2f}' for value in errors)
-            + ''.join(f'{value:8.2f}' for value in row['error_ratio'])
-        )
-    return '\n'.join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.judge.hiding import hidden_table
 from training.judge.scoring import bootstrap_interval
 from training.judge.stream.kinds import KINDS
 from training.judge.stream.stream_scores import (
@@ -183,6 +184,22 @@ def over_laboratories(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         found[f'{what}_ratio_max'] = _rounded(ratios.max(axis=0), 4)
         found[f'{what}_ratio_max_of'] = [labs[index]['name'] for index in worst]
     return found
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """Return the errors of the published future, and their ratios to the best, as plain text."""
+    head = ''.join(f'{"@" + format(h, "g"):>8}' for h in HORIZONS_S)
+    lines = [f'{"centimetres, then ratio to the best":<36}{"n":>7}{head}{head}']
+    for row in result['rows']:
+        errors = row['error_cm'][PUBLISHED]
+        lines.append(
+            f'{row["by"] + ": " + row["name"]:<36}{row["predictions"]:>7}'
+            + ''.join(f'{value:8.2f}' for value in errors)
+            + ''.join(f'{value:8.2f}' for value in row['error_ratio'])
+        )
+    if result['hidden']:
+        lines.append(hidden_table(result['hidden'], HORIZONS_S[1:]))
+    return '\n'.join(lines)
 
 
 _F, _L = len(HORIZONS_S), len(LEVELS)

@@ -9,7 +9,7 @@ adds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 import math
 
@@ -207,6 +207,7 @@ class Stream:
         gap_s: float = GAP_S,
         every_s: float = EVERY_S,
         keep_every: int = 1,
+        seen: Callable[[int], NDArray[np.bool_]] | None = None,
     ) -> None:
         """
         Prepare to play.
@@ -220,6 +221,8 @@ class Stream:
         :param every_s: time in seconds between predictions.
         :param keep_every: n: of every n predictions with known truth, only the first is returned;
             a node that learns no place is not asked for the others.
+        :param seen: returns which joints are seen at all in the take of a number, bool ``(J,)``;
+            by default all.
         :raises ConfigError: if a setting cannot work.
         """
         if order not in ORDERS:
@@ -240,6 +243,7 @@ class Stream:
         self.gap_s = gap_s
         self.every_s = every_s
         self.keep_every = keep_every
+        self._seen_of = seen
         self.not_predicted: Counter[str] = Counter()
         """Moments without a prediction, by the reason that the node gave."""
         self.watched_s = 0.0
@@ -262,6 +266,8 @@ class Stream:
         window = self.online.predictor.window
         generator = np.random.default_rng((self.seed, 2, take.clip))
         poses, seen = self.tracker.see(take.positions, take.rate_hz, generator)
+        if self._seen_of is not None:
+            seen = seen & self._seen_of(take.clip)
         truth = _Truth(take, window.rate_hz)
         begin_ns, before_s = self._now_ns, self.watched_s
         due_s = self.every_s

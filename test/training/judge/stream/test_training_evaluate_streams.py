@@ -63,6 +63,27 @@ def test_every_table_has_every_group(folder: Path) -> None:
     assert result['over_laboratories']['error_ratio_mean']
 
 
+def test_hidden_joints_are_played_once_more_and_compared_at_the_same_instants(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run(folder, '--hidden', 'legs', 'head')
+    rows = result['hidden']
+    assert [(r['hidden'], r['laboratory'], r['candidate'], r['windows']) for r in rows] == [
+        (hidden, of, candidate, count)
+        for hidden in ('legs', 'head')
+        for of, count in (('one', 14), ('two', 10), ('all', 24))
+        for candidate in (PUBLISHED, 'model')
+    ]
+    for row in rows:
+        errors = row['error_cm']
+        np.testing.assert_allclose(
+            row['error_ratio'], np.divide(errors['hidden'], errors['all_seen']), atol=2e-3
+        )
+        assert errors['hidden'] != errors['all_seen']
+    assert 'published on all, legs hidden' in capsys.readouterr().out
+    assert result['rows'] == run(folder)['rows'], 'the tables stay those with all joints seen'
+
+
 @pytest.mark.slow
 def test_the_same_words_give_the_same_figures_in_one_process_and_in_two(folder: Path) -> None:
     words = ('--noise', '0.01', '--rate', '15', '--order', 'random', '--missing', '0.01')
