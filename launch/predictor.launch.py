@@ -30,7 +30,9 @@ from lifecycle_msgs.msg import Transition
 SHARE = Path(__file__).resolve().parent.parent
 CONFIG = SHARE / 'config' / 'predictor.yaml'
 RVIZ = SHARE / 'config' / 'predictor.rviz'
-
+PATIENCE_S = '15'
+"""How long the node may take to end before it is asked more firmly. By the 5 s of launch itself, a
+node on a busy machine could be killed while it writes its memory."""
 
 TRUTHS = ['true', 'false']
 
@@ -81,6 +83,8 @@ def predictor_actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters=parameters,
         output='screen',
         emulate_tty=True,
+        sigterm_timeout=PATIENCE_S,
+        sigkill_timeout=PATIENCE_S,
         on_exit=[OpaqueFunction(function=end_launch)],
     )
     actions: list[LaunchDescriptionEntity] = [node]

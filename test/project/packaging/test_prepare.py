@@ -16,7 +16,10 @@ import sys
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-NEEDED = ('constraints.txt', 'requirements.txt', 'requirements-ros.txt', 'setup.py')
+NEEDED = (
+    'constraints.txt', 'requirements.txt', 'requirements-ros.txt', 'requirements-colcon.txt',
+    'setup.py',
+)  # fmt: skip
 STAND_IN = f"""#!/bin/bash
 case "$*" in
   *'import ensurepip'*) [ -e "$KIND/no_ensurepip" ] && exit 1; exit 0 ;;

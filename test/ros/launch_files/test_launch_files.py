@@ -7,6 +7,7 @@ on the sources of both: ``PYTHONPATH=LAUNCH/launch:LAUNCH_ROS/launch_ros`` (and 
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 import os
@@ -51,7 +52,7 @@ sys.exit(service.run())
 """
 """What ``ros2 launch FILE NAME:=VALUE ...`` does."""
 CONFIG_OF_A_NODE = '/**/speed_and_separation:\n  ros__parameters:\n    period_s: 0.05\n'
-PROGRAM = '#!{python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n'
+PROGRAM = '#!{python}\nimport sys\nfrom {module} import main\nsys.exit(main())\n'
 CONFIGURE, ACTIVATE, CLEAN_UP, DEACTIVATE = 1, 3, 2, 4
 
 
@@ -73,15 +74,21 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (share / folder).symlink_to(ROOT / folder)
     programs = prefix / 'lib' / 'motion_predictor'
     programs.mkdir(parents=True)
-    found = [line.split(' = ') for line in (ROOT / 'setup.py').read_text().splitlines()
-             if line.strip().startswith("f'") and ' = {NAME}.' in line]  # fmt: skip
-    for name, target in found:
-        module, function = target.rstrip("',").replace('{NAME}', 'motion_predictor').split(':')
-        path = programs / name.strip().removeprefix("f'")
-        path.write_text(PROGRAM.format(python=sys.executable, module=module, function=function))
+    for name, module in ros_run().items():
+        path = programs / name
+        path.write_text(PROGRAM.format(python=sys.executable, module=f'motion_predictor.{module}'))
         path.chmod(0o755)
     assert (programs / 'predictor').is_file()
     return prefix
+
+
+def ros_run() -> dict[str, str]:
+    """Return what ``ros2 run`` takes, by setup.py: names, and modules that have a ``main``."""
+    for statement in ast.parse((ROOT / 'setup.py').read_text()).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == 'ROS_RUN':
+            found: dict[str, str] = ast.literal_eval(statement.value)
+            return found
+    raise AssertionError('setup.py has no ROS_RUN')
 
 
 class Launched:
