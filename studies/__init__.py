@@ -1,1 +1,1 @@
-"""Experiments about the recipe: nobody imports them, and they are not shipped."""
+"""Experiments on the recipe of the training; nothing imports them, and they are not shipped."""

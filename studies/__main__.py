@@ -1,4 +1,4 @@
-"""Experiments about the recipe, each with a page: ``python -m studies VERB``."""
+"""Experiments on the recipe of the training, each with a page: ``python -m studies VERB``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VERBS = {
 
 
 def main() -> int:
-    """Run the verb that the command line names; returns the exit code."""
+    """Run the verb that the command line names; return the exit code."""
     return run('studies', VERBS, ABOUT, sys.argv[1:])
 
 

@@ -1,4 +1,4 @@
-"""Distil the teacher into one step by consistency, a control: python -m studies consistency."""
+"""Distil the teacher into one step by consistency, as a control: python -m studies consistency."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ example, from the run folder's teacher, or the shipped one, with the budget of s
       --data ../shared/data/cmu17/train.npz ../shared/data/uiprmd17/train.npz
 """
 METRIC_WEIGHT = 1.0
-"""The loss weighs a coefficient by its scale to this power, as the teacher's."""
+"""Exponent of a coefficient's scale as its weight in the loss, as the teacher's."""
 DECAY = 0.95
-"""Of the averaged student that gives the targets."""
+"""Decay of the averaged student that gives the targets."""
 
 
 class ConsistencyLoss:
     """
-    Neighbours on one path of the teacher shall end in the same x_0 (Song et al., 2023).
+    Neighbours on one path of the teacher must end in the same x_0 (Song et al., 2023).
 
-    A student that gives v is the identity at the lowest level by construction:
-    ``x_0 = sqrt(ab) x_t - sqrt(1 - ab) v``. The path is that of the teacher's DDIM, with the
-    history put back at every step.
+    A student that outputs v is the identity at the lowest level by construction: ``x_0 = sqrt(ab)
+    x_t - sqrt(1 - ab) v``. The path is that of the teacher's DDIM, with the history put back at
+    every step.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ConsistencyLoss:
             lower = self.levels[(place + 1).clamp_max(len(self.levels) - 1)]
             x_s = add_noise(clean, noise, self.alpha_bar[lower][:, None, None])
             wanted = self._x_0(self.target, x_s, condition, lower)
-            last = (place + 1 == len(self.levels))[:, None, None]  # there the path has ended
+            last = (place + 1 == len(self.levels))[:, None, None]  # the path has ended there
             wanted = torch.where(last, clean, wanted)
         found = self._x_0(network, x_t, condition, step)
         return {'loss': (self.weights * (found - wanted).square()).mean()}
@@ -128,7 +128,7 @@ def distil_by_consistency(run: Run, chain: ChainConfig) -> MotionModel:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the verb, continued where it stopped."""
+    """Run the verb; it continues where it stopped."""
     run, chain = parse_run('studies consistency', __doc__, EXAMPLE, arguments, ('one_step',))
     try:
         distil_by_consistency(run, chain)

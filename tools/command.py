@@ -1,4 +1,4 @@
-"""How the command lines of the tools begin."""
+"""Common part of the tools' command lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def parser_of(program: str, description: str | None, example: str) -> argparse.A
     """
     Return a parser whose help shows the module's own text and an example.
 
-    :param program: as it is typed, such as ``python -m tools.fuzz``.
+    :param program: as it is typed, for example ``python -m tools.fuzz``.
     :param description: the module's docstring; its lines stay as they are.
     :param example: a command line.
     """

@@ -1,7 +1,6 @@
-"""
-The node as a process, and a test driver beside it: publishers, a listener, services, /proc.
+"""The node as a process with a test driver: publishers, a listener, services, /proc.
 
-Used by the soak, the fuzz campaign and the run with many people. Everything is real: DDS between
+The soak, the fuzz campaign and the run with many people use it. Everything is real: DDS between
 processes of this machine, the shipped weights, the node's own diagnostics.
 """
 
@@ -47,11 +46,11 @@ PAGE_BYTES = os.sysconf('SC_PAGE_SIZE')
 
 
 class RigError(MotionPredictorError):
-    """The node or its surroundings did not do what the run needs; the message says what."""
+    """The node or its surroundings did not do what the run needs; the message explains it."""
 
 
 def use_large_messages() -> None:
-    """Let this process and those it starts use the shipped DDS profile for large messages."""
+    """Let this process and its children use the shipped DDS profile for large messages."""
     profile = str(ROOT / 'config' / 'fastdds_large_messages.xml')
     for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
         os.environ[name] = profile
@@ -68,15 +67,15 @@ class Usage:
 
 
 class NodeProcess:
-    """The predictor node as its own process, with its output in a log file."""
+    """The predictor node in a separate process, with its output in a log file."""
 
     def __init__(self, log: Path, domain: int, parameters: Mapping[str, object]) -> None:
         """
-        Start it; it configures and activates by itself.
+        Start the node; it configures and activates without a manager.
 
-        :param log: file for what it prints.
+        :param log: file for its output.
         :param domain: ROS_DOMAIN_ID.
-        :param parameters: by name, as ``-p`` takes them.
+        :param parameters: values by name, as ``-p`` takes them.
         """
         self.log = log
         command = [sys.executable, '-m', 'motion_predictor', '--ros-args']
@@ -100,7 +99,7 @@ class NodeProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it has not exited."""
+        """Return whether it has not exited."""
         return self.process.poll() is None
 
     def usage(self) -> Usage:
@@ -115,11 +114,11 @@ class NodeProcess:
         )
 
     def freeze(self, frozen: bool) -> None:
-        """Stop the process as a debugger would, or let it go on."""
+        """Stop the process as a debugger would, or let it continue."""
         self.process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def stop(self) -> int:
-        """Ask it to end, insist after a while; the exit code."""
+        """Ask it to end, kill it after some time, and return the exit code."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if self.process.poll() is None:
                 self.process.send_signal(number)
@@ -128,13 +127,13 @@ class NodeProcess:
         return self.process.wait()
 
     def output(self) -> str:
-        """Everything it printed."""
+        """Return everything that it printed."""
         return self.log.read_text(errors='replace')
 
 
 def pose_array(people: Sequence[np.ndarray]) -> PoseArray:
     """
-    Make a message of blocks of J poses as they are, NaN and all.
+    Return a message of blocks of J poses unchanged, with NaN.
 
     :param people: (J, 3) metres each; several may differ in J, for faults.
     """
@@ -155,7 +154,7 @@ class Heard:
     persons: tuple[int, ...]
     finite: bool
     places: np.ndarray
-    """Where each person's first joint is first expected, (P, 3) metres."""
+    """First expected position of each person's first joint, (P, 3) metres."""
 
 
 class Driver:
@@ -235,7 +234,7 @@ class Driver:
                 self.diagnostics_count += 1
 
     def idle_subscriber(self) -> Node:
-        """Make a node of its own that asks for every output reliably and takes none."""
+        """Return a separate node that subscribes reliably to every output and takes no message."""
         context = Context()
         rclpy.init(context=context, domain_id=self.context.get_domain_id())
         node = Node('idle', context=context)
@@ -244,29 +243,29 @@ class Driver:
         return node
 
     def now_ns(self) -> int:
-        """Return the clock that stamps are made with."""
+        """Return the clock of the stamps, nanoseconds."""
         return int(self.node.get_clock().now().nanoseconds)
 
     def counters(self) -> dict[str, int]:
-        """Every counter in the latest diagnostics."""
+        """Return all counters in the latest diagnostics."""
         held = self.diagnostics
         return {key: int(value) for key, value in held.items() if value.isdigit()}
 
     def fresh_counters(self, limit_s: float = 60.0) -> dict[str, int]:
-        """Wait for diagnostics made from now on (the second to come), and give their counters."""
+        """Wait for diagnostics made from now on (the second to come); return their counters."""
         wanted = self.diagnostics_count + 2
         self.wait(lambda: self.diagnostics_count >= wanted, 'diagnostics', limit_s)
         return self.counters()
 
     def publisher(self, topic: str, message_type: type = PoseArray) -> Publisher:
-        """Make a publisher and wait until the node listens to it."""
+        """Return a publisher to which the node has subscribed."""
         profile = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         made = self.node.create_publisher(message_type, topic, profile)
         self.wait_for_subscriber(made)
         return made
 
     def wait_for_subscriber(self, publisher: Publisher) -> None:
-        """Wait until the node listens, and a moment more: it must have noticed too."""
+        """Wait until the node subscribes, and a moment more, because it must notice too."""
         self.wait(lambda: publisher.get_subscription_count() > 0, 'the node to subscribe')
         time.sleep(0.5)
 
@@ -283,7 +282,7 @@ class Driver:
         """
         Wait until something holds.
 
-        :raises RigError: if it does not in time.
+        :raises RigError: if it does not hold in time.
         """
         deadline = time.monotonic() + limit_s
         while not holds():
@@ -292,7 +291,7 @@ class Driver:
             time.sleep(0.01)
 
     def change_state(self, transition: str) -> bool:
-        """Ask for a lifecycle transition by its name, such as 'configure'; whether it worked."""
+        """Request a lifecycle transition such as 'configure'; return whether it worked."""
         number = getattr(Transition, f'TRANSITION_{transition.upper()}')
         return bool(
             self._call(self._change, ChangeState.Request(transition=Transition(id=number))).success

@@ -1,1 +1,1 @@
-"""What each part of the recipe is worth."""
+"""Ablations: the effect of each part of the recipe."""

@@ -1,9 +1,8 @@
-"""
-Measure what each part of the recipe is worth: python -m studies ablate.
+"""Measure the effect of each part of the recipe: python -m studies ablate.
 
-Every row is one student trained with the base settings but for what the row changes, with the
-same budget and several seeds, and scored on val and test of every set. Rows that are finished are
-recalled, a killed one goes on where it stopped. Test is reported and chooses nothing.
+Every row is one student, trained with the base settings except for what the row changes, with the
+same budget and several seeds, and scored on val and test of every set. Finished rows are read
+again, and a killed one continues where it stopped. Test is reported and chooses nothing.
 """
 
 from __future__ import annotations
@@ -43,15 +42,15 @@ worked example, from the root of the source tree; it can be killed and given aga
 
 
 def limits_of(options: SwiftDiffOptions) -> Budget:
-    """Return the preset's budget with what the command line changes."""
+    """Return the preset's budget with the changes of the command line."""
     return within(budget(options.preset), options)
 
 
 def resolved(options: SwiftDiffOptions) -> SwiftDiffOptions:
     """
-    Return the options with their recordings, found where none were named, and check them.
+    Check the options, and return them with recordings, which are searched if none are named.
 
-    :raises ConfigError: on options that cannot be used.
+    :raises ConfigError: if options cannot be used.
     """
     require_positive(options, ('seeds', 'windows', 'pool', 'pairs', 'limit', 'repetitions'))
     data = found_recordings(options.data)
@@ -63,7 +62,7 @@ def resolved(options: SwiftDiffOptions) -> SwiftDiffOptions:
 
 
 def describe(options: SwiftDiffOptions, rows: Sequence[Row]) -> str:
-    """Write budget and rows as text."""
+    """Return budget and rows as text."""
     limits = limits_of(options)
     base = preset(options.preset)
     lines = [f'{name}: {value}' for name, value in asdict(limits).items()]
@@ -81,8 +80,10 @@ def ablate(options: SwiftDiffOptions, rows: Sequence[Row], words: Sequence[str])
     """
     Run the rows one after another, each with all its seeds.
 
-    :param words: of the command line, to be recorded.
-    :returns: JSON-able.
+    :param options: the options.
+    :param rows: the rows.
+    :param words: words of the command line, to be recorded.
+    :returns: JSON-able results.
     """
     limits = limits_of(options)
     base = preset(options.preset)
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :returns: the exit code: 0, 2 when something given cannot be used, 130 when stopped.
+    :returns: the exit code: 0, 2 if an argument cannot be used, 130 if stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(SwiftDiffOptions, 'studies ablate', about(__doc__), EXAMPLE, words)
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def carry_out(options: SwiftDiffOptions, words: Sequence[str]) -> int:
-    """Describe or run the rows, and write the results; returns the exit code."""
+    """Describe or run the rows, and write the results; return the exit code."""
     rows = rows_for(options.rows, options.preset)
     if options.dry_run:
         print(describe(options, rows))

@@ -1,9 +1,8 @@
-"""
-Measure what each part of the mixture's training is worth: python -m studies ablate-mixture.
+"""Measure the effect of each part of the mixture's training: python -m studies ablate-mixture.
 
-Every row is one mixture of experts trained with the base settings but for what the row changes,
-with the same budget and several seeds, and scored on val of every set. Rows that are finished are
-recalled, a killed one goes on where it stopped.
+Every row is one mixture of experts, trained with the base settings except for what the row
+changes, with the same budget and several seeds, and scored on val of every set. Finished rows are
+read again, and a killed one continues where it stopped.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ ROWS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Switches:
-    """Of VDD, as :class:`training.stages.vdd.VddConfig` says: the mixture's own choice."""
+    """Switches of :class:`training.stages.vdd.VddConfig`; the defaults are the mixture's own."""
 
     noised: bool = True
     low_begin: float = 0.3
@@ -129,13 +128,13 @@ class Switches:
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchedMixture(MoeConfig):
-    """The mixture's settings, and switches that only this study has."""
+    """The mixture's settings, with switches that only this study has."""
 
     switches: Switches = field(default_factory=Switches)
 
 
 def switched(chain: ChainConfig) -> ChainConfig:
-    """Give a chain's mixture the switches, as the mixture's own choice."""
+    """Return the chain with a mixture that has the switches, at the mixture's own choice."""
     same = {part.name: getattr(chain.moe, part.name) for part in fields(MoeConfig)}
     return replace(chain, moe=SwitchedMixture(**same))
 
@@ -175,7 +174,7 @@ class MixtureBench:
     """Trains mixtures and scores futures and likelihood."""
 
     def __init__(self, place: Place, limits: Budget) -> None:
-        """Prepare; rows share their windows and the teacher's samples."""
+        """Prepare the bench; rows share their windows and the teacher's samples."""
         self.place = place
 
     def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:

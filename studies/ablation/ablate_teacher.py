@@ -1,9 +1,8 @@
-"""
-Measure what each switch of the teacher is worth: python -m studies ablate-teacher.
+"""Measure the effect of each switch of the teacher: python -m studies ablate-teacher.
 
-Every row is one diffusion teacher trained with the base settings but for what the row changes,
-with the same budget and several seeds, and scored on val of every set. Rows that are finished are
-recalled, a killed one goes on where it stopped.
+Every row is one diffusion teacher, trained with the base settings except for what the row changes,
+with the same budget and several seeds, and scored on val of every set. Finished rows are read
+again, and a killed one continues where it stopped.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ worked example, from the root of the source tree; it can be killed and given aga
       --out docs/results/teacher_ablations.md
 """
 FACTS = ('teacher', 'encoding', 'augmentation', 'whiten', 'pool', 'seed')
-"""What a teacher depends on."""
+"""Facts that a teacher depends on."""
 PAPER = {
     'teacher.model.prediction': 'eps',
     'encoding.condition': 'padded',
@@ -124,7 +123,7 @@ class Budget(rows.Budget):
     """The budget of a row."""
 
     ddim_steps: int = 25
-    """Of sampling; with fewer the order of the rows can be another."""
+    """Number of sampling steps; with fewer, the order of the rows can change."""
 
 
 def budget(name: str) -> Budget:
@@ -159,14 +158,14 @@ class TeacherBench:
     """Trains teachers and scores their DDIM samples."""
 
     def __init__(self, place: Place, limits: Budget) -> None:
-        """Prepare; rows that see motion alike share a pool, one seed's at a time."""
+        """Prepare the bench; rows with the same encoding share a pool, one seed's at a time."""
         self.place = place
         self.limits = limits
         self._pools: dict[str, EncodedPool] = {}
 
     def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
         """See :class:`studies.ablation.rows.Bench`."""
-        # what only sampling is concerned with needs no training of its own
+        # changes of the sampling need no training of their own
         teacher_config = chain.teacher
         assert isinstance(teacher_config, SwitchedTeacher)
         trained_as = replace(chain, teacher=replace(teacher_config, completion='clean'))

@@ -1,4 +1,4 @@
-"""Matching a teacher alone: other distances than stage 2 has, and fixed pairs."""
+"""Match a teacher alone: with other distances than those of stage 2, and with fixed pairs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from training.stages.swiftdiff import SwiftDiffLoss
 
 class AblatedLoss(SwiftDiffLoss):
     """
-    Matching alone, with another distance to the teacher than stage 2 has, or to fixed pairs.
+    Match a teacher alone, with another distance than that of stage 2, or match fixed pairs.
 
-    The teachers know clean histories alone: those are all that it is matched on.
+    The teachers know only clean histories, so only those are matched.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class AblatedLoss(SwiftDiffLoss):
         """
         Keep the student, the teachers and the pool that the loss compares.
 
-        :raises ConfigError: if the settings have more than ``match``, which is all there is here.
+        :raises ConfigError: if the settings have more terms than ``match``, the only one here.
         """
         for name in ('real', 'spread', 'match_ddim'):
             if getattr(config, name) > 0.0:
@@ -82,8 +82,8 @@ def kl_of_softmaxes(found: Tensor, target: Tensor) -> Tensor:
     """
     KL(softmax(target) || softmax(found)) over all coefficients of a sample.
 
-    :param found: the student's, whitened, ``(B, M, K, D)``.
-    :param target: the teacher's, same shape.
+    :param found: the student's coefficients, whitened, ``(B, M, K, D)``.
+    :param target: the teacher's, of the same shape.
     :returns: mean over samples, a scalar in nats.
     """
     mine = found.flatten(0, 1).flatten(1).log_softmax(dim=-1)
@@ -95,9 +95,9 @@ def kl_of_gaussians(found: Tensor, target: Tensor, floor: float = 0.05) -> Tenso
     """
     KL(teacher || student) between Gaussians fitted to each window's samples.
 
-    :param found: the student's, whitened, ``(B, M, K, D)``, M >= 2.
-    :param target: the teacher's, same shape.
-    :param floor: added to the variances, so that few samples do not make them nothing.
+    :param found: the student's samples, whitened, ``(B, M, K, D)``, M >= 2.
+    :param target: the teacher's, of the same shape.
+    :param floor: added to the variances, so that few samples do not make them zero.
     :returns: mean over windows and coefficients, a scalar in nats.
     """
     mean, variance = found.mean(dim=1), found.var(dim=1) + floor
@@ -110,12 +110,15 @@ def pairs_for(
     target: str, chain: ChainConfig, material: Material, teacher: Path, run: Path
 ) -> Pairs:
     """
-    Make fixed pairs, or read those that an earlier call made; the noises are the same for all.
+    Make fixed pairs, or read those of an earlier call; all targets have the same noises.
 
     :param target: 'one_step', 'ddim_N' or 'x0'.
+    :param chain: settings.
+    :param material: windows and teachers.
     :param teacher: weights file of the diffusion teacher.
-    :raises ConfigError: if 'x0' is wanted and it does not see the coefficients as the one-step
-        teacher does.
+    :param run: run folder.
+    :raises ConfigError: if 'x0' is requested and the diffusion teacher has another encoding than
+        the one-step teacher.
     """
     kind, _, steps = target.partition('_')
     asked = int(steps) if kind == 'ddim' else 1

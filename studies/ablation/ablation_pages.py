@@ -21,7 +21,7 @@ from training.report.page import markdown_table, render
 def shipped_errors(
     result: Mapping[str, Any], by_row: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> list[str]:
-    """Return how far off a student of full length is on the rows' windows, if there is one."""
+    """Return the errors of a student of full length on the rows' windows, if there is one."""
     parts = []
     for split, error in (result.get('shipped') or {'error': {}})['error'].items():
         means = [np.mean([found['error'][split] for found in of]) for of in by_row.values()]
@@ -31,7 +31,7 @@ def shipped_errors(
 
 
 def by_row_of(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the results by the row that they are of."""
+    """Return the results by row."""
     by_row: dict[str, list[Mapping[str, Any]]] = {}
     for found in result['results']:
         by_row.setdefault(found['row'], []).append(found)
@@ -113,7 +113,7 @@ def error_table(
     by_row: Mapping[str, Sequence[Mapping[str, Any]]],
     what: str = 'student',
 ) -> str:
-    """Write the rows with their changes and errors."""
+    """Return the table of rows with their changes and errors."""
     splits = list(result['results'][0]['error'])
     tempered = 'temperature' in result['results'][0]
     body: list[list[str]] = []
@@ -140,9 +140,9 @@ def measures_table(
     first: str = 'one-step teacher',
 ) -> str:
     """
-    Write the field's measures on one file.
+    Return the table of the usual measures on one file.
 
-    :param first: what the reference is.
+    :param first: name of the reference.
     """
     reference = result['reference'][label]
     names = [*MEASURES, *(name for name in reference if name not in MEASURES)]
@@ -159,7 +159,7 @@ def measures_table(
 
 
 def latency_table(result: Mapping[str, Any]) -> str:
-    """Write the times, models by people."""
+    """Return the table of times, models by people."""
     people = sorted({row['persons'] for row in result['latency']})
     models: dict[str, dict[int, Mapping[str, Any]]] = {}
     for row in result['latency']:
@@ -178,10 +178,10 @@ def latency_table(result: Mapping[str, Any]) -> str:
 
 def changes_since(result: Mapping[str, Any]) -> list[str]:
     """
-    Say which of the base's settings are no longer the preset's.
+    Return which of the base's settings differ from the preset's of today.
 
     :param result: JSON of an ablation by rows.
-    :returns: each with what it was and what it is, scaled to the steps of the rows.
+    :returns: each with its former and its present value, scaled to the steps of the rows.
     """
     study: Study = {s.form[0]: s for s in (ablate_teacher.STUDY, ablate_moe.STUDY)}[
         result['format']
@@ -194,7 +194,7 @@ def changes_since(result: Mapping[str, Any]) -> list[str]:
 def _changes(
     config: Any, then: Mapping[str, Any], chain: ChainConfig, stage: str, before: str = ''
 ) -> Iterator[str]:
-    """Compare settings with the written ones; a setting that was not written had its default."""
+    """Compare settings with the recorded ones; a setting that was not recorded had its default."""
     for name in sorted(then.keys() - {field.name for field in fields(config)}):
         yield from _of_former(chain, stage, before + name, then[name])
     for field in fields(config):
@@ -211,7 +211,7 @@ def _changes(
 
 
 def _of_former(chain: ChainConfig, stage: str, name: str, was: Any) -> Iterator[str]:
-    """Say what became of a setting that there no longer is: nothing, where it means the same."""
+    """Yield the fate of a setting that no longer exists; nothing if its value means the same."""
     if isinstance(was, Mapping):
         for part in sorted(was):
             yield from _of_former(chain, stage, f'{name}.{part}', was[part])

@@ -1,4 +1,4 @@
-"""The claims that the rows of ``studies ablate`` test, and their verdicts."""
+"""The claims that ``studies ablate`` tests, and their verdicts."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ CLAIMS = (
 
 
 def claims(by_row: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Write what the rows say of each claim that can be judged."""
+    """Return what the rows say about each claim that can be judged."""
     lines: list[str] = []
     for claim in CLAIMS:
         if not {claim.better, claim.worse} <= set(by_row):

@@ -14,39 +14,40 @@ class AblationOptions:
     preset: Literal['debug', 'small', 'balance', 'full'] = 'small'
     """Base settings and budget."""
     rows: tuple[str, ...] = ()
-    """These alone; all by default, see --dry-run."""
+    """Run only these rows; the default is all, see --dry-run."""
     seeds: int = 2
-    """Trainings a row."""
+    """Trainings per row."""
     data: tuple[Path, ...] = ()
-    """To train on; train.npz of every set by default."""
+    """Recordings to train on; the default is train.npz of every set."""
     scored: tuple[Path, ...] = ()
-    """By default the val.npz, of SwiftDiff the test.npz too, beside each of --data."""
+    """Recordings to score on; the default is val.npz, for SwiftDiff also test.npz, beside each of
+    --data."""
     run: Path
-    """Rows and their weights."""
+    """Folder for rows and their weights."""
     device: Literal['cpu', 'cuda'] = 'cpu'
-    """To train and to score or time on."""
+    """Device for training, scoring and timing."""
     json: Path | None = None
-    """Write the results of all finished rows."""
+    """File for the results of all finished rows."""
     dry_run: bool = False
     """Print the rows and the budget, and stop."""
     quiet: bool = False
-    """No progress bars."""
+    """Show no progress bars."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageOptions(AblationOptions):
-    """The options of the ablation of a stage: its budget, by default the preset's."""
+    """The options of the ablation of a stage: its budget, which is the preset's by default."""
 
     steps: int | None = None
-    """Of a training."""
+    """Steps of a training."""
     batch: int | None = None
-    """Windows a step."""
+    """Windows per step."""
     pool: int | None = None
-    """Windows drawn."""
+    """Number of windows drawn."""
     limit: int | None = None
-    """Windows of each file that are scored."""
+    """Number of scored windows of each file."""
     samples: int | None = None
-    """Futures of each."""
+    """Futures per window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class MixtureOptions(StageOptions):
     """The options of ``ablate-mixture``."""
 
     run: Path = Path('runs/ablate_mixture')
-    """Rows and their weights."""
+    """Folder for rows and their weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +63,9 @@ class TeacherOptions(StageOptions):
     """The options of ``ablate-teacher``."""
 
     run: Path = Path('runs/ablate_teacher')
-    """Rows and their weights."""
+    """Folder for rows and their weights."""
     ddim_steps: int | None = None
-    """Of sampling."""
+    """Sampling steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class SwiftDiffOptions(AblationOptions):
     """The options of ``ablate``; numbers are the preset's by default."""
 
     run: Path = Path('runs/ablate')
-    """Rows and their weights."""
+    """Folder for rows and their weights."""
     teacher: Path = Path('resource/weights/teacher.safetensors')
     """The diffusion teacher."""
     one_step: Path = Path('resource/weights/one_step.safetensors')
@@ -80,19 +81,19 @@ class SwiftDiffOptions(AblationOptions):
     shipped: Path | None = None
     """A student of full length, scored on the same windows beside the rows."""
     windows: int | None = None
-    """That a row looks at."""
+    """Windows in the training of a row."""
     pool: int | None = None
-    """Windows drawn."""
+    """Number of windows drawn."""
     pairs: int | None = None
-    """Noises with a fixed target."""
+    """Number of noises with a fixed target."""
     limit: int | None = None
-    """Windows of each file that are scored."""
+    """Number of scored windows of each file."""
     repetitions: int | None = None
-    """Calls behind a latency."""
+    """Calls per latency."""
     as_varied: bool = False
     """Score students at the temperature at which they vary as the diffusion teacher does on val;
-    trainings of a few hundred steps cannot be brought there."""
+    trainings of a few hundred steps cannot reach this."""
     no_times: bool = False
-    """Time nothing."""
+    """Measure no times."""
     finished: bool = False
-    """Train nothing, take what is finished."""
+    """Train nothing and use the finished rows."""

@@ -1,7 +1,6 @@
-"""
-Write the pages of tuning and ablations from their JSON: python -m studies report recipe.
+"""Write the pages of tuning and ablations from their JSON: python -m studies report recipe.
 
-Every number and every verdict on the pages comes out of those files.
+Every number and every verdict on the pages comes from those files.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ class RecipeOptions:
     """The options of ``report recipe``."""
 
     json: Path
-    """Of studies tune, or of an ablation."""
+    """Result of studies tune or of an ablation."""
     out: Path
-    """In Markdown."""
+    """File for the page, in Markdown."""
 
 
 PAGES: dict[str, tuple[int, Callable[[Mapping[str, Any], str], str]]] = {
@@ -69,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :returns: the exit code: 0, or 2 when a file cannot be used.
+    :returns: the exit code: 0, or 2 if a file cannot be used.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(RecipeOptions, 'studies report recipe', about(__doc__), EXAMPLE, words)

@@ -1,8 +1,7 @@
-"""
-Ablations of one stage: rows of settings, trained alike with several seeds, and scored.
+"""Ablations of one stage: rows of settings, trained alike with several seeds, and scored.
 
-``studies ablate-teacher`` and ``studies ablate-mixture`` say what is trained and scored; the rest,
-the command line, the recalling of rows that are finished and the errors, is here.
+``studies ablate-teacher`` and ``studies ablate-mixture`` define what is trained and scored. This
+module has the rest: the command line, the reading of finished rows and the errors.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ class Row:
 
     name: str
     what: str
-    """In words."""
+    """Description in words."""
     changes: Mapping[str, str] = field(default_factory=dict)
-    """Settings of the chain, as ``--set`` takes them."""
+    """Changed settings of the chain, as ``--set`` takes them."""
 
 
 SomeRow = TypeVar('SomeRow', bound=Row)
@@ -49,15 +48,15 @@ class Budget:
     """The budget of a row."""
 
     steps: int
-    """Of a training."""
+    """Steps of a training."""
     batch: int
-    """Windows a step."""
+    """Windows per step."""
     pool: int
-    """Windows drawn."""
+    """Number of windows drawn."""
     limit: int
-    """Windows of each file that are scored, spread evenly."""
+    """Number of scored windows of each file, evenly spread."""
     samples: int = 50
-    """Futures of each."""
+    """Futures per window."""
 
 
 class Bench(Protocol):
@@ -65,10 +64,11 @@ class Bench(Protocol):
 
     def __call__(self, folder: Path, chain: ChainConfig) -> dict[str, Any]:
         """
-        Train by the settings, going on from a checkpoint if there is one, and score the model.
+        Train with the settings, continuing from a checkpoint if there is one, and score the model.
 
-        :param folder: of this row and seed alone.
-        :returns: 'scores', as :data:`studies.common.scorer.Scores`, and what else shall be kept.
+        :param folder: folder of this row and seed alone.
+        :param chain: the settings.
+        :returns: 'scores', as :data:`studies.common.scorer.Scores`, and other figures to keep.
         """
 
 
@@ -77,12 +77,12 @@ class Place:
     """The inputs of a bench: folders, device, scorer and key."""
 
     run: Path
-    """The verb's run folder, for what rows share."""
+    """Run folder of the verb, for what rows share."""
     data: tuple[Path, ...]
     device: str
     scorer: Scorer
     key: str
-    """Names data, budget and scored recordings."""
+    """Key of data, budget and scored recordings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,28 +92,28 @@ class Study:
     program: str
     options: type[StageOptions]
     stage: str
-    """Of the chain: the settings that the page shows."""
+    """Stage of the chain whose settings the page shows."""
     purpose: str
     example: str
     form: tuple[str, int]
     """Format and version of the JSON."""
     rows: Sequence[Row]
-    """The first one is the base."""
+    """The rows; the first one is the base."""
     budget: Callable[[str], Budget]
-    """Gives a preset's."""
+    """Function from a preset's name to its budget."""
     settings_of: Callable[[Row, ChainConfig, Any, int], ChainConfig]
-    """``(row, preset's settings, budget, seed)`` give a row's settings."""
+    """Function from row, preset's settings, budget and seed to the row's settings."""
     bench: Callable[[Place, Any], Bench]
-    """``(place, budget)`` make the bench."""
+    """Function from place and budget to the bench."""
 
 
 def rows_for(rows: Sequence[SomeRow], names: Sequence[str] | None) -> list[SomeRow]:
     """
-    Return the rows asked for, in that order.
+    Return the requested rows in their order.
 
-    :param rows: that there are.
-    :param names: None for all.
-    :raises ConfigError: on an unknown name.
+    :param rows: all rows.
+    :param names: names of the requested rows; None for all.
+    :raises ConfigError: if a name is unknown.
     """
     known = {row.name: row for row in rows}
     unknown = sorted(set(names or ()) - set(known))
@@ -126,7 +126,7 @@ def limits_of(study: Study, options: StageOptions) -> Budget:
     """
     Return the preset's budget with what the command line changes.
 
-    :raises ConfigError: on a number below 1.
+    :raises ConfigError: if a number is below 1.
     """
     budget = study.budget(options.preset)
     require_positive(options, [entry.name for entry in fields(budget)])
@@ -135,9 +135,9 @@ def limits_of(study: Study, options: StageOptions) -> Budget:
 
 def resolved(options: StageOptions) -> StageOptions:
     """
-    Return the options with their recordings, found where none were named, and check them.
+    Check the options, and return them with recordings, which are searched if none are named.
 
-    :raises ConfigError: on options that cannot be used.
+    :raises ConfigError: if options cannot be used.
     """
     require_positive(options, ['seeds'])
     data = found_recordings(options.data)
@@ -147,7 +147,7 @@ def resolved(options: StageOptions) -> StageOptions:
 
 
 def describe(options: StageOptions, rows: Sequence[Row], limits: Budget) -> str:
-    """Write budget and rows as text."""
+    """Return budget and rows as text."""
     lines = [f'{name}: {value}' for name, value in asdict(limits).items()]
     for row in rows:
         changes = ' '.join(f'{name}={value}' for name, value in row.changes.items())
@@ -163,10 +163,14 @@ def ablate(
     words: Sequence[str],
 ) -> dict[str, Any]:
     """
-    Run the rows one after another for each seed; errors are against the base's mean over seeds.
+    Run the rows one after another for each seed; errors are relative to the base's mean.
 
-    :param words: of the command line, to be recorded.
-    :returns: JSON-able.
+    :param study: the verb.
+    :param options: the options.
+    :param rows: the rows.
+    :param limits: the budget.
+    :param words: words of the command line, to be recorded.
+    :returns: JSON-able results.
     """
     if options.device == 'cpu':
         torch.set_num_threads(1)
@@ -216,7 +220,7 @@ def ablate(
 def _compared(
     results: Sequence[dict[str, Any]], of_base: Sequence[Scores]
 ) -> dict[str, dict[str, float]]:
-    """Add each result's errors against the base's mean over seeds, which is returned."""
+    """Add each result's errors relative to the base's mean over seeds, which is returned."""
     reference = {
         label: {name: sum(of[label][name] for of in of_base) / len(of_base) for name in scores}
         for label, scores in of_base[0].items()
@@ -249,7 +253,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
     """
     Run a verb.
 
-    :returns: the exit code: 0, 2 when something given cannot be used, 130 when stopped.
+    :returns: the exit code: 0, 2 if an argument cannot be used, 130 if stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(study.options, study.program, study.purpose, study.example, words)
@@ -257,7 +261,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> int:
 
 
 def carry_out(study: Study, options: StageOptions, words: Sequence[str]) -> int:
-    """Describe or run the rows of a study, and write the results; returns the exit code."""
+    """Describe or run the rows of a study, and write the results; return the exit code."""
     rows, limits = rows_for(study.rows, options.rows), limits_of(study, options)
     if options.dry_run:
         print(describe(options, rows, limits))

@@ -42,12 +42,18 @@ class SwiftDiffBench:
         as_varied: bool = False,
     ) -> None:
         """
-        Score the one-step teacher, which is the reference, as it is.
+        Score the one-step teacher, which is the reference.
 
-        :param scorers: by split; the first gives the students' temperatures.
-        :param as_varied: score students where, on the first split, they vary as the teacher does.
+        :param material: windows and teachers.
+        :param scorers: scorers by split; the first decides the students' temperatures.
+        :param base: settings of the preset.
+        :param limits: the budget.
+        :param teacher: weights file of the diffusion teacher.
+        :param run: run folder.
+        :param as_varied: whether students are scored where they vary as the teacher on the first
+            split.
         :raises WeightsError: if the diffusion teacher cannot be read.
-        :raises ConfigError: if that is none of this window.
+        :raises ConfigError: if it has another window.
         """
         self.material = material
         self.scorers = scorers
@@ -156,7 +162,7 @@ def latencies(bench: SwiftDiffBench, rows: Sequence[Row]) -> list[dict[str, Any]
     """
     Time the rows' sizes, the one-step teacher and the teacher for 1, 8 and 32 people.
 
-    All but the teacher take turns; its DDIM is slow, and is called once, for 1 person.
+    All but the teacher take turns. Its DDIM is slow and is called once, for 1 person.
 
     :returns: rows of model, people and milliseconds of processor time.
     """

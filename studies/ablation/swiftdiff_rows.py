@@ -19,13 +19,13 @@ class Row(rows.Row):
     """One line of the table; its changes are settings below ``swiftdiff``."""
 
     match: str = 'mse'
-    """Distance to the teacher: 'mse'; 'kl_softmax', the coefficients taken as logits, as in the
-    distillation of classifiers (Hinton et al., arXiv 1503.02531); or 'kl_gaussian', between
+    """Distance to the teacher: 'mse'; 'kl_softmax', which takes the coefficients as logits, as in
+    the distillation of classifiers (Hinton et al., arXiv 1503.02531); or 'kl_gaussian', between
     Gaussians fitted to the matched samples of teacher and student."""
     target: str = 'fresh'
-    """What the student is matched to: 'fresh', the one-step teacher on ever new noise; else the
-    fixed pairs of noise and target from 'one_step', the teacher's DDIM 'ddim_N', or 'x0', the
-    teacher's own estimate of x_0 from that noise in one evaluation."""
+    """Target of the student: 'fresh', the one-step teacher on ever new noise; or fixed pairs of
+    noise and target: 'one_step', the teacher's DDIM 'ddim_N', or 'x0', the teacher's own estimate
+    of x_0 from that noise in one evaluation."""
 
     def __post_init__(self) -> None:
         if self.match not in MATCHES:
@@ -125,9 +125,9 @@ class Budget:
     windows: int
     pool: int
     pairs: int
-    """Noises with their targets behind the rows of fixed pairs."""
+    """Number of noises with targets in the rows of fixed pairs."""
     limit: int
-    """Windows of each file that are scored, spread evenly."""
+    """Number of scored windows of each file, evenly spread."""
     samples: int = 50
     repetitions: int = 20
 
@@ -145,8 +145,8 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
     """
     Return the settings of a row.
 
-    :param base: the preset.
-    :raises ConfigError: if a change does not fit it.
+    :param base: settings of the preset.
+    :raises ConfigError: if a change does not fit the preset.
     """
     changes = {f'swiftdiff.{name}': value for name, value in row.changes.items()}
     chain = shortened(override(base, changes), limits.windows, limits.pool)
@@ -155,18 +155,19 @@ def settings_of(row: Row, base: ChainConfig, limits: Budget, seed: int) -> Chain
 
 def rows_for(names: Sequence[str] | None, name: str) -> list[Row]:
     """
-    Return the rows asked for, in that order.
+    Return the requested rows in their order.
 
-    :param names: None for all.
-    :param name: of the preset; the sizes of 'small' do not fit the others, which leave them out.
-    :raises ConfigError: on an unknown name.
+    :param names: names of the requested rows; None for all.
+    :param name: name of the preset; other presets leave out the sizes of 'small', which do not
+        fit.
+    :raises ConfigError: if a name is unknown.
     """
     fitting = [row for row in ROWS if name == 'small' or 'size' not in question(row)]
     return rows.rows_for(fitting, names)
 
 
 def question(row: Row) -> str:
-    """Name the question that a row belongs to."""
+    """Return the question that a row belongs to."""
     if row.name.startswith(('width', 'depth')):
         return 'size'
     if row.name.startswith('eps'):

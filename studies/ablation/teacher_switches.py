@@ -1,4 +1,4 @@
-"""The teacher with switches that no preset uses: of its loss, and of how it is sampled."""
+"""The teacher with switches that no preset uses, for its loss and its sampling."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from training.stages.train_teacher import TeacherLoss
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchedTeacher(TeacherConfig):
-    """The teacher's settings, and those that only this study has."""
+    """The teacher's settings, with switches that only this study has."""
 
     min_snr: float = 0.0
-    """Steps count by the smaller of their signal-to-noise ratio and this, as errors of x0 do in
-    Min-SNR weighting (Hang et al., arXiv 2303.09556, gamma); 0: every step alike."""
+    """Weight of a step: the smaller of its signal-to-noise ratio and this value, for errors of x0,
+    as in Min-SNR weighting (Hang et al., arXiv 2303.09556, gamma); 0 weighs all steps alike."""
     velocity: float = 0.0
-    """Weight of the mean square of the joints' velocity error in the future, of the x0 that the
-    network's output means (MDM, arXiv 2209.14916, equation 5); that of x0 by its signal."""
+    """Weight of the mean squared error of the joints' velocity in the future, computed from the x0
+    of the network's output (MDM, arXiv 2209.14916, equation 5), by its signal."""
     completion: str = 'clean'
-    """How its DDIM puts the observed history back; see ``diffusion.ddim``."""
+    """Way in which its DDIM puts the observed history back; see ``diffusion.ddim``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,7 +39,7 @@ class SwitchedTeacher(TeacherConfig):
 
 
 def switched(chain: ChainConfig) -> ChainConfig:
-    """Give a chain's teacher the switches, all off."""
+    """Return the chain with a teacher that has the switches, all off."""
     teacher = chain.teacher
     same = {part.name: getattr(teacher, part.name) for part in fields(TeacherConfig)}
     return replace(chain, teacher=SwitchedTeacher(**same))
@@ -50,9 +50,11 @@ class SwitchedTeacherLoss(TeacherLoss):
 
     def __init__(self, config: TeacherConfig, model: MotionModel, pool: EncodedPool) -> None:
         """
-        Prepare.
+        Prepare the loss.
 
         :param config: a :class:`SwitchedTeacher`.
+        :param model: the teacher.
+        :param pool: encoded training windows.
         """
         super().__init__(config, model, pool)
         assert isinstance(config, SwitchedTeacher)
@@ -84,10 +86,11 @@ def min_snr_weight(prediction: str, alpha_bar: Tensor, gamma: float) -> Tensor:
 
     Min-SNR weighting (Hang et al., arXiv 2303.09556, section 3.4).
 
-    :param prediction: 'eps', 'x0' or 'v': the square errors are SNR, 1 and SNR + 1 times x0's.
-    :param alpha_bar: of the steps, any shape.
+    :param prediction: 'eps', 'x0' or 'v': their squared errors are SNR, 1 and SNR + 1 times that
+        of x0.
+    :param alpha_bar: values at the steps, any shape.
     :param gamma: above 0; the paper's choice is 5.
-    :returns: shaped as ``alpha_bar``.
+    :returns: the same shape as ``alpha_bar``.
     """
     snr = alpha_bar / (1.0 - alpha_bar)
     of_x0 = {'eps': snr, 'x0': torch.ones_like(snr), 'v': snr + 1.0}[prediction]

@@ -1,10 +1,9 @@
-"""
-VDD in its own domain, behaviour learning: python -m studies avoiding.
+"""VDD in its own domain, behaviour learning: python -m studies avoiding.
 
-A point robot has to pass three rows of obstacles, by any of 24 ways. For each seed: scripted
-demonstrations of all ways, a diffusion policy trained on them, its students and mixtures fitted
-to the same demonstrations; then each policy steers robots, and it is counted how many come
-through and how evenly they use the ways.
+A point robot must pass three rows of obstacles by any of 24 ways. For each seed there are scripted
+demonstrations of all ways, a diffusion policy trained on them, its students, and mixtures fitted
+to the same demonstrations. Then each policy steers robots. Counted are the robots that come
+through, and how evenly they use the ways.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ METHODS = {
     'vdd': 'VDD',
 }
 DRAWN = 48
-"""Robots of the first seed whose tracks are kept for the figure."""
+"""Number of robots of the first seed whose tracks are kept for the plot."""
 EXAMPLE = """\
 worked example, from the root of the source tree:
   python -m studies avoiding --json docs/results/data/avoiding.json --plots docs/results/images
@@ -80,32 +79,32 @@ class AvoidingOptions:
     """The options of ``avoiding``."""
 
     json: Path
-    """Where to write the results."""
+    """File for the results."""
     seeds: int = 5
     demonstrations: int = 10
-    """Of each way."""
+    """Demonstrations of each way."""
     teacher_steps: int = 4000
-    """Of training."""
+    """Training steps of the teacher."""
     steps: int = 2000
-    """Of every student."""
+    """Training steps of every student."""
     experts: int = 8
-    """Of every mixture."""
+    """Experts of every mixture."""
     sampling_steps: int = 20
-    """Of the many-step teacher's sampling."""
+    """Sampling steps of the many-step teacher."""
     robots: int = 480
-    """Of each policy."""
+    """Robots per policy."""
     calls: int = 200
-    """Timed of each policy."""
+    """Timed calls per policy."""
     threads: int = 1
-    """Of the processor."""
+    """Processor threads."""
     runs: Path = Path('runs/avoiding')
-    """What each seed gave is kept here."""
+    """Folder that keeps the result of each seed."""
     plots: Path | None = None
-    """Draw the first seed into DIR."""
+    """Folder for a plot of the first seed."""
     dry_run: bool = False
     """Print the settings and stop."""
     quiet: bool = False
-    """No progress bar."""
+    """Show no progress bar."""
 
 
 def train_policies(
@@ -114,7 +113,7 @@ def train_policies(
     """
     Train every method on one set of demonstrations.
 
-    :returns: the policies by method, and the processor seconds that each took to train.
+    :returns: the policies by method, and the processor seconds of each training.
     """
     begun = time.process_time()
     took: dict[str, float] = {}
@@ -153,9 +152,9 @@ def train_policies(
 
 def times_ms(policies: Mapping[str, Policy], calls: int) -> dict[str, list[float]]:
     """
-    Time one choice for one robot, call by call, all policies in shuffled turns.
+    Time one choice for one robot, call by call, with all policies in shuffled turns.
 
-    :returns: milliseconds of the processor, whatever else the machine does, by method.
+    :returns: milliseconds of processor time by method.
     """
     generator = torch.Generator().manual_seed(0)
     turns = list(policies)
@@ -174,9 +173,9 @@ def times_ms(policies: Mapping[str, Policy], calls: int) -> dict[str, list[float
 
 def run_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
     """
-    Train and judge every method with one seed.
+    Train and evaluate every method with one seed.
 
-    :returns: rows of figures, times of calls, and tracks for the figure.
+    :returns: rows of figures, times of calls, and tracks for the plot.
     """
     demonstrations = demonstrate(options.demonstrations, torch.Generator().manual_seed(seed))
     data = data_of(demonstrations)
@@ -225,7 +224,7 @@ def kept_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
 
 
 def summarise(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return each method's mean, spread and least over the seeds, and its times over all calls."""
+    """Return each method's mean, spread and minimum over the seeds, and its times."""
     found = []
     for method in METHODS:
         rows = [row for seed in seeds for row in seed['rows'] if row['method'] == method]
@@ -245,7 +244,7 @@ def summarise(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def entropy_of_even_use(robots: int, draws: int = 200) -> float:
-    """Return the entropy that ways drawn evenly have on average with so many robots."""
+    """Return the mean entropy if the given number of robots choose among all ways evenly."""
     generator = torch.Generator().manual_seed(0)
     ways = torch.randint(WAYS, (draws, robots), generator=generator)
     return float(np.mean([entropy_of_ways(row) for row in ways]))
@@ -279,7 +278,7 @@ def draw(tracks: Mapping[str, Sequence[Sequence[Sequence[float]]]], folder: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(AvoidingOptions, 'studies avoiding', about(__doc__), EXAMPLE, words)
     if options.dry_run:

@@ -19,11 +19,11 @@ worked example, from the root of the source tree:
       --out docs/results/avoiding.md
 """
 CLAIM = 0.05
-"""Success rates or entropies nearer to each other than this count as alike."""
+"""Success rates or entropies with a smaller difference than this are alike."""
 
 
 def table(result: Mapping[str, Any]) -> list[str]:
-    """Write the table of methods."""
+    """Return the table of methods."""
     lines = [
         '| method | success: mean ± deviation | least | entropy: mean ± deviation | least '
         '| a choice: median ms | p99 ms | times as fast as the teacher |',
@@ -43,9 +43,9 @@ def table(result: Mapping[str, Any]) -> list[str]:
 
 def verdict(summary: Sequence[Mapping[str, Any]], method: str, other: str) -> str:
     """
-    Say how a method does beside another, in both measures.
+    Return how a method compares with another, in both measures.
 
-    :returns: as ``success ahead (0.95 to 0.90), entropy alike (0.91 to 0.92)``.
+    :returns: for example ``success ahead (0.95 to 0.90), entropy alike (0.91 to 0.92)``.
     """
     of = {row['method']: row for row in summary}
     parts = []
@@ -57,7 +57,7 @@ def verdict(summary: Sequence[Mapping[str, Any]], method: str, other: str) -> st
 
 
 def ranking(summary: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write whether each claim of the paper holds here."""
+    """Return whether each claim of the paper holds here."""
     claims = (
         ('It distils the teacher accurately', ('teacher',)),
         ('It is ahead of other distillations', ('teacher_one', 'consistency')),
@@ -83,7 +83,7 @@ def ranking(summary: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def page_text(result: Mapping[str, Any], page: Path, images: Path, command: str) -> str:
     """
-    Write the page.
+    Return the text of the page.
 
     :raises ConfigError: if the result is of another command.
     """
@@ -114,5 +114,5 @@ def _of_one(results: Sequence[Mapping[str, Any]], page: Path, images: Path, comm
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; return the exit code."""
     return write_page('studies report avoiding', __doc__ or '', EXAMPLE, _of_one, arguments)

@@ -1,4 +1,4 @@
-"""A point robot that passes three rows of obstacles, in the manner of D3IL's Avoiding task."""
+"""A point robot that passes three rows of obstacles, similar to D3IL's Avoiding task."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ GAPS_M: tuple[tuple[float, ...], ...] = (
     (-0.65, 0.0, 0.65),
     (-1.0, -0.35, 0.35, 1.0),
 )
-"""Where a demonstration passes each row: 2 x 3 x 4 ways."""
+"""Points at which a demonstration passes each row: 2 x 3 x 4 ways."""
 WAYS = math.prod(len(row) for row in GAPS_M)
 CLEARANCE_M = 0.13
-"""Nearer to the middle of an obstacle is a collision."""
+"""A smaller distance from the middle of an obstacle than this, in metres, is a collision."""
 WALL_M = 1.3
-"""Farther from the middle line is a collision."""
+"""A larger distance from the middle line than this, in metres, is a collision."""
 FINISH_M = 2.5
-"""At this y the robot is through."""
+"""The y coordinate, in metres, at which the robot is through."""
 STEP_M = 0.05
-"""How far a demonstration goes in a step."""
+"""Length of a demonstration's step in metres."""
 LONGEST_STEP_M = 0.1
-"""A longer step is cut to this length, whatever the policy asks for."""
+"""Longest step in metres; a longer step of a policy is cut to it."""
 LIMIT_STEPS = 150
 CHUNK = 4
-"""Steps that a policy decides at once, and takes before it looks again."""
+"""Number of steps that a policy decides at once, and takes before it decides again."""
 
 Policy = Callable[[Tensor, torch.Generator], Tensor]
-"""From positions ``(B, 2)`` to the next steps ``(B, CHUNK, 2)``, both in metres."""
+"""A function from positions ``(B, 2)`` to the next steps ``(B, CHUNK, 2)``, both in metres."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class Rollouts:
     """
     The outcome of B robots.
 
-    ``positions`` (T + 1, B, 2) in metres, standing still once they are through or have hit
-    something; ``succeeded`` (B,); ``way`` (B,), numbered 0..WAYS - 1, -1 before the last row.
+    ``positions`` is (T + 1, B, 2) in metres; robots stand still once they are through or have hit
+    something. ``succeeded`` is (B,). ``way`` is (B,), numbered 0..WAYS - 1, -1 before the last
+    row.
     """
 
     positions: Tensor
@@ -60,13 +61,13 @@ class Rollouts:
 
     @property
     def entropy(self) -> float:
-        """Return the entropy of the ways that were come through by, 0..1 (1: all alike)."""
+        """Return the entropy of the successful ways, 0..1 (1: all alike)."""
         return entropy_of_ways(self.way[self.succeeded])
 
 
 def entropy_of_ways(ways: Tensor) -> float:
     """
-    Return the entropy of ways to the base of their number; 0 where there are none.
+    Return the entropy of ways to the base of their number; 0 if there are none.
 
     :param ways: numbers in 0..WAYS - 1, ``(N,)``.
     """
@@ -76,7 +77,7 @@ def entropy_of_ways(ways: Tensor) -> float:
 
 def collides(positions: Tensor) -> Tensor:
     """
-    Say whether positions are within an obstacle or a wall.
+    Return whether positions are within an obstacle or a wall.
 
     :param positions: metres, ``(..., 2)``.
     :returns: ``(...)``.
@@ -88,10 +89,10 @@ def collides(positions: Tensor) -> Tensor:
 
 def ways_of(positions: Tensor) -> Tensor:
     """
-    Name the way that each robot went, by the gap of every row.
+    Return the way of each robot, by the gap of every row.
 
     :param positions: metres, ``(T, B, 2)``.
-    :returns: ``(B,)``; -1 where the last row was not passed.
+    :returns: ``(B,)``; -1 if the last row was not passed.
     """
     way = torch.zeros(positions.shape[1], dtype=torch.long)
     passed = torch.ones(positions.shape[1], dtype=torch.bool)
@@ -105,7 +106,7 @@ def ways_of(positions: Tensor) -> Tensor:
 
 
 def start_positions(count: int, generator: torch.Generator) -> Tensor:
-    """Draw where robots begin, metres, ``(count, 2)``."""
+    """Draw the start positions of robots, metres, ``(count, 2)``."""
     spread = torch.tensor([0.05, 0.02])
     return spread * torch.randn(count, 2, generator=generator)
 
@@ -115,9 +116,9 @@ def roll_out(policy: Policy, count: int, generator: torch.Generator) -> Rollouts
     """
     Let a policy steer robots until they are through, hit something or run out of time.
 
-    :param policy: looks at positions alone.
-    :param count: B.
-    :param generator: of the beginnings and of the policy's own choices.
+    :param policy: uses positions alone.
+    :param count: number of robots, B.
+    :param generator: source of the start positions and of the policy's own choices.
     """
     position = start_positions(count, generator)
     track = [position]
@@ -142,10 +143,10 @@ def roll_out(policy: Policy, count: int, generator: torch.Generator) -> Rollouts
 @dataclass(frozen=True)
 class Demonstrations:
     """
-    Scripted runs, all of them through, as many by each way.
+    Scripted successful runs, the same number for each way.
 
-    ``rollouts`` as they went; ``positions`` (N, 2) where a choice was made and ``chunks``
-    (N, CHUNK, 2) the steps taken from there, in metres.
+    ``rollouts`` are the runs. ``positions`` (N, 2) are those at which a choice was made, and
+    ``chunks`` (N, CHUNK, 2) the steps taken from there, in metres.
     """
 
     rollouts: Rollouts
@@ -159,12 +160,12 @@ def demonstrate(
     """
     Make demonstrations by all ways; one that hits something is made again.
 
-    The script steers by points before and behind the gaps of its way, its velocity follows
-    softly, and every step is shaken, so that the data hold recoveries too.
+    The script steers by points before and behind the gaps of its way. Its velocity follows softly,
+    and every step is perturbed, so that the data hold recoveries too.
 
-    :param each_way: demonstrations of each of the WAYS ways.
+    :param each_way: number of demonstrations of each of the WAYS ways.
     :param generator: source of randomness.
-    :param shake: deviation of a step's noise, in lengths of a step.
+    :param shake: standard deviation of a step's noise, in lengths of a step.
     """
     wanted = torch.cartesian_prod(*[torch.arange(len(row)) for row in GAPS_M])
     wanted = wanted.repeat(each_way, 1)  # (B, 3)
@@ -181,7 +182,7 @@ def demonstrate(
     positions = torch.cat(done, dim=1)
     steps = positions.diff(dim=0)  # (T, B, 2)
     began = positions[:-1, :, 1] < FINISH_M
-    # past the end the last step goes on, or the robot would learn to stop at the line
+    # after the end the last step is repeated, or the robot would learn to stop at the line
     last = began.sum(dim=0) - 1
     going = steps[last, torch.arange(steps.shape[1])]
     steps = torch.where(began[..., None], steps, going)

@@ -1,8 +1,7 @@
-"""
-Policies of the avoiding task: a diffusion policy, and students that choose in one pass.
+"""Policies of the avoiding task: a diffusion policy, and students that choose in one pass.
 
-All of them see the position alone and choose the next steps at once. Networks work on chunks
-that are whitened and flattened, ``(..., N)`` with N = 2 CHUNK, and on features of the position.
+All of them use only the position and choose the next steps at once. Networks work on chunks that
+are whitened and flattened, ``(..., N)`` with N = 2 CHUNK, and on features of the position.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ FEATURES = 2 + 4 * WAVES
 
 @dataclass(frozen=True)
 class Data:
-    """The demonstrations as the networks see them: ``features`` (N, F), ``chunks`` (N, VALUES)."""
+    """The demonstrations as network inputs: ``features`` (N, F), ``chunks`` (N, VALUES)."""
 
     features: Tensor
     chunks: Tensor
@@ -39,11 +38,11 @@ class Data:
     scale: Tensor
 
     def metres(self, chunks: Tensor) -> Tensor:
-        """Turn chunks ``(B, VALUES)`` into steps in metres, ``(B, CHUNK, 2)``."""
+        """Return the steps of chunks ``(B, VALUES)`` in metres, ``(B, CHUNK, 2)``."""
         return (chunks * self.scale + self.mean).unflatten(-1, (CHUNK, 2))
 
     def policy(self, choose: Callable[[Tensor, torch.Generator], Tensor]) -> Policy:
-        """Make a policy of a function from features ``(B, F)`` to chunks ``(B, VALUES)``."""
+        """Return the policy of a function from features ``(B, F)`` to chunks ``(B, VALUES)``."""
         return lambda position, generator: self.metres(choose(features_of(position), generator))
 
 
@@ -68,10 +67,10 @@ def data_of(demonstrations: Demonstrations) -> Data:
 
 class DiffusionPolicy(nn.Module):
     """
-    A denoiser of chunks under a position; gives VDD its score.
+    A denoiser of chunks at a position; it is VDD's score.
 
-    Its levels lie on the circle ``signal^2 + noise^2 = 1``, of angle ``asin(noise)``; the output
-    is the velocity along it, ``signal * eps - noise * a`` (the v of Salimans and Ho, 2022).
+    Its levels lie on the circle ``signal^2 + noise^2 = 1`` at angle ``asin(noise)``. The output is
+    the velocity along it, ``signal * eps - noise * a`` (the v of Salimans and Ho, 2022).
     """
 
     def __init__(self, width: int = 128, depth: int = 3) -> None:
@@ -182,8 +181,8 @@ class ConsistencyStudent(nn.Module):
     """
     The teacher's own network as a consistency function (Song et al., 2023).
 
-    Turned back along the circle of noise levels by the whole angle at once, it is the identity
-    at the lowest level by construction.
+    It turns back along the circle of noise levels by the whole angle at once, so at the lowest
+    level it is the identity by construction.
     """
 
     def __init__(self, teacher: DiffusionPolicy) -> None:
@@ -217,8 +216,8 @@ def distil_consistency(
     """
     Distil a teacher by consistency: points of one path of it shall give the same chunk.
 
-    :param stops: noise levels visited, lowest and highest among them.
-    :param decay: of the averaged student that gives the targets.
+    :param stops: number of noise levels, with the lowest and the highest.
+    :param decay: decay of the averaged student that gives the targets.
     """
     student = ConsistencyStudent(teacher)
     target = copy.deepcopy(student).requires_grad_(False)
@@ -245,7 +244,7 @@ def distil_consistency(
 
 
 def new_mixture(experts: int) -> ExpertNetwork:
-    """Make the network that all mixtures share, with fresh weights."""
+    """Return the network of all mixtures, with fresh weights."""
     return ExpertNetwork(FEATURES, VALUES, experts=experts, width=128, depth=3, covariance='full')
 
 
@@ -279,14 +278,14 @@ def fit_mixture_by_curriculum(
     """
     Fit a mixture by the information-maximising curriculum, IMC (Blessing et al., 2023).
 
-    Every expert weighs the demonstrations by ``q(z|s,a) q(a|s,z)^(1/pacing)``, of which q(z|s,a)
-    are the weights of the round before made to sum to one over the experts, and is fitted to
-    them; so an expert may leave alone what it cannot represent. As in the authors' code a
-    demonstration's greatest weight is one. At last the gate learns the weights.
+    Every expert weighs the demonstrations by ``q(z|s,a) q(a|s,z)^(1/pacing)`` and is fitted to
+    them. The q(z|s,a) are the weights of the round before, normalised over the experts. So an
+    expert may leave out what it cannot represent. As in the authors' code, a demonstration's
+    greatest weight is one. Finally the gate learns the weights.
 
-    :param steps: of the experts in all, and then as many of the gate.
+    :param steps: total steps of the experts, and then the same number for the gate.
     :param pacing: their eta; the greater, the longer the experts share.
-    :param rounds: how often the curricula are made anew.
+    :param rounds: how often the curricula are updated.
     """
     generator = torch.Generator().manual_seed(seed)
     network = new_mixture(experts)
@@ -325,10 +324,10 @@ def fit_mixture_by_curriculum(
 
 def vdd_settings(steps: int) -> VddConfig:
     """
-    Return the task's settings, chosen on a seed of its own (100).
+    Return the task's settings, chosen on a separate seed (100).
 
-    Noised queries in an annealed band; a warm start and a fading likelihood of the teacher's
-    chunks, without which experts leave ways.
+    They have noised queries in an annealed band, a warm start and a fading likelihood of the
+    teacher's chunks. Without the last two, experts leave ways.
     """
     return VddConfig(
         steps=steps, samples=2, learning_rate=2e-3, gate_learning_rate=2e-3, noised=True,
@@ -351,8 +350,9 @@ def distil_mixture(
     """
     Distil a teacher into a mixture by VDD, on the demonstrations' positions.
 
-    :param teacher_steps: of the teacher's sampling, for the gate.
-    :param drawn: positions, each with one of the teacher's chunks, that the batches come from.
+    :param teacher_steps: number of the teacher's sampling steps, for the gate.
+    :param drawn: number of positions, each with one chunk of the teacher, from which batches are
+        drawn.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randint(len(data.features), (drawn,), generator=generator)

@@ -1,4 +1,4 @@
-"""Covariances that only studies give to experts: of independent values, and of any kind."""
+"""Covariances of experts that only studies use: of independent values, and general ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from motion_predictor.model.networks.covariance import (
 
 @dataclass(frozen=True)
 class Diagonal:
-    """Independent values: ``scale`` are deviations, ``(B, E, N)``."""
+    """Independent values: ``scale`` are the standard deviations, ``(B, E, N)``."""
 
     scale: Tensor
 
@@ -81,7 +81,7 @@ class Diagonal:
 
 @dataclass(frozen=True)
 class Full:
-    """Any covariance: ``tril`` is its lower Cholesky factor, ``(B, E, N, N)``."""
+    """A general covariance: ``tril`` is its lower Cholesky factor, ``(B, E, N, N)``."""
 
     tril: Tensor
 
@@ -123,7 +123,7 @@ class Full:
         return Full(torch.linalg.cholesky(covariance))
 
     def gains(self) -> Tensor | None:
-        """See :class:`Covariance`; not looked for."""
+        """See :class:`Covariance`; it is not computed here."""
         return None
 
     def widened(self, factor: float) -> Full:

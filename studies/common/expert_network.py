@@ -1,4 +1,4 @@
-"""A network with one head for all experts of a mixture, whose covariances are of any form."""
+"""A network with one head for all experts of a mixture, for all forms of covariances."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ExpertNetwork(nn.Module):
 
     An expert's covariance is ``S (I + l l^T) S`` ('low_rank'), ``S L L^T S`` with a unit lower
     triangle L ('full') or ``S^2`` ('diagonal'). S follows the condition through one gain for each
-    expert and one for each value; L is the expert's own, l is shared by all. The gate sees the
-    features without passing gradients to them, so that it can have an optimiser of its own (VDD).
-    Means and scales are in multiples of ``unit``, (N,), which is not trained.
+    expert and one for each value; L is the expert's own, l is shared by all. The gate passes no
+    gradients to the features, so that it can have its own optimiser (VDD). Means and scales are
+    multiples of ``unit``, (N,), which is not trained.
     """
 
     def __init__(
@@ -45,17 +45,17 @@ class ExpertNetwork(nn.Module):
         """
         Make a network with fresh weights.
 
-        :param condition: length C of the flattened condition.
-        :param values: N.
-        :param experts: E.
-        :param width: of the hidden layers.
-        :param depth: hidden layers.
+        :param condition: length of the flattened condition, C.
+        :param values: number of values, N.
+        :param experts: number of experts, E.
+        :param width: width of the hidden layers.
+        :param depth: number of hidden layers.
         :param covariance: one of COVARIANCES.
-        :param rank: R, for 'low_rank' alone.
-        :param dropout: after every hidden layer.
-        :param spread: deviation of the experts' means from each other at the start.
-        :param scale: deviation of each expert at the start.
-        :raises ConfigError: on an unknown covariance or a useless rank.
+        :param rank: R, only for 'low_rank'.
+        :param dropout: dropout after every hidden layer.
+        :param spread: standard deviation of the experts' means from each other at the start.
+        :param scale: standard deviation of each expert at the start.
+        :raises ConfigError: if the covariance is unknown or the rank cannot be used.
         """
         super().__init__()
         if covariance not in COVARIANCES:
@@ -89,7 +89,7 @@ class ExpertNetwork(nn.Module):
         """
         Return the mixture under each condition.
 
-        :param condition: ``(B, ...)``, C numbers each.
+        :param condition: ``(B, ...)``, C numbers per row.
         :param step: ignored.
         """
         flat = condition.flatten(1)
@@ -119,10 +119,10 @@ class ExpertNetwork(nn.Module):
         return Full(scale.unsqueeze(-1) * (self.lower.tril(-1) + eye))
 
     def gate_parameters(self) -> list[nn.Parameter]:
-        """List what the gate's own optimiser trains."""
+        """Return the parameters that the gate's own optimiser trains."""
         return list(self.gate.parameters())
 
     def expert_parameters(self) -> list[nn.Parameter]:
-        """List everything else."""
+        """Return all other parameters."""
         gate = {id(parameter) for parameter in self.gate.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in gate]

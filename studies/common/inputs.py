@@ -1,4 +1,4 @@
-"""Checks that the command lines of the studies share: recordings, files and counts."""
+"""Checks for the command lines of the studies: recordings, files and counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Budget = TypeVar('Budget')
 
 
 def within(budget: Budget, options: object) -> Budget:
-    """Return a budget, a dataclass, with those of its fields that a command line gives."""
+    """Return a budget, a dataclass, with the fields that a command line sets."""
     names = [entry.name for entry in fields(budget)]  # type: ignore[arg-type]
     given = {name: getattr(options, name, None) for name in names}
     changes = {name: value for name, value in given.items() if value is not None}
@@ -23,9 +23,9 @@ def within(budget: Budget, options: object) -> Budget:
 
 def require_positive(options: object, names: Sequence[str]) -> None:
     """
-    Check whole numbers of a command line; those that were not given are None.
+    Check whole numbers of a command line; numbers that were not given are None.
 
-    :raises ConfigError: on one below 1.
+    :raises ConfigError: if one is below 1.
     """
     for name in names:
         value = getattr(options, name)
@@ -37,7 +37,7 @@ def found_recordings(given: Sequence[Path]) -> tuple[Path, ...]:
     """
     Return the recordings to train on.
 
-    :param given: on the command line; none for train.npz of every set.
+    :param given: recordings on the command line; none means train.npz of every set.
     :raises ConfigError: if there are none, or one does not exist.
     """
     if not given:
@@ -53,7 +53,7 @@ def require_files(name: str, paths: Sequence[Path]) -> None:
     """
     Check that files or stores exist.
 
-    :param name: of the option that named them.
+    :param name: name of the option.
     :raises ConfigError: if one does not.
     """
     missing = [str(path) for path in paths if not path.exists()]

@@ -1,4 +1,4 @@
-"""Results that are kept in a run folder, by the digest of what they depend on."""
+"""Results in a run folder, found by the digest of what they depend on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from motion_predictor.errors import ConfigError
 
 
 def digest(key: Any) -> str:
-    """Name a JSON-able key by 16 hexadecimal digits."""
+    """Return the digest of a JSON-able key, 16 hexadecimal digits."""
     text = json.dumps(key, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """
-    Read a result that ``provenance.write_json`` wrote, None where there is none.
+    Read a result of ``provenance.write_json``; None if there is none.
 
     :raises ConfigError: if it cannot be read.
     """
@@ -32,7 +32,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 class Stopwatch:
-    """Processor seconds of this process since it was made."""
+    """Processor seconds of this process since this object was made."""
 
     def __init__(self) -> None:
         self._begun = time.process_time()

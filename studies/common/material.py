@@ -1,4 +1,4 @@
-"""The material of all students of a comparison: windows, teachers and pairs."""
+"""Training material that all students of a comparison share: windows, teachers and pairs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from training.stages.pairs import make_pairs, Pairs
 
 @dataclass(frozen=True)
 class Material:
-    """The windows, teacher and pairs that all students of a comparison learn from."""
+    """The windows, the teacher and the pairs that all students of a comparison learn from."""
 
     data: tuple[Path, ...]
     pool: EncodedPool
     one_step: MotionModel
     digest: str
-    """Of the data, the pool's size and the teachers: part of every result's key."""
+    """Digest of the data, the pool's size and the teachers: part of every result's key."""
     device: str
     pairs: Pairs | None = None
-    """Of the diffusion teacher, where ``swiftdiff.match_ddim`` wants them."""
+    """Pairs of the diffusion teacher, if ``swiftdiff.match_ddim`` needs them."""
 
 
 def gather(
@@ -38,15 +38,16 @@ def gather(
     """
     Draw the training windows and load the one-step teacher.
 
-    The windows are whitened as that teacher was, whatever its own pool held, so that it and the
-    diffusion teacher mean the same by a coefficient.
+    The windows get that teacher's whitening, whatever its own pool contained, so that a
+    coefficient means the same to it and to the diffusion teacher.
 
     :param data: recordings, as ``training train swiftdiff`` takes them.
-    :param chain: settings; ``pool`` windows are drawn by ``seed`` 0, whatever the chain's, and
-        varied as the student's are.
+    :param chain: settings; ``pool`` windows are drawn by seed 0, whatever the chain's seed, and
+        varied like the student's.
     :param one_step: weights file of the one-step teacher.
-    :raises WeightsError: if that cannot be read.
-    :raises ConfigError: if it is no one-step teacher of this window.
+    :param device: device of the windows.
+    :raises WeightsError: if that file cannot be read.
+    :raises ConfigError: if it is not a one-step teacher of this window.
     """
     teacher = load_teacher(one_step, 'one_step', chain)
     run = Run(Path(), tuple(data), device, ())
@@ -66,7 +67,7 @@ def load_teacher(path: Path, role: str, chain: ChainConfig) -> MotionModel:
     Load a teacher of the students.
 
     :param role: 'one_step' or 'teacher'.
-    :param chain: whose students' window it has to have.
+    :param chain: settings whose window it must have.
     :raises WeightsError: if the file cannot be read.
     :raises ConfigError: if it holds another role or window.
     """
@@ -85,13 +86,15 @@ def with_ddim(
     material: Material, chain: ChainConfig, teacher: Path, run: Path, count: int
 ) -> Material:
     """
-    Add pairs of the diffusion teacher's DDIM, the same for all seeds, made once a run folder.
+    Add pairs of the diffusion teacher's DDIM, the same for all seeds, made once per run folder.
 
-    :param chain: ``one_step.teacher_steps`` are taken.
-    :param teacher: its weights file.
-    :param count: N.
-    :raises WeightsError: if that cannot be read.
-    :raises ConfigError: if it is no diffusion teacher of this window.
+    :param material: the material.
+    :param chain: settings; ``one_step.teacher_steps`` is used.
+    :param teacher: weights file of the diffusion teacher.
+    :param run: run folder.
+    :param count: number of pairs, N.
+    :raises WeightsError: if that file cannot be read.
+    :raises ConfigError: if it is not a diffusion teacher of this window.
     """
     model = load_teacher(teacher, 'teacher', chain).to(material.device)
     steps = chain.one_step.teacher_steps

@@ -1,4 +1,4 @@
-"""The scores of a model, as ``training evaluate`` gives them, and one error of them."""
+"""The scores of a model, as in ``training evaluate``, and one error computed from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from training.judge.scoring import (
 from training.judge.temperature import temperature_for
 
 ERRORS = ('ade', 'fde', 'mmade', 'mmfde')
-"""Of the root-relative pose: their ratios to the reference's, averaged, are a student's error."""
+"""Errors of the pose relative to the root; a student's error is the mean ratio to the
+reference's."""
 Scores = Mapping[str, Mapping[str, float]]
 """By set and split (``cmu17/val``): ERRORS and ``apd``, metres."""
 
@@ -43,9 +44,10 @@ def variety_of(path: Path, chain: ChainConfig, scorer: Scorer) -> float:
     Return how much a diffusion teacher's samples differ (DDIM, 100 steps): APD, metres.
 
     :param path: its weights file.
-    :param chain: whose window it has to have.
+    :param chain: settings whose window it must have.
     :raises WeightsError: if that cannot be read.
-    :raises ConfigError: if it is no diffusion teacher of this window, or its samples are no poses.
+    :raises ConfigError: if it is not a diffusion teacher of this window, or if its samples are not
+        poses.
     """
     model = load_teacher(path, 'teacher', chain).to(scorer.device).eval()
     apd = scorer.variety(model)
@@ -70,8 +72,8 @@ class Scorer:
         """
         Load the recordings and find their multimodal sets.
 
-        :param limit: score this many windows of each file, spread evenly; None: all.
-        :param samples: futures a window.
+        :param limit: number of scored windows of each file, evenly spread; None: all.
+        :param samples: futures per window.
         """
         self.files = load_data(paths, window, limit, skeleton)
         self.groups = [group for group in make_groups(self.files) if len(group.members) == 1]
@@ -87,7 +89,7 @@ class Scorer:
 
         :param model: of any role; it is not changed.
         :param ddim_steps: sampling steps of a teacher.
-        :param completion: of a teacher's sampling.
+        :param completion: completion of a teacher's sampling.
         :returns: see :data:`Scores`.
         """
         sampler = self._sampler(model, ddim_steps, completion)
@@ -111,7 +113,7 @@ class Scorer:
 
         :param model: of any role; it is not changed.
         :param ddim_steps: sampling steps of a teacher.
-        :param completion: of a teacher's sampling.
+        :param completion: completion of a teacher's sampling.
         """
         sampler = self._sampler(model, ddim_steps, completion)
         parts = []
@@ -126,15 +128,15 @@ class Scorer:
         self, model: MotionModel, apd: float
     ) -> tuple[dict[str, dict[str, float]], float]:
         """
-        Score a model of one step at the temperature at which its samples differ as asked.
+        Score a one-step model at the temperature at which its samples differ as requested.
 
-        The best of many samples gains from variety, and students differ in it; what one gives
-        the robot is tempered too (``training choose-temperature``), so this compares what would be
-        shipped.
+        The best of many samples gains from variety, and students differ in it. The temperature of
+        a shipped model is chosen too (``training choose-temperature``), so this compares what
+        would be shipped.
 
-        :param model: its own temperature does not matter; it is not changed.
+        :param model: the model; its own temperature has no effect; it is not changed.
         :param apd: see :meth:`variety`, metres.
-        :returns: see :data:`Scores`; the temperature.
+        :returns: see :data:`Scores`; and the temperature.
         """
         found = temperature_for(lambda t: self.variety(tempered(model, t)), apd)
         return self(tempered(model, found)), found
@@ -165,11 +167,11 @@ def tempered(model: MotionModel, temperature: float) -> MotionModel:
 
 def relative_error(scores: Scores, reference: Scores) -> float:
     """
-    Return a student's error in one number: below 1 is better than the reference.
+    Return a student's error as one number: below 1 is better than the reference.
 
-    :param scores: of the student.
-    :param reference: of the one-step teacher, on the same windows.
-    :returns: mean over files and :data:`ERRORS` of the ratio.
+    :param scores: scores of the student.
+    :param reference: scores of the one-step teacher, on the same windows.
+    :returns: mean ratio over files and :data:`ERRORS`.
     """
     ratios = [
         scores[label][name] / theirs[name]
@@ -180,5 +182,5 @@ def relative_error(scores: Scores, reference: Scores) -> float:
 
 
 def of_split(scores: Scores, split: str) -> Scores:
-    """Keep the scores of one split."""
+    """Return the scores of one split."""
     return {label: of for label, of in scores.items() if label.endswith(f'/{split}')}

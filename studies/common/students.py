@@ -1,4 +1,4 @@
-"""Short trainings of SwiftDiff students, and the times of their calls."""
+"""Short trainings of SwiftDiff students, and timing of their calls."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ def shortened(chain: ChainConfig, windows: int, pool: int) -> ChainConfig:
     """
     Return the settings with stage 2 cut to the budget of a trial.
 
-    :param windows: that are looked at in all; steps are what the batch makes of it.
-    :param pool: windows that are drawn.
-    :returns: with as much of the warm-up as a tenth of the steps allows.
+    :param chain: the settings.
+    :param windows: total number of windows; the steps follow from the batch.
+    :param pool: number of windows that are drawn.
+    :returns: settings with a warm-up of at most a tenth of the steps.
     """
     optim = chain.swiftdiff.optim
     steps = max(1, windows // optim.batch)
@@ -53,11 +54,13 @@ def train_student(
     watch: Watch | None = None,
 ) -> MotionModel:
     """
-    Train a student as ``train swiftdiff`` does; a killed training goes on where it stopped.
+    Train a student as ``train swiftdiff`` does; a killed training continues where it stopped.
 
-    :param folder: of the student alone.
-    :param loss: where it is not :class:`training.stages.swiftdiff.SwiftDiffLoss`.
-    :param watch: as of :class:`training.engine.loop.Loop`.
+    :param material: windows, teacher and pairs.
+    :param chain: settings.
+    :param folder: folder of the student alone.
+    :param loss: the loss; None takes :class:`training.stages.swiftdiff.SwiftDiffLoss`.
+    :param watch: as in :class:`training.engine.loop.Loop`.
     """
     run = Run(folder, material.data, material.device, ('swiftdiff',))
     pool, one_step, pairs = material.pool, material.one_step, material.pairs
@@ -74,14 +77,17 @@ def times_ms(
     budget_s: float = 20.0,
 ) -> list[float]:
     """
-    Time one Predictor call of some models taking turns, with one thread.
+    Time one Predictor call of some models in turns, with one thread.
 
-    On a CPU in processor time of this thread: what a call takes on a core of its own, whatever
-    else the machine has to do. With CUDA by the clock on the wall.
+    On a CPU this is the processor time of this thread: the duration of a call on a core of its
+    own, whatever else the machine does. With CUDA it is the time of the wall clock.
 
-    :param models: of one step; their weights do not matter.
-    :param persons: P, the batch.
-    :param budget_s: a model slower than this allows makes fewer calls, but three.
+    :param models: one-step models; their weights do not matter.
+    :param persons: number of people, P.
+    :param repetitions: number of calls.
+    :param samples: number of samples.
+    :param device: the device.
+    :param budget_s: time in seconds; a slower model makes fewer calls, but at least three.
     :returns: the median of each, milliseconds.
     """
     now = time.thread_time if device == 'cpu' else time.perf_counter
@@ -110,7 +116,7 @@ def times_ms(
 
 
 def fresh_model(config: ModelConfig, pool: EncodedPool) -> MotionModel:
-    """Make an untrained model of some size, to be timed."""
+    """Return an untrained model of some size, for timing."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return MotionModel(

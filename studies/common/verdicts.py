@@ -1,4 +1,4 @@
-"""Verdicts on claims by the seeds of two rows, and the words that the pages share."""
+"""Verdicts on claims by the seeds of two rows, and formatting for the pages."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 TEMPLATES = Path(__file__).parents[1] / 'templates'
-"""Of the pages of the studies."""
+"""Folder of the studies' templates."""
 MEASURES = ('ade', 'fde', 'mmade', 'mmfde', 'apd')
 
 
 def verdict(better: Sequence[float], worse: Sequence[float]) -> str:
     """
-    Judge by the seeds whether one thing's error is below another's.
+    Return by the seeds whether the error of one row is below that of another.
 
-    :param better: errors of what should be lower, one a seed.
-    :param worse: of the other.
+    :param better: errors that should be lower, one per seed.
+    :param worse: errors of the other row.
     :returns: 'holds', 'does not hold' or 'undecided': the seeds overlap, or are too few.
     """
     if min(len(better), len(worse)) < 2:
@@ -31,7 +31,7 @@ def verdict(better: Sequence[float], worse: Sequence[float]) -> str:
 
 
 def with_spread(values: Sequence[float], digits: int = 3) -> str:
-    """Write a mean and half of the range of the seeds."""
+    """Return a mean and half of the range of the seeds as text."""
     if len(values) < 2:
         return f'{values[0]:.{digits}f}'
     half = 0.5 * (max(values) - min(values))
@@ -39,10 +39,10 @@ def with_spread(values: Sequence[float], digits: int = 3) -> str:
 
 
 def gain(mine: Sequence[float], others: Sequence[float]) -> str:
-    """Write by how much one mean error is below another."""
+    """Return as text by how much one mean error is below another."""
     return f'{100.0 * (np.mean(mine) / np.mean(others) - 1.0):+.1f} %'
 
 
 def shown(value: Any) -> str:
-    """Write a setting."""
+    """Return a setting as text."""
     return f'{value:.3g}' if isinstance(value, float) else str(value)

@@ -1,1 +1,1 @@
-"""Variational Diffusion Distillation on densities that can be looked at."""
+"""Variational Diffusion Distillation on two-dimensional densities."""

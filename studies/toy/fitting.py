@@ -1,4 +1,4 @@
-"""The methods that fit a mixture of Gaussians to a density of the plane: VDD and EM."""
+"""The methods that fit a mixture of Gaussians to a density in the plane: VDD and EM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cluster_centres(points: Tensor, experts: int, seed: int, starts: int = 10) -
     Find centres by k-means++, the start of EM and VDD alike.
 
     :param points: ``(N, 2)``.
-    :param starts: of which the one with the smallest distances is taken.
+    :param starts: number of starts, of which the one with the smallest distances is taken.
     :returns: ``(E, 2)``, float64.
     """
     values = points.double().numpy()
@@ -75,7 +75,7 @@ def _maximise(points: Tensor, weights: Tensor, floor: float) -> GaussianMixture:
 
 
 class FreeExperts(nn.Module):
-    """Mixtures that are their own parameters, one for each of B seeds, all trained at once."""
+    """Mixtures whose parameters are free, one for each of B seeds, all trained at once."""
 
     def __init__(
         self, seeds: Sequence[int], experts: int, drawn: Tensor, scale: float = 0.3
@@ -83,7 +83,10 @@ class FreeExperts(nn.Module):
         """
         Start every mixture at centres of its samples, by k-means++ as EM does.
 
-        :param drawn: ``(N, B, 2)``.
+        :param seeds: B seeds.
+        :param experts: number of experts.
+        :param drawn: samples, ``(N, B, 2)``.
+        :param scale: standard deviation of each expert at the start.
         """
         super().__init__()
         centres = [cluster_centres(drawn[:, i], experts, seed) for i, seed in enumerate(seeds)]
@@ -94,7 +97,7 @@ class FreeExperts(nn.Module):
         self.logits = nn.Parameter(torch.zeros(len(seeds), experts))
 
     def forward(self, condition: Tensor) -> GaussianMixture:
-        """Return all mixtures; the condition is not looked at."""
+        """Return all mixtures; the condition is ignored."""
         tril = self.log_scale.exp().unsqueeze(-1) * (self.lower.tril(-1) + torch.eye(2))
         return GaussianMixture(self.logits.log_softmax(dim=-1), self.means, Full(tril))
 
@@ -108,7 +111,7 @@ class FreeExperts(nn.Module):
 
 
 def vdd_settings(steps: int, noised: bool) -> VddConfig:
-    """Return the toys' settings: the annealed band with noised queries, or the paper's choice."""
+    """Return the settings for the toys: the annealed band with noised queries, or the paper's."""
     begin, end = ((0.3, 0.6), (0.0, 0.02)) if noised else ((0.02, 0.1), (0.02, 0.1))
     return VddConfig(
         steps=steps,
@@ -123,7 +126,7 @@ def vdd_settings(steps: int, noised: bool) -> VddConfig:
         anneal=0.4,
         clip_norm=1e6,
         path_gradient=True,
-        warm=0.2 if noised else 0.0,  # or some experts come to span two modes and stay so
+        warm=0.2 if noised else 0.0,  # otherwise some experts come to span two modes and stay so
     )
 
 
@@ -137,7 +140,7 @@ def distil_toy(
     """
     Distil a teacher of the plane, once for each seed.
 
-    :param drawn: the teacher's samples, for start and gate, ``(N, B, 2)``.
+    :param drawn: samples of the teacher, for start and gate, ``(N, B, 2)``.
     :returns: B mixtures, each of one condition.
     """
     network = FreeExperts(seeds, experts, drawn)

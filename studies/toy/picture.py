@@ -1,4 +1,4 @@
-"""The picture of the densities with the experts of every method."""
+"""The plot of the densities with the experts of every method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw(mixtures: Mapping[str, Mapping[str, GaussianMixture]], folder: Path) ->
     """
     Draw the densities with the experts of each method as ellipses (two deviations).
 
-    :param mixtures: by density, by method.
+    :param mixtures: mixtures by density and method.
     :returns: the file written, ``toy_vdd.svg``.
     """
     shown = list(METHODS)

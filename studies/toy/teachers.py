@@ -1,4 +1,4 @@
-"""Teachers of the plane: a small denoiser, and the exact scores of known densities."""
+"""Teachers in the plane: a small denoiser, and the exact scores of known densities."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Levels:
 
 
 class ToyTeacher(Levels, nn.Module):
-    """A small denoiser in the plane; gives VDD its score."""
+    """A small denoiser in the plane; it is VDD's score."""
 
     def __init__(self, width: int = 128) -> None:
         """
-        Make one with fresh weights.
+        Make a network with fresh weights.
 
-        :param width: of its hidden layers.
+        :param width: width of its hidden layers.
         """
         super().__init__()
         self.register_buffer('alpha_bar', cosine_alpha_bar(LEVELS).float())
@@ -77,7 +77,8 @@ class ToyTeacher(Levels, nn.Module):
             share = torch.rand(256, generator=generator).pow(1.5)  # more of the low levels
             level = (LEVELS * share).long().clamp_max(LEVELS - 1)
             eps = torch.randn(256, 2, generator=generator)
-            # each with its mirror image, or the little noise of low levels drowns their score
+            # each with its mirror image, because otherwise the small noise of low levels drowns
+            # their score
             chosen, level, eps = chosen.repeat(2), level.repeat(2), torch.cat((eps, -eps))
             signal, noise = (part[:, None] for part in self.scales(level))
             clean = points[chosen]
@@ -113,7 +114,7 @@ class ToyTeacher(Levels, nn.Module):
         own output; Heun's steps from level to level.
 
         :param points: ``(N, 2)``.
-        :returns: ``(N,)``, nats; -10 000 where the path leaves for infinity, far from all points.
+        :returns: nats, ``(N,)``; -10 000 if the path leaves for infinity, far from all points.
         """
         angle = (1.0 - self.alpha_bar).sqrt().asin()
         x, gained = points, torch.zeros(len(points))
@@ -139,7 +140,7 @@ class ToyTeacher(Levels, nn.Module):
 
 
 class DensityTeacher(Levels):
-    """The exact score of a density of the plane, to set a learned teacher's error aside."""
+    """The exact score of a density in the plane, without the error of a learned teacher."""
 
     def __init__(self, density: Density) -> None:
         self.density = density
@@ -156,7 +157,7 @@ class DensityTeacher(Levels):
 
 
 class ExactTeacher(Levels):
-    """The exact score of a noised mixture of Gaussians, to set a learned teacher's error aside."""
+    """The exact score of a noised mixture of Gaussians, without the error of a learned teacher."""
 
     def __init__(self, mixture: GaussianMixture) -> None:
         self.mixture = mixture

@@ -18,8 +18,8 @@ class Density:
     """
     A density in the plane.
 
-    ``parts`` (P, 2) are points along it: a cell of the plane belongs to the nearest one, and a
-    part that a mixture gives too little mass is a mode that it has missed.
+    ``parts`` (P, 2) are points along it. A cell of the plane belongs to the nearest point. A part
+    that gets too little mass from a mixture is a mode that it has missed.
     """
 
     name: str
@@ -28,15 +28,16 @@ class Density:
     sample: Callable[[int, torch.Generator], Tensor]
     parts: Tensor
     owner: Tensor
-    """Which mode each of the parts belongs to, (P,)."""
+    """Index of the mode that each part belongs to, (P,)."""
     centres: Tensor
-    """Alike round Gaussians here, (C, 2), make up the density, or come close enough."""
+    """Centres of equal round Gaussians that form the density, or approximate it
+    closely, (C, 2)."""
     width: float
-    """Their deviation."""
+    """Standard deviation of these Gaussians."""
 
 
 def rings(radii: tuple[float, ...] = (0.9, 2.0), width: float = 0.1) -> Density:
-    """Make rings of Gaussian cross-section, each in eight sectors that must be found."""
+    """Return rings of Gaussian cross-section, each in eight sectors that must be found."""
     sectors = 8
 
     def log_prob(x: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ def rings(radii: tuple[float, ...] = (0.9, 2.0), width: float = 0.1) -> Density:
 
 
 def moons(width: float = 0.1, points: int = 200) -> Density:
-    """Make two interleaved half circles, smeared out, each in four sectors that must be found."""
+    """Return two interleaved blurred half circles, each in four sectors that must be found."""
     angle = math.pi * (torch.arange(points) + 0.5) / points
     upper = torch.stack((1.4 * angle.cos() - 0.7, 1.4 * angle.sin() - 0.35), dim=1)
     lower = torch.stack((-1.4 * angle.cos() + 0.7, -1.4 * angle.sin() + 0.35), dim=1)
@@ -85,7 +86,7 @@ def moons(width: float = 0.1, points: int = 200) -> Density:
 
 
 def grid(side: int = 3, spacing: float = 1.7, width: float = 0.2) -> Density:
-    """Make a square of Gaussians."""
+    """Return a square of Gaussians."""
     at = spacing * (torch.arange(side) - (side - 1) / 2.0)
     centres = torch.cartesian_prod(at, at)
 
@@ -122,7 +123,7 @@ class Quadrature:
 
     @classmethod
     def over_the_plane(cls, cells: int = 200) -> Quadrature:
-        """Cover -EXTENT..EXTENT with ``cells`` by ``cells``."""
+        """Return a quadrature that covers -EXTENT..EXTENT with ``cells`` by ``cells``."""
         step = 2.0 * EXTENT / cells
         at = -EXTENT + step * (torch.arange(cells) + 0.5)
         return cls(torch.cartesian_prod(at, at), step * step)
@@ -139,7 +140,7 @@ class Quadrature:
 
     def modes_found(self, density: Density, log_q: Tensor, share: float = 0.25) -> int:
         """
-        Count the modes that a mixture gives at least a share of the mass they have.
+        Return the number of modes to which a mixture gives at least a share of their mass.
 
         :param log_q: the mixture at :attr:`points`, ``(C,)``.
         """

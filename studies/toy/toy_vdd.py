@@ -1,9 +1,9 @@
-"""
-VDD on densities that can be looked at: python -m studies toy.
+"""VDD on two-dimensional densities: python -m studies toy.
 
-For each density points are drawn and a diffusion teacher is trained on them; for each seed then
-mixtures of equally many experts are fitted by VDD to the teacher, by EM to the points and by EM
-to the teacher's samples. Modes found and both Kullback-Leibler divergences come by quadrature.
+For each density, points are drawn and a diffusion teacher is trained on them. Then, for each seed,
+mixtures with the same number of experts are fitted by VDD to the teacher, by EM to the points and
+by EM to the teacher's samples. Quadrature gives the modes found and both Kullback-Leibler
+divergences.
 """
 
 from __future__ import annotations
@@ -45,27 +45,27 @@ class ToyOptions:
     """The options of ``toy``."""
 
     json: Path
-    """Where to write the results."""
+    """File for the results."""
     densities: tuple[str, ...] = tuple(DENSITIES)
-    """Names of those to learn."""
+    """Names of the densities to learn."""
     seeds: int = 10
     runs: Path = Path('runs/toy_vdd')
-    """What each density gave is kept here."""
+    """Folder that keeps the result of each density."""
     points: int = 20000
-    """Drawn of each density."""
+    """Points drawn from each density."""
     samples: int = 20000
-    """Of the teacher."""
+    """Samples of the teacher."""
     steps: int = 6000
-    """Of the distillation."""
+    """Steps of the distillation."""
     teacher_steps: int = 32000
     width: int = 256
-    """Of the teacher's layers."""
+    """Width of the teacher's layers."""
     plots: Path | None = None
-    """Draw the first seed into DIR."""
+    """Folder for a plot of the first seed."""
     dry_run: bool = False
     """Print the settings and stop."""
     quiet: bool = False
-    """No progress bar."""
+    """Show no progress bar."""
 
 
 def train_teacher(density: Density, options: ToyOptions) -> tuple[ToyTeacher, Tensor]:
@@ -152,7 +152,7 @@ def _figures(
 def _figures_of_teacher(
     density: Density, teacher: ToyTeacher, points: Tensor, drawn: Tensor
 ) -> dict[str, Any]:
-    """Return how likely the data and the teacher's samples are, and how far the teacher is."""
+    """Return the likelihood of the data and of the teacher's samples, and the teacher's error."""
     coarse = Quadrature.over_the_plane(100)
     log_p, log_t = density.log_prob(coarse.points), teacher.log_prob(coarse.points)
     return {
@@ -230,7 +230,7 @@ def _of(rows: Sequence[Mapping[str, Any]], density: str, method: str) -> list[Ma
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(ToyOptions, 'studies toy', about(__doc__), EXAMPLE, words)
     if options.dry_run:

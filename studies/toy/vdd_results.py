@@ -21,11 +21,11 @@ worked example, from the root of the source tree:
 
 def toy_section(result: Mapping[str, Any], page: Path, image: Path | None) -> str:
     """
-    Return a section of the toy densities.
+    Return a section on the toy densities.
 
-    :param result: of ``studies toy``.
-    :param page: the page's path, from which the figure is linked.
-    :param image: the figure, already drawn; None for none.
+    :param result: result of ``studies toy``.
+    :param page: path of the page, from which the plot is linked.
+    :param image: the plot, already drawn; None for none.
     """
     known = {row['method'] for row in result['summary']}
     wanted = []
@@ -48,7 +48,7 @@ def toy_section(result: Mapping[str, Any], page: Path, image: Path | None) -> st
 
 
 def fits_table(summary: Sequence[Mapping[str, Any]]) -> str:
-    """Return what each method made of each density."""
+    """Return the table of each method's fit to each density."""
     head = ['density', 'method', 'experts', 'seeds', 'all modes found', 'KL(q, p) median']
     head += ['worst', 'KL(p, q) median', 'worst', 'KL(q, p) below EM on data']
     lines = [f'| {" | ".join(head)} |', '|---|---|' + '---:|' * (len(head) - 2)]
@@ -63,7 +63,7 @@ def fits_table(summary: Sequence[Mapping[str, Any]]) -> str:
 
 
 def teacher_table(result: Mapping[str, Any]) -> str:
-    """Return how far the teachers are from the densities, beside EM on the data."""
+    """Return the table of the teachers' distances from the densities, beside EM on the data."""
     body = []
     for own in result['teachers']:
         of = {
@@ -80,7 +80,7 @@ def teacher_table(result: Mapping[str, Any]) -> str:
 
 def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, command: str) -> str:
     """
-    Write the page.
+    Return the text of the page.
 
     :raises ConfigError: if a result is of another command.
     """
@@ -97,5 +97,5 @@ def page_text(results: Sequence[Mapping[str, Any]], page: Path, images: Path, co
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; return the exit code."""
     return write_page('studies report toy', __doc__ or '', EXAMPLE, page_text, arguments)

@@ -1,4 +1,4 @@
-"""Training, scoring and timing of the settings that a study tries."""
+"""Train, score and time the settings that a study tries."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores students where their samples differ as much as the diffusion teacher's do."""
+    """Scores students at the temperature at which they vary as the diffusion teacher does."""
 
     scorer: Scorer
     reference: Scores
-    """Of the one-step teacher as it is."""
+    """Scores of the one-step teacher."""
     apd: float
-    """Of the diffusion teacher's samples (DDIM, 100 steps), metres."""
+    """APD of the diffusion teacher's samples (DDIM, 100 steps), metres."""
 
     def __call__(self, student: MotionModel) -> dict[str, Any]:
         """Return ``error``, ``scores`` and the ``temperature`` of the samples."""
@@ -57,9 +57,14 @@ class Bench:
         """
         Score the teachers, with which the students are compared.
 
-        :param teacher: weights file of the diffusion teacher, whose variety they are brought to.
+        :param material: windows, teacher and pairs.
+        :param scorer: scores on val.
+        :param base: settings of the preset.
+        :param limits: the budget.
+        :param folder: run folder.
+        :param teacher: weights file of the diffusion teacher, whose variety the students get.
         :raises WeightsError: if it cannot be read.
-        :raises ConfigError: if it is no diffusion teacher of this window.
+        :raises ConfigError: if it is not a diffusion teacher of this window.
         """
         self.material = material
         self.base = base
@@ -87,9 +92,8 @@ class Bench:
         """
         Time a Predictor call of a network of this size, one person, one thread.
 
-        It takes turns with the preset's network; the ratio of the medians times that network's
-        median on its first measurement here is given, so that a busier hour does not look like a
-        slower network.
+        It takes turns with the preset's network. The result is the ratio of the medians times that
+        network's first measured median, so that a busier hour does not look like a slower network.
         """
         size = chain.swiftdiff.model.denoiser
         path = self.folder / 'latency' / f'{digest(asdict(replace(size, dropout=0.0)))}.json'
@@ -118,7 +122,7 @@ class Bench:
         return float(found['ms'])
 
     def enough_ms(self) -> float:
-        """Return the time that no network needs to be faster than."""
+        """Return the time in milliseconds below which speed has no further value."""
         return self.limits.enough * self.latency_ms(self.base)
 
     def train(self, chain: ChainConfig, at_rung: Any = None) -> dict[str, Any]:
@@ -126,7 +130,8 @@ class Bench:
         Train and score a student, or read the result of an earlier call.
 
         :param chain: settings with a trial's budget.
-        :param at_rung: called with the rung's number and the error there; may raise to stop.
+        :param at_rung: called with the rung's number and the error there; may raise an error to
+            stop.
         :returns: as :class:`Judge`, with ``rungs`` (errors) and ``cpu_s``.
         """
         settings = as_plain(chain)['swiftdiff']
@@ -166,7 +171,7 @@ class Bench:
                     note()
                     visit(rungs.index(step))
 
-            # a checkpoint at every rung: one that another study gives up may be gone on with
+            # a checkpoint at every rung: another study may continue one that this study gives up
             optim = replace(chain.swiftdiff.optim, save_every=rungs[0] if rungs else steps)
             whole = replace(chain, swiftdiff=replace(chain.swiftdiff, optim=optim))
             student = train_student(self.material, whole, folder, watch=watch)

@@ -14,48 +14,48 @@ class TuneOptions:
     preset: Literal['debug', 'small', 'balance', 'full'] = 'small'
     """Base settings, space and budget."""
     sampler: tuple[Literal['gp', 'random'], ...] = ('gp',)
-    """A study each; random is the control."""
+    """Samplers, one study each; random is the control."""
     trials: int = 20
-    """Trials that the study ends with, pruned ones among them."""
+    """Number of trials of the study, pruned ones included."""
     data: tuple[Path, ...] = ()
-    """To train on; train.npz of every set by default, as train swiftdiff."""
+    """Recordings to train on; the default is train.npz of every set, as for train swiftdiff."""
     val: tuple[Path, ...] = ()
-    """To choose by; val.npz beside each of --data by default."""
+    """Recordings to choose by; the default is val.npz beside each of --data."""
     teacher: Path = Path('resource/weights/teacher.safetensors')
     """The diffusion teacher."""
     one_step: Path = Path('resource/weights/one_step.safetensors')
     """The one-step teacher."""
     run: Path = Path('runs/tune')
-    """Journal, trials and their weights."""
+    """Folder for journal, trials and their weights."""
     storage: str | None = None
-    """Of the studies: a path or an URL; RUN/journal.log by default."""
+    """Storage of the studies: a path or a URL; the default is RUN/journal.log."""
     seed: int = 0
-    """Of the samplers and trainings."""
+    """Seed of the samplers and trainings."""
     device: Literal['cpu', 'cuda'] = 'cpu'
-    """To train and to time on."""
+    """Device for training and timing."""
     windows: int | None = None
-    """That a trial looks at; this and the next five are the preset's by default."""
+    """Windows in a trial; this and the next five are the preset's by default."""
     pool: int | None = None
-    """Windows drawn."""
+    """Number of windows drawn."""
     pairs: int | None = None
-    """Noises with the diffusion teacher's end points."""
+    """Number of noises with the diffusion teacher's end points."""
     limit: int | None = None
-    """Windows of each file that are scored in a trial."""
+    """Number of scored windows of each file in a trial."""
     startup: int | None = None
-    """Trials before the Gaussian process is asked."""
+    """Trials before the Gaussian process is used."""
     repetitions: int | None = None
-    """Calls behind a latency."""
+    """Calls per latency."""
     balance: float = 0.7
     """Share of swiftdiff's time for swiftdiff_balance."""
     confirm: int | None = None
-    """Train default and best again, with so many fresh seeds."""
+    """Train default and best again with this number of fresh seeds."""
     confirm_limit: int | None = None
-    """Windows of each file that are then scored; all by default."""
+    """Number of windows of each file scored then; the default is all."""
     report: Path | None = None
-    """Write what was found, and its figures."""
+    """File for the results; plots go beside it."""
     export: bool = False
-    """Print the settings off the front."""
+    """Print the settings on the front."""
     dry_run: bool = False
     """Print space and budget, and stop."""
     quiet: bool = False
-    """No progress bars."""
+    """Show no progress bars."""

@@ -1,4 +1,4 @@
-"""The outcome of the studies: candidates, their confirmation, the report and the export."""
+"""The result of the studies: candidates, their confirmation, the report and the export."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def candidates(options: TuneOptions, base: ChainConfig) -> dict[str, dict[str, A
     """
     Return the candidates that are trained again: the default, and the best of each study.
 
-    :returns: name -> point of the space.
+    :returns: points of the space by name.
     :raises ConfigError: if a study has no completed trial.
     """
     dimensions = space(options.preset)
@@ -64,10 +64,10 @@ def candidates(options: TuneOptions, base: ChainConfig) -> dict[str, dict[str, A
 
 def deployed(options: TuneOptions) -> dict[str, dict[str, Any]]:
     """
-    Pick the trials to be trained in full off the common front of both samplers.
+    Return the trials to train in full, from the common front of both samplers.
 
     :returns: ``swiftdiff`` and ``swiftdiff_balance``: a row each, with its ``study``.
-    :raises ConfigError: if nothing is complete.
+    :raises ConfigError: if no trial is complete.
     """
     dimensions = space(options.preset)
     rows = [
@@ -84,10 +84,13 @@ def confirm(
     options: TuneOptions, base: ChainConfig, bench: Bench, whole: Scorer
 ) -> list[dict[str, Any]]:
     """
-    Train the candidates again, with seeds that chose nothing, and score more of val.
+    Train the candidates again with seeds that chose nothing, and score more of val.
 
-    The lowest of many noisy errors is too low; these are not.
+    The lowest of many noisy errors is too low; these errors are not.
 
+    :param options: the options.
+    :param base: settings of the preset.
+    :param bench: the bench.
     :param whole: scores more of val than the trials, or all of it.
     :returns: a row for each candidate and seed.
     """
@@ -123,10 +126,12 @@ def confirm(
 
 def report(options: TuneOptions, base: ChainConfig, words: Sequence[str]) -> dict[str, Any]:
     """
-    Gather and draw the results of the studies and of the confirmation.
+    Collect and plot the results of the studies and of the confirmation.
 
-    :param words: of the command line, to be recorded.
-    :returns: JSON-able; figures go to ``images`` beside the JSON.
+    :param options: the options.
+    :param base: settings of the preset.
+    :param words: words of the command line, to be recorded.
+    :returns: JSON-able; plots go to ``images`` beside the JSON.
     """
     assert options.report is not None
     dimensions = space(options.preset)
@@ -180,11 +185,12 @@ def summary_of(
     rows: Sequence[dict[str, Any]], balance: float, enough_ms: float, worst: tuple[float, float]
 ) -> dict[str, Any]:
     """
-    Return the summary of a study: its counts of trials, its front, and the picks off it.
+    Return the summary of a study: its counts of trials, its front, and the picks from it.
 
+    :param rows: the trials.
     :param balance: share of ``swiftdiff``'s time that ``swiftdiff_balance`` may take.
-    :param enough_ms: no network needs to be faster.
-    :param worst: error and milliseconds that the hypervolume is measured from.
+    :param enough_ms: time in milliseconds below which speed has no further value.
+    :param worst: error and milliseconds from which the hypervolume is measured.
     """
     done = completed(rows)
     picked = pick(done, balance)
@@ -199,7 +205,7 @@ def summary_of(
 
 
 def told(rows: Sequence[dict[str, Any]], enough_ms: float) -> list[dict[str, Any]]:
-    """Return completed trials with the times that their sampler was told."""
+    """Return completed trials with the times that their sampler received."""
     return [{**row, 'latency_ms': max(row['latency_ms'], enough_ms)} for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""The search: a study of one sampler, trial by trial."""
+"""The search: a study with one sampler, trial by trial."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def study_of(options: TuneOptions, sampler: str) -> Study:
 
 
 def search(options: TuneOptions, sampler: str, base: ChainConfig, bench: Bench) -> None:
-    """Run trials until the study has as many as asked for."""
+    """Run trials until the study has the requested number."""
     import optuna
     from optuna.trial import TrialState
 
@@ -53,7 +53,7 @@ def search(options: TuneOptions, sampler: str, base: ChainConfig, bench: Bench) 
             bar.update(done - bar.n)
             if done + sum(t.state == TrialState.RUNNING for t in trials) >= options.trials:
                 break
-            # a sampler a trial, so that what is drawn depends on the trial's number alone
+            # one sampler per trial, so that what is drawn depends only on the trial's number
             asked = sum(trial.state != TrialState.WAITING for trial in trials)
             study.sampler = sampler_of(sampler, 10_007 * options.seed + asked, bench.limits)
             trial = study.ask()
@@ -74,7 +74,7 @@ def run_trial(study: Study, trial: Any, chain: ChainConfig, bench: Bench) -> Non
     """
     Time, train and score one trial.
 
-    :raises optuna.TrialPruned: where it falls behind at a rung.
+    :raises optuna.TrialPruned: if it falls behind at a rung.
     """
     import optuna
 
@@ -100,10 +100,10 @@ def run_trial(study: Study, trial: Any, chain: ChainConfig, bench: Bench) -> Non
 
 def tell_pruned(study: Study, trial: Any, bench: Bench) -> None:
     """
-    Tell the study the estimated end of a trial that was given up, and mark the trial.
+    Report the estimated final error of a pruned trial to the study, and mark the trial.
 
-    A sampler of two objectives learns nothing from Optuna's own state for that, and asks for the
-    same settings again.
+    With two objectives, a sampler learns nothing from Optuna's own state for pruned trials, and
+    suggests the same settings again.
     """
     rungs = [name for name in sorted(trial.user_attrs) if name.startswith('rung_')]
     finished = [

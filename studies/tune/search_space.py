@@ -24,12 +24,12 @@ class Dimension:
     """One setting of stage 2 that is searched."""
 
     name: str
-    """Below ``swiftdiff``, as ``--set`` takes it."""
+    """Name below ``swiftdiff``, as ``--set`` takes it."""
     low: float
     high: float
     log: bool = False
     step: int = 0
-    """Whole numbers, so far apart; 0: any number."""
+    """Distance of whole numbers; 0: any number."""
     why: str
 
     def suggest(self, trial: BaseTrial) -> float | int:
@@ -44,27 +44,27 @@ class Budget:
     """The budget of a trial, and the rule that ends it early."""
 
     windows: int
-    """That a trial looks at; the steps are this over the batch."""
+    """Windows in a trial; the number of steps is this over the batch."""
     pool: int
-    """Augmented windows drawn, the same for all trials."""
+    """Number of augmented windows drawn, the same for all trials."""
     pairs: int
-    """Noises with the diffusion teacher's end points, where the base settings want them."""
+    """Number of noises with the diffusion teacher's end points, if the base settings need them."""
     rungs: tuple[float, ...]
-    """Shares of a trial after which its error is looked at."""
+    """Shares of a trial after which its error is checked."""
     keep: float = 0.5
-    """A trial goes on if it is among this best share of the trials no slower than itself."""
+    """A trial continues if it is among this best share of the trials that are no slower."""
     fewest: int = 4
-    """So many others are needed to judge it by."""
+    """Least number of other trials to compare it with."""
     startup: int = 6
-    """Trials before the Gaussian process is asked: the default settings, then random ones."""
+    """Trials before the Gaussian process is used: the default settings, then random ones."""
     limit: int
-    """Windows of each file that are scored, spread evenly."""
+    """Number of scored windows of each file, evenly spread."""
     samples: int = 50
     enough: float = 0.9
-    """A trial faster than this share of the default's time is told to the sampler as if it took
-    that: else the search goes after speed that nobody needs."""
+    """A trial faster than this share of the default's time is reported to the sampler with this
+    time, because otherwise the search pursues speed that nobody needs."""
     repetitions: int = 40
-    """Calls behind a latency."""
+    """Calls per latency."""
 
 
 def budget(name: str) -> Budget:
@@ -82,10 +82,11 @@ def space(name: str) -> tuple[Dimension, ...]:
     """
     Return the search space of a preset.
 
-    Fixed: ``real`` = 1 (the other weights are relative to it: Adam does not see a factor on all
-    of them), the number of samples S (it sets the price of a step more than anything else), t*
-    and the prediction (measured by ``studies ablate``), the augmentation (one pool for all),
-    dropout and weight decay (what is trained for so short does not overfit: a trial cannot tell).
+    The following is fixed: ``real`` = 1, because the other weights are relative to it (Adam
+    ignores a factor on all of them); the number of samples S, which determines the cost of a step
+    more than anything else; t* and the prediction, which ``studies ablate`` measures; the
+    augmentation, because all trials share one pool; dropout and weight decay, because such short
+    trainings do not overfit and cannot tell.
     """
     teachers: tuple[Dimension, ...] = (
         Dimension(
@@ -94,7 +95,7 @@ def space(name: str) -> tuple[Dimension, ...]:
         ),
     )  # fmt: skip
     if name == 'full':
-        teachers = ()  # the paper's: the one-step teacher alone
+        teachers = ()  # the paper's choice: the one-step teacher alone
     return (
         *_sizes(name),
         *teachers,
@@ -146,7 +147,7 @@ def _sizes(name: str) -> tuple[Dimension, ...]:
 
 
 def setting_of(settings: Any, name: str) -> Any:
-    """Look a dotted setting up."""
+    """Return the value of a dotted setting."""
     for part in name.split('.'):
         settings = getattr(settings, part)
     return settings
@@ -156,7 +157,7 @@ def default_of(base: ChainConfig, dimensions: Sequence[Dimension]) -> dict[str, 
     """
     Return the preset's own settings as a point of the space.
 
-    :raises ConfigError: if one lies outside of it.
+    :raises ConfigError: if a value lies outside of the space.
     """
     point = {one.name: setting_of(base.swiftdiff, one.name) for one in dimensions}
     for one in dimensions:
@@ -174,19 +175,24 @@ def suggest(
     trial: BaseTrial, base: ChainConfig, dimensions: Sequence[Dimension], limits: Budget
 ) -> ChainConfig:
     """
-    Turn a trial into settings.
+    Return the settings of a trial.
 
-    :param base: the preset.
-    :returns: with the budget of a trial.
+    :param trial: the trial.
+    :param base: settings of the preset.
+    :param dimensions: the space.
+    :param limits: the budget.
+    :returns: settings with the budget of a trial.
     """
     return at_point(base, {one.name: one.suggest(trial) for one in dimensions}, limits)
 
 
 def at_point(base: ChainConfig, point: Mapping[str, Any], limits: Budget | None) -> ChainConfig:
     """
-    Set stage 2 to a point of the space.
+    Return the settings with stage 2 at a point of the space.
 
-    :param limits: of a trial; None for as many windows as the preset's own full training.
+    :param base: settings of the preset.
+    :param point: the point.
+    :param limits: budget of a trial; None for as many windows as the preset's own full training.
     """
     optim = base.swiftdiff.optim
     texts = {f'swiftdiff.{name}': str(value) for name, value in point.items()}
@@ -201,15 +207,16 @@ def falls_behind(
     error: float, latency_ms: float, others: Sequence[tuple[float, float]], limits: Budget
 ) -> bool:
     """
-    Decide whether a trial is given up at a rung: successive halving along the front.
+    Return whether a trial is given up at a rung: successive halving along the front.
 
     Optuna prunes by one objective alone. The latency is known before training, so a trial is
-    measured against those that are no slower: a small network is not given up for the error of a
+    compared with those that are no slower: a small network is not given up for the error of a
     large one.
 
-    :param error: at this rung.
-    :param latency_ms: of the trial.
+    :param error: error at this rung.
+    :param latency_ms: latency of the trial.
     :param others: error at this rung and latency of the study's other trials that reached it.
+    :param limits: the budget.
     """
     rivals = [theirs for theirs, ms in others if ms <= 1.02 * latency_ms]
     if len(rivals) < limits.fewest:
@@ -220,17 +227,17 @@ def falls_behind(
 
 def extrapolated(error: float, number: int, finished: Sequence[Sequence[float]]) -> float:
     """
-    Estimate the final error of a trial that was given up at a rung.
+    Return the estimated final error of a trial that was given up at a rung.
 
-    :param error: at that rung.
-    :param number: of the rung.
+    :param error: error at that rung.
+    :param number: number of the rung.
     :param finished: errors of complete trials: at every rung, then the last.
-    :returns: that times the median of their ratios; itself where none is complete.
+    :returns: the error times the median of their ratios; the error itself if no trial is complete.
     """
     ratios = [errors[-1] / errors[number] for errors in finished if len(errors) > number + 1]
     return error * (float(np.median(ratios)) if ratios else 1.0)
 
 
 def limits_of(options: TuneOptions) -> Budget:
-    """Return the preset's budget with what the command line changes."""
+    """Return the preset's budget with the changes of the command line."""
     return within(budget(options.preset), options)

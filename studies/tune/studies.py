@@ -1,4 +1,4 @@
-"""Studies of two objectives, error and time: storage, trials left behind, front and figures."""
+"""Studies with two objectives, error and time: storage, abandoned trials, front and plots."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SAMPLERS = ('gp', 'random')
 
 def open_study(where: str, name: str) -> Study:
     """
-    Open or make a study.
+    Open a study, or make it.
 
-    :param where: a journal's path, or a database's URL.
-    :param name: of the study.
-    :raises ConfigError: if Optuna is not installed or the storage cannot be used.
+    :param where: path of a journal, or URL of a database.
+    :param name: name of the study.
+    :raises ConfigError: if Optuna is not installed, or if the storage cannot be used.
     """
     try:
         import optuna
@@ -55,25 +55,25 @@ def open_study(where: str, name: str) -> Study:
         )
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(f'--storage {where}: {error}') from None
-    except Exception as error:  # of whatever database
+    except Exception as error:  # an error of any database
         raise ConfigError(f'--storage {where}: {type(error).__name__}: {error}') from None
 
 
 def mend_journal(path: Path) -> None:
     """
-    Mend the torn lines that a killed process left in a journal.
+    Repair torn lines that a killed process left in a journal.
 
-    A line that is not whole keeps every later one from being read. What of it is whole stays;
-    the journal as it was is kept beside, as ``NAME.torn``.
+    An incomplete line makes every later one unreadable. The complete part of the line stays. The
+    original journal is kept beside it as ``NAME.torn``.
 
-    :param path: of the journal; nothing is done where there is none.
+    :param path: the journal; nothing is done if there is none.
     """
     from optuna.storages.journal import JournalFileSymlinkLock
 
     if not path.is_file() or not _torn(path.read_bytes()):
         return
     lock = JournalFileSymlinkLock(str(path))
-    lock.acquire()  # nobody is in the midst of a line now
+    lock.acquire()  # nobody is writing a line now
     try:
         content = path.read_bytes()
         if not _torn(content):
@@ -96,7 +96,7 @@ def _torn(content: bytes) -> bool:
 
 
 def _whole_record(line: bytes) -> bytes:
-    # The record at the end of a line: a torn one may stand before it. Empty where none is whole.
+    # Return the record at the end of a line, behind a torn one; '' if no record is complete.
     begin = 0
     while begin >= 0:
         try:
@@ -110,10 +110,12 @@ def _whole_record(line: bytes) -> bytes:
 
 def sampler_of(name: str, seed: int, limits: Budget) -> Any:
     """
-    Make Optuna's sampler.
+    Return Optuna's sampler.
 
     :param name: 'gp' or 'random'.
-    :raises ConfigError: on another.
+    :param seed: seed of the sampler.
+    :param limits: the budget.
+    :raises ConfigError: if the name is another.
     """
     import optuna
 
@@ -132,13 +134,13 @@ def sampler_of(name: str, seed: int, limits: Budget) -> Any:
 
 def revive(study: Study, folder: Path) -> list[int]:
     """
-    Queue the trials of ended processes again; their training goes on from its checkpoint.
+    Queue the trials of ended processes again; their training continues from its checkpoint.
 
     A running trial holds a lock in the run folder, which ends with its process. (Optuna's own
-    heartbeat is for databases alone, and not for trials that are asked for and told.) Trials of
-    other machines are left alone.
+    heartbeat works only for databases, and not with ask and tell.) Trials of other machines are
+    left alone.
 
-    :returns: the numbers of the trials that were given up and queued again.
+    :returns: numbers of the trials that were abandoned and queued again.
     """
     from optuna.trial import TrialState
 
@@ -157,7 +159,7 @@ def revive(study: Study, folder: Path) -> list[int]:
 
 
 def rows_of(study: Study, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
-    """Write a study's trials as plain rows, the completed ones with their values."""
+    """Return a study's trials as plain rows, the completed ones with their values."""
     rows: list[dict[str, Any]] = []
     trials: list[FrozenTrial] = study.get_trials(deepcopy=False)
     for trial in trials:
@@ -182,15 +184,15 @@ def rows_of(study: Study, dimensions: Sequence[Dimension]) -> list[dict[str, Any
 
 
 def completed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep the completed trials."""
+    """Return the completed trials."""
     return [row for row in rows if row['state'] == 'complete']
 
 
 def front_of(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """
-    Find the Pareto front.
+    Return the Pareto front.
 
-    :param rows: with ``number``, ``error`` and ``latency_ms``.
+    :param rows: rows with ``number``, ``error`` and ``latency_ms``.
     :returns: numbers of the rows that no other beats in both, from fast to slow.
     """
     front: list[int] = []
@@ -206,7 +208,7 @@ def hypervolume(rows: Sequence[Mapping[str, Any]], reference: tuple[float, float
     """
     Return the area that some rows dominate below a reference point.
 
-    :param rows: with ``error`` and ``latency_ms``.
+    :param rows: rows with ``error`` and ``latency_ms``.
     :param reference: error and milliseconds that count as worst.
     """
     area, height = 0.0, reference[0]
@@ -219,12 +221,12 @@ def hypervolume(rows: Sequence[Mapping[str, Any]], reference: tuple[float, float
 
 def pick(rows: Sequence[Mapping[str, Any]], share: float) -> dict[str, Mapping[str, Any]]:
     """
-    Pick the two candidates for shipping, off the front.
+    Return the two candidates for shipping, from the front.
 
     :param rows: completed trials.
-    :param share: ``swiftdiff_balance`` may take this part of ``swiftdiff``'s time.
-    :returns: ``swiftdiff``: the lowest error; ``swiftdiff_balance``: the lowest error within
-        that time, or the fastest where none is.
+    :param share: part of ``swiftdiff``'s time that ``swiftdiff_balance`` may take.
+    :returns: ``swiftdiff``: the lowest error; ``swiftdiff_balance``: the lowest error within that
+        time, or the fastest if there is none.
     """
     best = min(rows, key=lambda row: row['error'])
     quick = [row for row in rows if row['latency_ms'] <= share * best['latency_ms']]
@@ -234,7 +236,7 @@ def pick(rows: Sequence[Mapping[str, Any]], share: float) -> dict[str, Mapping[s
 
 
 def importance(study: Study) -> list[dict[str, float]]:
-    """Ask Optuna (PED-ANOVA) how much each setting matters for the error and for the time."""
+    """Return how much each setting matters for the error and the time, by Optuna (PED-ANOVA)."""
     import optuna
 
     found: list[dict[str, float]] = []
@@ -256,11 +258,11 @@ def importance(study: Study) -> list[dict[str, float]]:
 
 def draw(studies: Mapping[str, Study], worst: tuple[float, float], folder: Path) -> list[str]:
     """
-    Draw Optuna's own figures.
+    Draw Optuna's own plots.
 
     :param studies: 'gp' and 'random'.
     :param worst: reference point of the hypervolume.
-    :param folder: made where it is missing.
+    :param folder: folder for the plots; a missing folder is made.
     :returns: the names of the files.
     """
     import warnings

@@ -1,15 +1,13 @@
-"""
-Tune SwiftDiff by Bayesian optimisation: python -m studies tune.
+"""Tune SwiftDiff by Bayesian optimisation: python -m studies tune.
 
-Optuna's Gaussian-process sampler looks for settings of stage 2 with a small error on val AND a
-short Predictor call on this device: the expected gain in hypervolume says what is tried next.
-Every student is scored at the temperature at which its samples differ as much as the diffusion
-teacher's, as training choose-temperature leaves what is shipped: the best of 50 gains from
-variety.
+Optuna's Gaussian-process sampler searches settings of stage 2 with a small error on val AND a
+short Predictor call on this device. The expected gain in hypervolume decides what is tried next.
+Every student is scored at the temperature at which its samples differ as the diffusion teacher's,
+as training choose-temperature does for shipped models, because the best of 50 gains from variety.
 ``--sampler random`` is the control, with the same space, budget and pruning. Several processes and
 machines may work on one study: call the same command again, with the same ``--storage``.
 
-The test recordings are never looked at.
+The test recordings are never used.
 """
 
 from __future__ import annotations
@@ -61,9 +59,9 @@ next process on the same machine and run folder.
 
 def resolved(options: TuneOptions) -> TuneOptions:
     """
-    Return the options with their recordings, found where none were named, and check them.
+    Check the options, and return them with recordings, which are searched if none are named.
 
-    :raises ConfigError: on options that cannot be used.
+    :raises ConfigError: if options cannot be used.
     """
     counts = ('trials', 'confirm', 'confirm_limit', 'windows', 'pool', 'pairs', 'limit')
     require_positive(options, (*counts, 'startup', 'repetitions'))
@@ -80,7 +78,7 @@ def resolved(options: TuneOptions) -> TuneOptions:
 
 
 def describe(options: TuneOptions, base: ChainConfig) -> str:
-    """Write space and budget as text."""
+    """Return space and budget as text."""
     limits = limits_of(options)
     lines = [f'preset {options.preset}, {options.trials} trials a study']
     lines += [f'{name}: {value}' for name, value in asdict(limits).items()]
@@ -98,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
 
-    :returns: the exit code: 0, 2 when something given cannot be used, 130 when stopped.
+    :returns: the exit code: 0, 2 if an argument cannot be used, 130 if stopped.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = read_options(TuneOptions, 'studies tune', about(__doc__), EXAMPLE, words)
@@ -106,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def carry_out(options: TuneOptions, words: Sequence[str]) -> int:
-    """Describe, export, report, confirm or search, as asked; returns the exit code."""
+    """Describe, export, report, confirm or search, as requested; return the exit code."""
     base = preset(options.preset)
     if options.dry_run:
         print(describe(options, base))

@@ -68,7 +68,7 @@ def space_table(result: Mapping[str, Any]) -> str:
 
 
 def found_table(result: Mapping[str, Any]) -> str:
-    """Return what both studies found, beside the default."""
+    """Return the table of what both studies found, beside the default."""
     trials = {row['number']: row for row in result['gp']}
     random = {row['number']: row for row in result['random']}
     default = trials[result['default']]
@@ -85,7 +85,7 @@ def found_table(result: Mapping[str, Any]) -> str:
 
 
 def front_table(result: Mapping[str, Any]) -> str:
-    """Return the front of the Gaussian process."""
+    """Return the table of the Gaussian process's front."""
     trials = {row['number']: row for row in result['gp']}
     body = [
         [
@@ -101,7 +101,7 @@ def front_table(result: Mapping[str, Any]) -> str:
 
 
 def deployed_table(result: Mapping[str, Any]) -> str:
-    """Return what is to be trained in full."""
+    """Return the table of the settings to train in full."""
     named = {'gp': 'Gaussian process', 'random': 'random'}
     body = [
         [
@@ -114,7 +114,7 @@ def deployed_table(result: Mapping[str, Any]) -> str:
 
 
 def comparison(by_name: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Return what the candidates' fresh seeds say of each other."""
+    """Return the comparison of the candidates by their fresh seeds."""
     errors = {name: [row['error'] for row in rows] for name, rows in by_name.items()}
     judged = {other: verdict(errors['gp'], errors[other]) for other in ('default', 'random')}
     return {
@@ -129,7 +129,7 @@ def comparison(by_name: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, 
 def study_cells(
     label: str, summary: Mapping[str, Any], rows: Mapping[int, Mapping[str, Any]]
 ) -> list[str]:
-    """Write a study's line."""
+    """Return the cells of a study's row."""
     best = rows[summary['picked']['swiftdiff']]
     return [
         label,
@@ -143,7 +143,7 @@ def study_cells(
 
 
 def confirmed_table(by_name: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Return a row for every candidate: means over its seeds."""
+    """Return a table with a row for every candidate: means over its seeds."""
     labels = {
         'default': 'default, untuned',
         'gp': 'best of the Gaussian process',

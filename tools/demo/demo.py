@@ -1,12 +1,11 @@
-"""
-Show the predictor at work: motion over DDS into the node, and what came of it.
+"""Show the predictor at work: motion over DDS into the node, and the result.
 
 Three processes talk over DDS on this machine alone: the replay node, the predictor node with its
-weights, and a collector. At the end the expected future of ~/trajectory is compared with what then
-really happened, beside damped velocity and standing still, also as it became while the node
-watched: what is repeated is predicted better and better.
+weights, and a collector. At the end, the expected future of ~/trajectory is compared with what
+then really happened, beside damped velocity and standing still, also over time while the node
+watched: repeated motion is predicted better and better.
 
-Without a recording of yours the demo plays repeated work of its own making, which is synthetic.
+Without a recording of yours, the demo plays synthetic repeated work.
 """
 
 from __future__ import annotations
@@ -51,14 +50,14 @@ OUTPUT = (ROOT if (ROOT / 'scripts').is_dir() else Path.cwd()) / 'demo_output'
 """In the source tree; of an installed demo, where it was started."""
 START_LIMIT_S = 180.0
 WORK_S, CLIP_S, LONGEST_S = 120.0, 20.0, 900.0
-"""How long is played of repeated work and of clips, and of a recording at most."""
+"""Duration in seconds of repeated work and of clips, and longest duration of a recording."""
 HORIZONS_S = [round(0.1 * (step + 1), 1) for step in range(20)]
-"""Keyframes of ~/trajectory: those of ~/predictions."""
+"""Keyframes of ~/trajectory in seconds: those of ~/predictions."""
 STOP_LIMIT_S = 10.0
 
 
 class DemoError(MotionPredictorError):
-    """The demo cannot go on; the message says why."""
+    """The demo cannot continue; the message says why."""
 
 
 @dataclass
@@ -74,7 +73,7 @@ class Child:
         return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
 
     def stop(self) -> None:
-        """Ask it to end as Ctrl-C does, and insist after a while."""
+        """Ask it to end as Ctrl-C does, and kill it after some time."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if self.process.poll() is not None:
                 return
@@ -85,7 +84,7 @@ class Child:
 
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Let Ctrl-C wait until a process that is being started is known, lest nobody stops it."""
+    """Hold Ctrl-C back until a starting process is known, so that it is always stopped."""
     pending: list[int] = []
     numbers = signal.SIGINT, signal.SIGTERM
     before = {n: signal.signal(n, lambda number, _: pending.append(number)) for n in numbers}
@@ -99,7 +98,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 class Stage:
-    """Starts the processes, and stops every one of them whatever happens."""
+    """Starts the processes, and stops all of them whatever happens."""
 
     def __init__(self, folder: Path) -> None:
         """
@@ -204,7 +203,7 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
 
 def overrides_of(options: argparse.Namespace) -> Overrides:
     """
-    Take what the command line says about a file.
+    Return the command line's facts about a file.
 
     :raises RecordingError: if a value cannot be used.
     """
@@ -215,8 +214,11 @@ def perform(options: argparse.Namespace, recording: Recording, folder: Path) -> 
     """
     Run the three processes until the motion has been played.
 
-    :returns: what the collector heard.
-    :raises DemoError: if a process fails, or no prediction came.
+    :param options: the options.
+    :param recording: the motion.
+    :param folder: folder for the files.
+    :returns: the messages that the collector received.
+    :raises DemoError: if a process fails, or if no prediction came.
     """
     motion = folder / 'motion.npz'
     poses = list(recording.persons.values())
@@ -267,7 +269,7 @@ def perform(options: argparse.Namespace, recording: Recording, folder: Path) -> 
 
 
 def _watch(stage: Stage, node: Child, collector: Child, replay: Child, seconds: float) -> None:
-    """Wait for the collector to finish; relay its progress; fail early when a process does."""
+    """Wait for the collector to finish, print its progress, and fail early if a process does."""
     shown = 0
     began = time.monotonic()
     limit_s = START_LIMIT_S + 2.0 * seconds
@@ -291,7 +293,7 @@ def _watch(stage: Stage, node: Child, collector: Child, replay: Child, seconds: 
 
 
 def summary(measured: Timing, scores: Scores | None, learning: Running | None = None) -> str:
-    """Everything on one line."""
+    """Return the results in one line."""
     line = (
         f'{measured.frames_in} frames in ({measured.rate_in_hz:.1f} Hz), '
         f'{measured.predictions_out} predictions out ({measured.rate_out_hz:.1f} Hz), '
@@ -342,7 +344,7 @@ def main(arguments: list[str] | None = None) -> int:
     rerun_file = options.output / 'demo.rrd'
     try:
         if options.view == 'rerun':
-            import_rerun()  # before half a minute of demo, not after
+            import_rerun()  # now, and not after half a minute of demo
         with _terminating_like_ctrl_c(), tempfile.TemporaryDirectory() as scratch:
             given, overrides = options.recording, overrides_of(options)
             get = whole_recording if given else demo_recording

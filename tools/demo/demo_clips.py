@@ -1,4 +1,4 @@
-"""The motion that the demo plays: work of our own making, a recording, clips that pip brings."""
+"""The motion that the demo plays: synthetic work, a recording, or clips from a pip package."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def demo_recording(
     clip: str, seconds: float, rate_hz: float, overrides: Overrides | None = None
 ) -> Recording:
     """
-    Return motion that lasts as long as asked, repeated where it is shorter.
+    Return motion of the requested duration, repeated if it is shorter.
 
-    :param clip: ``work``, ``medley``, one of :data:`CLIPS`, ``synthetic``, or what
-        :func:`motion_predictor.recordings.open.open_recording` takes.
-    :param seconds: how long the result lasts.
-    :param rate_hz: of the result.
-    :param overrides: what is known of a file, in place of what it says or lets judge.
-    :returns: 17 joints in metres, z up; ``source`` says where the motion comes from and what of it
-        is made up.
+    :param clip: ``work``, ``medley``, one of :data:`CLIPS`, ``synthetic``, or a path for
+        :func:`motion_predictor.recordings.open.open_recording`.
+    :param seconds: duration of the result.
+    :param rate_hz: rate of the result.
+    :param overrides: known facts about a file, instead of what it states or lets judge.
+    :returns: 17 joints in metres, z up; ``source`` states the origin of the motion and what is
+        invented.
     :raises RecordingError: if there is no such clip.
     """
     if clip == WORK:
@@ -84,11 +84,11 @@ def whole_recording(
     """
     Read one long recording; it is not repeated.
 
-    :param path: what :func:`motion_predictor.recordings.open.open_recording` takes; of an
-        archive of clips all are played, one after another, unless one is named.
-    :param seconds: at most so much of it.
-    :param rate_hz: of the result.
-    :param overrides: what is known of the file, in place of what it says or lets judge.
+    :param path: a path for :func:`motion_predictor.recordings.open.open_recording`; of an archive
+        of clips, all are played one after another unless one is named.
+    :param seconds: longest duration.
+    :param rate_hz: rate of the result.
+    :param overrides: known facts about the file, instead of what it states or lets judge.
     :raises RecordingError: if it cannot be read.
     """
     recording = open_recording(path, overrides=overrides)
@@ -120,14 +120,14 @@ def _every_clip(path: Path, seconds: float, rate_hz: float) -> Recording:
 
 def clip_folder() -> Path | str:
     """
-    Fetch the clips' package with pip, once, and take its motion files out.
+    Download the clips' package with pip, once, and extract its motion files.
 
     :returns: the folder, or in words why there is none.
     """
     if all((CLIP_FOLDER / f'humanoid3d_{clip}.txt').is_file() for clip in CLIPS):
         return CLIP_FOLDER
     print(f'demo: fetching motion capture clips ({CLIP_PACKAGE}, 103 MB, once)', file=sys.stderr)
-    # The files are data: any wheel of the package will do, whatever this interpreter is.
+    # The files are data, so any wheel of the package will do for any interpreter.
     pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check', '--no-input', 'download']
     wheel_of = ['--platform', 'manylinux2014_x86_64', '--implementation', 'cp']
     wheel_of += ['--python-version', '3.11', '--abi', 'cp311', '--only-binary', ':all:']
@@ -160,7 +160,7 @@ def clip_folder() -> Path | str:
 
 
 def _chained(folder: Path, names: Sequence[str], seconds: float, rate_hz: float) -> Recording:
-    """Clips one after another until ``seconds`` are full; the same again is the cycle going on."""
+    """Join clips until ``seconds`` are full; a repeated clip continues its cycle."""
     groups: list[tuple[str, int]] = []
     length_s = 0.0
     for name in cycle(names):

@@ -1,7 +1,7 @@
-"""
-A process that writes a skeleton topic and the predictions that it hears to a file.
+"""A process that writes a skeleton topic and the predictions that it receives to a file.
 
-Of a long run not every prediction is kept: one every :data:`KEEP_EVERY_S`, all stamps and poses.
+Of a long run not every prediction is kept, but one every :data:`KEEP_EVERY_S`, with all stamps and
+poses.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from motion_predictor.ros.messages import decode_predictions
 from motion_predictor.sources.observation import InputFormat, stamp_to_ns
 from motion_predictor.sources.standard import decode_pose_array
 
-QUIET_S = 1.0  # after the last pose: how long nothing may come before collecting ends
+QUIET_S = 1.0  # seconds of silence after the last pose that end the collection
 REPORT_S = 5.0
 KEEP_EVERY_S = 0.2
-"""Predictions that are kept are at least so far apart: 50 futures of each are much."""
+"""Least time in seconds between kept predictions, because 50 futures of each are much data."""
 
 
 @dataclass
 class Collected:
-    """The messages that arrived, in lists; times are nanoseconds of the system clock."""
+    """The received messages, in lists; times are nanoseconds of the system clock."""
 
     pose_stamps: list[int] = field(default_factory=list)
     poses: list[np.ndarray] = field(default_factory=list)  # (P, 17, 3) each
@@ -54,7 +54,7 @@ class Collected:
 
     @property
     def due(self) -> bool:
-        """Whether the newest prediction is to be kept."""
+        """Return whether the newest prediction must be kept."""
         if not self.kept:
             return True
         passed_ns = self.stamps[-1] - self.stamps[self.kept[-1]]
@@ -62,7 +62,7 @@ class Collected:
 
 
 class Collector(Node):
-    """Subscribes, keeps everything, and knows when the motion has ended."""
+    """Subscribes, keeps everything, and detects the end of the motion."""
 
     def __init__(self) -> None:
         """Subscribe to the input, the predictions and the one future that is shown."""
@@ -84,7 +84,7 @@ class Collector(Node):
 
     @property
     def finished(self) -> bool:
-        """Whether the last pose has come, and then nothing for a while."""
+        """Return whether the last pose has come and nothing has come since for some time."""
         return self.ended and time.monotonic() - self.last_arrival_s > QUIET_S
 
     def _on_poses(self, message: PoseArray) -> None:
@@ -147,9 +147,9 @@ class Collector(Node):
 
 def save(data: Collected, path: Path) -> None:
     """
-    Write the messages as plain arrays; predictions have one row for a person and message.
+    Write the messages as plain arrays; predictions have one row per person and message.
 
-    A row is of a prediction that was kept and whose one future came on ~/trajectory too.
+    A row belongs to a kept prediction whose one future also came on ~/trajectory.
     """
     rows, expected = [], []
     for index, people in enumerate(data.persons):

@@ -1,4 +1,4 @@
-"""The demo's animated page, which needs nothing else."""
+"""The demo's animated page in one self-contained file."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ TEMPLATE = Path(__file__).with_suffix('.html')
 PAGE_SAMPLES = 16
 FEWEST_SAMPLES = 4
 PAGE_STEP_S = 0.2
-"""Futures of each prediction, and time between predictions, that the page keeps at best."""
+"""Least time in seconds between predictions on the page, and its number of futures of each."""
 PAGE_FUTURES = 4000
-"""At most so many futures altogether: two kilobytes each in the page's file."""
+"""Greatest number of futures altogether, each of two kilobytes in the page's file."""
 THICK_M = {
     'Spine': 0.10, 'Thorax': 0.10, 'Nose': 0.05, 'Head': 0.05, 'Hip': 0.07, 'Knee': 0.068,
     'Ankle': 0.05, 'Shoulder': 0.06, 'Elbow': 0.047, 'Wrist': 0.036,
@@ -62,7 +62,7 @@ def page_data(
     collection: Collection, measured: Timing, scores: Scores | None, facts: Facts
 ) -> dict[str, Any]:
     """
-    Return the data of the page.
+    Return the data for the page.
 
     :returns: JSON-able values; poses as base64 of float32 ``(N, P, J, 3)`` metres, futures as
         base64 of int16 ``(R, S, T, J, 3)`` millimetres from each row's origin.
@@ -136,7 +136,7 @@ def _about(facts: Facts, step_s: float, samples: int) -> list[tuple[str, str]]:
 def _cards(
     measured: Timing, scores: Scores | None, learning: Running | None
 ) -> list[tuple[str, str, str]]:
-    """Return the cards: title, figure, and its explanation."""
+    """Return the cards: title, figure and explanation."""
     cards = [
         (
             'predictions',
@@ -191,7 +191,7 @@ def _running_data(learning: Running) -> dict[str, Any]:
 
 
 def _sizes(collection: Collection) -> tuple[float, int]:
-    """Choose the time between predictions and the futures of each that the page can hold."""
+    """Return the time between predictions, and the futures of each, that fit on the page."""
     step_s = PAGE_STEP_S
     rows = max(len(_thin_out(collection, step_s)), 1)
     while rows * FEWEST_SAMPLES > PAGE_FUTURES:
@@ -202,7 +202,7 @@ def _sizes(collection: Collection) -> tuple[float, int]:
 
 
 def _thin_out(collection: Collection, step_s: float) -> list[int]:
-    """Rows of predictions at least ``step_s`` apart, everybody of a message together."""
+    """Return rows of predictions at least ``step_s`` apart, all people of a message together."""
     stamps = collection.stamps_s[collection.message]
     kept: list[int] = []
     last_s = -np.inf

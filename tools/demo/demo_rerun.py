@@ -18,18 +18,18 @@ from tools.demo.demo_scores import Collection
 
 BONES = np.array(H36M17.bones)
 ENDS = [j for j in range(H36M17.num_joints) if j not in H36M17.parents]
-"""Head, hands and feet: their ways are drawn."""
+"""Head, hands and feet: their paths are drawn."""
 SAMPLES_DRAWN = 10
 COLOUR = (31, 119, 180)
 
 
 class RerunError(MotionPredictorError):
-    """Rerun is not there, or cannot write; the message says what to do."""
+    """Rerun is not installed or cannot write; the message says what to do."""
 
 
 def import_rerun() -> Any:
     """
-    Import the Rerun SDK, which is an extra of its own.
+    Import the Rerun SDK, which is a separate extra.
 
     :raises RerunError: if it is not installed.
     """
@@ -45,7 +45,7 @@ def import_rerun() -> Any:
 
 def write_rerun(path: Path, collection: Collection, title: str) -> Path:
     """
-    Write everything that the collector heard, on a timeline of seconds since the first pose.
+    Write everything that the collector received, in seconds since the first pose.
 
     :param path: .rrd file to write.
     :param collection: from :func:`tools.demo.demo_scores.Collection.load`.
@@ -106,8 +106,8 @@ def _log_future(rr: Any, stream: Any, collection: Collection, row: int) -> None:
 
 
 def open_viewer(path: Path) -> bool:
-    """Start the Rerun viewer on a file; tell whether there is one to start."""
-    beside = str(Path(sys.executable).parent)  # of a virtual environment that is not activated
+    """Start the Rerun viewer on a file; return whether there is one."""
+    beside = str(Path(sys.executable).parent)  # in a virtual environment that is not activated
     viewer = shutil.which('rerun', path=beside) or shutil.which('rerun')
     if viewer is None:
         return False

@@ -13,13 +13,14 @@ from training.judge.baselines import damped_velocity, zero_velocity
 
 WINDOW = WindowConfig()
 SPLICE_S = 0.1
-"""What is made up for longer joins two motions; for less, the cycle of one goes on."""
+"""Invented motion that lasts longer than this, in seconds, joins two motions; shorter motion
+continues one cycle."""
 JITTER_S = 0.05
-"""The replay may be so late with a frame."""
+"""Largest delay of a replayed frame in seconds."""
 AHEAD_S = 1.0
-"""The running error is of what was said so long before."""
+"""Horizon in seconds of the running error."""
 RUNNING_S = 20.0
-"""The running error is a mean over so long, over what there is at the beginning."""
+"""Time in seconds over which the running error is averaged; less at the beginning."""
 RUNNING_FROM_S = 5.0
 RUNNING_POINTS = 400
 
@@ -40,15 +41,15 @@ class Collection:
     futures: np.ndarray  # (R, S, T, 17, 3) metres
     expected: np.ndarray  # (R, T, 17, 3) metres, the one future of ~/trajectory
     made_up_s: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
-    """(K, 2) first and last instant, seconds since the first pose, of what nobody ever moved
-    through."""
+    """First and last instant of each stretch of invented motion, seconds since the first pose, (K,
+    2)."""
 
     def with_made_up(self, instants_s: np.ndarray, made_up: np.ndarray) -> Collection:
         """
-        Note which of the played frames are made up.
+        Return the collection with the invented frames noted.
 
-        :param instants_s: of the frames that were played, from the first, ``(N,)``.
-        :param made_up: which of them are, ``(N,)`` bool.
+        :param instants_s: instants of the played frames, from the first, ``(N,)``.
+        :param made_up: which of them are invented, ``(N,)`` bool.
         """
         edges = np.flatnonzero(np.diff(np.concatenate([[False], made_up, [False]]).astype(int)))
         first, last = edges[::2], edges[1::2] - 1
@@ -84,7 +85,7 @@ class Scores:
     """
     Errors against what then happened, in the world frame.
 
-    Metres a joint: the mean over the joints of their distance from where they really were.
+    They are in metres per joint: the mean over the joints of the distance from the real position.
     """
 
     rows: np.ndarray  # (K,) rows of the collection whose future is known
@@ -103,7 +104,7 @@ class Scores:
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Return the mean error of each step (T,), by method; NaN where no step is real."""
+        """Return the mean error of each step (T,), by method; NaN if no step is real."""
         with np.errstate(invalid='ignore'):
             return {
                 name: (error * self.real).sum(axis=0) / self.real.sum(axis=0)
@@ -112,12 +113,12 @@ class Scores:
 
     @property
     def left_out(self) -> float:
-        """Share of the instants of these rows that were not scored."""
+        """Return the share of the instants of these rows that were not scored."""
         return 1.0 - float(self.real.mean())
 
     @property
     def steps(self) -> int:
-        """How many steps, from the first, have an error."""
+        """Return the number of steps, from the first, that have an error."""
         scored = self.real.any(axis=0)
         return int(self.real.shape[1] if scored.all() else np.argmin(scored))
 
@@ -127,17 +128,17 @@ EXPECTED, BEST, DAMPED, STILL = (
 )  # fmt: skip
 METHODS = (EXPECTED, BEST, DAMPED, STILL)
 RUNNING = (EXPECTED, DAMPED, STILL)
-"""Whose running error is shown: one future each."""
+"""Methods whose running error is shown, with one future each."""
 
 
 def score(collection: Collection) -> Scores | None:
     """
-    Compare predictions, and standing still or coming to rest, with what then happened.
+    Compare predictions, and two simple methods, with what then happened.
 
-    The real poses are interpolated between the frames received by a cubic spline. Joints that the
-    tracker did not see are not scored.
+    The simple methods are standing still and coming to rest. A cubic spline interpolates the real
+    poses between the received frames. Joints that the tracker did not see are not scored.
 
-    :returns: None when no prediction's whole future was recorded.
+    :returns: None if no prediction's whole future was recorded.
     """
     stamps = collection.stamps_s[collection.message]
     last_s = collection.pose_stamps_s[-1]
@@ -175,7 +176,7 @@ def score(collection: Collection) -> Scores | None:
 
 
 def _seen(collection: Collection, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Tell which joints of each row's person were seen at each predicted instant, (K, T, J)."""
+    """Return which joints of each row's person were seen at each predicted instant, (K, T, J)."""
     at_s = collection.stamps_s[collection.message[rows], None] + collection.times_s
     after = np.searchsorted(collection.pose_stamps_s, at_s - 1e-6)
     after = np.minimum(after, len(seen) - 1)
@@ -185,7 +186,7 @@ def _seen(collection: Collection, seen: np.ndarray, rows: np.ndarray) -> np.ndar
 
 
 def _filled(collection: Collection, seen: np.ndarray) -> np.ndarray:
-    """Return the poses with straight ways where joints were not seen; zero for never."""
+    """Return the poses with unseen joints interpolated linearly; zero if never seen."""
     if seen.all():
         return collection.poses
     poses, at_s = collection.poses.copy(), collection.pose_stamps_s
@@ -199,9 +200,10 @@ def _filled(collection: Collection, seen: np.ndarray) -> np.ndarray:
 
 def _apart(poses: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
-    Average over the joints how far (..., J, 3) are from where they really were, (...).
+    Return the mean distance over the joints of poses (..., J, 3) from the truth, (...).
 
-    :param truth: NaN for joints that were not seen; where nobody was, the result is zero.
+    :param poses: metres, (..., J, 3).
+    :param truth: NaN for joints that were not seen; if none was seen, the result is zero.
     """
     apart = np.linalg.norm(poses - truth, axis=-1)
     seen = np.isfinite(apart)
@@ -212,7 +214,7 @@ def _apart(poses: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def _best(
     collection: Collection, rows: np.ndarray, truth: np.ndarray, real: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the sample of each row that came nearest, and its error (K, T)."""
+    """Return the sample of each row that came nearest, and its error (K, T)."""
     best, errors = np.zeros(len(rows), dtype=int), np.zeros(real.shape)
     for index, row in enumerate(rows):  # one by one: all samples of a long run are gigabytes
         of_samples = _apart(collection.futures[row], truth[index])  # (S, T)
@@ -225,7 +227,7 @@ def _best(
 
 @dataclass(frozen=True)
 class Running:
-    """How far off one future was of late, while the node went on watching; metres a joint."""
+    """Recent error of one future while the node went on watching, metres per joint."""
 
     watched_s: np.ndarray  # (N,) since the first pose: when the errors had become known
     errors_m: dict[str, np.ndarray]  # (N,) means over the time before, by method
@@ -236,12 +238,12 @@ class Running:
 
 def running(collection: Collection, scores: Scores) -> Running | None:
     """
-    Average the error :data:`AHEAD_S` ahead over the last :data:`RUNNING_S`, again and again.
+    Average the error :data:`AHEAD_S` ahead over the last :data:`RUNNING_S`, repeatedly.
 
-    The mean at an instant is over what had come true by then and was not older, everybody
-    together: nothing that only the future knows.
+    The mean at an instant is over the predictions that had come true by then and were not older,
+    all people together. So it uses nothing that only the future knows.
 
-    :returns: None where too little came true.
+    :returns: None if too few predictions came true.
     """
     step = int(np.argmin(np.abs(collection.times_s - AHEAD_S)))
     ahead_s = float(collection.times_s[step])
@@ -266,10 +268,10 @@ def running(collection: Collection, scores: Scores) -> Running | None:
 
 def _real(collection: Collection, stamps_s: np.ndarray) -> np.ndarray:
     """
-    Tell which instants of predictions are of motion that really went on from what was observed.
+    Return which instants of predictions are motion that continues the observed one.
 
-    :param stamps_s: of the predictions, (K,).
-    :returns: (K, T) bool: neither made up, nor behind a splice; none where one was observed.
+    :param stamps_s: stamps of the predictions, (K,).
+    :returns: (K, T) bool: neither invented nor behind a splice; none if a splice was observed.
     """
     at = stamps_s[:, None] + collection.times_s
     real = np.ones(at.shape, bool)
@@ -284,7 +286,7 @@ def _real(collection: Collection, stamps_s: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Timing:
-    """How fast it went; latencies from the stamp of the newest pose used, milliseconds."""
+    """Rates, and latencies from the stamp of the newest pose used, in milliseconds."""
 
     frames_in: int
     predictions_out: int
@@ -295,7 +297,7 @@ class Timing:
 
 
 def timing(collection: Collection) -> Timing:
-    """Sum up rates and latencies."""
+    """Return rates and latencies."""
 
     def quantiles(instants: np.ndarray) -> tuple[float, float]:
         late = (instants - collection.stamps_s) * 1e3

@@ -1,4 +1,4 @@
-"""The demo's still: one prediction as a strip of instants, beside the errors."""
+"""The demo's still picture: one prediction as a strip of instants, beside the errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tools.demo.demo_scores import (
 
 STILL_SAMPLES = 25
 GAP_M = 1.9
-"""Between the instants of the strip."""
+"""Gap in metres between the instants of the strip."""
 COLOURS = {
     'real': '#1f2937', BEST: '#0f9a94', EXPECTED: '#e8590c', STILL: '#98a2b3', DAMPED: '#7c6bd6',
 }  # fmt: skip
@@ -36,8 +36,8 @@ def write_still(path: Path, collection: Collection, scores: Scores, facts: Facts
     """
     Draw one prediction as a strip of instants, the running error and that over the horizon.
 
-    It is the prediction of the last third of the run whose expected future is its median one:
-    what the node has learnt by then shows.
+    The prediction is, in the last third of the run, the one whose expected future has the median
+    error. So it shows what the node has learnt by then.
 
     :returns: the file.
     """
@@ -69,7 +69,7 @@ def write_still(path: Path, collection: Collection, scores: Scores, facts: Facts
 
 
 def _typical(collection: Collection, scores: Scores) -> int:
-    # Of the last third, the scored prediction whose expected future has the median error.
+    # In the last third, the scored prediction whose expected future has the median error.
     error = scores.errors[EXPECTED].mean(axis=1)
     stamps_s = collection.stamps_s[collection.message[scores.rows]]
     late = stamps_s >= stamps_s[0] + 2.0 / 3.0 * (stamps_s[-1] - stamps_s[0])
@@ -83,12 +83,12 @@ class _Side:
     """The view of a person from the side, from a little above."""
 
     hip: np.ndarray
-    """(2,) metres on the floor: what is drawn at 0."""
+    """Point on the floor that is drawn at 0, (2,) metres."""
     right: np.ndarray
-    """(2,) the direction that is drawn to the right."""
+    """Direction on the floor that is drawn to the right, (2,)."""
 
     def flat(self, poses: np.ndarray, shift: float) -> np.ndarray:
-        """Return where points (..., 3) are drawn, (..., 2), so far to the right."""
+        """Return the drawn positions (..., 2) of points (..., 3), shifted to the right."""
         across = (poses[..., :2] - self.hip) @ self.right
         deep = (poses[..., :2] - self.hip) @ np.array([-self.right[1], self.right[0]])
         return np.stack([across + shift, poses[..., 2] + 0.18 * deep], axis=-1)
@@ -98,9 +98,9 @@ def _draw_strip(figure: Any, collection: Collection, row: int, truth: np.ndarray
     """
     Draw the person now and at four instants of the future, as sticks.
 
-    :param row: of the prediction in the collection.
-    :param truth: what then happened, (T, J, 3) metres.
-    :returns: how far the hip moves in this view, in metres.
+    :param row: row of the prediction in the collection.
+    :param truth: real future, (T, J, 3) metres.
+    :returns: distance that the hip moves in this view, metres.
     """
     drawn = collection.futures[row][by_weight(collection.weights[row][None], STILL_SAMPLES)[0]]
     stamp_s = float(collection.stamps_s[collection.message[row]])
@@ -134,7 +134,7 @@ def _draw_strip(figure: Any, collection: Collection, row: int, truth: np.ndarray
 
 
 def _draw_errors(figure: Any, collection: Collection, scores: Scores) -> None:
-    """Draw the running error, where there is one, and the error over the horizon."""
+    """Draw the running error, if there is one, and the error over the horizon."""
     learning = running(collection, scores)
     if learning is not None:
         plot = _plot(figure, (0.745, 0.60, 0.245, 0.29))

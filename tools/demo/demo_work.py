@@ -1,4 +1,4 @@
-"""Repeated work at a bench, of our own making: what the demo plays where no recording is given."""
+"""Synthetic repeated work at a bench: the demo plays it if no recording is given."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SOURCE = (
     'bin, puts them together and lays them into a box, again and again, never twice alike'
 )
 PACE = 0.12
-"""Standard deviation of how long each movement takes, relative."""
+"""Relative standard deviation of the duration of each movement."""
 REACH_M = 0.025
-"""Standard deviation of where the hands go, each axis."""
+"""Standard deviation of the hands' targets along each axis, in metres."""
 TURN_RAD = 0.04
 PAUSE_EVERY = 6
-"""One round of about so many is followed by a pause."""
+"""One of about this number of rounds is followed by a pause."""
 _LENGTHS = dict(zip((H36M17.joints[child] for child, _ in H36M17.bones), ADULT_LENGTHS_M))
 _FLOOR_M = 0.08  # height of the ankles
 _STANCE_M = 0.11  # from the middle to each foot
@@ -29,7 +29,7 @@ _STANCE_M = 0.11  # from the middle to each foot
 
 @dataclass(frozen=True)
 class Posture:
-    """Where somebody at the bench has their hands and trunk; +x is ahead, metres and radians."""
+    """Position of the hands and the trunk of a person at the bench; +x ahead, metres, radians."""
 
     right: tuple[float, float, float]
     left: tuple[float, float, float]
@@ -39,7 +39,7 @@ class Posture:
     move_s: float
     stay_s: float
     fiddle_m: float = 0.0
-    """How far the hands go to and fro while they stay."""
+    """Distance in metres over which the hands move to and fro while they stay."""
 
 
 ROUND = (
@@ -55,13 +55,14 @@ PAUSE = Posture((0.05, -0.27, 0.80), (0.05, 0.27, 0.80), 0.0, 0.02, 0.0, 1.2, 4.
 
 def synthetic_work(duration_s: float, rate_hz: float, seed: int = 0) -> Recording:
     """
-    Make up a person who does the same work again and again: not motion capture.
+    Return a synthetic person who repeats the same work; it is computed, not captured.
 
-    No two rounds are alike: how long every movement takes, where the hands go and how the trunk
-    turns differ each time, and now and then there is a pause. Bones keep their lengths.
+    No two rounds are the same: the duration of every movement, the targets of the hands and the
+    turn of the trunk differ each time, and sometimes there is a pause. Bones keep their lengths.
 
-    :param duration_s: how long it lasts.
-    :param rate_hz: frames a second.
+    :param duration_s: duration in seconds.
+    :param rate_hz: frames per second.
+    :param seed: seed of all variation.
     """
     generator = np.random.default_rng(seed)
     time = np.arange(int(duration_s * rate_hz) + 1) / rate_hz
@@ -133,11 +134,11 @@ def _bodies(time: np.ndarray, states: np.ndarray, generator: np.random.Generator
     at = {name: poses[:, index] for index, name in enumerate(H36M17.joints)}
     hip = poses[:, 0]
     hip[:, :2] = sway
-    hip[:, 0] -= 0.18 * np.sin(lean)  # who leans forward moves the hips back
+    hip[:, 0] -= 0.18 * np.sin(lean)  # leaning forward moves the hips back
     hip[:, 2] = _FLOOR_M + 0.98 * (_LENGTHS['RKnee'] + _LENGTHS['RAnkle']) - drop
 
     def along(yaw: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-        """Return a direction that points up where pitch is 0, and ahead of yaw else."""
+        """Return a direction that points up if pitch is 0, and otherwise towards yaw."""
         return np.stack(
             [np.sin(pitch) * np.cos(yaw), np.sin(pitch) * np.sin(yaw), np.cos(pitch)], axis=-1
         )
@@ -167,7 +168,7 @@ def _bodies(time: np.ndarray, states: np.ndarray, generator: np.random.Generator
 def _bent(
     start: np.ndarray, end: np.ndarray, lengths: tuple[float, float], towards: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middle and the end of a limb of two bones that bends towards a direction."""
+    """Return the middle and the end of a limb of two bones that bends in a given direction."""
     first, second = lengths
     way = end - start
     far = np.linalg.norm(way, axis=-1, keepdims=True)

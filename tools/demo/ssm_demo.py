@@ -1,21 +1,20 @@
-"""
-Speed and separation monitoring on ~/poses, against the same on measured positions alone.
+"""Speed and separation monitoring on ~/poses, against the same on measured positions alone.
 
     python -m tools.demo.ssm_demo --clip walk --seconds 20
 
 Motion is recorded into a rosbag2 and played through the real node (see ``tools.measure.bag_run``).
-A robot stands in the person's way; both monitors give it the highest speed at which it could still
-stop in time, by the protective separation distance of ISO/TS 15066:2016, 5.5.4.2.3 (now in
-ISO 10218-2:2025):
+A robot stands in the person's way. Both monitors give it the highest speed at which it could still
+stop in time, by the protective separation distance of ISO/TS 15066:2016, 5.5.4.2.3 (now in ISO
+10218-2:2025):
 
     S_p = v_h (T_r + T_s) + v_r T_r + v_r^2 / (2 a) + C + Z,    T_s = v_r / a
 
 with the person's speed v_h held at 1.6 m/s, reaction time T_r, deceleration a, intrusion C and
-uncertainty of the measurement Z. One monitor is given the observed joints, the other the points
-of ~/poses, which hold the observed joints and those of the likely future. So the second is
-never faster than the first. This shows by how much earlier it slows, and how often for nothing.
+uncertainty of the measurement Z. One monitor gets the observed joints. The other gets the points
+of ~/poses, which hold the observed joints and those of the likely future, so it is never faster
+than the first. The output shows how much earlier it slows the robot, and how often for nothing.
 
-An example of what a consumer does, not a safety function: see docs/guide/consumers/ssm.md.
+This is an example of a consumer and not a safety function: see docs/guide/consumers/ssm.md.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ class Comparison:
     """Two monitors at the same instants."""
 
     times_s: np.ndarray
-    """Since the first frame, (N,)."""
+    """Time of each frame since the first, seconds, (N,)."""
     measured_m_s: np.ndarray
-    """Permitted by the observed joints, (N,)."""
+    """Speed permitted by the observed joints, m/s, (N,)."""
     predicted_m_s: np.ndarray
-    """Permitted by ~/poses, (N,)."""
+    """Speed permitted by ~/poses, m/s, (N,)."""
     full_speed_m_s: float
     nearest_m: float
-    """As near as the person really came to the robot."""
+    """Least real distance between the person and the robot, metres."""
 
     def first_below(self, speeds: np.ndarray, share: float) -> float | None:
         """Return the time at which speeds first fall below a share of the full speed, or None."""
@@ -69,8 +68,8 @@ class Comparison:
         """
         Return the share of the time in which ~/poses slowed the robot for nothing.
 
-        For nothing: by more than 1 % of the full speed more than the observed joints ever did
-        from then until ``ahead_s`` later.
+        This means: more than 1 % of the full speed below the lowest speed that the observed joints
+        permitted from then until ``ahead_s`` later.
         """
         needless = 0
         for index, time_s in enumerate(self.times_s):
@@ -84,8 +83,8 @@ def in_the_way(run: BagRun, share: float = 0.6) -> np.ndarray:
     """
     Place a robot where the nearest hand will be at some time, so that there is an approach.
 
-    :param share: when, as a share of the run.
-    :returns: metres, (3,): where the right wrist of the first person then is.
+    :param share: the time, as a share of the run.
+    :returns: position of the first person's right wrist at that time, metres, (3,).
     """
     return np.asarray(run.observed[int(share * (len(run.observed) - 1))][0, 16])
 
@@ -97,7 +96,7 @@ def compare(
     Run both monitors over the node's answers.
 
     :param run: from :func:`tools.measure.bag_run.play`.
-    :param robot: metres, (3,), where it stands.
+    :param robot: position of the robot, metres, (3,).
     """
     settings = settings or SeparationSettings()
     observed = dict(zip(run.stamps_ns, run.observed))
@@ -114,7 +113,7 @@ def compare(
 
 
 def report(found: Comparison) -> str:
-    """Say by how much earlier the robot slows."""
+    """Return in words how much earlier the robot slows."""
     lines = [
         f'the person comes as near as {found.nearest_m:.2f} m; {len(found.times_s)} frames',
         'permitted speed falls below | measured alone | with ~/poses | earlier by',
@@ -138,7 +137,7 @@ def report(found: Comparison) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Record, play, monitor, and print."""
+    """Record, play, monitor and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,1 +1,1 @@
-"""Whatever arrives: messages, transforms, files."""
+"""Fuzzing with hostile input: messages, transforms and files."""

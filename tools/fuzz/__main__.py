@@ -1,13 +1,12 @@
-"""
-Feed the node messages that no tracker should send, millions of joints of them.
+"""Feed the node messages that no tracker should send, millions of joints of them.
 
-Recorded motion is mutated, and messages of pure chance are mixed in, for every input type. Most of
-it goes into the node's own code in this process, by the worker's path: decode, observe, predict,
-encode; a share goes over DDS to a node that is a process of its own. Must hold: nothing raises, no
-prediction holds NaN, none has a stamp or a frame that was not given, and what is kept of people is
-bounded. In crowds and in a long-lived TF one good person must be served from every message, and no
-message may take more than a stated time and memory. Files of every kind are damaged too: weights,
-recordings, YAML, archives. The exit code says whether all that holds.
+Recorded motion is mutated, and random messages are mixed in, for every input type. Most of it goes
+into the node's own code in this process, on the worker's path: decode, observe, predict, encode. A
+share goes over DDS to a node in a separate process. The following must hold: no error is raised,
+no prediction holds NaN or has a stamp or a frame that was not given, and the data kept about
+people are bounded. In crowds and in a long-lived TF, one good person must be served from every
+message, and no message may take more than a stated time and memory. Files of every kind are
+damaged too: weights, recordings, YAML, archives. The exit code says whether all of this holds.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ from tools.fuzz.fuzz_tf import fuzz_tf
 from tools.rig import commit, machine
 
 CROWD_JOINTS = 17 * 20
-"""Of one message of a crowd, about."""
+"""Approximate number of joints in one message of a crowd."""
 LAYOUTS = ('h36m17', 'k4a32')
-"""Layouts of the messages: the recorded motion's own, and one that has to be mapped."""
+"""Layouts of the messages: that of the recorded motion, and one that has to be mapped."""
 
 
 def recorded_poses(clip: str = MEDLEY) -> tuple[np.ndarray, str]:
-    """Return motion (T, 17, 3) at 30 Hz, and where it comes from."""
+    """Return motion (T, 17, 3) at 30 Hz, and its origin."""
     recording = demo_recording(clip, 60.0, 30.0)
     (poses,) = recording.persons.values()
     return poses, recording.source
@@ -71,7 +70,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def page(files: list[Path]) -> str:
-    """Write the page of campaigns, from their JSON files, as Markdown."""
+    """Return the page of campaigns, from their JSON files, as Markdown."""
     results = [json.loads(path.read_text()) for path in files]
     joints = sum(result['joints'] for result in results)
     checked = sum(result['predictions'] for result in results)
@@ -116,7 +115,7 @@ def page(files: list[Path]) -> str:
 def campaign(
     options: argparse.Namespace, poses: np.ndarray
 ) -> Iterator[tuple[str, Callable[[Findings], object]]]:
-    """Return every part of the campaign, by its name; each gets about as many joints."""
+    """Return every part of the campaign by its name; all get about the same number of joints."""
     seed, weights = options.seed, options.weights
     share = options.joints / (len(options.kinds) + 1)
     single = int(0.5 * share * (1.0 - options.share) / len(LAYOUTS))
@@ -142,7 +141,7 @@ def campaign(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the campaign; 0 if nothing was found."""
+    """Run the campaign; return 0 if nothing was found."""
     options = parse_arguments(arguments)
     if options.report:
         options.report.write_text(page(options.files))

@@ -1,4 +1,4 @@
-"""Random damage to a file, in its bytes and in its content."""
+"""Damage a file at random, in its bytes and in its content."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ WORDS = (
     'NaN', '.nan', '1e400', '-1', '0', '99999999999999999999', 'x' * 5000, '[]', '{}', '""', '!!x',
     '&a', '*a', '\x00', 'ä', '- ' * 300, '[' * 300, 'true', '1:59:59', '2024-99-99',
 )  # fmt: skip
-"""What is put in place of words of a text."""
+"""Replacements for words of a text."""
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 2**63, 10**400, float('nan'), float('inf'), 1e300, '', 'x' * 5000, [], {},
     [[[]]], ['a', 'a'], {'a': {'a': {}}},
 )  # fmt: skip
-"""What is put in place of values of a tree."""
+"""Replacements for values of a tree."""
 
 
 def damaged_bytes(good: bytes, rng: np.random.Generator) -> bytes:
-    """Change, take out, put in or cut off some bytes."""
+    """Return the bytes with some of them changed, removed, inserted or cut off."""
     raw = bytearray(good)
     for _ in range(int(rng.choice([1, 1, 3, 20]))):
         at, kind = int(rng.integers(0, max(1, len(raw)))), int(rng.integers(0, 6))
@@ -45,7 +45,7 @@ def damaged_bytes(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_words(good: bytes, rng: np.random.Generator) -> bytes:
-    """Put something else in place of words of a text, or double and drop its lines."""
+    """Return a text with some words replaced, or with lines doubled or dropped."""
     lines = good.decode('utf-8', 'replace').split('\n')
     for _ in range(int(rng.choice([1, 1, 3, 10]))):
         at = int(rng.integers(0, len(lines)))
@@ -64,7 +64,7 @@ def damaged_words(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_tree(value: Any, rng: np.random.Generator) -> Any:
-    """Replace one value in the content of a JSON or YAML file."""
+    """Return the content of a JSON or YAML file with one value replaced."""
     if rng.random() < 0.2 or not isinstance(value, dict | list) or not value:
         return VALUES[int(rng.integers(0, len(VALUES)))]
     if isinstance(value, list):
@@ -78,17 +78,17 @@ def damaged_tree(value: Any, rng: np.random.Generator) -> Any:
 
 
 def damaged_json(good: bytes, rng: np.random.Generator) -> bytes:
-    """Damage the content of a JSON file."""
+    """Return a JSON file with damaged content."""
     return json.dumps(damaged_tree(json.loads(good), rng)).encode()
 
 
 def damaged_yaml(good: bytes, rng: np.random.Generator) -> bytes:
-    """Damage the content of a YAML file."""
+    """Return a YAML file with damaged content."""
     return yaml.safe_dump(damaged_tree(yaml.safe_load(good), rng), allow_unicode=True).encode()
 
 
 def damaged_arrays(good: bytes, rng: np.random.Generator) -> bytes:
-    """Change the type, the shape or the content of one array of an npz."""
+    """Return an npz with the type, the shape or the content of one array changed."""
     with np.load(io.BytesIO(good)) as stored:
         arrays = {name: stored[name] for name in stored.files}
     name = list(arrays)[int(rng.integers(0, len(arrays)))]
@@ -118,7 +118,7 @@ def damaged_arrays(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_entry(good: bytes, rng: np.random.Generator) -> bytes:
-    """Damage one entry of an archive; its checksums fit the damaged entry."""
+    """Return an archive with one damaged entry; the checksums fit the damaged entry."""
     with zipfile.ZipFile(io.BytesIO(good)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     name = list(entries)[int(rng.integers(0, len(entries)))]
@@ -131,7 +131,7 @@ def damaged_entry(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_header(good: bytes, rng: np.random.Generator) -> bytes:
-    """Damage the content of a weights file's header; the length in front of it is right."""
+    """Return a weights file with a damaged header; the length in front of it is correct."""
     size = int.from_bytes(good[:8], 'little')
     said = json.loads(good[8 : 8 + size])
     raw = json.dumps(damaged_tree(said, rng)).encode()
@@ -139,7 +139,7 @@ def damaged_header(good: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damaged_body(good: bytes, rng: np.random.Generator) -> bytes:
-    """Change numbers of a weights file; at times take out the digest that would tell."""
+    """Return a weights file with changed numbers, sometimes without its digest."""
     size = int.from_bytes(good[:8], 'little')
     said, body = json.loads(good[8 : 8 + size]), bytearray(good[8 + size :])
     for _ in range(int(rng.choice([1, 1, 8, 200]))):

@@ -1,4 +1,4 @@
-"""Mutated messages of one input type, fed into a node in this process or over DDS to another."""
+"""Feed mutated messages of one input type to a node in this process, or over DDS to another."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_FINDINGS = 20
 
 @dataclass
 class Findings:
-    """The findings of a campaign, and how much it looked at."""
+    """The findings of a campaign, and the amount of data it used."""
 
     found: list[str] = field(default_factory=list)
     messages: int = 0
@@ -45,25 +45,25 @@ class Findings:
     predictions: int = 0
     warned: dict[str, int] = field(default_factory=dict)
     slowest_s: float = 0.0
-    """Of a processor, for one message."""
+    """Longest processor time for one message, seconds."""
     grown_mb: float = 0.0
-    """Of memory, at the most, from the first message or file on."""
+    """Largest growth of memory since the first message or file, megabytes."""
     read: int = 0
-    """Damaged files that were read all the same."""
+    """Number of damaged files that were read."""
     refused: int = 0
-    """Damaged files that were refused by name."""
+    """Number of damaged files that were refused by name."""
 
     def add(self, what: str) -> None:
-        """Note something that must not be."""
+        """Note a violation."""
         if len(self.found) < MAX_FINDINGS:
             self.found.append(what)
 
 
 class SetClock:
-    """Stands in for the node's clock, so that days pass in minutes."""
+    """Replaces the node's clock, so that days pass in minutes."""
 
     def __init__(self) -> None:
-        """Start at some time."""
+        """Begin at a fixed time."""
         self.now_ns = START_NS
 
     def now(self) -> Time:
@@ -72,10 +72,10 @@ class SetClock:
 
 
 class Caught:
-    """Stands in for a publisher: keeps the messages instead of sending them over DDS."""
+    """Replaces a publisher: it keeps the messages instead of sending them over DDS."""
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Begin without messages."""
         self.messages: list[Any] = []
 
     def publish(self, message: Any) -> None:
@@ -83,7 +83,7 @@ class Caught:
         self.messages.append(message)
 
     def get_subscription_count(self) -> int:
-        """Say that somebody listens, so that everything is built."""
+        """Return 1, so that every output is built."""
         return 1
 
 
@@ -91,7 +91,7 @@ class Caught:
 def node_in_process(
     kind: str, skeleton: str, weights: str, **parameters: Any
 ) -> Iterator[MotionPredictorNode]:
-    """Make a configured node in this process; its worker's code is called by hand."""
+    """Yield a configured node in this process; its worker's code is called directly."""
     context = Context()
     domain = Domain()
     rclpy.init(context=context, domain_id=domain.number)
@@ -123,10 +123,15 @@ def fuzz_in_process(
     findings: Findings,
 ) -> None:
     """
-    Feed so many joints of messages of one input type into the node's code.
+    Feed messages of one input type into the node's code.
 
+    :param kind: as ``input.type``.
+    :param skeleton: layout of the messages.
     :param poses: recorded motion (T, 17, 3), metres.
-    :param joints: how many, at least.
+    :param joints: least number of joints.
+    :param seed: seed of all randomness.
+    :param weights: weights of the node.
+    :param findings: receives the violations.
     """
     fuzzer = _fuzzer(kind, skeleton, poses, seed)
     rng = np.random.default_rng(seed + 1)
@@ -152,7 +157,7 @@ def fuzz_in_process(
             findings.joints += count_joints(message, fuzzer.joints)
             arrival = Arrival('skeleton', message, clock.now_ns, time.perf_counter())
             node._inbox.append(arrival)
-            # Now and then the worker keeps up with every message, else it takes them in heaps.
+            # Sometimes the worker handles every message, otherwise several at once.
             if rng.random() > (0.7 if findings.messages // 500 % 10 == 0 else 0.1):
                 continue
             _take_in(kind, node, findings)
@@ -172,10 +177,10 @@ def fuzz_in_process(
 
 
 class Known:
-    """The stamps and frames of the last messages: a prediction may have no others."""
+    """The stamps and frames of the last messages; a prediction may have no others."""
 
     def __init__(self) -> None:
-        """Start with the empty frame."""
+        """Begin with the empty frame."""
         self.frames = {''}
         self.stamps: set[int] = set()
         self._order: deque[int] = deque(maxlen=REMEMBERED)
@@ -198,7 +203,7 @@ def _fuzzer(kind: str, skeleton: str, poses: np.ndarray, seed: int) -> Fuzzer:
 
 
 def _take_in(kind: str, node: MotionPredictorNode, findings: Findings) -> None:
-    # One round of the worker, called by hand.
+    # One round of the worker, called directly.
     assert node._worker is not None
     begun = time.process_time()
     try:
@@ -208,7 +213,7 @@ def _take_in(kind: str, node: MotionPredictorNode, findings: Findings) -> None:
         node._inbox.clear()
     spent_s = time.process_time() - begun
     findings.slowest_s = max(findings.slowest_s, spent_s)
-    if spent_s > 5.0:  # of a heap of messages
+    if spent_s > 5.0:  # of several messages
         findings.add(f'{kind}, message {findings.messages}: {spent_s:.1f} s of a processor')
 
 
@@ -253,7 +258,7 @@ def fuzz_process(
     findings: Findings,
 ) -> dict[str, int]:
     """
-    Send so many joints of messages over DDS to a node of its own process.
+    Send messages over DDS to a node in a separate process.
 
     :returns: the node's counters at the end.
     """
@@ -285,7 +290,7 @@ def fuzz_process(
                 arrivals.append((now_ns, driver.now_ns() + 2_000_000_000))
                 findings.messages += 1
                 findings.joints += count_joints(message, fuzzer.joints)
-                time.sleep(0.004)  # or the queues between the two are all that is tested
+                time.sleep(0.004)  # otherwise only the queues between the two are tested
             counters = driver.fresh_counters() if node.running else {}
         except MotionPredictorError as error:
             findings.add(f'{kind}, process: {error}')
@@ -296,7 +301,7 @@ def fuzz_process(
         findings.add(f'{kind}, process: ended with code {code}: {output[-3000:]}')
     if 'Traceback' in output or counters.get('worker_errors', 0):
         findings.add(f'{kind}, process: a worker error: {output[-3000:]}')
-    # A message without a stamp is taken to be of its arrival, which only the node knows.
+    # A message without a stamp has that of its arrival, which only the node knows.
     arrived = range(arrivals[0][0], arrivals[-1][1] + 1) if unstamped and arrivals else range(0)
     _check_heard(kind, heard, stamps, arrived, frames, findings)
     for text in driver.broken:
@@ -320,5 +325,5 @@ def _check_heard(
 
 
 def walker() -> np.ndarray:
-    """Motion of our own making (T, 17, 3), for the tests."""
+    """Return synthetic motion (T, 17, 3), metres, for the tests."""
     return next(iter(synthetic_walkers(1).persons.values()))

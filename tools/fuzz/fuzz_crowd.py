@@ -1,10 +1,9 @@
-"""
-One good person among bad ones: whatever the others send, the good one is served every time.
+"""One good person among bad ones: whatever the others send, the good one is served every time.
 
-Up to 64 people come in each message. One walks near the robot and is sent as a tracker should; the
+Up to 64 people come in each message. One walks near the robot and is sent as a tracker should. The
 others hold NaN and extremes, joints that the layout lacks, names and frames of a megabyte, stamps
-of tomorrow, or leap about. After a second of the good person every message must be answered by a
-prediction of that person, and no message may cost more time or memory than is stated here.
+of tomorrow, or leap about. After one second of the good person, every message must be answered by
+a prediction of that person, and no message may cost more time or memory than is stated here.
 """
 
 from __future__ import annotations
@@ -27,12 +26,13 @@ from tools.fuzz.fuzz_messages import EXTREMES, SECOND
 
 PERIOD_NS = 33_000_000
 WARM_MESSAGES = 30
-"""A second of the good person before the first prediction is asked for."""
+"""Number of messages before the first required prediction: one second of the good person."""
 NEAR_M = 0.5
 KEPT_AWAY_M = 3.0
-"""No other comes nearer to the good person: who is who is not asked here."""
+"""Least distance in metres of others from the good person; identity is not tested here."""
 MAX_CPU_S = 2.0
-"""Of one message: the largest that is read has 100 000 points."""
+"""Longest processor time in seconds for one message; the largest that is read has 100
+000 points."""
 MAX_GROWTH_MB = 400.0
 LONG = 1_000_000
 FLAWS = {
@@ -45,12 +45,12 @@ FLAWS = {
         'name', 'frame', 'ahead', 'behind', 'no rotation',
     ),
 }  # fmt: skip
-"""What is wrong with somebody, by the kind of message that can say it."""
+"""Flaws of a person, by the kind of message that can express them."""
 
 
 @dataclass
 class Other:
-    """Somebody beside the good person."""
+    """A person beside the good one."""
 
     number: int
     place: np.ndarray
@@ -62,11 +62,11 @@ class Crowd:
 
     def __init__(self, kind: str, poses: np.ndarray, seed: int) -> None:
         """
-        Begin with nobody beside the good person.
+        Begin with the good person alone.
 
         :param kind: as ``input.type``.
         :param poses: recorded motion (T, 17, 3), metres.
-        :param seed: of everything random.
+        :param seed: seed of all randomness.
         """
         self.kind = kind
         self._rng = np.random.default_rng(seed)
@@ -77,13 +77,13 @@ class Crowd:
 
     @property
     def good(self) -> np.ndarray:
-        """The good person's pose (17, 3), in metres, back and forth without a leap."""
+        """Return the good person's pose (17, 3) in metres; the motion goes back and forth."""
         last = len(self._poses) - 1
         return self._poses[last - abs(last - self.frame % (2 * last))].astype(np.float64)
 
     @property
     def flaws(self) -> list[str]:
-        """Return what is wrong with the people who were sent last."""
+        """Return the flaws of the people who were sent last."""
         return sorted({other.flaw for other in self._others})
 
     def message(self, stamp_ns: int) -> Any:
@@ -206,10 +206,14 @@ def fuzz_crowd(
     kind: str, poses: np.ndarray, messages: int, seed: int, weights: str, findings: Findings
 ) -> None:
     """
-    Feed so many messages of a crowd into the node's code.
+    Feed messages of a crowd into the node's code.
 
     :param kind: as ``input.type``.
     :param poses: recorded motion (T, 17, 3), metres.
+    :param messages: number of messages.
+    :param seed: seed of all randomness.
+    :param weights: weights of the node.
+    :param findings: receives the violations.
     """
     crowd = Crowd(kind, poses, seed)
     with node_in_process(kind, 'h36m17', weights) as node:

@@ -1,11 +1,10 @@
-"""
-Damaged and hostile files: each is read or refused by one kind of error that names it.
+"""Damaged and hostile files: each is read, or refused by one kind of error that names it.
 
-Good files of every kind are damaged by chance, in their bytes and in what they say: weights,
-recordings (npz, BVH, bags), YAML (parameter files, mapping files) and archives of objects. Must
-hold: nothing else is raised, an error is one short text that names the file, what is read holds no
-infinity, weights that are not what was written are never taken, and no file costs more time or
-memory than is stated here.
+Good files of every kind are damaged at random, in their bytes and in their content: weights,
+recordings (npz, BVH, bags), YAML (parameter files, mapping files) and object archives. The
+following must hold. No other error is raised. An error is one short text that names the file. Data
+that are read hold no infinity. Weights that differ from those written are never accepted. No file
+costs more time or memory than is stated here.
 """
 
 from __future__ import annotations
@@ -57,10 +56,10 @@ from tools.fuzz.sound_files import bag, bvh, clips, objects
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_CPU_S = 5.0
-"""Of one file."""
+"""Longest processor time in seconds for one file."""
 MAX_GROWTH_MB = 600.0
 MAX_ERROR = 1_500
-"""Characters of an error."""
+"""Greatest number of characters in an error."""
 SHORT_NAME = 40
 Damage = Callable[[bytes, np.random.Generator], bytes]
 
@@ -70,19 +69,19 @@ class Files:
     """One kind of file."""
 
     name: str
-    """With its ending."""
+    """Name of a file with its suffix."""
     good: Callable[[Path], bytes]
-    """Makes a sound one's content; the path is of a folder for what it needs."""
+    """Function that returns the content of a sound file; the path is a folder that it may use."""
     read: Callable[[Path], Any]
     refuses: tuple[type[BaseException], ...]
-    """What it may raise."""
+    """Errors that its reader may raise."""
     damages: Sequence[Damage]
     check: Callable[[Any, bytes, bytes], str] = lambda found, good, sent: ''
-    """Says what is wrong with what was read from a damaged file; '' where nothing is."""
+    """Function that returns what is wrong with data read from a damaged file; '' if nothing is."""
 
 
 def read_weights(path: Path) -> Any:
-    """Load weights as the node does; those without a digest must give their golden pair."""
+    """Load weights as the node does; those without a digest must reproduce their golden pair."""
     loaded = load_weights(path)
     if not loaded.digest:
         Predictor.load(path, device='cpu', engine='fp32').require_golden()
@@ -90,14 +89,14 @@ def read_weights(path: Path) -> Any:
 
 
 def sound_weights(found: Any, good: bytes, sent: bytes) -> str:
-    """Tell whether weights that state a digest are those that were written."""
+    """Return whether weights that state a digest are those that were written."""
     if not found.digest or found.digest.encode() in good:
         return ''
     return 'weights with another digest were taken'
 
 
 def sound_recording(found: Recording, good: bytes, sent: bytes) -> str:
-    """Say why a recording cannot be played; '' if it can."""
+    """Return why a recording cannot be played; '' if it can."""
     for person, poses in found.persons.items():
         if np.isinf(poses).any():
             return f'person {person[:SHORT_NAME]!r} is at infinity'
@@ -107,7 +106,7 @@ def sound_recording(found: Recording, good: bytes, sent: bytes) -> str:
 
 
 def read_parameters(path: Path) -> Any:
-    """Start a node from a parameter file, as far as its settings."""
+    """Start a node from a parameter file, up to its settings."""
     context = Context()
     domain = Domain()
     rclpy.init(context=context, domain_id=domain.number)
@@ -119,7 +118,7 @@ def read_parameters(path: Path) -> Any:
             parameter_overrides=[RosParameter('autostart', value=False)],
         )
         return node._settings
-    except RuntimeError as error:  # of ROS, which reads the file
+    except RuntimeError as error:  # ROS's errors: it reads the file
         if 'Failed to parse' not in str(error):
             raise
         raise ConfigError(str(error)) from None
@@ -131,7 +130,7 @@ def read_parameters(path: Path) -> Any:
 
 
 def read_archive(path: Path) -> Any:
-    """Read an archive of objects, as data sets have them."""
+    """Read an object archive, as data sets have them."""
     from training.data.archives import read_object_archive
 
     return read_object_archive(path)
@@ -194,10 +193,14 @@ def fuzz_files(
     what: str, files: Files, count: int, seed: int, findings: Findings
 ) -> tuple[int, int]:
     """
-    Read so many damaged files of one kind.
+    Read damaged files of one kind.
 
-    :param what: the table's name of the kind.
-    :returns: how many were read, and how many refused.
+    :param what: name of the kind in the table.
+    :param files: the kind.
+    :param count: number of files.
+    :param seed: seed of all randomness.
+    :param findings: receives the violations.
+    :returns: number of files read, and number refused.
     """
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as warned:

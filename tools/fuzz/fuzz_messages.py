@@ -1,4 +1,4 @@
-"""Random and adversarial input messages: recorded motion, mutated, and messages of pure chance."""
+"""Random and adversarial input messages: mutated recorded motion, and random messages."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Fuzzer:
         Choose the kind of message, the joints and the motion.
 
         :param kind: as ``input.type``.
-        :param joints: of the layout.
+        :param joints: number of the layout's joints.
         :param poses: recorded motion (T, joints, 3), metres.
-        :param seed: of everything random.
+        :param seed: seed of all randomness.
         """
         self.kind = kind
         self.joints = joints
@@ -60,7 +60,7 @@ class Fuzzer:
         """
         Make the next message.
 
-        :param now_ns: what the receiver's clock shows.
+        :param now_ns: the receiver's clock, nanoseconds.
         """
         rng = self._rng
         if self.kind not in ENCODERS or rng.random() < 0.05:
@@ -255,7 +255,7 @@ def _fill_sequence(
 
 
 def _class_of(name: str) -> Any:
-    # 'geometry_msgs/Point' is found where every generated Python message lies.
+    # 'geometry_msgs/Point' is found where all generated Python messages are.
     package, _, message = name.partition('/')
     if not message:
         return None
@@ -264,7 +264,7 @@ def _class_of(name: str) -> Any:
 
 
 def stamped_parts(message: Any) -> Iterator[Any]:
-    """Find the message itself, and the parts in its lists, that have a header."""
+    """Yield the message itself, and the parts in its lists, if they have a header."""
     if hasattr(message, 'header'):
         yield message
     for name in message.get_fields_and_field_types():
@@ -274,7 +274,7 @@ def stamped_parts(message: Any) -> Iterator[Any]:
 
 
 def stamp_of(stamp_ns: int) -> Time:
-    """Make a stamp of any sign; nanoseconds now and then beyond a second."""
+    """Return a stamp of any sign; its nanoseconds sometimes exceed a second."""
     sec, nanosec = divmod(int(stamp_ns), SECOND)
     if nanosec % 7 == 0 and sec > -(2**31) + 3:  # as a careless driver would write it
         sec, nanosec = sec - 3, nanosec + 3 * SECOND
@@ -282,14 +282,14 @@ def stamp_of(stamp_ns: int) -> Time:
 
 
 def given(message: Any) -> tuple[set[int], set[str]]:
-    """Collect every stamp in nanoseconds, and every frame, that a message gives."""
+    """Return every stamp in nanoseconds, and every frame, in a message."""
     parts = list(stamped_parts(message))
     stamps = {part.header.stamp.sec * SECOND + part.header.stamp.nanosec for part in parts}
     return stamps, {part.header.frame_id for part in parts}
 
 
 def count_joints(message: Any, joints: int) -> int:
-    """Count the joints that a message holds or claims to hold, roughly."""
+    """Return roughly the number of joints that a message holds or claims to hold."""
     if isinstance(message, PoseArray):
         return len(message.poses)
     if isinstance(message, MarkerArray):

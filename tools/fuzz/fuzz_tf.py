@@ -1,8 +1,7 @@
-"""
-A long-lived TF: people of ever new names, robots, floods and nonsense, and one person among them.
+"""A long-lived TF: people with ever new names, robots, floods, nonsense, and one good person.
 
-Everything goes into the source that the node reads TF with, by the messages' fields. Every pose of
-the one person must be given, where it was, and what is kept must stay bounded.
+Everything goes into the source with which the node reads TF, by the messages' fields. Every pose
+of the good person must be given at the right place, and the kept data must stay bounded.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ PERIOD_NS = 33_000_000
 WARM_MESSAGES = 3
 MAX_CPU_S = 1.0
 MOUNT = np.array([1.0, -2.0, 2.5])
-"""Where the camera hangs in the hall, metres; said once, as on ``/tf_static``."""
+"""Position of the camera in the hall, metres; it is sent once, as on ``/tf_static``."""
 BODIES_PER_PERSON = 40
-"""Messages that somebody beside the one person is there for."""
+"""Number of messages in which another person is present."""
 
 
 def transform(parent: str, child: str, place: np.ndarray, stamp_ns: int, w: float = 1.0) -> Fields:
-    """Make a transform with the fields of ``geometry_msgs/msg/TransformStamped``."""
+    """Return a transform with the fields of ``geometry_msgs/msg/TransformStamped``."""
     sec, nanosec = divmod(int(stamp_ns), 1_000_000_000)
     x, y, z = (float(value) for value in place)
     return Fields(
@@ -52,10 +51,10 @@ class Traffic:
 
     def __init__(self, poses: np.ndarray, seed: int) -> None:
         """
-        Begin with nobody.
+        Begin without people.
 
         :param poses: motion of the layout's joints (T, J, 3), metres.
-        :param seed: of everything random.
+        :param seed: seed of all randomness.
         """
         self._rng = np.random.default_rng(seed)
         self._poses = poses
@@ -63,18 +62,18 @@ class Traffic:
         self._count = 0
 
     def pose(self, number: int) -> np.ndarray:
-        """Where the one person is in the hall in a message, (J, 3)."""
+        """Return the good person's position in the hall in a message, (J, 3)."""
         return self._poses[number % len(self._poses)]
 
     def good(self, number: int, stamp_ns: int) -> list[Fields]:
-        """Make the frames of the one person, below the camera."""
+        """Return the frames of the good person, below the camera."""
         return [
             transform('camera', f'{joint}_ana', place - MOUNT, stamp_ns)
             for joint, place in zip(self._joints, self.pose(number))
         ]
 
     def others(self, number: int, stamp_ns: int) -> list[Fields]:
-        """Make some of everything else."""
+        """Return some other frames."""
         rng = self._rng
         made = [
             transform('odom', name, rng.normal(size=3), stamp_ns)
@@ -110,10 +109,13 @@ class Traffic:
 
 def fuzz_tf(kind: str, poses: np.ndarray, messages: int, seed: int, findings: Findings) -> None:
     """
-    Feed so many messages of TF into the node's source.
+    Feed messages of TF into the node's source.
 
     :param kind: 'tf' or 'hri'.
-    :param poses: motion of the joints of layout hri (T, 17, 3), metres, anything like a body.
+    :param poses: motion of the joints of layout hri (T, 17, 3), metres, of any body.
+    :param messages: number of messages.
+    :param seed: seed of all randomness.
+    :param findings: receives the violations.
     """
     chosen = layout('hri')
     source = (TfSource if kind == 'tf' else HriSource)(chosen, '{joint}_{person}', 'hall')

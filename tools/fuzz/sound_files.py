@@ -11,7 +11,7 @@ import numpy as np
 
 
 def clips(poses: np.ndarray) -> bytes:
-    """Write an npz of two clips."""
+    """Return an npz of two clips."""
     target = io.BytesIO()
     np.savez_compressed(
         target,
@@ -22,7 +22,7 @@ def clips(poses: np.ndarray) -> bytes:
 
 
 def objects(poses: np.ndarray) -> bytes:
-    """Write an archive of objects as that of Human3.6M is."""
+    """Return an object archive like that of Human3.6M."""
     content = {f'S{i}': {'Walking 1': poses[:20].astype(np.float32)} for i in range(2)}
     held = np.empty((), dtype=object)
     held[()] = content
@@ -38,7 +38,7 @@ def objects(poses: np.ndarray) -> bytes:
 
 
 def bvh(poses: np.ndarray) -> bytes:
-    """Write a small BVH of a whole person."""
+    """Return a small BVH of a whole person."""
     bones = [
         ('Hips', (0, 90, 0), ['Spine', 'RightUpLeg', 'LeftUpLeg']),
         ('Spine', (0, 25, 0), ['Neck', 'RightArm', 'LeftArm']),
@@ -78,7 +78,7 @@ def bvh(poses: np.ndarray) -> bytes:
 
 
 def bag(folder: Path, poses: np.ndarray, ending: str) -> bytes:
-    """Write a bag of one person and return its data file."""
+    """Write a bag of one person and return the content of its data file."""
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import get_typestore, Stores
 

@@ -1,1 +1,1 @@
-"""Times of the node and of its outputs."""
+"""Measurements of the node's and its outputs' times."""

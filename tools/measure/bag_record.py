@@ -1,4 +1,4 @@
-"""Record what the replay node sends over DDS into a rosbag2, with its /clock."""
+"""Record the replay node's messages over DDS into a rosbag2, with its /clock."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ SKELETON = '/skeleton'
 CLOCK = '/clock'
 TYPES = {SKELETON: PoseArray, CLOCK: Clock}
 PATIENCE_S = 300.0
-"""How long anything is waited for: reached only when something is broken."""
+"""Longest time in seconds of any wait; it is reached only if something is broken."""
 
 
 class BagRunError(MotionPredictorError):
-    """Recording or playing cannot go on; the message says why."""
+    """Recording or playing cannot continue; the message says why."""
 
 
 class Participant:
-    """A node in a domain of its own, spun by hand."""
+    """A node in a separate domain, spun by the caller."""
 
     def __init__(self, name: str, domain: int) -> None:
         """Join the domain."""
@@ -55,7 +55,7 @@ class Participant:
         """
         Spin until something holds.
 
-        :raises BagRunError: if a process of the stage fails, or it takes too long.
+        :raises BagRunError: if a process of the stage fails, or if it takes too long.
         """
         deadline = time.monotonic() + PATIENCE_S
         while not (found := holds()):
@@ -77,7 +77,7 @@ class Participant:
 
 @contextmanager
 def on_stage(name: str) -> Iterator[tuple[Stage, Participant, Path]]:
-    """Yield a stage for processes, a participant of its domain and a folder; end them after."""
+    """Yield a stage for processes, a participant in its domain and a folder; then end them."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder))
         participant = Participant(name, stage.domain)
@@ -92,13 +92,13 @@ def record(
     recording: Recording, bag: Path, *, storage: str = 'mcap', speed: float = 1.0
 ) -> dict[str, int]:
     """
-    Let the replay node play motion, and write what it sends into a rosbag2, with /clock.
+    Let the replay node play motion, and write its messages into a rosbag2 with /clock.
 
-    :param recording: of 17 joints.
+    :param recording: motion of 17 joints.
     :param bag: folder to make.
     :param storage: mcap or sqlite3.
-    :param speed: times real speed; stamps and /clock count the recording's own time.
-    :returns: how many messages of each topic were written.
+    :param speed: multiple of real speed; stamps and /clock count the recording's own time.
+    :returns: number of messages of each topic.
     :raises BagRunError: if the replay fails.
     """
     written = dict.fromkeys(TYPES, 0)
@@ -143,7 +143,7 @@ def record(
 
 
 def save_clip(recording: Recording, folder: Path) -> str:
-    """Write a recording as an archive that the replay node reads; give it the path to play."""
+    """Write a recording as an archive for the replay node; return the path to play."""
     poses = list(recording.persons.values())
     names = [f'person{index}' for index in range(len(poses))]
     np.savez(

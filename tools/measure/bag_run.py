@@ -1,12 +1,11 @@
-"""
-Record replayed motion into a rosbag2, and play a rosbag2 through the real node, frame by frame.
+"""Record replayed motion into a rosbag2, and play a rosbag2 through the real node, frame by frame.
 
     python -m tools.measure.bag_run --clip walk --seconds 20 --bag walk.bag
 
-Both ends are real: the bag holds what the replay node sent over DDS, with its /clock, and the node
-is a process of its own that takes the time from the bag's /clock (``use_sim_time``). The player
-waits for the answer to each frame before it sends the next, so that what comes out does not depend
-on how fast this machine is; how long each answer took is printed beside.
+Both ends are real. The bag holds the replay node's messages over DDS, with its /clock. The node is
+a separate process that takes the time from the bag's /clock (``use_sim_time``). The player waits
+for the answer to each frame before it sends the next, so the result does not depend on the speed
+of this machine. The duration of each answer is printed, too.
 """
 
 from __future__ import annotations
@@ -60,28 +59,28 @@ OBSERVED_S = WindowConfig().observed_s
 
 @dataclass
 class BagRun:
-    """The input and the output of a run, matched by stamp, of one person or several."""
+    """The input and the output of a run, matched by stamp, for one or more people."""
 
     stamps_ns: list[int] = field(default_factory=list)
-    """Of every frame in the bag with somebody in it."""
+    """Stamp of every frame in the bag with at least one person, nanoseconds."""
     observed: list[np.ndarray] = field(default_factory=list)
-    """The people of each, (P, 17, 3)."""
+    """The people of each frame, metres, (P, 17, 3)."""
     asked_ns: list[int] = field(default_factory=list)
-    """Stamps of the frames that had to be answered."""
+    """Stamps of the frames that had to be answered, nanoseconds."""
     predictions: dict[int, DecodedPredictions] = field(default_factory=dict)
     moments: dict[int, DecodedMoments] = field(default_factory=dict)
     poses: dict[int, np.ndarray] = field(default_factory=dict)
-    """Points (N, 3) of ~/poses."""
+    """Points of ~/poses by stamp, metres, (N, 3)."""
     repeated: int = 0
-    """Predictions that came twice for a stamp."""
+    """Number of predictions that came twice for a stamp."""
     diagnostics: dict[str, str] = field(default_factory=dict)
-    """The last ones."""
+    """The last diagnostics."""
     counted: list[int] = field(default_factory=list)
-    """The messages that each of them has counted."""
+    """Number of messages that each diagnostics message has counted."""
     ahead: int = 0
-    """Of those, how many went ahead of the bag, with nobody in them."""
+    """Number of those that went ahead of the bag, with nobody in them."""
     answered_s: list[float] = field(default_factory=list)
-    """How long each answer took, by the player's stopwatch."""
+    """Duration of each answer by the player's stopwatch, seconds."""
 
 
 def play(
@@ -93,9 +92,9 @@ def play(
     A frame must be answered when its person has been observed for ``min_observed_s``.
 
     :param bag: from :func:`record`, or any with the topics ``/skeleton`` and ``/clock``.
-    :param weights: of the node.
-    :param parameters: of the node, besides.
-    :raises BagRunError: if the node fails, or does not answer.
+    :param weights: weights of the node.
+    :param parameters: further parameters of the node.
+    :raises BagRunError: if the node fails or does not answer.
     """
     settings: dict[str, object] = {
         'autostart': 'true',
@@ -143,7 +142,7 @@ def play(
 def _connected(
     player: Participant, stage: Stage, settings: Mapping[str, object]
 ) -> dict[str, Any]:
-    # Starts the node, and returns the publishers by topic as soon as it listens to all of them.
+    # Start the node, and return the publishers by topic as soon as it subscribes to all of them.
     publishers = {
         topic: player.node.create_publisher(
             kind, topic, QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -171,10 +170,10 @@ def _until_heard(
     run: BagRun,
     messages: Sequence[tuple[str, bytes]],
 ) -> None:
-    # That a subscription is in the graph does not say that the node knows this publisher, and
-    # what comes before it does is lost, as the node takes its input best-effort. Frames with
-    # nobody in them go ahead, a second before the bag, until the node says on /diagnostics that it
-    # has had one: its outputs know this player then too, which subscribed to /diagnostics last.
+    # A subscription in the graph does not mean that the node knows this publisher, and earlier
+    # messages are lost, because the input is best-effort. So frames with nobody in them go ahead,
+    # one second before the bag, until /diagnostics says that the node has received one. Its
+    # outputs know this player then too, which subscribed to /diagnostics last.
     clocks = (message for topic, message in messages if topic == CLOCK)
     first = deserialize_message(next(clocks), Clock).clock
     ahead = PoseArray()
@@ -197,7 +196,7 @@ def _until_heard(
 
 
 def _messages(bag: Path) -> Iterator[tuple[str, bytes]]:
-    # At equal times the clock first: a message from the future is none of what is tested here.
+    # At equal times the clock comes first: messages from the future are not tested here.
     with AnyReader([bag]) as reader:
         held: list[tuple[int, bool, str, bytes]] = []
         for connection, at_ns, data in reader.messages():
@@ -244,11 +243,11 @@ class Held:
     """How often a joint really was within the radius that ~/moments had stated."""
 
     times_s: np.ndarray
-    """Horizons, (T,)."""
+    """Horizons in seconds, (T,)."""
     share: np.ndarray
-    """Of the frames whose future is in the bag, (T,)."""
+    """Share of the frames whose future is in the bag, (T,)."""
     radius_m: np.ndarray
-    """Median of the radii stated, (T,)."""
+    """Median of the stated radii, metres, (T,)."""
     frames: int
 
 
@@ -259,11 +258,12 @@ def share_held(
     played: Recording | None = None,
 ) -> Held:
     """
-    Compare the radii stated in ~/moments with where the joint then was.
+    Compare the radii in ~/moments with the later positions of the joint.
 
+    :param run: the run.
     :param joint: name of the joint.
-    :param person: which of the people, by place in the input and by number.
-    :param played: what was recorded into the bag: what of it is made up is not looked at.
+    :param person: index of the person in the input, and number in the outputs.
+    :param played: the recording in the bag: its invented frames are not used.
     :raises BagRunError: if no frame's whole future is in the bag.
     """
     index = H36M17.index(joint)
@@ -295,7 +295,7 @@ def share_held(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Record, play, and print the result."""
+    """Record, play and print the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,12 +1,11 @@
-"""
-Measure what each output costs: to build it, and to publish it to one reliable subscriber.
+"""Measure the cost of each output: to build it, and to publish it to one reliable subscriber.
 
     python -m tools.measure.benchmark_outputs --json FILE --page docs/guide/outputs.md
 
-Every row is timed in turn, round after round, so that what else the machine does meets all
-alike; processor time is shown beside the wall's, which grows where others want the cores. The
-ratio is of processor time, against ~/predictions, which is always published. Rows in brackets are
-alternatives that the node does not use, or settings that are not the default.
+All rows are timed in turns, round after round, so that other load on the machine affects all of
+them alike. Processor time is shown beside wall-clock time, which grows if others need the cores.
+The ratio is that of processor time to ~/predictions, which is always published. Rows in brackets
+are alternatives that the node does not use, or settings that are not the default.
 """
 
 from __future__ import annotations
@@ -62,19 +61,19 @@ class Row:
     message_type: type
     build: Callable[[], Any]
     built_s: list[float] = field(default_factory=list)
-    """Processor time, each round."""
+    """Processor time of building in each round, seconds."""
     published_s: list[float] = field(default_factory=list)
-    """Processor time, each round."""
+    """Processor time of publishing in each round, seconds."""
     taken_s: list[float] = field(default_factory=list)
-    """Both by the wall clock, each round."""
+    """Wall-clock time of both in each round, seconds."""
     size: int = 0
 
 
 def outlook(persons: int) -> Outlook:
     """
-    Predict people who walk, after some seconds of them, so that all candidates are weighed.
+    Predict walking people after some seconds, so that all candidates are weighed.
 
-    The motion is synthetic: what is timed does not depend on it.
+    The motion is synthetic: the measured times do not depend on it.
     """
     predictor = Predictor.load(default_weights())
     place = make_place(predictor, Settings())
@@ -164,7 +163,7 @@ def rows_of(view: Outlook) -> list[Row]:
 
 
 def measure(rows: list[Row], seconds: float) -> None:
-    """Time every row in turn until the time is up, at least 20 rounds."""
+    """Time all rows in turns until the time is over, at least 20 rounds."""
     context = Context()
     domain = Domain()
     rclpy.init(context=context, domain_id=domain.number)
@@ -196,7 +195,7 @@ def measure(rows: list[Row], seconds: float) -> None:
 
 
 def facts(rows: list[Row]) -> list[dict[str, Any]]:
-    """Sum each row up, in milliseconds and bytes."""
+    """Return the summary of each row, in milliseconds and bytes."""
 
     def whole(row: Row) -> float:
         return float(np.median(np.add(row.built_s, row.published_s)))
@@ -221,7 +220,7 @@ def facts(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def table(persons: int, found: list[dict[str, Any]]) -> str:
-    """Render one number of people as Markdown."""
+    """Return the table for one number of people as Markdown."""
     title = f'{persons} {"person" if persons == 1 else "people"}'
     lines = [
         f'| {title} | build, ms CPU | publish, ms CPU | both, ms wall p50 / p99 | kB '
@@ -239,7 +238,7 @@ def table(persons: int, found: list[dict[str, Any]]) -> str:
 
 
 def page_part(content: dict[str, Any]) -> str:
-    """Render everything measured as Markdown."""
+    """Return all measurements as Markdown."""
     parts = [
         f'Medians (and 99th percentiles) of {content["rounds"]} rounds; {content["machine"]}; '
         f'load average of the machine at the end {content["load"]:.1f}; commit '
@@ -252,7 +251,7 @@ def page_part(content: dict[str, Any]) -> str:
 
 def with_part(text: str, part: str) -> str:
     """
-    Put the tables between their marks.
+    Return a page with the tables between their marks.
 
     :raises ValueError: if the page has lost its marks.
     """
@@ -262,7 +261,7 @@ def with_part(text: str, part: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, and write where asked."""
+    """Measure, print, and write to the requested files."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,12 +1,12 @@
-"""
-Measure what the engines of the shipped models do to the same input, and write the table of it.
+"""Measure what the engines of the shipped models do to the same input, and write the table of it.
 
     python -m tools.measure.engines --page docs/design/limits.md
 
-Of each one-step model, with fp32 and bf16: whether the same input gives the same futures again,
-how far they move when seven others are predicted beside, in another order, when the input is
-turned by a quarter and moved by metres (and the futures turned back), and when it is moved by a
-thousandth of a millimetre; and how far bf16 is from fp32. A mixture runs in fp32 alone.
+For each one-step model, with fp32 and bf16, it measures whether the same input gives the same
+futures again. It measures how far they move if seven other people are predicted too, in another
+order; if the input is turned by a quarter and moved by metres (and the futures turned back); and
+if it is moved by a thousandth of a millimetre. Finally it measures how far bf16 is from fp32. A
+mixture runs only in fp32.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HEAD = (
 
 
 def walks(frames: int) -> np.ndarray:
-    """Return observed windows of people who walk, from different moments, (8, T_obs, 17, 3)."""
+    """Return observed windows of walking people at different moments, (8, T_obs, 17, 3)."""
     people = synthetic_walkers(PEOPLE, 60).persons.values()
     return np.stack([walk[100 * i : 100 * i + frames] for i, walk in enumerate(people)])
 
@@ -54,7 +54,7 @@ def measured(name: str, engine: str, device: str) -> str:
     Measure one model with one engine.
 
     :returns: a row of the table.
-    :raises ConfigError: if the model does not run with it.
+    :raises ConfigError: if the model does not run with this engine.
     """
     predictor = Predictor.load(default_weights(name), device=device, engine=engine)
     observed = walks(predictor.window.observed_frames).astype(np.float64)
@@ -76,7 +76,7 @@ def measured(name: str, engine: str, device: str) -> str:
 
 
 def table(device: str) -> str:
-    """Measure every model with every engine that it runs with."""
+    """Measure every model with every engine that can run it."""
     rows = []
     for name in MODELS:
         for engine in ('fp32', 'bf16'):

@@ -1,8 +1,8 @@
-"""
-Measure the node over DDS: the time from a pose's stamp to the publication of its prediction.
+"""Measure the node over DDS: the time from a pose's stamp to the publication of its prediction.
 
-The demo's three processes (replay, predictor node, collector) on a walker of our own making, since
-the motion does not change the time. Prints rates, p50 and p99, and whether a backlog grows.
+It uses the demo's three processes (replay, predictor node, collector) on a synthetic walker,
+because the motion does not change the time. It prints rates, p50 and p99, and whether a backlog
+grows.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from tools.demo.demo_scores import Collection, timing
 from training.common.provenance import write_json
 
 SETTLED_S = 1.0
-"""Left out at the beginning: discovery, and people not yet observed for long enough."""
+"""Time in seconds that is left out at the beginning: discovery, and people not observed long
+enough."""
 
 
 def measure(weights: str, seconds: float, rate_hz: float, persons: int) -> dict[str, Any]:
     """
-    Play a walker to the node and collect what it publishes.
+    Play a walker to the node and collect its predictions.
 
-    :param weights: a shipped model's name or a file that the node may load.
-    :param seconds: how long.
-    :param rate_hz: frames a second.
-    :param persons: how many walk.
+    :param weights: a shipped model's name, or a file that the node may load.
+    :param seconds: duration.
+    :param rate_hz: frames per second.
+    :param persons: number of walkers.
     :returns: figures, JSON-able; latencies in ms from stamp to publication.
     :raises MotionPredictorError: if a process fails or nothing was predicted.
     """
@@ -46,10 +47,10 @@ def measure(weights: str, seconds: float, rate_hz: float, persons: int) -> dict[
 
 def figures(collection: Collection) -> dict[str, Any]:
     """
-    Sum up a collection after its first second of predictions.
+    Return the figures of a collection after its first second of predictions.
 
-    ``drift_ms`` is the median latency of the last third less that of the first third: what a
-    growing backlog would add.
+    ``drift_ms`` is the median latency of the last third minus that of the first third, which is
+    what a growing backlog would add.
     """
     stamps = collection.stamps_s
     if not len(stamps) or stamps[-1] - stamps[0] <= SETTLED_S:
@@ -75,7 +76,7 @@ def figures(collection: Collection) -> dict[str, Any]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
+    """Return the command's parser."""
     made = argparse.ArgumentParser(
         prog='python -m tools.measure.node_latency',
         description=__doc__,
@@ -92,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 1 when the node could not be measured."""
+    """Run the command; return 1 if the node could not be measured."""
     command = parser()
     options = command.parse_args(arguments)
     for name, low, high in (('seconds', 3.0, 600.0), ('rate', 5.0, 240.0), ('persons', 1, 20)):

@@ -1,1 +1,1 @@
-"""The documentation site, its figures and generated tables."""
+"""The documentation site, its plots and generated tables."""

@@ -1,9 +1,8 @@
-"""
-Build the documentation site: ``python -m tools.site.build_docs``, or ``scripts/docs``.
+"""Build the documentation site: ``python -m tools.site.build_docs``, or ``scripts/docs``.
 
-The pages are those of ``docs/`` and of the repository's top, as they are read on the repository's
-own pages too; only links between them are put right. MkDocs builds the site, every warning (such
-as a link that leads nowhere) an error.
+The pages are those of ``docs/`` and of the repository's top, which can also be read on the
+repository's own pages; only links between them are adjusted. MkDocs builds the site, and every
+warning (such as a link that leads nowhere) is an error.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ TOP = {
     'QUALITY_DECLARATION.md': 'quality_declaration.md',
     'CHANGELOG.rst': 'changelog.md',
 }
-"""Pages that lie at the top of the repository."""
+"""Pages at the top of the repository."""
 NAVIGATION = (
     ('Quick start', 'index.md'),
     ('Running it', 'guide/run.md'),
@@ -56,18 +55,18 @@ NAVIGATION = (
     ('Quality declaration', 'quality_declaration.md'),
     ('Changelog', 'changelog.md'),
 )
-"""In this order; pages that are not named come after, by their own titles."""
+"""Order of the navigation; other pages come after, by their own titles."""
 APART = 'notebook/'
-"""Pages that are on the site and not in its navigation."""
+"""Pages on the site that are not in its navigation."""
 LINK = re.compile(r'(\]\()([^)\s#]*)((?:#[^)\s]*)?\))')
 MERMAID = re.compile(r'```mermaid\n.*?```\n', re.DOTALL)
 
 
 def stage(folder: Path) -> list[str]:
     """
-    Lay out the site's sources.
+    Write the site's sources.
 
-    :param folder: made anew.
+    :param folder: folder for them; it is emptied first.
     :returns: every page, by its path in the folder.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -91,7 +90,7 @@ def _write_page(source: Path, folder: Path, page: str, pages: list[str]) -> None
     if source.suffix == '.rst':  # a changelog: its lists and code are those of Markdown
         text = re.sub(r'^\^+\n(.*)\n\^+\n', r'# \1\n', text)
         text = re.sub(r'^(.+)\n~+$', r'### \1\n', text, flags=re.MULTILINE)
-    text = MERMAID.sub('', text)  # the architecture page has it in words
+    text = MERMAID.sub('', text)  # the architecture page states it in words
 
     def put_right(found: re.Match[str]) -> str:
         before, target, after = found.groups()
@@ -107,7 +106,7 @@ def _write_page(source: Path, folder: Path, page: str, pages: list[str]) -> None
 
 
 def _target(wanted: Path, folder: Path, page: str) -> str:
-    # Where a file of the repository is found on the site, from a page.
+    # Return where a file of the repository is found on the site, from a page.
     if not wanted.is_relative_to(ROOT) or not wanted.exists():
         return wanted.name  # MkDocs will complain
     inside = wanted.relative_to(ROOT).as_posix()
@@ -141,7 +140,7 @@ def navigation(pages: list[str]) -> list[dict[str, object]]:
 
 
 def build() -> int:
-    """Stage the pages and run MkDocs; its exit code."""
+    """Write the sources and run MkDocs; return its exit code."""
     import yaml
 
     sources = BUILD / 'docs'

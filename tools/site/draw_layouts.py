@@ -1,4 +1,4 @@
-"""Draw every tracker's skeleton and what the model makes of it."""
+"""Draw every tracker's skeleton and the model's joints that are made of it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from motion_predictor.body.skeleton import H36M17
 FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'guide' / 'trackers'
 WIDTH, HEIGHT = 860, 430
 SCALE = 205.0
-"""Pixels of a metre."""
+"""Pixels per metre."""
 LEFT_X, RIGHT_X, TEXT_X = 150, 420, 560
 FLOOR_Y = 395
 USED, UNUSED, DERIVED, BONE = '#0b62a4', '#a0a7ad', '#c85a00', '#5f6b75'
 
 Place = tuple[float, float, float]
 
-# Somebody who stands and faces +x: +y is their left. By what a joint is called without its side.
+# A person who stands and faces +x: +y is the left. The key is a joint's name without its side.
 SIDED: Mapping[str, Place] = {
     'hip': (0.0, 0.10, 0.92), 'knee': (0.02, 0.12, 0.50), 'ankle': (0.0, 0.13, 0.10),
     'foot': (0.15, 0.19, 0.03), 'big_toe': (0.2, 0.15, 0.02), 'small_toe': (0.17, 0.23, 0.02),
@@ -65,9 +65,9 @@ MODEL: Mapping[str, Place] = {
 
 def place_of(source: Layout, joint: str) -> Place:
     """
-    Say where a joint of a layout is on the person drawn.
+    Return the position of a layout's joint on the drawn person.
 
-    :raises KeyError: if nobody has said where such a joint is.
+    :raises KeyError: if no position is known for such a joint.
     """
     if source.name == 'h36m17':
         x, y, z = MODEL[joint] if joint in MODEL else SIDED[joint[1:].lower()]
@@ -87,7 +87,7 @@ def place_of(source: Layout, joint: str) -> Place:
 
 
 def origin_of(source: Layout, joint: str) -> tuple[str, bool]:
-    """Return the sources of a joint of the model, and whether it is derived."""
+    """Return the source joints of a joint of the model, and whether it is derived."""
 
     def named(part: str) -> str:
         return f'{source.index(part)} {part}'
@@ -122,7 +122,7 @@ def _derived(source: Layout, joint: str, named: object) -> str:
 
 
 def draw(source: Layout) -> str:
-    """Draw one layout: the tracker's joints, the model's made of them, and how."""
+    """Return the drawing of one layout: the tracker's joints, the model's, and their relation."""
     places = np.array([place_of(source, joint) for joint in source.joints])
     model, known = source.to_model(places)
     assert known.all(), f'{source.name}: {known}'
@@ -205,7 +205,7 @@ def _text(
 
 
 def main() -> int:
-    """Write the drawings; with --check only say whether they are up to date."""
+    """Write the drawings; with --check only report whether they are up to date."""
     check = '--check' in sys.argv[1:]
     stale = []
     for name, source in LAYOUTS.items():

@@ -1,11 +1,10 @@
-"""
-Draw every output as a picture, from the messages themselves, for docs/guide/outputs.md.
+"""Draw every output as a picture, from the messages themselves, for docs/guide/outputs.md.
 
     python -m tools.site.draw_outputs --clip walk --at 1.5
 
-A clip is watched up to ``--at``, ten predictions a second, with what the node learns of its place;
-the last prediction's outputs are encoded as the node does it, read back from the message and
-drawn. Dashed: what then really happened.
+A clip is watched up to ``--at`` with ten predictions per second and what the node learns of its
+place. The last prediction's outputs are encoded as in the node, decoded from the message and
+drawn. Dashed lines show what then really happened.
 """
 
 from __future__ import annotations
@@ -53,19 +52,20 @@ SIDE, TOP = (0, 2), (0, 1)
 PREDICT_EVERY_S = 0.1
 DRAWN = 50
 WALKS_M = 0.3
-"""Whoever moves so far in the picture's time walks; everybody else is turned by their heading."""
+"""Distance in metres in the picture's time from which a person walks; all others are turned by
+their heading."""
 SPACING_M = 2.6
-"""Between the time bins of ~/occupancy in its picture."""
+"""Distance in metres between the time bins of ~/occupancy in its picture."""
 COLOURS = ('#1f77b4', '#e08214', '#2ca02c', '#c51b7d', '#8c564b')
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A prediction and what then really happened, turned so that it goes along +x."""
+    """A prediction and what then really happened, turned so that the motion goes along +x."""
 
     outlook: Outlook
     actual: np.ndarray
-    """(T_fut, J, 3), at the model's frames."""
+    """Real future at the model's frames, metres, (T_fut, J, 3)."""
 
 
 def make_scene(clip: str, at_s: float, samples: int, weights: Path) -> Scene:
@@ -73,8 +73,11 @@ def make_scene(clip: str, at_s: float, samples: int, weights: Path) -> Scene:
     Watch a clip, learn from it as the node does, and predict one moment.
 
     :param clip: as in scripts/demo.
-    :param at_s: the last observed instant; half a second before and two after must be in it.
-    :raises MotionPredictorError: if there is no such clip, or it is too short.
+    :param at_s: last observed instant, seconds; half a second before and two after must be in the
+        clip.
+    :param samples: number of samples.
+    :param weights: weights file.
+    :raises MotionPredictorError: if there is no such clip, or if it is too short.
     """
     predictor = Predictor.load(weights)
     window = predictor.window
@@ -117,7 +120,7 @@ def body(axes: Any, pose: np.ndarray, view: tuple[int, int], **style: Any) -> No
 
 
 def framed(axes: Any, view: tuple[int, int]) -> None:
-    """Show metres, alike along both axes."""
+    """Show metres with the same scale along both axes."""
     axes.set_aspect('equal')
     axes.autoscale_view()
     axes.set_xlabel('x, m')
@@ -126,7 +129,7 @@ def framed(axes: Any, view: tuple[int, int]) -> None:
 
 
 def draw_predictions(axes: Any, scene: Scene) -> None:
-    """Samples, as many of a candidate as it counts: the wrist's ways, and the last poses."""
+    """Draw samples, each candidate's as many as it weighs: paths of the wrist, last poses."""
     view = scene.outlook
     prediction = view.prediction
     message = CloudEncoder().encode(
@@ -150,7 +153,7 @@ def draw_predictions(axes: Any, scene: Scene) -> None:
 
 
 def draw_moments(axes: Any, scene: Scene) -> None:
-    """Ellipses of one standard deviation and the stated radius, of the wrist and the hip."""
+    """Draw ellipses of one standard deviation and the stated radius, for wrist and hip."""
     decoded = decode_moments(SUMMARIES['moments'].encode(scene.outlook, Settings()))
     for joint, colour in ((WRIST, COLOURS[1]), (0, COLOURS[2])):
         mean, spread = decoded.moments.mean[0, :, joint], decoded.moments.covariance[0, :, joint]
@@ -195,7 +198,7 @@ def draw_poses(axes: Any, scene: Scene) -> None:
 
 
 def draw_occupancy(axes: Any, scene: Scene) -> None:
-    """Seen from above: for each column of voxels the greatest probability, bins beside it."""
+    """Draw the view from above: the greatest probability of each column, bins side by side."""
     message = SUMMARIES['occupancy'].encode(scene.outlook, Settings())
     rows = read_cloud(message)
     voxel = 0.1
@@ -272,9 +275,9 @@ PICTURES: dict[str, Callable[[Any, Scene], None]] = {
 
 def draw(scene: Scene, folder: Path) -> list[Path]:
     """
-    Write one PNG an output.
+    Write one PNG per output.
 
-    :param folder: made where it is missing.
+    :param folder: folder for the pictures; a missing folder is made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []

@@ -42,11 +42,11 @@ SHOWN = {
 }
 COSTS = ('a call, ms', 'MB')
 ONE_SECOND, TWO_SECONDS = 2, 3
-"""Where they are among the horizons of streams."""
+"""Indices of these horizons in the results of streams."""
 
 
 def replay_rows() -> str:
-    """Rows of the table of the replay node's parameters."""
+    """Return the rows of the table of the replay node's parameters."""
     rows = ['| parameter of `replay` | default | meaning |', '|---|---|---|']
     for p in REPLAY_PARAMETERS:
         shown = str(p.default).lower() if isinstance(p.default, bool) else repr(p.default)
@@ -76,7 +76,7 @@ def consumer_tables() -> str:
 
 
 def results_rows() -> str:
-    """Rows of the table of errors (docs/results/data/streams*.json), times and sizes."""
+    """Return the rows of the table of errors, times and sizes."""
     rows, forgetful = _rows(STREAMS, 'laboratory'), _rows(FORGETFUL, 'laboratory')
     shown = [(rows, name, label) for name, label in SHOWN.items()]
     shown.insert(1, (forgetful, 'published', 'the same with its memory off'))
@@ -102,7 +102,7 @@ def results_rows() -> str:
 
 
 def _teacher() -> dict[str, Any]:
-    """Return why the teacher has no errors in the table, and how far off it is elsewhere."""
+    """Return why the teacher has no errors in the table, and its errors elsewhere."""
     predictions = _rows(STREAMS, 'all')['all']['predictions']
     evaluation = json.loads(EVALUATION.read_text())
     errors = {
@@ -171,10 +171,10 @@ def _below(ratio: float) -> int:
 
 def updated(text: str, name: str) -> str:
     """
-    Fill in the parts between ``<!-- name -->`` and ``<!-- /name -->``.
+    Return a page with the parts between ``<!-- name -->`` and ``<!-- /name -->`` filled in.
 
-    :param text: of a page.
-    :param name: of the page, for the message.
+    :param text: text of the page.
+    :param name: name of the page, for the message.
     :raises ValueError: if a part has lost one of its marks.
     """
     parts = {
@@ -194,7 +194,7 @@ def updated(text: str, name: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Return every page that is written, as it should be."""
+    """Return every generated page with its present text."""
     made = {page: updated(page.read_text(), page.name) for page in (README, RUN)}
     return {
         **made,
@@ -205,7 +205,7 @@ def pages() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Update the pages; with --check only say whether they are up to date."""
+    """Update the pages; with --check only report whether they are up to date."""
     stale = [
         page for page, text in pages().items() if not page.is_file() or page.read_text() != text
     ]

@@ -1,1 +1,1 @@
-"""For as long as a shift: faults, crowds, memory."""
+"""Soak tests as long as a shift: faults, crowds, memory."""

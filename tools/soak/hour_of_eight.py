@@ -1,10 +1,10 @@
-"""
-Eight people for an hour, with the memory and without it: its size and its time a frame.
+"""Eight people for an hour, with the memory and without it: its size and its time per frame.
 
-A publisher in its own process plays recordings of real people side by side, in a loop, at the
-rate of a camera to the real node: first with its memory on, which goes on growing, then to another
-with the memory off. Written are, for every ten minutes: resident memory, what is remembered, and
-the milliseconds that a frame takes in the node and until another process has its prediction.
+A publisher in a separate process plays recordings of real people side by side, in a loop, at the
+rate of a camera, to the real node: first with its memory, which keeps growing, then to another
+node without memory. For every ten minutes the output states resident memory, the size of the
+memory, and the milliseconds that a frame takes in the node and until another process has its
+prediction.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SETS = (
     'cmu17/train', 'uiprmd17/train', 'rocketbox17/train', 'reactidle17/train', 'cmu13more17/train',
     'cmu17/test', 'uiprmd17/test', 'reactidle17/val',
 )  # fmt: skip
-"""One for each person; people are the same number apart in a set that is asked for twice."""
+"""Recording sets, one per person; people of one set are the same distance apart."""
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -68,7 +68,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def recordings(folder: Path, persons: int, rate_hz: float) -> list[np.ndarray]:
     """
-    Read what each person does: all clips of a set, one after another, each at their own place.
+    Read the motion of each person: all clips of a set in turn, each person at a separate place.
 
     :returns: (T, 17, 3) metres for each, at ``rate_hz``.
     """
@@ -94,7 +94,7 @@ def recordings(folder: Path, persons: int, rate_hz: float) -> list[np.ndarray]:
 
 
 def publish(options: argparse.Namespace, domain: int, ended: Any) -> None:
-    """Play until told to end; the body of the publisher's process."""
+    """Play until told to end; this is the body of the publisher's process."""
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     people = recordings(options.data, options.persons, options.rate)
     driver = Driver(domain, lambda heard: None)
@@ -112,7 +112,7 @@ def publish(options: argparse.Namespace, domain: int, ended: Any) -> None:
 
 
 def percentiles_ms(values_s: list[float]) -> dict[str, float]:
-    """Sum durations up: median, 99th percentile and longest, in milliseconds."""
+    """Return median, 99th percentile and maximum of durations in milliseconds."""
     if not values_s:
         return {}
     found = np.percentile(values_s, (50, 99, 100)) * 1e3
@@ -196,7 +196,7 @@ def _with_memory(
 def _watched(
     driver: Driver, node: NodeProcess, source: Any, until_s: float
 ) -> list[dict[str, str]]:
-    # What the diagnostics say, every five seconds until then; both processes must go on.
+    # Return what the diagnostics say every five seconds until then; both processes must continue.
     seen: list[dict[str, str]] = []
     while time.monotonic() < until_s:
         time.sleep(min(5.0, max(0.05, until_s - time.monotonic())))
@@ -207,7 +207,7 @@ def _watched(
 
 
 def _stages(seen: list[dict[str, str]]) -> dict[str, list[float]]:
-    # Of every latency that the diagnostics name: its numbers, the middle of what was read.
+    # Return the median of the readings of every latency in the diagnostics.
     found = {}
     for key in sorted({key for each in seen for key in each if key.startswith('latency')}):
         rows = []
@@ -224,7 +224,7 @@ def _stages(seen: list[dict[str, str]]) -> dict[str, list[float]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, writing the JSON after every part; 1 if a node ended."""
+    """Run and write the JSON after every part; return 1 if a node ended."""
     options = parse_arguments(arguments)
     result: dict[str, Any] = {
         'command': 'python -m tools.soak.hour_of_eight ' + ' '.join(sys.argv[1:]),

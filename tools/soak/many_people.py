@@ -1,10 +1,9 @@
-"""
-Play ten people at 30 Hz to the node, and count what it predicts and what it drops.
+"""Play ten people at 30 Hz to the node, and count what it predicts and what it drops.
 
-A publisher plays that many people, each their own part of the recording, at the rate of a camera
-to the real node, a process with the shipped weights. Printed and written are the rates, latencies,
-the share of the processor, the memory, and every counter of what was dropped, minute by minute, so
-that a growing backlog would be seen.
+A publisher plays that many people, each with their own part of the recording, at the rate of a
+camera to the real node, a process with the shipped weights. Rates, latencies, the share of the
+processor, the memory, and every counter of dropped data are printed and written for every minute,
+so that a growing backlog would be seen.
 """
 
 from __future__ import annotations
@@ -74,10 +73,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def people_at(poses: np.ndarray, persons: int, frame: int) -> list[np.ndarray]:
     """
-    Place people side by side, each at another part of the recording.
+    Return people side by side, each at another part of the recording.
 
     :param poses: (T, 17, 3) metres.
-    :returns: (17, 3) metres for each; about their own place on the floor.
+    :param persons: number of people.
+    :param frame: number of the frame.
+    :returns: (17, 3) metres for each, about their own place on the floor.
     """
     people = []
     for person in range(persons):
@@ -87,14 +88,14 @@ def people_at(poses: np.ndarray, persons: int, frame: int) -> list[np.ndarray]:
 
 
 def percentiles_ms(values_s: list[float]) -> list[float]:
-    """Median, 99th percentile and longest in milliseconds; nothing of nothing."""
+    """Return median, 99th percentile and maximum in milliseconds; empty for no values."""
     if not values_s:
         return []
     return [round(float(value), 1) for value in np.percentile(values_s, (50, 99, 100)) * 1e3]
 
 
 class Tracker:
-    """Plays people at the rate of a camera, and remembers the stamps that it gave."""
+    """Plays people at the rate of a camera, and remembers the stamps that it sent."""
 
     def __init__(self, node: NodeProcess, driver: Driver, persons: int, rate_hz: float) -> None:
         """Publish to the node's topic."""
@@ -106,9 +107,10 @@ class Tracker:
 
     def play(self, poses: np.ndarray, seconds: float) -> int:
         """
-        Play for so long, from where it stopped.
+        Play for some seconds, from where it stopped.
 
         :param poses: (T, 17, 3) metres.
+        :param seconds: duration.
         :returns: the number of frames.
         """
         begin = due_s = time.monotonic()
@@ -125,14 +127,14 @@ class Tracker:
 
 
 class Ear:
-    """Keeps the predictions that were heard since it was last cleared."""
+    """Keeps the predictions that were received since it was last cleared."""
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Begin without predictions."""
         self._lock, self._heard = threading.Lock(), list[Heard]()
 
     def note(self, each: Heard) -> None:
-        """Keep a prediction; called by the thread that hears it."""
+        """Keep a prediction; the receiving thread calls it."""
         with self._lock:
             self._heard.append(each)
 
@@ -142,7 +144,7 @@ class Ear:
             self._heard.clear()
 
     def heard(self) -> list[Heard]:
-        """Return the predictions that were heard."""
+        """Return the predictions that were received."""
         with self._lock:
             return list(self._heard)
 
@@ -151,9 +153,8 @@ def play_part(
     tracker: Tracker, ear: Ear, poses: np.ndarray, seconds: float, before: Mapping[str, int]
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """
-    Play for some time, and sum up the node's answers.
+    Play for some seconds, and sum up the node's answers.
 
-    :param before: the node's counters at the beginning.
     :returns: a row of the table, and the counters at the end.
     """
     usage, begun_s = tracker.node.usage(), time.monotonic()
@@ -183,14 +184,14 @@ def play_part(
 
 def perform(options: argparse.Namespace) -> dict[str, Any]:
     """
-    Play people to the node for as long as asked.
+    Play people to the node for the requested time.
 
-    :returns: everything measured, JSON-able.
+    :returns: all measurements, JSON-able.
     :raises MotionPredictorError: if the node does not start.
     """
     recording = with_seam(demo_recording(options.clip, 120.0, options.rate))
     (poses,) = recording.persons.values()
-    poses = poses - poses[:, :1] * [1.0, 1.0, 0.0]  # everybody stays at their place
+    poses = poses - poses[:, :1] * [1.0, 1.0, 0.0]  # everybody stays in place
     ear = Ear()
     use_large_messages()  # a cloud of ten people holds 5 MB
     begun = datetime.now(timezone.utc)
@@ -236,7 +237,7 @@ def perform(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def page(result: dict[str, Any], source: str) -> str:
-    """Write the page of a run, as Markdown."""
+    """Return the page of a run as Markdown."""
     parts, counted = result['parts'], result['counted']
     stages = {
         key: value for key, value in result['diagnostics'].items() if key.startswith('latency')
@@ -295,7 +296,7 @@ def page(result: dict[str, Any], source: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, write JSON and page, print the counts; 1 if the node ended or published untrue data."""
+    """Run, write JSON and page; return 1 if the node ended or published untrue data."""
     options = parse_arguments(arguments)
     if not options.report:
         try:

@@ -1,11 +1,10 @@
-"""
-Let the node run for long while everything goes wrong, and see what comes of it.
+"""Run the node for a long time while everything goes wrong, and check the outcome.
 
 A publisher plays motion at 30 Hz over real DDS to the real node, a process with the shipped
-weights, and injects a fault every few seconds; memory and latency are recorded. At the end must
-hold: the node never ended, its memory grew by less than 2%, every good frame was answered or is
-counted as skipped for a newer one, and the node's counters account for every message. The exit
-code says whether it does.
+weights, and injects a fault every few seconds; memory and latency are recorded. At the end the
+following must hold: the node never ended, its memory grew by less than 2%, every good frame was
+answered or is counted as skipped for a newer one, and the node's counters account for every
+message. The exit code says whether they do.
 """
 
 from __future__ import annotations
@@ -48,22 +47,24 @@ from tools.soak.soak_report import write_report
 
 RATE_HZ = 30.0
 SETTLE_S = 1.5
-"""After a fault frames are not yet called good: somebody new is observed for a while first."""
+"""Time in seconds after a fault before frames count as good: a new person is observed for some
+time first."""
 HELD_UP_S = 0.2
-"""A publisher that was held up for less sends what it missed."""
+"""A publisher that was delayed by less than this, in seconds, sends what it missed."""
 BIN_S = 10.0
 WARM_UP_S = 20.0
 MAX_GROWTH = 0.02
 NEAR_M = 1.0
-"""The good person is served if somebody is expected so near to where they were."""
+"""The good person is served if a person is expected within this distance, in metres, of the real
+position."""
 FORGET_S = 90.0
 TOPICS = ('skeleton', 'second')
 SERIES = ('at_s', 'rss_mb', 'threads', 'files', 'cpu', 'load', 'p50_ms', 'p99_ms')
-"""What is noted every few seconds."""
+"""Quantities that are noted every few seconds."""
 
 
 class Soak:
-    """One run: the stage that faults play on, see :class:`tools.soak.soak_faults.Stage`."""
+    """One run, which implements the stage of :class:`tools.soak.soak_faults.Stage`."""
 
     def __init__(
         self, node: NodeProcess, domain: int, recording: Recording, seed: int, fault_every_s: float
@@ -71,9 +72,11 @@ class Soak:
         """
         Join the node's domain.
 
-        :param recording: played in a loop.
-        :param seed: of the faults' order and of random faults.
-        :param fault_every_s: from the beginning of one fault to that of the next, at least.
+        :param node: the node.
+        :param domain: ROS_DOMAIN_ID.
+        :param recording: motion that is played in a loop.
+        :param seed: seed of the faults' order and of random faults.
+        :param fault_every_s: least time between the beginnings of two faults, seconds.
         """
         self.node = node
         self.frames = Frames()
@@ -109,7 +112,7 @@ class Soak:
         frame_id: str = FRAME,
         publisher: Publisher | None = None,
     ) -> int:
-        """Publish people, due now unless another stamp is given; the stamp."""
+        """Publish people, stamped with the due time unless a stamp is given; return the stamp."""
         stamp = self._captured_ns() if stamp_ns is None else stamp_ns
         message = pose_array(people)
         frames = self.frames
@@ -129,13 +132,13 @@ class Soak:
         return stamp
 
     def _captured_ns(self) -> int:
-        # A tracker stamps when it sees, not when it gets round to sending: this process may be
-        # held up too, and stamps would then lie nearer together than any tracker's.
+        # A tracker stamps when it sees, not when it sends. This process may be delayed too, and
+        # stamps would then be closer together than any tracker's.
         late_s = time.monotonic() - self._due_s
         return self.driver.now_ns() - round(late_s * 1e9 if 0.0 < late_s < HELD_UP_S else 0)
 
     def pace(self, rate_hz: float = RATE_HZ) -> None:
-        """Wait until the next frame of this rate is due; note memory and latency now and then."""
+        """Wait until the next frame of this rate is due; sometimes note memory and latency."""
         now_s = time.monotonic()
         if now_s - self._due_s >= HELD_UP_S:
             self._due_s = now_s
@@ -147,7 +150,7 @@ class Soak:
     def stream(
         self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]] | None = None
     ) -> None:
-        """Publish at 30 Hz as a tracker does, each pose after a change."""
+        """Publish at 30 Hz as a tracker does, with each pose changed by a function."""
         for _ in range(max(1, round(seconds * RATE_HZ))):
             pose = self.pose()
             self.send([pose] if change is None else change(pose))
@@ -156,8 +159,8 @@ class Soak:
     def stream_beside(
         self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]]
     ) -> None:
-        """Publish as :meth:`stream` does; the first person is a good one and must be served."""
-        # Not the first moment: the fault before may have taken that person away.
+        """Publish as :meth:`stream`; the first person is good and must be served."""
+        # Not in the first moment: the fault before may have removed that person.
         self.stream(SETTLE_S)
         self._good = True
         self.stream(seconds, change)
@@ -168,20 +171,20 @@ class Soak:
         time.sleep(seconds)
 
     def recreate_main(self, pause_s: float) -> None:
-        """Take the tracker's publisher away, and make another after a while."""
+        """Destroy the tracker's publisher, and make another after some time."""
         self.driver.node.destroy_publisher(self.main)
         self.pause(pause_s)
         self.main = self.driver.publisher(f'/{TOPICS[0]}')
 
     def inactive_stream(self, seconds: float) -> None:
-        """Publish while the node is not active: nothing of it is to be answered or counted."""
+        """Publish while the node is not active: it must neither answer nor count this."""
         for _ in range(round(seconds * RATE_HZ)):
             message = pose_array([self.pose()])
             self.driver.send(self.main, message, self.driver.now_ns(), FRAME, count=False)
             self.pace()
 
     def resume(self) -> None:
-        """Wait until the node listens again."""
+        """Wait until the node subscribes again."""
         for publisher in (self.main, self.second):
             self.driver.wait_for_subscriber(publisher)
 
@@ -189,7 +192,7 @@ class Soak:
 
     def perform(self, seconds: float) -> dict[str, int]:
         """
-        Stream and inject faults for so long.
+        Stream and inject faults for some seconds.
 
         :returns: the node's counters at the end.
         """
@@ -374,7 +377,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the soak, write its JSON, plot and page; 0 if everything held."""
+    """Run the soak, write its JSON, plot and page; return 0 if everything held."""
     options = parse_arguments(arguments)
     if options.report:
         write_report(options.json)

@@ -1,4 +1,4 @@
-"""The faults of the soak, one function a kind: of trackers, networks, people and systems."""
+"""The faults of the soak, one function per kind: of trackers, networks, people and systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BESIDE_M = np.array([0.0, 2.5, 0.0])
 
 
 class Stage(Protocol):
-    """The part of a run that a fault may use."""
+    """The interface of a run that a fault may use."""
 
     driver: Driver
     node: NodeProcess
@@ -38,7 +38,7 @@ class Stage(Protocol):
         frame_id: str = FRAME,
         publisher: Publisher | None = None,
     ) -> int:
-        """Publish people, due now unless another stamp is given; the stamp."""
+        """Publish people, stamped with the due time unless a stamp is given; return the stamp."""
 
     def pace(self, rate_hz: float = 30.0) -> None:
         """Wait until the next frame of this rate is due."""
@@ -46,24 +46,24 @@ class Stage(Protocol):
     def stream(
         self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]] | None = None
     ) -> None:
-        """Publish at 30 Hz as a tracker does, each pose after a change."""
+        """Publish at 30 Hz as a tracker does, with each pose changed by a function."""
 
     def stream_beside(
         self, seconds: float, change: Callable[[np.ndarray], list[np.ndarray]]
     ) -> None:
-        """Publish as :meth:`stream` does; the first person is a good one and must be served."""
+        """Publish as :meth:`stream`; the first person is good and must be served."""
 
     def pause(self, seconds: float) -> None:
         """Publish nothing."""
 
     def recreate_main(self, pause_s: float) -> None:
-        """Take the tracker's publisher away, and make another after a while."""
+        """Destroy the tracker's publisher, and make another after some time."""
 
     def inactive_stream(self, seconds: float) -> None:
-        """Publish while the node is not active: nothing of it is to be answered or counted."""
+        """Publish while the node is not active: it must neither answer nor count this."""
 
     def resume(self) -> None:
-        """Wait until the node listens again."""
+        """Wait until the node subscribes again."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Fault:
     """
     One kind of fault.
 
-    ``named`` are counters in /diagnostics of which one at least must have grown when it is over;
-    without any, the fault is of the kind that drops nothing.
+    ``named`` are counters in /diagnostics of which at least one must have grown when the fault is
+    over. A fault without any drops nothing.
     """
 
     name: str
@@ -126,7 +126,7 @@ def _late(stage: Stage) -> None:
 
 
 def _without_stamp(stage: Stage) -> None:
-    # The node takes their arrival for their stamp.
+    # The node takes their arrival as their stamp.
     now_ns = stage.driver.now_ns()
     stage.unstamped.append((now_ns, now_ns + 3 * SECOND))
     for _ in range(15):
@@ -174,7 +174,7 @@ def _flood(stage: Stage) -> None:
 
 
 def _at_360_hz(stage: Stage) -> None:
-    # Who stands bit for bit as before is a tracker's repetition, which is not predicted anew.
+    # A person in exactly the same pose is a tracker's repetition, which is not predicted again.
     pose = stage.pose()
     for index in range(360):
         stage.send([pose + 0.05 * np.sin(2.0 * np.pi * index / 360.0)])
@@ -239,7 +239,7 @@ def _freeze_node(stage: Stage) -> None:
 
 
 def _slow_subscriber(stage: Stage) -> None:
-    # A reliable reader that never takes anything, while another goes on.
+    # A reliable reader that never takes anything, while another continues.
     idle = stage.driver.idle_subscriber()
     stage.stream(2.0)
     idle.destroy_node()
@@ -345,14 +345,14 @@ FAULTS = (
     Fault('noise', 'random numbers, extreme ones, in random places', _noise,
           ('joints_not_finite', 'messages_malformed', 'joints_off_body')),
 )  # fmt: skip
-"""Every kind, in the order of docs/results/soak.md."""
+"""All kinds, in the order of docs/results/soak.md."""
 
 
 def shuffled(rng: np.random.Generator, faults: Sequence[Fault] = FAULTS) -> list[Fault]:
-    """Every kind once, in random order."""
+    """Return every kind once, in random order."""
     return [faults[index] for index in rng.permutation(len(faults))]
 
 
 def stamp_is_known(stamp_ns: int, sent: Collection[int], unstamped: list[tuple[int, int]]) -> bool:
-    """Tell whether a prediction's stamp was given, or lies where stamps were zero."""
+    """Return whether a prediction's stamp was sent, or lies where stamps were zero."""
     return stamp_ns in sent or any(begin <= stamp_ns <= end for begin, end in unstamped)

@@ -15,9 +15,9 @@ APART_M = np.array([0.0, 1.5, 0.0])
 CROWD = 40
 LONG = 'x' * 1_000_000
 PATIENCE_S = 30
-"""For a first cloud of ~/occupancy, where the machine is busy."""
+"""Longest wait in seconds for a first cloud of ~/occupancy on a busy machine."""
 HUGE_POSES = 17 * 9_000
-"""Of one message: 8.6 MB."""
+"""Number of poses in one message of 8.6 MB."""
 
 
 def _beside(pose: np.ndarray, count: int) -> list[np.ndarray]:
@@ -44,7 +44,7 @@ def _bad_beside_good(stage: Stage) -> None:
 
 
 def _come_and_go(stage: Stage) -> None:
-    # Somebody new beside the good person in every other frame.
+    # A new person beside the good one in every other frame.
     count = 0
 
     def change(pose: np.ndarray) -> list[np.ndarray]:
@@ -97,7 +97,7 @@ def _products(stage: Stage) -> None:
 
 
 def _fine_voxels(stage: Stage) -> None:
-    # Somebody listens to ~/occupancy on a fine grid; predictions go on beside it.
+    # A subscriber of ~/occupancy on a fine grid; predictions continue beside it.
     refused = stage.driver.set_parameters(occupancy__voxel_m=0.04)
     clouds: list[PointCloud2] = []
     listening = stage.driver.node.create_subscription(
@@ -117,7 +117,7 @@ def _fine_voxels(stage: Stage) -> None:
 
 def _twins_of_time(stage: Stage) -> None:
     # As a tracker that stamps on arrival, behind a network that sends in pairs; the node may
-    # steady such stamps.
+    # replace such stamps by even ones.
     now_ns = stage.driver.now_ns()
     stage.unstamped.append((now_ns, now_ns + 5 * SECOND))
     for _ in range(15):
@@ -150,4 +150,4 @@ HOSTILE = (
           _fine_voxels),
     Fault('stamps in pairs', 'two frames a millisecond apart for a second', _twins_of_time),
 )  # fmt: skip
-"""Kinds beside those of :data:`tools.soak.soak_faults.FAULTS`."""
+"""Kinds in addition to those of :data:`tools.soak.soak_faults.FAULTS`."""

@@ -1,4 +1,4 @@
-"""The record of a soak: frames sent and heard, faults, and the counters that they raised."""
+"""The record of a soak: frames sent and received, faults, and the counters that they raised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass
 class Run:
-    """Good frames in a row: between which faults, and how many."""
+    """Consecutive good frames: the faults before and after them, and their number."""
 
     after: str
     before: str = ''
@@ -20,17 +20,17 @@ class Run:
 
 @dataclass
 class Frames:
-    """The frames that were sent and heard, by stamp; shared with the listening thread."""
+    """The sent and received frames by stamp; the listening thread shares them."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     sent: dict[int, bool] = field(default_factory=dict)
-    """Stamps given lately, in order of sending; whether the frame is a good one."""
+    """Recent stamps in order of sending; whether the frame is a good one."""
     answered: dict[int, float] = field(default_factory=dict)
-    """Stamp to latency in seconds, of those."""
+    """Latency in seconds of those that were answered, by stamp."""
     roots: dict[int, np.ndarray] = field(default_factory=dict)
-    """Stamp to where the good person's first joint was, (3,) metres, of good frames."""
+    """Position of the good person's first joint in good frames, (3,) metres, by stamp."""
     unserved: list[str] = field(default_factory=list)
-    """Predictions from good frames in which the good person is not."""
+    """Predictions from good frames that lack the good person."""
     frames_given: set[str] = field(default_factory=set)
     unknown_stamps: list[int] = field(default_factory=list)
     unknown_frames: list[str] = field(default_factory=list)
@@ -38,18 +38,18 @@ class Frames:
     good: int = 0
     good_answered: int = 0
     waiting: deque[int] = field(default_factory=deque)
-    """Stamps of good frames for which no prediction as new has come yet."""
+    """Stamps of good frames without a prediction of that stamp or a newer one."""
     covered_s: list[float] = field(default_factory=list)
-    """How long it took, for each good frame, until a prediction as new or newer came."""
+    """Time in seconds, for each good frame, until a prediction of that stamp or a newer one."""
     latencies: list[tuple[float, float]] = field(default_factory=list)
     """(seconds since the beginning, latency in seconds) of good frames."""
     places: dict[int, tuple[Run, int]] = field(default_factory=dict)
-    """Stamps of good frames, until forgotten: where in which run they were sent."""
+    """Run and index of good frames, by stamp, until forgotten."""
     unanswered: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Good frames without a prediction of their own stamp, by the faults before and after them."""
 
     def forget(self, before_ns: int) -> None:
-        """Forget frames stamped before; note those among them that were good and unanswered."""
+        """Forget frames with earlier stamps; note the good and unanswered ones among them."""
         for stamp in [stamp for stamp in self.sent if stamp < before_ns]:
             good = self.sent.pop(stamp)
             self.roots.pop(stamp, None)
@@ -70,10 +70,10 @@ class Tally:
 
 def memory_growth(rss_mb: list[float]) -> float:
     """
-    Compare the memory at the end with that after the warm-up.
+    Return the growth of memory from after the warm-up to the end.
 
     :param rss_mb: resident memory at even times.
-    :returns: median of the last third over that of the middle third, minus one; in the first,
+    :returns: median of the last third over that of the middle third, minus one; in the first third
         every kind of fault comes for the first time and the place's memory fills.
     """
     third = max(1, len(rss_mb) // 3)
@@ -82,7 +82,7 @@ def memory_growth(rss_mb: list[float]) -> float:
 
 
 def percentiles_ms(values_s: list[float]) -> dict[str, float]:
-    """Sum up durations: median, 99th percentile and longest, in milliseconds."""
+    """Return median, 99th percentile and maximum of durations in milliseconds."""
     if not values_s:
         return {}
     found = np.percentile(values_s, (50, 99, 100)) * 1e3

@@ -15,7 +15,7 @@ def write_report(path: Path) -> Path:
     """
     Write the plot (.svg) and the page (.md) beside a soak's JSON, or beside its folder ``data``.
 
-    :param path: of the JSON.
+    :param path: the JSON.
     :returns: path of the page.
     """
     result: dict[str, Any] = json.loads(path.read_text())

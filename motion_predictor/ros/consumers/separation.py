@@ -23,15 +23,16 @@ class SeparationSettings:
     """The terms of the protective separation distance, and the robot's full speed."""
 
     full_speed_m_s: float = 1.0
-    """v_r of the robot when nobody is near."""
+    """v_r: speed of the robot in m/s if nobody is near."""
     human_speed_m_s: float = 1.6
-    """v_h: what ISO 13855 assumes of somebody who walks."""
+    """v_h: speed in m/s that ISO 13855 assumes for a walking person."""
     reaction_s: float = 0.1
-    """T_r: from the measurement to the beginning of braking."""
+    """T_r: time in seconds from the measurement to the beginning of braking."""
     deceleration_m_s2: float = 2.0
-    """a: how the robot brakes; the stopping time is v_r / a."""
+    """a: deceleration of the braking robot in m/s²; the stopping time is v_r / a."""
     intrusion_m: float = 0.1
-    """C: how far a part of the body reaches in before it is sensed, with Z, the uncertainties."""
+    """C + Z: distance in metres that a part of the body reaches in before it is sensed, with the
+    uncertainties Z."""
 
     def __post_init__(self) -> None:
         """
@@ -48,7 +49,7 @@ class SeparationSettings:
 
 
 def protective_distance_m(speed_m_s: float, settings: SeparationSettings) -> float:
-    """Return S_p of a robot that moves with ``speed_m_s`` towards the person."""
+    """Return S_p in metres of a robot that moves towards the person with ``speed_m_s``."""
     stopping_s = speed_m_s / settings.deceleration_m_s2
     return (
         settings.human_speed_m_s * (settings.reaction_s + stopping_s)
@@ -60,11 +61,12 @@ def protective_distance_m(speed_m_s: float, settings: SeparationSettings) -> flo
 
 def permitted_speed_m_s(distance_m: float, settings: SeparationSettings) -> float:
     """
-    Return the highest speed whose protective separation distance is not above the distance.
+    Return the highest speed whose protective separation distance does not exceed the distance.
 
-    :param distance_m: from the robot to the nearest point of anybody; infinite when nobody is
-        there. NaN gives 0: what is not known is near.
-    :returns: 0 to the full speed.
+    :param distance_m: distance from the robot to the nearest point of anybody, metres; infinite if
+        nobody is present. NaN gives 0: an unknown distance counts as near.
+    :param settings: the terms of the distance.
+    :returns: m/s, from 0 to the full speed.
     """
     if distance_m == math.inf:
         return settings.full_speed_m_s
@@ -82,7 +84,7 @@ def separation_m(points: np.ndarray, robot: Sequence[float] | np.ndarray, axes: 
     """
     Return the distance from the robot to the nearest point.
 
-    :param points: metres, (N, 3), as in ~/poses; none at all: infinite.
+    :param points: metres, (N, 3), as in ~/poses; without points the result is infinite.
     :param robot: metres, (3,), in the same frame.
     :param axes: 3 in space, 2 on the floor.
     :returns: metres; NaN where a point or the robot is not finite.

@@ -1,4 +1,4 @@
-"""Tiny models with random weights, and made-up recordings, for tests."""
+"""Tiny models with random weights, and synthetic recordings, for tests."""
 
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,12 @@ def save_weighed(path: Path) -> Path:
 
 
 def walking(frames: int, seed: int = 0, rate_hz: float = 50.0) -> np.ndarray:
-    """Somebody who walks, (frames, 17, 3), metres."""
+    """Return a walking person, (frames, 17, 3), metres."""
     return walk(frames / rate_hz, rate_hz, np.random.default_rng(seed))
 
 
 def observed_people(persons: int, window: WindowConfig | None = None) -> np.ndarray:
-    """Observed windows of several people, (P, T_obs, 17, 3), metres."""
+    """Return observed windows of several people, (P, T_obs, 17, 3), metres."""
     frames = (window or WindowConfig()).observed_frames
     return np.stack([walking(frames, seed) for seed in range(persons)])
 
@@ -110,7 +110,7 @@ def save_random_mixture(path: Path, threshold: float | None = None) -> Path:
 
 
 def random_weighing(seed: int = 0, levels: tuple[float, ...] = (0.9, 0.99)) -> WeighingWeights:
-    """Make a gate and a radius network of random numbers, for the joints of ``h36m17``."""
+    """Return a gate and a radius network of random numbers, for the joints of ``h36m17``."""
     window, joints = WindowConfig(), H36M17.num_joints
     rng = np.random.default_rng(seed)
     knots, features, hidden = len(knot_frames(window)), feature_count(window), 6

@@ -1,4 +1,4 @@
-"""A predictor that costs nothing."""
+"""A predictor without cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from motion_predictor.predict.prediction import Prediction
 
 
 class StandsStill:
-    """A model that lets everybody stand still."""
+    """A model in which everybody stands still."""
 
     window, skeleton = WindowConfig(), H36M17
 

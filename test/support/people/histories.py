@@ -1,4 +1,4 @@
-"""Somebody who walks, as a smooth function of time, and histories of their poses."""
+"""A walking person as a smooth function of time, and histories of the poses."""
 
 from hypothesis import settings
 import numpy as np
@@ -15,10 +15,10 @@ quick = settings(deadline=None, max_examples=25)
 
 def walker(times_s: np.ndarray, hertz: float = 0.9) -> np.ndarray:
     """
-    Return somebody who walks, as a smooth function of time with constant bone lengths.
+    Return a walking person as a smooth function of time with constant bone lengths.
 
     :param times_s: any times, shape (N,).
-    :param hertz: steps of each leg in a second.
+    :param hertz: steps of each leg per second.
     :returns: metres, z up, shape (N, 17, 3).
     """
     times_s = np.atleast_1d(np.asarray(times_s, dtype=np.float64))
@@ -59,12 +59,12 @@ def stamps_at(rate_hz: float, seconds: float = 1.5, start_ns: int = START) -> np
 
 
 def seconds(stamps_ns: np.ndarray) -> np.ndarray:
-    """Seconds since START, exact enough to be compared."""
+    """Return seconds since START, exact enough to compare."""
     return (np.asarray(stamps_ns) - START) / SECOND
 
 
 def filled_history(stamps_ns: np.ndarray, **settings_: object) -> PoseHistory:
-    """History of the walker."""
+    """Return a history of the walker."""
     history = PoseHistory(**settings_)
     for stamp, pose in zip(stamps_ns, walker(seconds(stamps_ns))):
         assert history.add(int(stamp), pose).accepted
@@ -72,14 +72,14 @@ def filled_history(stamps_ns: np.ndarray, **settings_: object) -> PoseHistory:
 
 
 def ready(history: PoseHistory) -> ObservedWindow:
-    """Window of a history that must have one."""
+    """Return the window of a history that must have one."""
     window = history.window()
     assert isinstance(window, ObservedWindow), window
     return window
 
 
 def error_m(window: ObservedWindow) -> float:
-    """Largest distance of a joint from where the walker really was."""
+    """Return the largest distance of a joint from the walker's real position."""
     truth = walker(seconds(window.stamp_ns) + GRID_S)
     return float(np.linalg.norm(window.poses - truth, axis=-1).max())
 
@@ -100,6 +100,6 @@ def with_missing(
 
 
 def bone_lengths(poses: np.ndarray) -> np.ndarray:
-    """Lengths of all bones, (..., 16)."""
+    """Return the lengths of all bones, (..., 16)."""
     child, parent = np.array(H36M17.bones).T
     return np.linalg.norm(poses[..., child, :] - poses[..., parent, :], axis=-1)

@@ -1,4 +1,4 @@
-"""People before an LivePredictor whose network goes on as it was going."""
+"""People before a LivePredictor whose network continues the last motion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REST = np.array([
 
 
 class GoesOn:
-    """A model that lets everyone go on as they move in the last two frames."""
+    """A model in which everybody continues the motion of the last two frames."""
 
     window = WindowConfig()
     skeleton = H36M17
@@ -50,7 +50,7 @@ class GoesOn:
 
 
 def pose_at(stamp_ns: int, place: float = 2.0, speed: float = 1.0) -> np.ndarray:
-    """Someone who slides along y at a constant speed, ``place`` metres ahead."""
+    """Return a person who slides along y at a constant speed, ``place`` metres ahead."""
     return REST + [place, speed * (stamp_ns - START) / SECOND, 0.0]
 
 
@@ -74,24 +74,24 @@ def see(
 
 
 def stamps(first: int, last: int, offset: int = 0) -> range:
-    """Stamps of frames first..last - 1 at 30 Hz."""
+    """Return stamps of frames first..last - 1 at 30 Hz."""
     return range(START + first * PERIOD + offset, START + last * PERIOD + offset, PERIOD)
 
 
 def online_with(**settings_: object) -> LivePredictor:
-    """Online predictor with the model above."""
+    """Return a live predictor with the model above."""
     return LivePredictor(GoesOn(), samples=2, **settings_)
 
 
 def predicted(online: LivePredictor, now_ns: int | None = None) -> LivePrediction:
-    """Predict where something must have changed."""
+    """Predict after a change."""
     result = online.predict(now_ns)
     assert result is not None
     return result
 
 
 def expected_futures(result: LivePrediction, place: float) -> np.ndarray:
-    """Where the sliding person will be at the output's times, (T_fut, J, 3)."""
+    """Return the sliding person's positions at the output's times, (T_fut, J, 3)."""
     return np.stack([
         pose_at(result.stamp_ns + round((i + 1) * SECOND / 50), place) for i in range(100)
     ])  # fmt: skip

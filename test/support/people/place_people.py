@@ -1,4 +1,4 @@
-"""Made-up people, windows and weights for the tests of weighing."""
+"""Synthetic people, windows and weights for the tests of weighing."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ BEGIN_NS = 10**12
 PERIOD_NS = 20_000_000
 LEVELS = (0.5, 0.9, 0.99)
 ARM = Skeleton('arm', ('base', 'elbow', 'hand'), (-1, 0, 1), (0, 1, 2))
-"""No sides, no hips, nothing ahead: a robot's."""
+"""A robot's skeleton without sides, hips or a line ahead."""
 
 
 def swinging(seconds: float, seed: int = 0, pace: float = 1.0) -> np.ndarray:
-    """Somebody at a bench who moves their arms, (frames, 17, 3) at 50 Hz, float64 metres."""
+    """Return a person at a bench who moves the arms, (frames, 17, 3) at 50 Hz, float64 metres."""
     generator = np.random.default_rng(seed)
     time = np.arange(round(seconds * 50.0))[:, None, None] / 50.0
     pose = walking(1, 5)[0].astype(np.float64)
@@ -48,7 +48,7 @@ def window_at(
     filled: np.ndarray | None = None,
     padded: int = 0,
 ) -> ObservedWindow:
-    """Return what is observed when frame `frame` of poses at 50 Hz has just come."""
+    """Return the observed window when frame `frame` of poses at 50 Hz has just come."""
     of = slice(frame + 1 - WINDOW.observed_frames, frame + 1)
     hidden = np.zeros(poses.shape[:2], bool) if filled is None else filled
     seen = poses[of].astype(np.float64).copy()
@@ -58,12 +58,12 @@ def window_at(
 
 
 def asked(poses: np.ndarray, every: int = 24, begin: int = 24) -> range:
-    """Return the frames at which something is asked."""
+    """Return the frames at which a prediction is made."""
     return range(begin, len(poses), every)
 
 
 def predicted(windows: Sequence[ObservedWindow], samples: int = 4) -> Prediction:
-    """Let a model say that everybody goes on as they move; its samples differ in speed."""
+    """Return a prediction in which everybody continues to move; its samples differ in speed."""
     poses = np.stack([window.poses for window in windows])
     way = poses[:, -1] - poses[:, -6]  # in 0.1 s
     times = np.arange(1, WINDOW.future_frames + 1)[:, None, None] * WINDOW.period_s
@@ -106,7 +106,7 @@ def weights_of(
 
 
 def sided_weights(seed: int = 0) -> WeighingWeights:
-    """Make weights whose basis and radius network do not tell left from right."""
+    """Return weights whose basis and radius network do not tell left from right."""
     made = weights_of(seed=seed)
     assert made.radius is not None
     first = made.radius.first.copy()
@@ -127,7 +127,7 @@ def play(
     begin_ns: int = BEGIN_NS,
     first_track: int = 1,
 ) -> list[Prediction]:
-    """Show people to a place; return what it said at each instant."""
+    """Show people to a place; return its predictions at each instant."""
     tracks = range(first_track, first_track + len(people))
     said = []
     for frame in asked(people[0], every):

@@ -1,4 +1,4 @@
-"""Messages of recorded people, and bags of them."""
+"""Messages of recorded people, and bags of these messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One made-up person who walks, written as exporters of BVH files write people."""
+"""A synthetic walking person, written as exporters of BVH files write people."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class Person:
         return np.stack([joints[name] for name in JOINTS], axis=1)[..., [2, 0, 1]]
 
     def scaled(self, scale: float) -> Person:
-        """Return somebody of another size."""
+        """Return the same person in another size."""
         top = tuple(scale * value for value in self.head_top)
         return replace(self, offsets=scale * self.offsets, root=scale * self.root, head_top=top)
 
     def turned(self, turn: NDArray) -> Person:
-        """Return the same motion in other axes, the rest pose as it was."""
+        """Return the same motion in other axes; the rest pose stays."""
         turns = self.turns.copy()
         turns[:, 0] = turn @ turns[:, 0]
         return replace(self, root=self.root @ turn.T, turns=turns)
@@ -90,7 +90,7 @@ class Person:
 
 
 def walking(frames: int = 12, rate_hz: float = 30.0) -> Person:
-    """Return somebody who walks at 1.2 m/s towards +z, arms swinging."""
+    """Return a person who walks at 1.2 m/s towards +z with swinging arms."""
     time = np.arange(frames) / rate_hz
     phase = 2 * np.pi * 0.9 * time
     turns = np.tile(np.eye(3), (frames, len(NAMES), 1, 1))
@@ -141,15 +141,16 @@ def bvh_text(
     declared: int | None = None,
 ) -> str:
     """
-    Write a BVH file.
+    Return the text of a BVH file.
 
-    :param unit: units in a metre.
-    :param names: in place of :data:`NAMES`.
-    :param positions: what the position channels of each joint below the root hold, metres; None
-        writes none there.
-    :param root_axes: axes of which the root has a position channel.
+    :param person: the person.
+    :param unit: units per metre.
+    :param names: names instead of :data:`NAMES`.
+    :param positions: values of the position channels of each joint below the root, metres; None
+        writes no such channels.
+    :param root_axes: axes for which the root has a position channel.
     :param root_offset: OFFSET of the root, metres.
-    :param declared: number of frames to announce.
+    :param declared: number of frames that the file states.
     """
     lines = ['HIERARCHY']
     order: list[int] = []

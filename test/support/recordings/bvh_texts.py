@@ -103,7 +103,7 @@ Frame Time: 0.00833333
 
 
 def bvh_text(frames: list[dict[int, float]], prefix: str = '', neck: str = 'Neck') -> str:
-    """Fill in frames, each given by its channels that are not zero."""
+    """Return a file with frames, each given by its channels that are not zero."""
     text = BVH.replace('{p}', prefix).replace('{neck}', neck)
     width = sum(int(words.split()[0]) for words in text.split('CHANNELS ')[1:])
     values = []

@@ -1,4 +1,4 @@
-"""Nodes in this process, made and taken away again, and what they predict."""
+"""Nodes in this process, made and destroyed, and their predictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class Nodes:
-    """Makes nodes in the listener's context and takes them away again."""
+    """Makes nodes in the listener's context and destroys them."""
 
     def __init__(self, listener: Listener, weights: Path) -> None:
         self.listener, self.weights = listener, weights
@@ -52,7 +52,7 @@ class Nodes:
             self.listener.executor.remove_node(node)
             node.destroy_node()
             del node
-        # A lifecycle node is seen in the graph until nothing refers to it, and others look there.
+        # A lifecycle node stays in the graph until nothing refers to it, and others look there.
         gc.collect()
 
 

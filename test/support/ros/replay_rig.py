@@ -1,4 +1,4 @@
-"""The replay node as a process, and somebody who listens."""
+"""The replay node as a process, and a listener."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stamp_ns(message: Any) -> int:
 
 
 class Listener:
-    """Keeps what arrives on topics."""
+    """Keeps the messages that arrive on topics."""
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
@@ -72,7 +72,7 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture
 def replay() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start replay processes with parameters; stop those left over."""
+    """Start replay processes with parameters; stop the remaining ones afterwards."""
     running: list[subprocess.Popen[str]] = []
     environment = os.environ | {
         'ROS_DOMAIN_ID': str(DOMAIN),

@@ -1,4 +1,4 @@
-"""What the ROS tests share: processes of their own DDS domain, and a listener that polls."""
+"""Common parts of the ROS tests: processes in a separate DDS domain, and a polling listener."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _CLAIMED = Domain()
 DOMAIN = _CLAIMED.number
 """This process's own until it ends."""
 PATIENCE_S = 180.0
-"""Deadline of every wait: reached only on failure, or on a machine that is very busy."""
+"""Deadline of every wait in seconds; it is reached only on failure or on a very busy machine."""
 MOST_READY = 200
-"""Callbacks handled at once."""
+"""Number of callbacks handled at once."""
 
 
 def write_random_weights(path: Path) -> Path:
@@ -48,18 +48,18 @@ def write_random_weights(path: Path) -> Path:
 
 
 def walker_poses(persons: int = 1) -> list[np.ndarray]:
-    """Poses (T, 17, 3) in metres at 50 Hz of people who walk."""
+    """Return poses (T, 17, 3) in metres at 50 Hz of walking people."""
     return list(synthetic_walkers(persons).persons.values())
 
 
 def there_and_back(poses: np.ndarray, frame: int) -> np.ndarray:
-    """Pose of a walk without an end or a leap: it goes forwards and backwards in turn."""
+    """Return the pose of an endless walk without leaps: it goes forwards and backwards in turn."""
     last = len(poses) - 1
     return poses[last - abs(last - frame % (2 * last))]
 
 
 def wait_until(holds: Callable[[], Any], step: Callable[[], None], what: str) -> Any:
-    """Repeat ``step`` until ``holds`` gives something true, which is returned."""
+    """Repeat ``step`` until ``holds`` returns something true; return it."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := holds()):
         assert time.monotonic() < deadline, f'{what}: not within {PATIENCE_S:g} s'
@@ -68,7 +68,7 @@ def wait_until(holds: Callable[[], Any], step: Callable[[], None], what: str) ->
 
 
 class Executor(SingleThreadedExecutor):
-    """An executor that can handle everything that is there, and not only one callback."""
+    """An executor that handles all pending callbacks, and not only one."""
 
     def spin_ready(self) -> None:
         """Handle what has arrived: one callback a message would leave most of them waiting."""
@@ -78,11 +78,11 @@ class Executor(SingleThreadedExecutor):
             except TimeoutException:
                 return
             handler()
-            handler.result()  # raises what the callback raised
+            handler.result()  # this raises the callback's error
 
 
 class Listener:
-    """A node of the test's own that collects messages and publishes."""
+    """A node of the test that collects messages and publishes."""
 
     def __init__(self) -> None:
         self.context = Context()
@@ -116,7 +116,7 @@ class Listener:
 
 
 class Source:
-    """Publishes poses of people as a tracker would, frame by frame, when asked to."""
+    """Publishes poses of people as a tracker would, frame by frame, on request."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A scene before a node: people who walk, and everything that it says of them."""
+"""A scene before a node: walking people, and everything that the node publishes about them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HORIZONS = 4
 
 
 class Scene:
-    """A tracker that sends people, and everything that the node says of them."""
+    """A tracker that sends people, and everything that the node publishes about them."""
 
     def __init__(self, listener: Listener, kind: str = 'pose_array', topic: str = '/skeleton'):
         base = '/motion_predictor'
@@ -41,7 +41,7 @@ class Scene:
         self.frame = 0
 
     def send(self, *changes: Any) -> None:
-        """Send the next frame: of each person what is to be changed in their pose."""
+        """Send the next frame, with changes to the pose of each person."""
         people = []
         for walk, change in zip(self.walks, changes):
             pose = walk[self.frame].copy()
@@ -58,21 +58,21 @@ class Scene:
 
     @property
     def states(self) -> dict[str, dict[str, Any]]:
-        """What ~/people says, by name."""
+        """Return the content of ~/people by name."""
         if not self.people:
             return {}
         return {each['name']: each for each in json.loads(self.people[-1].data)['people']}
 
     @property
     def status(self) -> tuple[int, str]:
-        """Level and text of the latest diagnostics."""
+        """Return the level and the text of the latest diagnostics."""
         if not self.diagnostics:
             return -1, ''
         status = self.diagnostics[-1].status[0]
         return int.from_bytes(status.level, 'little'), status.message
 
     def warns_of(self, *words: str) -> bool:
-        """Tell whether the status is WARN and says all of this."""
+        """Return whether the status is WARN and contains all of these words."""
         level, text = self.status
         return level == int.from_bytes(DiagnosticStatus.WARN, 'little') and all(
             word in text for word in words

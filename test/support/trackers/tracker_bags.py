@@ -34,7 +34,7 @@ WALKERS = [
 
 
 def store() -> Any:
-    """Types of every tracker's messages."""
+    """Return the types of every tracker's messages."""
     made = get_typestore(Stores.ROS2_HUMBLE)
     types: dict[str, Any] = {}
     for package, messages in DEFINITIONS.items():
@@ -49,7 +49,7 @@ STORE = store()
 
 
 def packed(kind: str, message: Any) -> Any:
-    """Make a message of a bag from a stand-in with the same fields."""
+    """Return a message of a bag from a stand-in with the same fields."""
     package, _, name = kind.partition('/msg/')
     short = f'{package}/{name}'
     values = {}

@@ -14,7 +14,7 @@ from motion_predictor.ros.node import MotionPredictorNode
 
 
 def main() -> int:
-    """Configure and activate all, say so, and spin until interrupted."""
+    """Configure and activate all nodes, report it, and spin until interrupted."""
     rclpy.init()
     executor = MultiThreadedExecutor(2)
     nodes = []

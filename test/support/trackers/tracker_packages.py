@@ -1,11 +1,9 @@
-"""
-Message packages of trackers, for tests on machines where those packages are not installed.
+"""Message packages of trackers, for tests on machines where those packages are not installed.
 
-STAND-INS: the definitions below are our own, with the names, fields and types of the packages'
-messages and nothing else of theirs; ``TYPE_HASHES`` are those of the real definitions, so that a
-stand-in that differs in a field fails. From the definitions, real message classes are made with
-the generators that come with ROS 2 and a compiler: what a test publishes is what the tracker's
-driver would put on the wire.
+STAND-INS: the definitions below are our own, with only the names, fields and types of the
+packages' messages. ``TYPE_HASHES`` are those of the real definitions, so that a stand-in with a
+different field fails. From the definitions, real message classes are made with ROS 2's generators
+and a compiler: a test publishes what the tracker's driver would send.
 """
 
 from __future__ import annotations
@@ -202,10 +200,11 @@ COMMON: Mapping[str, str] = {
         geometry_msgs/Transform transform
         """,
 }
-"""Messages of ROS 2 itself that the above are made of, for :func:`plain`."""
+"""Messages of ROS 2 that the above contain, for :func:`plain`."""
 
 New = Callable[[str], Any]
-"""Makes an empty message by ``package/Name``: :func:`plain` without ROS, or :func:`real`."""
+"""A function that makes an empty message by ``package/Name``: :func:`plain` without ROS, or
+:func:`real`."""
 
 
 def plain(name: str) -> Any:
@@ -232,7 +231,7 @@ def plain(name: str) -> Any:
 
 
 def real(name: str) -> Any:
-    """Make an empty message of an installed package, or of one that :func:`build` made."""
+    """Return an empty message of an installed package, or of one that :func:`build` made."""
     package, message = name.split('/')
     return getattr(importlib.import_module(f'{package}.msg'), message)()
 
@@ -253,7 +252,7 @@ def build(
     """
     Make Python packages of messages, unless the folder already holds them.
 
-    :param folder: an existing folder to keep them in; its ``python`` then goes on ``sys.path``.
+    :param folder: an existing folder for them; its ``python`` folder then goes on ``sys.path``.
     :param definitions: fields by message by package.
     :param needs: packages that these refer to: installed ones, or made in this folder before.
     :returns: REP-2016 type hashes by ``package/msg/Name``.

@@ -18,11 +18,12 @@ BESIDE_HEAD_M = 0.07
 
 def source_pose(layout: Layout, pose: np.ndarray) -> np.ndarray:
     """
-    Return a tracker's joints of somebody, from the model's.
+    Return a tracker's joints of a person, from the model's.
 
+    :param layout: layout of the tracker.
     :param pose: (17, 3) metres.
-    :returns: (J_in, 3) metres: what a joint of the model is made of is where that joint is, ears
-        are beside the head, and what the model does not need is in the middle of the body.
+    :returns: (J_in, 3) metres: a joint that the model uses lies at the model's joint, ears are
+        beside the head, and joints that the model does not need are in the middle of the body.
     """
     at = dict(zip(H36M17.joints, pose))
     left = at['LShoulder'] - at['RShoulder']
@@ -192,7 +193,7 @@ MAKERS = {
     'mocap4r2_bodies': mocap4r2_bodies,
     'hiros': hiros,
 }
-"""By ``input.type``."""
+"""The functions by ``input.type``."""
 
 
 def transform(

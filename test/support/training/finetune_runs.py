@@ -1,4 +1,4 @@
-"""Short fine-tunings of synthetic walks."""
+"""Short fine-tunings on synthetic walks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings of bodies that are no person: an arm, a quadruped."""
+"""Recordings of bodies that are not people: an arm and a quadruped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ QUADRUPED: dict[str, Any] = {
 
 
 def move_arm(frames: int, rate_hz: float, seed: int) -> np.ndarray:
-    """Swing a serial arm on a fixed base at the origin, about every axis; (T, 6, 3) metres."""
+    """Return a serial arm on a fixed base that swings about every axis; (T, 6, 3) metres."""
     generator = np.random.default_rng(seed)
     time_s = np.arange(frames) / rate_hz
     waves = generator.uniform(0.3, 1.2, 6)[:, None] * time_s + generator.uniform(0, 6, 6)[:, None]
@@ -58,7 +58,7 @@ def move_arm(frames: int, rate_hz: float, seed: int) -> np.ndarray:
 
 
 def move_quadruped(frames: int, rate_hz: float, seed: int) -> np.ndarray:
-    """Something on four legs trots along a curve; (T, 11, 3) metres."""
+    """Return a quadruped that trots along a curve; (T, 11, 3) metres."""
     generator = np.random.default_rng(seed)
     time_s = np.arange(frames) / rate_hz
     yaw = generator.uniform(-3, 3) + generator.uniform(-0.4, 0.4) * time_s
@@ -100,7 +100,7 @@ def skeleton_file(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def record(path: Path, move: Callable[[int, float, int], np.ndarray], clips: int = 5) -> Path:
-    """Clips at 25 Hz in the format of the cmu17 files, with the body's own joints."""
+    """Write clips at 25 Hz in the format of the cmu17 files, with the body's own joints."""
     motions = [move(90, 25.0, seed) for seed in range(clips)]
     names = np.array([f'clip_{number}' for number in range(clips)])
     path.parent.mkdir(parents=True, exist_ok=True)

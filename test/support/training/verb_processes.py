@@ -1,4 +1,4 @@
-"""Verbs as processes of their own."""
+"""Verbs in separate processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
 
 
 LONG_S = 240.0
-"""Deadline of a whole process, reached only on failure."""
+"""Deadline of a whole process in seconds; it is reached only on failure."""
 
 
 def options(folder: Path, *settings: str) -> list[str]:
