@@ -119,7 +119,7 @@ def _not_here() -> str:
 
 
 def _missing(verb: str, error: ModuleNotFoundError) -> int:
-    """Say which extra brings the package that is absent; raise the error again if none does."""
+    """Report which extra has the absent package; raise the error again if none has it."""
     package = (error.name or '').partition('.')[0]
     if package not in EXTRAS:
         raise error

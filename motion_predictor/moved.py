@@ -52,7 +52,7 @@ class Moved(MetaPathFinder, Loader):
         cut: Mapping[str, Sequence[str]],
     ) -> None:
         """
-        Keep former names.
+        Register former names.
 
         :param names: former names, each with its new name.
         :param commands: former programs with the words that replace ``python -m OLD`` in the

@@ -24,13 +24,13 @@ _SCALES = 0.5, 1.6  # of bodies beside it, smallest and largest
 
 
 def can_complete(skeleton: Skeleton) -> bool:
-    """Tell whether it is known where this skeleton's joints usually are: people's alone."""
+    """Return whether this skeleton's usual joint positions are known: only people's are."""
     return skeleton.joints == H36M17.joints
 
 
 def shows_torso(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
-    Tell whether enough of a body is seen to complete it: both shoulders, or hips and a shoulder.
+    Return whether enough of a body is seen to complete it: both shoulders, or hips and one.
 
     :param seen: which joints are seen, bool ``(..., J)``.
     :returns: bool ``(...)``; False for a skeleton that cannot be completed, unless all is seen.

@@ -26,7 +26,7 @@ TORSO = _HIP, _THORAX, _RIGHT_HIP, _LEFT_HIP
 
 def rotation_matrix(rotation: Sequence[float] | np.ndarray) -> np.ndarray:
     """
-    Make the matrix of a rotation.
+    Return the matrix of a rotation.
 
     :param rotation: quaternion ``x, y, z, w`` (of any positive length), or fixed-axis
         ``roll, pitch, yaw`` in radians.
@@ -53,7 +53,7 @@ def rotation_matrix(rotation: Sequence[float] | np.ndarray) -> np.ndarray:
 
 def quaternion_matrices(unit: np.ndarray) -> np.ndarray:
     """
-    Make the matrices of rotations.
+    Return the matrices of rotations.
 
     :param unit: quaternions ``x, y, z, w`` of length one, ``(..., 4)``.
     :returns: ``(..., 3, 3)``; ``R @ p`` rotates the point p.
@@ -108,7 +108,7 @@ def heading(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def heading_rad(poses: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
-    Return which way each body faces, as :func:`heading`, as an angle about z, 0 along +x.
+    Return the direction that each body faces as an angle about z; see :func:`heading`.
 
     :param poses: z up, metres, ``(..., J, 3)``.
     :returns: radians, ``(...)``; 0 is the direction of +x.

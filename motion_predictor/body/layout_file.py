@@ -21,7 +21,7 @@ _FILE_KEYS = (
 
 def layout(name_or_path: str | Path, target: Skeleton = H36M17) -> Layout:
     """
-    Find a layout by its name, or read a mapping file.
+    Return the layout of a name, or read a mapping file.
 
     :param name_or_path: one of :data:`LAYOUTS`, :data:`IDENTITY` or the target's own name, or a
         file ending in .json, .yaml or .yml; see :func:`read_layout`.

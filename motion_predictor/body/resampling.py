@@ -41,7 +41,7 @@ def sampled_at(
     poses: NDArray[np.floating], instants: NDArray[np.floating], band: float = 1.0
 ) -> NDArray[np.float32]:
     """
-    Sample evenly recorded motion at any instants by a Kaiser-windowed sinc.
+    Interpolate evenly recorded motion at any instants by a Kaiser-windowed sinc.
 
     :param poses: any positions over time, all finite, ``(T, ...)`` with T at least 2.
     :param instants: in units of frames, within 0..T-1, ``(N,)``.

@@ -167,7 +167,7 @@ class Codec(nn.Module):
 
     def coefficients(self, white: Tensor, context: Context) -> Tensor:
         """
-        Return states to coefficients in metres.
+        Return the coefficients of states, in metres, ``(P, S, K, D)``.
 
         :param white: ``(P, S, K, D)``.
         :param context: context of the P windows.
@@ -177,7 +177,7 @@ class Codec(nn.Module):
 
     def decode_features(self, white: Tensor, context: Context) -> Tensor:
         """
-        Decode the future and join it to the history, in each person's own frame.
+        Decode the future and join it to the observed past, in each person's own frame.
 
         :param white: whitened states, ``(P, S, K, D)``.
         :param context: context of the P windows.

@@ -12,7 +12,7 @@ from motion_predictor.model.config import WindowConfig
 
 def dct_matrix(frames: int) -> Tensor:
     """
-    Orthonormal DCT-II: row k is the k-th temporal frequency.
+    Return the orthonormal DCT-II basis; row k is the k-th temporal frequency.
 
     :param frames: length of the window, T.
     :returns: float64, shape ``(T, T)``; its inverse is its transpose.

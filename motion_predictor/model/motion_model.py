@@ -82,7 +82,7 @@ class MotionModel(Codec):
 
     def one_step(self, noise: Tensor, condition: Tensor) -> Tensor:
         """
-        Go from pure noise at ``t_star`` to x_0 in one pass.
+        Return the clean state x_0 from pure noise at ``t_star``, in one pass.
 
         :param noise: standard normal, ``(P * S, K, D)``, or ``(P, S, K, D)``; the model's
             temperature is applied here.

@@ -66,7 +66,7 @@ class PersonFrame:
 
     def enter(self, points: Tensor) -> Tensor:
         """
-        Express points of the input's frame in the person's.
+        Return points of the input's frame in the person's frame.
 
         :param points: ``(..., T, J, 3)``, metres; the leading axes are those of the frame.
         """
@@ -74,7 +74,7 @@ class PersonFrame:
 
     def leave(self, points: Tensor) -> Tensor:
         """
-        Express points of the person's frame in the input's; the inverse of :meth:`enter`.
+        Return points of the person's frame in the input's frame; the inverse of :meth:`enter`.
 
         :param points: ``(..., T, J, 3)``, metres; the leading axes are those of the frame.
         """
@@ -88,7 +88,7 @@ def _length(vector: Tensor) -> Tensor:
 
 def to_features(points: Tensor) -> Tensor:
     """
-    Split joints into the root's trajectory and the pose about it.
+    Split joints into the trajectory of the root and the pose relative to it.
 
     :param points: ``(..., T, J, 3)``, the root first.
     :returns: ``(..., T, 3J)``: the root position, then the other joints relative to the root.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 def cosine_alpha_bar(steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Tensor:
     """
-    Cumulative signal share alpha_bar of Nichol and Dhariwal's cosine schedule.
+    Return the cumulative signal share alpha_bar of Nichol and Dhariwal's cosine schedule.
 
     :param steps: number of diffusion steps.
     :param offset: s in ``cos^2((t + s) / (1 + s) * pi / 2)``.
@@ -27,7 +27,7 @@ def cosine_alpha_bar(steps: int = 1000, offset: float = 0.008, max_beta: float =
 
 def ddim_steps(diffusion_steps: int, sampling_steps: int) -> list[int]:
     """
-    Return steps that DDIM visits, from noisy to clean: 991, 981, ..., 1 for 1000 and 100.
+    Return the steps that DDIM visits, from noisy to clean: 991, 981, ..., 1 for 1000 and 100.
 
     :param diffusion_steps: length of the schedule.
     :param sampling_steps: number of steps to visit, at most the length of the schedule.
@@ -40,7 +40,7 @@ def ddim_steps(diffusion_steps: int, sampling_steps: int) -> list[int]:
 
 def to_x0(prediction: str, output: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
     """
-    Return the clean x_0 that a network's output stands for.
+    Return the clean state x_0 that follows from a network's output.
 
     :param prediction: 'eps' (DDPM), 'x0', or 'v' = sqrt(ab) eps - sqrt(1-ab) x_0
         (Salimans and Ho, 2022).
@@ -68,7 +68,7 @@ def to_eps(x_0: Tensor, x_t: Tensor, alpha_bar: Tensor) -> Tensor:
 
 def target_of(prediction: str, x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
     """
-    Return what a network should output for a known x_0 and noise.
+    Return the output that a network should have for a known x_0 and noise.
 
     :param prediction: 'eps', 'x0' or 'v'.
     :param x_0: clean state.

@@ -81,7 +81,7 @@ def check_tensors(
     skeleton: Skeleton,
 ) -> bool:
     """
-    Check names, shapes and types of a file's tensors before any of them is read.
+    Check the names, shapes and types of a file's tensors before any of them is read.
 
     :param expected: shapes of the model's own tensors, by name.
     :returns: whether the file has a golden pair.

@@ -71,7 +71,7 @@ class Forecast:
 
     def _joints(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Return the linear maps from coordinates to joint positions in each person's own frame.
+        Return the linear map from coordinates to joint positions in each person's own frame.
 
         :param frames: indices of future frames, (F,).
         :returns: the map ``(N, F, J, 3)``, the same for all people, and the offset ``(P, F, J,
@@ -193,7 +193,7 @@ class Forecast:
 
 def _log_densities(covariance: Covariance, flat: Tensor, apart: Tensor) -> Tensor:
     """
-    Give the experts' log densities of joint positions, each with FLOOR_M of noise on it.
+    Return the experts' log densities of joint positions, each with noise of FLOOR_M.
 
     :param covariance: covariances of one person's experts.
     :param flat: linear map from coordinates to positions, ``(N, M)``.

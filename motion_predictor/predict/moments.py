@@ -64,7 +64,7 @@ def holding_radius(
     futures: np.ndarray, weights: np.ndarray, centre: np.ndarray, coverage: float
 ) -> np.ndarray:
     """
-    Find the ball about each joint's mean that holds a share of the samples by weight.
+    Return the radius of the ball about each joint's mean that holds a share of the samples.
 
     :param futures: metres, (P, S, T, J, 3).
     :param weights: weights of the samples, (P, S), or (P, S, T) if they differ in time; they sum

@@ -56,16 +56,16 @@ def occupancy(
     stopped: Callable[[], bool] = lambda: False,
 ) -> Occupancy:
     """
-    Tell how probably each voxel is touched in each time bin.
+    Return the probability that each voxel is touched in each time bin.
 
-    A body is its joints and the bones between them, each with everything within
-    ``body_radius_m`` around. A sample touches a voxel in a bin when, at one of its instants in
-    the bin, some point of the voxel (not its centre alone) lies in the body. The probability of
-    a voxel is the weight of the samples that touch it; people are independent of each other,
-    as they are to the model: ``1 - prod(1 - p)``.
+    A body is everything within ``body_radius_m`` of its joints and of the bones between them. A
+    sample touches a voxel in a bin if some point of the voxel, not only its centre, lies in the
+    body at one of the sample's instants in the bin. The probability of a voxel is the weight of
+    the samples that touch it. People are independent of each other, as in the model: ``1 - prod(1
+    - p)``.
 
-    Bodies are looked at in half voxels, each as a whole, so no voxel that is touched is ever
-    left out; some that a body passes by at less than 0.9 voxels are in.
+    Bodies are divided into half voxels, and each counts as a whole. So no touched voxel is ever
+    left out, and some voxels are included that a body passes at less than 0.9 voxels.
 
     :param futures: metres, (P, S, T, J, 3), finite.
     :param weights: (P, S), or (P, S, T) if they differ in time; they sum to one over S.

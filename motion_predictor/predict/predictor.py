@@ -206,11 +206,11 @@ class Predictor:
         """
         Sample futures of one or several people in one pass.
 
-        The same seed gives the same noise for every person and call, so that sample i of one
-        frame continues as sample i of the next, and nobody's samples depend on who else is there.
-        A mixture gives its experts' means, moved apart, first, in order of weight: there sample i
-        is the i-th likeliest future. Asked for fewer samples than it has experts, it gives those
-        that stand for all of them best, with the weight of those they stand for.
+        The same seed gives the same noise for every person and every call. So sample i of one call
+        continues as sample i of the next, and a person's samples do not depend on who else is
+        present.  A mixture first returns its experts' means, moved apart, in order of weight, so
+        sample i is the i-th likeliest future. If fewer samples than experts are requested, it
+        returns the means that represent all experts best, with the weight of those they represent.
 
         :param observed: joint positions in metres at ``window.rate_hz``, gravity along -z, any
             origin and heading, ``(T_obs, J, 3)`` or ``(P, T_obs, J, 3)``, finite.

@@ -44,7 +44,7 @@ class NamePattern:
 
     def __init__(self, pattern: str, joints: Sequence[str]) -> None:
         """
-        Prepare to read names.
+        Make a pattern.
 
         :param pattern: for example '{joint}_{person}'.
         :param joints: names of the layout's joints, (J_src,).

@@ -80,7 +80,7 @@ class AblatedLoss(SwiftDiffLoss):
 
 def kl_of_softmaxes(found: Tensor, target: Tensor) -> Tensor:
     """
-    KL(softmax(target) || softmax(found)) over all coefficients of a sample.
+    Return KL(softmax(target) || softmax(found)) over all coefficients of a sample.
 
     :param found: the student's coefficients, whitened, ``(B, M, K, D)``.
     :param target: the teacher's, of the same shape.
@@ -93,7 +93,7 @@ def kl_of_softmaxes(found: Tensor, target: Tensor) -> Tensor:
 
 def kl_of_gaussians(found: Tensor, target: Tensor, floor: float = 0.05) -> Tensor:
     """
-    KL(teacher || student) between Gaussians fitted to each window's samples.
+    Return KL(teacher || student) between Gaussians fitted to each window's samples.
 
     :param found: the student's samples, whitened, ``(B, M, K, D)``, M >= 2.
     :param target: the teacher's, of the same shape.

@@ -124,7 +124,7 @@ def rows_for(rows: Sequence[SomeRow], names: Sequence[str] | None) -> list[SomeR
 
 def limits_of(study: Study, options: StageOptions) -> Budget:
     """
-    Return the preset's budget with what the command line changes.
+    Return the preset's budget with the changes of the command line.
 
     :raises ConfigError: if a number is below 1.
     """

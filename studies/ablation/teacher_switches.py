@@ -82,7 +82,7 @@ class SwitchedTeacherLoss(TeacherLoss):
 
 def min_snr_weight(prediction: str, alpha_bar: Tensor, gamma: float) -> Tensor:
     """
-    Weigh the square error of a prediction so that that of x0 counts by min(SNR, gamma).
+    Return weights of a prediction's squared error that count x0 by min(SNR, gamma).
 
     Min-SNR weighting (Hang et al., arXiv 2303.09556, section 3.4).
 

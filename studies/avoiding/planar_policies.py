@@ -214,7 +214,7 @@ def distil_consistency(
     decay: float = 0.95,
 ) -> ConsistencyStudent:
     """
-    Distil a teacher by consistency: points of one path of it shall give the same chunk.
+    Distil a teacher by consistency: points of one of its paths must give the same chunk.
 
     :param stops: number of noise levels, with the lowest and the highest.
     :param decay: decay of the averaged student that gives the targets.

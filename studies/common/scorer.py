@@ -41,7 +41,7 @@ Scores = Mapping[str, Mapping[str, float]]
 
 def variety_of(path: Path, chain: ChainConfig, scorer: Scorer) -> float:
     """
-    Return how much a diffusion teacher's samples differ (DDIM, 100 steps): APD, metres.
+    Return the APD of a diffusion teacher's samples (DDIM, 100 steps), metres.
 
     :param path: its weights file.
     :param chain: settings whose window it must have.
@@ -109,7 +109,7 @@ class Scorer:
         self, model: MotionModel, *, ddim_steps: int = 100, completion: str = 'clean'
     ) -> float:
         """
-        Return how much a model's samples differ: APD over all windows scored, metres.
+        Return the APD of a model's samples over all scored windows, metres.
 
         :param model: of any role; it is not changed.
         :param ddim_steps: sampling steps of a teacher.

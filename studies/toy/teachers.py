@@ -110,8 +110,8 @@ class ToyTeacher(Levels, nn.Module):
         """
         Return the log density of the samples of the probability flow (Song et al., 2021).
 
-        On the circle ``signal^2 + noise^2 = 1`` the flow's velocity by angle is the network's
-        own output; Heun's steps from level to level.
+        On the circle ``signal^2 + noise^2 = 1``, the flow's velocity by angle is the network's own
+        output. It is integrated by Heun's steps from level to level.
 
         :param points: ``(N, 2)``.
         :returns: nats, ``(N,)``; -10 000 if the path leaves for infinity, far from all points.

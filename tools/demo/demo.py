@@ -101,12 +101,7 @@ class Stage:
     """Starts the processes, and stops all of them whatever happens."""
 
     def __init__(self, folder: Path) -> None:
-        """
-        Claim a DDS domain, so that nobody else's topics get in.
-
-        :param folder: of the log files.
-        :raises DomainError: if every domain is in use.
-        """
+        """Choose a separate DDS domain, so that no other topics interfere."""
         self.folder = folder
         self.children: list[Child] = []
         self._claimed = Domain()

@@ -1,4 +1,4 @@
-"""Measure what the engines of the shipped models do to the same input, and write the table of it.
+"""Measure the differences between the engines of the shipped models, and write their table.
 
     python -m tools.measure.engines --page docs/design/limits.md
 

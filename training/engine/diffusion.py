@@ -26,7 +26,7 @@ COMPLETIONS = ('none', 'clean', 'noised')
 
 def add_noise(x_0: Tensor, eps: Tensor, alpha_bar: Tensor) -> Tensor:
     """
-    Noise clean states: ``sqrt(ab) x_0 + sqrt(1 - ab) eps`` (DDPM, equation 4).
+    Return noised states: ``sqrt(ab) x_0 + sqrt(1 - ab) eps`` (DDPM, equation 4).
 
     :param x_0: clean states, ``(B, K, D)``.
     :param eps: noise of the same shape.

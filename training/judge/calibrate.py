@@ -80,7 +80,7 @@ class CalibrateOptions:
 
 def fit_factor(scores: NDArray[np.float64], levels: Sequence[float]) -> NDArray[np.float32]:
     """
-    Take conformal quantiles over windows: the ``ceil((N + 1) level)``-th smallest score.
+    Return conformal quantiles over windows: the ``ceil((N + 1) level)``-th smallest score.
 
     :param scores: distance over spread, ``(N, T_fut, J)``.
     :param levels: shares to hold.

@@ -107,7 +107,7 @@ def multimodal_neighbours(
 
 def multimodal_errors(samples: Tensor, alternatives: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Score the samples of one window against every future that might have been.
+    Return the errors of the samples of one window against every possible future.
 
     :param samples: shape ``(S, T, D)``.
     :param alternatives: the window's multimodal set, with its own future, ``(M, T, D)``.
@@ -127,7 +127,7 @@ def multimodal_errors(samples: Tensor, alternatives: Tensor) -> tuple[Tensor, Te
 
 def horizon_curves(errors: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Error over the horizon of each window's best and median sample, both chosen by their ADE.
+    Return the error over the horizon of each window's best and median sample by ADE.
 
     :param errors: from :func:`frame_errors`, shape ``(N, S, T)``.
     :returns: two tensors of shape ``(N, T)``; for an even S, the median is the lower of the middle

@@ -157,7 +157,7 @@ def make_groups(files: Sequence[DataFile]) -> list[Group]:
 
 def multimodal_sets(files: Sequence[DataFile], group: Group) -> list[list[NDArray[np.int64]]]:
     """
-    Find the multimodal set of every window scored in a group.
+    Return the multimodal set of every scored window of a group.
 
     :returns: for each member file and each scored window, indices into the group's windows (all
         windows of its files one after another).

@@ -48,7 +48,7 @@ def displacement_errors(difference: Tensor, root_channels: int = 3) -> tuple[Ten
 
 def displacement_errors_in_room(difference: Tensor, root_channels: int = 3) -> Tensor:
     """
-    Measure futures against each other by all joints' places in the room, in one norm.
+    Return distances between futures by all joints' positions in the room, in one norm.
 
     :param difference: difference of features, metres, ``(..., T, D)``: the root's position first,
         then each joint relative to the root.
@@ -67,7 +67,7 @@ def displacement_errors_in_room(difference: Tensor, root_channels: int = 3) -> T
 
 def energy_score(to_real: Tensor, to_each_other: Tensor) -> Tensor:
     """
-    Score samples as a distribution: distance to the real future less half of that to each other.
+    Return the energy score: distance to the real future minus half of the mutual distance.
 
     This is the unbiased estimate of Gneiting and Raftery (JASA 2007, equation 22). Its expectation
     is least if samples have the distribution of the real futures.

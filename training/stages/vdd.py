@@ -200,9 +200,9 @@ def expert_bound(
     """
     Return each expert's part of the bound, up to a constant: its GRADIENT is what counts.
 
-    The score is held constant and multiplied with the sample, whose gradient then is that of
-    ``log p``. With ``noised`` both sides are noised to the level first: a noised mixture is a
-    mixture again, so responsibilities and entropies stay closed forms, and the bound is that of
+    The score is held constant and multiplied with the sample; the gradient is then that of ``log
+    p``. With ``noised`` both sides are noised to the level first: a noised mixture is a mixture
+    again, so responsibilities and entropies stay closed forms, and the bound is that of
     ``KL(q_level || p_level)``, weighed by the level's noise.
 
     :param mixture: the mixture, with gradients.
@@ -296,7 +296,7 @@ def step_losses(
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """
-    Return one step's terms; ``'experts'`` and ``'gate'`` are minimised, each by its own optimiser.
+    Return one step's terms; separate optimisers minimise ``'experts'`` and ``'gate'``.
 
     :param mixture: mixture under the batch's conditions, with gradients.
     :param teacher: the teacher; None if the bound has no weight.

@@ -13,7 +13,7 @@ from motion_predictor.model.networks.transfusion import TransfusionDenoiser
 
 def build_denoiser(config: ModelConfig, num_joints: int) -> nn.Module:
     """
-    Make the network of a model, with fresh weights.
+    Return the network of a model, with fresh weights.
 
     :param config: names the architecture and its size.
     :param num_joints: number of joints J; the network sees 3J channels.

@@ -86,7 +86,7 @@ class Gate:
 
     def weights(self, described: Described, evidence: np.ndarray) -> np.ndarray:
         """
-        Weigh the candidates.
+        Return the weights of the candidates.
 
         :param described: from :func:`motion_predictor.predict.place.weighing.describe`.
         :param evidence: ``(P, K, E, C)``, from :mod:`motion_predictor.predict.place.evidence`.

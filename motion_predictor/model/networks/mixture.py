@@ -78,7 +78,7 @@ class GaussianMixture:
 
     def log_responsibilities(self, values: Tensor, temperature: float = 1.0) -> Tensor:
         """
-        Return ``log r(z|s,a)``: which expert a value is from.
+        Return ``log r(z|s,a)``, the probability of each expert given a value.
 
         :param values: ``(..., B, N)``.
         :param temperature: above 1 makes the probabilities more even; in many dimensions they are
@@ -90,7 +90,7 @@ class GaussianMixture:
 
     def sample_experts(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """
-        Draw from every expert, differentiably (the reparametrised gradient).
+        Draw samples from every expert, differentiably (the reparametrised gradient).
 
         :param count: number of samples of each expert, M.
         :param generator: source of randomness.
@@ -104,7 +104,7 @@ class GaussianMixture:
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """
-        Draw from the mixture.
+        Draw samples from the mixture.
 
         :param count: number of samples for each condition, M.
         :param generator: source of randomness.
@@ -133,7 +133,7 @@ class GaussianMixture:
 
     def noised(self, signal: Tensor, noise: Tensor) -> GaussianMixture:
         """
-        Return the mixture of noised values, ``signal * a + noise * eps``: a mixture again.
+        Return the mixture of the noised values ``signal * a + noise * eps``.
 
         The result has no points of its own.
 

@@ -86,7 +86,7 @@ class TransfusionDenoiser(nn.Module):
 
     def forward(self, x_t: Tensor, condition: Tensor | None, step: Tensor) -> Tensor:
         """
-        Denoise.
+        Denoise coefficients.
 
         :param x_t: noisy coefficients, ``(B, K, D)``.
         :param condition: ``(B, C, D)``, or None to denoise without one.
@@ -111,7 +111,7 @@ class TransfusionDenoiser(nn.Module):
 
 def step_embedding(step: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
     """
-    Sinusoids of a diffusion step (Vaswani et al., 2017).
+    Return the sinusoidal embedding of a diffusion step (Vaswani et al., 2017).
 
     :param step: ``(B,)``.
     :param width: length of the embedding, even.

@@ -96,7 +96,7 @@ class Mix:
 
     def radius(self, coverage: float, frames: np.ndarray) -> np.ndarray | None:
         """
-        Return the radius about the expected future of the least level not below a share.
+        Return the radius about the expected future, of the lowest level at or above a share.
 
         :param coverage: the share, 0..1.
         :param frames: indices of the frames, F of them.

@@ -68,7 +68,7 @@ class Intake:
 
     def take_in(self, settings: Settings, count: int, stopped: Stopped) -> float:
         """
-        Give the first waiting messages to the histories.
+        Store the people of the first waiting messages in the histories.
 
         :param settings: the node's parameters.
         :param count: number of messages.
@@ -93,7 +93,7 @@ class Intake:
         self.refuse_held()
 
     def refuse_held(self) -> None:
-        """Give up on people who wait for a transform, and count them."""
+        """Refuse people who still wait for a transform, and count them."""
         for held in self.held.clear():
             if held.groups:
                 self._counts.add('frames_stored' if held.stored else 'frames_refused')

@@ -111,7 +111,7 @@ class TransformQueue:
 
     def is_overdue(self, now_s: float, timeout_s: float) -> bool:
         """
-        Tell whether somebody has waited for long enough.
+        Return whether a person has waited for long enough.
 
         :param now_s: reading of the clock of ``received_s``.
         :param timeout_s: longest time in seconds that somebody waits after the arrival.

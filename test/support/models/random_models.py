@@ -27,7 +27,7 @@ def random_model(
     deviation: float = 0.2,
     **settings: Any,
 ) -> MotionModel:
-    """Make a model whose output depends on all of its input; `deviation` is of its weights."""
+    """Return a model whose output depends on all of its input; `deviation`: of its weights."""
     denoiser = DenoiserConfig(
         architecture=architecture or ARCHITECTURES[role],
         width=16,

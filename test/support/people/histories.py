@@ -52,7 +52,7 @@ def walker(times_s: np.ndarray, hertz: float = 0.9) -> np.ndarray:
 
 
 def stamps_at(rate_hz: float, seconds: float = 1.5, start_ns: int = START) -> np.ndarray:
-    """Stamps of a source, from the end backwards, so that every rate ends at the same one."""
+    """Return the stamps of a source, from the end, so that every rate ends at one stamp."""
     count = int(seconds * rate_hz) + 1
     end = start_ns + 2 * SECOND
     return end - np.round(np.arange(count)[::-1] * SECOND / rate_hz).astype(np.int64)
@@ -87,7 +87,7 @@ def error_m(window: ObservedWindow) -> float:
 def with_missing(
     joints: list[str], first: int, last: int, rate_hz: float = 30.0
 ) -> tuple[PoseHistory, np.ndarray]:
-    """Walker whose joints are NaN from pose ``first`` to ``last``, counted from the end."""
+    """Return a walker whose joints are NaN from pose ``first`` to ``last`` from the end."""
     stamps = stamps_at(rate_hz)
     poses = walker(seconds(stamps))
     columns = [H36M17.index(joint) for joint in joints]

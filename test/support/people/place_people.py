@@ -82,7 +82,7 @@ def predicted(windows: Sequence[ObservedWindow], samples: int = 4) -> Prediction
 def weights_of(
     skeleton: Skeleton = H36M17, seed: int = 0, trust: float = 3.0, depends: float = 0.1
 ) -> WeighingWeights:
-    """Make a gate and a radius network of random numbers; `depends`: how much on what is told."""
+    """Return a gate and a radius network of random numbers; `depends`: the inputs' effect."""
     generator = np.random.default_rng(seed)
 
     def some(*shape: int, of: float = depends) -> np.ndarray:

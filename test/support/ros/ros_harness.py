@@ -71,7 +71,7 @@ class Executor(SingleThreadedExecutor):
     """An executor that handles all pending callbacks, and not only one."""
 
     def spin_ready(self) -> None:
-        """Handle what has arrived: one callback a message would leave most of them waiting."""
+        """Handle all that has arrived; with one callback per call, most messages would wait."""
         for _ in range(MOST_READY):
             try:
                 handler, _, _ = self.wait_for_ready_callbacks(timeout_sec=0.0)
@@ -164,7 +164,7 @@ def process(
     remapped: Mapping[str, str] | None = None,
     **variables: str,
 ) -> Iterator[Any]:
-    """Run a module of the package as a ROS process; interrupted at the end if it still runs."""
+    """Run a module of the package as a ROS process, which is interrupted at the end."""
     command = [sys.executable, '-m', module, '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']

@@ -99,7 +99,7 @@ def tracked(kind: str, people: list[np.ndarray]) -> list[tuple[int, str, str, An
 
 
 def tree(bodies: tuple[str, ...]) -> list[tuple[int, str, str, Any]]:
-    """Everybody's frames, as robot_state_publisher sends them, in a camera that is set up."""
+    """Return everybody's frames as robot_state_publisher sends them, below a camera."""
     kind, joints = 'tf2_msgs/msg/TFMessage', layout('hri').joints
     fixed = tf(plain, [transform(plain, 'map', 'camera', [0.0, 0.0, 2.0], 0)])
     made: list[tuple[int, str, str, Any]] = [(BEGAN_NS, '/tf_static', kind, fixed)]

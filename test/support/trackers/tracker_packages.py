@@ -208,7 +208,7 @@ New = Callable[[str], Any]
 
 
 def plain(name: str) -> Any:
-    """Make a STAND-IN of a message: an object with its fields and their defaults, no ROS."""
+    """Return a STAND-IN of a message: an object with its fields and defaults, without ROS."""
     package, message = name.split('/')
     text = COMMON[name] if name in COMMON else DEFINITIONS[package][message]
     made = SimpleNamespace()

@@ -185,7 +185,7 @@ def sample(
     generator: torch.Generator,
 ) -> Tensor:
     """
-    Draw one future for each history, by Heun's steps along the flow (EDM, algorithm 1).
+    Sample one future for each history, by Heun's steps along the flow (EDM, algorithm 1).
 
     :param condition: ``(B, C)``.
     :param config: gives ``steps``.

@@ -65,7 +65,7 @@ class MotionTeacher:
 
 def ridge(inputs: Tensor, targets: Tensor, strength: float = 1e-3) -> Tensor:
     """
-    Fit a linear map by regularised least squares, without intercept.
+    Return a linear map fitted by regularised least squares, without intercept.
 
     :param inputs: ``(N, I)``.
     :param targets: ``(N, O)``.

@@ -66,7 +66,7 @@ class Slots:
 
     def columns(self, first: int, last: int) -> dict[str, np.ndarray]:
         """
-        Copy what some slots hold.
+        Return a copy of the content of some slots.
 
         :param first: the first slot, which must be held.
         :param last: one past the last slot.
