@@ -125,13 +125,9 @@ def fuzz_in_process(
     """
     Feed messages of one input type into the node's code.
 
-    :param kind: as ``input.type``.
     :param skeleton: layout of the messages.
     :param poses: recorded motion (T, 17, 3), metres.
     :param joints: least number of joints.
-    :param seed: seed of all randomness.
-    :param weights: weights of the node.
-    :param findings: receives the violations.
     """
     fuzzer = _fuzzer(kind, skeleton, poses, seed)
     rng = np.random.default_rng(seed + 1)
