@@ -143,7 +143,6 @@ def bvh_text(
     """
     Return the text of a BVH file.
 
-    :param person: the person.
     :param unit: units per metre.
     :param names: names instead of :data:`NAMES`.
     :param positions: values of the position channels of each joint below the root, metres; None
