@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDERS = ('motion_predictor', 'training', 'studies', 'tools', 'test/support')
 RIDDLES = frozenset(
     ('what', 'how', 'why', 'who', 'whom', 'whose', 'which', 'where', 'when', 'whether', 'that')
