@@ -32,6 +32,18 @@ def poses_at(futures: np.ndarray, last_poses: np.ndarray, frames: np.ndarray) ->
     :param frames: from :func:`keyframes`, (K,).
     :returns: metres, float64 (P, K, J, 3).
     """
-    chosen = futures[:, np.maximum(frames, 0)].astype(np.float64)
+    return or_last_pose(futures[:, np.maximum(frames, 0)], last_poses, frames)
+
+
+def or_last_pose(poses: np.ndarray, last_poses: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """
+    Put the last poses where they are meant.
+
+    :param poses: at keyframes, (P, K, J, 3); anything where the last pose is meant.
+    :param last_poses: (P, J, 3).
+    :param frames: from :func:`keyframes`, K of them.
+    :returns: float64 (P, K, J, 3).
+    """
+    chosen = poses.astype(np.float64)
     chosen[:, frames == LAST_POSE] = last_poses[:, None]
     return chosen

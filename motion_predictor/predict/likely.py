@@ -14,18 +14,23 @@ FUTURES = (EXPECTED, TYPICAL)
 """Values of ``output.future``: the weighted mean on the person's own bones, or the medoid."""
 
 
-def likely_futures(prediction: Prediction, future: str = EXPECTED) -> np.ndarray:
+def likely_futures(
+    prediction: Prediction, future: str = EXPECTED, frames: np.ndarray | None = None
+) -> np.ndarray:
     """
-    Return the one future of each person, ``(P, T_fut, J, 3)`` metres.
+    Return the one future of each person, ``(P, F, J, 3)`` metres.
 
+    :param prediction: the prediction.
     :param future: one of :data:`FUTURES`. If the model alone counts, the result is always the most
         typical sample.
-    :param prediction: the prediction.
+    :param frames: indices, F of them; None for all.
     """
+    if frames is None:
+        frames = np.arange(prediction.future_frames)
     if prediction.mix is not None and future == EXPECTED:
-        return prediction.expected
+        return prediction.expected_at(frames)
     chosen = prediction.most_likely
-    return prediction.futures[np.arange(len(chosen)), chosen]
+    return prediction.futures_at(frames)[np.arange(len(chosen)), chosen]
 
 
 def drawn_samples(prediction: Prediction, count: int) -> np.ndarray:

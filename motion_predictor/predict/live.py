@@ -14,6 +14,7 @@ from motion_predictor.body.layout import Layout
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
+from motion_predictor.predict.futures.sampled import Later, Moved
 from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.novelty import SurpriseWatch
 from motion_predictor.predict.radius import CoverageWatch, MODES
@@ -60,7 +61,7 @@ class LivePrediction(Snapshot):
         """Return the number of the model's frames in each person's futures, int64 (P,)."""
         if self.prediction is None:
             return np.zeros(0, dtype=np.int64)
-        frames, rate_hz = self.prediction.futures.shape[2], self.prediction.rate_hz
+        frames, rate_hz = self.prediction.future_frames, self.prediction.rate_hz
         whole = np.floor(frames - self.ages_s * rate_hz + 1e-6)
         return np.maximum(whole, 0).astype(np.int64)
 
@@ -258,8 +259,7 @@ class LivePredictor:
                 np.stack([window.poses for window in windows]),
                 np.stack([window.seen for window in windows]),
             )
-            finite = np.isfinite(prediction.futures).all(axis=(1, 2, 3, 4))
-            finite &= np.isfinite(prediction.weights).all(axis=1)
+            finite = prediction.sampled.finite() & np.isfinite(prediction.weights).all(axis=1)
             if not finite.all():
                 self._counters.predictions_not_finite += int((~finite).sum())
                 left = unpredicted_of(snapshot, ~finite, Excluded.NOT_FINITE)
@@ -328,38 +328,23 @@ class LivePredictor:
         near = self.predictor.predict(observed - origins, samples=samples, seed=seed, seen=seen)
         # float64 for the weights too: far away, weights whose sum misses one by 1e-7 shift a mean
         # by half a metre
-        futures = near.futures + origins[:, None]
         weights = near.weights.astype(np.float64)
         weights /= weights.sum(axis=1, keepdims=True)
         stated = near.closed_form
         if stated is not None:
             stated = stated.moved(origins)
-        return replace(near, futures=futures, weights=weights, closed_form=stated)
+        sampled = Moved(near.sampled, origins[:, 0, 0].astype(np.float64))
+        return replace(near, sampled=sampled, weights=weights, closed_form=stated)
 
 
 def _later(prediction: Prediction, last: np.ndarray, lag_frames: np.ndarray) -> Prediction:
     # Return the prediction as seen some frames later, (P,), for people with older last poses (P,
     # J, 3).
-    futures = prediction.futures.copy()
-    for person in np.flatnonzero(lag_frames):
-        futures[person] = _advance(last[person], futures[person], lag_frames[person])
     stated = prediction.closed_form
     return replace(
         prediction,
-        futures=futures,
+        sampled=Later(prediction.sampled, last, lag_frames),
         closed_form=stated.later(lag_frames) if isinstance(stated, Forecast) else None,
         calibration=prediction.calibration and prediction.calibration.later(lag_frames),
         mix=prediction.mix and prediction.mix.later(lag_frames),
     )
-
-
-def _advance(last: np.ndarray, futures: np.ndarray, lag_frames: float) -> np.ndarray:
-    # Return futures (S, T, J, 3) as seen lag_frames later: linear between frames, the last
-    # repeated.
-    samples, frames = futures.shape[:2]
-    begin = np.broadcast_to(last.astype(futures.dtype), (samples, 1, *last.shape))
-    path = np.concatenate((begin, futures), axis=1)  # (S, T + 1, J, 3)
-    at = np.minimum(np.arange(1, frames + 1) + lag_frames, frames)
-    left = np.minimum(at.astype(np.int64), frames - 1)
-    share = (at - left).astype(futures.dtype)[:, None, None]
-    return path[:, left] + share * (path[:, left + 1] - path[:, left])

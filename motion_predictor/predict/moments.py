@@ -49,15 +49,27 @@ def sample_moments(futures: np.ndarray, weights: np.ndarray) -> Moments:
     """
     require_shape('futures', futures, ('P', 'S', 'T', 'J', 3))
     require_shape('weights', weights, futures.shape[:2])
-    share = np.asarray(weights, dtype=np.float64)[:, :, None, None, None]
+    share = np.asarray(weights, dtype=np.float64)
+    persons, samples = share.shape
     start = futures[:, :1].astype(np.float64)
-    apart = futures - start  # (P, S, T, J, 3): small numbers, whatever the origin
-    middle = (share * apart).sum(axis=1)
-    apart -= middle[:, None]
-    spread = np.einsum('pstji,pstjk->ptjik', share * apart, apart)
-    free = 1.0 - (share * share).sum(axis=1)[..., None]  # (P, 1, 1, 1, 1)
-    covariance = np.where(free > 1e-9, spread / np.maximum(free, 1e-9), 0.0)
-    return Moments(start[:, 0] + middle, covariance)
+    # (P, S, 3, T J): small numbers, whatever the origin; NumPy is slow over a last axis of three
+    apart = np.empty((persons, samples, 3, int(np.prod(futures.shape[2:4]))))
+    np.subtract(
+        np.moveaxis(futures, -1, 2).reshape(apart.shape),
+        np.moveaxis(start, -1, 2).reshape(persons, 1, *apart.shape[2:]), out=apart,
+    )  # fmt: skip
+    middle = (share[:, None] @ apart.reshape(persons, samples, -1)).reshape(persons, 1, 3, -1)
+    apart -= middle
+    apart *= np.sqrt(share)[:, :, None, None]
+    free = 1.0 - (share * share).sum(axis=1)[:, None]  # (P, 1)
+    known = np.where(free > 1e-9, 1.0 / np.maximum(free, 1e-9), 0.0)
+    covariance = np.empty((persons, apart.shape[3], 3, 3))
+    for i in range(3):
+        for k in range(i, 3):
+            spread = known * np.einsum('psn,psn->pn', apart[:, :, i], apart[:, :, k])
+            covariance[:, :, i, k] = covariance[:, :, k, i] = spread
+    mean = start[:, 0] + np.moveaxis(middle[:, 0], 1, 2).reshape(persons, *futures.shape[2:])
+    return Moments(mean, covariance.reshape(*mean.shape, 3))
 
 
 def holding_radius(

@@ -10,6 +10,7 @@ import torch
 
 from motion_predictor.model.calibration import Calibration
 from motion_predictor.model.candidates import MODEL
+from motion_predictor.predict.futures.sampled import as_futures, Futures
 from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.moments import holding_radius, Moments, sample_moments
 from motion_predictor.predict.place.mix import Mix
@@ -20,14 +21,15 @@ class Prediction:
     """
     Sampled futures of P people, S samples each.
 
-    ``futures`` is float32 (float64 far from the origin of the frame), (P, S, T_fut, J, 3), metres,
-    in the frame of the input. Frame i is ``(i + 1) / rate_hz`` seconds after the last observed
-    frame. ``weights`` has the same type, (P, S); every row sums to one. ``closed_form`` holds the
+    ``sampled`` holds the futures in metres, in the frame of the input, and computes them at the
+    frames that somebody asks for; an array of all, (P, S, T_fut, J, 3), is accepted too. Frame i
+    is ``(i + 1) / rate_hz`` seconds after the last observed frame. ``weights`` is float32 (float64
+    far from the origin of the frame), (P, S); every row sums to one. ``closed_form`` holds the
     moments of every frame if the model knows them better than its samples do (a mixture of
     Gaussians). ``calibration`` holds calibrated radii if the weights file has them.
     """
 
-    futures: np.ndarray
+    sampled: Futures
     weights: np.ndarray
     rate_hz: float
     closed_form: Moments | Forecast | None = None
@@ -37,12 +39,46 @@ class Prediction:
     mix: Mix | None = None
     """How the samples of several candidates are combined; None: all samples are the model's."""
 
+    def __post_init__(self) -> None:
+        """Take an array of futures as well."""
+        object.__setattr__(self, 'sampled', as_futures(self.sampled))
+
+    @cached_property
+    def futures(self) -> np.ndarray:
+        """
+        Return every sample at every frame; :meth:`futures_at` is faster where a few are wanted.
+
+        :returns: float32 (float64 far from the origin of the frame), (P, S, T_fut, J, 3), metres.
+        """
+        return self.sampled.every()
+
+    @cached_property
+    def _made(self) -> dict[bytes, np.ndarray]:
+        return {}
+
+    def futures_at(self, frames: np.ndarray) -> np.ndarray:
+        """
+        Return every sample at some frames; those who ask for the same ones share the array.
+
+        :param frames: indices, F of them.
+        :returns: as :attr:`futures`, (P, S, F, J, 3); not to be changed.
+        """
+        key = np.asarray(frames, dtype=np.int64).tobytes()
+        if key not in self._made:
+            self._made[key] = self.sampled.at(np.asarray(frames))
+        return self._made[key]
+
+    @property
+    def future_frames(self) -> int:
+        """Return T_fut."""
+        return self.sampled.shape[2]
+
     @property
     def candidate(self) -> np.ndarray:
         """Return the index in ``candidates.CANDIDATES`` of each sample's candidate, uint8 (S,)."""
         if self.mix is not None:
             return self.mix.candidate
-        return np.zeros(self.futures.shape[1], dtype=np.uint8)
+        return np.zeros(self.sampled.shape[1], dtype=np.uint8)
 
     def weights_at(self, frames: np.ndarray) -> np.ndarray:
         """
@@ -54,6 +90,15 @@ class Prediction:
         if self.mix is not None:
             return self.mix.weights_at(frames)
         return np.repeat(self.weights[:, :, None], len(frames), axis=2)
+
+    def expected_at(self, frames: np.ndarray) -> np.ndarray:
+        """
+        Return :attr:`expected` at some frames.
+
+        :param frames: indices, F of them.
+        :returns: (P, F, J, 3).
+        """
+        return self.expected[:, frames] if self.mix is None else self.mix.expected(frames)
 
     @cached_property
     def expected(self) -> np.ndarray:
@@ -72,9 +117,9 @@ class Prediction:
     @property
     def times_s(self) -> np.ndarray:
         """Return the seconds from the last observed frame to each future one, float64 (T_fut,)."""
-        return np.arange(1, self.futures.shape[2] + 1) / self.rate_hz
+        return np.arange(1, self.future_frames + 1) / self.rate_hz
 
-    @property
+    @cached_property
     def most_likely(self) -> np.ndarray:
         """
         Return the index of the sample to show as each person's trajectory, int64 (P,).
@@ -84,10 +129,10 @@ class Prediction:
         corner of what may happen, and is further from what does happen (docs/results/moe.md, top 1
         and few 1).
         """
-        persons, samples = self.weights.shape
+        compared = self.sampled.apart()
+        persons = len(compared)
         chosen = np.empty(persons, dtype=np.int64)
-        for person in range(persons):
-            flat = self.futures[person].reshape(samples, -1)
+        for person, flat in enumerate(compared):
             flat = flat - flat.mean(axis=0)
             square = (flat * flat).sum(axis=1)
             # torch keeps to the number of threads that it was given. NumPy's threads take every
@@ -104,17 +149,17 @@ class Prediction:
 
         :param frames: indices of the frames; the default is all.
         """
-        chosen = np.arange(self.futures.shape[2]) if frames is None else frames
+        chosen = np.arange(self.future_frames) if frames is None else frames
         if self.mix is None:
             if self.closed_form is not None:
                 return self.closed_form.at(chosen)
-            return sample_moments(self.futures[:, :, chosen], self.weights)
+            return sample_moments(self.futures_at(chosen), self.weights)
         own = np.flatnonzero(self.mix.candidate == MODEL)
         if self.closed_form is not None:
             model = self.closed_form.at(chosen)
         else:
-            model = sample_moments(self.futures[:, own][:, :, chosen], self.mix.within[:, own])
-        return self.mix.moments(self.futures, chosen, model)
+            model = sample_moments(self.futures_at(chosen)[:, own], self.mix.within[:, own])
+        return self.mix.moments(self.futures_at(chosen), chosen, model)
 
     def radius(self, coverage: float, moments: Moments, frames: np.ndarray) -> np.ndarray:
         """
@@ -139,5 +184,5 @@ class Prediction:
                 stated = self.calibration.radius(level, moments.covariance, frames)
                 return self.radius_scale * stated
         weights = self.weights if self.mix is None else self.weights_at(frames)
-        ball = holding_radius(self.futures[:, :, frames], weights, moments.mean, coverage)
+        ball = holding_radius(self.futures_at(frames), weights, moments.mean, coverage)
         return self.radius_scale * ball

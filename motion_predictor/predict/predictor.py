@@ -22,6 +22,8 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import GoldenPair, load_weights, LoadedWeights
 from motion_predictor.predict.device import pick_device, pick_engine
+from motion_predictor.predict.futures.sampled import Futures, Whole
+from motion_predictor.predict.futures.states import States
 from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.prediction import Prediction as Prediction
 
@@ -220,7 +222,7 @@ class Predictor:
         :param seen: which joints of each person were seen at all, bool ``(P, J)``. The others are
             completed already, or NaN, and are completed here, see
             :func:`motion_predictor.body.completion.complete`. None: all were seen.
-        :returns: futures ``(P, S, T_fut, J, 3)`` in the frame of the input.
+        :returns: futures of P people in the frame of the input, decoded when they are asked for.
         :raises ShapeError: if an array has another shape.
         :raises ConfigError: if samples or seed are not valid, or if observed is not finite.
         """
@@ -240,8 +242,10 @@ class Predictor:
                 white = model.one_step(drawn, context.condition)
                 count = drawn.shape[1]
                 weights = np.full((len(observed), count), 1.0 / count, dtype=np.float32)
-            futures = model.decode(white, context).cpu().numpy()
-        return Prediction(futures, weights, self.window.rate_hz, forecast, self.calibration)
+            sampled: Futures = States(model, context, white)
+            if self.device != 'cpu':  # where decoding costs nothing beside a copy
+                sampled = Whole(sampled.every())
+        return Prediction(sampled, weights, self.window.rate_hz, forecast, self.calibration)
 
     def _checked(
         self, observed: np.ndarray, seen: np.ndarray | None

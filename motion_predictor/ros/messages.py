@@ -6,6 +6,7 @@ import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 import json
+import math
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
@@ -113,6 +114,7 @@ class CloudEncoder:
         """Begin without prepared columns."""
         self._fields = _prediction_fields()
         self._key: tuple[Any, ...] = ()
+        self._data = array.array('B')
         self._rows = np.zeros((0, 0, 0, 0), dtype=PREDICTION_DTYPE)
 
     def encode(
@@ -128,6 +130,8 @@ class CloudEncoder:
     ) -> PointCloud2:
         """
         Return the cloud of a prediction; with no persons, the empty cloud.
+
+        The message uses the encoder's own memory: publish it before the next one is made.
 
         :param stamp_ns: stamp, nanoseconds.
         :param frame_id: frame of the futures.
@@ -146,22 +150,20 @@ class CloudEncoder:
         times = np.asarray(times_s, dtype=np.float32)
         key = (shape, tuple(persons), times.tobytes(), candidate.tobytes(), seen.tobytes())
         if key != self._key:
-            self._rows = self._template(shape, persons, times_s)
+            self._rows, self._data = self._template(shape, persons, times_s)
             self._rows['candidate'] = candidate[:, None, None]
             self._rows['seen'] = seen[:, None, None]
             self._key = key
         rows = self._rows  # (P, S, T, J)
-        rows['x'], rows['y'], rows['z'] = futures[..., 0], futures[..., 1], futures[..., 2]
-        rows['weight'] = (weights if weights.ndim == 3 else weights[:, :, None])[..., None]
+        numbers = rows.view('<f4').reshape(*shape, 8)  # x, y, z first and the weight last
+        numbers[..., :3] = futures
+        numbers[..., -1] = (weights if weights.ndim == 3 else weights[:, :, None])[..., None]
         message = PointCloud2(fields=self._fields, is_dense=True, height=1, width=rows.size)
         message.header.stamp = ns_to_stamp(stamp_ns)
         message.header.frame_id = frame_id
         message.point_step = PREDICTION_DTYPE.itemsize
         message.row_step = rows.nbytes
-        data = array.array('B')
-        if rows.size:
-            data.frombytes(rows.reshape(-1).view(np.uint8).data)
-        message.data = data
+        message.data = self._data
         return message
 
     def nobody(self, stamp_ns: int, frame_id: str) -> PointCloud2:
@@ -172,14 +174,27 @@ class CloudEncoder:
     @staticmethod
     def _template(
         shape: tuple[int, ...], persons: Sequence[int], times_s: np.ndarray
-    ) -> np.ndarray:
-        rows = np.zeros(shape, dtype=PREDICTION_DTYPE)
+    ) -> tuple[np.ndarray, array.array]:
+        rows, data = empty_rows(shape, PREDICTION_DTYPE)
         rows['person'] = np.asarray(persons, dtype=np.uint32)[:, None, None, None]
         rows['sample'] = np.arange(shape[1])[None, :, None, None]
         rows['step'] = np.arange(shape[2])[None, None, :, None]
         rows['joint'] = np.arange(shape[3])
         rows['t'] = np.asarray(times_s)[None, None, :, None]
-        return rows
+        return rows, data
+
+
+def empty_rows(shape: tuple[int, ...], kind: np.dtype) -> tuple[np.ndarray, array.array]:
+    """
+    Make rows of zeros, and the same memory as what a cloud takes for its data: nothing is copied.
+
+    :param shape: of the rows.
+    :param kind: of one row.
+    """
+    data = array.array('B', bytes(math.prod(shape) * kind.itemsize))
+    if not len(data):
+        return np.zeros(shape, dtype=kind), data
+    return np.frombuffer(data, dtype=kind).reshape(shape), data
 
 
 def decode_predictions(message: PointCloud2) -> DecodedPredictions:

@@ -59,7 +59,8 @@ MAY_ENTER_INSIDE = {
     'track/slips': set(),
     'track/checks': set(),
     'track/identity': {'history', 'limits', 'slips', 'states'},
-    'predict/place': {'awaited', 'moments', 'prediction'},
+    'predict/futures': set(),
+    'predict/place': {'awaited', 'futures', 'moments', 'prediction'},
     'predict/place/memory': {'candidates'},
 }
 """For each room inside a room, the modules and rooms beside it that it may import."""

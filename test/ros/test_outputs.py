@@ -13,6 +13,7 @@ pytest.importorskip('rclpy')
 from geometry_msgs.msg import PoseArray
 from node_rig import Nodes, predictions_of
 from rclpy.parameter import Parameter as RosParameter
+from rclpy.serialization import deserialize_message
 from ros_harness import Listener, Source, wait_until, walker_poses
 from sensor_msgs.msg import PointCloud2
 from trajectory_msgs.msg import MultiDOFJointTrajectory
@@ -21,7 +22,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 from motion_predictor.body.geometry import bone_lengths
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.calibration import Calibration
-from motion_predictor.predict.likely import drawn_samples
+from motion_predictor.predict.futures.sampled import as_futures
+from motion_predictor.predict.likely import drawn_samples, likely_futures, TYPICAL
 from motion_predictor.predict.live import LivePrediction
 from motion_predictor.predict.moments import Moments
 from motion_predictor.predict.place.mix import Mix, overall
@@ -41,7 +43,7 @@ from motion_predictor.ros.publish.outputs import (
     MOMENTS_DTYPE,
     OCCUPANCY_DTYPE,
 )
-from motion_predictor.ros.publish.summaries import SUMMARIES, SummaryPublishers
+from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.ros.replay import ENCODERS
 from motion_predictor.track.window import ObservedWindow
 
@@ -69,8 +71,15 @@ def outlook(persons: int = 2, turn: np.ndarray | None = None, **stated: Any) -> 
     return Outlook.of(result, list(range(7, 7 + persons)), FRAMES, H36M17, turn)
 
 
+def typical_of(view: Outlook, frame: int) -> np.ndarray:
+    """Return the most typical sample of each person at a frame, (P, J, 3)."""
+    return likely_futures(view.prediction, TYPICAL)[:, frame]
+
+
 def encoded(name: str, view: Outlook, **settings: Any) -> Any:
     message = SUMMARIES[name].encode(view, Settings.from_values(settings))
+    if isinstance(message, bytes):
+        message = deserialize_message(message, SUMMARIES[name].message_type)
     assert isinstance(message, SUMMARIES[name].message_type)
     assert stamp_to_ns(message.header.stamp) == STAMP_NS
     assert message.header.frame_id == 'hall'
@@ -131,7 +140,7 @@ def test_the_trajectory_names_everybodys_joints_and_follows_the_likely_future() 
     times = [point.time_from_start for point in message.points]
     assert [(time.sec, time.nanosec) for time in times] == [(0, 0), (0, 500_000_000), (2, 0)]
     for point, poses in zip(
-        message.points, (view.last_poses, view.most_likely[:, 24], view.most_likely[:, 99])
+        message.points, (view.last_poses, typical_of(view, 24), typical_of(view, 99))
     ):
         found = [(t.translation.x, t.translation.y, t.translation.z) for t in point.transforms]
         np.testing.assert_allclose(np.reshape(found, (2, 17, 3)), poses, atol=1e-6)
@@ -157,7 +166,10 @@ def weighed(persons: int = 2) -> Prediction:
     mix = Mix(candidate, within, shares, bones, np.ones(persons, np.float32),
               means.astype(np.float32), origin, H36M17, (0.9, 0.99), radii)  # fmt: skip
     return replace(
-        prediction, futures=futures, weights=overall(shares, within, candidate), mix=mix
+        prediction,
+        sampled=as_futures(futures),
+        weights=overall(shares, within, candidate),
+        mix=mix,
     )
 
 
@@ -176,7 +188,7 @@ def test_with_candidates_the_expected_future_is_shown_and_the_radius_is_about_it
     np.testing.assert_allclose(np.reshape(points, (2, 17, 3)), expected, atol=1e-6)
     typical = encoded('poses', view, **horizon, **{'output.future': 'typical'}).poses
     points = [(p.position.x, p.position.y, p.position.z) for p in typical]
-    np.testing.assert_allclose(np.reshape(points, (2, 17, 3)), view.most_likely[:, 24], atol=1e-6)
+    np.testing.assert_allclose(np.reshape(points, (2, 17, 3)), typical_of(view, 24), atol=1e-6)
     decoded = decode_moments(encoded('moments', view))
     np.testing.assert_allclose(decoded.moments.mean, prediction.expected[:, FRAMES], atol=1e-5)
     np.testing.assert_allclose(decoded.radius_m, 0.2)
@@ -231,7 +243,7 @@ def test_poses_are_finite_points_ordered_by_person_horizon_and_joint() -> None:
     points = np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
     grid = points.reshape(2, 4, 17, 3)
     np.testing.assert_allclose(grid[:, 0], view.last_poses, atol=1e-6)
-    np.testing.assert_allclose(grid[:, 3], view.most_likely[:, 49], atol=1e-6)
+    np.testing.assert_allclose(grid[:, 3], typical_of(view, 49), atol=1e-6)
     seen = replace(view, others=[np.full((17, 3), 9.0), view.last_poses[1]])
     points = np.array([
         (p.position.x, p.position.y, p.position.z) for p in encoded('poses', seen).poses
@@ -247,10 +259,12 @@ def test_poses_and_radii_are_exact_at_map_coordinates(turned: bool) -> None:
     turn = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]]) if turned else None
     near = outlook(1)
     offset = np.array([691_000.0, 5_334_000.0, 500.0])
-    result = replace(near.prediction, futures=near.prediction.futures.astype(float) + offset)
+    result = replace(
+        near.prediction, sampled=as_futures(near.prediction.futures.astype(float) + offset)
+    )
     view = replace(near, prediction=result, last_poses=near.last_poses + offset)
     if turn is not None:
-        level = replace(result, futures=result.futures @ turn.T)
+        level = replace(result, sampled=as_futures(result.futures @ turn.T))
         view = replace(view, prediction=outlooks.turned(level, turn.T))
     poses = [
         np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
@@ -432,51 +446,6 @@ def test_everything_is_taken_back_with_the_person_and_an_empty_room_is_told_agai
     assert stamps == sorted(set(stamps)), 'each sign of life has the time of its message'
     for name in heard.keys() - {'poses'}:
         assert len(trailing(name)) == 1, f'{name}: taken back once'
-
-
-def test_occupancy_keeps_to_its_rate_and_never_takes_most_of_the_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Publisher:
-        published = 0
-
-        def get_subscription_count(self) -> int:
-            return 1
-
-        def publish(self, message: Any) -> None:
-            self.published += 1
-
-    now_s, cost_s = [100.0], [0.0]
-    monkeypatch.setattr('motion_predictor.ros.publish.summaries.perf_counter', lambda: now_s[0])
-
-    def encode(view: Any, settings: Any, stopped: Any = None) -> None:
-        now_s[0] += cost_s[0]
-
-    for summary in SUMMARIES.values():
-        monkeypatch.setitem(summary.__dict__, 'encode', encode)
-    publishers = {name: Publisher() for name in SUMMARIES}
-    outputs = SummaryPublishers(publishers)
-    settings = Settings.from_values({'occupancy.rate_hz': 5.0})
-
-    def frames(count: int) -> dict[str, int]:
-        before = {name: publisher.published for name, publisher in publishers.items()}
-        begun_s = now_s[0]
-        for frame in range(count):
-            now_s[0] = max(now_s[0], begun_s + frame / 30.0)
-            for name in outputs.wanted(settings, now_s[0]):
-                outputs.publish(name, None, settings)  # type: ignore[arg-type]
-                while outputs.busy:  # what is made in the background
-                    pass
-        return {name: publishers[name].published - before[name] for name in publishers}
-
-    found = frames(60)
-    assert {found[name] for name in ('poses', 'moments', 'trajectory')} == {60}
-    assert found['occupancy'] in (10, 11), 'five a second'
-    cost_s[0] = 0.1  # of each output: many people, a slow machine
-    begun_s = now_s[0]
-    found = frames(60)
-    assert found['poses'] == 60
-    assert found['occupancy'] * cost_s[0] <= 0.25 * (now_s[0] - begun_s) + cost_s[0]
 
 
 def test_an_output_that_is_switched_off_does_not_exist(listener: Listener, nodes: Nodes) -> None:

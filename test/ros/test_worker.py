@@ -28,6 +28,11 @@ from motion_predictor.ros.messages import (
 from motion_predictor.ros.replay import ENCODERS
 
 
+def listened_to(caught: list[PointCloud2]) -> types.SimpleNamespace:
+    """Return a publisher whose messages are caught before DDS: when each is made counts here."""
+    return types.SimpleNamespace(publish=caught.append, get_subscription_count=lambda: 1)
+
+
 def test_the_worker_warms_the_model_up_in_its_own_thread(
     nodes: Nodes, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +140,7 @@ def test_a_worker_that_has_fallen_behind_reads_what_is_timely_and_predicts_every
     worker = node._worker
     assert worker is not None
     caught: list[Any] = []
-    node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
+    node._outputs['predictions'] = listened_to(caught)  # type: ignore[assignment]
     people = walker_poses(10)
     encode = ENCODERS['pose_array'][1]
     frames = [encode([poses[index] for poses in people]) for index in range(50)]
@@ -173,7 +178,7 @@ def test_a_short_backlog_is_predicted_frame_by_frame_if_there_is_time_for_it(
     worker = node._worker
     assert worker is not None
     caught: list[Any] = []
-    node._outputs['predictions'] = types.SimpleNamespace(publish=caught.append)  # type: ignore[assignment]
+    node._outputs['predictions'] = listened_to(caught)  # type: ignore[assignment]
     encoded = [ENCODERS['pose_array'][1]([pose]) for pose in walker_poses()[0][:30]]
     now_ns, now_s = node.get_clock().now().nanoseconds, time.perf_counter()
     stamps = [now_ns - int((29 - index) / 30.0 * 1e9) for index in range(30)]

@@ -27,6 +27,7 @@ from motion_predictor.recordings.scenes import with_seam
 from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.domain import Domain
+from tools.measure.crowd_table import section
 from tools.rig import (
     commit,
     Driver,
@@ -48,6 +49,8 @@ DROPS = (
     'messages_overflowed', 'messages_overdue', 'messages_unread', 'messages_malformed',
     'messages_empty', 'left_out_too_many_persons', 'deadline_misses', 'worker_errors',
 )  # fmt: skip
+CROWD = ROOT / 'docs' / 'results' / 'data' / 'crowd.json'
+"""The figures of ``tools.measure.crowd``, which end the page."""
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -308,7 +311,10 @@ def main(arguments: list[str] | None = None) -> int:
         options.json.write_text(json.dumps(result, indent=1) + '\n')
     result = json.loads(options.json.read_text())
     written = options.json.with_suffix('.md')
-    written.write_text(page(result, options.json.name))
+    text = page(result, options.json.name)
+    if CROWD.exists():  # beside it
+        text += '\n' + section(json.loads(CROWD.read_text()))
+    written.write_text(text)
     print(f'counted: {result["counted"]}; {written}')
     bad = sum(part['untrue'] for part in result['parts']) + result['counted']['worker_errors']
     return int(bad > 0)

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from motion_predictor.body.geometry import median, squares
-from motion_predictor.model.candidates import CANDIDATES, DAMPED, knot_frames, MEMORY, MODEL, STILL
+from motion_predictor.model.candidates import knot_frames
 from motion_predictor.model.config import WindowConfig
-
-if TYPE_CHECKING:
-    from motion_predictor.predict.place.memory.recall import Recall
-    from motion_predictor.predict.prediction import Prediction
 
 NEIGHBOURS = 10
 """Number of earlier moments that form the memory's candidate."""
@@ -223,74 +217,3 @@ def standing_still(now: Stance, times_s: np.ndarray) -> np.ndarray:
     :returns: metres, ``(P, T, J, 3)``.
     """
     return np.repeat(now.still[:, None], len(times_s), axis=1)
-
-
-@lru_cache(maxsize=8)
-def _lasting(window: WindowConfig) -> np.ndarray:
-    # Distance covered at every frame per unit of velocity, seconds, (T_fut, 1).
-    return damping(np.arange(1, window.future_frames + 1) * window.period_s)[:, None]
-
-
-def side_by_side(
-    prediction: Prediction, now: Stance, recall: Recall, origins: np.ndarray, window: WindowConfig
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """
-    Put the other candidates beside the model's samples.
-
-    :param prediction: prediction of the model, in the input's frame.
-    :param now: pose and velocity of P people, from the origins.
-    :param recall: result of the memory, from the origins.
-    :param origins: metres, (P, 3).
-    :param window: the model's window.
-    :returns: means from the origins (P, T_fut, C, J, 3); spreads at the knots (P, K, C, J); and
-        all samples, the model's first, in the input's frame (P, S + 2 + N, T_fut, J, 3).
-    """
-    knots = knot_frames(window)
-    futures = prediction.futures
-    persons, samples, frames, joints = futures.shape[:4]
-    remembered = recall.weights.shape[1]
-    # a pose is one row of numbers here: NumPy is slow over a last axis of three
-    flat = futures.reshape(persons, samples, frames, -1)
-    past = recall.futures.reshape(persons, remembered, frames, 3 * joints)
-    from_here = np.tile(origins, joints)[:, None]  # (P, 1, 3 J)
-    still, velocity = (x.reshape(persons, 1, -1) for x in (now.still, now.velocity))
-    model = _mean(flat, prediction.weights)
-    means = np.empty((persons, frames, len(CANDIDATES), 3 * joints), dtype=np.float32)
-    means[:, :, MODEL] = model - from_here
-    means[:, :, DAMPED] = now.pose.reshape(persons, 1, -1) + _lasting(window) * velocity
-    means[:, :, STILL] = still
-    means[:, :, MEMORY] = still
-    if recall.known.any():
-        means[recall.known, :, MEMORY] = _mean(past, recall.weights)[recall.known]
-    from_here = from_here.astype(futures.dtype)
-    whole = np.empty((persons, samples + 2 + remembered, *flat.shape[2:]), futures.dtype)
-    whole[:, :samples] = flat
-    np.add(means[:, :, DAMPED], from_here, out=whole[:, samples])
-    np.add(still, from_here, out=whole[:, samples + 1])
-    np.add(past, from_here[:, None], out=whole[:, samples + 2 :])
-    spreads = np.zeros((persons, len(knots), len(CANDIDATES), joints), np.float32)
-    at_knots = means[:, knots]
-    at = flat[:, :, knots] - from_here[:, None]
-    spreads[:, :, MODEL] = _spread(at, prediction.weights, at_knots[:, :, MODEL])
-    at = past[:, :, knots]
-    spreads[:, :, MEMORY] = _spread(at, recall.weights, at_knots[:, :, MEMORY])
-    means = means.reshape(persons, frames, len(CANDIDATES), joints, 3)
-    return means, spreads, whole.reshape(persons, -1, *futures.shape[2:])
-
-
-def _mean(futures: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    # Mean of futures (P, S, T, N) by their weights (P, S); by torch, which keeps to the number of
-    # threads that it was given.
-    shares = torch.from_numpy(weights.astype(futures.dtype, copy=False))
-    flat = torch.from_numpy(futures).flatten(2)
-    with torch.inference_mode():
-        return torch.bmm(shares[:, None], flat).view(len(futures), *futures.shape[2:]).numpy()
-
-
-def _spread(at: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    # Root mean square distance of (P, S, K, 3 J) from the mean, (P, K, J).
-    persons, samples, knots, numbers = at.shape
-    apart = at.astype(np.float32, copy=False) - mean[:, None]
-    square = squares(apart.reshape(persons, samples, knots * numbers // 3, 3))
-    whole = weights[:, None] @ square
-    return np.sqrt(whole.reshape(persons, knots, numbers // 3))

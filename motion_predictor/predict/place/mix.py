@@ -73,7 +73,7 @@ class Mix:
         """
         Return mean and covariance of the weighted whole.
 
-        :param futures: futures of all samples, metres, ``(P, S, T_fut, J, 3)``.
+        :param futures: futures of all samples at these frames, metres, ``(P, S, F, J, 3)``.
         :param frames: indices of the frames, F of them.
         :param model: moments of the model's part alone at these frames.
         """
@@ -84,7 +84,7 @@ class Mix:
                 parts.append(model)  # its share is zero
                 continue
             within = self.within[:, of].astype(np.float64)
-            parts.append(sample_moments(futures[:, of][:, :, frames], within))
+            parts.append(sample_moments(futures[:, of], within))
         shares = np.moveaxis(self.shares[:, frames], -1, 0).astype(np.float64)[..., None, None]
         start = parts[0].mean
         apart = np.stack([part.mean - start for part in parts])  # (C, P, F, J, 3)

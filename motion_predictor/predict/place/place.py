@@ -22,9 +22,9 @@ from motion_predictor.model.networks.gate import Described
 from motion_predictor.model.networks.radius_network import noise_radii
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.predict.awaited import Awaited
+from motion_predictor.predict.place.beside import side_by_side
 from motion_predictor.predict.place.candidates import (
     at_every_frame,
-    side_by_side,
     Stance,
     stance,
 )
@@ -266,7 +266,7 @@ class Place:
         jitter = self._noise.judge(tracks, windows, seen, absent)
         now = stance(seen, jitter, self.window.rate_hz)
         recall = self._recall(tracks, windows, now)
-        means, spreads, futures = side_by_side(prediction, now, recall, origins, self.window)
+        means, spreads, beside = side_by_side(prediction, now, recall, origins, self.window)
         at_knots = means[:, self._knots]
         described = describe(
             seen, now, at_knots, spreads[:, :, MODEL].mean(axis=-1),
@@ -290,7 +290,7 @@ class Place:
             track: (mean, like) for track, mean, like in zip(tracks, shares, recall.like)
         }
         joint = overall(mix.shares, mix.within, mix.candidate)
-        return replace(prediction, futures=futures, weights=joint, mix=mix)
+        return replace(prediction, sampled=beside, weights=joint, mix=mix)
 
     def _absent(self, tracks: Sequence[int], windows: Sequence[ObservedWindow]) -> list[int]:
         # Return tracks that are not predicted now, of people who may still come back with them.
@@ -310,7 +310,7 @@ class Place:
         self, tracks: Sequence[int], windows: Sequence[ObservedWindow], now: Stance
     ) -> Recall:
         if self.memory is None:
-            return nothing_found(now, 0, self.window.future_frames)
+            return nothing_found(now, 0, self.window)
         self.memory.remember(tracks, windows, now.jitter)
         return self.memory.recall(now)
 

@@ -45,7 +45,7 @@ class MarkerTopic:
         result, turn = shown.result, self._session.turn
         assert result.prediction is not None
         poses, prediction = result.last_poses, result.prediction
-        likely = likely_futures(prediction, settings.output.future)[:, shown.frames]
+        likely = likely_futures(prediction, settings.output.future, shown.frames)
         if turn is not None:
             poses, likely = poses @ turn, likely @ turn
         drawn = min(settings.markers.samples, MAX_DRAWN // max(1, len(shown.numbers)))

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from motion_predictor.body.skeleton import Skeleton
-from motion_predictor.predict.keyframes import keyframes, LAST_POSE, poses_at
-from motion_predictor.predict.likely import likely_futures, TYPICAL
+from motion_predictor.predict.futures.sampled import Turned
+from motion_predictor.predict.keyframes import keyframes, LAST_POSE, or_last_pose
+from motion_predictor.predict.likely import likely_futures
 from motion_predictor.predict.live import LivePrediction
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.ros.parameters import Settings
@@ -26,8 +27,15 @@ class Shown:
     """Numbers of ``result.persons``."""
     frames: np.ndarray
     """Indices of the model's frames, (T,)."""
-    futures: np.ndarray
-    """Futures in the output frame, metres, (P, S, T, J, 3)."""
+    turn: np.ndarray | None = None
+    """Matrix (3, 3) that turned the input level, to be undone; None for none."""
+
+    @cached_property
+    def futures(self) -> np.ndarray:
+        """Return the futures of every sample in the output frame, metres, (P, S, T, J, 3)."""
+        assert self.result.prediction is not None
+        futures = self.result.prediction.futures_at(self.frames)
+        return futures if self.turn is None else futures @ self.turn.astype(futures.dtype)
 
 
 @dataclass(frozen=True)
@@ -87,11 +95,6 @@ class Outlook:
         """Return the last frame of the published horizon."""
         return int(self.frames[-1])
 
-    @cached_property
-    def most_likely(self) -> np.ndarray:
-        """Return the most typical sample of each person, (P, T_fut, J, 3)."""
-        return likely_futures(self.prediction, TYPICAL)
-
     def likely_poses(
         self, settings: Settings, horizons_s: Sequence[float]
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -105,9 +108,9 @@ class Outlook:
         """
         rate_hz = self.prediction.rate_hz
         frames = keyframes(horizons_s, rate_hz, self.last_frame + 1)
-        typical = self.prediction.mix is None or settings.output.future == TYPICAL
-        likely = self.most_likely if typical else self.prediction.expected
-        poses = poses_at(likely, self.last_poses, frames)
+        at = np.maximum(frames, 0)
+        likely = likely_futures(self.prediction, settings.output.future, at)
+        poses = or_last_pose(likely, self.last_poses, frames)
         return np.where(frames == LAST_POSE, 0.0, (frames + 1) / rate_hz), poses
 
 
@@ -116,7 +119,7 @@ def turned(prediction: Prediction, rotation: np.ndarray) -> Prediction:
     stated = prediction.closed_form
     return replace(
         prediction,
-        futures=prediction.futures @ rotation.T.astype(prediction.futures.dtype),
+        sampled=Turned(prediction.sampled, rotation),
         closed_form=None if stated is None else stated.turned(rotation),
         mix=prediction.mix and prediction.mix.turned(rotation),
     )

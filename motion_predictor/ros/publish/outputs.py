@@ -7,10 +7,11 @@ subscribers.
 from __future__ import annotations
 
 import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion, Transform, Vector3
+from geometry_msgs.msg import Quaternion, Transform, Vector3
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
@@ -19,10 +20,11 @@ from motion_predictor.common.background import Stopped
 from motion_predictor.errors import MessageError
 from motion_predictor.predict.moments import Moments
 from motion_predictor.predict.occupancy import occupancy
-from motion_predictor.ros.messages import MAX_ROWS, ns_to_stamp
+from motion_predictor.ros.messages import empty_rows, MAX_ROWS, ns_to_stamp
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outlook import Outlook
-from motion_predictor.ros.publish.seen import seen_poses
+from motion_predictor.ros.publish.points import pose_array_bytes
+from motion_predictor.ros.publish.seen import seen_points
 from motion_predictor.sources.observation import stamp_to_ns
 from motion_predictor.sources.point_cloud import read_cloud
 
@@ -76,11 +78,11 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     prediction, frames = outlook.prediction, outlook.frames
     moments = prediction.moments(frames)
     if prediction.mix is not None:
-        moments = Moments(prediction.expected[:, frames], moments.covariance)
+        moments = Moments(prediction.expected_at(frames), moments.covariance)
     radius = prediction.radius(settings.moments.coverage, moments, frames)
     require_finite('~/moments', moments.mean, moments.covariance, radius)
     persons, steps, joints = radius.shape
-    rows = np.zeros((persons, steps, joints), dtype=MOMENTS_DTYPE)
+    rows, data = empty_rows((persons, steps, joints), MOMENTS_DTYPE)
     rows['person'] = np.asarray(outlook.numbers, dtype=np.uint32)[:, None, None]
     rows['step'] = np.arange(steps)[:, None]
     rows['joint'] = np.arange(joints)
@@ -90,7 +92,7 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
         rows[name] = moments.mean[..., axis]
         for other in range(axis, 3):
             rows[f'c{name}{"xyz"[other]}'] = moments.covariance[..., axis, other]
-    return _cloud(outlook.stamp_ns, outlook.frame_id, rows.reshape(-1))
+    return _cloud(outlook.stamp_ns, outlook.frame_id, rows, data)
 
 
 def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTrajectory:
@@ -124,9 +126,9 @@ def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTraj
     return message
 
 
-def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
+def encode_poses(outlook: Outlook, settings: Settings) -> bytes:
     """
-    Return the message of ~/poses: points ordered (person, horizon, joint), always finite.
+    Return ~/poses as bytes: points ordered (person, horizon, joint), always finite.
 
     It is meant for monitors that keep a distance from points. With horizon 0, the first of the
     default, the observed joints are among the points, so nobody is further away here than in
@@ -137,15 +139,9 @@ def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
     """
     times_s, poses = outlook.likely_poses(settings, settings.poses.horizons_s)
     require_finite('~/poses', poses)
-    message = PoseArray()
-    message.header.stamp = ns_to_stamp(outlook.stamp_ns)
-    message.header.frame_id = outlook.frame_id
-    level = Quaternion(w=1.0)
-    message.poses = [
-        Pose(position=Point(x=x, y=y, z=z), orientation=level)
-        for x, y, z in poses.reshape(-1, 3).tolist()
-    ] + seen_poses(outlook.others, len(times_s))
-    return message
+    seen = seen_points(outlook.others, len(times_s))
+    points = np.concatenate((poses.reshape(-1, 3), seen))
+    return pose_array_bytes(outlook.stamp_ns, outlook.frame_id, points)
 
 
 def encode_occupancy(
@@ -169,7 +165,7 @@ def encode_occupancy(
     if not len(frames):
         frames = np.array([outlook.last_frame])
     found = occupancy(
-        prediction.futures[:, :, frames],
+        prediction.futures_at(frames),
         prediction.weights if prediction.mix is None else prediction.weights_at(frames),
         prediction.times_s[frames],
         outlook.skeleton.bones,
@@ -179,12 +175,12 @@ def encode_occupancy(
         min_probability=settings.occupancy.min_probability,
         stopped=stopped,
     )
-    rows = np.zeros(len(found.bin), dtype=OCCUPANCY_DTYPE)
+    rows, data = empty_rows((len(found.bin),), OCCUPANCY_DTYPE)
     rows['x'], rows['y'], rows['z'] = found.centres.T
     rows['probability'] = found.probability
     rows['t'], rows['t_end'] = found.bin * found.bin_s, (found.bin + 1) * found.bin_s
     rows['bin'] = np.minimum(found.bin, 2**16 - 1)
-    return _cloud(outlook.stamp_ns, outlook.frame_id, rows)
+    return _cloud(outlook.stamp_ns, outlook.frame_id, rows, data)
 
 
 def require_finite(output: str, *arrays: np.ndarray) -> None:
@@ -201,7 +197,7 @@ def require_finite(output: str, *arrays: np.ndarray) -> None:
 
 def no_moments(stamp_ns: int, frame_id: str) -> PointCloud2:
     """Return the empty cloud: nobody is predicted."""
-    return _cloud(stamp_ns, frame_id, np.zeros(0, dtype=MOMENTS_DTYPE))
+    return _cloud(stamp_ns, frame_id, *empty_rows((0,), MOMENTS_DTYPE))
 
 
 def no_trajectory(stamp_ns: int, frame_id: str) -> MultiDOFJointTrajectory:
@@ -211,16 +207,23 @@ def no_trajectory(stamp_ns: int, frame_id: str) -> MultiDOFJointTrajectory:
     return message
 
 
-def no_poses(stamp_ns: int, frame_id: str) -> PoseArray:
-    """Return the empty array: nobody is predicted."""
-    message = PoseArray()
-    message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame_id
-    return message
+def no_poses(
+    stamp_ns: int, frame_id: str, others: Sequence[np.ndarray] = (), horizons: int = 1
+) -> bytes:
+    """
+    Return ~/poses as bytes if nobody is predicted.
+
+    :param stamp_ns: stamp, nanoseconds.
+    :param frame_id: frame of the points.
+    :param others: last poses of everybody who is seen, metres, (J, 3) each.
+    :param horizons: number of keyframes of ~/poses.
+    """
+    return pose_array_bytes(stamp_ns, frame_id, seen_points(others, horizons))
 
 
 def no_occupancy(stamp_ns: int, frame_id: str) -> PointCloud2:
     """Return the empty cloud: nobody is predicted."""
-    return _cloud(stamp_ns, frame_id, np.zeros(0, dtype=OCCUPANCY_DTYPE))
+    return _cloud(stamp_ns, frame_id, *empty_rows((0,), OCCUPANCY_DTYPE))
 
 
 # Reading them back -----------------------------------------------------------------------------
@@ -272,7 +275,7 @@ def decode_moments(message: PointCloud2) -> DecodedMoments:
     )
 
 
-def _cloud(stamp_ns: int, frame_id: str, rows: np.ndarray) -> PointCloud2:
+def _cloud(stamp_ns: int, frame_id: str, rows: np.ndarray, data: array.array) -> PointCloud2:
     assert rows.dtype.fields is not None
     fields = [
         PointField(
@@ -283,12 +286,9 @@ def _cloud(stamp_ns: int, frame_id: str, rows: np.ndarray) -> PointCloud2:
         )
         for name in rows.dtype.names or ()
     ]
-    message = PointCloud2(fields=fields, is_dense=True, height=1, width=len(rows))
+    message = PointCloud2(fields=fields, is_dense=True, height=1, width=rows.size)
     message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), frame_id
     message.point_step, message.row_step = rows.dtype.itemsize, rows.nbytes
-    data = array.array('B')
-    if len(rows):
-        data.frombytes(rows.view(np.uint8).data)
     message.data = data
     return message
 

@@ -20,6 +20,7 @@ from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.markers import MarkerTopic
 from motion_predictor.ros.publish.model_topic import ModelTopic
 from motion_predictor.ros.publish.outlook import Outlook, Shown
+from motion_predictor.ros.publish.qos import is_wanted
 from motion_predictor.ros.publish.seen import PeoplePublisher, PeopleReport, places
 from motion_predictor.ros.publish.summaries import SummaryPublishers
 from motion_predictor.ros.session import Session
@@ -115,15 +116,12 @@ class Publishing:
         assert result.prediction is not None
         window, turn = self._session.predictor.window, self._session.turn
         frames = output_frames(settings, window.rate_hz, window.future_frames)
-        futures = result.prediction.futures[:, :, frames]  # (P, S, T, J, 3)
-        if turn is not None:
-            futures = futures @ turn.astype(futures.dtype)
         numbers = [self._session.numbers.table[name] for name in result.persons]
-        return Shown(result, numbers, frames, futures)
+        return Shown(result, numbers, frames, turn)
 
     def _encoded(self, shown: Shown) -> PointCloud2 | None:
-        """Return the cloud of ~/predictions; None if it is not published."""
-        if 'predictions' not in self._publishers:
+        """Return the cloud of ~/predictions; None if nobody subscribes to it."""
+        if not is_wanted(self._publishers.get('predictions')):
             return None
         result = shown.result
         assert result.prediction is not None

@@ -68,6 +68,20 @@ def every_policy() -> QoSOverridingOptions:
     return QoSOverridingOptions(policy_kinds=tuple(dict.fromkeys(kinds)))
 
 
+def is_wanted(publisher: Any | None) -> bool:
+    """
+    Tell whether a message of an output comes to anybody: to who listens, or will be told later.
+
+    :param publisher: None where the output is not published at all.
+    """
+    if publisher is None:
+        return False
+    if publisher.get_subscription_count() > 0:
+        return True
+    kept: bool = publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    return kept
+
+
 def assert_alive(publishers: Iterable[Any]) -> None:
     """
     Report that the predicting thread runs.

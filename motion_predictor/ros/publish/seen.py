@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import json
 from typing import Any
 
-from geometry_msgs.msg import Point, Pose, Quaternion
 import numpy as np
 from std_msgs.msg import String
 
@@ -98,18 +97,14 @@ def places(others: Mapping[str, OtherPerson], turn: np.ndarray | None) -> list[n
     return known if turn is None else [pose @ turn for pose in known]
 
 
-def seen_poses(poses: Sequence[np.ndarray], horizons: int) -> list[Pose]:
+def seen_points(poses: Sequence[np.ndarray], horizons: int) -> np.ndarray:
     """
     Return the points of people who are not predicted: their last position at every horizon.
 
     :param poses: one pose per person, metres, (J, 3).
     :param horizons: number of keyframes of ~/poses.
-    :returns: ordered (person, horizon, joint).
+    :returns: metres, float64 (N, 3), ordered (person, horizon, joint).
     """
-    level = Quaternion(w=1.0)
-    made: list[Pose] = []
-    for pose in poses:
-        joints = [Pose(position=Point(x=x, y=y, z=z), orientation=level) for x, y, z in
-                  np.asarray(pose, dtype=np.float64).tolist()]  # fmt: skip
-        made += joints * horizons  # the same objects, because they are only read
-    return made
+    if not poses:
+        return np.zeros((0, 3))
+    return np.concatenate([np.tile(np.asarray(pose, np.float64), (horizons, 1)) for pose in poses])

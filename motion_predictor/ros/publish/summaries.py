@@ -25,8 +25,7 @@ from motion_predictor.ros.publish.outputs import (
     no_poses,
     no_trajectory,
 )
-from motion_predictor.ros.publish.qos import RATES_HZ
-from motion_predictor.ros.publish.seen import seen_poses
+from motion_predictor.ros.publish.qos import is_wanted, RATES_HZ
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Summary:
 
     message_type: type
     encode: Callable[..., Any]
-    """Makes the message from an outlook and the settings. An output with a rate of its own also
-    gets a function that returns whether to stop."""
+    """Makes the message, or its bytes, from an outlook and the settings. An output with a rate of
+    its own also gets a function that returns whether to stop."""
     nobody: Callable[[int, str], Any]
 
 
@@ -80,7 +79,7 @@ class SummaryPublishers:
         """
         names = []
         for name, publisher in self._publishers.items():
-            if not publisher.get_subscription_count():
+            if not is_wanted(publisher):
                 self._shown.discard(name)
                 continue
             if name in RATES_HZ:
@@ -173,7 +172,5 @@ class SummaryPublishers:
                 if name in self._shown:
                     publisher.publish(SUMMARIES[name].nobody(stamp_ns, frame_id))
             elif publisher.get_subscription_count() and (asked or others):
-                message = no_poses(stamp_ns, frame_id)
-                message.poses = seen_poses(others, horizons)
-                publisher.publish(message)
+                publisher.publish(no_poses(stamp_ns, frame_id, others, horizons))
         self._shown.clear()

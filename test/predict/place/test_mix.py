@@ -66,7 +66,7 @@ def test_moments_are_those_of_the_weighted_samples() -> None:
     mix, futures = people()
     of = CANDIDATE == MODEL
     model = sample_moments(futures[:, of][:, :, KNOTS], mix.within[:, of].astype(np.float64))
-    found = mix.moments(futures, KNOTS, model)
+    found = mix.moments(futures[:, :, KNOTS], KNOTS, model)
     weights = mix.weights_at(KNOTS).astype(np.float64)[..., None, None]  # (P, S, F, 1, 1)
     at = futures[:, :, KNOTS] - ORIGIN[:, None, None, None]
     mean = (weights * at).sum(axis=1)

@@ -17,8 +17,7 @@ K, C = len(KNOTS), len(CANDIDATES)
 POSES = swinging(1.0)
 SEEN = np.stack([POSES[:25], POSES[20:45]]).astype(np.float32)
 NOTHING = Recall(
-    np.zeros((2, 0, WINDOW.future_frames, 17, 3), np.float32), np.zeros((2, 0), np.float32),
-    np.full(2, np.inf, np.float32), np.zeros(2, np.int64),
+    None, np.zeros((2, 0), np.float32), np.full(2, np.inf, np.float32), np.zeros(2, np.int64),
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ NO_EVIDENCE = np.zeros((2, K, E, C), np.float32)
 def recall(known: bool = True) -> Recall:
     none = np.zeros((2, 0), np.float32)
     distance = np.full(2, 0.02 if known else np.inf, np.float32)
-    return Recall(none, none, distance, np.full(2, 3 * known))
+    return Recall(None, none, distance, np.full(2, 3 * known))
 
 
 def told(seen: np.ndarray = SEEN, known: bool = True, turn: np.ndarray | None = None) -> Described:

@@ -13,6 +13,7 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import DenoiserConfig, WindowConfig
 from motion_predictor.model.weights import save_weights
 from motion_predictor.predict.place.memory.place_memory import PlaceMemory
+from tools.measure.timed_node import STAGES
 from training.judge.speed import benchmark, cases, timing
 from training.judge.speed.benchmark_options import BenchmarkOptions
 from training.judge.speed.benchmark_weighing import fill
@@ -36,6 +37,7 @@ def run(folder: Path, weights: list[Path], *more: str) -> dict[str, Any]:
     words = ['--json', str(folder / 'times.json'), '--quiet', '--device', 'cpu', '--samples', '3']
     words += ['--repetitions', '4', '--ddim-steps', '2', '--persons', '1', '2', '--threads', '1']
     words += [] if '--node-seconds' in more else ['--node-seconds', '0']
+    words += [] if '--crowd-seconds' in more else ['--crowd-seconds', '0']
     words += [] if '--weighing-minutes' in more else ['--weighing-minutes', '0']
     assert benchmark.main([*words, '--weights', *map(str, weights), *more]) == 0
     found: dict[str, Any] = json.loads((folder / 'times.json').read_text())
@@ -201,6 +203,23 @@ def test_one_step_models_are_measured_in_the_node_and_the_teacher_is_not(
     page = benchmark_section(result, tmp_path, tmp_path / 'page.md')
     assert '**In the node**' in page
     assert not result['unavailable']
+
+
+@pytest.mark.slow
+def test_every_stage_of_a_frame_is_timed_in_the_node(tmp_path: Path, weights: list[Path]) -> None:
+    pytest.importorskip('rclpy')
+    words = ['--engines', 'fp32', '--no-paper-size', '--crowd-seconds', '3', '--crowd', '2']
+    result = run(tmp_path, weights[2:], *words)
+    assert not result['unavailable']
+    rows = result['crowd']['rows']
+    assert [(row['checkout'], row['persons'], row['people']) for row in rows] == 2 * [
+        ('this', 2, 2)
+    ]
+    for row in rows:
+        assert all(row['stages'][name]['cpu_ms'] > 0.0 for name in STAGES if name != 'moments')
+        assert sum(stage['cpu_ms'] for stage in row['stages'].values()) <= row['process_cpu_ms']
+        assert 0.0 < row['ros_share'] < 1.0
+    assert '| publish |' in benchmark.table(result)
 
 
 @pytest.mark.slow

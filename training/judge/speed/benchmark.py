@@ -6,6 +6,8 @@ last call left them.
 
 Then every one-step model runs in the real node, in a process of its own over real DDS: from the
 stamp of a pose to the publication of its prediction (``python -m tools.measure.node_latency``).
+At last every stage of a frame is timed in the node, for a few people and for a crowd (``python -m
+tools.measure.crowd``).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from training.judge import plots
 from training.judge.speed.benchmark_options import BenchmarkOptions, checked
 from training.judge.speed.benchmark_weighing import weighing_rows
 from training.judge.speed.cases import cases_for, note
+from training.judge.speed.crowd import crowd
 from training.judge.speed.timing import Case
 
 FORMAT = 'motion_predictor benchmark'
@@ -159,6 +162,7 @@ def benchmark(options: BenchmarkOptions, arguments: Sequence[str]) -> dict[str, 
     add_ratios(networks)
     weighing = weighing_rows(options) if options.weighing_minutes > 0.0 else []
     node = node_rows(options, unavailable)
+    people = crowd(options, unavailable)
     origin = provenance.origin(FORMAT, VERSION, 'training benchmark', arguments)
     return {
         **origin,
@@ -174,6 +178,7 @@ def benchmark(options: BenchmarkOptions, arguments: Sequence[str]) -> dict[str, 
         'networks': networks,
         'weighing': weighing,
         'node': node,
+        'crowd': people,
     }
 
 
@@ -204,6 +209,8 @@ def table(result: Mapping[str, Any]) -> str:
             f'{row["median_ms"]:.2f}, p99 {row["p99_ms"]:.2f} ms, one frame '
             f'{row["frame_period_ms"]:.2f} ms; last third less first {row["drift_ms"]:+.2f} ms'
         )
+    if result.get('crowd'):
+        lines += ['', 'a frame in the node:', result['crowd']['text']]
     lines += [f'not available: {line}' for line in result['unavailable']]
     return '\n'.join(lines)
 

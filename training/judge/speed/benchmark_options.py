@@ -41,6 +41,10 @@ class BenchmarkOptions:
     without decoding."""
     node_seconds: float = 20.0
     """Duration of the measurement of each one-step model in the node over DDS; 0 leaves it out."""
+    crowd: tuple[int, ...] = (1, 3, 10, 30)
+    """Numbers of people with whom every stage of a frame is timed in the node over DDS."""
+    crowd_seconds: float = 10.0
+    """Seconds for each number of people, twice; 0 skips this."""
     weighing_minutes: float = 60.0
     """Largest memory with which weighing is timed, in minutes of one person; 0 leaves weighing
     out."""
@@ -79,6 +83,8 @@ def checked(options: BenchmarkOptions) -> BenchmarkOptions:
     for name in ('threads', 'persons'):
         if min(getattr(options, name)) < 1:
             raise ConfigError(f'--{name} {min(getattr(options, name))}: must be at least 1')
+    if options.crowd and min(options.crowd) < 1:
+        raise ConfigError(f'--crowd {min(options.crowd)}: must be at least 1')
     if not options.weights and not options.paper_size:
         raise ConfigError('--weights: no weights file given, and none is shipped')
     if options.device == 'cuda' and not torch.cuda.is_available():

@@ -11,6 +11,7 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import load_weights
+from motion_predictor.predict.futures.sampled import as_futures
 from motion_predictor.predict.live import FuturePredictor
 from motion_predictor.predict.prediction import Prediction
 from motion_predictor.predict.predictor import Predictor
@@ -65,7 +66,7 @@ class ManyStepPredictor:
             observed.astype(np.float32), samples=samples, seed=seed, seen=seen
         )
         weights = np.full(futures.shape[:2], 1.0 / samples, dtype=np.float32)
-        return Prediction(futures, weights, self.window.rate_hz)
+        return Prediction(as_futures(futures), weights, self.window.rate_hz)
 
 
 def load_streamed(path: Path, engine: str, ddim_steps: int) -> StreamedPredictor:

@@ -12,6 +12,7 @@ import torch
 
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model import candidates
+from motion_predictor.predict.futures.sampled import as_futures
 from motion_predictor.predict.place.mix import Mix
 from motion_predictor.predict.prediction import Prediction
 from training.judge import metrics
@@ -108,7 +109,9 @@ def model_alone(prediction: Prediction) -> Prediction:
         return prediction
     own = np.flatnonzero(prediction.candidate == candidates.MODEL)
     return Prediction(
-        prediction.futures[:, own], prediction.mix.within[:, own], prediction.rate_hz
+        as_futures(prediction.futures[:, own]),
+        prediction.mix.within[:, own],
+        prediction.rate_hz,
     )
 
 
@@ -243,7 +246,7 @@ class StreamScorer:
         # Return one future (F, J, 3) of each candidate, its samples (S, F, J, 3) and their weights
         # (S, F).
         window = moment.window.poses.astype(np.float32)[None]
-        future_frames, rate_hz = prediction.futures.shape[2], prediction.rate_hz
+        future_frames, rate_hz = prediction.future_frames, prediction.rate_hz
         damped = damped_velocity(window, future_frames, rate_hz)[0][:, frames]
         still = zero_velocity(window, future_frames, rate_hz)[0][:, frames]
         own = model_alone(prediction)

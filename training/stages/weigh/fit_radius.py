@@ -105,7 +105,7 @@ def tell_part(part: Records, gate: Gate, skeleton: Skeleton, rate_hz: float) -> 
     off = np.linalg.norm(expected - part.truth, axis=-1).astype(np.float32)
     now = Stance(part.seen[:, -1], part.velocity, part.seen[:, -1], part.jitter, part.jitter)
     none = np.zeros((len(part), 0), np.float32)
-    recall = Recall(none, none, part.distance, part.alike)
+    recall = Recall(None, none, part.distance, part.alike)
     told = tell(part.seen, now, part.means, weights, part.spreads, recall, rate_hz)
     people = np.char.add(part.laboratory + '/', part.subject)
     return Told(told, off, people, part.kind == ONSET)

@@ -242,7 +242,7 @@ def _record(place: Place, moment: Moment) -> dict[str, NDArray]:
     assert prediction.mix is not None
     knots = knot_frames(place.window)
     truth = (moment.truth[knots] - working.origins[0]).astype(np.float32)
-    futures = (prediction.futures[0][:, knots] - working.origins[0]).astype(np.float32)
+    futures = (prediction.futures_at(knots)[0] - working.origins[0]).astype(np.float32)
     flat = np.moveaxis(futures.reshape(*futures.shape[:2], -1), 0, 1)  # (K, S, 3 J)
     square = np.square(flat).sum(axis=-1)
     apart = square[:, :, None] + square[:, None] - 2.0 * flat @ flat.swapaxes(-1, -2)

@@ -292,7 +292,7 @@ class PlaceMemory:
         :param neighbours: greatest number of moments, N.
         """
         persons = len(now.pose)
-        found = nothing_found(now, neighbours, self.window.future_frames)
+        found = nothing_found(now, neighbours, self.window)
         if not self.slots.moments:
             return found
         own, facing = self.own(now.pose, now.velocity)
@@ -302,6 +302,4 @@ class PlaceMemory:
         if len(mirrored):
             near = np.concatenate((near[:persons], near[persons:]), axis=1)
             distance = np.concatenate((distance[:persons], distance[persons:]), axis=1)
-        return recalled(
-            found, self.slots, self.window, self.skeleton, now, facing, near, distance, pool
-        )
+        return recalled(found, self.slots, self.skeleton, now, facing, near, distance, pool)

@@ -15,7 +15,7 @@ from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.place.candidates import believed, Stance
 from motion_predictor.predict.place.memory.nearest import apart
-from motion_predictor.predict.place.memory.pending import STEP_S
+from motion_predictor.predict.place.memory.pending import STEP_S, steps_of
 from motion_predictor.predict.place.memory.slots import Slots
 
 APART_S = 0.4
@@ -49,23 +49,68 @@ def occasions(like: Like) -> int:
     return len(order) - int(np.count_nonzero((others == 0) & (gaps < OCCASION_S / _NS)))
 
 
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """
+    Displacements that followed N earlier moments for each of P people, every :data:`STEP_S`.
+
+    ``pose`` float32 (P, J, 3) metres, from which they begin; ``paths`` float32
+    (P, N, H + 2, J, 3), the last a velocity, zero where there is no moment; ``window`` of the
+    model.
+    """
+
+    pose: np.ndarray
+    paths: np.ndarray
+    window: WindowConfig
+
+    def at(self, frames: np.ndarray) -> np.ndarray:
+        """
+        Return the futures that they make at some frames.
+
+        :param frames: indices, F of them.
+        :returns: float32, metres in the frame of the pose, (P, N, F, J, 3).
+        """
+        persons, count, rows, joints = self.paths.shape[:4]
+        between = _between(self.window, rows - 2)[frames]  # (F, H + 2)
+        moved = between @ self.paths.reshape(persons, count, rows, 3 * joints)
+        return self.pose[:, None, None] + moved.reshape(persons, count, len(frames), joints, 3)
+
+    def mean(self, weights: np.ndarray) -> np.ndarray:
+        """
+        Return the weighted mean of each person's futures at every frame.
+
+        :param weights: (P, N); rows sum to one.
+        :returns: float32, metres, (P, T_fut, J, 3).
+        """
+        persons, count, rows, joints = self.paths.shape[:4]
+        path = weights[:, None] @ self.paths.reshape(persons, count, rows * 3 * joints)
+        moved = _between(self.window, rows - 2) @ path.reshape(persons, rows, 3 * joints)
+        return self.pose[:, None] + moved.reshape(persons, -1, joints, 3)
+
+
 @dataclass(frozen=True)
 class Recall:
     """
     What followed the earlier moments nearest to now, N for each of P people.
 
-    ``futures`` is float32 (P, N, T_fut, J, 3): displacements added to the present pose, in its
-    frame. ``weights`` is (P, N); each row sums to one, or is zero if nothing is found.
-    ``distance_m`` is (P,), the distance to the nearest moment in metres per joint, infinite if
-    there is none. ``alike`` is int (P,): how many of the N are about as near as the nearest one.
-    ``like`` holds all such moments of each person, for :func:`occasions`.
+    ``followed`` makes their futures; it is None if only the rest is needed. ``weights`` is (P, N);
+    each row sums to one, or is zero if nothing is found. ``distance_m`` is (P,), the distance to
+    the nearest moment in metres per joint, infinite if there is none. ``alike`` is int (P,): how
+    many of the N are about as near as the nearest one. ``like`` holds all such moments of each
+    person, for :func:`occasions`.
     """
 
-    futures: np.ndarray
+    followed: Followed | None
     weights: np.ndarray
     distance_m: np.ndarray
     alike: np.ndarray
     like: list[Like] = field(default_factory=list)
+
+    @property
+    def futures(self) -> np.ndarray:
+        """Return what followed at every frame, float32 (P, N, T_fut, J, 3), metres."""
+        assert self.followed is not None
+        return self.followed.at(np.arange(self.followed.window.future_frames))
 
     @property
     def known(self) -> np.ndarray:
@@ -73,19 +118,19 @@ class Recall:
         return np.isfinite(self.distance_m)
 
 
-def nothing_found(now: Stance, neighbours: int, frames: int) -> Recall:
+def nothing_found(now: Stance, neighbours: int, window: WindowConfig) -> Recall:
     """
     Return the recall of an empty memory: everybody stays as they are.
 
     :param now: pose and velocity of P people.
     :param neighbours: N.
-    :param frames: number of frames of the futures.
+    :param window: the model's window.
     """
     persons, joints = now.pose.shape[:2]
-    futures = np.empty((persons, neighbours, frames, joints, 3), dtype=np.float32)
-    futures[:] = now.pose[:, None, None]
+    rows = steps_of(window) + 2
+    paths = np.zeros((persons, neighbours, rows, joints, 3), dtype=np.float32)
     return Recall(
-        futures,
+        Followed(now.pose, paths, window),
         np.zeros((persons, neighbours), dtype=np.float32),
         np.full(persons, np.inf, dtype=np.float32),
         np.zeros(persons, dtype=np.int64),
@@ -107,7 +152,6 @@ def _between(window: WindowConfig, steps: int) -> np.ndarray:
 def recalled(
     found: Recall,
     slots: Slots,
-    window: WindowConfig,
     skeleton: Skeleton,
     now: Stance,
     facing: np.ndarray,
@@ -120,7 +164,6 @@ def recalled(
 
     :param found: from :func:`nothing_found`; it is changed.
     :param slots: the content of the memory.
-    :param window: the model's window.
     :param skeleton: the model's skeleton.
     :param now: pose and velocity of P people.
     :param facing: their headings, ``(P, 2)``.
@@ -144,13 +187,9 @@ def recalled(
     path = _followed(slots, skeleton.mirror, at, flipped, who, weights, facing[who])
     faster = now.velocity[who] - path[:, -1]
     path[:, -1] = believed(faster, (_SQRT2 * now.doubt)[who, None])
-    moved = _between(window, slots.steps) @ path.reshape(len(who), slots.steps + 2, -1)
-    begin = 0
-    for person, those in enumerate(chosen):
-        end = begin + len(those)
-        followed = moved[begin:end].reshape(-1, *found.futures.shape[2:])
-        found.futures[person, : len(those)] += followed
-        begin = end
+    assert found.followed is not None
+    number = np.concatenate([np.arange(len(those)) for those in chosen])
+    found.followed.paths[who, number] = path
     return found
 
 

@@ -9,6 +9,7 @@ from random_models import random_model, walking
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.weighing_weights import WeighingWeights
+from motion_predictor.predict.futures.sampled import as_futures
 from motion_predictor.predict.live import LivePredictor
 from motion_predictor.predict.place.place import Place
 from motion_predictor.predict.prediction import Prediction
@@ -101,7 +102,7 @@ def test_who_foresees_the_truth_has_no_error_and_the_candidates_have_their_own(
     moment = moments[1]
     prediction = moment.prediction.prediction
     assert prediction is not None
-    exact = replace(prediction, futures=np.repeat(moment.truth[None, None], 6, axis=1))
+    exact = replace(prediction, sampled=as_futures(np.repeat(moment.truth[None, None], 6, axis=1)))
     scores = scored(with_prediction(moment, exact), moment)
     for name in (PUBLISHED, MODEL, MEDOID):
         assert scores.errors[name][0].max() < 5e-3  # bones of a made-up walk are not quite rigid

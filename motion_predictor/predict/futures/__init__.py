@@ -1,0 +1,1 @@
+"""Sampled futures, decoded where somebody asks for them."""

@@ -1,0 +1,107 @@
+"""The model's futures as the states that it gave: decoded to the world where somebody asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motion_predictor.model.codec import Context
+from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.predict.futures.sampled import Futures
+
+_LARGEST = 1e30  # a state below it is finite when decoded, too
+
+
+@dataclass(frozen=True, eq=False)
+class States(Futures):
+    """
+    Whitened states of P people's windows, S samples each.
+
+    Joint positions are linear in them, so that any frame, and the mean of all samples, can be had
+    without the others.
+    """
+
+    model: MotionModel
+    context: Context
+    """Of the P windows."""
+    white: Tensor
+    """``(P, S, K, 3 J)``."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """See :class:`Futures`."""
+        persons, samples, _, channels = self.white.shape
+        return persons, samples, self.model.config.window.future_frames, channels // 3, 3
+
+    @property
+    def dtype(self) -> np.dtype:
+        """See :class:`Futures`."""
+        return np.dtype(np.float32)
+
+    @cached_property
+    def _coefficients(self) -> Tensor:
+        return self.model.coefficients(self.white, self.context)  # (P, S, K, D)
+
+    @cached_property
+    def _turn(self) -> Tensor:
+        # Root and joints about it to joints in the world but for the origin, (P, D, D): one
+        # product instead of many by a matrix of three.
+        joints, turn = self.shape[3], self.context.frame.rotation.mT  # (P, 3, 3)
+        found = turn.new_zeros(len(turn), joints, 3, joints, 3)
+        found[:, 0] = turn[:, :, None]  # the root moves every joint
+        every = torch.arange(1, joints)
+        found[:, every, :, every] = turn
+        return found.view(len(turn), 3 * joints, 3 * joints)
+
+    def _to_world(self, coefficients: Tensor, frames: Tensor) -> Tensor:
+        # (P, S, K, D) to joint positions (P, S, F, J, 3).
+        model, context = self.model, self.context
+        persons, samples, _, channels = coefficients.shape
+        own = model.map_complete[frames] @ coefficients  # (P, S, F, D)
+        past = torch.baddbmm(
+            context.frame.origin.repeat(1, channels // 3)[:, None],
+            model.map_recall[frames] @ context.features, self._turn,
+        )  # fmt: skip
+        world = (own.view(persons, -1, channels) @ self._turn).view(own.shape)
+        world += past[:, None]
+        return world.view(persons, samples, len(frames), -1, 3)
+
+    def at(self, frames: np.ndarray) -> np.ndarray:
+        """See :class:`Futures`."""
+        index = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.int64))
+        with torch.inference_mode():
+            return self._to_world(self._coefficients, index).numpy()
+
+    def every(self) -> np.ndarray:
+        """See :class:`Futures`."""
+        with torch.inference_mode():
+            return self.model.decode(self.white, self.context).cpu().numpy()
+
+    def mean(self, weights: np.ndarray) -> np.ndarray:
+        """See :class:`Futures`."""
+        shares = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float32))[:, None]
+        with torch.inference_mode():
+            middle = shares @ self._coefficients.flatten(2)  # (P, 1, K D)
+            middle = middle.view(len(shares), 1, *self.white.shape[2:])
+            return self._to_world(middle, torch.arange(self.shape[2]))[:, 0].numpy()
+
+    def finite(self) -> np.ndarray:
+        """See :class:`Futures`."""
+        with torch.inference_mode():
+            largest = self._coefficients.abs().flatten(1).amax(dim=1)  # NaN where there is one
+            return (largest < _LARGEST).numpy()
+
+    def apart(self) -> np.ndarray:
+        """See :class:`Futures`."""
+        with torch.inference_mode():
+            # as long as the whole, whatever rank the map has: complete = Q factor
+            factor = torch.linalg.qr(self.model.map_complete.double(), mode='r').R.float()
+            channels = self.white.shape[-1]
+            joints = factor @ (self._coefficients.view(-1, *self.white.shape[2:]))
+            root = joints[..., :3].repeat(1, 1, channels // 3)
+            root[..., :3] = 0.0
+            return (joints + root).view(*self.white.shape[:2], -1).numpy()
