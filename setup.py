@@ -32,10 +32,11 @@ if wheel:
     for name in beside:
         packages.append(f'{BUNDLE}.{name}')
         package_dir[f'{BUNDLE}.{name}'] = name.replace('.', '/')
-        package_data[f'{BUNDLE}.{name}'] = ['*.html', '*.css', '*.js', 'templates/*']
-    packages.append(f'{BUNDLE}.weights')
-    package_dir[f'{BUNDLE}.weights'] = 'resource/weights'
-    package_data[f'{BUNDLE}.weights'] = ['*']
+        package_data[f'{BUNDLE}.{name}'] = ['page/*', 'templates/*']
+    for name in ('recordings', 'weights'):
+        packages.append(f'{BUNDLE}.{name}')
+        package_dir[f'{BUNDLE}.{name}'] = f'resource/{name}'
+        package_data[f'{BUNDLE}.{name}'] = ['*']
 else:
     data_files.append((f'{SHARE}/weights', sorted(glob('resource/weights/*'))))
 

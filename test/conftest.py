@@ -1,7 +1,12 @@
 """What every test starts with, and the marks that folders give."""
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+import os
 from pathlib import Path
+import shutil
 import signal
+from typing import Any
 
 import pytest
 import torch
@@ -21,3 +26,59 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         room = item.path.relative_to(ROOMS).parts[0]
         if room in MARKED:
             item.add_marker(getattr(pytest.mark, MARKED[room]))
+
+
+CHROMIUMS = ('chromium', 'chromium-browser', 'google-chrome')
+Opener = Callable[..., AbstractContextManager[Any]]
+
+
+@pytest.fixture(scope='session')
+def browser() -> Iterator[Any]:
+    """Start a headless Chromium, or skip and say what is absent."""
+    playwright = pytest.importorskip(
+        'playwright.sync_api', reason='no playwright: pip install -r requirements-docs.txt'
+    )
+    found = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if found is None:
+        pytest.skip('no Chromium: apt install chromium, or name one with CHROMIUM=/path')
+    with playwright.sync_playwright() as started:
+        flags = ['--no-sandbox'] if os.geteuid() == 0 else []
+        chromium = started.chromium.launch(executable_path=found, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Opener:
+    """
+    Return what opens a file in a context of its own, without a network.
+
+    At the end the page must have logged no error, and have asked for nothing that is not there or
+    lies elsewhere.
+    """
+
+    @contextmanager
+    def open_file(path: Path, query: str = '', **settings: Any) -> Iterator[Any]:
+        context = browser.new_context(**settings)
+        page = context.new_page()
+        problems: list[str] = []
+        page.on(
+            'console',
+            lambda said: problems.append(said.text) if said.type == 'error' else None,
+        )
+        page.on('pageerror', lambda error: problems.append(str(error)))
+        page.on('requestfailed', lambda request: problems.append(f'failed: {request.url}'))
+        page.on(
+            'request',
+            lambda request: (
+                None
+                if request.url.startswith(('file:', 'data:', 'blob:'))
+                else problems.append(f'asked for {request.url}')
+            ),
+        )
+        page.goto(path.resolve().as_uri() + query)
+        yield page
+        context.close()
+        assert not problems
+
+    return open_file

@@ -20,7 +20,7 @@ LONG_MODULES = {
     'test/ros/test_node.py': (870, 'to be cut as the node is: worker, intake, outputs'),
     'test/ros/test_outputs.py': (500, 'to be cut by output'),
     'test/sources/tf/test_tf_input.py': (630, 'to be cut: the tree, ids, what is late'),
-    'test/tools/test_demo.py': (560, 'to be cut: clips, scores, page'),
+    'test/tools/demo/test_demo.py': (470, 'to be cut: clips, scores'),
     'test/training/data/test_training_data.py': (730, 'to be cut by kind of data set'),
     'test/training/data/test_training_storage.py': (460, 'disks that are full, runs that stop'),
     'test/training/judge/accuracy/test_training_evaluate.py': (540, 'to be cut: rows, page'),

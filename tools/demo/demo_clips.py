@@ -1,4 +1,4 @@
-"""The motion that the demo plays: synthetic work, a recording, or clips from a pip package."""
+"""The motion that the demo plays: the shipped recording, one of yours, clips that pip brings."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ CLIPS = (
     'walk', 'run', 'jump', 'kick', 'punch', 'spin', 'spinkick', 'dance_a', 'dance_b', 'roll',
     'crawl', 'cartwheel', 'backflip', 'getup_facedown', 'getup_faceup',
 )  # fmt: skip
+EXERCISE = 'exercise'
+_ROOT = Path(__file__).resolve().parents[2]  # the repository, or what a wheel brings
+_RESOURCES = _ROOT / 'resource' if (_ROOT / 'resource').is_dir() else _ROOT
+EXERCISE_FILE = _RESOURCES / 'recordings' / 'side_lunge.npz'
+EXERCISE_CREDIT = (
+    'motion capture of a person whom nothing here was fitted on, no frame made up; UI-PRMD '
+    '(Vakanski, Jun, Paul, Baker, Data 3(1):2, 2018; PDDL 1.0), clip u04_m04c'
+)
 WORK = 'work'
 MEDLEY = 'medley'
 MEDLEY_CLIPS = (
@@ -49,15 +57,19 @@ def demo_recording(
     """
     Return motion of the requested duration, repeated if it is shorter.
 
-    :param clip: ``work``, ``medley``, one of :data:`CLIPS`, ``synthetic``, or a path for
-        :func:`motion_predictor.recordings.open.open_recording`.
-    :param seconds: duration of the result.
-    :param rate_hz: rate of the result.
-    :param overrides: known facts about a file, instead of what it states or lets judge.
-    :returns: 17 joints in metres, z up; ``source`` states the origin of the motion and what is
-        invented.
+    :param clip: ``exercise`` (played once, never repeated), ``work``, ``medley``, one of
+        :data:`CLIPS`, ``synthetic``, or what
+        :func:`motion_predictor.recordings.open.open_recording` takes.
+    :param seconds: how long the result lasts.
+    :param rate_hz: of the result.
+    :param overrides: what is known of a file, in place of what it says or lets judge.
+    :returns: 17 joints in metres, z up; ``source`` says where the motion comes from and what of it
+        is made up.
     :raises RecordingError: if there is no such clip.
     """
+    if clip == EXERCISE:
+        once = whole_recording(str(EXERCISE_FILE), seconds, rate_hz, overrides)
+        return replace(once, source=EXERCISE_CREDIT)
     if clip == WORK:
         return synthetic_work(seconds, rate_hz)
     if clip == MEDLEY or clip in CLIPS:
@@ -71,7 +83,7 @@ def demo_recording(
             return _chained(folder, names, seconds, rate_hz)
     elif not clip.startswith(SYNTHETIC) and not Path(re.sub(r'(\.npz):.*$', r'\1', clip)).exists():
         raise RecordingError(
-            f'no clip or file {clip!r}; clips: {WORK}, {MEDLEY}, {", ".join(CLIPS)}, '
+            f'no clip or file {clip!r}; clips: {EXERCISE}, {WORK}, {MEDLEY}, {", ".join(CLIPS)}, '
             f'{SYNTHETIC}; '
             f'or a .bvh, a .npz of clips (FILE.npz:CLIP), a rosbag2'
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -13,12 +14,14 @@ import numpy as np
 from motion_predictor.body.geometry import heading_rad
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.predict.likely import by_weight
+from tools.demo.demo_layers import ellipsoids, VOXEL_M, voxels
 from tools.demo.demo_scores import (
     BEST,
     Collection,
     DAMPED,
     EXPECTED,
     METHODS,
+    REPORTED_S,
     Running,
     running,
     RUNNING_S,
@@ -26,8 +29,11 @@ from tools.demo.demo_scores import (
     STILL,
     Timing,
 )
+from training.judge.baselines import DAMPED_OVER_S, DAMPING_S
 
-TEMPLATE = Path(__file__).with_suffix('.html')
+PARTS = Path(__file__).with_name('page')
+SCRIPTS = ('motion.js', 'words.js', 'picture.js', 'controls.js')
+"""Parts of the page's one script, in this order."""
 PAGE_SAMPLES = 16
 FEWEST_SAMPLES = 4
 PAGE_STEP_S = 0.2
@@ -50,6 +56,16 @@ class Facts:
     summary: str
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of the demo: what was heard, and what came of it."""
+
+    collection: Collection
+    measured: Timing
+    scores: Scores | None
+    facts: Facts
+
+
 def _base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
@@ -58,22 +74,59 @@ def _limb(joint: str) -> str:
     return joint if joint in THICK_M else joint[1:]
 
 
-def page_data(
-    collection: Collection, measured: Timing, scores: Scores | None, facts: Facts
-) -> dict[str, Any]:
+def page_data(*runs: Run) -> dict[str, Any]:
     """
     Return the data for the page.
 
-    :returns: JSON-able values; poses as base64 of float32 ``(N, P, J, 3)`` metres, futures as
-        base64 of int16 ``(R, S, T, J, 3)`` millimetres from each row's origin.
+    :param runs: of one recording; the second with other weights, to be shown beside the first.
+    :returns: JSON-able values; poses as base64 of float32 ``(N, P, J, 3)`` metres; of each run the
+        futures as base64 of int16 ``(R, S, T, J, 3)`` millimetres from each row's origin.
     """
+    first = runs[0]
+    collection = first.collection
+    extent = np.nanmax(np.abs(collection.poses[..., 0, :2] - collection.poses[:1, :, 0, :2]))
+    begin = np.nanmean(collection.poses[:30, 0], axis=0)
+    forward = float(np.nan_to_num(heading_rad(begin, H36M17)))
+    learning = None if first.scores is None else running(collection, first.scores)
+    return {
+        'joints': H36M17.num_joints,
+        'bones': [list(bone) for bone in H36M17.bones],
+        'radii': [THICK_M[_limb(H36M17.joints[child])] for child, _ in H36M17.bones],
+        'people': int(collection.poses.shape[1]),
+        'times': [round(float(t), 4) for t in collection.times_s],
+        'stamps': [round(float(t), 4) for t in collection.pose_stamps_s],
+        'poses': _base64(collection.poses.astype('<f4')),
+        'madeUp': collection.made_up_s.round(4).tolist(),
+        'damping': [DAMPING_S, DAMPED_OVER_S],
+        'view': {
+            'turn': forward - 1.05,
+            'far': 5.2 if collection.poses.shape[1] == 1 else min(6.0 + 0.3 * float(extent), 8.0),
+        },
+        'runs': [_run_data(run) for run in runs],
+        'table': _table(runs),
+        'curves': _curves(first.scores),
+        'scored': len(first.scores.rows) if first.scores is not None else 0,
+        'running': {} if learning is None else _running_data(learning),
+        'cards': _cards(first, learning),
+        'subtitle': (
+            f'{collection.futures.shape[1]} weighted futures of the next '
+            f'{collection.times_s[-1]:.1f} s for every frame, and the one that is expected, from '
+            f'the running ROS 2 node, beside what the person then really did.'
+        ),
+        'about': _about(runs),
+    }
+
+
+def _run_data(run: Run) -> dict[str, Any]:
+    """Return the predictions of one run that the page keeps."""
+    collection = run.collection
     step_s, samples = _sizes(collection)
     kept = _thin_out(collection, step_s)
+    origins = collection.expected[kept, 0, 0].astype(np.float64).round(3).reshape(-1, 3)
     rows, blocks = [], []
-    for row in kept:
+    for row, origin in zip(kept, origins):
         chosen = by_weight(collection.weights[row][None], samples - 1)[0]
         futures = np.concatenate([collection.expected[row][None], collection.futures[row, chosen]])
-        origin = futures[0, 0, 0].astype(np.float64).round(3)
         blocks.append(np.clip(np.round((futures - origin) * 1000), -32767, 32767))
         rows.append(
             {
@@ -82,61 +135,105 @@ def page_data(
                 'o': origin.tolist(),
             }
         )
-    learning = None if scores is None else running(collection, scores)
-    extent = np.nanmax(np.abs(collection.poses[..., 0, :2] - collection.poses[:1, :, 0, :2]))
-    first = np.nanmean(collection.poses[:30, 0], axis=0)
-    forward = float(np.nan_to_num(heading_rad(first, H36M17)))
+    spread, touched = ellipsoids(collection, kept, origins), voxels(collection, kept, origins)
     return {
-        'joints': H36M17.num_joints,
-        'bones': [list(bone) for bone in H36M17.bones],
-        'radii': [THICK_M[_limb(H36M17.joints[child])] for child, _ in H36M17.bones],
-        'people': int(collection.poses.shape[1]),
+        'name': run.facts.weights,
         'samples': samples,
-        'times': [round(float(t), 4) for t in collection.times_s],
-        'stamps': [round(float(t), 4) for t in collection.pose_stamps_s],
-        'poses': _base64(collection.poses.astype('<f4')),
         'rows': rows,
         'futures': _base64(np.array(blocks, dtype='<i2')),
-        'view': {
-            'turn': forward - 1.05,
-            'far': 5.2 if collection.poses.shape[1] == 1 else min(6.0 + 0.3 * float(extent), 8.0),
+        'ellipsoids': {'marks': list(spread.marks_s), 'mm': _base64(spread.values.astype('<i2'))},
+        'voxels': {
+            'm': VOXEL_M,
+            'bins': touched.bins,
+            'first': touched.first,
+            'bytes': _base64(touched.values),
         },
-        'curves': {
-            name: [round(100.0 * float(v), 3) for v in scores.curves[name][: scores.steps]]
-            for name in METHODS
-        }
-        if scores is not None and scores.steps
-        else {},
-        'scored': len(scores.rows) if scores is not None else 0,
-        'running': {} if learning is None else _running_data(learning),
-        'cards': _cards(measured, scores, learning),
-        'subtitle': (
-            f'{collection.futures.shape[1]} weighted futures of the next '
-            f'{collection.times_s[-1]:.1f} s for every frame, and the one that is expected, from '
-            f'the running ROS 2 node, beside what the person then really did.'
-        ),
-        'about': _about(facts, step_s, samples),
     }
 
 
-def _about(facts: Facts, step_s: float, samples: int) -> list[tuple[str, str]]:
+def _curves(scores: Scores | None) -> dict[str, list[float]]:
+    if scores is None:
+        return {}
+    return {
+        name: [round(100.0 * float(v), 3) for v in scores.curves[name][: scores.steps]]
+        for name in METHODS
+        if scores.steps
+    }
+
+
+def _table(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the table of errors: centimetres at each instant, of all joints and the pelvis."""
+    scored = [(run, run.scores) for run in runs if run.scores is not None]
+    if not scored:
+        return {}
+
+    def row(name: str, scores: Scores, method: str, kind: str) -> dict[str, Any]:
+        def of(pelvis: bool) -> list[str]:
+            means = (100.0 * scores.at_m(at_s, method, pelvis=pelvis) for at_s in REPORTED_S)
+            return [f'{mean:.1f}' if np.isfinite(mean) else '-' for mean in means]
+
+        pelvis = of(True) if method in scores.pelvis else ['-'] * len(REPORTED_S)
+        return {'name': name, 'kind': kind, 'joint': of(False), 'pelvis': pelvis}
+
+    rows = []
+    for run, scores in scored:
+        which = f', {run.facts.weights}' if len(scored) > 1 else ''
+        rows.append(row(f'{EXPECTED}{which}', scores, EXPECTED, 'ours'))
+    first = scored[0][1]
+    rows += [row(DAMPED, first, DAMPED, ''), row(STILL, first, STILL, '')]
+    for run, scores in scored:
+        which = f', {run.facts.weights}' if len(scored) > 1 else ''
+        count = run.collection.futures.shape[1]
+        rows.append(row(f'nearest of {count} samples{which}', scores, BEST, 'soft'))
+    return {'at': [f'{at_s:g} s' for at_s in REPORTED_S], 'rows': rows, 'notes': _notes(scored)}
+
+
+def _notes(scored: Sequence[tuple[Run, Scores]]) -> list[str]:
+    first = scored[0][1]
+    left = (
+        f' {100.0 * first.left_out:.0f} % of the instants are made up, come after a splice or '
+        f'were not seen: those are not scored.'
+        if first.left_out
+        else ' Every instant was really recorded.'
+    )
+    notes = [
+        f'How far a joint is from where it really was then, in the room: the mean over the '
+        f'joints and {len(first.rows)} predictions, half a second or more after the start.'
+        f'{left} The nearest sample is chosen afterwards: nobody could know it.'
+    ]
+    for run, scores in scored:
+        if scores.field_m is not None:
+            ade, fde = scores.field_m
+            which = f' ({run.facts.weights})' if len(scored) > 1 else ''
+            notes.append(
+                f"In papers' norm{which}: ADE {ade:.3f} m, FDE {fde:.3f} m. It is the length of "
+                f'one vector of all coordinates of the body about its pelvis, of the nearest of '
+                f'{run.collection.futures.shape[1]} samples: no distance that a joint has.'
+            )
+    return notes
+
+
+def _about(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    first = runs[0]
+    step_s, samples = _sizes(first.collection)
     return [
-        ('', f'Played: {facts.clip}.'),
-        ('soft', f'Source: {facts.source}.'),
-        ('soft', f'Weights: {facts.weights}. {facts.summary}.'),
+        ('', f'Played: {first.facts.clip}.'),
+        ('soft', f'Source: {first.facts.source}.'),
+        *(('soft', f'Weights: {run.facts.weights}. {run.facts.summary}.') for run in runs),
         (
             'soft',
             f'The page keeps the expected future (~/trajectory) and {samples - 1} samples, '
-            f'chosen by weight, of a prediction every {step_s:g} s. Drag to orbit, wheel to '
-            f'zoom, space to pause.',
+            f'chosen by weight, of a prediction every {step_s:g} s. Ellipsoids hold 90 % of a '
+            f'normal distribution with the mean and covariance of all samples; occupancy is of '
+            f'{VOXEL_M:g} m voxels that a tenth of the samples or more touch within one half '
+            f'second.',
         ),
     ]
 
 
-def _cards(
-    measured: Timing, scores: Scores | None, learning: Running | None
-) -> list[tuple[str, str, str]]:
-    """Return the cards: title, figure and explanation."""
+def _cards(run: Run, learning: Running | None) -> list[tuple[str, str, str]]:
+    """Return the cards: title, figure, and its explanation."""
+    measured = run.measured
     cards = [
         (
             'predictions',
@@ -149,8 +246,20 @@ def _cards(
             f'median; p99 {measured.published_ms[1]:.1f} ms',
         ),
     ]
-    if scores is None:
+    if run.scores is None:
         return cards
+    scores = run.scores
+    ahead_s = REPORTED_S[1]
+    ours, still, damped = (100.0 * scores.at_m(ahead_s, of) for of in (EXPECTED, STILL, DAMPED))
+    if np.isfinite(ours):
+        cards.insert(
+            0,
+            (
+                f'a joint, {ahead_s:g} s ahead',
+                f'{ours:.1f} cm off',
+                f'standing still {still:.1f}, damped velocity {damped:.1f}',
+            ),
+        )
     if learning is not None:
         begin, end = learning.ends_m[EXPECTED]
         others = ', '.join(
@@ -165,17 +274,7 @@ def _cards(
                 others,
             )
         )
-    mean = {name: 100.0 * value for name, value in scores.mean_m.items()}
-    return [
-        *cards,
-        ('expected future, whole run', f'{mean[EXPECTED]:.1f} cm', 'a joint, over the horizon'),
-        (
-            'without a model',
-            f'{min(mean[STILL], mean[DAMPED]):.1f} cm',
-            f'standing still {mean[STILL]:.1f}, damped velocity {mean[DAMPED]:.1f}',
-        ),
-        ('best of samples', f'{mean[BEST]:.1f} cm', 'the nearest one, chosen afterwards'),
-    ]
+    return cards
 
 
 def _running_data(learning: Running) -> dict[str, Any]:
@@ -214,15 +313,21 @@ def _thin_out(collection: Collection, step_s: float) -> list[int]:
     return kept
 
 
-def write_page(
-    path: Path, collection: Collection, measured: Timing, scores: Scores | None, facts: Facts
-) -> Path:
+def write_page(path: Path, *runs: Run) -> Path:
     """
     Write the page: one file, no network, any current browser.
 
+    :param runs: see :func:`page_data`.
     :returns: the file.
     """
-    data = json.dumps(page_data(collection, measured, scores, facts), separators=(',', ':'))
-    page = TEMPLATE.read_text().replace('/*DATA*/', data.replace('</', '<\\/'))
+    data = json.dumps(page_data(*runs), separators=(',', ':'))
+    script = '\n'.join((PARTS / name).read_text() for name in SCRIPTS)
+    page = (PARTS / 'page.html').read_text()
+    for mark, text in (
+        ('/*STYLE*/', (PARTS / 'page.css').read_text()),
+        ('/*SCRIPT*/', script),
+        ('/*DATA*/', data.replace('</', '<\\/')),
+    ):
+        page = page.replace(mark, text)
     path.write_text(page, encoding='utf-8')
     return path

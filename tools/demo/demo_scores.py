@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.model.config import WindowConfig
 from training.judge.baselines import damped_velocity, zero_velocity
 
@@ -93,6 +94,9 @@ class Scores:
     truth: np.ndarray  # (K, T, 17, 3)
     errors: dict[str, np.ndarray]  # (K, T), by method
     real: np.ndarray  # (K, T) which of the instants were scored: neither made up nor behind it
+    times_s: np.ndarray  # (T,) of the predicted steps, after the stamp
+    pelvis: dict[str, np.ndarray]  # (K, T), by method of one future: how far the pelvis was off
+    field_m: tuple[float, float] | None  # ADE and FDE as papers have them; see :func:`_field_norm`
 
     @property
     def mean_m(self) -> dict[str, float]:
@@ -111,6 +115,20 @@ class Scores:
                 for name, error in self.errors.items()
             }
 
+    def at_m(self, ahead_s: float, method: str, *, pelvis: bool = False) -> float:
+        """
+        Return the mean error of one instant ahead over all predictions, metres.
+
+        :param ahead_s: seconds after the stamp; the nearest predicted step is taken.
+        :param method: one of :data:`METHODS`.
+        :param pelvis: of the pelvis alone, not of all joints; for :data:`RUNNING` only.
+        :returns: NaN where no prediction's future is real there.
+        """
+        step = int(np.argmin(np.abs(self.times_s - ahead_s)))
+        error = (self.pelvis if pelvis else self.errors)[method][self.real[:, step], step]
+        seen = error[np.isfinite(error)]
+        return float(seen.mean()) if len(seen) else float('nan')
+
     @property
     def left_out(self) -> float:
         """Return the share of the instants of these rows that were not scored."""
@@ -128,7 +146,9 @@ EXPECTED, BEST, DAMPED, STILL = (
 )  # fmt: skip
 METHODS = (EXPECTED, BEST, DAMPED, STILL)
 RUNNING = (EXPECTED, DAMPED, STILL)
-"""Methods whose running error is shown, with one future each."""
+"""Whose running error is shown: one future each."""
+REPORTED_S = (0.5, 1.0, 2.0)
+"""The instants ahead whose errors are reported."""
 
 
 def score(collection: Collection) -> Scores | None:
@@ -161,18 +181,49 @@ def score(collection: Collection) -> Scores | None:
     steps = np.round(collection.times_s * WINDOW.rate_hz).astype(int) - 1
     frames = int(steps[-1]) + 1
     best, of_best = _best(collection, rows, truth, real_steps)
+    single = {
+        EXPECTED: collection.expected[rows],
+        DAMPED: damped_velocity(observed, frames)[:, 0, steps],
+        STILL: zero_velocity(observed, frames)[:, 0, steps],
+    }  # (K, T, J, 3) each
+    of_single = {name: _apart(futures, truth) for name, futures in single.items()}
+    pelvis = H36M17.parents.index(-1)
     return Scores(
         rows=rows,
         best=best,
         truth=truth.astype(np.float32),
-        errors={
-            EXPECTED: _apart(collection.expected[rows], truth),
-            BEST: of_best,
-            DAMPED: _apart(damped_velocity(observed, frames)[:, 0, steps], truth),
-            STILL: _apart(zero_velocity(observed, frames)[:, 0, steps], truth),
-        },
+        errors={name: of_single.get(name, of_best) for name in METHODS},
         real=real_steps,
+        times_s=collection.times_s,
+        pelvis={
+            name: np.linalg.norm(futures[:, :, pelvis] - truth[:, :, pelvis], axis=-1)
+            for name, futures in single.items()
+        },
+        field_m=_field_norm(collection, rows, truth, real_steps),
     )
+
+
+def _field_norm(
+    collection: Collection, rows: np.ndarray, truth: np.ndarray, real: np.ndarray
+) -> tuple[float, float] | None:
+    """
+    Return ADE and FDE as papers of the field have them, metres.
+
+    The norm over all coordinates of a pose whose joints are relative to the pelvis, of the best
+    of the samples: an average over the predicted instants, and the last instant. It grows with the
+    number of joints and is no distance that anything in the room has.
+
+    :returns: means over the predictions whose whole future is real and seen; None without any.
+    """
+    root = H36M17.parents.index(-1)
+    found = []
+    for row, future, scored in zip(rows, truth, real):
+        if scored.all() and np.isfinite(future).all():
+            samples = collection.futures[row][collection.weights[row] > 0.0]
+            own = samples - samples[:, :, [root]] - (future - future[:, [root]])
+            error = np.linalg.norm(own.reshape(*own.shape[:2], -1), axis=-1)  # (S, T)
+            found.append((error.mean(axis=1).min(), error[:, -1].min()))
+    return tuple(np.mean(found, axis=0).tolist()) if found else None
 
 
 def _seen(collection: Collection, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:

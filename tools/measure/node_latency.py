@@ -39,9 +39,8 @@ def measure(weights: str, seconds: float, rate_hz: float, persons: int) -> dict[
     :raises MotionPredictorError: if a process fails or nothing was predicted.
     """
     recording = demo_recording(f'{SYNTHETIC}:{persons}', seconds + SETTLED_S, rate_hz)
-    options = argparse.Namespace(weights=weights, seconds=seconds + SETTLED_S)
     with tempfile.TemporaryDirectory() as scratch:
-        collection = perform(options, recording, Path(scratch))
+        collection = perform(weights, recording, Path(scratch))
     return {'weights_argument': weights, 'persons': persons, **figures(collection)}
 
 

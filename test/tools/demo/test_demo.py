@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 import json
 import os
@@ -15,58 +14,28 @@ import time
 from typing import Any
 
 from bvh_person import bvh_text, walking
+from demo_runs import collection_of, RATE_HZ
 import numpy as np
 import pytest
 from random_models import save_random
-from scipy.interpolate import CubicSpline
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.scenes import chain, with_seam
 from motion_predictor.recordings.walker import synthetic_walkers
-from tools.demo import demo_clips, demo_page
+from tools.demo import demo_clips
 from tools.demo.demo import overrides_of, parse_arguments, summary
 from tools.demo.demo_clips import demo_recording, whole_recording
 from tools.demo.demo_collector import Collected, save
-from tools.demo.demo_page import Facts, page_data, write_page
+from tools.demo.demo_page import Facts
 from tools.demo.demo_scores import Collection, METHODS, RUNNING, running, score, timing
 from tools.demo.demo_still import write_still
 from tools.demo.demo_work import synthetic_work
 from tools.site import update_pages
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 240.0
-RATE_HZ = 30.0
-
-
-def collection_of(scene: Recording, samples: int = 4, offset_m: float = 0.0) -> Collection:
-    """Predict as one would that knows the future, up to an offset of each sample."""
-    poses = np.stack(list(scene.persons.values()), axis=1)  # (N, P, 17, 3)
-    stamps = np.arange(len(poses)) / RATE_HZ
-    motion = CubicSpline(stamps, poses, axis=0)
-    times_s = 0.1 * np.arange(1, 21)
-    message, person, futures = [], [], []
-    for index in range(len(poses)):
-        future = motion(stamps[index] + times_s)  # (T, P, 17, 3)
-        for who in range(poses.shape[1]):
-            shift = offset_m * np.arange(samples)[:, None, None, None] * np.array([1.0, 0.0, 0.0])
-            futures.append(future[None, :, who] + shift)
-            message.append(index)
-            person.append(who)
-    return Collection(
-        pose_stamps_s=stamps,
-        poses=poses.astype(np.float32),
-        stamps_s=stamps,
-        published_s=stamps + 0.010,
-        received_s=stamps + 0.012,
-        times_s=times_s,
-        message=np.array(message),
-        person=np.array(person),
-        weights=np.full((len(message), samples), 1.0 / samples, np.float32),
-        futures=np.array(futures, np.float32),
-        expected=np.array(futures, np.float32).mean(axis=1),
-    )
 
 
 @pytest.fixture(scope='module')
@@ -97,7 +66,7 @@ def test_a_file_is_played_as_its_overrides_say(tmp_path: Path) -> None:
 
 
 def test_an_unknown_clip_lists_the_known_ones() -> None:
-    with pytest.raises(RecordingError, match=r"'valk'; clips: work, medley, walk, run"):
+    with pytest.raises(RecordingError, match=r"'valk'; clips: exercise, work, medley, walk, run"):
         demo_recording('valk', 10.0, RATE_HZ)
 
 
@@ -139,8 +108,9 @@ def test_all_clips_of_a_recording_are_played_once(tmp_path: Path) -> None:
         whole_recording(str(tmp_path / 'yours.bvh'), 900.0, RATE_HZ)
     with pytest.raises(SystemExit):
         parse_arguments(['--recording', str(path), '--clip', 'walk'])
-    assert parse_arguments([]).clip == 'work'
-    assert parse_arguments([]).seconds == 120.0
+    assert parse_arguments([]).clip == 'exercise'
+    assert parse_arguments([]).seconds == 900.0
+    assert parse_arguments(['--clip', 'work']).seconds == 120.0
     assert parse_arguments(['--clip', 'walk']).seconds == 20.0
 
 
@@ -302,57 +272,6 @@ def test_latencies_and_rates_are_summed_up(scene: Recording) -> None:
 
 
 # --- what it shows
-
-
-def test_the_page_holds_the_motion_and_needs_nothing_else(
-    scene: Recording, tmp_path: Path
-) -> None:
-    collection = collection_of(scene)
-    scores = score(collection)
-    assert scores is not None
-    facts = Facts('walk </script>', 'ours', 'swiftdiff', 'fine')
-    page = write_page(
-        tmp_path / 'index.html', collection, timing(collection), scores, facts
-    ).read_text()
-    assert not re.search(r'https?://|<link|src\s*=|@import|fetch\(', page)
-    embedded = page.split('type="application/json">')[1].split('</script>')[0]
-    data = json.loads(embedded)
-    assert data == json.loads(json.dumps(page_data(collection, timing(collection), scores, facts)))
-    assert data['about'][0][1] == 'Played: walk </script>.'
-    futures = np.frombuffer(base64.b64decode(data['futures']), '<i2')
-    futures = futures.reshape(len(data['rows']), data['samples'], 20, 17, 3)
-    row = data['rows'][3]
-    place = futures[3] / 1000.0 + np.array(row['o'])
-    index = int(np.argmin(np.abs(collection.stamps_s - row['t'])))
-    source = np.flatnonzero((collection.message == index) & (collection.person == row['p']))[0]
-    np.testing.assert_allclose(place[0], collection.expected[source], atol=1e-3)
-    np.testing.assert_allclose(place[1:], collection.futures[source], atol=1e-3)
-
-
-def test_the_page_shows_the_running_error_and_stays_small(
-    scene: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    collection = collection_of(synthetic_walkers(1, 20.0, RATE_HZ), samples=8, offset_m=0.02)
-    scores = score(collection)
-    assert scores is not None
-    found = running(collection, scores)
-    assert found is not None
-    facts = Facts('walk', 'ours', 'swiftdiff', 'fine')
-    data = page_data(collection, timing(collection), scores, facts)
-    assert list(data['running']['cm']) == list(RUNNING)
-    shown = np.array(data['running']['cm']['expected future'])
-    np.testing.assert_allclose(shown, 7.0, rtol=1e-3)  # of 0, 2 .. 14 cm
-    assert len(data['running']['at']) == len(shown)
-    title, figure, others = data['cards'][2]
-    assert title == '1 s ahead, first → last 9 s'
-    assert figure == '7.0 → 7.0 cm'
-    assert others.startswith('damped velocity ')
-    monkeypatch.setattr(demo_page, 'PAGE_FUTURES', 100)
-    small = page_data(collection, timing(collection), scores, facts)
-    assert len(small['rows']) * small['samples'] <= 100
-    assert small['samples'] == 4
-    steps = np.diff([row['t'] for row in small['rows']])
-    assert steps.min() > 0.7
 
 
 def test_the_still_is_a_picture(tmp_path: Path) -> None:
