@@ -49,7 +49,7 @@ class Futures(ABC):
         return _mean(self.every(), weights)
 
     def finite(self) -> np.ndarray:
-        """Tell of whom every number is finite, bool (P,)."""
+        """Return for each person whether every number is finite, bool (P,)."""
         return np.isfinite(self.every()).all(axis=(1, 2, 3, 4))
 
     def apart(self) -> np.ndarray:

@@ -70,7 +70,7 @@ def every_policy() -> QoSOverridingOptions:
 
 def is_wanted(publisher: Any | None) -> bool:
     """
-    Tell whether a message of an output comes to anybody: to who listens, or will be told later.
+    Return whether a message would reach anybody: a subscriber, or a later one if it is kept.
 
     :param publisher: None where the output is not published at all.
     """
