@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Callable
+import contextlib
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
 import numpy as np
 from rcl_interfaces.msg import ParameterDescriptor
 import rclpy
+from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -45,6 +47,8 @@ from motion_predictor.sources.standard import KINECT_IDS_PER_PERSON
 CLOUD_DTYPE = np.dtype(
     [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('person', '<u4'), ('joint', '<u4')]
 )
+DELIVERY_S, DELIVERY_STEP_S = 10.0, 0.1
+"""Longest time in seconds that the last message is waited for, and how often Ctrl-C is."""
 
 
 def pose_array(people: list[np.ndarray]) -> PoseArray:
@@ -234,8 +238,18 @@ class ReplayNode(Node):
         # nobody is left: trackers say this when people have gone
         nobody = [np.full_like(poses[0], np.nan) for poses in people]
         self._publish(nobody, began_ns + int(pass_s * 1e9), count=False)
+        self._wait_for_delivery()
         self.get_logger().info(f'{self._progress()}; finished')
         self.finished.set()
+
+    def _wait_for_delivery(self) -> None:
+        # A destroyed publisher sends nothing again, and without the end listeners wait for ever.
+        waited = range(round(DELIVERY_S / DELIVERY_STEP_S))
+        step = Duration(seconds=DELIVERY_STEP_S)
+        with contextlib.suppress(RuntimeError):  # not every middleware can tell
+            for _ in waited:
+                if self._stop.is_set() or self._publisher.wait_for_all_acked(step):
+                    return
 
     def _progress(self) -> str:
         return (

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import contextlib
+import os
 from pathlib import Path
 import signal
 import subprocess
+import sys
 from typing import Any
 
 from bvh_person import along_x, bvh_text, walking
@@ -141,3 +144,44 @@ def test_a_bad_setting_stops_the_start_and_says_why(
     assert process.returncode == 2
     assert complaint in output
     assert 'Traceback' not in output
+
+
+LISTENS_TO_THE_END = """
+import rclpy
+from geometry_msgs.msg import PoseArray
+rclpy.init()
+node, heard = rclpy.create_node('frozen'), []
+node.create_subscription(PoseArray, '/people', heard.append, 100)
+while not heard:
+    rclpy.spin_once(node, timeout_sec=0.05)
+print('hears', flush=True)
+while heard[-1].poses:
+    rclpy.spin_once(node, timeout_sec=0.05)
+print('heard the end', flush=True)
+"""
+
+
+def test_the_end_is_heard_by_who_was_held_up(
+    listener: Listener, replay: Callable[..., subprocess.Popen[str]]
+) -> None:
+    held_up = subprocess.Popen(
+        [sys.executable, '-c', LISTENS_TO_THE_END],
+        env=os.environ | replay_rig.ENVIRONMENT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert held_up.stdout is not None
+    try:
+        heard = listener.listen(PoseArray, '/people')
+        process = replay(
+            path='synthetic', topic='/people', loop=False, duration_s=3.0, wait_for_subscribers=2
+        )
+        assert held_up.stdout.readline() == 'hears\n'
+        held_up.send_signal(signal.SIGSTOP)
+        listener.wait_for(lambda: bool(heard) and not heard[-1].poses)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)  # as one that waits for nobody would
+        held_up.send_signal(signal.SIGCONT)
+        assert held_up.communicate(timeout=PATIENCE_S)[0] == 'heard the end\n'
+        assert process.wait(timeout=PATIENCE_S) == 0
+    finally:
+        held_up.kill()
+        held_up.communicate()

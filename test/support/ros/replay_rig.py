@@ -22,6 +22,7 @@ from tools.domain import Domain
 _CLAIMED = Domain()
 DOMAIN = _CLAIMED.number
 """This process's own until it ends, and not that of the harness."""
+ENVIRONMENT = {'ROS_DOMAIN_ID': str(DOMAIN), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
 
 
 PATIENCE_S = 30.0
@@ -74,10 +75,7 @@ def listener() -> Iterator[Listener]:
 def replay() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start replay processes with parameters; stop the remaining ones afterwards."""
     running: list[subprocess.Popen[str]] = []
-    environment = os.environ | {
-        'ROS_DOMAIN_ID': str(DOMAIN),
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-    }
+    environment = os.environ | ENVIRONMENT
 
     def start(**parameters: object) -> subprocess.Popen[str]:
         command = [sys.executable, '-m', 'motion_predictor.ros.replay', '--ros-args']

@@ -193,7 +193,7 @@ def test_one_step_models_are_measured_in_the_node_and_the_teacher_is_not(
 ) -> None:
     pytest.importorskip('rclpy')
     teacher, _, swiftdiff = weights
-    words = ['--engines', 'fp32', '--no-paper-size', '--node-seconds', '3']
+    words = ['--engines', 'fp32', '--no-paper-size', '--node-seconds', '8']
     result = run(tmp_path, [teacher, swiftdiff], *words)
     (row,) = result['node']
     assert row['model'] == 'swiftdiff'
