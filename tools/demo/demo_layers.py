@@ -14,24 +14,25 @@ from motion_predictor.predict.occupancy import occupancy
 from tools.demo.demo_scores import Collection
 
 MARKS_S = (0.5, 1.0, 1.5, 2.0)
-"""Seconds ahead of the ellipsoids; the occupancy's bins end there too."""
+"""Horizons of the ellipsoids in seconds; the occupancy's bins end at the last one too."""
 BIN_S = 0.5
 VOXEL_M = 0.12
 BODY_RADIUS_M = 0.08
 MIN_PROBABILITY = 0.1
 OCCUPANCY_SAMPLES = 16
 OCCUPANCY_ROWS = 250
-"""A page of more predictions has no occupancy: it would take minutes and many megabytes."""
+"""Greatest number of predictions on a page with occupancy; more would take minutes and many
+megabytes."""
 _NONE_M2 = 1e-8  # so that a joint without spread has a factor too
 
 
 @dataclass(frozen=True)
 class Ellipsoids:
     """
-    Where each joint will be, at M instants of each of R predictions.
+    Mean and covariance of each joint at M instants of each of R predictions.
 
-    ``values`` int16 (R, M, J, 9), millimetres: the mean from the row's origin, then the lower
-    triangle of the Cholesky factor of the covariance, row by row. ``marks_s`` (M,).
+    ``values`` is int16 (R, M, J, 9), millimetres: the mean from the row's origin, then the lower
+    triangle of the Cholesky factor of the covariance, row by row. ``marks_s`` is (M,).
     """
 
     values: np.ndarray
@@ -66,8 +67,8 @@ class Voxels:
     """
     Voxels that the body may touch, by prediction and time bin.
 
-    ``values`` uint8 (V, 4): the voxel's index from the row's origin plus 128 for each axis, and
-    its probability in 255ths. Those of row r and bin b are ``first[r * bins + b]`` to
+    ``values`` is uint8 (V, 4): the voxel's index from the row's origin plus 128 for each axis, and
+    its probability in 255ths. The voxels of row r and bin b are ``first[r * bins + b]`` to
     ``first[r * bins + b + 1]``.
     """
 
@@ -78,9 +79,10 @@ class Voxels:
 
 def voxels(collection: Collection, rows: Sequence[int], origins: np.ndarray) -> Voxels:
     """
-    Tell which voxels each prediction may touch, half second by half second.
+    Return the voxels that each prediction may touch, by half seconds.
 
-    :param rows: R rows of the collection; none are looked at if they are too many.
+    :param collection: the collection.
+    :param rows: R rows of the collection; with too many, the result is empty.
     :param origins: metres, (R, 3).
     """
     bins = max(int(np.ceil(collection.times_s[-1] / BIN_S - 1e-6)), 1)
