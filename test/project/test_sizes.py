@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def test_a_module_is_short() -> None:
         if text.count('\n') > allowed.get(path, MAX_LINES)
     }
     assert not long, f'modules of more than {MAX_LINES} lines, or that have grown: {long}'
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    # pytest imports them by name: it could not collect the second.
+    names = Counter(path.rpartition('/')[2] for path in modules() if path.startswith('test/'))
+    twice = [name for name, count in names.items() if count > 1 and name.startswith('test_')]
+    assert not twice, f'name the room, too: {twice}'
 
 
 @pytest.mark.parametrize('package', PACKAGES)
