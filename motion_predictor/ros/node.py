@@ -36,7 +36,7 @@ from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.diagnostics.diagnostics import Diagnostics
 from motion_predictor.ros.diagnostics.monitoring import Monitor, STAGES
 from motion_predictor.ros.intake.inbox import Inbox
-from motion_predictor.ros.intake.inputs import make_input, subscribe
+from motion_predictor.ros.intake.inputs import awaited, make_input, subscribe
 from motion_predictor.ros.intake.transforms import FrameTransforms
 from motion_predictor.ros.loading import load_predictor, require_fit
 from motion_predictor.ros.memory.remembering import Remembering, remembering_of
@@ -336,6 +336,7 @@ class MotionPredictorNode(LifecycleNode):
         self._worker.start()
         for wanted in self._worker.session.input.subscriptions:
             self._inputs.append(subscribe(self, wanted, self._inbox.store(wanted.topic)))
+        self.get_logger().info(f'active: waits for {awaited(self._inputs)}')
 
     def _deactivate(self) -> None:
         while self._inputs:

@@ -17,6 +17,8 @@ from motion_predictor.track.checks.stamp_checks import stamp_complaints
 from motion_predictor.track.states import short
 
 SLOW_INPUT_HZ = 10.0
+NO_INPUT = 'no input on'
+"""What the complaint of a silent input begins with."""
 WATCHED = {
     'messages_malformed': 'malformed messages',
     'predictions_not_finite': 'predictions of NaN (check the weights and the device)',
@@ -67,7 +69,7 @@ def about_input(
         # names after remapping and namespaces
         names = dict.fromkeys(subscription.topic_name for subscription in subscriptions)
         heard = ', '.join(names) or session.input.topics
-        found = found or [f'no input on {heard}{published_elsewhere(node, subscriptions)}']
+        found = found or [f'{NO_INPUT} {heard}{published_elsewhere(node, subscriptions)}']
     rates = session.online.source_rates_hz
     slow = [f'{name} {rate:.1f} Hz' for name, rate in rates.items() if rate < SLOW_INPUT_HZ]
     if slow:

@@ -17,6 +17,7 @@ from motion_predictor.ros.diagnostics.complaints import (
     about_namesakes,
     about_strangers,
     about_unseen,
+    NO_INPUT,
 )
 from motion_predictor.ros.diagnostics.monitoring import Monitor
 from motion_predictor.ros.parameters import Settings
@@ -42,7 +43,7 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._reported: dict[str, int] = {}
         self._waits_since_s = perf_counter()  # until the first configure; None after it
-        self._told_to_configure = False
+        self._told_to_configure = self._told_of_silence = False
 
     def publish(
         self,
@@ -76,6 +77,7 @@ class Diagnostics:
             complaints += about_input(
                 node, self._monitor, worker, settings, subscriptions, new, now_s
             )
+        self._log_silence(complaints)
         if session is not None:
             complaints += about_strangers(session)
             if session.lost_device:
@@ -118,6 +120,13 @@ class Diagnostics:
             values[f'latency {stage} p50 (ms)'] = f'{1e3 * p50:.2f}'
             values[f'latency {stage} p99 (ms)'] = f'{1e3 * p99:.2f}'
         return values
+
+    def _log_silence(self, complaints: Sequence[str]) -> None:
+        """Log once that no input comes, each time that it stops."""
+        silence = next((text for text in complaints if text.startswith(NO_INPUT)), '')
+        if silence and not self._told_of_silence:
+            self._node.get_logger().warning(silence)
+        self._told_of_silence = bool(silence)
 
     def _unconfigured(self, session: Session | None, now_s: float) -> list[str]:
         """Return a complaint if nobody has configured the node since its start; log it once."""

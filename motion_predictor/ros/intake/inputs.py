@@ -180,6 +180,16 @@ def make_input(settings: Settings, skeleton: Skeleton) -> Input:
     return Input(chosen, source, tuple(Subscription(topic, message_type) for topic in topics))
 
 
+def awaited(inputs: Sequence[RosSubscription]) -> str:
+    """
+    Return the messages that the inputs wait for, in words: ``TYPE on TOPIC``.
+
+    :param inputs: subscriptions; topics are named as they are after remapping.
+    """
+    words = (f'{_name_of(each.msg_type)} on {each.topic_name}' for each in inputs)
+    return ', '.join(dict.fromkeys(words))
+
+
 def published_elsewhere(node: Node, inputs: Sequence[RosSubscription]) -> str:
     """
     Return words that name other topics with messages of the type that the inputs wait for.

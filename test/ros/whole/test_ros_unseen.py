@@ -12,7 +12,7 @@ pytest.importorskip('rclpy')
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point, PoseArray
 from node_rig import Nodes
-from ros_harness import Listener, Source, wait_until, walker_poses
+from ros_harness import Listener, ROOT, Source, wait_until, walker_poses
 from std_msgs.msg import String
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -79,6 +79,10 @@ def test_a_node_that_nobody_configures_says_so_and_what_would_do(
             if message.status[0].name == f'{cell}/motion_predictor: prediction'
         ]
 
+    yaml = pytest.importorskip('ruamel.yaml')
+    analyzers = yaml.YAML(typ='safe').load(ROOT / 'config' / 'diagnostics_analyzers.yaml')
+    (part,) = analyzers['analyzers']['ros__parameters']['people']['contains']
+    assert part in 'cell_1/motion_predictor: prediction', 'the aggregator does not take it'
     words = 'ros2 lifecycle set /cell_2/motion_predictor configure'
     listener.wait(
         lambda: told('cell_2') and words in told('cell_2')[-1][1], 'what would do to be told'
