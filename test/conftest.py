@@ -1,5 +1,7 @@
 """What every test starts with, and the marks that folders give."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 import os
@@ -18,6 +20,50 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOMS = Path(__file__).parent
 MARKED = {'ros': 'ros', 'studies': 'studies', 'tools': 'ros'}
 """Folder, and the mark of its tests: tools are run over DDS."""
+OPTIONAL = {
+    'hypothesis', 'jinja2', 'matplotlib', 'optuna', 'rerun', 'rosbags', 'ruamel', 'tensorboard',
+    'tqdm', 'tyro', 'xdist', 'yaml',
+}  # fmt: skip
+"""Packages of tests, training and tools that a robot does not install. A test that needs one which
+is absent is skipped by its name, so that ``colcon test`` passes; ``scripts/test`` has all."""
+EVERYTHING = bool(os.environ.get('MOTION_PREDICTOR_TEST_EVERYTHING'))
+"""Whether an absent package is an error: where everything should be installed."""
+
+
+def absent(error: BaseException | None) -> str:
+    """Return the optional package whose absence an error is about; '' for every other error."""
+    if EVERYTHING or not isinstance(error, ModuleNotFoundError):
+        return ''
+    package = (error.name or '').partition('.')[0]
+    return package if package in OPTIONAL else ''
+
+
+class ModuleThatMayLackPackages(pytest.Module):
+    """A test module that is skipped where a package that it imports is not installed."""
+
+    def collect(self) -> Any:
+        try:
+            return list(super().collect())
+        except self.CollectError as error:
+            if package := absent(error.__cause__):
+                pytest.skip(f'{package} is not installed', allow_module_level=True)
+            raise
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module:
+    """Collect every test module so."""
+    return ModuleThatMayLackPackages.from_parent(parent, path=module_path)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
+    """Skip a test that finds only when it runs that a package is not installed."""
+    outcome: Any = yield
+    error = call.excinfo.value if call.excinfo else None
+    if package := absent(error):
+        report = outcome.get_result()
+        report.outcome = 'skipped'
+        report.longrepr = (str(item.path), 0, f'Skipped: {package} is not installed')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -62,6 +62,7 @@ def test_an_unknown_verb_is_refused(
     ],
 )
 def test_a_verb_says_which_extra_it_lacks(absent: str, verb: str, extra: str) -> None:
+    pytest.importorskip('tqdm', reason='tqdm is not installed, which is asked for first')
     done = without({absent}, verb, '--help')
     assert done.returncode == 2
     assert f'needs {absent}' in done.stderr
@@ -86,6 +87,8 @@ def test_without_the_programs_it_says_how_to_get_them(
 
 
 def test_help_of_a_verb_is_typed_as_it_was_begun() -> None:
+    pytest.importorskip('tqdm')
+    pytest.importorskip('tyro')
     done = without(set(), 'evaluate', '--help')
     assert done.returncode == 0
     assert 'usage: motion-predictor evaluate' in done.stdout
