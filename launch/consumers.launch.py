@@ -1,9 +1,8 @@
-"""
-Start programs that put the predictor's outputs to use, beside a predictor that runs already.
+"""Start programs that use the predictor's outputs, beside a predictor that runs already.
 
     ros2 launch motion_predictor consumers.launch.py start:=nav2,moveit2 config:=my.yaml
 
-`nav2`, `moveit2`, `ros2_control` and `speed_and_separation` have a launch file of their own, too.
+`nav2`, `moveit2`, `ros2_control` and `speed_and_separation` also have their own launch files.
 """
 
 from importlib.util import find_spec
@@ -23,15 +22,15 @@ NODES = {
     'ros2_control': ('speed_and_separation', 'speed_scaling'),
     'speed_and_separation': ('speed_and_separation',),
 }
-"""Names of the nodes of each consumer; the program's name is the same but for the one below."""
+"""Names of the nodes of each consumer; the program has the same name, except for the one below."""
 PROGRAMS = {'nav2_speed_limit': 'speed_scaling'}
 PRESENT_ONLY = {'people_list': 'people_msgs'}
-"""Nodes that are left out where a package is not installed."""
+"""Nodes that are left out if a package is not installed."""
 
 
 def consumer_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """
-    Make the nodes of the consumers that are asked for.
+    Return the nodes of the requested consumers.
 
     :raises RuntimeError: if there is no such consumer, or no such parameter file.
     """
@@ -62,7 +61,7 @@ def consumer_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 namespace=setting('namespace'),
                 parameters=[
                     str(CONFIG),
-                    str(config),  # whatever it leaves out is as in ours
+                    str(config),  # parameters that it leaves out are as in ours
                     {
                         'use_sim_time': ParameterValue(
                             LaunchConfiguration('use_sim_time'), value_type=bool

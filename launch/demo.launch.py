@@ -1,10 +1,9 @@
-"""
-Replay recorded motion to the predictor, to look at what it does; RViz if asked for.
+"""Replay recorded motion to the predictor to see its outputs, optionally with RViz.
 
     ros2 launch motion_predictor demo.launch.py rviz:=true clip:=walk.bvh
 
-Without ``clip`` it plays the motion capture that ``scripts/demo`` has fetched, where it has, else
-a synthetic walker of our own making; the replay node's first line says which.
+Without ``clip`` it plays the motion capture that ``scripts/demo`` has downloaded, or otherwise a
+synthetic walker; the first line of the replay node names it.
 """
 
 from pathlib import Path
@@ -25,15 +24,15 @@ PREDICTOR_ARGUMENTS = ('config', 'namespace', 'rviz', 'weights')
 
 
 def recording_of(clip: str) -> str:
-    """Return the file that a clip is in: ``FILE.npz:CLIP`` names one of several."""
+    """Return the file of a clip; ``FILE.npz:CLIP`` names one of several clips."""
     return re.sub(r'(\.npz):.*$', r'\1', clip)
 
 
 def replay_action(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """
-    Make the replay node, with a clip that exists.
+    Return the replay node, with a clip that exists.
 
-    :raises RuntimeError: if it does not.
+    :raises RuntimeError: if the clip does not exist.
     """
     clip = LaunchConfiguration('clip').perform(context)
     if clip and not clip.startswith('synthetic') and not Path(recording_of(clip)).exists():

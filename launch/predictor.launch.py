@@ -1,7 +1,6 @@
-"""
-Start the predictor, configure and activate it; optionally RViz beside it.
+"""Start, configure and activate the predictor, optionally with RViz.
 
-    ros2 launch motion_predictor predictor.launch.py config:=my.yaml namespace:=cell_1 rviz:=true
+ros2 launch motion_predictor predictor.launch.py config:=my.yaml namespace:=cell_1 rviz:=true
 """
 
 from pathlib import Path
@@ -31,7 +30,7 @@ SHARE = Path(__file__).resolve().parent.parent
 CONFIG = SHARE / 'config' / 'predictor.yaml'
 RVIZ = SHARE / 'config' / 'predictor.rviz'
 PATIENCE_S = '15'
-"""How long the node may take to end before it is asked more firmly. By the 5 s of launch itself, a
+"""Time in seconds that the node gets to end before a stronger signal. With launch's own 5 s, a
 node on a busy machine could be killed while it writes its memory."""
 
 TRUTHS = ['true', 'false']
@@ -45,7 +44,7 @@ def setting(context: LaunchContext, name: str) -> str:
 
 def check_arguments(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """
-    Check what the arguments name, before anything is started.
+    Check the files and packages that the arguments name, before anything is started.
 
     :raises RuntimeError: naming the argument whose file or package does not exist.
     """
@@ -67,7 +66,7 @@ def check_arguments(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def predictor_actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Make the node and, with autostart, the events that configure and then activate it."""
+    """Return the node and, with autostart, the events that configure and then activate it."""
     parameters: list[object] = [
         setting(context, 'config'),
         {'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool)},
@@ -100,10 +99,10 @@ def end_launch(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def autostart_actions(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
     """
-    Configure the node when its process has started, and activate it when that has worked.
+    Configure the node when its process has started, and activate it if that worked.
 
-    The node is activated after this first configuration alone: whoever configures it later, by
-    hand, also says when it is to be activated.
+    The node is activated only after this first configuration: whoever configures it later by hand
+    also activates it.
     """
 
     def emit(transition_id: int) -> EmitEvent:

@@ -1,9 +1,9 @@
-"""
-Start the predictor on the topics of ros2_prescyent, in place of its node.
+"""Start the predictor on the topics of ros2_prescyent, in place of its node.
 
     ros2 launch motion_predictor prescyent.launch.py config:=my.yaml
 
-It hears /prescyent/position and answers on /prescyent/prediction, both geometry_msgs/PoseArray.
+It subscribes to /prescyent/position and answers on /prescyent/prediction, both
+geometry_msgs/PoseArray.
 """
 
 from pathlib import Path

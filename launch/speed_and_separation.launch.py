@@ -1,7 +1,6 @@
-"""
-A speed limit by the separation of robot and people, now and as they are predicted.
+"""A speed limit by the separation of robot and people, measured and predicted.
 
-    ros2 launch motion_predictor speed_and_separation.launch.py config:=my.yaml namespace:=cell_1
+ros2 launch motion_predictor speed_and_separation.launch.py config:=my.yaml namespace:=cell_1
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The programs and weights that a wheel carries inside this package, or that lie beside it."""
+"""Find the programs and weights that a wheel carries inside this package, or beside it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 
 PACKAGE = Path(__file__).resolve().parent
 BUNDLE = PACKAGE / 'bundle_files'
-"""Of an installed wheel: ``training/`` and ``tools/`` as they are in the source tree, and
-``weights/``. They lie in a folder of their own, so that no module named ``training`` gets into
-anybody's site-packages."""
+"""Folder of an installed wheel with ``training/`` and ``tools/``, as in the source tree, and
+``weights/``. It is a folder of its own, so that no module named ``training`` gets into anybody's
+site-packages."""
 SOURCE_TREE = PACKAGE.parent
 
 
@@ -23,7 +23,7 @@ def programs_folder() -> Path | None:
     """
     Return the folder that holds the packages ``training`` and ``tools``.
 
-    :returns: None where they are not installed: colcon installs what a robot needs alone.
+    :returns: None if they are not installed: colcon installs only what a robot needs.
     """
     if in_source_tree():
         return SOURCE_TREE
@@ -34,7 +34,7 @@ def add_programs() -> Path | None:
     """
     Make ``import training`` and ``import tools`` work, here and in processes started from here.
 
-    :returns: the folder that was added to the module search path; None where there is none.
+    :returns: the folder that was added to the module search path; None if there is none.
     """
     folder = programs_folder()
     if folder is not None:
@@ -48,10 +48,10 @@ def add_programs() -> Path | None:
 
 def shipped_folders() -> list[Path]:
     """
-    Return the folders that shipped weights may lie in, those that exist, the nearest first.
+    Return the existing folders of shipped weights, the nearest first.
 
-    A wheel carries them inside the package; the source tree and editable installs have
-    ``resource/weights``; ``colcon build`` puts them below ``share`` of the install prefix.
+    A wheel carries them inside the package. The source tree and editable installs have
+    ``resource/weights``. ``colcon build`` puts them below ``share`` of the install prefix.
     """
     folders = [SOURCE_TREE / 'resource' / 'weights'] if in_source_tree() else []
     folders.append(BUNDLE / 'weights')

@@ -1,9 +1,8 @@
-"""
-A DDS domain that nobody else on this machine uses, for as long as it is needed.
+"""Claim a DDS domain that nobody else on this machine uses, for as long as it is needed.
 
-A domain is claimed by a TCP port that is bound and never listened to, at the numbers that
+A domain is claimed by binding a TCP port that is never listened to, at the numbers that
 ``domain_coordinator`` uses, so that the tests of other ROS packages keep away, too. The operating
-system frees the port when the process ends, however it ends.
+system frees the port when the process ends in any way.
 """
 
 from __future__ import annotations
@@ -15,12 +14,14 @@ import socket
 from motion_predictor.errors import MotionPredictorError
 
 DOMAINS = range(1, 101)
-"""0 is the default of every robot, and above 101 the ports of DDS are ephemeral ports on Linux."""
+"""Domains to choose from: 0 is the default of every robot, and above 101 the ports of DDS are
+ephemeral ports on Linux."""
 CLAIM_PORT = 32768
-"""To this the domain is added."""
+"""Number to which the domain is added to get the claimed port."""
 DDS_PORT, PORTS_OF_DOMAIN = 7400, 250
 FIRST_OF_PARTICIPANT, PARTICIPANTS = 10, 100
-"""A participant listens at two ports: 10 + 2 * its number above the first port of the domain."""
+"""Offset of a participant's ports (10 + 2 * its number) from the first port of the domain, and
+number of participants checked."""
 
 
 class DomainError(MotionPredictorError):
@@ -32,7 +33,7 @@ class Domain:
 
     def __init__(self) -> None:
         """
-        Claim a domain of those that nobody has claimed and no participant is in.
+        Claim a domain that nobody has claimed and that has no participant.
 
         :raises DomainError: if there is none.
         """
@@ -65,7 +66,7 @@ class Domain:
 
 
 def is_in_use(number: int) -> bool:
-    """Return whether a participant of this machine is in a domain, claimed or not."""
+    """Return whether a domain has a participant on this machine, claimed or not."""
     first = DDS_PORT + PORTS_OF_DOMAIN * number + FIRST_OF_PARTICIPANT
     for port in range(first, first + 2 * PARTICIPANTS, 2):
         tried = _bound(socket.SOCK_DGRAM, port)
@@ -76,7 +77,7 @@ def is_in_use(number: int) -> bool:
 
 
 def _bound(kind: socket.SocketKind, port: int) -> socket.socket | None:
-    # A socket that is bound to a port; None where another one is. Children do not inherit it.
+    # Return a socket that is bound to a port; None if another one is. Children do not inherit it.
     made = socket.socket(socket.AF_INET, kind)
     with suppress(OSError):
         made.bind(('', port))

@@ -1,4 +1,4 @@
-"""Joints that were never seen, put where they usually are on what is seen of a body."""
+"""Complete joints that were never seen by their usual positions relative to the seen body."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def shows_torso(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def complete(poses: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """
-    Put joints that were never seen where they are on a person who stands, of the same size.
+    Put joints that were never seen where they are on a standing person of the same size.
 
-    A joint hangs on the nearest joints that are seen, along the bones, turned as the body is. It
-    moves with those alone: a leg behind a table does not walk. Joints that are seen stay.
+    A joint is placed relative to the nearest seen joints along the bones, turned as the body is.
+    It moves only with those: a leg behind a table does not walk. Seen joints stay.
 
-    :param poses: z up, metres, ``(N, T, J, 3)``; joints that are not seen may hold anything.
+    :param poses: z up, metres, ``(N, T, J, 3)``; joints that are not seen may hold any values.
     :param seen: which joints of each body are seen, bool ``(N, J)``; each body shows its torso,
         see :func:`shows_torso`.
-    :param skeleton: of the poses.
-    :returns: same shape, finite where what is seen is.
-    :raises SkeletonError: if the skeleton is not one of people, and something is not seen.
+    :param skeleton: skeleton of the poses.
+    :returns: the same shape, finite where the seen joints are finite.
+    :raises SkeletonError: if joints are not seen and the skeleton is not that of a person.
     """
     if seen.all():
         return poses

@@ -210,7 +210,7 @@ class Predictor:
 
         The same seed gives the same noise for every person and every call. So sample i of one call
         continues as sample i of the next, and a person's samples do not depend on who else is
-        present.  A mixture first returns its experts' means, moved apart, in order of weight, so
+        present. A mixture first returns its experts' means, moved apart, in order of weight, so
         sample i is the i-th likeliest future. If fewer samples than experts are requested, it
         returns the means that represent all experts best, with the weight of those they represent.
 
@@ -222,7 +222,7 @@ class Predictor:
         :param seen: which joints of each person were seen at all, bool ``(P, J)``. The others are
             completed already, or NaN, and are completed here, see
             :func:`motion_predictor.body.completion.complete`. None: all were seen.
-        :returns: futures of P people in the frame of the input, decoded when they are asked for.
+        :returns: futures of P people in the frame of the input, decoded on demand.
         :raises ShapeError: if an array has another shape.
         :raises ConfigError: if samples or seed are not valid, or if observed is not finite.
         """

@@ -1,13 +1,12 @@
-"""
-Write a bag as the driver of a depth camera would record it: a stand-in for a camera of one's own.
+"""Write a bag as the driver of a depth camera would record it, as a stand-in for a camera.
 
     python -m tools.demo.camera_bag kinect_bag
 
 The shipped recording of a person becomes the messages of an Azure Kinect's driver (or an Orbbec
 Femto's): ``visualization_msgs/MarkerArray`` on ``/body_tracking_data``, 32 joints a body, in the
 optical axes of a camera 2.5 m in front of the person. The joints that the recording lacks (eyes,
-hands) are put where they do no harm. It is made from motion capture: it has none of a camera's
-noise and slips.
+hands) are put where they do no harm. The bag is made from motion capture and has none of a
+camera's noise and errors.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ MESSAGE = 'visualization_msgs/msg/MarkerArray'
 FRAME = 'depth_camera_link'
 BEGAN_NS = 1_700_000_000_000_000_000
 AWAY_M, HEIGHT_M = 2.5, 1.1
-"""Where the camera stands: so far in front of the person, so high, level."""
+"""Position of the level camera: distance in front of the person and height, in metres."""
 EAR_M = 0.07
 SPHERE, ADD = 2, 0
 NS = 1_000_000_000
@@ -45,7 +44,8 @@ def kinect_joints(pose: np.ndarray, joints: Layout) -> np.ndarray:
 
     :param pose: metres, (17, 3).
     :param joints: the layout ``k4a32``.
-    :returns: metres, (32, 3); what the model needs is where it is, the rest in the trunk.
+    :returns: metres, (32, 3); joints that the model needs are at their positions, the rest in the
+        trunk.
     """
     at = dict(zip(H36M17.joints, pose))
     trunk = at['Thorax'] - at['Hip']
@@ -67,7 +67,7 @@ def kinect_joints(pose: np.ndarray, joints: Layout) -> np.ndarray:
 
 def in_camera(poses: np.ndarray) -> np.ndarray:
     """
-    Express level poses as a camera sees them that stands before the person.
+    Return level poses in the frame of a camera in front of the person.
 
     :param poses: metres, z up, (N, 17, 3).
     :returns: x right, y down, z ahead, (N, 17, 3).
@@ -86,8 +86,8 @@ def write_bag(path: Path) -> int:
     Write the bag, mcap.
 
     :param path: folder to make.
-    :returns: how many messages.
-    :raises RecordingError: if there is something in the way.
+    :returns: number of messages.
+    :raises RecordingError: if the folder exists.
     """
     if path.exists():
         raise RecordingError(f'{path}: is there already; name another folder')

@@ -1,9 +1,8 @@
-"""
-Measure the path of a frame through the node over DDS, for a few people and for a crowd.
+"""Measure the path of a frame through the node over DDS, for a few people and for a crowd.
 
-A tracker plays walkers to the real node, and a listener takes what is published, both in this
-process. Every stage of a frame is timed in the node, on the wall and on the processor, with what
-rclpy and DDS take. Another checkout can be measured beside this one, in turns.
+A tracker plays walkers to the real node, and a listener receives its outputs, both in this
+process. Every stage of a frame is timed in the node, in wall-clock and processor time, together
+with the time of rclpy and DDS. Another checkout can be measured beside this one, in turns.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ from training.common.provenance import origin, write_json
 FORMAT, VERSION = 'motion_predictor crowd', 1
 FRAME = 'map'
 SETTLE_S = 4.0
-"""Played before the measurement begins."""
+"""Time in seconds that is played before the measurement begins."""
 CYCLE_S = 8.0
-"""The walkers' motion, which is played again and again."""
+"""Length in seconds of the walkers' motion, which is repeated."""
 APART_M = 2.0
 WRITE_LIMIT_S = 20.0
 
@@ -67,7 +66,7 @@ class Checkout:
     """A source tree whose node is measured."""
 
     def __init__(self, name: str, root: Path) -> None:
-        """Take the one at ``root``; it needs an environment in ``.venv``."""
+        """Use the source tree at ``root``; it needs an environment in ``.venv``."""
         self.name, self.root = name, root.resolve()
         self.python = self.root / '.venv' / 'bin' / 'python'
         if not self.python.exists():
@@ -75,7 +74,7 @@ class Checkout:
 
     @property
     def commit(self) -> str:
-        """Return the commit that it is at."""
+        """Return its commit."""
         if self.root == ROOT:
             return commit()
         done = subprocess.run(
@@ -90,7 +89,7 @@ class TimedNode(NodeProcess):
     def __init__(
         self, checkout: Checkout, log: Path, out: Path, domain: int, parameters: dict[str, object]
     ) -> None:
-        """Start it; it configures and activates by itself."""
+        """Start the node; it configures and activates without a manager."""
         self.log, self._out = log, out
         command = [str(checkout.python), str(ROOT / 'tools' / 'measure' / 'timed_node.py')]
         command.append('--ros-args')
@@ -118,7 +117,7 @@ class TimedNode(NodeProcess):
         self.process.send_signal(signal.SIGUSR1)
 
     def measured(self) -> dict[str, Any]:
-        """Return what was measured since."""
+        """Return the measurement so far."""
         self.process.send_signal(signal.SIGUSR2)
         end_s = time.monotonic() + WRITE_LIMIT_S
         while not self._out.exists():
@@ -130,22 +129,22 @@ class TimedNode(NodeProcess):
 
 
 class Ear:
-    """Keeps how late each prediction was heard."""
+    """Keeps the delay with which each prediction arrived."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Begin without predictions."""
         self._lock = threading.Lock()
         self._late_s: list[float] = []
         self._people: list[int] = []
 
     def note(self, heard: Heard) -> None:
-        """Take in one; called by the thread that listens."""
+        """Note a prediction; the listening thread calls it."""
         with self._lock:
             self._late_s.append((heard.received_ns - heard.stamp_ns) * 1e-9)
             self._people.append(len(heard.persons))
 
     def take(self) -> tuple[list[float], list[int]]:
-        """Return what was heard since the last call."""
+        """Return the delays, and the numbers of people, since the last call."""
         with self._lock:
             late, self._late_s = self._late_s, []
             people, self._people = self._people, []
@@ -159,7 +158,7 @@ def measure(
     Play some people to a checkout's node.
 
     :returns: figures, JSON-able; times in milliseconds.
-    :raises MotionPredictorError: if the node does not start, or predicts nobody.
+    :raises MotionPredictorError: if the node does not start, or if it predicts nobody.
     """
     poses = walkers(persons, options.rate)
     messages = [pose_array(list(people)) for people in poses]
@@ -210,7 +209,7 @@ def measure(
 
 
 def listen(driver: Driver, outputs: Sequence[str]) -> None:
-    """Subscribe to outputs beside ~/predictions, and throw away what comes."""
+    """Subscribe to outputs beside ~/predictions, and ignore their messages."""
     from geometry_msgs.msg import PoseArray
     from sensor_msgs.msg import PointCloud2
     from trajectory_msgs.msg import MultiDOFJointTrajectory
@@ -230,7 +229,7 @@ def listen(driver: Driver, outputs: Sequence[str]) -> None:
 def figures(
     found: dict[str, Any], late_s: Sequence[float], people: Sequence[int], sent: int
 ) -> dict[str, Any]:
-    """Sum up one run."""
+    """Return the figures of one run."""
     frames, passed_s = found['frames'], found['passed_s']
     count = max(1, len(frames))
 
@@ -333,7 +332,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 1 when the node could not be measured."""
+    """Run the command; return 1 if the node could not be measured."""
     options = parser().parse_args(arguments)
     try:
         found = perform(options, sys.argv[1:] if arguments is None else arguments)

@@ -31,9 +31,9 @@ def middle(rows: Sequence[Mapping[str, Any]], *path: str) -> float:
 
 def section(found: Mapping[str, Any]) -> str:
     """
-    Write a section of a page about a run of ``tools.measure.crowd``.
+    Return a section of a page about a run of ``tools.measure.crowd``.
 
-    :param found: from the JSON that it wrote.
+    :param found: content of the JSON that it wrote.
     """
     settings, machine = found['settings'], found['machine']
     both = len(found['commits']) > 1
@@ -65,7 +65,7 @@ def section(found: Mapping[str, Any]) -> str:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Write the stages of each number of people, and the ratios of two checkouts."""
+    """Return the stages of each number of people, and the ratios of two checkouts."""
     rows = found['rows']
     names = list(dict.fromkeys(row['checkout'] for row in rows))
     persons = list(dict.fromkeys(row['persons'] for row in rows))

@@ -1,14 +1,13 @@
-"""
-How soon a robot's speed limit ends when the predictor dies.
+"""Measure how soon a robot's speed limit ends when the predictor dies.
 
     python -m tools.measure.stop_time --rounds 20
 
-The predictor and two monitors of speed and separation run as processes; somebody walks at 30 Hz,
-far from the robot, so that full speed is permitted. Then the predictor is frozen (SIGSTOP) at some
-time, and this waits for the first message of each that permits nothing.
+The predictor and two monitors of speed and separation run as processes. A person walks far from
+the robot, at 30 Hz, so that full speed is permitted. Then the predictor is frozen (SIGSTOP) at
+some time, and this program waits for the first message of each monitor that permits nothing.
 
-The named alternative, in the same run: a monitor that only looks at the age of the last prediction
-(``stale_s``) and at what DDS tells of liveliness.
+The named alternative, in the same run, is a monitor that only checks the age of the last
+prediction (``stale_s``) and the liveliness of DDS.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ MONITORS = {
     'a message that is late by one period': {'missed_periods': 1.0},
     'age and liveliness alone': {'missed_periods': 100.0},
 }
-"""Parameters of the monitors, by name; both have stale_s at its default."""
+"""Parameters of the monitors by name; both have stale_s at its default."""
 
 
 class Bench(Node):
-    """Publishes somebody who walks, and hears the limits of all monitors."""
+    """Publishes a walking person, and receives the limits of all monitors."""
 
     def __init__(self) -> None:
-        """Start to publish."""
+        """Begin to publish."""
         super().__init__('stop_time')
         self._walk = next(iter(synthetic_walkers(1, 60.0, RATE_HZ).persons.values()))
         self._frame = 0
@@ -101,11 +100,11 @@ def program(module: str, *arguments: str, **parameters: object) -> Iterator[Any]
 
 def measure(rounds: int) -> dict[str, list[float]]:
     """
-    Freeze the predictor again and again.
+    Freeze the predictor repeatedly.
 
-    :param rounds: how often.
+    :param rounds: number of rounds.
     :returns: seconds from the freezing to the first message that permits nothing, by monitor.
-    :raises TimeoutError: if the monitors do not come to permit full speed.
+    :raises TimeoutError: if the monitors never permit full speed.
     """
     found: dict[str, list[float]] = {name: [] for name in MONITORS}
     random = np.random.default_rng(0)

@@ -1,9 +1,8 @@
-"""
-The predictor node with a stopwatch in every stage of a frame; started by tools.measure.crowd.
+"""The predictor node with a stopwatch in every stage of a frame; tools.measure.crowd starts it.
 
-It runs by its path from any checkout, also an older one: what that has not is not timed. SIGUSR1
-begins the measurement anew; at SIGUSR2 what was measured is written to the file that the
-environment names.
+It runs by its path from any checkout, also from an older one; stages that a checkout lacks are not
+timed. SIGUSR1 begins the measurement again. At SIGUSR2 the measurement is written to the file that
+the environment names.
 """
 
 from __future__ import annotations
@@ -50,14 +49,14 @@ STAGES = {
     'publish': ('/rclpy.publisher:Publisher.publish',),
     'rest': ('ros.worker:Worker.cycle',),
 }
-"""By stage, the functions that are its; the time of one that another calls is not the caller's."""
+"""Functions of each stage; time in a nested stage is not counted for the outer one."""
 
 
 class Stopwatch:
-    """Times the stages of each frame in the thread that predicts, each without those within."""
+    """Times the stages of each frame in the predicting thread, each without nested stages."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Begin without times."""
         self._open: list[list[float]] = []
         self._now: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self.frames: list[dict[str, list[float]]] = []
@@ -65,7 +64,7 @@ class Stopwatch:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what was measured so far."""
+        """Forget the measurement so far."""
         self.frames = []
         self._begun_s, self._begun_cpu = perf_counter(), threads_cpu_s()
 
@@ -92,12 +91,12 @@ class Stopwatch:
 
     def _end_of_cycle(self) -> None:
         if 'model' not in self._now:
-            return  # what came before a prediction counts with it
+            return  # time before a prediction counts for it
         self.frames.append({name: list(took) for name, took in self._now.items()})
         self._now.clear()
 
     def result(self) -> dict[str, Any]:
-        """Return everything measured, JSON-able; seconds."""
+        """Return all measurements, JSON-able; seconds."""
         passed_s, cpu = perf_counter() - self._begun_s, threads_cpu_s()
         used: defaultdict[str, float] = defaultdict(float)
         for number, (name, spent_s) in cpu.items():
@@ -132,7 +131,7 @@ def timed(function: Callable[..., Any], stage: str, watch: Stopwatch) -> Callabl
 
 
 def instrument(watch: Stopwatch) -> list[str]:
-    """Time every stage that this checkout has; return what it has not."""
+    """Time every stage of this checkout; return the stages that it lacks."""
     missing = []
     for stage, places in STAGES.items():
         for place in places:
@@ -149,7 +148,7 @@ def instrument(watch: Stopwatch) -> list[str]:
                 continue
             made = timed(function, stage, watch)
             setattr(holder, name, made)
-            if not owners:  # those who imported it by its name
+            if not owners:  # modules that imported it by its name
                 for module in list(sys.modules.values()):
                     if getattr(module, '__name__', '').startswith(_ROOT):
                         for known in [k for k, v in vars(module).items() if v is function]:

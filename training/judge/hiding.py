@@ -1,4 +1,4 @@
-"""Joints that are hidden from a judged model, and the errors of those that are seen."""
+"""Hide joints from an evaluated model, and compute the errors of the seen ones."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from training.data.hidden import HIPS, LEGS, ONE_BY_ONE
 
 Hidden = Literal['legs', 'hips_and_legs', 'arm', 'head', 'random']
 HIDDEN: tuple[Hidden, ...] = get_args(Hidden)
-"""What can be hidden: knees and ankles; these and the hips; elbow and wrist of one arm; nose and
-head; or 30 % of the joints, drawn one by one."""
+"""Parts that can be hidden: knees and ankles; these and the hips; elbow and wrist of one arm; nose
+and head; or 30 % of the joints, drawn one by one."""
 
 
 def seen_joints(
     hidden: Hidden, skeleton: Skeleton, generator: np.random.Generator
 ) -> NDArray[np.bool_]:
     """
-    Draw which joints of one person are seen.
+    Draw the joints of one person that are seen.
 
     :param hidden: the part that is hidden.
     :param skeleton: skeleton of the recordings.
     :param generator: draws the arm's side, or the single joints; both shoulders stay seen.
     :returns: bool (J,).
-    :raises ConfigError: if nothing is known of where the skeleton's joints usually are.
+    :raises ConfigError: if the usual positions of the skeleton's joints are not known.
     """
     if not can_complete(skeleton):
         raise ConfigError(f'--hidden {hidden}: needs the joints of a person, not {skeleton.name}')

@@ -1,1 +1,1 @@
-"""Sampled futures, decoded where somebody asks for them."""
+"""Sampled futures that are decoded on demand."""

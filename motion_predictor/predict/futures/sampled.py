@@ -1,4 +1,4 @@
-"""Sampled futures of several people, made only at the frames that somebody asks for."""
+"""Sampled futures of several people, computed only at the requested frames."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 class Futures(ABC):
     """
-    Futures of P people, S samples each, of T_fut frames and J joints; metres.
+    Futures of P people, S samples each, of T_fut frames and J joints, in metres.
 
-    What is not asked for is not computed. Every method may be called by any thread.
+    Frames that are not requested are not computed. Any thread may call every method.
     """
 
     @property
@@ -31,20 +31,20 @@ class Futures(ABC):
         """
         Return every sample at some frames.
 
-        :param frames: indices, F of them.
-        :returns: ``(P, S, F, J, 3)``.
+        :param frames: indices of the frames, (F,).
+        :returns: metres, ``(P, S, F, J, 3)``.
         """
 
     def every(self) -> np.ndarray:
-        """Return every sample at every frame, ``(P, S, T_fut, J, 3)``."""
+        """Return every sample at every frame, metres, ``(P, S, T_fut, J, 3)``."""
         return self.at(np.arange(self.shape[2]))
 
     def mean(self, weights: np.ndarray) -> np.ndarray:
         """
         Return the weighted mean of each person's samples.
 
-        :param weights: ``(P, S)``, rows sum to one.
-        :returns: ``(P, T_fut, J, 3)``.
+        :param weights: ``(P, S)``; each row sums to one.
+        :returns: metres, ``(P, T_fut, J, 3)``.
         """
         return _mean(self.every(), weights)
 
@@ -54,9 +54,9 @@ class Futures(ABC):
 
     def apart(self) -> np.ndarray:
         """
-        Return what samples of one person are compared by.
+        Return vectors whose distances are those between samples of one person.
 
-        :returns: ``(P, S, N)``; its Euclidean distances are those between whole futures.
+        :returns: ``(P, S, N)``; the Euclidean distances equal those between whole futures.
         """
         every = self.every()
         return every.reshape(*every.shape[:2], -1)
@@ -72,7 +72,7 @@ def _mean(futures: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Whole(Futures):
-    """Futures that were made at every frame, ``(P, S, T_fut, J, 3)``."""
+    """Futures that are computed at every frame, metres, ``(P, S, T_fut, J, 3)``."""
 
     values: np.ndarray
 
@@ -98,7 +98,7 @@ class Whole(Futures):
 
 @dataclass(frozen=True, eq=False)
 class _Changed(Futures):
-    """Futures that follow from others frame by frame."""
+    """Futures that are computed from other futures frame by frame."""
 
     of: Futures
 
@@ -167,10 +167,10 @@ class Turned(_Changed):
 @dataclass(frozen=True, eq=False)
 class Later(_Changed):
     """
-    Futures as seen some frames later, ``lag_frames`` (P,), of people with older last poses.
+    Futures as seen some frames later, ``lag_frames`` (P,), for people with older last poses.
 
-    They are straight between frames, begin at the last poses ``last`` (P, J, 3), and repeat
-    their last frame.
+    They are linear between frames, begin at the last poses ``last`` (P, J, 3), and repeat their
+    last frame.
     """
 
     last: np.ndarray
@@ -197,5 +197,5 @@ class Later(_Changed):
 
 
 def as_futures(values: Futures | np.ndarray) -> Futures:
-    """Return futures, also of an array of all frames, ``(P, S, T_fut, J, 3)``."""
+    """Return futures; an array of all frames, ``(P, S, T_fut, J, 3)``, is accepted too."""
     return values if isinstance(values, Futures) else Whole(values)

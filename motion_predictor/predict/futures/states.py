@@ -1,4 +1,4 @@
-"""The model's futures as the states that it gave: decoded to the world where somebody asks."""
+"""The model's futures in the form of its states, which are decoded to the world on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from motion_predictor.model.codec import Context
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.predict.futures.sampled import Futures
 
-_LARGEST = 1e30  # a state below it is finite when decoded, too
+_LARGEST = 1e30  # a state below this is finite after decoding, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,15 +21,15 @@ class States(Futures):
     """
     Whitened states of P people's windows, S samples each.
 
-    Joint positions are linear in them, so that any frame, and the mean of all samples, can be had
+    Joint positions are linear in them, so any frame, and the mean of all samples, can be computed
     without the others.
     """
 
     model: MotionModel
     context: Context
-    """Of the P windows."""
+    """Context of the P windows."""
     white: Tensor
-    """``(P, S, K, 3 J)``."""
+    """Whitened states, ``(P, S, K, 3 J)``."""
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -48,8 +48,8 @@ class States(Futures):
 
     @cached_property
     def _turn(self) -> Tensor:
-        # Root and joints about it to joints in the world but for the origin, (P, D, D): one
-        # product instead of many by a matrix of three.
+        # Matrix (P, D, D) from the root and the joints relative to it to joints in the world,
+        # without the origin: one product instead of many by a matrix of three.
         joints, turn = self.shape[3], self.context.frame.rotation.mT  # (P, 3, 3)
         found = turn.new_zeros(len(turn), joints, 3, joints, 3)
         found[:, 0] = turn[:, :, None]  # the root moves every joint
@@ -58,7 +58,7 @@ class States(Futures):
         return found.view(len(turn), 3 * joints, 3 * joints)
 
     def _to_world(self, coefficients: Tensor, frames: Tensor) -> Tensor:
-        # (P, S, K, D) to joint positions (P, S, F, J, 3).
+        # Return joint positions (P, S, F, J, 3) of states (P, S, K, D).
         model, context = self.model, self.context
         persons, samples, _, channels = coefficients.shape
         own = model.map_complete[frames] @ coefficients  # (P, S, F, D)
@@ -92,7 +92,7 @@ class States(Futures):
     def finite(self) -> np.ndarray:
         """See :class:`Futures`."""
         with torch.inference_mode():
-            largest = self._coefficients.abs().flatten(1).amax(dim=1)  # NaN where there is one
+            largest = self._coefficients.abs().flatten(1).amax(dim=1)  # NaN if any number is
             return (largest < _LARGEST).numpy()
 
     def apart(self) -> np.ndarray:

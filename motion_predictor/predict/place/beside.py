@@ -1,4 +1,4 @@
-"""Every candidate's samples side by side: their means, how far they spread, and all of them."""
+"""The samples of all candidates side by side: their means and their spreads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=8)
 def _lasting(window: WindowConfig) -> np.ndarray:
-    # How much of a velocity has been gone at every frame, seconds, (T_fut, 1).
+    # Distance covered at every frame per unit of velocity, seconds, (T_fut, 1).
     return damping(np.arange(1, window.future_frames + 1) * window.period_s)[:, None]
 
 
@@ -30,9 +30,9 @@ class Beside(Futures):
     """
     The model's samples and then those of the other candidates, in the frame of the model's.
 
-    ``of`` the model's, (P, S) of them; ``damped`` float32 (P, T_fut, J, 3) and ``still`` (P, J, 3)
-    metres from ``origins`` (P, 3), one sample of each; ``followed`` makes what is remembered, N of
-    each person, from there too.
+    ``of`` are the model's futures, S for each of P people. ``damped``, float32 (P, T_fut, J, 3),
+    and ``still`` (P, J, 3) are one sample each, in metres from ``origins`` (P, 3). ``followed``
+    computes the memory's samples, N for each person, from the same origins.
     """
 
     of: Futures
@@ -86,11 +86,11 @@ def side_by_side(
     """
     Put the other candidates beside the model's samples.
 
-    :param prediction: of the model, in the input's frame.
-    :param now: of P people, from the origins.
-    :param recall: what the memory found, from the origins.
+    :param prediction: prediction of the model, in the input's frame.
+    :param now: pose and velocity of P people, from the origins.
+    :param recall: result of the memory, from the origins.
     :param origins: metres, (P, 3).
-    :param window: of the model.
+    :param window: the model's window.
     :returns: means from the origins (P, T_fut, C, J, 3), spreads at the knots (P, K, C, J), and
         all samples, the model's first, in the input's frame (P, S + 2 + N, T_fut, J, 3).
     """
@@ -124,7 +124,7 @@ def side_by_side(
 
 
 def _spread(at: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    # (P, S, K, 3 J) to the root mean square distance from the mean (P, K, J).
+    # Root mean square distance of (P, S, K, 3 J) from the mean, (P, K, J).
     persons, samples, knots, numbers = at.shape
     apart = at.astype(np.float32, copy=False) - mean[:, None]
     square = squares(apart.reshape(persons, samples, knots * numbers // 3, 3))

@@ -1,6 +1,5 @@
-"""
-Programs that put the predictor's outputs to use: each is a node of its own.
+"""Programs that use the predictor's outputs; each is a separate node.
 
-``ros2 launch motion_predictor consumers.launch.py`` starts those that are asked for. All of them
-may make a robot more careful than its safety functions require, never less.
+``ros2 launch motion_predictor consumers.launch.py`` starts the requested ones. All of them may
+make a robot more careful than its safety functions require, never less.
 """

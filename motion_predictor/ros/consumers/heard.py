@@ -1,4 +1,4 @@
-"""One output of the predictor as a consumer hears it, and whether the predictor is alive."""
+"""A consumer's subscription to one output of the predictor, which knows whether it is alive."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from rclpy.qos import LivelinessPolicy, QoSProfile
 PREDICTOR = 'motion_predictor'
 """Name of the predictor's node, in the namespace of the consumer unless it is remapped."""
 LEASE_S = 0.5
-"""Deadline and lease that are requested: the predictor offers 0.4 s."""
+"""Requested deadline and lease in seconds; the predictor offers 0.4 s."""
 INTERVALS = 15
-"""The usual period is the mean of so many of the last ones."""
+"""Number of the last intervals whose mean is the usual period."""
 FEWEST = 3
-"""With fewer intervals the usual period is not known."""
+"""Least number of intervals for a usual period."""
 
 
 class Heard:
     """
     The newest message of an output, until the predictor falls silent.
 
-    It is silent after ``(1 + missed_periods)`` usual periods without a message, after
-    ``longest_s`` in any case, or when DDS says that nobody publishes alive.
+    The predictor is silent after ``(1 + missed_periods)`` usual periods without a message, after
+    ``longest_s`` in any case, or when DDS reports that no publisher is alive.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Heard:
         Subscribe.
 
         :param node: the consumer.
-        :param output: of the predictor, without ``~/``.
-        :param longest_s: seconds without a message after which the predictor is silent.
-        :param missed_periods: by how many usual periods a message may be late.
-        :param watched: request the deadline and the liveliness that the predictor offers, so that
-            DDS tells of its death; other publishers are not heard then.
+        :param output: topic of the predictor without ``~/``.
+        :param longest_s: time in seconds without a message after which the predictor is silent.
+        :param missed_periods: number of usual periods by which a message may be late.
+        :param watched: whether to request the deadline and the liveliness that the predictor
+            offers, so that DDS reports its death; other publishers are not heard then.
         :param taken: called with each message.
         """
         self.newest: Any = None
@@ -70,7 +70,7 @@ class Heard:
 
     @property
     def patience_s(self) -> float:
-        """Seconds after the last message from which the predictor is silent."""
+        """Return the time in seconds after the last message from which the predictor is silent."""
         count = len(self._arrivals_s) - 1
         if count < FEWEST:
             return self._longest_s
@@ -78,13 +78,13 @@ class Heard:
         return min(self._longest_s, (1.0 + self._missed_periods) * usual_s)
 
     def current(self) -> Any:
-        """Return the newest message; None where there is none or the predictor is silent."""
+        """Return the newest message; None if there is none, or if the predictor is silent."""
         if self.newest is not None and perf_counter() - self._arrivals_s[-1] > self.patience_s:
             self.forget()
         return self.newest
 
     def forget(self) -> None:
-        """Begin anew: the predictor counts as silent until its next message."""
+        """Begin again: the predictor counts as silent until its next message."""
         self.newest = None
         self._arrivals_s.clear()
 

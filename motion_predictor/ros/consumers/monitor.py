@@ -1,9 +1,8 @@
-"""
-A speed limit from the separation of robot and people, now and as they are predicted.
+"""A speed limit from the separation of robot and people, measured and predicted.
 
-It asks for full speed only if a fresh message of the predictor shows that everybody is far away,
-or that the tracker itself says that nobody is there. Without one it permits nothing and says that
-it does not know.
+It permits full speed only if a fresh message of the predictor shows that everybody is far away, or
+that the tracker itself says that nobody is present. Without such a message it permits nothing and
+says that it does not know.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ class UnknownError(Exception):
 
 
 class SpeedAndSeparation(Node):
-    """Publishes the permitted speed, 0 where it is not known, and whether it is known."""
+    """Publishes the permitted speed, 0 if it is not known, and whether it is known."""
 
     def __init__(self, **node_arguments: object) -> None:
         """
         Start to listen and to publish.
 
         :param node_arguments: passed on to :class:`rclpy.node.Node`.
-        :raises ConfigError: if a parameter cannot work, or tf2_msgs is missing.
+        :raises ConfigError: if a parameter cannot work, or if tf2_msgs is missing.
         """
         super().__init__(NAME, **node_arguments)
         settings = self._settings = declared(self, SeparationParameters())
@@ -90,9 +89,9 @@ class SpeedAndSeparation(Node):
 
     def _known_speed_m_s(self) -> float:
         """
-        Return what the newest message permits.
+        Return the speed that the newest message permits, m/s.
 
-        :raises UnknownError: if it tells nothing of now.
+        :raises UnknownError: if the message says nothing about now.
         """
         message, settings = self._poses.current(), self._settings
         if message is None:
@@ -107,7 +106,7 @@ class SpeedAndSeparation(Node):
             raise UnknownError(f'{self._poses.topic} is older than stale_s={settings.stale_s:g}')
         if age_s < -settings.future_s:
             raise UnknownError(f'{self._poses.topic} is stamped ahead of this clock')
-        if not message.poses:  # nobody is there, by the tracker's own word
+        if not message.poses:  # nobody is present, says the tracker itself
             return settings.full_speed_m_s
         robot = self._robot.in_frame(frame_id, now_ns)
         if robot is None:

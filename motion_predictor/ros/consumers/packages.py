@@ -1,4 +1,4 @@
-"""Messages of packages that ROS does not bring by itself: imported when a consumer needs them."""
+"""Import messages of packages that are not part of ROS, when a consumer needs them."""
 
 from __future__ import annotations
 

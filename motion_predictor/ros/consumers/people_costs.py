@@ -1,4 +1,4 @@
-"""A map of costs about the robot from ~/occupancy, for the static layer of a Nav2 costmap."""
+"""A map of costs around the robot from ~/occupancy, for the static layer of a Nav2 costmap."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from motion_predictor.signals import leave_at_once_when_asked
 
 NAME = 'people_costs'
 LOOK_S = 0.1
-"""How often the node looks whether the predictor has fallen silent."""
+"""Period in seconds with which the node checks whether the predictor has fallen silent."""
 WARN_S = 5.0
 FIELDS = ('x', 'y', 'z', 'probability', 't')
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A square map: its cells along a side, their side in metres, and its lower left corner."""
+    """A square map: its cells per side, their side in metres, and its lower left corner."""
 
     cells: int
     cell_m: float
@@ -38,10 +38,11 @@ class Grid:
     @staticmethod
     def about(middle: np.ndarray, settings: CostsParameters) -> Grid:
         """
-        Lay a map about a place.
+        Return the map around a place.
 
         :param middle: metres, (2,) or more. The corner lies on whole cells of the frame, so that
-            cells of one map are cells of the next one.
+            the cells of successive maps coincide.
+        :param settings: the parameters.
         """
         cells = max(1, round(settings.size_m / settings.cell_m))
         first = [
@@ -56,8 +57,10 @@ def flattened(rows: np.ndarray, grid: Grid, settings: CostsParameters) -> np.nda
     """
     Return the greatest probability of each column of voxels, 0 to 100.
 
-    :param rows: of ~/occupancy: fields x, y, z in metres, probability, t in seconds.
-    :returns: int8, (cells, cells), the row is y.
+    :param rows: rows of ~/occupancy: fields x, y, z in metres, probability, t in seconds.
+    :param grid: the map.
+    :param settings: the parameters.
+    :returns: int8, (cells, cells); the row is y.
     """
     costs = np.zeros((grid.cells, grid.cells), dtype=np.int8)
     if not len(rows):
@@ -65,7 +68,7 @@ def flattened(rows: np.ndarray, grid: Grid, settings: CostsParameters) -> np.nda
     counts = (rows['z'] > settings.min_height_m) & (rows['z'] < settings.max_height_m)
     counts &= rows['t'] < settings.look_ahead_s
     rows = rows[counts]
-    # voxel centres of a map with the same cells lie in the middle of a cell: nothing is on an edge
+    # voxel centres of the same cell size lie in the middle of a cell: none is on an edge
     column = np.floor((rows['x'] - grid.corner_m[0]) / grid.cell_m + 1e-4).astype(int)
     line = np.floor((rows['y'] - grid.corner_m[1]) / grid.cell_m + 1e-4).astype(int)
     inside = (column >= 0) & (column < grid.cells) & (line >= 0) & (line < grid.cells)
@@ -82,7 +85,7 @@ class PeopleCosts(Node):
         Start to listen.
 
         :param node_arguments: passed on to :class:`rclpy.node.Node`.
-        :raises ConfigError: if a parameter cannot work, or nav_msgs or tf2_msgs is missing.
+        :raises ConfigError: if a parameter cannot work, or if nav_msgs or tf2_msgs is missing.
         """
         super().__init__(NAME, **node_arguments)
         self._settings = declared(self, CostsParameters())

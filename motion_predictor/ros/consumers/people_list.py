@@ -17,14 +17,15 @@ from motion_predictor.signals import leave_at_once_when_asked
 
 NAME = 'people_list'
 LONGEST_S = 2.0
-"""A predictor without a message for so long is silent; nothing is done about it here."""
+"""Time in seconds without a message after which the predictor is silent; nothing is done about it
+here."""
 
 
 def keyframes_of(message: MultiDOFJointTrajectory) -> tuple[np.ndarray, np.ndarray]:
     """
-    Read ~/trajectory into arrays.
+    Return the content of ~/trajectory as arrays.
 
-    :returns: seconds after the stamp, (K,), and metres, (K, joints named, 3).
+    :returns: seconds after the stamp, (K,), and metres, (K, named joints, 3).
     """
     times_s = [
         point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
@@ -38,7 +39,7 @@ def keyframes_of(message: MultiDOFJointTrajectory) -> tuple[np.ndarray, np.ndarr
 
 
 class PeopleList(Node):
-    """Publishes where everybody who is predicted is and how they will move first."""
+    """Publishes the position and the first velocity of everybody who is predicted."""
 
     def __init__(self, **node_arguments: object) -> None:
         """
@@ -83,7 +84,7 @@ class PeopleList(Node):
                 )
                 return
             velocity = (places[1] - places[0]) / (times_s[1] - times_s[0])  # m/s
-            now = places[0] - times_s[0] * velocity  # where they are at the stamp
+            now = places[0] - times_s[0] * velocity  # their position at the stamp
             for index, number in named:
                 person = self._person_type(name=number, reliability=1.0)
                 x, y, z = now[index].tolist()

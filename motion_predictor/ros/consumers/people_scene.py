@@ -18,7 +18,7 @@ from motion_predictor.signals import leave_at_once_when_asked
 
 NAME = 'people_scene'
 LOOK_S = 0.1
-"""How often the node looks whether the predictor has fallen silent."""
+"""Period in seconds with which the node checks whether the predictor has fallen silent."""
 
 
 class PeopleScene(Node):

@@ -50,11 +50,11 @@ class RobotPlace:
 
     def in_frame(self, frame_id: str, now_ns: int) -> np.ndarray | None:
         """
-        Find the robot by now, or up to a third of a second before.
+        Return the robot's position now, or up to a third of a second before.
 
-        :param frame_id: the frame to see it from.
-        :param now_ns: the node's clock.
-        :returns: metres, (3,); None where TF does not connect the two.
+        :param frame_id: frame of the result.
+        :param now_ns: the node's clock, nanoseconds.
+        :returns: metres, (3,); None if TF does not connect the two frames.
         """
         frame = frame_name(frame_id)
         if not self.robot_frame:

@@ -1,8 +1,8 @@
-"""
-The topics of ros2_prescyent before and after the predictor.
+"""A bridge between the topics of ros2_prescyent and the predictor.
 
-Its publishers put the number of a frame into ``frame_id``; a predictor would begin anew with each.
-This node gives positions a frame, and predictions the number and the stamp that they are for.
+Its publishers put the number of a frame into ``frame_id``, and a predictor would begin again with
+each number. This node gives positions a frame, and gives predictions the number and the stamp that
+they are for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME = 'prescyent_bridge'
 POSITION, PREDICTION = '/prescyent/position', '/prescyent/prediction'
 DEPTH = 10
 KEPT = 300
-"""Frame numbers that are remembered by stamp: ten seconds at 30 Hz."""
+"""Number of frame numbers that are remembered by stamp: ten seconds at 30 Hz."""
 
 
 class PrescyentBridge(Node):

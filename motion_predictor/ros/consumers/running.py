@@ -1,4 +1,4 @@
-"""The process of a consumer: its parameters, its node, and how it ends."""
+"""The process of a consumer: its parameters, its node, and its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from motion_predictor.signals import when_asked_to_end
 
 T = TypeVar('T')
 SIGNAL_PERIOD_S = 0.1
-"""How often a process that waits for messages looks whether it was asked to end."""
+"""Period in seconds with which a process that waits for messages checks whether it was asked to
+end."""
 
 
 def declared(node: Node, defaults: T) -> T:
@@ -31,7 +32,7 @@ def declared(node: Node, defaults: T) -> T:
 
     :param node: the consumer.
     :param defaults: a record of frozen dataclasses whose fields are the parameters.
-    :returns: the record with the values in place of its defaults.
+    :returns: the record with the given values in place of its defaults.
     :raises ConfigError: if a parameter was given a value that cannot work.
     """
     known = {each.name: each for each in parameters_of(defaults)}
@@ -50,9 +51,11 @@ def declared(node: Node, defaults: T) -> T:
 
 def every(node: Node, period_s: float, call: Callable[[], None]) -> None:
     """
-    Call a function again and again by a clock that nobody can stop, /clock included.
+    Call a function periodically, by a clock that nothing can stop, not even /clock.
 
-    :param node: whose executor calls it.
+    :param node: the node whose executor calls it.
+    :param period_s: period in seconds.
+    :param call: the function.
     """
     node.create_timer(period_s, call, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -61,9 +64,9 @@ def run(name: str, make: Callable[[], Node], args: list[str] | None = None) -> i
     """
     Run one consumer until SIGINT, SIGTERM or SIGHUP.
 
-    :param name: of the consumer, for errors.
+    :param name: name of the consumer, for errors.
     :param make: makes its node.
-    :param args: of the command line; None for those of the process.
+    :param args: arguments of the command line; None for those of the process.
     :returns: 0, or 1 if a parameter was bad or a message package is missing.
     """
     asked_to_end = threading.Event()
@@ -82,12 +85,12 @@ def run(name: str, make: Callable[[], Node], args: list[str] | None = None) -> i
     except ExternalShutdownException:
         pass
     except Exception:
-        if rclpy.ok():  # else the context went away while the executor was using it
+        if rclpy.ok():  # otherwise the context was shut down while the executor was using it
             raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-        # `ros2 launch` repeats Ctrl-C: a second one must not kill us while Python winds down.
+        # `ros2 launch` repeats Ctrl-C: a second one must not kill the process while Python ends.
         when_asked_to_end(signal.SIG_IGN)
     return 0

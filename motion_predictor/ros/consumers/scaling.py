@@ -1,7 +1,6 @@
-"""
-A controller's factor from a speed limit: for ros2_control, or for Nav2.
+"""Convert a speed limit into a controller's factor: for ros2_control, or for Nav2.
 
-The factor falls at once and rises slowly. It is 0 when the source of the limit has died.
+The factor falls at once and rises slowly. It is 0 if the source of the limit has died.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ NAV2_TOPIC = 'speed_limit'
 
 
 class SpeedScaling(Node):
-    """Publishes the factor of a speed limit, at its own rate."""
+    """Publishes the factor for a speed limit, at its own rate."""
 
     def __init__(self, **node_arguments: object) -> None:
         """
@@ -66,7 +65,7 @@ class SpeedScaling(Node):
         settings = self._settings
         wanted = self._limit_m_s / settings.full_speed_m_s
         if perf_counter() - self._heard_s > settings.stale_s or not wanted > 0.0:
-            wanted = 0.0  # not finite, too
+            wanted = 0.0  # this also holds if it is not finite
         self._factor = min(1.0, wanted, self._factor + settings.rise_per_s * settings.period_s)
         self._output.publish(self._encode(self._factor))
 

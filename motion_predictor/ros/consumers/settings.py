@@ -1,4 +1,4 @@
-"""Parameters of the consumers, a frozen dataclass for each; all are fixed once a consumer runs."""
+"""Parameters of the consumers, one frozen dataclass each; all are fixed once a consumer runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from motion_predictor.ros.parameters.texts import entries
 
 ROS2_CONTROL, NAV2 = 'ros2_control', 'nav2'
 MOST_CELLS = 4000
-"""Along a side of the map."""
+"""Greatest number of cells along a side of the map."""
 
 
 def _require_timely(period_s: float, stale_s: float) -> None:
@@ -23,7 +23,7 @@ def _require_timely(period_s: float, stale_s: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SeparationParameters:
-    """The terms of the protective separation distance, where the robot is, what is believed."""
+    """The terms of the protective separation distance, the robot's position, and timeouts."""
 
     full_speed_m_s: float = parameter(
         1.0, unit='m/s', minimum=0.001, maximum=100.0, applies=AT_START
@@ -32,7 +32,7 @@ class SeparationParameters:
     human_speed_m_s: float = parameter(
         1.6, unit='m/s', minimum=0.001, maximum=20.0, applies=AT_START
     )
-    """Speed at which a person comes nearer (v_h)."""
+    """Speed at which a person approaches (v_h)."""
     reaction_s: float = parameter(0.1, unit='s', minimum=0.0, maximum=10.0, applies=AT_START)
     """Time from the measurement to the beginning of braking (T_r)."""
     deceleration_m_s2: float = parameter(
@@ -42,34 +42,33 @@ class SeparationParameters:
     intrusion_m: float = parameter(0.1, unit='m', minimum=0.0, maximum=10.0, applies=AT_START)
     """Intrusion distance, uncertainties of both positions, radius of a body part (C + Z)."""
     robot_radius_m: float = parameter(0.0, unit='m', minimum=0.0, maximum=10.0, applies=AT_START)
-    """Radius of the robot about the point that is named below."""
+    """Radius of the robot around the point that the next parameters name."""
     robot_frame: str = parameter('', applies=AT_START)
     """Frame of the robot in TF; empty: the robot stands at robot_m."""
     robot_m: tuple[float, ...] = parameter(
         (0.0, 0.0, 1.0), unit='m', minimum=-1e5, maximum=1e5, lengths=(3,), applies=AT_START
     )
-    """Where a robot without a frame stands, in the frame that is named by frame."""
+    """Position of a robot without a frame, in the frame that the parameter frame names."""
     horizontal: bool = parameter(False, applies=AT_START)
     """Measure distances on the floor only, as for a mobile robot; false: in space."""
     frame: str = parameter('', applies=AT_START)
-    """
-    Frame that ~/poses must have; empty: any that TF connects with robot_frame, or, without
-    a robot_frame, the frame of the first message.
+    """Frame that ~/poses must have; empty accepts any frame that TF connects with robot_frame, or,
+    without a robot_frame, the frame of the first message.
     """
     stale_s: float = parameter(0.3, unit='s', minimum=0.01, maximum=10.0, applies=AT_START)
-    """Age of a prediction's stamp from which it is not believed."""
+    """Age of a prediction's stamp from which it is ignored."""
     future_s: float = parameter(0.02, unit='s', minimum=0.0, maximum=1.0, applies=AT_START)
-    """A prediction that is stamped further ahead of this node's clock is not believed."""
+    """A prediction that is stamped further ahead of this node's clock is ignored."""
     missed_periods: float = parameter(1.0, minimum=0.1, maximum=100.0, applies=AT_START)
-    """
-    A message of the predictor may be late by so many of its usual periods; then it counts as dead.
+    """Number of usual periods by which a message of the predictor may be late; then the predictor
+    counts as dead.
     """
     period_s: float = parameter(0.02, unit='s', minimum=0.001, maximum=1.0, applies=AT_START)
     """Time between two messages of this node."""
 
     def __post_init__(self) -> None:
         """
-        Check what must hold between parameters.
+        Check the rules between parameters.
 
         :raises ConfigError: if the node would be silent for longer than a prediction holds.
         """
@@ -78,18 +77,18 @@ class SeparationParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingParameters:
-    """How a speed limit becomes a controller's factor."""
+    """Conversion of a speed limit into a controller's factor."""
 
     output: str = parameter(ROS2_CONTROL, choices=(ROS2_CONTROL, NAV2), applies=AT_START)
     """Publish control_msgs/SpeedScalingFactor, or nav2_msgs/SpeedLimit."""
     full_speed_m_s: float = parameter(
         1.0, unit='m/s', minimum=0.001, maximum=100.0, applies=AT_START
     )
-    """Speed limit that permits a factor of 1: that of the fastest point, as it is planned."""
+    """Speed limit that permits a factor of 1: the planned speed of the fastest point."""
     rise_per_s: float = parameter(0.5, unit='1/s', minimum=0.001, maximum=1000.0, applies=AT_START)
-    """How fast the factor may rise; it falls at once."""
+    """Greatest rise of the factor per second; it falls at once."""
     stale_s: float = parameter(0.1, unit='s', minimum=0.005, maximum=10.0, applies=AT_START)
-    """Without a speed limit for so long, the factor is 0."""
+    """Time without a speed limit after which the factor is 0."""
     period_s: float = parameter(0.02, unit='s', minimum=0.001, maximum=1.0, applies=AT_START)
     """Time between two messages of this node."""
     least_percent: float = parameter(5.0, unit='%', minimum=0.1, maximum=100.0, applies=AT_START)
@@ -97,7 +96,7 @@ class ScalingParameters:
 
     def __post_init__(self) -> None:
         """
-        Check what must hold between parameters.
+        Check the rules between parameters.
 
         :raises ConfigError: if the node would be silent for longer than a limit holds.
         """
@@ -106,30 +105,31 @@ class ScalingParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class CostsParameters:
-    """The map of costs about the robot, and what counts in it."""
+    """The map of costs around the robot, and the voxels that count in it."""
 
     robot_frame: str = parameter('base_link', applies=AT_START)
-    """Frame of the robot in TF, the middle of the map; empty: the origin of the cloud's frame."""
+    """Frame of the robot in TF, which is the middle of the map; empty takes the origin of the
+    cloud's frame."""
     cell_m: float = parameter(0.1, unit='m', minimum=0.01, maximum=5.0, applies=AT_START)
-    """Side of a cell; no less than occupancy.voxel_m of the predictor."""
+    """Side of a cell, at least occupancy.voxel_m of the predictor."""
     size_m: float = parameter(12.0, unit='m', minimum=0.1, maximum=1000.0, applies=AT_START)
     """Side of the map."""
     min_height_m: float = parameter(
         0.05, unit='m', minimum=-100.0, maximum=100.0, applies=AT_START
     )
-    """What is lower does not count."""
+    """Lowest height that counts."""
     max_height_m: float = parameter(1.8, unit='m', minimum=-100.0, maximum=100.0, applies=AT_START)
-    """What is higher does not count."""
+    """Greatest height that counts."""
     look_ahead_s: float = parameter(1.0, unit='s', minimum=0.01, maximum=60.0, applies=AT_START)
     """Only time bins that begin earlier count."""
     keep_s: float = parameter(2.0, unit='s', minimum=0.1, maximum=60.0, applies=AT_START)
-    """Costs of a predictor that is silent for so long are cleared by one empty map."""
+    """Silence of the predictor after which one empty map clears its costs."""
 
     def __post_init__(self) -> None:
         """
-        Check what must hold between parameters.
+        Check the rules between parameters.
 
-        :raises ConfigError: if no height counts, or the map has too few or too many cells.
+        :raises ConfigError: if no height counts, or if the map has too few or too many cells.
         """
         if self.min_height_m >= self.max_height_m:
             raise ConfigError(
@@ -147,7 +147,7 @@ class PeopleParameters:
     """The list of people."""
 
     joint: str = parameter('Hip', applies=AT_START)
-    """Joint of ~/trajectory whose place is the person's, as ~/model names it."""
+    """Joint of ~/trajectory whose position is the person's, as ~/model names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +157,9 @@ class SceneParameters:
     radius_m: float = parameter(0.15, unit='m', minimum=0.001, maximum=5.0, applies=AT_START)
     """Radius of the sphere about every joint at every keyframe."""
     period_s: float = parameter(0.2, unit='s', minimum=0.01, maximum=10.0, applies=AT_START)
-    """Least time between two scenes; one that changes at camera rate stops the planner."""
+    """Least time between two scenes; a scene that changes at camera rate stops the planner."""
     keep_s: float = parameter(2.0, unit='s', minimum=0.1, maximum=60.0, applies=AT_START)
-    """People of a predictor that is silent for so long are removed."""
+    """Silence of the predictor after which its people are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +167,12 @@ class PrescyentParameters:
     """The bridge between prescyent's topics and the predictor's."""
 
     frame: str = parameter('map', applies=AT_START)
-    """Frame of the positions, whose messages hold a frame's number in its place."""
+    """Frame of the positions, whose messages have a frame's number instead."""
     horizon_s: float = parameter(1.0, unit='s', minimum=0.01, maximum=60.0, applies=AT_START)
-    """How far ahead the prediction lies; the predictor's poses.horizons_s must be this alone."""
+    """Horizon of the prediction; the predictor's poses.horizons_s must hold only this value."""
     rate_hz: float = parameter(10.0, unit='Hz', minimum=0.1, maximum=1000.0, applies=AT_START)
-    """Positions a second: numbers of frames are counted on by rate_hz times horizon_s."""
+    """Positions per second; the number of a prediction is that of the position plus rate_hz times
+    horizon_s."""
 
 
 CONSUMERS: Mapping[str, Any] = {
@@ -183,7 +184,7 @@ CONSUMERS: Mapping[str, Any] = {
     'people_scene': SceneParameters(),
     'prescyent_bridge': PrescyentParameters(),
 }
-"""Defaults of each node by its name, as ``config/consumers.yaml`` has them."""
+"""Defaults of each node by its name, as in ``config/consumers.yaml``."""
 
 HEADER = """\
 # Parameters of the consumers (consumers.launch.py): every one, with its default.

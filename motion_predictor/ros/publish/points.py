@@ -1,4 +1,4 @@
-"""Points as the bytes of a PoseArray that DDS carries: no Python object is made for each."""
+"""Points as the serialized bytes of a PoseArray, without a Python object for each point."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from motion_predictor.ros.messages import ns_to_stamp
 
-_LITTLE_ENDIAN = b'\x00\x01\x00\x00'  # what CDR begins with; alignment counts from after it
-_POSE = 7  # numbers: position, and the orientation x, y, z, w
+_LITTLE_ENDIAN = b'\x00\x01\x00\x00'  # header of CDR; alignment counts from its end
+_POSE = 7  # numbers per pose: position, and the orientation x, y, z, w
 
 
 def pose_array_bytes(stamp_ns: int, frame_id: str, points: np.ndarray) -> bytes:
     """
-    Return a ``geometry_msgs/msg/PoseArray``, serialized, whose orientations are the identity.
+    Return a serialized ``geometry_msgs/msg/PoseArray`` with identity orientations.
 
-    A publisher takes it instead of the message.
+    A publisher accepts it instead of the message.
 
     :param points: positions in metres, ``(N, 3)``.
     """

@@ -1,4 +1,4 @@
-"""Runs of the demo whose predictions are known."""
+"""Runs of the demo with known predictions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from tools.demo.demo_scores import Collection, score, timing
 
 RATE_HZ = 30.0
 Opener = Callable[..., AbstractContextManager[Any]]
-"""The fixture ``opened``: a file, a query and settings of the browser's context to its page."""
+"""The fixture ``opened``: a function from a file, a query and settings of the browser's context to
+its page."""
 
 
 def collection_of(scene: Recording, samples: int = 4, offset_m: float = 0.0) -> Collection:
-    """Predict as one would that knows the future, up to an offset of each sample."""
+    """Return perfect predictions, up to an offset of each sample."""
     poses = np.stack(list(scene.persons.values()), axis=1)  # (N, P, 17, 3)
     stamps = np.arange(len(poses)) / RATE_HZ
     motion = CubicSpline(stamps, poses, axis=0)
@@ -48,6 +49,6 @@ def collection_of(scene: Recording, samples: int = 4, offset_m: float = 0.0) -> 
 
 
 def run_of(collection: Collection, weights: str = 'swiftdiff') -> Run:
-    """Score a collection, as a run of the demo."""
+    """Return a collection scored as a run of the demo."""
     facts = Facts('walk', 'ours', weights, 'fine')
     return Run(collection, timing(collection), score(collection), facts)

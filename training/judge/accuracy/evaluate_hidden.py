@@ -1,4 +1,4 @@
-"""Errors of the joints that are seen while others are hidden, beside those with all seen."""
+"""Errors of the seen joints while others are hidden, beside the errors with all joints seen."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from training.judge.stream.streams import HORIZONS_S
 FORMAT = 'motion_predictor evaluation of hidden joints'
 VERSION = 1
 TIMES_S = HORIZONS_S[1:]
-"""When errors are compared: 0.5, 1 and 2 s."""
+"""Horizons in seconds at which errors are compared."""
 _MASK_STREAM = 3 << 32
-# is added to the seed of the masks, so that they are not the noise's
+# added to the seed of the masks, so that they differ from the noise
 
 Errors = dict[str, dict[str, NDArray[np.float64]]]
 
@@ -37,7 +37,7 @@ def evaluate_hidden(options: EvaluateOptions, arguments: Sequence[str]) -> dict[
 
     The error is that of the mean future of a window in the world, of the seen joints alone.
 
-    :param options: what is asked for; :attr:`EvaluateOptions.hidden` names the parts.
+    :param options: the options; :attr:`EvaluateOptions.hidden` names the parts.
     :param arguments: the words that were parsed, to be recorded.
     :returns: the results, JSON-able; in ``rows`` one for each model, part, file and split.
     :raises MotionPredictorError: if a file cannot be used.

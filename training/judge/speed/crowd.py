@@ -1,4 +1,4 @@
-"""The path of a frame through the node for a few people and a crowd: for training benchmark."""
+"""The path of a frame through the node for a few people and a crowd, for training benchmark."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def crowd(options: BenchmarkOptions, unavailable: list[str]) -> dict[str, Any] |
     """
     Run ``python -m tools.measure.crowd``, which times every stage of a frame in the real node.
 
-    :param unavailable: gets a line where ROS 2 is missing or the node failed.
-    :returns: its figures, and its tables as ``text``; None where it is left out or failed.
+    :param unavailable: receives a line if ROS 2 is missing or the node failed.
+    :returns: its figures, with its tables as ``text``; None if it is left out or failed.
     """
     if options.crowd_seconds <= 0.0 or not options.crowd:
         return None

@@ -1,4 +1,4 @@
-"""Streams with joints hidden, beside the same streams with all joints seen."""
+"""Streams with hidden joints, beside the same streams with all joints seen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.judge.stream.stream_scores import MODEL, PUBLISHED, Scores
 from training.judge.stream.streams import HORIZONS_S
 
 TIMES_S = HORIZONS_S[1:]
-"""When errors are compared: 0.5, 1 and 2 s."""
+"""Horizons in seconds at which errors are compared."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def beside(
     hidden: Hidden, plain: Scores, partly: Scores, skeleton: Skeleton, seed: int
 ) -> HiddenErrors:
     """
-    Compare the predictions of two streams that were asked for at the same instants.
+    Compare the predictions of two streams at the same instants.
 
     :param hidden: the part that was hidden in the second stream.
     :param plain: scores with all joints seen.
@@ -108,7 +108,7 @@ def hidden_rows(laboratories: Mapping[str, Sequence[HiddenErrors]]) -> list[dict
 
 
 def _instants(scores: Scores) -> list[tuple[int, float]]:
-    # Return when each prediction was asked for: its take, and the minutes watched before it.
+    # Return the time of each prediction: its take, and the minutes watched before it.
     return [
         (int(clip), round(float(minutes), 6))
         for clip, minutes in zip(scores.clip, scores.minutes, strict=True)
