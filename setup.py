@@ -103,6 +103,7 @@ setup(
     extras_require={
         'amass': ['smplx'],
         'demo': ['matplotlib', *ROS],
+        'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
         'replay': ['rosbags'],
         'ros': ROS,
         'test': ['dockerfile-parse', 'hypothesis', 'pytest', 'pytest-xdist', 'pyyaml'],

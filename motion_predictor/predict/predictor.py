@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import copy
-from functools import lru_cache
 import math
 from pathlib import Path
 from typing import Any
@@ -26,29 +25,11 @@ from motion_predictor.predict.futures.sampled import Futures, Whole
 from motion_predictor.predict.futures.states import States
 from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.prediction import Prediction as Prediction
+from motion_predictor.without_torch.noise import sample_noise as sample_noise
 
 GOLDEN_M = {'fp32': 0.005, 'bf16': 0.05}
 """Largest accepted error in metres of a coordinate when the golden pair is replayed, by engine. In
 bf16 the errors of the shipped models are 0.5 to 1.1 cm."""
-
-
-@lru_cache(maxsize=8)
-def sample_noise(seed: int, samples: int, rows: int, channels: int) -> np.ndarray:
-    """
-    Draw the noise of S samples; sample i does not depend on the number of samples.
-
-    NumPy's Philox generator gives the same numbers on every platform.
-
-    :param seed: not negative.
-    :param samples: S.
-    :param rows: K.
-    :param channels: 3 J.
-    :returns: float32 (S, rows, channels), read-only.
-    """
-    generator = np.random.Generator(np.random.Philox(seed))
-    noise = generator.standard_normal((samples, rows, channels), dtype=np.float32)
-    noise.setflags(write=False)
-    return noise
 
 
 class Predictor:

@@ -28,9 +28,10 @@ MAY_ENTER = {
         'common': {'errors'},
         'body': GROUND,
         'sources': GROUND | {'body'},
+        'without_torch': GROUND | {'body'},
         'model': GROUND | {'body'},
         'track': GROUND | {'body', 'sources', 'model'},
-        'predict': GROUND | {'body', 'sources', 'model', 'track'},
+        'predict': GROUND | {'body', 'sources', 'model', 'track', 'without_torch'},
         'recordings': GROUND | {'body', 'sources', 'track'},
         'ros': GROUND | {'body', 'sources', 'model', 'track', 'predict', 'recordings'},
         '__init__': GROUND | {'body', 'model', 'predict'},
@@ -83,7 +84,7 @@ STRANGERS = {
     'others': {'node', 'replay', 'worker', 'consumers'},
 }  # fmt: skip
 """For each part of the node, those that it does not import."""
-NO_TORCH = {'common', 'body', 'sources', 'recordings', 'track'}
+NO_TORCH = {'common', 'body', 'sources', 'recordings', 'track', 'without_torch'}
 
 
 def imported(path: Path, typing_too: bool = True) -> Iterator[tuple[str, int]]:

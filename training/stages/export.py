@@ -16,7 +16,10 @@ from motion_predictor.common.files import read_json
 from motion_predictor.errors import ConfigError, MotionPredictorError
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.weights import (
+    default_weights,
+    load_weights,
     save_weights,
+    SUFFIX,
 )
 from training.common.options import read_options, refuse
 from training.engine.presets import preset
@@ -32,6 +35,8 @@ example, what a run made, as the package ships it:
   python -m training export --run runs/small --out resource/weights
 example, an untrained network for trying things out:
   python -m training export --random /tmp/random.safetensors
+example, for a machine without torch:
+  python -m training export --onnx swiftdiff.onnx --weights swiftdiff
 """
 
 
@@ -69,6 +74,12 @@ class ExportOptions:
     """File for an untrained SwiftDiff, which is written instead."""
     preset: Literal['debug', 'small', 'balance', 'full'] = 'small'
     """Its size."""
+    onnx: Path | None = None
+    """Write --weights as this ONNX file instead, for machines without torch."""
+    weights: str | None = None
+    """For --onnx: a weights file, or the name of shipped weights."""
+    samples: int = 50
+    """Number of samples of the ONNX file; a mixture needs as many as it has experts or more."""
     skeleton: Path | None = None
     """Skeleton file (JSON) for --random; runs state their own."""
     dry_run: bool = False
@@ -115,6 +126,26 @@ def export_untrained(options: ExportOptions, target: Path) -> None:
     print(f'wrote {target}')
 
 
+def export_as_onnx(options: ExportOptions, target: Path, name: str) -> None:
+    """
+    Write weights as ONNX.
+
+    :param name: a weights file, or the name of shipped weights.
+    :raises MotionPredictorError: if they cannot be loaded or exported.
+    """
+    path = Path(name) if name.endswith(SUFFIX) else default_weights(name)
+    if options.dry_run:
+        print(f'would write {target} from {path}')
+        return
+    from training.stages.onnx_export import export_onnx, TOLERANCE_M
+
+    off_m = export_onnx(load_weights(path), target, options.samples)
+    print(
+        f'wrote {target}: {target.stat().st_size / 1e6:.1f} MB, differs from torch by '
+        f'{off_m:.1e} m at most (allowed: {TOLERANCE_M:g} m)'
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """
     Run the verb.
@@ -130,12 +161,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.name is not None and len(options.only) != 1:
             names = ', '.join((*ROLES, 'moe'))
             refuse('training export', f'--name {options.name}: --only has to name one of {names}')
+        if (options.onnx is None) != (options.weights is None):
+            refuse('training export', '--onnx and --weights go together')
+        if options.onnx is not None and options.weights is not None:
+            export_as_onnx(options, options.onnx, options.weights)
+            return
         whole = options.run is not None and options.out is not None
         if options.random is not None and not whole:
             export_untrained(options, options.random)
         elif options.random is None and options.run is not None and options.out is not None:
             export_run(options, options.run, options.out)
         else:
-            refuse('training export', 'give either --run and --out, or --random')
+            refuse('training export', 'give --run and --out, --random, or --onnx and --weights')
     except MotionPredictorError as error:
         sys.exit(f'training export: {error}')

@@ -1,0 +1,1 @@
+"""Predictions on machines without torch."""
