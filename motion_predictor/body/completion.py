@@ -80,6 +80,18 @@ def complete(poses: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> np.ndar
     return completed
 
 
+def hangs_on(seen: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """
+    Return from which seen joints each of the others is completed.
+
+    :param seen: which joints of each body are seen, bool ``(N, J)``.
+    :param skeleton: skeleton of the bodies.
+    :returns: bool ``(N, J, J)``; the rows of joints that are seen are False.
+    """
+    found = np.stack([_hangs_on(skeleton.parents, mask.tobytes()) > 0.0 for mask in seen])
+    return np.asarray(found & ~seen[:, :, None])
+
+
 @lru_cache(maxsize=4096)
 def _hangs_on(parents: tuple[int, ...], mask: bytes) -> np.ndarray:
     # For every joint the mean of the seen ones that are nearest along the bones: (J, J).

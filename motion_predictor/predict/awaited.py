@@ -18,6 +18,8 @@ class Awaited:
 
     stamp_ns: int
     """Stamp of the person's newest pose when the prediction was made, nanoseconds."""
+    known: np.ndarray
+    """Joints that were seen then; of the others only guesses were predicted, bool (J,)."""
     come: int = field(default=0, init=False)
     """Number of instants that have come."""
 
@@ -32,7 +34,7 @@ class Awaited:
             call.
         :param rate_hz: rate of the window and the future.
         :returns: for each instant at which something was seen: its index in ``frames``, the pose,
-            metres (J, 3), and which joints were seen, bool (J,).
+            metres (J, 3), and which joints were seen both then and now, bool (J,).
         """
         last = len(window.poses) - 1
         age = (window.stamp_ns - self.stamp_ns) * _NS * rate_hz  # frames
@@ -45,5 +47,6 @@ class Awaited:
             if at < window.padded_frames:
                 continue
             real, seen = (values[0] for values in window.between(np.array([at])))
+            seen = seen & self.known
             if seen.any():
                 yield number, real, seen

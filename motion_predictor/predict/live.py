@@ -10,6 +10,7 @@ from typing import Protocol, TYPE_CHECKING
 
 import numpy as np
 
+from motion_predictor.body.completion import hangs_on
 from motion_predictor.body.layout import Layout
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.errors import ConfigError
@@ -269,6 +270,10 @@ class LivePredictor:
                 prediction = self.place.weigh(snapshot.tracks, windows, prediction)
             if self.place is None or self.place.following is None:
                 prediction = self._with_true_radius(snapshot, prediction)
+            seen = np.stack([window.seen for window in windows])
+            if not seen.all():
+                hanging = hangs_on(seen, self.predictor.skeleton)
+                prediction = replace(prediction, hangs_on=hanging)
             lag = (snapshot.stamp_ns - snapshot.stamps_ns) * _NS * self.predictor.window.rate_hz
             if lag.any():
                 prediction = _later(prediction, snapshot.last_poses, lag)

@@ -15,6 +15,9 @@ from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.moments import holding_radius, Moments, sample_moments
 from motion_predictor.predict.place.mix import Mix
 
+UNSEEN_RADIUS_M = 0.15
+"""Least radius of a joint that was never seen, metres."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -38,6 +41,9 @@ class Prediction:
     """Factor on :meth:`radius` (:mod:`motion_predictor.predict.radius`)."""
     mix: Mix | None = None
     """How the samples of several candidates are combined; None: all samples are the model's."""
+    hangs_on: np.ndarray | None = None
+    """For each joint that was never seen, the seen joints from which it was completed, bool
+    (P, J, J), see :func:`motion_predictor.body.completion.hangs_on`; None: all were seen."""
 
     def __post_init__(self) -> None:
         """Take an array of futures as well."""
@@ -169,11 +175,23 @@ class Prediction:
         that share of real positions lay within it. Otherwise it is the ball that holds that share
         of the weighted samples. Either is multiplied by ``radius_scale``.
 
+        A joint that was never seen has no smaller radius than the joints from which it was
+        completed, and none below ``UNSEEN_RADIUS_M``: nothing was measured of it.
+
         :param coverage: the share, above 0 and at most 1.
         :param moments: from :meth:`moments` of the same frames.
         :param frames: indices of the frames.
         :returns: metres, (P, frames, J).
         """
+        found = self._radius(coverage, moments, frames)
+        if self.hangs_on is None:
+            return found
+        near = np.where(self.hangs_on[:, None], found[:, :, None], 0.0).max(axis=-1)
+        least = np.maximum(near, UNSEEN_RADIUS_M)
+        unseen = np.asarray(self.hangs_on.any(axis=-1))[:, None]
+        return np.where(unseen, np.maximum(found, least), found)
+
+    def _radius(self, coverage: float, moments: Moments, frames: np.ndarray) -> np.ndarray:
         if self.mix is not None:
             stated = self.mix.radius(coverage, frames)
             if stated is not None:

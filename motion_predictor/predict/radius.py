@@ -170,7 +170,9 @@ class CoverageWatch:
         moments = prediction.moments(self._frames)
         radius = prediction.radius(self._scale.share, moments, self._frames) * self._scale.value
         for number, (track, window) in enumerate(zip(tracks, windows, strict=True)):
-            pending[track].append(_Pending(window.stamp_ns, moments.mean[number], radius[number]))
+            pending[track].append(
+                _Pending(window.stamp_ns, window.seen, moments.mean[number], radius[number])
+            )
 
     def _check(self, pending: _Pending, window: ObservedWindow) -> None:
         # Count every instant that has come since; an instant that was not observed does not count.

@@ -277,6 +277,7 @@ _PALETTE = (
 )  # fmt: skip
 _POSE, _LIKELY, _SAMPLES, _WORDS = range(4)
 _LETTERS_M, _ABOVE_M = 0.1, 0.2  # size of the words, and their height above the person
+_FAINT = 0.25  # opacity of bones to joints that were never seen
 MARKER_KEYFRAMES = 10
 
 
@@ -286,7 +287,8 @@ class MarkerPerson:
     The drawing of one person, in metres in the output frame.
 
     ``pose`` (J, 3) is the last observed pose, ``likely`` (T, J, 3) the one future, ``samples`` (S,
-    T, J, 3) the drawn samples. ``words`` are written above the person; '' for none.
+    T, J, 3) the drawn samples. ``words`` are written above the person; '' for none. ``seen`` is
+    bool (J,), False for joints that were never seen and are drawn faintly; None: all were seen.
     """
 
     number: int
@@ -294,6 +296,7 @@ class MarkerPerson:
     likely: np.ndarray
     samples: np.ndarray
     words: str = ''
+    seen: np.ndarray | None = None
 
 
 @dataclass
@@ -330,17 +333,24 @@ class MarkerEncoder:
         pose = self._marker(stamp_ns, frame_id, person.number, _POSE, 0.03)
         pose.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
         ends = np.array(self.skeleton.bones)  # (bones, 2)
+        seen = np.ones(len(person.pose), dtype=bool) if person.seen is None else person.seen
+        strength = np.where(seen[ends].all(axis=1), 1.0, _FAINT).repeat(2).tolist()
+        if not seen.all():
+            pose.colors = [ColorRGBA(r=red, g=green, b=blue, a=alpha) for alpha in strength]
         pose.points = _points(person.pose[ends])
         likely = self._marker(stamp_ns, frame_id, person.number, _LIKELY, 0.012)
         frames = _keyframes(len(person.likely))
         likely.points = _points(person.likely[frames][:, ends])  # (frames, bones, 2, 3)
         for alpha in np.linspace(0.8, 0.15, len(frames)):
-            colour = ColorRGBA(r=red, g=green, b=blue, a=float(alpha))
-            likely.colors += [colour] * (2 * len(ends))
+            by_strength = {
+                part: ColorRGBA(r=red, g=green, b=blue, a=float(alpha * part))
+                for part in set(strength)
+            }
+            likely.colors += [by_strength[part] for part in strength]
         samples = self._marker(stamp_ns, frame_id, person.number, _SAMPLES, 0.004)
         samples.color = ColorRGBA(r=red, g=green, b=blue, a=0.35)
         if len(person.samples):
-            traced = self._traced_joints()
+            traced = [joint for joint in self._traced_joints() if seen[joint]]
             start = np.broadcast_to(person.pose[traced], (len(person.samples), 1, len(traced), 3))
             path = np.concatenate([start, person.samples[:, frames][:, :, traced]], axis=1)
             before, after = path[:, :-1], path[:, 1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 import threading
 
@@ -22,9 +22,16 @@ from motion_predictor.track.messages import Messages, ObserveOutcome, ObserveRes
 from motion_predictor.track.observed_pose import measured_pose, PoseReader
 from motion_predictor.track.one_body import OneBody
 from motion_predictor.track.refusals import Refused, RefusedPeople
-from motion_predictor.track.snapshot import others_of, Snapshot, unseen_of, windows_of
+from motion_predictor.track.snapshot import (
+    arrival_of,
+    half_seen_of,
+    others_of,
+    Snapshot,
+    unseen_of,
+    windows_of,
+)
 from motion_predictor.track.states import Excluded, PersonState, Refusal
-from motion_predictor.track.window import NotReady, ObservedWindow
+from motion_predictor.track.window import NotReady
 
 _NS = 1e-9
 _MAX_HELD = 64
@@ -92,11 +99,8 @@ class People:
         self._shows_people: dict[str, bool] = {}
         """By source: whether its latest word is that somebody is there."""
         self._counters, self._history_counters = PeopleCounters(), HistoryCounters()
-        self._left_out: dict[str, int] = {
-            f'left_out_{reason.value}': 0
-            for kind in (NotReady, Excluded, Refusal)
-            for reason in kind
-        }
+        reasons = (*NotReady, *Excluded, *Refusal)
+        self._left_out = {f'left_out_{reason.value}': 0 for reason in reasons}
         body = OneBody(skeleton, limits.history, self._history_counters)
         self._reader = PoseReader(skeleton, layout, limits, body, self._counters)
         self._tracks = Tracks(
@@ -229,7 +233,8 @@ class People:
                 tuple(tracks.named[name].number for name in windows),
                 others,
                 bool(self._shows_people) and not any(self._shows_people.values()),
-                self._arrival_of(windows),
+                arrival_of(tracks, windows),
+                half_seen_of(tracks, windows),
             )
 
     @property
@@ -427,13 +432,6 @@ class People:
             self._shows_people.clear()
         self._tracks.forget(gone)
         self._news = True
-
-    def _arrival_of(self, windows: Mapping[str, ObservedWindow]) -> int | None:
-        # Return when the newest of these observations came.
-        if not windows:
-            return None
-        newest = max(windows, key=lambda name: windows[name].stamp_ns)
-        return self._tracks.named[newest].arrival_ns
 
 
 _REFUSALS = {

@@ -15,7 +15,7 @@ from motion_predictor.track.history import PoseHistory
 from motion_predictor.track.identity.assign import Track
 from motion_predictor.track.identity.tracks import Tracks
 from motion_predictor.track.observed_pose import measured_pose
-from motion_predictor.track.states import Excluded, OtherPerson, PersonState
+from motion_predictor.track.states import Excluded, HalfSeen, OtherPerson, PersonState
 from motion_predictor.track.window import NotReady, ObservedWindow
 
 _NS = 1e-9
@@ -49,6 +49,9 @@ class Snapshot:
     """Whether the latest message of every source says that nobody is present."""
     arrival_ns: int | None = None
     """The caller's clock when the newest observation used came, nanoseconds."""
+
+    half_seen: Mapping[str, HalfSeen] = field(default_factory=dict)
+    """The people of ``persons`` of whom joints were not seen and are completed."""
 
     @cached_property
     def stamps_ns(self) -> np.ndarray:
@@ -191,6 +194,19 @@ def others_of(
     return others
 
 
+def arrival_of(tracks: Tracks, windows: Mapping[str, ObservedWindow]) -> int | None:
+    """
+    Return when the newest of the observations in these windows came, nanoseconds.
+
+    :param tracks: the bodies that are followed.
+    :param windows: windows of the people who are predicted, by name.
+    """
+    if not windows:
+        return None
+    newest = max(windows, key=lambda name: windows[name].stamp_ns)
+    return tracks.named[newest].arrival_ns
+
+
 def unseen_of(tracks: Tracks, windows: Mapping[str, ObservedWindow]) -> Counter[str]:
     """
     Return, by source, the number of predicted people whom its latest message did not show.
@@ -203,6 +219,33 @@ def unseen_of(tracks: Tracks, windows: Mapping[str, ObservedWindow]) -> Counter[
         for name, window in windows.items()
         if window.stamp_ns < tracks.newest.get(tracks.named[name].source, 0)
     )
+
+
+def half_seen_of(tracks: Tracks, windows: Mapping[str, ObservedWindow]) -> dict[str, HalfSeen]:
+    """
+    Return the predicted people of whom joints were not seen and are completed.
+
+    :param tracks: the bodies that are followed.
+    :param windows: windows of the people who are predicted, by name.
+    """
+    found: dict[str, HalfSeen] = {}
+    for name, window in windows.items():
+        unseen = np.flatnonzero(~window.seen)
+        if len(unseen):
+            history = tracks.named[name].history
+            seen_ns = history.joints_seen_ns[unseen]
+            names = tuple(history.skeleton.joints[joint] for joint in unseen)
+            found[name] = HalfSeen(names, _since(names, window.stamp_ns, seen_ns))
+    return found
+
+
+def _since(names: tuple[str, ...], stamp_ns: int, seen_ns: np.ndarray) -> str:
+    # Return the joints in words, with the longest time since one of them was seen.
+    once = seen_ns[seen_ns >= 0]
+    age_s = (stamp_ns - int(once.min())) * _NS if len(once) else math.inf
+    known = math.isfinite(age_s) and age_s > 0.0
+    since = f'not seen for {age_s:.1f} s' if known else 'not seen for long enough'
+    return f'{", ".join(names)} {since if len(once) else "never seen"}'
 
 
 def missing_joints(history: PoseHistory, longest_s: float) -> tuple[tuple[str, ...], str]:

@@ -114,6 +114,16 @@ class OtherPerson:
         return self.detail or _WORDS[self.reason]
 
 
+@dataclass(frozen=True)
+class HalfSeen:
+    """The joints of a predicted person that were not seen and are completed."""
+
+    joints: tuple[str, ...]
+    """Names of the joints."""
+    words: str
+    """The joints, and for how long they have not been seen."""
+
+
 def short(name: str) -> str:
     """Return a name from outside, cut to a readable length."""
     return name if len(name) <= _MAX_QUOTED else f'{name[:_MAX_QUOTED]}...'

@@ -1,15 +1,17 @@
 """Radii that follow what people really do: the rule, the watch, and both over a stream."""
 
+from dataclasses import replace
 import math
 
 import numpy as np
 import pytest
 
+from motion_predictor.body.completion import hangs_on
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.errors import ConfigError
 from motion_predictor.model.config import WindowConfig
 from motion_predictor.predict.live import LivePrediction, LivePredictor
-from motion_predictor.predict.prediction import Prediction
+from motion_predictor.predict.prediction import Prediction, UNSEEN_RADIUS_M
 from motion_predictor.predict.radius import (
     checked_instants,
     CoverageWatch,
@@ -50,6 +52,28 @@ class Uncertain:
         futures = np.broadcast_to(futures, (persons, samples, WINDOW.future_frames, 17, 3))
         weights = np.full((persons, samples), 1.0 / samples, np.float32)
         return Prediction(futures.astype(np.float32), weights, WINDOW.rate_hz)
+
+
+def test_a_joint_that_was_never_seen_has_no_small_radius() -> None:
+    prediction = Uncertain(0.02).predict(np.stack([POSE[None]] * 2), samples=2, seed=0)
+    frames = np.array([0, 99])
+    moments = prediction.moments(frames)
+    plain = prediction.radius(0.9, moments, frames)
+    assert plain.max() < 0.05
+    seen = np.ones((2, 17), dtype=bool)
+    seen[0, [2, 3]] = False
+    half = replace(prediction, hangs_on=hangs_on(seen, H36M17))
+    radius = half.radius(0.9, moments, frames)
+    np.testing.assert_allclose(radius[0][:, [2, 3]], UNSEEN_RADIUS_M)
+    np.testing.assert_array_equal(radius[:, :, seen[0]], plain[:, :, seen[0]])
+    np.testing.assert_array_equal(radius[1], plain[1])
+    futures = prediction.futures.copy()
+    futures[0, 0, :, 1, 2] += 2.0  # the hip from which the leg hangs
+    wide = replace(half, sampled=futures)
+    moments = wide.moments(frames)
+    found = wide.radius(0.9, moments, frames)
+    np.testing.assert_allclose(found[0, :, [2, 3]].T, found[0, :, [1, 1]].T)
+    assert found[0, 0, 3] > 0.9
 
 
 def test_the_scale_moves_by_what_was_missed_beyond_what_may_be() -> None:

@@ -350,6 +350,24 @@ def test_markers_of_someone_who_has_gone_are_deleted_once() -> None:
     assert encoder.encode(8, 'map', []).markers == []
 
 
+def test_bones_to_joints_that_were_never_seen_are_drawn_faintly_and_have_no_samples() -> None:
+    encoder = MarkerEncoder(H36M17)
+    pose = TWO_PEOPLE[0]
+    likely, samples = np.stack([pose] * 20), np.stack([np.stack([pose] * 20)] * 4)
+    seen = np.ones(17, dtype=bool)
+    seen[[2, 3, 5, 6]] = False
+    whole = encoder.encode(5, 'map', [MarkerPerson(0, pose, likely, samples)]).markers
+    half = encoder.encode(6, 'map', [MarkerPerson(0, pose, likely, samples, '', seen)]).markers
+    assert whole[0].colors == []
+    faint = [color.a for color in half[0].colors[::2]]
+    assert faint == [0.25 if {child, parent} & {2, 3, 5, 6} else 1.0
+                     for child, parent in H36M17.bones]  # fmt: skip
+    assert len(half[0].colors) == len(half[0].points)
+    shares = [mine.a / other.a for mine, other in zip(half[1].colors, whole[1].colors)]
+    assert {round(share, 6) for share in shares} == {0.25, 1.0}
+    assert len(half[2].points) * 6 == len(whole[2].points) * 4, 'both feet are left out'
+
+
 def test_words_are_written_above_a_person_and_taken_back() -> None:
     encoder = MarkerEncoder(H36M17)
     pose = TWO_PEOPLE[0]

@@ -61,6 +61,10 @@ def test_hidden_ankles_are_completed_and_marked_in_every_frame() -> None:
     ada, bob = result.windows
     np.testing.assert_array_equal(np.flatnonzero(~ada.seen), ANKLES)
     assert bob.seen.all()
+    assert result.half_seen.keys() == {'ada'}
+    half = result.half_seen['ada']
+    assert (half.joints, half.words) == (('RAnkle', 'LAnkle'), 'RAnkle, LAnkle never seen')
+    np.testing.assert_array_equal(result.prediction.hangs_on[0].any(axis=1), ~ada.seen)
     seen = np.setdiff1d(np.arange(17), ANKLES)
     newest = pose_at(stamps(0, 150)[-1])
     np.testing.assert_allclose(ada.poses[-1][seen], newest[seen], atol=1e-6)
@@ -91,6 +95,18 @@ def test_joints_that_were_seen_once_are_missing_for_as_long_as_they_are() -> Non
     for stamp in stamps(90, 240):
         observe(online, 'ada', stamp, hidden(stamp, SHOULDERS))
     assert predicted(online).others['ada'].words == 'LShoulder, RShoulder not seen for 5.0 s'
+
+
+def test_of_whoever_hides_a_joint_it_is_said_for_how_long_until_it_was_seen_for_a_window() -> None:
+    online = online_with()
+    see(online, 'ada', stamps(0, 90), now=True)
+    for stamp in stamps(90, 120):
+        observe(online, 'ada', stamp, hidden(stamp, ANKLES[:1]))
+    assert predicted(online).half_seen['ada'].words == 'RAnkle not seen for 1.0 s'
+    see(online, 'ada', stamps(120, 128), now=True)
+    assert predicted(online).half_seen['ada'].words == 'RAnkle not seen for long enough'
+    see(online, 'ada', stamps(128, 150), now=True)
+    assert not predicted(online).half_seen
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ class Evidence:
         """
         errors = np.full((len(self._frames), len(CANDIDATES) + 1), np.nan)
         self._persons[track].waiting.append(
-            _Waiting(window.stamp_ns, means, origin, available, errors, published)
+            _Waiting(window.stamp_ns, window.seen, means, origin, available, errors, published)
         )
 
     def _check(self, person: _Person, waiting: _Waiting, window: ObservedWindow) -> None:

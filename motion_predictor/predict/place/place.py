@@ -380,7 +380,11 @@ class Place:
             if mix.radii is not None:
                 radii = mix.radii[:, index][:, self._knots]
                 waiting = self._awaited.setdefault(tracks[index], [])
-                waiting.append(_AwaitedRadii(windows[index].stamp_ns, expected[index], radii))
+                waiting.append(
+                    _AwaitedRadii(
+                        windows[index].stamp_ns, windows[index].seen, expected[index], radii
+                    )
+                )
 
     def _check_radii(
         self,

@@ -149,7 +149,8 @@ class Settings:
         minimum=0.0,
         maximum=2.0,
     )
-    """A joint that is missing for longer stops the predictions of that person."""
+    """A joint that is missing for longer counts as unseen. It is completed from the joints that
+    are seen and marked in the outputs; without a torso the person is not predicted."""
     stale_timeout_s: float = parameter(
         1.0,
         unit='s',

@@ -57,6 +57,7 @@ class MarkerTopic:
                 likely[index],
                 shown.futures[index, chosen[index]],
                 self._session.words(result.persons[index]),
+                result.windows[index].seen,
             )
             for index, number in enumerate(shown.numbers)
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -54,6 +54,8 @@ class Outlook:
     last_poses: np.ndarray
     frames: np.ndarray
     skeleton: Skeleton
+    seen: np.ndarray = field(default_factory=lambda: np.ones((1, 1), dtype=bool))
+    """Which joints were measured in the newest pose, bool (P, J), or broadcastable to it."""
     others: Sequence[np.ndarray] = ()
     """Last poses (J, 3), metres, of everybody who is seen but not predicted."""
 
@@ -87,6 +89,7 @@ class Outlook:
             poses,
             frames,
             skeleton,
+            ~result.last_filled,
             places(result.others, turn),
         )
 

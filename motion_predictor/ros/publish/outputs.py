@@ -35,15 +35,15 @@ frame."""
 MOMENTS_DTYPE = np.dtype(
     {
         'names': [
-            'x', 'y', 'z', 't', 'person', 'step', 'joint', 'cxx', 'cxy', 'cxz', 'cyy', 'cyz',
-            'czz', 'radius',
+            'x', 'y', 'z', 't', 'person', 'step', 'joint', 'seen', 'cxx', 'cxy', 'cxz', 'cyy',
+            'cyz', 'czz', 'radius',
         ],
-        'formats': ['<f4'] * 4 + ['<u4', '<u2', 'u1'] + ['<f4'] * 7,
-        'offsets': [0, 4, 8, 12, 16, 20, 22, 24, 28, 32, 36, 40, 44, 48],
+        'formats': ['<f4'] * 4 + ['<u4', '<u2', 'u1', 'u1'] + ['<f4'] * 7,
+        'offsets': [0, 4, 8, 12, 16, 20, 22, 23, 24, 28, 32, 36, 40, 44, 48],
         'itemsize': 52,
     }
 )  # fmt: skip
-"""One row of ~/moments; one byte of padding follows ``joint``."""
+"""One row of ~/moments; ``seen`` lies where there was padding before 0.2."""
 
 OCCUPANCY_DTYPE = np.dtype(
     {
@@ -73,7 +73,8 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     ``x y z`` is the mean. ``cxx`` to ``czz`` are the covariance in square metres. ``radius`` is
     the ball about ``x y z`` that will hold the joint: calibrated if the model states it, otherwise
     the ball that holds the share ``moments.coverage`` of the samples. If candidates are weighed,
-    ``x y z`` is the expected future: their mean on the person's own bones.
+    ``x y z`` is the expected future: their mean on the person's own bones. ``seen`` is 1 for a
+    joint that was measured in the newest pose.
     """
     prediction, frames = outlook.prediction, outlook.frames
     moments = prediction.moments(frames)
@@ -88,6 +89,7 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     rows['joint'] = np.arange(joints)
     rows['t'] = prediction.times_s[frames][:, None]
     rows['radius'] = radius
+    rows['seen'] = outlook.seen[:, None]
     for axis, name in enumerate('xyz'):
         rows[name] = moments.mean[..., axis]
         for other in range(axis, 3):
@@ -235,7 +237,8 @@ class DecodedMoments:
     A cloud of ~/moments as arrays.
 
     ``persons`` is uint32 (P,). ``times_s`` is float32 (T,), seconds after the stamp. ``moments``
-    and ``radius_m``, float32 (P, T, J), are in metres in ``frame_id``.
+    and ``radius_m``, float32 (P, T, J), are in metres in ``frame_id``. ``seen`` is bool (P, J),
+    True for joints that were measured last and not filled in.
     """
 
     stamp_ns: int
@@ -244,16 +247,21 @@ class DecodedMoments:
     times_s: np.ndarray
     moments: Moments
     radius_m: np.ndarray
+    seen: np.ndarray
 
 
 def decode_moments(message: PointCloud2) -> DecodedMoments:
     """
     Return a message of ~/moments as arrays; an empty cloud has zero persons.
 
+    If a cloud was recorded before joints were marked as seen, all were seen.
+
     :raises MessageError: if the cloud does not have the documented layout.
     """
     rows = read_cloud(message, MAX_ROWS)
-    if len(rows) and rows.dtype.names != MOMENTS_DTYPE.names:
+    names = MOMENTS_DTYPE.names or ()
+    former = tuple(name for name in names if name != 'seen')
+    if len(rows) and rows.dtype.names not in (names, former):
         raise MessageError(f'fields: expected {MOMENTS_DTYPE.names}, got {rows.dtype.names}')
     if not len(rows):
         rows = np.zeros(0, dtype=MOMENTS_DTYPE)
@@ -263,8 +271,10 @@ def decode_moments(message: PointCloud2) -> DecodedMoments:
         raise MessageError(f'{len(rows)} rows: no multiple of {steps} steps, {joints} joints')
     grid = rows.reshape(-1, steps, joints)
     mean = np.stack([grid[axis] for axis in 'xyz'], axis=-1)
-    names = [f'c{min(a, b)}{max(a, b)}' for a in 'xyz' for b in 'xyz']
-    covariance = np.stack([grid[name] for name in names], axis=-1)
+    marked = 'seen' in (rows.dtype.names or ())
+    seen = grid['seen'][:, 0] != 0 if marked else np.ones((len(grid), joints), dtype=bool)
+    entries = [f'c{min(a, b)}{max(a, b)}' for a in 'xyz' for b in 'xyz']
+    covariance = np.stack([grid[name] for name in entries], axis=-1)
     return DecodedMoments(
         stamp_to_ns(message.header.stamp),
         message.header.frame_id,
@@ -272,6 +282,7 @@ def decode_moments(message: PointCloud2) -> DecodedMoments:
         grid['t'][0, :, 0].copy() if len(grid) else np.zeros(0, dtype=np.float32),
         Moments(mean, covariance.reshape(*mean.shape, 3)),
         grid['radius'].copy(),
+        seen,
     )
 
 

@@ -175,6 +175,7 @@ class Publishing:
             found.others,
             self._session.numbers.table,
             nobody,
+            {name: half for name, half in found.half_seen.items() if name in found.persons},
         )
         self._people.publish(self.report)
 

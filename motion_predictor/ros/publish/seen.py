@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from std_msgs.msg import String
 
-from motion_predictor.track.states import OtherPerson, PersonState, sentence, short
+from motion_predictor.track.states import HalfSeen, OtherPerson, PersonState, sentence, short
 
 MOST_NAMED = 32
 """Number of people whom the diagnostics list one by one."""
@@ -28,12 +28,19 @@ class PeopleReport:
     """Number of everybody, by name."""
     nobody: bool = False
     """Whether every source says that nobody is present."""
+    half_seen: Mapping[str, HalfSeen] = field(default_factory=dict)
+    """Predicted people of whom joints were not seen and are completed."""
 
     @property
     def people(self) -> list[dict[str, Any]]:
         """Return what ~/people lists: everybody, those who are predicted first."""
         predicted = [
-            {'number': self.numbers[name], 'name': name, 'state': PersonState.PREDICTED.value}
+            {
+                'number': self.numbers[name],
+                'name': name,
+                'state': PersonState.PREDICTED.value,
+                'joints': list(self.half_seen[name].joints) if name in self.half_seen else [],
+            }
             for name in self.predicted
         ]
         return predicted + [
@@ -57,6 +64,8 @@ class PeopleReport:
     def values(self) -> dict[str, str]:
         """Return what the diagnostics say about each person."""
         said = {f'person {short(name)}': PersonState.PREDICTED.value for name in self.predicted}
+        for name, half in self.half_seen.items():
+            said[f'person {short(name)}'] = f'{PersonState.PREDICTED.value}; {half.words}'
         for name, other in self.others.items():
             said[f'person {short(name)}'] = f'{other.state.value}: {other.words}'
         return dict(list(said.items())[:MOST_NAMED])
