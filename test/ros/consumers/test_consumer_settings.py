@@ -19,7 +19,7 @@ from motion_predictor.ros.consumers.settings import (
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = {
-    'people_costs': 'tf2_msgs/msg/TFMessage',
+    'people_costs': 'nav_msgs/msg/OccupancyGrid',
     'people_list': 'people_msgs/msg/People',
     'people_scene': 'moveit_msgs/msg/PlanningScene',
     'scaling': 'control_msgs/msg/SpeedScalingFactor',
