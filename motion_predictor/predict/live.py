@@ -264,7 +264,7 @@ class LivePredictor:
             if not finite.all():
                 self._counters.predictions_not_finite += int((~finite).sum())
                 left = unpredicted_of(snapshot, ~finite, Excluded.NOT_FINITE)
-                return self.run(replace(left, nobody=False))  # somebody is seen
+                return self.run(replace(left, nobody=False))  # people are seen
             forecast = prediction.closed_form
             if self.place is not None:
                 prediction = self.place.weigh(snapshot.tracks, windows, prediction)

@@ -95,7 +95,7 @@ def read_bvh(path: Path, overrides: Overrides | None = None) -> Recording:
             return _by_name(path, file)
         return _by_mapping(_points(path, file, mapping), mapping)
 
-    raw = body_of(bvh)  # (T, 17, 3), in the file's units and axes; NaN what follows from others
+    raw = body_of(bvh)  # (T, 17, 3), in the file's units and axes; NaN: derived from others
     looked = _looked_at(path, raw)
     leg = _leg(looked)
     scale, short, unit = _unit(path, leg, given.units_scale)

@@ -2,11 +2,12 @@
 
 Three processes talk over DDS on this machine alone: the replay node, the predictor node with its
 weights, and a collector. At the end the expected future of ~/trajectory is compared with what then
-really happened, beside damped velocity and standing still: centimetres a joint at .5, 1 and 2 s.
+really happened, beside damped velocity and standing still, in centimetres per joint at .5, 1 and 2
+s.
 
-Without a recording of yours the demo plays a shipped one: ten side lunges of a person whom nothing
-was fitted on, once, no frame of it made up. "--clip medley" is the hard case: another kind of
-motion every few seconds.
+Without a recording of yours, the demo plays a shipped one: ten side lunges of a person on whose
+data nothing was fitted, once, with no invented frame. "--clip medley" is the hard case: another
+kind of motion every few seconds.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ from tools.domain import Domain
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = (ROOT if (ROOT / 'scripts').is_dir() else Path.cwd()) / 'demo_output'
-"""In the source tree; of an installed demo, where it was started."""
+"""Folder of the output: in the source tree; for an installed demo, where it was started."""
 START_LIMIT_S = 180.0
 WORK_S, CLIP_S, LONGEST_S = 120.0, 20.0, 900.0
 """Duration in seconds of repeated work and of clips, and longest duration of a recording."""
@@ -227,10 +228,10 @@ def perform(weights: str, recording: Recording, folder: Path) -> Collection:
     Run the three processes until the motion has been played.
 
     :param weights: a shipped model's name or a file.
-    :param recording: what is played.
-    :param folder: where the processes' logs and files go.
-    :returns: what the collector heard.
-    :raises DemoError: if a process fails, or no prediction came.
+    :param recording: the motion to play.
+    :param folder: folder for the processes' logs and files.
+    :returns: the messages that the collector received.
+    :raises DemoError: if a process fails, or if no prediction came.
     """
     motion = folder / 'motion.npz'
     poses = list(recording.persons.values())

@@ -58,7 +58,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the demo: what was heard, and what came of it."""
+    """One run of the demo: the received messages, and their scores."""
 
     collection: Collection
     measured: Timing
@@ -78,9 +78,9 @@ def page_data(*runs: Run) -> dict[str, Any]:
     """
     Return the data for the page.
 
-    :param runs: of one recording; the second with other weights, to be shown beside the first.
-    :returns: JSON-able values; poses as base64 of float32 ``(N, P, J, 3)`` metres; of each run the
-        futures as base64 of int16 ``(R, S, T, J, 3)`` millimetres from each row's origin.
+    :param runs: runs of one recording; the second has other weights and is shown beside the first.
+    :returns: JSON-able values; poses as base64 of float32 ``(N, P, J, 3)`` metres; for each run
+        the futures as base64 of int16 ``(R, S, T, J, 3)`` millimetres from each row's origin.
     """
     first = runs[0]
     collection = first.collection

@@ -93,7 +93,7 @@ class Scores:
     best: np.ndarray  # (K,) index of the sample that came nearest
     truth: np.ndarray  # (K, T, 17, 3)
     errors: dict[str, np.ndarray]  # (K, T), by method
-    real: np.ndarray  # (K, T) which of the instants were scored: neither made up nor behind it
+    real: np.ndarray  # (K, T): True for scored instants: real, and not behind invented motion
     times_s: np.ndarray  # (T,) of the predicted steps, after the stamp
     pelvis: dict[str, np.ndarray]  # (K, T), by method of one future: how far the pelvis was off
     field_m: tuple[float, float] | None  # ADE and FDE as papers have them; see :func:`_field_norm`
@@ -121,8 +121,9 @@ class Scores:
 
         :param ahead_s: seconds after the stamp; the nearest predicted step is taken.
         :param method: one of :data:`METHODS`.
-        :param pelvis: of the pelvis alone, not of all joints; for :data:`RUNNING` only.
-        :returns: NaN where no prediction's future is real there.
+        :param pelvis: whether to use the pelvis alone instead of all joints; for :data:`RUNNING`
+            only.
+        :returns: NaN if no prediction's future is real there.
         """
         step = int(np.argmin(np.abs(self.times_s - ahead_s)))
         error = (self.pelvis if pelvis else self.errors)[method][self.real[:, step], step]
@@ -146,9 +147,9 @@ EXPECTED, BEST, DAMPED, STILL = (
 )  # fmt: skip
 METHODS = (EXPECTED, BEST, DAMPED, STILL)
 RUNNING = (EXPECTED, DAMPED, STILL)
-"""Whose running error is shown: one future each."""
+"""Methods whose running error is shown, with one future each."""
 REPORTED_S = (0.5, 1.0, 2.0)
-"""The instants ahead whose errors are reported."""
+"""Horizons in seconds whose errors are reported."""
 
 
 def score(collection: Collection) -> Scores | None:
@@ -207,13 +208,14 @@ def _field_norm(
     collection: Collection, rows: np.ndarray, truth: np.ndarray, real: np.ndarray
 ) -> tuple[float, float] | None:
     """
-    Return ADE and FDE as papers of the field have them, metres.
+    Return ADE and FDE as papers of the field define them, metres.
 
-    The norm over all coordinates of a pose whose joints are relative to the pelvis, of the best
-    of the samples: an average over the predicted instants, and the last instant. It grows with the
-    number of joints and is no distance that anything in the room has.
+    The norm is that over all coordinates of a pose whose joints are relative to the pelvis, for
+    the best of the samples: the average over the predicted instants, and the last instant. It
+    grows with the number of joints and is not a distance in the room.
 
-    :returns: means over the predictions whose whole future is real and seen; None without any.
+    :returns: means over the predictions whose whole future is real and seen; None if there are
+        none.
     """
     root = H36M17.parents.index(-1)
     found = []
@@ -270,7 +272,7 @@ def _best(
     for index, row in enumerate(rows):  # one by one: all samples of a long run are gigabytes
         of_samples = _apart(collection.futures[row], truth[index])  # (S, T)
         mean = of_samples[:, real[index]].mean(axis=1)
-        mean[collection.weights[row] <= 0.0] = np.inf  # what counts nothing was not said
+        mean[collection.weights[row] <= 0.0] = np.inf  # a weight of zero: not published
         best[index] = mean.argmin()
         errors[index] = of_samples[best[index]]
     return best, errors

@@ -208,7 +208,7 @@ def fuzz_files(
         good = files.good(Path(folder))
         path = Path(folder) / files.name
         path.write_bytes(good)
-        files.read(path)  # what is sound is read, and what the first one costs is no growth
+        files.read(path)  # a sound file first: its cost is no growth
         before_mb = _peak_mb()
         for number in range(count):
             damage = files.damages[number % len(files.damages)]

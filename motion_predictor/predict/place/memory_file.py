@@ -69,7 +69,7 @@ def write_memory(path: Path, place: Place, frame_id: str) -> int | None:
         for name, (_, kind) in _STORED.items()
         if name in kept.columns
     }
-    if 'tracks' in tensors:  # those of a run that is over mean nothing; who was who stays
+    if 'tracks' in tensors:  # old numbers mean nothing; which moments are of one person stays
         tensors['tracks'] = np.unique(tensors['tracks'], return_inverse=True)[1].astype(np.int32)
     if kept.evidence is not None:
         tensors['evidence'] = np.ascontiguousarray(kept.evidence, np.float64)

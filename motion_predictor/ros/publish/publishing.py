@@ -58,7 +58,7 @@ class Publishing:
         )
         self.report = PeopleReport()
         """Who was there last."""
-        self._shows_people = False  # the last cloud held somebody
+        self._shows_people = False  # the last cloud had people
         self._last_stamp_ns = 0
         self._last_frame_id = ''
         self._empty_ns = 0  # stamp of the tracker's latest message that shows nobody

@@ -40,7 +40,7 @@ class Summary:
 
 
 SUMMARIES: Mapping[str, Summary] = {
-    'poses': Summary(PoseArray, encode_poses, no_poses),  # first: somebody may have to brake
+    'poses': Summary(PoseArray, encode_poses, no_poses),  # first: a robot may have to brake
     'moments': Summary(PointCloud2, encode_moments, no_moments),
     'trajectory': Summary(MultiDOFJointTrajectory, encode_trajectory, no_trajectory),
     'occupancy': Summary(PointCloud2, encode_occupancy, no_occupancy),

@@ -280,7 +280,7 @@ class Stream:
             )
             self._now_ns = stamp_ns
             self.watched_s = before_s + time_s
-            last = frame == len(poses) - 1  # what happened until then must be seen to be learnt
+            last = frame == len(poses) - 1  # motion must be seen to be learnt
             if last or time_s + 1.0 / self.tracker.rate_hz > due_s + _EPSILON_S:
                 moment = self._ask(take, truth, time_s)
                 if moment is not None:

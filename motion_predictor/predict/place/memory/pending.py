@@ -131,7 +131,7 @@ def take(
         for values in (smoothed, velocity)
     )
     if oldest_ns - stamps[0] > period_ns // 2:
-        # between two windows of a person who is predicted a little too seldom
+        # lost between two windows of a person who is predicted too rarely
         apart_ns, way = oldest_ns - pending.stamps[-1], pose[0] - pending.poses[-1]
         speed[0] = way / np.float32(apart_ns * _NS)
         pose[0] -= speed[0] * np.float32((oldest_ns - stamps[0]) * _NS)

@@ -252,7 +252,7 @@ class PlaceMemory:
                     pending.slots[index] = self.slots.store(track, pending, index)
                     over.add(pending.slots[index] % self.capacity)
             slot = pending.slots[first]
-            if slot > self.slots.head - len(self.slots.poses):  # else it has just been overwritten
+            if slot > self.slots.head - len(self.slots.poses):  # it may just be overwritten
                 at = slot % self.capacity
                 self.slots.paths[at] = pending.slots[first : first + self._steps + 1]
                 self.slots.norms[at] = float(self.slots.keys[at] @ self.slots.keys[at])
