@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -37,16 +37,31 @@ class BonesError(MessageError):
     """A MarkerArray shows bones but no joints: people are present, but cannot be placed."""
 
 
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """The header of a PoseArray and its positions as one array, (N, 3)."""
+
+    header: Any
+    xyz: np.ndarray
+
+
 def decode_pose_array(message: Any, form: InputFormat) -> list[DecodedPerson]:
     """
     Read consecutive blocks of J poses, one block per person; no poses mean nobody.
 
+    :param message: a PoseArray, or its :class:`Positions`.
+    :param form: the layout of the sender.
     :raises MessageError: if the number of poses is no multiple of the layout's joints.
     """
-    require_blocks('poses', len(message.poses), form.joints)
-    positions = (pose.position for pose in message.poses)
-    flat = chain.from_iterable((p.x, p.y, p.z) for p in positions)
-    xyz = np.fromiter(flat, dtype=np.float64).reshape(-1, form.joints, 3)  # (P, J_in, 3)
+    if isinstance(message, Positions):
+        flat = message.xyz
+        require_blocks('poses', len(flat), form.joints)
+    else:
+        require_blocks('poses', len(message.poses), form.joints)
+        positions = (pose.position for pose in message.poses)
+        numbers = chain.from_iterable((p.x, p.y, p.z) for p in positions)
+        flat = np.fromiter(numbers, dtype=np.float64)
+    xyz = flat.reshape(-1, form.joints, 3)  # (P, J_in, 3)
     stamp_ns, frame = stamp_to_ns(message.header.stamp), message.header.frame_id
     unknown = np.full(form.joints, np.nan)
     return [

@@ -6,6 +6,7 @@ import math
 from time import perf_counter
 import traceback
 
+from geometry_msgs.msg import PoseArray
 import numpy as np
 from rclpy.serialization import deserialize_message
 
@@ -13,6 +14,7 @@ from motion_predictor.common.background import CancelledError, Stopped
 from motion_predictor.errors import MessageError
 from motion_predictor.ros.diagnostics.monitoring import Monitor
 from motion_predictor.ros.intake.inbox import Arrival, Inbox
+from motion_predictor.ros.intake.pose_bytes import read_pose_array
 from motion_predictor.ros.pace import Pace
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.session import Session
@@ -139,8 +141,13 @@ class Intake:
         if not isinstance(arrival.message, bytes):
             return arrival
         kinds = {wanted.topic: wanted.message_type for wanted in self._session.input.subscriptions}
+        kind = kinds[arrival.topic]
+        if kind is PoseArray:
+            positions = read_pose_array(arrival.message)
+            if positions is not None:
+                return arrival._replace(message=positions)
         try:
-            message = deserialize_message(arrival.message, kinds[arrival.topic])
+            message = deserialize_message(arrival.message, kind)
         except Exception as error:  # RMWError and others, from the middleware
             raise MessageError(f'cannot be read: {str(error).partition(chr(10))[0]}') from None
         return arrival._replace(message=message)
