@@ -167,6 +167,7 @@ def test_the_verb_fits_on_some_recordings_and_reports_on_others(tmp_path: Path) 
         assert level['followed']['widen']['held'] >= level['held']
 
 
+@pytest.mark.slow
 def test_the_page_tells_several_models_apart_and_wants_one_of_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def test_everyone_ready_shares_one_call_of_the_model() -> None:
     assert online.counters['left_out_too_few_poses'] == 1
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(lag_ms=st.floats(0.0, 200.0))
 def test_a_person_seen_a_little_earlier_is_right_at_the_outputs_own_times(lag_ms: float) -> None:

@@ -126,6 +126,7 @@ def test_names_and_frames_of_absurd_length_cost_their_owners_alone() -> None:
         plausible(decode_pose_array(poses, FORM))
 
 
+@pytest.mark.slow
 def test_more_people_than_a_room_holds_are_refused_before_they_are_read() -> None:
     markers = MarkerArray(
         markers=[Marker(type=Marker.SPHERE, id=100 * person) for person in range(3000)]

@@ -152,6 +152,7 @@ def test_without_ids_a_body_keeps_its_name_in_any_order() -> None:
             assert last['0'][0, 1] < last['1'][0, 1], 'the bodies changed names'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('silent_s', [0.4, 0.6, 0.9, 1.4])
 @pytest.mark.parametrize('goes_on', [True, False])
 @pytest.mark.parametrize('settings', [{}, {'reassociate_within_m': 0.0}])

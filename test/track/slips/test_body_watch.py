@@ -115,6 +115,7 @@ def test_sides_that_stay_exchanged_are_believed_after_a_second_and_nothing_jumps
         assert speed < 8.0
 
 
+@pytest.mark.slow
 def test_a_nose_made_from_the_wrong_sides_is_not_believed() -> None:
     nose = H36M17.index('Nose')
 

@@ -164,6 +164,7 @@ def test_the_verb_plays_fits_and_writes(
     capsys.readouterr()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('named', ['hall', 'hall/val.npz'])
 def test_people_whom_the_model_knows_are_played_by_weights_made_without_them(
     tmp_path: Path, named: str
