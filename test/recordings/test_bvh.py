@@ -20,11 +20,12 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError, SkeletonError
 from motion_predictor.recordings import bvh_file
 from motion_predictor.recordings.bvh import read_bvh, read_bvh_joints
-from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Overrides, Recording
 
 WALK = walking()
 TRUTH = WALK.truth()
+
+
 JOINT = H36M17.index
 
 
@@ -52,6 +53,8 @@ def renamed(**parts: str) -> list[str]:
 
 
 THIGHS = {'UpLeg': 'Thigh', 'Leg': 'Calf', 'Arm': 'UpperArm', 'ForeArm': 'Forearm'}
+
+
 EXPORTERS: dict[str, list[str]] = {
     'cmu': list(NAMES),
     'mixamo': [f'mixamorig7:{name}' for name in NAMES],
@@ -395,37 +398,6 @@ def test_overrides_that_make_no_sense_are_refused() -> None:
     ):
         with pytest.raises(RecordingError, match=words):
             Overrides(**given_)
-
-
-def test_other_formats_take_the_same_overrides(tmp_path: Path) -> None:
-    path = tmp_path / 'clips.npz'
-    optical = TRUTH[..., [1, 2, 0]] * 10.0  # y up, decimetres
-    np.savez(path, positions=optical, offsets=np.array([0, 12]), names=['a'], fps=np.array(30))
-    found = open_recording(path, overrides=Overrides(0.1, 'y', '', 60.0))
-    np.testing.assert_allclose(found.persons['0'], TRUTH, atol=1e-5)
-    assert found.rate_hz == 60.0
-    assert 'as given: units_scale=0.1, rate=60, up=y' in found.source
-    whole = np.rint(TRUTH * 100.0).astype(np.int16)  # centimetres, where millimetres are usual
-    np.savez(path, positions=whole, offsets=np.array([0, 12]), names=['a'], fps=np.array(30))
-    found = open_recording(path, overrides=Overrides(units_scale=0.01))
-    np.testing.assert_allclose(found.persons['0'], TRUTH, atol=6e-3)
-
-
-def test_other_formats_go_through_a_mapping_file_too(tmp_path: Path) -> None:
-    path, mapping = tmp_path / 'clips.npz', tmp_path / 'map.json'
-    np.savez(path, positions=TRUTH, offsets=np.array([0, 12]), names=['a'], fps=np.array(30))
-    swapped = [
-        name.replace('L', '#').replace('R', 'L').replace('#', 'R') if name[0] in 'LR' else name
-        for name in H36M17.joints
-    ]  # a tracker whose left is our right
-    mapping.write_text(
-        json.dumps({'joints': swapped, 'mapping': {joint: joint for joint in H36M17.joints}})
-    )
-    found = open_recording(path, overrides=Overrides(mapping=str(mapping))).persons['0']
-    np.testing.assert_allclose(found[:, H36M17.mirror], TRUTH, atol=1e-5)
-    mapping.write_text(json.dumps(MAPPING))
-    with pytest.raises(RecordingError, match='has 17 joints; the mapping map is of 16'):
-        open_recording(path, overrides=Overrides(mapping=str(mapping)))
 
 
 def test_long_files_are_read_in_pieces(tmp_path: Path, monkeypatch: Any) -> None:

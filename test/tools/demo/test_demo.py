@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
 
 from bvh_person import bvh_text, walking
 from demo_runs import collection_of, RATE_HZ
@@ -32,18 +31,16 @@ from tools.demo.demo_page import Facts
 from tools.demo.demo_scores import Collection, METHODS, RUNNING, running, score, timing
 from tools.demo.demo_still import write_still
 from tools.demo.demo_work import synthetic_work
-from tools.site import update_pages
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
 PATIENCE_S = 240.0
 
 
 @pytest.fixture(scope='module')
 def scene() -> Recording:
     return synthetic_walkers(2, 5.0, RATE_HZ)
-
-
-# --- what it plays
 
 
 def test_a_short_recording_is_repeated_and_says_so() -> None:
@@ -154,9 +151,6 @@ def test_settings_out_of_range_are_refused(
     with pytest.raises(SystemExit):
         parse_arguments(arguments)
     assert 'must lie in' in capsys.readouterr().err
-
-
-# --- how it scores
 
 
 def test_who_knows_the_future_makes_no_error(scene: Recording) -> None:
@@ -271,9 +265,6 @@ def test_latencies_and_rates_are_summed_up(scene: Recording) -> None:
     assert measured.received_ms == pytest.approx((12.0, 12.0))
 
 
-# --- what it shows
-
-
 def test_the_still_is_a_picture(tmp_path: Path) -> None:
     collection = collection_of(synthetic_walkers(1, 14.0, RATE_HZ), offset_m=0.05)
     scores = score(collection)
@@ -281,47 +272,6 @@ def test_the_still_is_a_picture(tmp_path: Path) -> None:
     assert running(collection, scores) is not None
     still = write_still(tmp_path / 's.png', collection, scores, Facts('walk', 'ours', 'x', 'y'))
     assert still.read_bytes().startswith(b'\x89PNG')
-
-
-def test_generated_parts_of_pages_are_up_to_date() -> None:
-    pytest.importorskip('rclpy')
-    for page, text in update_pages.pages().items():
-        assert page.read_text() == text, f'{page.name}: run python -m tools.site.update_pages'
-
-
-def test_every_figure_of_the_readmes_first_words_is_from_the_docs() -> None:
-    def streams(name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            (ROOT / 'docs' / 'results' / 'data' / f'{name}.json').read_text()
-        )
-        return found
-
-    def error(name: str, group: str, horizon: int) -> float:
-        row = next(row for row in streams(name)['rows'] if row['name'] == group)
-        return float(row['error_cm']['published'][horizon])
-
-    words = ' '.join(update_pages.growth_words().split())
-    over = streams('streams')['over_laboratories']
-    assert f'is {100 - round(100 * over["error_ratio_mean"][2])} % nearer' in words
-    first, next_four, later = (
-        round(100 * (1 - error('streams', of, 2) / error('streams_memory_off', of, 2)))
-        for of in ('0-1', '1-5', '5-15')
-    )
-    assert f'takes {first} % off' in words
-    assert f'watches, {next_four} % in the next four and {later} % in the ten' in words
-    readme = update_pages.README.read_text()
-    assert words in ' '.join(readme.split())
-    rows = {cells[1].strip(' *'): cells[2:6] for line in update_pages.results_rows().splitlines()
-            if len(cells := line.split('|')) == 9}  # fmt: skip
-    for label, name in (
-        ('what the node publishes', 'streams'),
-        ('the same with its memory off', 'streams_memory_off'),
-    ):
-        shown = [float(value) for value in rows[label][1].split('/')]
-        assert shown == pytest.approx([error(name, 'uiprmd17', at) for at in (1, 2, 3)], abs=0.051)
-
-
-# --- the whole of it
 
 
 def processes_naming(text: str) -> list[int]:
@@ -394,9 +344,6 @@ def test_ctrl_c_stops_everything(tmp_path: Path, weights: Path) -> None:
     assert process.returncode == 130, output
     assert 'everything is stopped' in output
     assert processes_naming(str(tmp_path)) == []
-
-
-# --- what is made up
 
 
 def marked(scene: Recording) -> Recording:

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from typing import Any
 
-from finetune_runs import command, QUICK, walks, WINDOW
+from finetune_runs import WINDOW
 import numpy as np
 import pytest
-from random_models import random_model, save_random, save_recording
+from random_models import random_model
 from safetensors.torch import load_file
 import torch
 from verb_processes import ENVIRONMENT, LONG_S, options, ROOT
@@ -27,12 +27,10 @@ from training.common.locks import let_go
 from training.common.verbs import run
 from training.data.clips import Clip
 from training.data.store import MotionStore, open_store, StoreFacts, StoreWriter
-from training.engine.checkpoints import Kept, load_checkpoint, open_run, save_checkpoint
+from training.engine.checkpoints import load_checkpoint, open_run, save_checkpoint
 from training.engine.curve import CURVE, read_curve
 from training.judge.futures import PredictionStore
-from training.stages import finetune, train_teacher
-from training.stages.adapt.adapting import adapt
-from training.stages.adapt.held_back import take_apart
+from training.stages import train_teacher
 
 NOWHERE = Path('/proc/version/runs')  # below a file: nobody can write there, root neither
 LONGER = ('teacher.optim.steps=200', 'teacher.optim.log_every=1', 'teacher.optim.save_every=20')
@@ -58,9 +56,6 @@ def verb(name: str, words: list[str], **more: Any) -> subprocess.Popen[str]:
 
 def last_line(text: str) -> str:
     return text.strip().splitlines()[-1].rsplit('\r', 1)[-1]
-
-
-# --- files ---------------------------------------------------------------------------------------
 
 
 def half_written(path: Path, error: type[BaseException]) -> None:
@@ -224,9 +219,6 @@ def test_a_store_that_is_replaced_is_there_until_the_new_one_is_whole(tmp_path: 
     assert os.listdir(tmp_path) == ['train']
 
 
-# --- trainings -----------------------------------------------------------------------------------
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_training_that_is_stopped_saves_says_so_and_goes_on_to_the_bit(
@@ -297,77 +289,6 @@ def test_a_run_folder_belongs_to_one_process_until_it_ends(tmp_path: Path) -> No
     let_go(tmp_path / 'teacher')
 
 
-# --- fine-tuning ---------------------------------------------------------------------------------
-
-
-def test_fine_tuning_tries_its_places_before_it_works(tmp_path: Path, capsys: Any) -> None:
-    recording = save_recording(tmp_path / 'home' / 'walks.npz', (300, 300))
-    weights = save_random(tmp_path / 'tiny.safetensors')
-    for option in ('--json', '--report', '--out'):
-        place = NOWHERE / ('x.safetensors' if option == '--out' else 'x.json')
-        words = [*command(tmp_path, recording, weights), option, str(place)]
-        assert finetune.main(words) == 2
-        assert f'error: {place}: cannot be written' in capsys.readouterr().err
-    assert not list(tmp_path.glob('*.checkpoint'))
-
-
-@pytest.mark.slow
-def test_fine_tuning_writes_its_weights_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    recording = save_recording(tmp_path / 'home' / 'walks.npz', (300, 300))
-    weights = save_random(tmp_path / 'tiny.safetensors')
-    report = tmp_path / 'pages' / 'page.md'
-    words = command(tmp_path, recording, weights, '--report', str(report))
-    before = finetune.compare
-
-    def compare(*arguments: Any) -> Any:  # meanwhile somebody puts a file where the folder was
-        report.parent.rmdir()
-        report.parent.write_text('')
-        return before(*arguments)
-
-    monkeypatch.setattr(finetune, 'compare', compare)
-    assert finetune.main([*words, '--keep-anyway']) == 2
-    assert f'{report}: cannot be written' in capsys.readouterr().err
-    assert load_weights(tmp_path / 'mine.safetensors').card['finetuned']
-
-
-@pytest.mark.slow
-def test_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = random_model()
-    parts = take_apart(walks(2), WINDOW, QUICK)
-    whole, curve = adapt(original, parts, QUICK, quiet=True)
-    kept = Kept(tmp_path / 'mine.checkpoint', 'key', mended=True)
-    steps = 0
-    average = torch._foreach_lerp_
-
-    def stop(*arguments: Any) -> None:  # once, and at the end of the step that has a validation
-        nonlocal steps
-        steps += 1
-        average(*arguments)
-        if steps in (7, 20):
-            signal.raise_signal(signal.SIGTERM if steps == 7 else signal.SIGINT)
-
-    monkeypatch.setattr(torch, '_foreach_lerp_', stop)
-    for at in (7, 20):
-        with pytest.raises(KeyboardInterrupt, match=f'stopped after step {at} of 30, saved'):
-            adapt(original, parts, QUICK, quiet=True, kept=kept)
-    student, again = adapt(original, parts, QUICK, quiet=True, kept=kept)
-    assert again == curve
-    states = whole.state_dict(), student.state_dict()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert Kept(kept.path, 'of other data').load() is None
-    kept.path.write_bytes(b'torn')
-    assert kept.load() is None
-    kept.forget()
-    assert not kept.path.exists()
-
-
-# --- studies -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize('torn', ['{"op_code":5,"wor', '{"op_code":5,"wor{"op_code"', '\x00\x00'])
 def test_a_torn_journal_opens_and_loses_no_whole_line(
     tmp_path: Path, torn: str, capsys: Any
@@ -392,9 +313,6 @@ def test_a_torn_journal_opens_and_loses_no_whole_line(
     assert len(again.get_trials()) == 1
     again.ask()
     assert len(open_study(str(path), 'gp-0').get_trials()) == 2
-
-
-# --- every verb ----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
