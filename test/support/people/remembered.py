@@ -44,7 +44,7 @@ def mean_of(found: Recall, person: int = 0) -> np.ndarray:
 
 
 def after(poses: np.ndarray, frame: int) -> np.ndarray:
-    """What followed, from the root of then."""
+    """Return what followed, from the root of then."""
     return poses[frame + 1 : frame + 1 + FUTURE] - poses[frame, 0]
 
 
