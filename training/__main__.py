@@ -12,6 +12,9 @@ VERBS = {
     'train teacher': Verb(
         'training.stages.train_teacher', 'train the diffusion teacher', goes_on=True
     ),
+    'train one-step': Verb(
+        'training.stages.train_one_step', 'distil it into one step alone', goes_on=True
+    ),
     'train swiftdiff': Verb(
         'training.stages.distill', 'distil it into one step, and that into SwiftDiff', goes_on=True
     ),

@@ -39,12 +39,32 @@ def load_stage(run: Run, name: str, before: str) -> MotionModel:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the verb: both stages, each continued where it stopped."""
     stages = ('one_step', 'swiftdiff')
-    run, chain = parse_run('training train swiftdiff', __doc__, EXAMPLE, arguments, stages)
+    train_students('training train swiftdiff', __doc__, EXAMPLE, arguments, stages)
+
+
+def train_students(
+    program: str,
+    purpose: str | None,
+    example: str,
+    arguments: Sequence[str] | None,
+    stages: tuple[str, ...],
+) -> None:
+    """
+    Run a verb that trains one student or both.
+
+    :param program: name of the verb as the user calls it.
+    :param purpose: one line.
+    :param example: worked examples for ``--help``.
+    :param arguments: words of the command line; None for the process's own.
+    :param stages: stages that the verb trains.
+    :raises SystemExit: if it cannot be done, with a message that says what would help.
+    """
+    run, chain = parse_run(program, purpose, example, arguments, stages)
     try:
         with join(run.device) as processes:
             _distil(run, chain)
     except MotionPredictorError as error:
-        sys.exit(f'training train swiftdiff: {error}')
+        sys.exit(f'{program}: {error}')
     if processes.is_main:
         print('wrote ' + ' and '.join(str(run.folder / f'{s}.safetensors') for s in run.stages))
 
@@ -56,9 +76,7 @@ def _distil(run: Run, chain: ChainConfig) -> None:
         open_stage(run, chain, 'one_step')
         one_step = distil_one_step(run, chain, pool_of(run, chain), teacher)
     elif chain.swiftdiff.match > 0.0:
-        one_step = load_stage(
-            run, 'one_step', 'python -m training train swiftdiff --stages one_step'
-        )
+        one_step = load_stage(run, 'one_step', 'python -m training train one-step')
     if 'swiftdiff' in run.stages:
         pool = pool_of(run, chain, chain.augmentation_of('swiftdiff'))
         pairs = None

@@ -33,7 +33,7 @@ from training.engine.fitting import fit
 from training.engine.overrides import override
 from training.engine.presets import preset
 from training.engine.runs import pool_of, Run
-from training.stages import distill, export, train_teacher
+from training.stages import distill, export, train_one_step, train_teacher
 from training.stages.pairs import make_pairs
 from training.stages.swiftdiff import SwiftDiffLoss
 
@@ -93,6 +93,20 @@ def test_distillation_changes_the_student_and_not_the_teacher(chain_run: Path) -
     losses(student.denoiser, torch.Generator().manual_seed(0))['loss'].backward()
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_one_step_student_can_be_trained_alone(chain_run: Path, tmp_path: Path) -> None:
+    words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu']
+    with pytest.raises(SystemExit, match=r'train one-step: .*train teacher with'):
+        train_one_step.main(words)
+    shutil.copy(chain_run / 'teacher.safetensors', tmp_path)
+    train_one_step.main(words)
+    assert not (tmp_path / 'swiftdiff.safetensors').exists()
+    found, expected = (
+        load_weights(folder / 'one_step.safetensors').model.denoiser.state_dict()
+        for folder in (tmp_path, chain_run)
+    )
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_teacher_is_refused_for_deployment(chain_run: Path) -> None:
