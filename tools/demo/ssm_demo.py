@@ -19,7 +19,6 @@ This is an example of a consumer and not a safety function: see docs/guide/consu
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 import sys
@@ -37,6 +36,7 @@ from tools.demo.demo import DemoError
 from tools.demo.demo_clips import demo_recording
 from tools.measure.bag_record import BagRunError, record
 from tools.measure.bag_run import BagRun, play
+from training.common.options import read_options
 
 
 @dataclass(frozen=True)
@@ -136,23 +136,25 @@ def report(found: Comparison) -> str:
     return '\n'.join(lines)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.demo.ssm_demo``."""
+
+    clip: str = 'walk'
+    """What is played, as for scripts/demo."""
+    seconds: float = 15.0
+    """How long it is."""
+    rate: float = 30.0
+    """Frames a second."""
+    weights: str = 'swiftdiff'
+    """A shipped model or a file."""
+    robot: tuple[float, float, float] | None = None
+    """Where it stands, m; the default is where the right hand is after 60 % of the clip."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Record, play, monitor and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--clip', default='walk', help='as in scripts/demo (default: walk)')
-    parser.add_argument('--seconds', type=float, default=15.0, help='how long (default: 15)')
-    parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
-    parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
-    parser.add_argument(
-        '--robot',
-        type=float,
-        nargs=3,
-        metavar=('X', 'Y', 'Z'),
-        help='where it stands, m (default: where the right hand is after 60 %% of the clip)',
-    )
-    options = parser.parse_args(arguments)
+    options = read_options(Options, 'tools.demo.ssm_demo', __doc__, '', arguments)
     try:
         recording = demo_recording(options.clip, options.seconds, options.rate)
         print(f'ssm_demo: {recording.source}', flush=True)

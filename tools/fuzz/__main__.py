@@ -11,8 +11,8 @@ damaged too: weights, recordings, YAML, archives. The exit code says whether all
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 import json
 import os
@@ -22,15 +22,16 @@ import time
 from typing import Any
 
 import numpy as np
+import tyro
 
 from motion_predictor.ros.messages import DECODERS
-from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.fuzz.fuzz import Findings, fuzz_in_process, fuzz_process
 from tools.fuzz.fuzz_crowd import fuzz_crowd
 from tools.fuzz.fuzz_files import fuzz_files, kinds_of_files
 from tools.fuzz.fuzz_tf import fuzz_tf
 from tools.rig import commit, machine
+from training.common.options import read_options, refuse
 
 CROWD_JOINTS = 17 * 20
 """Approximate number of joints in one message of a crowd."""
@@ -45,31 +46,38 @@ def recorded_poses(clip: str = MEDLEY) -> tuple[np.ndarray, str]:
     return poses, recording.source
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = parser_of('python -m tools.fuzz', __doc__, 'python -m tools.fuzz --joints 5000000')
-    parser.add_argument('--joints', type=float, default=200_000, help='in all (default: 200000)')
-    parser.add_argument(
-        '--share', type=float, default=0.1, help='of it over DDS to a process (default: 0.1)'
-    )
-    parser.add_argument(
-        '--kinds', nargs='+', choices=sorted(DECODERS), default=list(DECODERS), help='input types'
-    )
-    parser.add_argument(
-        '--damaged', type=int, default=200, help='damaged files of each kind (default: 200)'
-    )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
-    parser.add_argument('--clip', default=MEDLEY, help='what is mutated, as for scripts/demo')
-    parser.add_argument('--json', type=Path, help='file to write the figures to')
-    parser.add_argument(
-        '--report', type=Path, metavar='PAGE', help='only write a page of existing --json FILES'
-    )
-    parser.add_argument('files', nargs='*', type=Path, help='for --report')
-    return parser.parse_args(arguments)
+EXAMPLE = """example:
+  python -m tools.fuzz --joints 5000000
+"""
 
 
-def page(files: list[Path]) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.fuzz``."""
+
+    joints: float = 200_000.0
+    """Joints in all."""
+    share: float = 0.1
+    """Share of them that goes over DDS to a process."""
+    kinds: tuple[str, ...] = tuple(DECODERS)
+    """Input types."""
+    damaged: int = 200
+    """Damaged files of each kind."""
+    seed: int = 0
+    """Seed of all that is drawn."""
+    weights: str = 'swiftdiff'
+    """A shipped model or a file."""
+    clip: str = MEDLEY
+    """What is mutated, as for scripts/demo."""
+    json: Path | None = None
+    """File for the figures."""
+    report: Path | None = None
+    """Page to write of existing --json files; nothing else is done."""
+    files: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """The files for --report."""
+
+
+def page(files: Sequence[Path]) -> str:
     """Return the page of campaigns, from their JSON files, as Markdown."""
     results = [json.loads(path.read_text()) for path in files]
     joints = sum(result['joints'] for result in results)
@@ -113,7 +121,7 @@ def page(files: list[Path]) -> str:
 
 
 def campaign(
-    options: argparse.Namespace, poses: np.ndarray
+    options: Options, poses: np.ndarray
 ) -> Iterator[tuple[str, Callable[[Findings], object]]]:
     """Return every part of the campaign by its name; all get about the same number of joints."""
     seed, weights = options.seed, options.weights
@@ -142,7 +150,11 @@ def campaign(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the campaign; return 0 if nothing was found."""
-    options = parse_arguments(arguments)
+    options = read_options(Options, 'tools.fuzz', __doc__, EXAMPLE, arguments)
+    unknown = sorted(set(options.kinds) - set(DECODERS))
+    if unknown:
+        known = ', '.join(sorted(DECODERS))
+        refuse('tools.fuzz', f'--kinds {" ".join(unknown)}: must be of {known}')
     if options.report:
         options.report.write_text(page(options.files))
         return 0

@@ -10,14 +10,13 @@ of this machine. The duration of each answer is printed, too.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 import sys
 import tempfile
 import time
-from typing import Any
+from typing import Any, Literal
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
@@ -50,9 +49,9 @@ from tools.measure.bag_record import (
     Participant,
     record,
     SKELETON,
-    STORAGE,
     TYPES,
 )
+from training.common.options import read_options
 
 OBSERVED_S = WindowConfig().observed_s
 
@@ -294,18 +293,27 @@ def share_held(
     return Held(times, np.mean(inside, axis=0), np.median(radii, axis=0), len(inside))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.measure.bag_run``."""
+
+    clip: str = 'walk'
+    """What is recorded, as for scripts/demo."""
+    seconds: float = 20.0
+    """How long it is."""
+    rate: float = 30.0
+    """Frames a second."""
+    weights: str = 'swiftdiff'
+    """A shipped model or a file."""
+    storage: Literal['mcap', 'sqlite3'] = 'mcap'
+    """Storage of the bag."""
+    bag: Path | None = None
+    """Folder for the bag; the default keeps none."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Record, play and print the result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--clip', default='walk', help='as in scripts/demo (default: walk)')
-    parser.add_argument('--seconds', type=float, default=20.0, help='how long (default: 20)')
-    parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
-    parser.add_argument('--weights', default='swiftdiff', help='a shipped model or a file')
-    parser.add_argument('--storage', choices=sorted(STORAGE), default='mcap')
-    parser.add_argument('--bag', type=Path, help='where to leave the bag; by default nowhere')
-    options = parser.parse_args(arguments)
+    options = read_options(Options, 'tools.measure.bag_run', __doc__, '', arguments)
     try:
         recording = demo_recording(options.clip, options.seconds, options.rate)
         with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,6 @@ are alternatives that the node does not use, or settings that are not the defaul
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -45,6 +44,7 @@ from motion_predictor.ros.publish.outlook import Outlook
 from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.sources.observation import Observation
 from tools.domain import Domain
+from training.common.options import read_options
 
 REFERENCE = '~/predictions'
 SAMPLES = 50
@@ -260,18 +260,26 @@ def with_part(text: str, part: str) -> str:
     return text[: text.index(BEGIN) + len(BEGIN)] + f'\n{part}\n' + text[text.index(END) :]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.measure.benchmark_outputs``."""
+
+    persons: tuple[int, ...] = (1, 3)
+    """Numbers of people."""
+    seconds: float = 20.0
+    """Seconds for each number of people."""
+    threads: int = 0
+    """As the parameter model.threads."""
+    json: Path | None = None
+    """File to write."""
+    page: Path | None = None
+    """Page to write the tables into."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and write to the requested files."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--persons', type=int, nargs='+', default=[1, 3])
-    parser.add_argument('--seconds', type=float, default=20.0, help='for each number of people')
-    parser.add_argument('--threads', type=int, default=0, help='as model.threads (default: 0)')
-    parser.add_argument('--json', type=Path, help='file to write')
-    parser.add_argument('--page', type=Path, help='page to write the tables into')
     given = sys.argv[1:] if arguments is None else arguments
-    options = parser.parse_args(given)
+    options = read_options(Options, 'tools.measure.benchmark_outputs', __doc__, '', given)
     threads = use_threads(options.threads)
     measured = {}
     for persons in options.persons:

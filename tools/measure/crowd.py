@@ -7,8 +7,8 @@ with the time of rclpy and DDS. Another checkout can be measured beside this one
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 import json
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from tools.rig import (
     ROOT,
     use_large_messages,
 )
+from training.common.options import read_options
 from training.common.provenance import origin, write_json
 
 FORMAT, VERSION = 'motion_predictor crowd', 1
@@ -151,9 +152,7 @@ class Ear:
         return late, people
 
 
-def measure(
-    checkout: Checkout, persons: int, options: argparse.Namespace, scratch: Path
-) -> dict[str, Any]:
+def measure(checkout: Checkout, persons: int, options: Options, scratch: Path) -> dict[str, Any]:
     """
     Play some people to a checkout's node.
 
@@ -270,7 +269,7 @@ def figures(
     }
 
 
-def perform(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:
+def perform(options: Options, arguments: Sequence[str]) -> dict[str, Any]:
     """
     Measure every checkout with each number of people, in turns.
 
@@ -304,36 +303,45 @@ def perform(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, 
     }
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m tools.measure.crowd',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m tools.measure.crowd --persons 1 10 --against ../before',
-    )
-    add = made.add_argument
-    add('--persons', type=int, nargs='+', default=[1, 3, 10, 30], help='default 1 3 10 30')
-    add('--seconds', type=float, default=10.0, help='each time (default: %(default)s)')
-    add('--rounds', type=int, default=2, help='each checkout so often (default: %(default)s)')
-    add('--rate', type=float, default=30.0, help='frames a second (default: %(default)s)')
-    add('--samples', type=int, default=50, help='futures a person (default: %(default)s)')
-    add('--step', type=float, default=0.1, help='output.step_s (default: %(default)s)')
-    add('--weights', default='swiftdiff', help='a shipped model or a file')
-    add(
-        '--outputs', nargs='*', default=['poses', 'moments'],
-        choices=['poses', 'moments', 'trajectory', 'occupancy'],
-        help='listened to beside ~/predictions (default: poses moments)',
-    )  # fmt: skip
-    add('--memory', type=Path, metavar='FILE', help='what the node remembers when it starts')
-    add('--against', type=Path, metavar='CHECKOUT', help='another source tree with its .venv')
-    add('--json', type=Path, metavar='OUT', help='where to write the figures')
-    return made
+EXAMPLE = """example:
+  python -m tools.measure.crowd --persons 1 10 --against ../before
+"""
+
+
+Output = Literal['poses', 'moments', 'trajectory', 'occupancy']
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.measure.crowd``."""
+
+    persons: tuple[int, ...] = (1, 3, 10, 30)
+    """Numbers of people."""
+    seconds: float = 10.0
+    """Seconds of each measurement."""
+    rounds: int = 2
+    """How often each checkout is measured."""
+    rate: float = 30.0
+    """Frames a second."""
+    samples: int = 50
+    """Futures of each person."""
+    step: float = 0.1
+    """The parameter output.step_s."""
+    weights: str = 'swiftdiff'
+    """A shipped model or a file."""
+    outputs: tuple[Output, ...] = ('poses', 'moments')
+    """Outputs that are listened to beside ~/predictions."""
+    memory: Path | None = None
+    """File with what the node remembers when it starts."""
+    against: Path | None = None
+    """Another source tree with its .venv."""
+    json: Path | None = None
+    """File for the figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 1 if the node could not be measured."""
-    options = parser().parse_args(arguments)
+    options = read_options(Options, 'tools.measure.crowd', __doc__, EXAMPLE, arguments)
     try:
         found = perform(options, sys.argv[1:] if arguments is None else arguments)
     except MotionPredictorError as error:

@@ -11,11 +11,12 @@ mixture runs only in fp32.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 import platform
 import sys
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from motion_predictor.errors import ConfigError
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.walker import synthetic_walkers
+from training.common.options import read_options
 
 MODELS = ('swiftdiff', 'swiftdiff_balance', 'one_step', 'moe')
 PEOPLE = 8
@@ -87,14 +89,19 @@ def table(device: str) -> str:
     return '\n'.join([HEAD, *rows])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.measure.engines``."""
+
+    device: Literal['cpu', 'cuda'] = 'cpu'
+    """Where the engines run."""
+    page: Path | None = None
+    """Page whose marked part is written."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, or put it into a page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: cpu)')
-    parser.add_argument('--page', type=Path, help=f'page with {MARKER} and {END}')
-    options = parser.parse_args(arguments)
+    options = read_options(Options, 'tools.measure.engines', __doc__, '', arguments)
     found = table(options.device)
     where = torch.cuda.get_device_name() if options.device == 'cuda' else 'CPU'
     text = (

@@ -7,7 +7,7 @@ grows.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 import sys
 import tempfile
@@ -20,6 +20,7 @@ from motion_predictor.recordings.open import SYNTHETIC
 from tools.demo.demo import perform
 from tools.demo.demo_clips import demo_recording
 from tools.demo.demo_scores import Collection, timing
+from training.common.options import read_options, refuse
 from training.common.provenance import write_json
 
 SETTLED_S = 1.0
@@ -74,31 +75,35 @@ def figures(collection: Collection) -> dict[str, Any]:
     }
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command's parser."""
-    made = argparse.ArgumentParser(
-        prog='python -m tools.measure.node_latency',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='example: python -m tools.measure.node_latency --weights swiftdiff --seconds 20',
-    )
-    add = made.add_argument
-    add('--weights', default='swiftdiff', help='a shipped model or a file (default: %(default)s)')
-    add('--seconds', type=float, default=20.0, help='default %(default)s')
-    add('--rate', type=float, default=30.0, help='frames a second (default: %(default)s)')
-    add('--persons', type=int, default=1, help='default %(default)s')
-    add('--json', type=Path, metavar='OUT', help='where to write the figures')
-    return made
+PROGRAM = 'tools.measure.node_latency'
+EXAMPLE = """example:
+  python -m tools.measure.node_latency --weights swiftdiff --seconds 20
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.measure.node_latency``."""
+
+    weights: str = 'swiftdiff'
+    """A shipped model or a file."""
+    seconds: float = 20.0
+    """How long people are played."""
+    rate: float = 30.0
+    """Frames a second."""
+    persons: int = 1
+    """Number of people."""
+    json: Path | None = None
+    """File for the figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 1 if the node could not be measured."""
-    command = parser()
-    options = command.parse_args(arguments)
+    options = read_options(Options, PROGRAM, __doc__, EXAMPLE, arguments)
     for name, low, high in (('seconds', 3.0, 600.0), ('rate', 5.0, 240.0), ('persons', 1, 20)):
         value = getattr(options, name)
         if not low <= value <= high:
-            command.error(f'--{name} {value:g}: must lie in {low:g}..{high:g}')
+            refuse(PROGRAM, f'--{name} {value:g}: must lie in {low:g}..{high:g}')
     try:
         found = measure(options.weights, options.seconds, options.rate, options.persons)
     except MotionPredictorError as error:

@@ -12,9 +12,9 @@ prediction (``stale_s``) and the liveliness of DDS.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
+from dataclasses import dataclass
 import json
 import os
 from pathlib import Path
@@ -33,6 +33,7 @@ from std_msgs.msg import Float64
 
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.replay import pose_array
+from training.common.options import read_options
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 30.0
@@ -166,14 +167,19 @@ def report(found: dict[str, list[float]]) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.measure.stop_time``."""
+
+    rounds: int = 20
+    """How often it is measured."""
+    json: Path | None = None
+    """File for all times."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--rounds', type=int, default=20, help='how often (default: 20)')
-    parser.add_argument('--json', type=Path, help='write all times to this file')
-    options = parser.parse_args(arguments)
+    options = read_options(Options, 'tools.measure.stop_time', __doc__, '', arguments)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
     found = measure(options.rounds)

@@ -7,7 +7,7 @@ warning (such as a link that leads nowhere) is an error.
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 import os
 from pathlib import Path
 import re
@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 from tools.rig import ROOT
+from training.common.options import read_options
 
 BUILD = ROOT / 'build'
 TOP = {
@@ -167,11 +168,14 @@ def build() -> int:
     return subprocess.run([*command, '-f', str(config)], cwd=ROOT).returncode
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of ``tools.site.build_docs``: there are none."""
+
+
 def main() -> int:
     """Build the site into build/site."""
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    read_options(Options, 'tools.site.build_docs', __doc__)
     code = build()
     if code == 0:
         print(f'site: {BUILD / "site" / "index.html"}')

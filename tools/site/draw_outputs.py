@@ -9,9 +9,8 @@ drawn. Dashed lines show what then really happened.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 import sys
 from typing import Any
@@ -44,6 +43,7 @@ from motion_predictor.ros.publish.outputs import decode_moments
 from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.sources.observation import Observation
 from tools.demo.demo_clips import demo_recording
+from training.common.options import read_options
 
 FOLDER = Path(__file__).resolve().parents[2] / 'docs' / 'images' / 'outputs'
 BONES = np.array(H36M17.bones)
@@ -291,17 +291,25 @@ def draw(scene: Scene, folder: Path) -> list[Path]:
     return written
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.site.draw_outputs``."""
+
+    clip: str = 'walk'
+    """What is played, as for scripts/demo."""
+    at: float = 1.5
+    """Last observed instant, s."""
+    samples: int = 50
+    """Number of futures."""
+    weights: Path = field(default_factory=default_weights)
+    """Weights file."""
+    out: Path = FOLDER
+    """Folder for the pictures."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Draw every output."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--clip', default='walk', help='as in scripts/demo (default: walk)')
-    parser.add_argument('--at', type=float, default=1.5, help='last observed instant, s')
-    parser.add_argument('--samples', type=int, default=50)
-    parser.add_argument('--weights', type=Path, default=default_weights())
-    parser.add_argument('--out', type=Path, default=FOLDER)
-    options = parser.parse_args(arguments)
+    options = read_options(Options, 'tools.site.draw_outputs', __doc__, '', arguments)
     use_threads(1)
     try:
         scene = make_scene(options.clip, options.at, options.samples, options.weights)

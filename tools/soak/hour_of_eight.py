@@ -9,8 +9,8 @@ prediction.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import pairwise
 import json
@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
-from tools.command import parser_of
 from tools.domain import Domain
 from tools.rig import (
     commit,
@@ -37,6 +36,7 @@ from tools.rig import (
     pose_array,
     use_large_messages,
 )
+from training.common.options import read_options
 
 FRAME = 'hall'
 APART_M = 3.0
@@ -49,21 +49,29 @@ SETS = (
 """Recording sets, one per person; people of one set are the same distance apart."""
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = parser_of(
-        'python -m tools.soak.hour_of_eight',
-        __doc__,
-        'python -m tools.soak.hour_of_eight --json docs/hour_of_eight.json',
-    )
-    parser.add_argument('--data', type=Path, default=DATA, help='folder of the recordings')
-    parser.add_argument('--persons', type=int, default=8)
-    parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
-    parser.add_argument('--minutes', type=float, default=60.0, help='with the memory on')
-    parser.add_argument('--without', type=float, default=10.0, help='minutes with it off')
-    parser.add_argument('--part', type=float, default=10.0, help='minutes of one row')
-    parser.add_argument('--json', type=Path, required=True, metavar='OUT', help='to write')
-    return parser.parse_args(arguments)
+EXAMPLE = """example:
+  python -m tools.soak.hour_of_eight --json docs/hour_of_eight.json
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.soak.hour_of_eight``."""
+
+    data: Path = DATA
+    """Folder of the recordings."""
+    persons: int = 8
+    """Number of people."""
+    rate: float = 30.0
+    """Frames a second."""
+    minutes: float = 60.0
+    """Minutes with the memory on."""
+    without: float = 10.0
+    """Minutes with the memory off."""
+    part: float = 10.0
+    """Minutes of one row."""
+    json: Path
+    """File to write."""
 
 
 def recordings(folder: Path, persons: int, rate_hz: float) -> list[np.ndarray]:
@@ -93,7 +101,7 @@ def recordings(folder: Path, persons: int, rate_hz: float) -> list[np.ndarray]:
     return people
 
 
-def publish(options: argparse.Namespace, domain: int, ended: Any) -> None:
+def publish(options: Options, domain: int, ended: Any) -> None:
     """Play until told to end; this is the body of the publisher's process."""
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     people = recordings(options.data, options.persons, options.rate)
@@ -119,7 +127,7 @@ def percentiles_ms(values_s: list[float]) -> dict[str, float]:
     return dict(zip(('median', 'p99', 'longest'), found.round(1).tolist()))
 
 
-def perform(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def perform(options: Options) -> Iterator[dict[str, Any]]:
     """
     Run both nodes, one after the other.
 
@@ -132,9 +140,7 @@ def perform(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield from _with_memory(options, remembers, minutes)
 
 
-def _with_memory(
-    options: argparse.Namespace, remembers: bool, minutes: float
-) -> Iterator[dict[str, Any]]:
+def _with_memory(options: Options, remembers: bool, minutes: float) -> Iterator[dict[str, Any]]:
     lock, late = threading.Lock(), list[float]()
     people = list[int]()
 
@@ -225,7 +231,7 @@ def _stages(seen: list[dict[str, str]]) -> dict[str, list[float]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run and write the JSON after every part; return 1 if a node ended."""
-    options = parse_arguments(arguments)
+    options = read_options(Options, 'tools.soak.hour_of_eight', __doc__, EXAMPLE, arguments)
     result: dict[str, Any] = {
         'command': 'python -m tools.soak.hour_of_eight ' + ' '.join(sys.argv[1:]),
         'commit': commit(),

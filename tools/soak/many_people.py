@@ -8,8 +8,8 @@ so that a growing backlog would be seen.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 import json
 import os
@@ -24,7 +24,6 @@ import numpy as np
 
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.scenes import with_seam
-from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.domain import Domain
 from tools.measure.crowd_table import section
@@ -38,6 +37,7 @@ from tools.rig import (
     ROOT,
     use_large_messages,
 )
+from training.common.options import read_options
 
 FRAME = 'hall'
 APART_M = 2.0
@@ -53,25 +53,29 @@ CROWD = ROOT / 'docs' / 'results' / 'data' / 'crowd.json'
 """The figures of ``tools.measure.crowd``, which end the page."""
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = parser_of(
-        'python -m tools.soak.many_people',
-        __doc__,
-        'python -m tools.soak.many_people --persons 10 --minutes 10',
-    )
-    parser.add_argument('--persons', type=int, default=10)
-    parser.add_argument('--minutes', type=float, default=10.0)
-    parser.add_argument('--rate', type=float, default=30.0, help='frames a second (default: 30)')
-    parser.add_argument('--samples', type=int, default=50, help='futures a person (default: 50)')
-    parser.add_argument('--clip', default=MEDLEY, help='what is played, as for scripts/demo')
-    parser.add_argument(
-        '--json', type=Path, default=ROOT / 'demo_output' / 'many_people.json', help='to write'
-    )
-    parser.add_argument(
-        '--report', action='store_true', help='only write the page of an existing --json'
-    )
-    return parser.parse_args(arguments)
+EXAMPLE = """example:
+  python -m tools.soak.many_people --persons 10 --minutes 10
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.soak.many_people``."""
+
+    persons: int = 10
+    """Number of people."""
+    minutes: float = 10.0
+    """How long they are played."""
+    rate: float = 30.0
+    """Frames a second."""
+    samples: int = 50
+    """Futures of each person."""
+    clip: str = MEDLEY
+    """What is played, as for scripts/demo."""
+    json: Path = ROOT / 'demo_output' / 'many_people.json'
+    """File to write."""
+    report: bool = False
+    """Only write the page of an existing --json."""
 
 
 def people_at(poses: np.ndarray, persons: int, frame: int) -> list[np.ndarray]:
@@ -185,7 +189,7 @@ def play_part(
     return part, after
 
 
-def perform(options: argparse.Namespace) -> dict[str, Any]:
+def perform(options: Options) -> dict[str, Any]:
     """
     Play people to the node for the requested time.
 
@@ -300,7 +304,7 @@ def page(result: dict[str, Any], source: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, write JSON and page; return 1 if the node ended or published untrue data."""
-    options = parse_arguments(arguments)
+    options = read_options(Options, 'tools.soak.many_people', __doc__, EXAMPLE, arguments)
     if not options.report:
         try:
             result = perform(options)

@@ -9,9 +9,8 @@ message. The exit code says whether they do.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 import json
 import os
@@ -27,7 +26,6 @@ from rclpy.publisher import Publisher
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.scenes import with_seam
-from tools.command import parser_of
 from tools.demo.demo_clips import demo_recording, MEDLEY
 from tools.domain import Domain
 from tools.rig import (
@@ -44,6 +42,7 @@ from tools.soak.soak_faults import Fault, FAULTS, FRAME, shuffled, stamp_is_know
 from tools.soak.soak_hostile import HOSTILE
 from tools.soak.soak_record import Frames, memory_growth, percentiles_ms, Run, Tally
 from tools.soak.soak_report import write_report
+from training.common.options import read_options
 
 RATE_HZ = 30.0
 SETTLE_S = 1.5
@@ -356,29 +355,32 @@ def judge(soak: Soak, counters: dict[str, int], exit_code: int, ended: bool) -> 
     }
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = parser_of(
-        'python -m tools.soak.soak',
-        __doc__,
-        'python -m tools.soak.soak --minutes 60 --json soak.json',
-    )
-    parser.add_argument('--minutes', type=float, default=60.0, help='how long (default: 60)')
-    parser.add_argument('--every', type=float, default=5.5, help='seconds from fault to fault')
-    parser.add_argument('--seed', type=int, default=0, help='of the order of faults')
-    parser.add_argument('--clip', default=MEDLEY, help='what is played, as for scripts/demo')
-    parser.add_argument(
-        '--json', type=Path, default=ROOT / 'demo_output' / 'soak.json', help='file to write'
-    )
-    parser.add_argument(
-        '--report', action='store_true', help='only write page and plot of an existing --json'
-    )
-    return parser.parse_args(arguments)
+EXAMPLE = """example:
+  python -m tools.soak.soak --minutes 60 --json soak.json
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of ``tools.soak.soak``."""
+
+    minutes: float = 60.0
+    """How long it runs."""
+    every: float = 5.5
+    """Seconds from fault to fault."""
+    seed: int = 0
+    """Seed of the order of faults."""
+    clip: str = MEDLEY
+    """What is played, as for scripts/demo."""
+    json: Path = ROOT / 'demo_output' / 'soak.json'
+    """File to write."""
+    report: bool = False
+    """Only write page and plot of an existing --json."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the soak, write its JSON, plot and page; return 0 if everything held."""
-    options = parse_arguments(arguments)
+    options = read_options(Options, 'tools.soak.soak', __doc__, EXAMPLE, arguments)
     if options.report:
         write_report(options.json)
         return 0

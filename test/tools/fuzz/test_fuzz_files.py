@@ -14,9 +14,10 @@ pytest.importorskip('yaml')
 from dataclasses import replace
 
 from motion_predictor.errors import RecordingError
-from tools.fuzz.__main__ import campaign, page, parse_arguments
+from tools.fuzz.__main__ import campaign, Options, page
 from tools.fuzz.fuzz import Findings, walker
 from tools.fuzz.fuzz_files import fuzz_files, kinds_of_files
+from training.common.options import read_options
 
 KINDS = kinds_of_files(walker())
 
@@ -52,7 +53,8 @@ def test_the_campaign_would_find_an_error_of_another_kind() -> None:
 
 
 def test_files_are_part_of_the_campaign_and_of_its_table(tmp_path: Path) -> None:
-    options = parse_arguments(['--joints', '0', '--damaged', '6', '--kinds', 'pose_array'])
+    words = ['--joints', '0', '--damaged', '6', '--kinds', 'pose_array']
+    options = read_options(Options, 'tools.fuzz', 'Purpose.', words=words)
     parts = {name: run for name, run in campaign(options, walker()) if name in KINDS}
     assert list(parts) == list(KINDS)
     findings = Findings()
