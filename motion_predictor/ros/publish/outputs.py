@@ -10,11 +10,9 @@ import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import Quaternion, Transform, Vector3
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
-from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from motion_predictor.common.background import Stopped
 from motion_predictor.errors import MessageError
@@ -23,7 +21,7 @@ from motion_predictor.predict.occupancy import occupancy
 from motion_predictor.ros.messages import empty_rows, MAX_ROWS, ns_to_stamp
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.outlook import Outlook
-from motion_predictor.ros.publish.points import pose_array_bytes
+from motion_predictor.ros.publish.points import pose_array_bytes, trajectory_bytes
 from motion_predictor.ros.publish.seen import seen_points
 from motion_predictor.sources.observation import stamp_to_ns
 from motion_predictor.sources.point_cloud import read_cloud
@@ -97,9 +95,9 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     return _cloud(outlook.stamp_ns, outlook.frame_id, rows, data)
 
 
-def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTrajectory:
+def encode_trajectory(outlook: Outlook, settings: Settings) -> bytes:
     """
-    Return the message of ~/trajectory: the one future of each person at a few keyframes.
+    Return ~/trajectory as bytes: the one future of each person at a few keyframes.
 
     It is the expected future or the most typical sample, as ``output.future`` says.
 
@@ -108,24 +106,11 @@ def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTraj
     """
     times_s, poses = outlook.likely_poses(settings, settings.trajectory.horizons_s)
     require_finite('~/trajectory', poses)
-    message = MultiDOFJointTrajectory()
-    message.header.stamp = ns_to_stamp(outlook.stamp_ns)
-    message.header.frame_id = outlook.frame_id
-    message.joint_names = [
+    names = tuple(
         f'{number}/{joint}' for number in outlook.numbers for joint in outlook.skeleton.joints
-    ]
-    level = Quaternion(w=1.0)
-    for time_s, of_all in zip(times_s.tolist(), np.moveaxis(poses, 0, 1)):  # (P, J, 3)
-        message.points.append(
-            MultiDOFJointTrajectoryPoint(
-                transforms=[
-                    Transform(translation=Vector3(x=x, y=y, z=z), rotation=level)
-                    for x, y, z in of_all.reshape(-1, 3).tolist()
-                ],
-                time_from_start=_duration(time_s),
-            )
-        )
-    return message
+    )
+    points = np.moveaxis(poses, 0, 1).reshape(len(times_s), len(names), 3)
+    return trajectory_bytes(outlook.stamp_ns, outlook.frame_id, names, times_s.tolist(), points)
 
 
 def encode_poses(outlook: Outlook, settings: Settings) -> bytes:
@@ -302,8 +287,3 @@ def _cloud(stamp_ns: int, frame_id: str, rows: np.ndarray, data: array.array) ->
     message.point_step, message.row_step = rows.dtype.itemsize, rows.nbytes
     message.data = data
     return message
-
-
-def _duration(seconds: float) -> Duration:
-    whole, part = divmod(round(seconds * 1e9), 1_000_000_000)
-    return Duration(sec=whole, nanosec=part)
