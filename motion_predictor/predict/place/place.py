@@ -312,7 +312,7 @@ class Place:
         if self.memory is None:
             return nothing_found(now, 0, self.window)
         self.memory.remember(tracks, windows, now.jitter)
-        return self.memory.recall(now)
+        return self.memory.recall(now, shown=np.stack([window.seen for window in windows]))
 
     def _radii(
         self,

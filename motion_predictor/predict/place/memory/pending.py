@@ -15,8 +15,9 @@ from motion_predictor.track.window import ObservedWindow
 STEP_S = 0.1
 """Time in seconds between remembered poses."""
 MOST_UNSEEN = 0.25
-"""Largest share of unseen joints in a remembered pose; those joints themselves are
-never learnt."""
+"""Largest share of unseen joints in a remembered pose, not counting those that are unseen in the
+whole window. Also the largest share of joints that a person shows and a moment lacks that is to
+help this person. Unseen joints themselves are never learnt."""
 _NS = 1e-9
 _FEWEST_FRAMES = 4  # poses after the first one, for a velocity
 
@@ -27,12 +28,17 @@ def steps_of(window: WindowConfig) -> int:
 
 
 class Taken(NamedTuple):
-    """New poses of one track: stamps (N,), poses and velocities (N, J, 3), seen (N, J)."""
+    """
+    New poses of one track: stamps (N,), poses and velocities (N, J, 3), seen (N, J).
+
+    ``shown`` is bool (J,), False for joints that are not seen in the whole window.
+    """
 
     stamps: list[int]
     poses: np.ndarray
     velocities: np.ndarray
     seen: np.ndarray
+    shown: np.ndarray
 
 
 @dataclass
@@ -72,7 +78,7 @@ class Pending:
         :param headings: headings of the poses, ``(N, 2)``.
         """
         for index, seen in enumerate(new.seen):
-            if np.count_nonzero(seen) < (1.0 - MOST_UNSEEN) * len(seen):
+            if np.count_nonzero(new.shown & ~seen) > MOST_UNSEEN * len(seen):
                 self.clear()
                 continue
             self.stamps.append(new.stamps[index])
@@ -135,4 +141,4 @@ def take(
         apart_ns, way = oldest_ns - pending.stamps[-1], pose[0] - pending.poses[-1]
         speed[0] = way / np.float32(apart_ns * _NS)
         pose[0] -= speed[0] * np.float32((oldest_ns - stamps[0]) * _NS)
-    return Taken(stamps.tolist(), pose, speed, seen)
+    return Taken(stamps.tolist(), pose, speed, seen, window.seen)

@@ -25,7 +25,7 @@ from motion_predictor.predict.place.memory.recall import (
     recalled,
     SAME_POSE_M,
 )
-from motion_predictor.predict.place.memory.slots import BLOCK, Slots
+from motion_predictor.predict.place.memory.slots import BLOCK, lacks_much, Slots
 from motion_predictor.track.window import ObservedWindow
 
 VELOCITY_S = 0.4
@@ -47,8 +47,9 @@ class PlaceMemory:
 
     The poses of everybody are kept every tenth of a second, and the oldest are overwritten. A
     moment can be found once its future is complete. Filled-in joints and padded frames are not
-    learnt. Only a few of practically equal moments are kept, so that a person who stands for hours
-    fills nothing. The noisier the input, the further apart equal moments may be.
+    learnt. People of whom many joints are never seen are learnt from and helped, by moments that
+    show as much as they do. Only a few of practically equal moments are kept, so that a person who
+    stands for hours fills nothing. The noisier the input, the further apart equal moments may be.
     """
 
     def __init__(
@@ -151,6 +152,8 @@ class PlaceMemory:
             getattr(self.slots, name)[:count] = held[name]
         # Nobody who is present now: those numbers are given again.
         self.slots.tracks[:count] = -1 - np.unique(held['tracks'], return_inverse=True)[1]
+        whole = np.ones(self.skeleton.num_joints, dtype=bool)
+        self.slots.half_seen = bool(lacks_much(self.slots.seen[:count], whole).any())
         moment = held['paths'][:, 0] >= 0
         self.slots.paths[:count] = np.maximum(held['paths'] - first, 0)
         norms = np.square(self.slots.keys[:count]).sum(axis=1)
@@ -234,7 +237,8 @@ class PlaceMemory:
         if not due:
             return
         keys = np.stack([pending.keys[first] for _, pending, first in due])
-        near, distance = self._search(keys)
+        shown = np.stack([pending.seen[first] for _, pending, first in due])
+        near, distance = self._search(keys, shown)
         noise = NOISE_OF_POSE * math.sqrt(self._rank / (6 * self.skeleton.num_joints))
         limits = [math.hypot(SAME_POSE_M, noise * pending.jitter) for _, pending, _ in due]
         same = [at[far < limit].tolist() for at, far, limit in zip(near, distance, limits)]
@@ -276,20 +280,35 @@ class PlaceMemory:
 
     # Finding
 
-    def _search(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _search(self, keys: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # Return the nearest moments (P, <= _POOL), nearest first, and their distances (metres per
-        # joint).
+        # joint). Moments that lack much of what a person shows, (P, J), are not theirs: the legs
+        # that stand in for unseen ones look like legs that stand.
         count = min(self.slots.head, len(self.slots.poses))
         if not self.slots.moments:
             return np.zeros((len(keys), 0), np.int64), np.zeros((len(keys), 0), np.float32)
-        return nearest(self.slots.keys[:count], self.slots.norms[:count], keys, _POOL)
+        stored, norms = self.slots.keys[:count], self.slots.norms[:count]
+        if not self.slots.half_seen:
+            return nearest(stored, norms, keys, _POOL)
+        wanted = min(_POOL, count)
+        near = np.zeros((len(keys), wanted), np.int64)
+        distance = np.full((len(keys), wanted), np.inf, np.float32)
+        masks, mask_of = np.unique(shown, axis=0, return_inverse=True)
+        for number, mask in enumerate(masks):
+            of = np.flatnonzero(mask_of.reshape(-1) == number)
+            theirs = np.where(lacks_much(self.slots.seen[:count], mask), np.float32(np.inf), norms)
+            near[of], distance[of] = nearest(stored, theirs, keys[of], _POOL)
+        return near, distance
 
-    def recall(self, now: Stance, neighbours: int = NEIGHBOURS) -> Recall:
+    def recall(
+        self, now: Stance, neighbours: int = NEIGHBOURS, shown: np.ndarray | None = None
+    ) -> Recall:
         """
         Find the earlier moments nearest to now, as they were or mirrored, and what followed.
 
         :param now: pose and velocity of P people, in the frame of the returned futures.
         :param neighbours: greatest number of moments, N.
+        :param shown: which joints of these people are seen, bool (P, J); None: all.
         """
         persons = len(now.pose)
         found = nothing_found(now, neighbours, self.window)
@@ -297,7 +316,12 @@ class PlaceMemory:
             return found
         own, facing = self.own(now.pose, now.velocity)
         mirrored = self.mirrored(own) if self.skeleton.has_sides else own[:0]
-        near, distance = self._search(self.keys(np.concatenate((own, mirrored))))
+        if shown is None:
+            shown = np.ones(now.pose.shape[:2], dtype=bool)
+        both = shown
+        if len(mirrored):
+            both = np.concatenate((shown, shown[:, list(self.skeleton.mirror)]))
+        near, distance = self._search(self.keys(np.concatenate((own, mirrored))), both)
         pool = near.shape[1]
         if len(mirrored):
             near = np.concatenate((near[:persons], near[persons:]), axis=1)

@@ -267,9 +267,13 @@ def _turns(then: np.ndarray, now: np.ndarray, flipped: np.ndarray) -> np.ndarray
 
 def _by_those_seen(path: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> np.ndarray:
     # Joints (N, J) that were not seen throughout move like those of the other moments, or with the
-    # root if no moment has them.
+    # root if no moment has them, or with the joints that were seen if no moment has the root.
     shares = weights[:, None] * seen  # (N, J)
     total = shares.sum(axis=0)
     mean = np.einsum('nj,nhjd->hjd', shares, path) / np.maximum(total, 1e-9)[:, None]
-    mean = np.where((total > 0.0)[:, None], mean, path[:1].mean(axis=0)[:, :1])
+    known = total > 0.0
+    root = path[:1].mean(axis=0)[:, :1]
+    if not seen[0, 0] and known.any():
+        root = mean[:, :1] if known[0] else mean[:, known].mean(axis=1, keepdims=True)
+    mean = np.where(known[:, None], mean, root)
     return np.where(seen[:, None, :, None], path, mean).astype(path.dtype)

@@ -7,10 +7,21 @@ import math
 
 import numpy as np
 
-from motion_predictor.predict.place.memory.pending import Pending
+from motion_predictor.predict.place.memory.pending import MOST_UNSEEN, Pending
 
 BLOCK = 4096
 """Number of slots that are added at a time."""
+
+
+def lacks_much(seen: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """
+    Return whether moments lack too much of what a person shows to say what follows.
+
+    :param seen: which joints of each moment were seen, bool ``(..., J)``.
+    :param shown: which joints of the person are seen, bool ``(J,)``.
+    :returns: bool ``(...)``.
+    """
+    return np.asarray((shown & ~seen).sum(axis=-1) > MOST_UNSEEN * seen.shape[-1])
 
 
 class Slots:
@@ -58,6 +69,8 @@ class Slots:
         self._hold(0)
         self.head = 0
         self.moments = 0
+        self.half_seen = False
+        """Whether a person of whom many joints were never seen may be among the slots."""
 
     @property
     def span(self) -> tuple[int, int]:
@@ -133,6 +146,7 @@ class Slots:
         self.velocities[at] = pending.velocities[index]
         self.headings[at] = pending.headings[index]
         self.seen[at] = pending.seen[index]
+        self.half_seen |= bool(lacks_much(pending.seen[index], np.ones(self.joints, dtype=bool)))
         self.keys[at] = pending.keys[index]
         self.norms[at] = math.inf  # no moment yet
         self.stamps[at] = pending.stamps[index]

@@ -188,7 +188,9 @@ def test_two_who_are_there_at_once_are_two_pasts() -> None:
 
 def test_the_moments_found_are_apart_in_time() -> None:
     memory = filled_memory()
-    slots, far = memory._search(memory.keys(memory.own(*_pose_and_velocity(WORK, 300))[0]))
+    slots, far = memory._search(
+        memory.keys(memory.own(*_pose_and_velocity(WORK, 300))[0]), np.ones((1, 17), dtype=bool)
+    )
     assert (np.diff(far[0]) >= 0.0).all()
     limit_ns = round(APART_S * 1e9)
     chosen = apart(memory.slots.stamps[slots[0]], memory.slots.tracks[slots[0]], limit_ns, 10)
