@@ -33,6 +33,7 @@ from std_msgs.msg import Float64
 
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.ros.replay import pose_array
+from tools.domain import Domain
 from training.common.options import read_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,8 +182,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     options = read_options(Options, 'tools.measure.stop_time', __doc__, '', arguments)
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    found = measure(options.rounds)
+    with Domain() as domain:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        found = measure(options.rounds)
     print('\n'.join(report(found)))
     load = os.getloadavg()[0]
     print(f'{options.rounds} rounds at {RATE_HZ:g} Hz; load average at the end {load:.1f}')
