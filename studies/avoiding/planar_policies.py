@@ -19,8 +19,8 @@ from torch import nn, Tensor
 from motion_predictor.model.schedule import cosine_alpha_bar
 from studies.avoiding.avoiding_task import CHUNK, Demonstrations, FINISH_M, Policy, WALL_M
 from studies.common.expert_network import ExpertNetwork
-from training.stages.vdd import Batch, VddConfig
-from training.stages.vdd_training import distil
+from training.stages.mixture.vdd import Batch, VddConfig
+from training.stages.mixture.vdd_training import distil
 
 VALUES = 2 * CHUNK
 LEVELS = 100
@@ -85,7 +85,7 @@ class DiffusionPolicy(nn.Module):
         self.network = nn.Sequential(*layers, nn.Linear(width, VALUES))
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.stages.vdd.ScoreTeacher`."""
+        """See :class:`training.stages.mixture.vdd.ScoreTeacher`."""
         alpha_bar = self.alpha_bar[level]
         return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
@@ -110,7 +110,7 @@ class DiffusionPolicy(nn.Module):
 
     @torch.no_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.stages.vdd.ScoreTeacher`."""
+        """See :class:`training.stages.mixture.vdd.ScoreTeacher`."""
         count = len(noisy)
         flat, levels = noisy.flatten(0, 1), level.repeat(count)
         signal, noise = (part[:, None] for part in self.scales(levels))

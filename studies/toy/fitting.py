@@ -12,8 +12,8 @@ from torch import nn, Tensor
 
 from motion_predictor.model.networks.mixture import GaussianMixture
 from studies.common.covariances import Full
-from training.stages.vdd import Batch, ScoreTeacher, VddConfig
-from training.stages.vdd_training import distil
+from training.stages.mixture.vdd import Batch, ScoreTeacher, VddConfig
+from training.stages.mixture.vdd_training import distil
 
 METHODS = {
     'vdd': 'VDD',
@@ -102,11 +102,11 @@ class FreeExperts(nn.Module):
         return GaussianMixture(self.logits.log_softmax(dim=-1), self.means, Full(tril))
 
     def gate_parameters(self) -> list[nn.Parameter]:
-        """See :class:`training.stages.vdd.Student`."""
+        """See :class:`training.stages.mixture.vdd.Student`."""
         return [self.logits]
 
     def expert_parameters(self) -> list[nn.Parameter]:
-        """See :class:`training.stages.vdd.Student`."""
+        """See :class:`training.stages.mixture.vdd.Student`."""
         return [self.means, self.log_scale, self.lower]
 
 

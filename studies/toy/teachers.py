@@ -22,7 +22,7 @@ class Levels:
     """``(LEVELS,)``."""
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.stages.vdd.ScoreTeacher`."""
+        """See :class:`training.stages.mixture.vdd.ScoreTeacher`."""
         alpha_bar = self.alpha_bar[level]
         return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
@@ -60,7 +60,7 @@ class ToyTeacher(Levels, nn.Module):
 
     @torch.no_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.stages.vdd.ScoreTeacher`."""
+        """See :class:`training.stages.mixture.vdd.ScoreTeacher`."""
         flat, levels = noisy.flatten(0, 1), level.repeat(len(noisy))
         signal, noise = (part[:, None] for part in self.scales(levels))
         eps = signal * self.velocity(flat, levels) + noise * flat
@@ -147,7 +147,7 @@ class DensityTeacher(Levels):
         self.alpha_bar = cosine_alpha_bar(LEVELS).float()
 
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.stages.vdd.ScoreTeacher`."""
+        """See :class:`training.stages.mixture.vdd.ScoreTeacher`."""
         signal, noise = (part[:, None] for part in self.scales(level))
         power = (signal * self.density.width).square() + noise.square()  # (B, 1)
         centres = signal[..., None] * self.density.centres  # (B, C, 2)
@@ -165,7 +165,7 @@ class ExactTeacher(Levels):
 
     @torch.enable_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.stages.vdd.ScoreTeacher`."""
+        """See :class:`training.stages.mixture.vdd.ScoreTeacher`."""
         asked = noisy.detach().requires_grad_()
         log_p = self.mixture.noised(*self.scales(level)).log_prob(asked)
         return torch.autograd.grad(log_p.sum(), asked)[0]

@@ -30,7 +30,7 @@ from studies.toy.teachers import DensityTeacher, ToyTeacher
 from studies.toy.toy_densities import DENSITIES, Density, Quadrature
 from training.common import provenance
 from training.common.options import about, read_options
-from training.stages.vdd import ScoreTeacher
+from training.stages.mixture.vdd import ScoreTeacher
 
 FORMAT = 'motion_predictor toy densities'
 VERSION = 2

@@ -59,8 +59,8 @@ def distil_moe(
     :param chain: settings.
     :param kept: folder for windows and samples of the teacher, which are made once; the default is
         ``moe_samples`` in the run folder.
-    :param switches: settings of :class:`training.stages.vdd.VddConfig` by name, if those of a
-        study differ from the mixture's.
+    :param switches: settings of :class:`training.stages.mixture.vdd.VddConfig` by name, if those
+        of a study differ from the mixture's.
     :returns: the averaged model.
     """
     config = chain.moe

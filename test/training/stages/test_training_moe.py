@@ -24,13 +24,14 @@ from training.engine.presets import preset
 from training.judge.accuracy import evaluate_moe
 from training.report.moe_results import main as write_page
 from training.report.moe_results import outside_of_the_network
-from training.stages import distill_moe, export, vdd_training
+from training.stages import distill_moe, export
 from training.stages.losses import displacement_errors
 from training.stages.mixture import parts as parts_of_it
+from training.stages.mixture import vdd_training
 from training.stages.mixture.nearest import Nearest, NearestExpert, ROOT
 from training.stages.mixture.terms import vdd_config
-from training.stages.vdd import Batch, VddConfig
-from training.stages.vdd_training import distil
+from training.stages.mixture.vdd import Batch, VddConfig
+from training.stages.mixture.vdd_training import distil
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,7 @@ from studies.toy import fitting, toy_vdd, vdd_results
 from studies.toy.fitting import distil_toy, expectation_maximisation, vdd_settings
 from studies.toy.teachers import DensityTeacher, ExactTeacher, ToyTeacher
 from studies.toy.toy_densities import DENSITIES, grid, Quadrature
-from training.stages.vdd import expert_bound, gate_loss, likelihood, VddConfig
+from training.stages.mixture.vdd import expert_bound, gate_loss, likelihood, VddConfig
 
 
 def square_of_gaussians(side: int = 2) -> tuple[GaussianMixture, torch.Tensor]:

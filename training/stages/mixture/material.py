@@ -25,7 +25,7 @@ from training.data.windows import skeleton_of
 from training.engine.config import as_plain, ChainConfig, Encoding, MoeConfig
 from training.engine.runs import pool_of, Run, stage_or_shipped
 from training.stages.mixture.cross_fit import cross_fitted_samples, share_out
-from training.stages.vdd import Batch
+from training.stages.mixture.vdd import Batch
 
 ENCODING = tuple(part.name for part in fields(Encoding))
 """Settings that a model and its pool must share."""

@@ -11,7 +11,7 @@ from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.model.networks.experts import MotionExperts
 from motion_predictor.model.networks.mixture import GaussianMixture
 from training.stages.losses import displacement_errors
-from training.stages.vdd import Batch
+from training.stages.mixture.vdd import Batch
 
 ROOT = 0.5
 """Weight of the root's path beside the pose, as SwiftDiff's."""

@@ -22,8 +22,8 @@ from training.stages.mixture.terms import (
     together_config,
     vdd_config,
 )
-from training.stages.vdd import Batches, ScoreTeacher, VddConfig
-from training.stages.vdd_training import distil
+from training.stages.mixture.vdd import Batches, ScoreTeacher, VddConfig
+from training.stages.mixture.vdd_training import distil
 
 LEARNERS = ('everything', 'covariances', 'points')
 

@@ -37,13 +37,13 @@ class MotionTeacher:
         self.deviation = (state - inputs @ self.map).std(dim=0)
 
     def scales(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`training.stages.vdd.ScoreTeacher`."""
+        """See :class:`training.stages.mixture.vdd.ScoreTeacher`."""
         alpha_bar = self.model.alpha_bar[level]
         return alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt()
 
     @torch.no_grad()
     def score(self, noisy: Tensor, condition: Tensor, level: Tensor) -> Tensor:
-        """See :class:`training.stages.vdd.ScoreTeacher`; ``noisy`` is (M, B, N)."""
+        """See :class:`training.stages.mixture.vdd.ScoreTeacher`; ``noisy`` is (M, B, N)."""
         count, size = noisy.shape[:2]
         signal, noise = (part[None, :, None] for part in self.scales(level))
         # the clean value beneath the noise: the linear estimate

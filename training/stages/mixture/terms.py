@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from training.engine.config import MoeConfig
-from training.stages.vdd import VddConfig
+from training.stages.mixture.vdd import VddConfig
 
 RATE = 2e-3
 """Adam's rate in the main parts; it falls linearly to zero."""

@@ -12,7 +12,7 @@ from torch import nn, Tensor
 from training.common.parallel import Shard
 from training.engine.checkpoints import Kept
 from training.engine.loop import Descent, FromStep, Loop, Plan
-from training.stages.vdd import (
+from training.stages.mixture.vdd import (
     Batches,
     FurtherTerm,
     ScoreTeacher,
