@@ -1,8 +1,10 @@
-"""Build the documentation site: ``python -m tools.site.build_docs``, or ``scripts/docs``.
+"""
+Build the documentation site: ``python -m tools.site.build_docs``, or ``scripts/docs``.
 
-The pages are those of ``docs/`` and of the repository's top, which can also be read on the
-repository's own pages; only links between them are adjusted. MkDocs builds the site, and every
-warning (such as a link that leads nowhere) is an error.
+The pages are those of ``docs/`` and of the repository's top, as they are read on the repository's
+own pages too; only links between them are put right. Sphinx builds the site and the reference of
+the API from the docstrings, every warning an error; then every link and anchor of the site is
+followed. The site needs no network and no server: it is read, and searched, from its files.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import subprocess
 import sys
 
 from tools.rig import ROOT
+from tools.site.check_links import broken_links
 from training.common.options import read_options
 
 BUILD = ROOT / 'build'
@@ -25,49 +28,47 @@ TOP = {
     'QUALITY_DECLARATION.md': 'quality_declaration.md',
     'CHANGELOG.rst': 'changelog.md',
 }
-"""Pages at the top of the repository."""
-NAVIGATION = (
-    ('Quick start', 'index.md'),
-    ('Running it', 'guide/run.md'),
-    ('Trackers', 'guide/trackers/'),
-    ('Consumers', 'guide/consumers/'),
-    ('Outputs', 'guide/outputs.md'),
-    ('How the prediction is made', 'guide/prediction.md'),
-    ('Questions', 'guide/faq.md'),
-    ('Training', 'guide/training.md'),
-    ('Data', 'guide/data.md'),
-    ('Parameters', 'reference/parameters.md'),
-    ('Architecture', 'design/architecture.md'),
-    ('Limits and safety', 'design/limits.md'),
-    ('On bad days', 'design/robustness.md'),
-    ('Security', 'design/security.md'),
-    ('Results', 'results/results.md'),
-    ('Streams', 'results/streams.md'),
-    ('Weighing', 'results/weighing.md'),
-    ('Mixture of experts', 'results/moe.md'),
-    ('Ablations', 'results/ablations.md'),
-    ("The teacher's switches", 'results/teacher_ablations.md'),
-    ("The mixture's ablations", 'results/moe_ablations.md'),
-    ('Tuning', 'results/tuning.md'),
-    ('Soak', 'results/soak.md'),
-    ('Many people', 'results/many_people.md'),
-    ('Fuzz campaign', 'results/fuzz.md'),
-    ('Contributing', 'contributing.md'),
-    ('Quality declaration', 'quality_declaration.md'),
-    ('Changelog', 'changelog.md'),
-)
-"""Order of the navigation; other pages come after, by their own titles."""
+"""Pages that lie at the top of the repository."""
+NAVIGATION: dict[str, tuple[str, ...]] = {
+    'Get started': ('guide/run.md', 'guide/prediction.md', 'guide/faq.md'),
+    'Tutorials': ('tutorials/camera.md', 'tutorials/robot.md', 'tutorials/retrain.md'),
+    'How-to': (
+        'guide/trackers/',
+        'guide/outputs.md',
+        'guide/consumers/',
+        'guide/training.md',
+        'guide/data.md',
+        'guide/',
+    ),
+    'Reference': (
+        'reference/parameters.md',
+        'reference/',
+        'api/index.md',
+        'design/',
+        'contributing.md',
+        'quality_declaration.md',
+        'changelog.md',
+    ),
+    'Results': ('results/results.md', 'results/streams.md', 'results/weighing.md', 'results/'),
+}
+"""The site's sections and their pages, in this order; a folder is all that is left in it."""
+FOLDED = ('guide/trackers/', 'guide/consumers/')
+"""Folders whose pages lie below their first one."""
 APART = 'notebook/'
-"""Pages on the site that are not in its navigation."""
+"""Pages that are on the site and not in its navigation."""
 LINK = re.compile(r'(\]\()([^)\s#]*)((?:#[^)\s]*)?\))')
-MERMAID = re.compile(r'```mermaid\n.*?```\n', re.DOTALL)
+SETTINGS = Path(__file__).parent / 'sphinx'
+"""Sphinx's own settings, the style and the template of the API's pages."""
+PACKAGE = ROOT / 'motion_predictor'
+NO_API = ('moved', 'bundle')
+"""Modules that forward names or find files."""
 
 
 def stage(folder: Path) -> list[str]:
     """
-    Write the site's sources.
+    Lay out the site's sources.
 
-    :param folder: folder for them; it is emptied first.
+    :param folder: made anew.
     :returns: every page, by its path in the folder.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -83,6 +84,10 @@ def stage(folder: Path) -> list[str]:
     for name, page in TOP.items():
         if (ROOT / name).is_file():
             _write_page(ROOT / name, folder, page, pages)
+    pages += _write_api(folder)
+    _write_contents(folder, pages)
+    for source in SETTINGS.iterdir():
+        shutil.copyfile(source, folder / source.name)
     return pages
 
 
@@ -91,7 +96,6 @@ def _write_page(source: Path, folder: Path, page: str, pages: list[str]) -> None
     if source.suffix == '.rst':  # a changelog: its lists and code are those of Markdown
         text = re.sub(r'^\^+\n(.*)\n\^+\n', r'# \1\n', text)
         text = re.sub(r'^(.+)\n~+$', r'### \1\n', text, flags=re.MULTILINE)
-    text = MERMAID.sub('', text)  # the architecture page states it in words
 
     def put_right(found: re.Match[str]) -> str:
         before, target, after = found.groups()
@@ -102,14 +106,19 @@ def _write_page(source: Path, folder: Path, page: str, pages: list[str]) -> None
 
     place = folder / page
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(LINK.sub(put_right, text))
+    text = LINK.sub(put_right, text)
+    if page == 'reference/parameters.md':  # a table whose rows a phone shows as cards
+        text = re.sub(r'^(?=\| parameter)', '{.parameters}\n', text, flags=re.MULTILINE)
+    if page.startswith(APART):
+        text = '---\norphan: true\n---\n' + text
+    place.write_text(text)
     pages.append(page)
 
 
 def _target(wanted: Path, folder: Path, page: str) -> str:
-    # Return where a file of the repository is found on the site, from a page.
+    # Where a file of the repository is found on the site, from a page.
     if not wanted.is_relative_to(ROOT) or not wanted.exists():
-        return wanted.name  # MkDocs will complain
+        return wanted.name  # Sphinx will complain
     inside = wanted.relative_to(ROOT).as_posix()
     if inside in TOP:
         place = TOP[inside]
@@ -123,49 +132,100 @@ def _target(wanted: Path, folder: Path, page: str) -> str:
     return os.path.relpath(folder / place, (folder / page).parent)
 
 
-def navigation(pages: list[str]) -> list[dict[str, object]]:
-    """Put the pages in order; folders become sections, with their index first."""
-    entries: list[dict[str, object]] = []
-    left = {page for page in pages if not page.startswith(APART)}
-    for title, name in NAVIGATION:
-        inside = sorted(
-            (page for page in left if page == name or (name[-1] == '/' and page.startswith(name))),
-            key=lambda page: (not page.endswith(('index.md', 'README.md')), page),
-        )
-        left -= set(inside)
-        if inside:
-            entries.append({title: inside[0] if name == inside[0] else inside})
-    for page in sorted(left):
-        entries.append({Path(page).stem.replace('_', ' '): page})
-    return entries
+def _write_api(folder: Path) -> list[str]:
+    """Write a page for each room of the package, with every public name of its modules."""
+    rooms: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob('*.py')):
+        module = path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.')
+        if path.stem.startswith('_') or path.stem in NO_API or 'bundle_files' in module:
+            continue
+        room = module.split('.')[1] if module.count('.') > 1 else 'package'
+        rooms.setdefault(room, []).append(module)
+    place = folder / 'api'
+    place.mkdir(parents=True, exist_ok=True)
+    for room, modules in rooms.items():
+        title = 'motion_predictor' + (f'.{room}' if room != 'package' else ': modules of its own')
+        parts = [f'{title}\n{"=" * len(title)}\n']
+        if room != 'package':
+            parts.append(f'.. automodule:: {title}\n   :no-members:\n')
+        for name in modules:
+            parts.append(f'{name}\n{"-" * len(name)}\n\n.. automodule:: {name}\n')
+        (place / f'{room}.rst').write_text('\n'.join(parts))
+    listed = '\n'.join(rooms)
+    (place / 'index.md').write_text(
+        '# API\n\nEvery public name of `motion_predictor`, room by room, from the docstrings. '
+        'What most programs need: {py:class}`~motion_predictor.predict.predictor.Predictor`, '
+        '{py:class}`~motion_predictor.predict.prediction.Prediction` and '
+        '{py:func}`~motion_predictor.model.weights.default_weights`.\n\n'
+        f'```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n'
+    )
+    return [*(f'api/{room}.rst' for room in rooms), 'api/index.md']
 
 
-def build() -> int:
-    """Write the sources and run MkDocs; return its exit code."""
-    import yaml
+def navigation(pages: list[str]) -> dict[str, list[str]]:
+    """
+    Put the pages in order; a folder's first page is its index.
 
+    :returns: pages of each section. Those of :data:`FOLDED` follow their index.
+    """
+    left = {page for page in pages if not page.startswith((APART, 'api/'))} | {'api/index.md'}
+    left.discard('index.md')
+    named = {name for names in NAVIGATION.values() for name in names}
+    found: dict[str, list[str]] = {}
+    for section, names in NAVIGATION.items():
+        found[section] = []
+        for name in names:
+            inside = sorted(
+                (
+                    page
+                    for page in left
+                    if page == name
+                    or (name[-1] == '/' and page.startswith(name) and page not in named)
+                ),
+                key=lambda page: (not page.endswith(('index.md', 'README.md')), page),
+            )
+            left -= set(inside)
+            found[section] += inside
+    found['Results'] += sorted(left)
+    return found
+
+
+def _write_contents(folder: Path, pages: list[str]) -> None:
+    """Append the contents to the first page, and to the first page of each folded folder."""
+    first = folder / 'index.md'
+    text = first.read_text()
+    for section, names in navigation(pages).items():
+        heads = []
+        for prefix in FOLDED:
+            inside = [name for name in names if name.startswith(prefix)]
+            names = [name for name in names if name not in inside[1:]]
+            if inside[1:]:
+                head = folder / inside[0]
+                below = '\n'.join(f'/{name}' for name in inside[1:])
+                heads.append((head, f'\n```{{toctree}}\n:hidden:\n\n{below}\n```\n'))
+        for head, contents in heads:
+            head.write_text(head.read_text() + contents)
+        listed = '\n'.join(f'/{name}' for name in names)
+        text += f'\n```{{toctree}}\n:hidden:\n:caption: {section}\n\n{listed}\n```\n'
+    first.write_text(text)
+
+
+def build(site: Path = BUILD / 'site') -> int:
+    """
+    Stage the pages, run Sphinx and follow the links of what it made; the exit code.
+
+    :param site: folder of the site, made anew.
+    """
     sources = BUILD / 'docs'
-    settings = {
-        'site_name': 'motion_predictor',
-        'site_description': 'Where people will be in the next two seconds',
-        'docs_dir': str(sources),
-        'site_dir': str(BUILD / 'site'),
-        'theme': {
-            'name': 'readthedocs',
-            'highlightjs': False,
-            'include_homepage_in_sidebar': True,
-        },
-        'plugins': ['search'],
-        'markdown_extensions': ['tables', 'fenced_code', 'toc'],
-        'validation': {'links': {'anchors': 'warn'}},
-        'use_directory_urls': False,
-        'nav': navigation(stage(sources)),
-        'not_in_nav': APART,
-    }
-    config = BUILD / 'mkdocs.yml'
-    config.write_text(yaml.safe_dump(settings, sort_keys=False))
-    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--clean']
-    return subprocess.run([*command, '-f', str(config)], cwd=ROOT).returncode
+    stage(sources)
+    shutil.rmtree(site, ignore_errors=True)
+    command = [sys.executable, '-m', 'sphinx', '-b', 'html', '-W', '--keep-going', '-q']
+    command += ['-d', str(BUILD / 'doctrees'), str(sources), str(site)]
+    code = subprocess.run(command, cwd=ROOT).returncode
+    broken = broken_links(site) if code == 0 else []
+    for line in broken:
+        print(f'site: {line}', file=sys.stderr)
+    return code or bool(broken)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""The documentation site as it is built: its links, its search, and how a phone shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from demo_runs import Opener
+import pytest
+
+from tools.site.check_links import broken_links
+
+SITE = Path(__file__).resolve().parents[2] / 'build' / 'site'
+DESKTOP = {'viewport': {'width': 1280, 'height': 800}}
+PHONE = {'viewport': {'width': 390, 'height': 844}, 'has_touch': True, 'is_mobile': True}
+
+
+@pytest.fixture(scope='module')
+def site() -> Path:
+    if not (SITE / 'index.html').is_file():
+        pytest.skip('no site in build/site: scripts/docs builds it')
+    return SITE
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path: Path) -> None:
+    (tmp_path / 'a.html').write_text(
+        '<a href="b.html#there">1</a><a href="b.html#gone">2</a><a href="c.html">3</a>'
+        '<a href="#here" id="here">4</a><a href="https://example.org/">5</a>'
+        '<script src="https://example.org/x.js"></script><img src="no.png">'
+    )
+    (tmp_path / 'b.html').write_text('<p id="there">words</p>')
+    found = broken_links(tmp_path)
+    assert [line.partition(': ')[2] for line in found] == [
+        'b.html#gone: no such anchor',
+        'c.html: no such file',
+        'https://example.org/x.js: is loaded from another host',
+        'no.png: no such file',
+    ]
+
+
+def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
+    assert len(list(site.rglob('*.html'))) > 30
+    assert broken_links(site) == []
+
+
+@pytest.mark.slow
+def test_the_search_works_from_files(opened: Opener, site: Path) -> None:
+    with opened(site / 'search.html', '?q=occupancy', **DESKTOP) as page:
+        page.wait_for_selector('#search-results li a', timeout=60_000)
+        titles = page.locator('#search-results li a').all_inner_texts()
+        assert len(titles) > 3
+        assert any('Outputs' in title or 'ccupancy' in title for title in titles)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('colours', ['light', 'dark'])
+@pytest.mark.parametrize('device', [DESKTOP, PHONE], ids=['desktop', 'phone'])
+def test_pages_are_readable(
+    opened: Opener, site: Path, device: dict[str, Any], colours: str
+) -> None:
+    for name in ('index.html', 'reference/parameters.html', 'tutorials/robot.html'):
+        with opened(site / name, color_scheme=colours, **device) as page:
+            wide = page.evaluate('document.documentElement.scrollWidth - innerWidth')
+            assert wide <= 0, f'{name} is wider than the screen'
+            shade = page.evaluate(
+                'getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3)'
+            )
+            assert (sum(map(int, shade)) < 250) == (colours == 'dark')
+
+
+@pytest.mark.slow
+def test_code_is_highlighted_and_can_be_copied(opened: Opener, site: Path) -> None:
+    with opened(site / 'guide' / 'run.html', **DESKTOP) as page:
+        assert page.locator('.highlight span').count() > 10
+        assert page.locator('button.copybtn').count() > 1
+    with opened(site / 'api' / 'predict.html', **DESKTOP) as page:
+        assert page.locator('dl.py').count() > 10
+
+
+@pytest.mark.slow
+def test_a_phone_shows_each_parameter_as_a_card(opened: Opener, site: Path) -> None:
+    with opened(site / 'reference' / 'parameters.html', **PHONE) as page:
+        row = page.locator('table.parameters tbody tr').nth(1)
+        assert row.evaluate('e => getComputedStyle(e).display') == 'block'
+        box = row.bounding_box()
+        assert box['x'] >= 0
+        assert box['x'] + box['width'] <= 390
+        cell = row.locator('td').nth(2)
+        assert 'default' in cell.evaluate("e => getComputedStyle(e, '::before').content")
