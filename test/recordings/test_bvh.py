@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bvh_person import along_x, bvh_text, NAMES, Person, walking
+from bvh_person import along_x, bvh_text, MAPPING, NAMES, Person, walking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
@@ -305,17 +305,6 @@ def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:
     source = read(tmp_path, bvh_text(WALK, names=mirrored)).source
     assert 'knees bend backwards: left and right look swapped' in source
     assert 'swapped' not in read(tmp_path, PLAIN).source
-
-
-MAPPING = {
-    'joints': [name for name in NAMES if name not in ('Hips', 'Spine')],
-    'mapping': {
-        'RHip': 'RightUpLeg', 'RKnee': 'RightLeg', 'RAnkle': 'RightFoot', 'LHip': 'LeftUpLeg',
-        'LKnee': 'LeftLeg', 'LAnkle': 'LeftFoot', 'Thorax': 'Neck', 'Nose': 'Head',
-        'LShoulder': 'LeftArm', 'LElbow': 'LeftForeArm', 'LWrist': 'LeftHand',
-        'RShoulder': 'RightArm', 'RElbow': 'RightForeArm', 'RWrist': {'RightHand': 1.0},
-    },
-}  # fmt: skip
 
 
 def test_a_mapping_file_names_joints_that_no_exporter_does(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bvh_person import NAMES, walking
+from bvh_person import MAPPING, walking
 import numpy as np
 import pytest
 
@@ -16,17 +16,6 @@ from motion_predictor.recordings.recording import Overrides
 
 WALK = walking()
 TRUTH = WALK.truth()
-
-
-MAPPING = {
-    'joints': [name for name in NAMES if name not in ('Hips', 'Spine')],
-    'mapping': {
-        'RHip': 'RightUpLeg', 'RKnee': 'RightLeg', 'RAnkle': 'RightFoot', 'LHip': 'LeftUpLeg',
-        'LKnee': 'LeftLeg', 'LAnkle': 'LeftFoot', 'Thorax': 'Neck', 'Nose': 'Head',
-        'LShoulder': 'LeftArm', 'LElbow': 'LeftForeArm', 'LWrist': 'LeftHand',
-        'RShoulder': 'RightArm', 'RElbow': 'RightForeArm', 'RWrist': {'RightHand': 1.0},
-    },
-}  # fmt: skip
 
 
 def test_other_formats_take_the_same_overrides(tmp_path: Path) -> None:

@@ -40,6 +40,16 @@ JOINTS = {
     'LElbow': 'LeftForeArm', 'LWrist': 'LeftHand', 'RShoulder': 'RightArm',
     'RElbow': 'RightForeArm', 'RWrist': 'RightHand',
 }  # fmt: skip
+MAPPING = {
+    'joints': [name for name in NAMES if name not in ('Hips', 'Spine')],
+    'mapping': {
+        'RHip': 'RightUpLeg', 'RKnee': 'RightLeg', 'RAnkle': 'RightFoot', 'LHip': 'LeftUpLeg',
+        'LKnee': 'LeftLeg', 'LAnkle': 'LeftFoot', 'Thorax': 'Neck', 'Nose': 'Head',
+        'LShoulder': 'LeftArm', 'LElbow': 'LeftForeArm', 'LWrist': 'LeftHand',
+        'RShoulder': 'RightArm', 'RElbow': 'RightForeArm', 'RWrist': {'RightHand': 1.0},
+    },
+}  # fmt: skip
+"""Joints of a walking person for those of h36m17, as a mapping file has them."""
 
 
 @dataclass(frozen=True)
