@@ -116,7 +116,7 @@ ROWS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Switches:
-    """Switches of :class:`~training.stages.mixture.vdd.VddConfig`, by default as the mixture has."""
+    """Switches of :class:`~training.stages.mixture.vdd.VddConfig`; by default the mixture's."""
 
     noised: bool = True
     low_begin: float = 0.3
