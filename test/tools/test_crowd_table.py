@@ -46,7 +46,9 @@ def test_figures_are_those_of_the_frames() -> None:
 
 def test_two_checkouts_stand_beside_each_other_with_their_ratio() -> None:
     rows = [row('this', 1, 0.010), row('that', 1, 0.020), row('this', 1, 0.010)]
-    text = table({'rows': rows, 'commits': {'this': 'a' * 40, 'that': 'b' * 40}})
+    commits = {'this': 'a' * 40, 'that': 'b' * 40}
+    text = table({'rows': rows, 'commits': commits, 'settings': {'seconds': 2.0}})
+    assert '| predictions measured | 8 / 4 |' in text
     assert 'Stages, ms a frame, that:' in text
     assert '| model | 20.00, 10.00 |' in text
     (line,) = [line for line in text.splitlines() if line.startswith("| the worker's frame")]

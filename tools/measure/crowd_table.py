@@ -53,15 +53,35 @@ def section(found: Mapping[str, Any]) -> str:
         '',
         f'{found["date"]}; {machine["processor"]}, {machine["cores"]} cores, which other programs '
         f'shared (load {min(loads):g} to {max(loads):g}). Walkers at {settings["rate"]:g} Hz, '
-        f'{settings["samples"]} futures a person, a listener to ~/predictions'
-        f'{"".join(f" and ~/{name}" for name in settings["outputs"])}, {settings["rounds"]} times '
+        f'{settings["samples"]} futures a person, a listener to `~/predictions`'
+        f'{"".join(f", `~/{name}`" for name in settings["outputs"])}, {settings["rounds"]} times '
         f'{settings["seconds"]:g} s each. A stage has its median on the wall and its mean on the '
         'processor, over the frames that were predicted; what was decoded and stored for frames '
-        f'that were skipped counts with the next.{ratios if both else ""}',
+        'that were skipped counts with the next. The p99 of a few predictions is the slowest of '
+        f'them.{ratios if both else ""}',
         '',
         table(found),
     ]
+    if 'profile' in found:
+        lines += ['', *profile(found['profile'])]
     return '\n'.join(lines) + '\n'
+
+
+def profile(found: Mapping[str, Any]) -> list[str]:
+    """
+    Return the lines of a table of the functions that take most of a frame.
+
+    :param found: ``command`` that sampled them, ``commit``, ``persons``, ``samples`` of the
+        worker's cycle, and ``frames``: percent of the cycle with all that they call, by name.
+    """
+    return [
+        f"Of the worker's cycle with {found['persons']} people ({found['samples']} samples by "
+        f'`{found["command"]}`, commit {found["commit"][:12]}), with all that they call:',
+        '',
+        '| function | % of the cycle |',
+        '|---|---:|',
+        *(f'| `{name}` | {share:.1f} |' for name, share in found['frames'].items()),
+    ]
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -88,9 +108,18 @@ def table(found: Mapping[str, Any]) -> str:
         shares = [f'{100 * middle(of(name, count), "ros_share"):.0f} %' for count in persons]
         lines += [f'| rclpy and DDS, of the process | {" | ".join(shares)} |', '']
     head = ' | '.join(f'{count}' for count in persons)
+    seconds = found['settings']['seconds']
     for figure, words in FIGURES.items():
         if figure == 'out_hz':
             lines += [f'| people | {head} |', '|---|' + '---:|' * len(persons)]
+            counts = [
+                ' / '.join(
+                    str(round(sum(row['out_hz'] for row in of(name, count)) * seconds))
+                    for name in names
+                )
+                for count in persons
+            ]
+            lines.append(f'| predictions measured | {" | ".join(counts)} |')
         cells = []
         for count in persons:
             values = [middle(of(name, count), figure) for name in names]
