@@ -141,15 +141,15 @@ class Options:
     """Options of ``tools.demo.ssm_demo``."""
 
     clip: str = 'walk'
-    """What is played, as for scripts/demo."""
+    """Motion that is played, as for scripts/demo."""
     seconds: float = 15.0
-    """How long it is."""
+    """Duration of the motion, s."""
     rate: float = 30.0
-    """Frames a second."""
+    """Frame rate, Hz."""
     weights: str = 'swiftdiff'
-    """A shipped model or a file."""
+    """Name of a shipped model, or a weights file."""
     robot: tuple[float, float, float] | None = None
-    """Where it stands, m; the default is where the right hand is after 60 % of the clip."""
+    """Position of the robot, m; the default is that of the right hand after 60 % of the clip."""
 
 
 def main(arguments: list[str] | None = None) -> int:

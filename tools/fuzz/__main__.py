@@ -66,9 +66,9 @@ class Options:
     seed: int = 0
     """Seed of all that is drawn."""
     weights: str = 'swiftdiff'
-    """A shipped model or a file."""
+    """Name of a shipped model, or a weights file."""
     clip: str = MEDLEY
-    """What is mutated, as for scripts/demo."""
+    """Motion that is mutated, as for scripts/demo."""
     json: Path | None = None
     """File for the figures."""
     report: Path | None = None

@@ -298,13 +298,13 @@ class Options:
     """Options of ``tools.measure.bag_run``."""
 
     clip: str = 'walk'
-    """What is recorded, as for scripts/demo."""
+    """Motion that is recorded, as for scripts/demo."""
     seconds: float = 20.0
-    """How long it is."""
+    """Duration of the motion, s."""
     rate: float = 30.0
-    """Frames a second."""
+    """Frame rate, Hz."""
     weights: str = 'swiftdiff'
-    """A shipped model or a file."""
+    """Name of a shipped model, or a weights file."""
     storage: Literal['mcap', 'sqlite3'] = 'mcap'
     """Storage of the bag."""
     bag: Path | None = None

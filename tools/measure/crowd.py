@@ -320,19 +320,19 @@ class Options:
     seconds: float = 10.0
     """Seconds of each measurement."""
     rounds: int = 2
-    """How often each checkout is measured."""
+    """Number of measurements of each checkout."""
     rate: float = 30.0
-    """Frames a second."""
+    """Frame rate, Hz."""
     samples: int = 50
     """Futures of each person."""
     step: float = 0.1
     """The parameter output.step_s."""
     weights: str = 'swiftdiff'
-    """A shipped model or a file."""
+    """Name of a shipped model, or a weights file."""
     outputs: tuple[Output, ...] = ('poses', 'moments')
-    """Outputs that are listened to beside ~/predictions."""
+    """Outputs that are subscribed to beside ~/predictions."""
     memory: Path | None = None
-    """File with what the node remembers when it starts."""
+    """File with the memory that the node starts with."""
     against: Path | None = None
     """Another source tree with its .venv."""
     json: Path | None = None

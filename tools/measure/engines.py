@@ -94,7 +94,7 @@ class Options:
     """Options of ``tools.measure.engines``."""
 
     device: Literal['cpu', 'cuda'] = 'cpu'
-    """Where the engines run."""
+    """Device of the engines."""
     page: Path | None = None
     """Page whose marked part is written."""
 

@@ -86,11 +86,11 @@ class Options:
     """Options of ``tools.measure.node_latency``."""
 
     weights: str = 'swiftdiff'
-    """A shipped model or a file."""
+    """Name of a shipped model, or a weights file."""
     seconds: float = 20.0
-    """How long people are played."""
+    """Duration of the motion, s."""
     rate: float = 30.0
-    """Frames a second."""
+    """Frame rate, Hz."""
     persons: int = 1
     """Number of people."""
     json: Path | None = None

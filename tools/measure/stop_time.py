@@ -173,7 +173,7 @@ class Options:
     """Options of ``tools.measure.stop_time``."""
 
     rounds: int = 20
-    """How often it is measured."""
+    """Number of measurements."""
     json: Path | None = None
     """File for all times."""
 

@@ -296,7 +296,7 @@ class Options:
     """Options of ``tools.site.draw_outputs``."""
 
     clip: str = 'walk'
-    """What is played, as for scripts/demo."""
+    """Motion that is played, as for scripts/demo."""
     at: float = 1.5
     """Last observed instant, s."""
     samples: int = 50

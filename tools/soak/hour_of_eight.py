@@ -63,7 +63,7 @@ class Options:
     persons: int = 8
     """Number of people."""
     rate: float = 30.0
-    """Frames a second."""
+    """Frame rate, Hz."""
     minutes: float = 60.0
     """Minutes with the memory on."""
     without: float = 10.0

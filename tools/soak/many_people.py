@@ -65,13 +65,13 @@ class Options:
     persons: int = 10
     """Number of people."""
     minutes: float = 10.0
-    """How long they are played."""
+    """Duration of the motion, min."""
     rate: float = 30.0
-    """Frames a second."""
+    """Frame rate, Hz."""
     samples: int = 50
     """Futures of each person."""
     clip: str = MEDLEY
-    """What is played, as for scripts/demo."""
+    """Motion that is played, as for scripts/demo."""
     json: Path = ROOT / 'demo_output' / 'many_people.json'
     """File to write."""
     report: bool = False

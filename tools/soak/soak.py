@@ -365,13 +365,13 @@ class Options:
     """Options of ``tools.soak.soak``."""
 
     minutes: float = 60.0
-    """How long it runs."""
+    """Duration of the run, min."""
     every: float = 5.5
     """Seconds from fault to fault."""
     seed: int = 0
     """Seed of the order of faults."""
     clip: str = MEDLEY
-    """What is played, as for scripts/demo."""
+    """Motion that is played, as for scripts/demo."""
     json: Path = ROOT / 'demo_output' / 'soak.json'
     """File to write."""
     report: bool = False

@@ -61,7 +61,7 @@ class Frames:
 
 @dataclass
 class Tally:
-    """How often a kind of fault was injected, and how often diagnostics named it afterwards."""
+    """Number of injected faults of one kind, and of those that diagnostics named afterwards."""
 
     injected: int = 0
     named: int = 0
