@@ -70,7 +70,7 @@ class Slots:
         self.head = 0
         self.moments = 0
         self.half_seen = False
-        """Whether a person of whom many joints were never seen may be among the slots."""
+        """True if the slots may hold a person of whom many joints were never seen."""
 
     @property
     def span(self) -> tuple[int, int]:
