@@ -16,7 +16,7 @@ STEP_S = 0.1
 """Time in seconds between remembered poses."""
 MOST_UNSEEN = 0.25
 """Largest share of unseen joints in a remembered pose, not counting those that are unseen in the
-whole window. Also the largest share of joints that a person shows and a moment lacks that is to
+whole window. Also the largest share, of the joints that a person shows, that a moment may lack to
 help this person. Unseen joints themselves are never learnt."""
 _NS = 1e-9
 _FEWEST_FRAMES = 4  # poses after the first one, for a velocity

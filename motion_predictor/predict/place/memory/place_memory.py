@@ -282,8 +282,8 @@ class PlaceMemory:
 
     def _search(self, keys: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # Return the nearest moments (P, <= _POOL), nearest first, and their distances (metres per
-        # joint). Moments that lack much of what a person shows, (P, J), are not theirs: the legs
-        # that stand in for unseen ones look like legs that stand.
+        # joint). Moments that lack many of the joints that a person shows, (P, J), are left out:
+        # the legs that were completed for them look like the legs of somebody who stands.
         count = min(self.slots.head, len(self.slots.poses))
         if not self.slots.moments:
             return np.zeros((len(keys), 0), np.int64), np.zeros((len(keys), 0), np.float32)
