@@ -14,7 +14,7 @@ from motion_predictor.predict.predictor import Predictor
 from motion_predictor.without_torch.onnx_predictor import OnnxPredictor, read_facts
 from training.engine.weights_file import golden_input
 from training.stages import export
-from training.stages.onnx_export import export_onnx, TOLERANCE_M
+from training.stages.exporting.onnx_export import export_onnx, TOLERANCE_M
 
 for package in ('onnx', 'onnxruntime', 'onnxscript'):
     pytest.importorskip(package)

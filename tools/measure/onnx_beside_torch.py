@@ -27,7 +27,7 @@ from motion_predictor.predict.predictor import Predictor
 from motion_predictor.recordings.walker import synthetic_walkers
 from motion_predictor.without_torch.onnx_predictor import OnnxPredictor
 from training.common.options import read_options
-from training.stages.onnx_export import export_onnx
+from training.stages.exporting.onnx_export import export_onnx
 
 MARKER, END = '<!-- onnx -->', '<!-- /onnx -->'
 HEAD = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import json
 from pathlib import Path
 import sys
@@ -15,6 +15,7 @@ import tyro
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import ConfigError, MotionPredictorError
+from training.common.logs import choose_service
 from training.common.options import read_options
 from training.common.verbs import called
 from training.data.store import is_store
@@ -53,6 +54,13 @@ class RunOptions:
     """Device; the default takes CUDA if there is one."""
     stages: tuple[str, ...]
     """Train only these stages."""
+    val: tuple[Path, ...] = ()
+    """Recordings to score one-step students on while they learn: curves and a drawn future in
+    TensorBoard."""
+    val_every: int = 500
+    """Number of steps from one score to the next."""
+    logger: Literal['none', 'trackio', 'wandb'] = 'none'
+    """Log to Trackio or Weights & Biases, too; the package must be installed."""
     set: tuple[str, ...] = ()
     """Change single settings: teacher.optim.steps=500 is --teacher.optim.steps 500."""
     dry_run: bool = False
@@ -113,6 +121,13 @@ def _run_of(options: RunOptions, stages: tuple[str, ...]) -> tuple[Run, ChainCon
     unknown = [stage for stage in options.stages if stage not in stages]
     if unknown:
         raise ConfigError(f'--stages {" ".join(unknown)}: must be of {", ".join(stages)}')
+    if options.val_every < 1:
+        raise ConfigError(f'--val-every {options.val_every}: must be at least 1')
+    if options.val and not {*stages} & {'one_step', 'swiftdiff'}:
+        raise ConfigError(
+            f'--val: the {stages[0]} is not scored while it learns, one-step students alone are'
+        )
+    choose_service(options.logger)
     chain = override(options.chain, dict(_split(text) for text in options.set))
     data = _data(options)
     skeleton = read_skeleton(options.skeleton) if options.skeleton else None
@@ -127,7 +142,8 @@ def _run_of(options: RunOptions, stages: tuple[str, ...]) -> tuple[Run, ChainCon
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
     folder = options.run or Path('runs') / chain.preset
-    return Run(folder, data, device, options.stages, skeleton, options.skeleton), chain
+    run = Run(folder, data, device, options.stages, skeleton, options.skeleton)
+    return replace(run, val=options.val, val_every=options.val_every), chain
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -51,6 +51,10 @@ class Run:
     """Skeleton of recordings that do not state it; None: a person's."""
     skeleton_file: Path | None = None
     """File that it was read from."""
+    val: tuple[Path, ...] = ()
+    """Recordings to score one-step students on while they learn."""
+    val_every: int = 500
+    """Number of steps from one such score to the next."""
 
 
 def for_skeleton(chain: ChainConfig, skeleton: Skeleton) -> ChainConfig:

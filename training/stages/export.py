@@ -137,7 +137,7 @@ def export_as_onnx(options: ExportOptions, target: Path, name: str) -> None:
     if options.dry_run:
         print(f'would write {target} from {path}')
         return
-    from training.stages.onnx_export import export_onnx, TOLERANCE_M
+    from training.stages.exporting.onnx_export import export_onnx, TOLERANCE_M
 
     off_m = export_onnx(load_weights(path), target, options.samples)
     print(

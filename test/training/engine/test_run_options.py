@@ -3,6 +3,7 @@
 from dataclasses import replace
 import json
 from pathlib import Path
+import sys
 
 import pytest
 
@@ -107,3 +108,15 @@ def test_a_config_with_a_setting_that_there_is_not_is_refused(tmp_path: Path) ->
     path.write_text('a: [1')
     with pytest.raises(ConfigError, match=r'config.yaml: while parsing'):
         read_config(path)
+
+
+@pytest.mark.parametrize('stage', ['teacher', 'moe'])
+def test_scores_while_learning_are_refused_where_there_are_none(stage: str) -> None:
+    with pytest.raises(SystemExit, match=f'--val: the {stage} is not scored'):
+        parse_run('training train', 'Purpose.', '', (*DEBUG, '--val', 'val.npz'), (stage,))
+
+
+def test_a_service_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    with pytest.raises(SystemExit, match='pip install wandb'):
+        parsed(*DEBUG, '--logger', 'wandb')
