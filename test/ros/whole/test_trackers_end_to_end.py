@@ -40,6 +40,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.body.geometry import rotation_matrix
 from motion_predictor.body.layout_file import layout
+from motion_predictor.body.skeleton import H36M17
 from motion_predictor.ros.messages import decode_predictions, ns_to_stamp
 from motion_predictor.sources.trackers import TRACKERS
 
@@ -283,11 +284,7 @@ def play(running: Running, name: str) -> tuple[Any, dict[int, list[np.ndarray]]]
 def test_people_are_predicted_near_where_they_are(running: Running, name: str) -> None:
     case = CASES[name]
     if name == 'zed':
-        _, translation = HALL_FROM_ZED
-        half = TILT[1] / 2
-        turn = (0.0, np.sin(half), 0.0, np.cos(half))
-        where = transform(real, 'hall', 'zed_left_camera_frame', translation, 0, turn)
-        running.fixed.publish(tf(real, [where]))
+        place_zed(running)
     if name == 'hri':
         running.fixed.publish(tf(real, [transform(real, 'floor', 'camera', (0, 0, 1), 0)]))
         running.list_bodies('abcde', 'qwert')
@@ -311,6 +308,48 @@ def test_people_are_predicted_near_where_they_are(running: Running, name: str) -
             cosine = ways[0] @ ways[1] / np.prod(np.linalg.norm(ways, axis=-1))
             assert cosine > SAME_WAY, f'{name}: {end} from {begin}: {cosine:.2f}'
     assert int(running.values(name)['worker_errors']) == 0
+
+
+def place_zed(running: Running) -> None:
+    """Say where the ZED stands in the hall."""
+    _, translation = HALL_FROM_ZED
+    half = TILT[1] / 2
+    turn = (0.0, np.sin(half), 0.0, np.cos(half))
+    where = transform(real, 'hall', 'zed_left_camera_frame', translation, 0, turn)
+    running.fixed.publish(tf(real, [where]))
+
+
+def test_an_upper_body_alone_of_a_zed_is_predicted_and_the_legs_are_marked(
+    running: Running,
+) -> None:
+    place_zed(running)
+    zed, clouds = layout('zed38'), running.clouds['zed']
+    below = ('knee', 'ankle', 'heel', 'toe', 'hip')
+    hidden = [zed.index(joint) for joint in zed.joints if any(part in joint for part in below)]
+    assert len(hidden) >= 8
+    clouds.clear()
+    begun_ns = running.listener.node.get_clock().now().nanoseconds
+
+    def step() -> None:
+        stamp_ns = running.listener.node.get_clock().now().nanoseconds
+        (pose,) = poses_at((stamp_ns - begun_ns) * 1e-9, 1)
+        message = CASES['zed'].message([pose], stamp_ns)
+        for joint in hidden:
+            message.objects[0].skeleton_3d.keypoints[joint].kp[:] = [float('nan')] * 3
+        running.publishers['/zed'].publish(message)
+        running.listener.executor.spin_once(timeout_sec=0.02)
+
+    def half_seen() -> Any:
+        # enough frames that joints which an earlier test showed no longer count as seen
+        return len(clouds) >= 40 and clouds[-1].width and decode_predictions(clouds[-1])
+
+    cloud = wait_until(half_seen, step, 'an upper body to be predicted')
+    assert len(cloud.persons) == 1
+    legs = [H36M17.index(joint) for joint in ('RKnee', 'RAnkle', 'LKnee', 'LAnkle')]
+    assert not cloud.seen[0, legs].any()
+    assert cloud.seen[0, list(H36M17.shoulders or ())].all()
+    assert np.isfinite(cloud.futures).all()
+    assert int(running.values('zed')['windows_half_seen']) > 0
 
 
 def test_what_a_tracker_leaves_out_is_counted_in_the_diagnostics(running: Running) -> None:
