@@ -46,7 +46,8 @@ class ModuleThatMayLackPackages(pytest.Module):
             return list(super().collect())
         except self.CollectError as error:
             if package := absent(error.__cause__):
-                pytest.skip(f'{package} is not installed', allow_module_level=True)
+                text = f'{self.path.name} needs {package}, which is not installed'
+                pytest.skip(text, allow_module_level=True)
             raise
 
 

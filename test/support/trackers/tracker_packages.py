@@ -15,15 +15,24 @@ import hashlib
 import importlib
 import io
 import json
-import os
 from pathlib import Path
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 from types import SimpleNamespace
 from typing import Any
+
+import message_libraries
+from message_libraries import (
+    CannotBuildError,
+    compile_package,
+    DEPENDENCIES,
+    FASTRTPS,
+    INTROSPECTION,
+    LOADER,
+    share_of,
+)
 
 DEFINITIONS: Mapping[str, Mapping[str, str]] = {
     'tf2_msgs': {'TFMessage': 'geometry_msgs/TransformStamped[] transforms'},
@@ -236,14 +245,6 @@ def real(name: str) -> Any:
     return getattr(importlib.import_module(f'{package}.msg'), message)()
 
 
-TYPESUPPORT = 'rosidl_typesupport_fastrtps_c'
-DEPENDENCIES = ('builtin_interfaces', 'std_msgs', 'geometry_msgs')
-
-
-class CannotBuildError(Exception):
-    """A compiler, a header or a generator is not installed."""
-
-
 def build(
     folder: Path,
     definitions: Mapping[str, Mapping[str, str]] = DEFINITIONS,
@@ -258,7 +259,8 @@ def build(
     :returns: REP-2016 type hashes by ``package/msg/Name``.
     :raises CannotBuildError: if something that this needs is missing.
     """
-    text = json.dumps([definitions, sys.version, Path(__file__).read_text()], sort_keys=True)
+    code = [Path(name).read_text() for name in (__file__, message_libraries.__file__)]
+    text = json.dumps([definitions, sys.version, code], sort_keys=True)
     stamp, key = folder / f'{next(iter(definitions))}.json', hashlib.sha256(text.encode())
     if stamp.exists() and (built := json.loads(stamp.read_text()))['key'] == key.hexdigest():
         return built['hashes']
@@ -274,7 +276,7 @@ def build(
                 hashes |= _generate(folder, package, messages, needs)
             except ImportError as error:
                 raise CannotBuildError(f'a generator of ROS 2 is missing: {error}') from None
-            jobs.append(pool.submit(_compile, folder, package, needs))
+            jobs.append(pool.submit(compile_package, folder, package, needs))
     for job in jobs:
         job.result()
     stamp.write_text(json.dumps({'key': key.hexdigest(), 'hashes': hashes}))
@@ -298,9 +300,8 @@ def _generate(
     from rosidl_generator_type_description import generate_type_hash
     from rosidl_typesupport_c import generate_c as generate_dispatch
     from rosidl_typesupport_fastrtps_c import generate_typesupport_fastrtps_c
+    from rosidl_typesupport_introspection_c import generate_c as generate_introspection
 
-    made = {name: folder / 'work' / name / 'code' / name for name in needs}
-    share = {name: path if path.is_dir() else _share(name) for name, path in made.items()}
     work = folder / 'work' / package
     shutil.rmtree(work, ignore_errors=True)
     sources, code = work / package, work / 'code'
@@ -314,7 +315,7 @@ def _generate(
         content = {
             'package_name': package,
             'output_dir': str(output),
-            'template_dir': str(_share(generator) / 'resource'),
+            'template_dir': str(share_of(generator) / 'resource'),
             'idl_tuples': idl,
             'ros_interface_dependencies': [],
             'target_dependencies': [],
@@ -329,7 +330,7 @@ def _generate(
         arguments(
             'rosidl_generator_type_description',
             described,
-            include_paths=[f'{name}:{path}' for name, path in share.items()],
+            include_paths=_described(folder, needs),
         )
     )
     descriptions = [f'msg/{name}.idl:{described}/msg/{name}.json' for name in messages]
@@ -341,15 +342,23 @@ def _generate(
             ros_interface_files=[str(sources / 'msg' / f'{name}.msg') for name in messages],
         )
     )
-    generate_typesupport_fastrtps_c(arguments(TYPESUPPORT, described))
-    generate_dispatch(arguments('rosidl_typesupport_c', described), [TYPESUPPORT])
+    generate_typesupport_fastrtps_c(arguments(FASTRTPS, described))
+    generate_introspection(arguments(INTROSPECTION, described))
+    generate_dispatch(arguments('rosidl_typesupport_c', described), [FASTRTPS, INTROSPECTION])
     (target / 'msg').mkdir(parents=True)
-    (target / '__init__.py').write_text('')
+    (target / '__init__.py').write_text(LOADER.format(package=package))
     generate_py(arguments('rosidl_generator_py', target), ['rosidl_typesupport_c'])
     _fill_templates(described / 'msg', package)
     told = [json.loads((described / 'msg' / f'{name}.json').read_text()) for name in messages]
     found = {each['type_name']: each['hash_string'] for one in told for each in one['type_hashes']}
     return {name: value for name, value in found.items() if name.startswith(f'{package}/')}
+
+
+def _described(folder: Path, needs: Sequence[str]) -> list[str]:
+    """Return where the descriptions of packages are: made in this folder, or installed."""
+    made = {name: folder / 'work' / name / 'code' / name for name in needs}
+    share = {name: path if path.is_dir() else share_of(name) for name, path in made.items()}
+    return [f'{name}:{path}' for name, path in share.items()]
 
 
 def _write_sources(sources: Path, package: str, messages: Mapping[str, str]) -> None:
@@ -364,83 +373,8 @@ def _write_sources(sources: Path, package: str, messages: Mapping[str, str]) -> 
 
 
 def _fill_templates(folder: Path, package: str) -> None:
-    for generator in ('rosidl_generator_c', TYPESUPPORT):
+    for generator in ('rosidl_generator_c', FASTRTPS, INTROSPECTION):
         name = f'{generator}__visibility_control.h'
-        template = (_share(generator) / 'resource' / f'{name}.in').read_text()
+        template = (share_of(generator) / 'resource' / f'{name}.in').read_text()
         filled = template.replace('@PROJECT_NAME_UPPER@', package.upper())
         (folder / name).write_text(filled.replace('@PROJECT_NAME@', package))
-
-
-def _share(package: str) -> Path:
-    prefixes = [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(':')), sys.prefix]
-    for prefix in prefixes:
-        if (Path(prefix) / 'share' / package).is_dir():
-            return Path(prefix) / 'share' / package
-    raise CannotBuildError(f'{package} is in none of {", ".join(prefixes)}')
-
-
-def _compile(folder: Path, package: str, needs: Sequence[str]) -> None:
-    # One library with the classes' C structures, their serialisation and the Python module. The
-    # dispatcher asks the loader for the serialisation by the SONAME that it is given here.
-    import numpy as np
-
-    code, target = folder / 'work' / package / 'code', folder / 'python' / package
-    made = [name for name in needs if (folder / 'work' / name).is_dir()]
-    roots = list(dict.fromkeys(_share(name).parents[1] for name in needs if name not in made))
-    includes = [
-        f'-I{path}'
-        for path in (
-            code,
-            *(folder / 'work' / name / 'code' for name in made),
-            target.parent,
-            sysconfig.get_paths()['include'],
-            np.get_include(),
-            *(path for root in roots for path in _headers(root / 'include')),
-        )
-    ]
-    flags = ['-O0', '-w', '-fPIC', *includes]
-    # Descriptions hide names of the same spelling from each other; all else may be one unit.
-    alone = sorted(code.rglob('*__description.c'))
-    _run(['gcc', '-std=gnu11', *flags, '-c', *map(str, alone)], code)
-    objects = [str(path) for path in sorted(code.glob('*.o'))]
-    for kind, compiler, standard in (('c', 'gcc', '-std=gnu11'), ('cpp', 'g++', '-std=gnu++17')):
-        files = sorted({*code.rglob(f'*.{kind}'), *target.rglob(f'*.{kind}')} - {*alone})
-        unity = code / f'all.{kind}'
-        unity.write_text(''.join(f'#include "{file}"\n' for file in files))
-        objects.append(f'{unity}.o')
-        _run([compiler, standard, *flags, '-c', str(unity), '-o', objects[-1]])
-    suffix = sysconfig.get_config_var('EXT_SUFFIX')
-    module = target / f'{package}_s__rosidl_typesupport_c{suffix}'
-    libraries = [
-        *(f'{name}__rosidl_{kind}' for name in needs for kind in
-          ('generator_c', 'generator_py', 'typesupport_c', 'typesupport_fastrtps_c')),
-        'rosidl_runtime_c', 'rosidl_typesupport_c', TYPESUPPORT, 'rosidl_typesupport_fastrtps_cpp',
-        'rosidl_dynamic_typesupport_fastrtps', 'rcutils', 'rcpputils', 'fastcdr', 'rmw',
-    ]  # fmt: skip
-    folders = [*(str(root / 'lib') for root in roots), *(str(target.parent / x) for x in made)]
-    found = [f'-l{name}' for name in libraries if _library(name, folders)]
-    _run(
-        [
-            'g++', '-shared', *objects, '-o', str(module),
-            f'-Wl,-soname,lib{package}__{TYPESUPPORT}.so',
-            *(f'-L{folder}' for folder in folders),
-            *(f'-Wl,-rpath,{folder}' for folder in folders),
-            *found,
-        ]
-    )  # fmt: skip
-    (target / f'lib{package}__{TYPESUPPORT}.so').symlink_to(module.name)  # for packages with needs
-
-
-def _headers(include: Path) -> list[Path]:
-    return [include, *sorted(folder for folder in include.iterdir() if folder.is_dir())]
-
-
-def _library(name: str, folders: list[str]) -> bool:
-    return any((Path(folder) / f'lib{name}.so').exists() for folder in folders)
-
-
-def _run(command: list[str], folder: Path | None = None) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    if done.returncode:
-        lines = re.findall(r'.*(?:error|undefined).*', done.stderr)[:5] or [done.stderr[-500:]]
-        raise CannotBuildError(f'{command[0]}: ' + '; '.join(lines))
