@@ -399,7 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
                 still = write_still(options.output / 'still.png', collection, scores, facts)
                 print(f'demo: still picture: {still}')
             if options.view == 'rerun':
-                write_rerun(rerun_file, collection, recording.name)
+                write_rerun(rerun_file, collection, recording.name, scores)
                 print(f'demo: Rerun recording: {rerun_file}')
     except MotionPredictorError as error:
         print(f'demo: {error}', file=sys.stderr)

@@ -14,13 +14,14 @@ from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import MotionPredictorError
 from motion_predictor.predict.likely import by_weight
 from motion_predictor.predict.occupancy import occupancy
-from tools.demo.demo_scores import Collection
+from tools.demo.demo_scores import AHEAD_S, Collection, RUNNING, Scores
 
 BONES = np.array(H36M17.bones)
 ENDS = [j for j in range(H36M17.num_joints) if j not in H36M17.parents]
 """Head, hands and feet: their paths are drawn."""
 SAMPLES_DRAWN = 10
 COLOUR = (31, 119, 180)
+OCCUPIED = 'occupied_at_the_end'
 
 
 class RerunError(MotionPredictorError):
@@ -43,13 +44,16 @@ def import_rerun() -> Any:
     return rerun
 
 
-def write_rerun(path: Path, collection: Collection, title: str) -> Path:
+def write_rerun(
+    path: Path, collection: Collection, title: str, scores: Scores | None = None
+) -> Path:
     """
     Write everything that the collector received, in seconds since the first pose.
 
     :param path: .rrd file to write.
     :param collection: from :func:`tools.demo.demo_scores.Collection.load`.
     :param title: name of the recording.
+    :param scores: errors of the predictions, which are drawn over time beside the people.
     :returns: the path.
     :raises RerunError: if Rerun is not installed.
     """
@@ -57,6 +61,7 @@ def write_rerun(path: Path, collection: Collection, title: str) -> Path:
     stream = rr.RecordingStream('motion_predictor')
     stream.save(str(path))
     stream.send_recording_name(title)
+    stream.send_blueprint(_blueprint(collection.poses.shape[1]))
     stream.log('world', rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     for stamp_s, people in zip(collection.pose_stamps_s, collection.poses):
         stream.set_time('time', duration=float(stamp_s))
@@ -70,9 +75,48 @@ def write_rerun(path: Path, collection: Collection, title: str) -> Path:
     for row, message in enumerate(collection.message):
         stream.set_time('time', duration=float(collection.stamps_s[message]))
         _log_future(rr, stream, collection, row)
+    _log_series(rr, stream, collection, scores)
     stream.flush()
     stream.disconnect()
     return path
+
+
+def _blueprint(people: int) -> Any:
+    """Return the layout: people in 3-D beside error and latency over time, occupancy hidden."""
+    import rerun.blueprint as rrb
+
+    hidden = {
+        f'/world/person_{number}/{OCCUPIED}': rrb.EntityBehavior(visible=False)
+        for number in range(people)
+    }
+    return rrb.Blueprint(
+        rrb.Horizontal(
+            rrb.Spatial3DView(origin='/world', name='people', overrides=hidden),
+            rrb.Vertical(
+                rrb.TimeSeriesView(origin='/error', name=f'error {AHEAD_S:g} s ahead, cm a joint'),
+                rrb.TimeSeriesView(origin='/latency', name='latency, ms'),
+            ),
+            column_shares=[3, 2],
+        ),
+        collapse_panels=True,
+    )
+
+
+def _log_series(rr: Any, stream: Any, collection: Collection, scores: Scores | None) -> None:
+    for stamp_s, published_s in zip(collection.stamps_s, collection.published_s):
+        stream.set_time('time', duration=float(published_s))
+        stream.log('latency/publication', rr.Scalars(1e3 * float(published_s - stamp_s)))
+    if scores is None:
+        return
+    step = int(np.argmin(np.abs(scores.times_s - AHEAD_S)))
+    stamps_s = collection.stamps_s[collection.message[scores.rows]]
+    for name in RUNNING:
+        for stamp_s, error_m, real in zip(
+            stamps_s, scores.errors[name][:, step], scores.real[:, step]
+        ):
+            if real:  # logged when it came true
+                stream.set_time('time', duration=float(stamp_s + scores.times_s[step]))
+                stream.log(f'error/{name.replace(" ", "_")}', rr.Scalars(100.0 * float(error_m)))
 
 
 def _log_future(rr: Any, stream: Any, collection: Collection, row: int) -> None:
@@ -96,7 +140,7 @@ def _log_future(rr: Any, stream: Any, collection: Collection, row: int) -> None:
     last = found.bin == found.bin.max(initial=0)
     shade = np.rint(255 * found.probability[last]).astype(np.uint8)
     stream.log(
-        f'{root}/occupied_at_the_end',
+        f'{root}/{OCCUPIED}',
         rr.Points3D(
             found.centres[last],
             radii=0.03,

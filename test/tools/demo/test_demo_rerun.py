@@ -6,6 +6,7 @@ from pathlib import Path
 import subprocess
 import sys
 
+from demo_runs import collection_of, RATE_HZ
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ pytest.importorskip('scipy')
 
 from motion_predictor.recordings.walker import synthetic_walkers
 from tools.demo.demo_rerun import import_rerun, RerunError, write_rerun
-from tools.demo.demo_scores import Collection
+from tools.demo.demo_scores import Collection, score
 
 
 def collection() -> Collection:
@@ -32,6 +33,7 @@ def collection() -> Collection:
         stamps, poses, stamps[shown], stamps[shown], stamps[shown],
         0.1 * np.arange(1, 21), np.repeat([0, 1, 2], 2), np.tile([0, 1], 3),
         np.full((6, 4), 0.25, np.float32), (futures[:, None] + spread).astype(np.float32),
+        futures.astype(np.float32),
     )  # fmt: skip
 
 
@@ -55,3 +57,21 @@ def test_everybody_and_their_futures_are_in_the_recording(tmp_path: Path) -> Non
     for person in (0, 1):
         for what in ('observed', 'expected', 'samples', 'occupied_at_the_end'):
             assert f'/world/person_{person}/{what}' in shown.stdout, shown.stdout[-2000:]
+    assert '/latency/publication' in shown.stdout
+
+
+def test_errors_are_beside_the_people_and_occupancy_is_hidden(tmp_path: Path) -> None:
+    pytest.importorskip('rerun')
+    known = collection_of(synthetic_walkers(1, 4.0, RATE_HZ), samples=2)
+    path = write_rerun(tmp_path / 'demo.rrd', known, 'somebody', score(known))
+    shown = subprocess.run(
+        [sys.executable, '-m', 'rerun', 'rrd', 'print', '-v', str(path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert shown.returncode == 0, shown.stderr
+    for name in ('expected_future', 'damped_velocity', 'standing_still'):
+        assert f'/error/{name}' in shown.stdout
+    assert 'EntityBehavior' in shown.stdout
+    assert 'occupied_at_the_end' in shown.stdout
