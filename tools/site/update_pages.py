@@ -28,6 +28,13 @@ REGIMES, BENCHMARK = DATA / 'streams_regimes.json', DATA / 'benchmark.json'
 EVALUATION = DATA / 'evaluation.json'
 TEMPLATES = Path(__file__).parent / 'templates'
 WEIGHTS = ROOT / 'resource' / 'weights'
+MODELS = {
+    'swiftdiff': ('SwiftDiff, the default', 'streams.json'),
+    'swiftdiff_balance': ('a smaller SwiftDiff', 'streams_swiftdiff_balance.json'),
+    'moe': ('a mixture of experts: moments in closed form', 'streams_moe.json'),
+    'one_step': ('the one-step teacher of SwiftDiff', 'streams_one_step.json'),
+}
+"""Shipped weights: what each is, and the streams that it was played into alone."""
 PLACES = {
     'cmu17': 'acting, sports, walking (8 people)',
     'uiprmd17': 'exercises, repeated (1)',
@@ -99,6 +106,23 @@ def results_rows() -> str:
     return render(
         'results.md', TEMPLATES, places=list(PLACES.values()), rows=table, teacher=_teacher()
     )
+
+
+def models_rows() -> str:
+    """Return the table of shipped weights; errors are of the model alone, over all streams."""
+    rows = []
+    for name, (what, streams) in MODELS.items():
+        errors = _rows(DATA / streams, 'all')['all']['error_cm']['model'][1:]
+        rows.append(
+            {
+                'name': name,
+                'what': what,
+                'megabytes': _megabytes(name),
+                'call_ms': _call_ms(name),
+                'errors': ' / '.join(f'{error:.1f}' for error in errors),
+            }
+        )
+    return render('models.md', TEMPLATES, rows=rows)
 
 
 def _teacher() -> dict[str, Any]:
@@ -179,7 +203,8 @@ def updated(text: str, name: str) -> str:
     """
     parts = {
         'results': lambda: f'\n{results_rows()}\n',
-        'growth': lambda: f'\n{textwrap.fill(growth_words(), 99)}\n',
+        'models': lambda: f'\n{models_rows()}\n',
+        'growth': lambda: f'\n{textwrap.fill(growth_words(), 119)}\n',
         'skeletons': lambda: ', '.join(f'`{name}`' for name in LAYOUTS),
     }
     for part, content in parts.items():

@@ -32,12 +32,12 @@ def test_every_figure_of_the_readmes_first_words_is_from_the_docs() -> None:
 
     words = ' '.join(update_pages.growth_words().split())
     over = streams('streams')['over_laboratories']
-    assert f'is {100 - round(100 * over["error_ratio_mean"][2])} % nearer' in words
+    assert f'is {100 - round(100 * over["error_ratio_mean"][2])} % below' in words
     first, next_four, later = (
         round(100 * (1 - error('streams', of, 2) / error('streams_memory_off', of, 2)))
         for of in ('0-1', '1-5', '5-15')
     )
-    assert f'takes {first} % off' in words
+    assert f'lowers the error by {first} %' in words
     assert f'watches, {next_four} % in the next four and {later} % in the ten' in words
     readme = update_pages.README.read_text()
     assert words in ' '.join(readme.split())
@@ -49,3 +49,15 @@ def test_every_figure_of_the_readmes_first_words_is_from_the_docs() -> None:
     ):
         shown = [float(value) for value in rows[label][1].split('/')]
         assert shown == pytest.approx([error(name, 'uiprmd17', at) for at in (1, 2, 3)], abs=0.051)
+
+
+def test_the_table_of_weights_is_of_what_ships_and_of_the_models_alone() -> None:
+    rows = {cells[1].strip(' `'): cells for line in update_pages.models_rows().splitlines()
+            if len(cells := line.split('|')) == 7 and '`' in cells[1]}  # fmt: skip
+    shipped = {path.stem for path in update_pages.WEIGHTS.glob('*.safetensors')}
+    assert rows.keys() == shipped - {'teacher'}, 'the teacher stands in the table of errors'
+    found = json.loads((ROOT / 'docs' / 'results' / 'data' / 'streams_moe.json').read_text())
+    whole = next(row for row in found['rows'] if row['name'] == 'all')
+    shown = [float(value) for value in rows['moe'][5].split('/')]
+    assert shown == pytest.approx(whole['error_cm']['model'][1:], abs=0.051)
+    assert len(update_pages.README.read_text().splitlines()) <= 120
