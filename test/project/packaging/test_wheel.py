@@ -54,9 +54,10 @@ def test_it_carries_weights_types_and_training_in_one_folder(wheel: Path) -> Non
     for path in (ROOT / 'resource' / 'weights').iterdir():
         assert f'{BUNDLE}/weights/{path.name}' in names
         assert not any(f'share/motion_predictor/weights/{path.name}' in name for name in names)
-    for path in (ROOT / 'training').rglob('*'):
-        if path.suffix in ('.py', '.md'):
-            assert f'{BUNDLE}/training/{path.relative_to(ROOT / "training")}' in names
+    for folder in ('training', 'tools/demo', 'tools/measure'):
+        for path in (ROOT / folder).rglob('*'):
+            if path.is_file() and '__pycache__' not in path.parts:
+                assert f'{BUNDLE}/{path.relative_to(ROOT).as_posix()}' in names
     assert not any(name.startswith((f'{BUNDLE}/tools/soak', f'{BUNDLE}/test')) for name in names)
 
 
