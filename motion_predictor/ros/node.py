@@ -7,6 +7,7 @@ file.
 from __future__ import annotations
 
 from collections.abc import Callable
+import gc
 import os
 import signal
 import sys
@@ -326,6 +327,7 @@ class MotionPredictorNode(LifecycleNode):
         if self._session is not None:
             self._session.close(self._counts)
         self._worker = None
+        gc.collect()  # a session refers to itself: its model would stay for many minutes
 
     # Activate and deactivate -------------------------------------------------------------------
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+import gc
 from pathlib import Path
 import sys
 import threading
 import time
 from typing import Any
+import weakref
 
 import numpy as np
 import pytest
@@ -311,3 +313,18 @@ def test_a_context_that_is_shut_down_ends_the_threads_without_a_trace(
     listener.close()
     assert not raised, [each.exc_value for each in raised]
     assert 'Traceback' not in capfd.readouterr().err
+
+
+def test_a_model_is_let_go_at_clean_up_and_not_when_python_comes_round_to_it(
+    listener: Listener, nodes: Nodes
+) -> None:
+    node = nodes.start()
+    assert node._session is not None
+    model = weakref.ref(node._session.predictor)
+    gc.disable()
+    try:
+        assert node.trigger_deactivate() == SUCCESS
+        assert node.trigger_cleanup() == SUCCESS
+        assert model() is None
+    finally:
+        gc.enable()
