@@ -133,6 +133,7 @@ function tick(instant) {
 }
 function resize() {
   const ratio = devicePixelRatio || 1; W = canvas.clientWidth; H = canvas.clientHeight;
+  $('names').classList.toggle('stacked', W <= 700);
   canvas.width = Math.round(W * ratio); canvas.height = Math.round(H * ratio); g.setTransform(ratio, 0, 0, ratio, 0, 0);
   follow(1); draw();
 }
@@ -198,7 +199,7 @@ if (P > 1) {
   for (let p = 0; p < P; p++) { $('person').append(element('option', 'person ' + p)); $('person').lastChild.value = p; }
   $('person').onchange = e => setPerson(e.target.value === '' ? null : +e.target.value);
 }
-if (D.runs.length > 1) { $('names').hidden = false; $('names').append(...D.runs.map(run => element('span', run.name))); }
+if (D.runs.length > 1) { $('stage').classList.add('two'); $('names').hidden = false; $('names').append(...D.runs.map(run => element('span', run.name))); }
 const zoom = by => { camera.zoom = Math.max(.3, Math.min(4, camera.zoom * by)); };
 function step(by) { setPlaying(false); seek(now + by); follow(1); }
 function home() { Object.assign(camera, { turn: D.view.turn, tilt: .28, zoom: 1, pan: [0, 0, 0] }); now = 0; toAnchor(0); follow(1); }
