@@ -116,7 +116,9 @@ class TurningCamera:
         """Publish what the camera saw ``age_ns`` ago, between two of its transforms."""
         self.tell()
         stamp_ns = self.listener.node.get_clock().now().nanoseconds - self.age_ns
-        frame = int((stamp_ns - self.begun_ns) * 50e-9) % (len(self.walk) - 1)
+        # Frame by frame: were it by the clock, joints would leap where this machine stood still,
+        # and the node puts those right.
+        frame = len(self.seen) % len(self.walk)
         place = self.walk[frame].astype(np.float64)
         self.seen[stamp_ns] = place
         turned = rotation(turn_at(stamp_ns, self.begun_ns))
