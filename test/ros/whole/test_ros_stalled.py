@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-import re
 import signal
 import subprocess
 import sys
@@ -186,14 +185,9 @@ def test_an_override_that_cannot_be_is_refused_with_its_topic(
 
 
 @pytest.fixture
-def monitor(tmp_path: Path) -> Iterator[Any]:
-    page = (ROOT / 'docs' / 'guide' / 'consumers' / 'ssm.md').read_text()
-    program = tmp_path / 'monitor.py'
-    program.write_text(re.findall(r'```python\n(.*?)```', page, re.DOTALL)[0])
-    running = subprocess.Popen([sys.executable, str(program)], env=ros_environment())
-    yield running
-    running.kill()
-    running.wait(timeout=PATIENCE_S)
+def monitor() -> Iterator[Any]:
+    with process('motion_predictor.ros.consumers.monitor', {}) as running:
+        yield running
 
 
 class Robot:
