@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -169,11 +170,12 @@ def test_a_model_that_gives_nan_is_held_back_counted_and_taken_back(
 
     def damaged(observed: np.ndarray, **settings: Any) -> Any:
         prediction = predict(observed, **settings)
+        futures = prediction.futures.copy()
         if len(observed) == len(bad):
-            prediction.futures[bad, :, 3, 5] = np.nan
+            futures[bad, :, 3, 5] = np.nan
         elif all(bad):
-            prediction.futures[:, :, 3, 5] = np.inf
-        return prediction
+            futures[:, :, 3, 5] = np.inf
+        return replace(prediction, sampled=futures)
 
     monkeypatch.setattr(node._session.predictor, 'predict', damaged)
 
