@@ -128,7 +128,8 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_good_state(tmp_path: Path) -
     write_whole(tmp_path / 'pool.safetensors', 'before')
     script = tmp_path / 'full.py'
     script.write_text(FULL)
-    environment = {**ENVIRONMENT, 'PYTHONPATH': f'{ROOT}:{ROOT / "test" / "support"}'}
+    helpers = ROOT / 'test' / 'support' / 'models'
+    environment = {**ENVIRONMENT, 'PYTHONPATH': f'{ROOT}:{helpers}'}
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)], env=environment, capture_output=True,
         text=True, timeout=LONG_S, check=True, preexec_fn=with_little_room(50_000),
