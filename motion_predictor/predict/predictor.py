@@ -248,9 +248,12 @@ class Predictor:
             require_shape('seen', seen, (len(observed), joints))
             if seen.all():
                 seen = None
-            elif not shows_torso(seen, self.skeleton).all():
-                raise ConfigError('seen: somebody shows neither both shoulders nor hips and one')
             elif not np.isfinite(observed).all():
+                if not shows_torso(seen, self.skeleton).all():
+                    raise ConfigError(
+                        'seen: somebody shows neither both shoulders nor hips and one, and cannot '
+                        'be completed'
+                    )
                 observed = complete(observed, seen, self.skeleton)
         if not np.isfinite(observed).all():
             raise ConfigError(

@@ -162,6 +162,29 @@ def test_another_shape_is_refused(predictor: Predictor, shape: tuple[int, ...]) 
         predictor.predict(np.zeros(shape, np.float32))
 
 
+def test_joints_that_were_never_seen_are_completed_where_nothing_stands_in_for_them(
+    predictor: Predictor,
+) -> None:
+    observed, seen = observed_people(2), np.ones((2, 17), dtype=bool)
+    seen[1, [2, 3, 5, 6]] = False  # legs
+    holes = np.where(seen[:, None, :, None], observed, np.nan)
+    found = predictor.predict(holes, samples=3, seen=seen)
+    assert np.isfinite(found.futures).all()
+    whole = predictor.predict(observed, samples=3)
+    np.testing.assert_array_equal(found.futures[0], whole.futures[0])
+    seen[1, [11, 14]] = False  # both shoulders: no torso
+    with pytest.raises(ConfigError, match='neither both shoulders nor hips'):
+        predictor.predict(np.where(seen[:, None, :, None], observed, np.nan), seen=seen)
+
+
+def test_a_body_that_is_filled_in_needs_no_torso_that_was_seen(predictor: Predictor) -> None:
+    # as of a tracker whose shoulders flicker: no frame has both, yet all gaps are short
+    observed, seen = observed_people(2), np.ones((2, 17), dtype=bool)
+    seen[0, [11, 14]] = False
+    found = predictor.predict(observed, samples=3, seen=seen)
+    assert np.isfinite(found.futures).all()
+
+
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_refused(predictor: Predictor, value: float) -> None:
     observed = observed_people(1)
