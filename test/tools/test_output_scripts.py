@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip('rclpy')
 
 from random_models import save_weighed
+from rclpy.serialization import deserialize_message
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from motion_predictor.model.candidates import CANDIDATES
 from motion_predictor.ros.parameters import Settings
@@ -30,7 +32,8 @@ def test_every_picture_is_of_the_weighted_whole(weights: Path, tmp_path: Path) -
     assert set(prediction.mix.candidate.tolist()) == set(range(len(CANDIDATES)))
     remembered = prediction.weights_at(scene.outlook.frames)[0, prediction.mix.candidate == 3]
     assert remembered.sum() > 0.0  # six seconds of the work are enough to remember some of it
-    shown = SUMMARIES['trajectory'].encode(scene.outlook, Settings())
+    sent = SUMMARIES['trajectory'].encode(scene.outlook, Settings())
+    shown = deserialize_message(sent, MultiDOFJointTrajectory)
     there = [[t.translation.x, t.translation.y, t.translation.z]
              for t in shown.points[1].transforms]  # fmt: skip
     np.testing.assert_allclose(there, prediction.expected[0, 24], atol=1e-5)

@@ -15,11 +15,14 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from geometry_msgs.msg import PoseArray
 from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 import numpy as np
+from rclpy.serialization import deserialize_message
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from motion_predictor.body.geometry import heading_rad
 from motion_predictor.body.skeleton import H36M17
@@ -174,7 +177,8 @@ def draw_moments(axes: Any, scene: Scene) -> None:
 
 def draw_trajectory(axes: Any, scene: Scene) -> None:
     """Draw the expected future at its keyframes."""
-    message = SUMMARIES['trajectory'].encode(scene.outlook, Settings())
+    sent = SUMMARIES['trajectory'].encode(scene.outlook, Settings())
+    message = deserialize_message(sent, MultiDOFJointTrajectory)
     for index, point in enumerate(message.points):
         pose = np.array([(t.translation.x, t.translation.y, t.translation.z)
                          for t in point.transforms])  # fmt: skip
@@ -188,7 +192,7 @@ def draw_trajectory(axes: Any, scene: Scene) -> None:
 
 def draw_poses(axes: Any, scene: Scene) -> None:
     """Draw the points for monitors."""
-    message = SUMMARIES['poses'].encode(scene.outlook, Settings())
+    message = deserialize_message(SUMMARIES['poses'].encode(scene.outlook, Settings()), PoseArray)
     points = np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
     horizons = points.reshape(-1, H36M17.num_joints, 3)
     for index, pose in enumerate(horizons):
