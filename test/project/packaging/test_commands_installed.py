@@ -53,6 +53,7 @@ def test_an_unknown_verb_is_refused(
     assert said in written.out + written.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'absent, verb, extra',
     [
@@ -70,6 +71,7 @@ def test_a_verb_says_which_extra_it_lacks(absent: str, verb: str, extra: str) ->
     assert 'Traceback' not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_fault_of_our_own_is_no_missing_extra() -> None:
     done = without({'safetensors'}, 'node')
     assert done.returncode == 1
@@ -86,6 +88,7 @@ def test_without_the_programs_it_says_how_to_get_them(
     assert '  node  ' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_help_of_a_verb_is_typed_as_it_was_begun() -> None:
     pytest.importorskip('tqdm')
     pytest.importorskip('tyro')

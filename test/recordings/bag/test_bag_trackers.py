@@ -77,6 +77,7 @@ def test_bodies_of_hri_are_those_that_are_listed(tmp_path: Path) -> None:
     assert recording.num_frames == FRAMES
 
 
+@pytest.mark.slow
 def test_a_skeleton_topic_is_taken_before_the_tree(tmp_path: Path) -> None:
     messages = tracked('hiros', WALKERS) + tree(('anna',))
     recording = open_recording(write(tmp_path / 'bag', sorted(messages, key=lambda m: m[0])))

@@ -363,6 +363,7 @@ def test_every_kind_and_verb_has_a_worked_example(capsys: Any) -> None:
         assert 'worked example' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_evaluate_takes_a_store_with_the_windows_of_its_file(store: Path, tmp_path: Path) -> None:
     weights = save_random(tmp_path / 'tiny.safetensors')
     out = tmp_path / 'store.json'

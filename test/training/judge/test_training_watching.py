@@ -48,6 +48,7 @@ def logged(folder: Path) -> tuple[dict[str, list[int]], list[int]]:
     return curves, [event.step for event in found.Images('validation/future')]
 
 
+@pytest.mark.slow
 def test_curves_and_a_drawn_future_are_logged_when_it_is_time(
     recording: Path, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_debug_chain_ends_in_weights_that_predict(chain_run: Path) -> None:
     predictor = Predictor.load(chain_run / 'weights' / 'swiftdiff.safetensors', device='cpu')
     walked = walk(0.5, 50.0, np.random.default_rng(3))
@@ -95,6 +96,7 @@ def test_distillation_changes_the_student_and_not_the_teacher(chain_run: Path) -
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_one_step_student_can_be_trained_alone(chain_run: Path, tmp_path: Path) -> None:
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu']
     with pytest.raises(SystemExit, match=r'train one-step: .*train teacher with'):

@@ -63,6 +63,7 @@ def test_every_table_has_every_group(folder: Path) -> None:
     assert result['over_laboratories']['error_ratio_mean']
 
 
+@pytest.mark.slow
 def test_hidden_joints_are_played_once_more_and_compared_at_the_same_instants(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +157,7 @@ def test_what_cannot_be_used_is_named(folder: Path, capsys: pytest.CaptureFixtur
     assert not (folder / 'x.json').exists()
 
 
+@pytest.mark.slow
 def test_a_teacher_is_played_into_the_streams_and_makes_every_third_prediction(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
