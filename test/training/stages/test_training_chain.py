@@ -96,7 +96,6 @@ def test_distillation_changes_the_student_and_not_the_teacher(chain_run: Path) -
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.slow
 def test_the_one_step_student_can_be_trained_alone(chain_run: Path, tmp_path: Path) -> None:
     words = ['--preset', 'debug', '--run', str(tmp_path), '--device', 'cpu']
     with pytest.raises(SystemExit, match=r'train one-step: .*train teacher with'):
