@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import numpy as np
@@ -11,10 +10,12 @@ import numpy as np
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.common.shapes import require_shape
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.track.gaps import Gaps
 from motion_predictor.track.limits import HistoryCounters, HistoryLimits
 from motion_predictor.track.one_body import OneBody
-from motion_predictor.track.window import evenly_spaced, grid_s, NotReady, ObservedWindow
+from motion_predictor.track.window import NotReady, ObservedWindow
+from motion_predictor.track.windows.all_at_once import observed_windows
+from motion_predictor.track.windows.missing import following
+from motion_predictor.track.windows.stored import StoredPoses
 
 _GOES_ON_S = 0.5  # time for which a body is expected to go on as it moved
 _NS = 1e-9
@@ -35,51 +36,6 @@ class AddOutcome(Enum):
     def accepted(self) -> bool:
         """Return whether the pose is in the history."""
         return self in (AddOutcome.APPENDED, AddOutcome.INSERTED_LATE)
-
-
-@dataclass
-class _Poses:
-    """Poses in the order of their stamps, in arrays that grow up to a limit."""
-
-    joints: int
-    limit: int
-    stamps: np.ndarray = field(init=False)  # (room,) int64 ns
-    xyz: np.ndarray = field(init=False)  # (room, J, 3)
-    valid: np.ndarray = field(init=False)  # (room, J)
-    start: int = 0
-    stop: int = 0
-
-    def __post_init__(self) -> None:
-        self._make_room(64)
-
-    def _make_room(self, room: int) -> None:
-        old = (self.stamps, self.xyz, self.valid) if self.stop else None
-        begin, end = self.start, self.stop
-        self.stamps = np.empty(room, dtype=np.int64)
-        self.xyz = np.zeros((room, self.joints, 3))
-        self.valid = np.zeros((room, self.joints), dtype=bool)
-        self.start, self.stop = 0, end - begin
-        if old is not None:
-            for new, kept in zip((self.stamps, self.xyz, self.valid), old):
-                new[: self.stop] = kept[begin:end]
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def insert(self, place: int, stamp_ns: int, xyz: np.ndarray, valid: np.ndarray) -> None:
-        """Insert a pose before the one at ``place``, counted from the oldest."""
-        if self.stop == len(self.stamps):
-            # If half is empty, move the poses to the front; otherwise grow.
-            room = len(self.stamps)
-            self._make_room(room if 2 * len(self) <= room else 2 * room)
-        at = self.start + place
-        for array, value in ((self.stamps, stamp_ns), (self.xyz, xyz), (self.valid, valid)):
-            if at < self.stop:
-                array[at + 1 : self.stop + 1] = array[at : self.stop].copy()
-            array[at] = value
-        self.stop += 1
-        if len(self) > self.limit:
-            self.start += 1
 
 
 class PoseHistory:
@@ -121,10 +77,9 @@ class PoseHistory:
         self._kept_ns = round(kept_s / _NS)
         self._spacing_ns = round(1.0 / self.limits.max_source_rate_hz / _NS)
         limit = int(kept_s * self.limits.max_source_rate_hz) + 2
-        self._poses = _Poses(skeleton.num_joints, limit)
+        self._poses = StoredPoses(skeleton.num_joints, limit)
         self.body = OneBody(skeleton, self.limits, self.counters)
         """Tells which joints of a pose can be stored."""
-        self._gaps = Gaps(skeleton)
         self._period_s: float | None = None  # of the raw poses; None: not known yet
         self._joints_seen_ns = np.full(skeleton.num_joints, -1, dtype=np.int64)
 
@@ -184,7 +139,7 @@ class PoseHistory:
     @property
     def following_joints(self) -> frozenset[int]:
         """Return the joints that follow the torso and therefore need not be seen."""
-        return frozenset(self._gaps.following)
+        return frozenset(following(self.skeleton))
 
     @property
     def newest_root(self) -> np.ndarray | None:
@@ -256,7 +211,7 @@ class PoseHistory:
 
     def clear(self) -> None:
         """Forget all poses; the counters stay."""
-        self._poses = _Poses(self.skeleton.num_joints, self._poses.limit)
+        self._poses = StoredPoses(self.skeleton.num_joints, self._poses.limit)
         self._period_s = None
         self._joints_seen_ns[:] = -1
 
@@ -342,45 +297,7 @@ class PoseHistory:
         :func:`motion_predictor.body.completion.complete`, and marked as filled in all frames. If
         the others do not show a torso, there is no window.
         """
-        if not len(self):
-            return NotReady.NO_POSES
-        poses, limits = self._poses, self.limits
-        if len(self) < limits.min_poses:
-            return NotReady.TOO_FEW_POSES
-        stamps = poses.stamps[poses.start : poses.stop]
-        newest = int(stamps[-1])
-        times = (stamps - newest) * _NS  # (N,) <= 0
-        steps = times[1:] - times[:-1]
-        period = float(_median(steps))
-        if period > 1.0 / limits.min_source_rate_hz:
-            return NotReady.SOURCE_TOO_SLOW
-        longest = limits.max_joint_gap_s + 1.5 * period
-        breaks = np.flatnonzero(steps > longest) + 1
-        start = int(breaks[-1]) if len(breaks) else 0  # poses before a gap are not used
-        reason = NotReady.GAP_TOO_LONG if start else None
-        # Poses before the window matter only for the shape of the interpolation.
-        first = grid_s(self.window_config)[0]
-        cut = max(start, int(np.searchsorted(times, first - 2.5 * period)) - 1)
-        kept = slice(poses.start, poses.stop)
-        known = self._gaps.known(
-            times, poses.xyz[kept], poses.valid[kept], start=start, cut=cut, longest=longest
-        )
-        if known is None:
-            return NotReady.JOINT_MISSING
-        if known.start > start:
-            start, reason = known.start, NotReady.JOINT_MISSING
-        cut, xyz, valid = max(start, cut), known.xyz, known.valid
-        few = len(times) - start < limits.min_poses
-        if few or -times[start] < limits.min_observed_s - 1e-6:
-            return reason or (NotReady.TOO_FEW_POSES if few else NotReady.TOO_SHORT)
-        used, shown = xyz[cut:], valid[cut:] & ~known.made_up
-        if not valid[cut:].all():
-            used = self._gaps.fill(times[start:], xyz[start:], valid[start:])[cut - start :]
-        found = evenly_spaced(self.window_config, newest, times[cut:], used, shown, period)
-        self.counters.windows_padded += found.padded_frames > 0
-        self.counters.windows_filled += bool(found.filled.any())
-        self.counters.windows_half_seen += bool(known.made_up.any())
-        return found
+        return windows_of_histories([self])[0]
 
     # Storing
 
@@ -412,6 +329,21 @@ class PoseHistory:
             return
         stale = int(np.searchsorted(poses.stamps[poses.start : poses.stop], before_ns))
         poses.start += min(stale, len(poses) - 1)
+
+
+def windows_of_histories(
+    histories: Sequence[PoseHistory],
+) -> list[ObservedWindow | NotReady]:
+    """
+    Return what :meth:`PoseHistory.window` returns for each history, computed together.
+
+    :param histories: histories that were made with the same settings and counters.
+    """
+    if not histories:
+        return []
+    one = histories[0]
+    stored = [history._poses for history in histories]
+    return observed_windows(stored, one.window_config, one.skeleton, one.limits, one.counters)
 
 
 def _median(values: np.ndarray) -> float:

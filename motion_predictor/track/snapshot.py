@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 import math
 
 import numpy as np
 
+from motion_predictor.body.geometry import squares
 from motion_predictor.track.clock import stamped_ahead, Timing
-from motion_predictor.track.history import PoseHistory
+from motion_predictor.track.history import PoseHistory, windows_of_histories
 from motion_predictor.track.identity.assign import Track
 from motion_predictor.track.identity.tracks import Tracks
 from motion_predictor.track.observed_pose import measured_pose
@@ -90,32 +91,59 @@ def windows_of(
     :returns: windows by name; and for each of the other followed people the reason for having
         none.
     """
-    windows: dict[str, ObservedWindow] = {}
-    unpredicted: dict[str, NotReady | Excluded] = {}
+    reasons: dict[str, NotReady | Excluded] = {}
     ahead = _stamped_ahead(tracks, max_gap_s)
     newest_of = _newest_without(tracks, ahead, now_ns)
-    for name, track in sorted(tracks.named.items(), key=lambda entry: tracks.distance_m(entry[1])):
-        history = track.history
+    nearest = _nearest_first(tracks)
+    wanted: list[str] = []
+    for name in nearest:
+        track = tracks.named[name]
         age_s = (newest_of.get(track.source, 0) - track.newest_stamp_ns) * _NS
         if name in ahead:
-            unpredicted[name] = Excluded.STAMPED_AHEAD
-        elif age_s > history.longest_gap_s:
-            unpredicted[name] = Excluded.NOT_SEEN_LATELY
-        elif len(windows) == max_persons:
-            unpredicted[name] = Excluded.TOO_MANY_PERSONS
+            reasons[name] = Excluded.STAMPED_AHEAD
+        elif _is_too_old(track.history, age_s):
+            reasons[name] = Excluded.NOT_SEEN_LATELY
         else:
-            window = _window(history)
-            if isinstance(window, ObservedWindow):
-                windows[name] = window
+            wanted.append(name)
+    windows: dict[str, ObservedWindow] = {}
+    while wanted and len(windows) < max_persons:
+        now, wanted = wanted[: max_persons - len(windows)], wanted[max_persons - len(windows) :]
+        for name, found in zip(now, _windows([tracks.named[name].history for name in now])):
+            if isinstance(found, ObservedWindow):
+                windows[name] = found
             else:
-                unpredicted[name] = window
+                reasons[name] = found
+    reasons.update(dict.fromkeys(wanted, Excluded.TOO_MANY_PERSONS))
+    unpredicted = {name: reasons[name] for name in nearest if name in reasons}
     newest = max((window.stamp_ns for window in windows.values()), default=0)
     for name, window in list(windows.items()):
-        behind_s = (newest - window.stamp_ns) * _NS
-        if behind_s > tracks.named[name].history.longest_gap_s:
+        if _is_too_old(tracks.named[name].history, (newest - window.stamp_ns) * _NS):
             unpredicted[name] = Excluded.SOURCE_BEHIND
             del windows[name]
     return windows, unpredicted
+
+
+def _nearest_first(tracks: Tracks) -> list[str]:
+    # Return the names of all bodies, those nearest to the reference point first.
+    if not tracks.named:
+        return []
+    unknown = np.full(3, np.inf)
+    roots = (track.history.newest_root for track in tracks.named.values())
+    places = np.array([unknown if root is None else root for root in roots])
+    names, apart = list(tracks.named), squares(places - tracks.reference_m)
+    return [names[index] for index in np.argsort(apart, kind='stable')]
+
+
+def _is_too_old(history: PoseHistory, age_s: float) -> bool:
+    # In most cases the person was seen just now; then no period is needed.
+    return age_s > history.limits.max_joint_gap_s and age_s > history.longest_gap_s
+
+
+def _windows(histories: Sequence[PoseHistory]) -> list[ObservedWindow | NotReady | Excluded]:
+    try:
+        return [*windows_of_histories(histories)]
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+        return [_window(history) for history in histories]
 
 
 def _window(history: PoseHistory) -> ObservedWindow | NotReady | Excluded:

@@ -279,7 +279,11 @@ def test_a_window_that_cannot_be_made_is_one_persons_trouble(
             raise np.linalg.LinAlgError('Singular matrix')
         return window(history)
 
+    def together(histories: list[PoseHistory]) -> list[Any]:
+        return [sometimes(history) for history in histories]
+
     monkeypatch.setattr(PoseHistory, 'window', sometimes)
+    monkeypatch.setattr('motion_predictor.track.snapshot.windows_of_histories', together)
     result = predicted(online)
     assert result.persons == ('ada',)
     assert result.others['bob'].reason is Excluded.WINDOW_FAILED

@@ -75,7 +75,7 @@ class Tracks:
         self._make_history = make_history
         self._skeleton = skeleton
         self._rules = rules
-        self._reference_m = reference_m
+        self.reference_m = reference_m
         self._tracks = 0
         self._begun: set[int] = set()  # of the message that is being stored
         self._stale: dict[str, Track] = {}  # by name, people who departed at once with others
@@ -148,7 +148,7 @@ class Tracks:
         pairs = list(zip(sightings, tracks, strict=True))
         outcomes: list[AddOutcome | None] = [None] * len(pairs)
         self._rename(pairs)
-        order = sorted(range(len(pairs)), key=lambda i: sightings[i].distance_m(self._reference_m))
+        order = sorted(range(len(pairs)), key=lambda i: sightings[i].distance_m(self.reference_m))
         for index in order:  # the nearest first, because they must not be crowded out
             sighting, track = pairs[index]
             if track is None:
@@ -386,7 +386,7 @@ class Tracks:
     def distance_m(self, track: Track) -> float:
         """Return the distance of a body from the reference point, metres; infinite if unknown."""
         root = track.history.newest_root
-        return math.inf if root is None else float(np.linalg.norm(root - self._reference_m))
+        return math.inf if root is None else float(np.linalg.norm(root - self.reference_m))
 
     @property
     def _room(self) -> int:
@@ -401,7 +401,7 @@ class Tracks:
         if len(self.named) < self._room or any(map(self._lateness, self.named.values())):
             return False
         farthest = max(map(self.distance_m, self.named.values()))
-        return sighting.distance_m(self._reference_m) >= farthest
+        return sighting.distance_m(self.reference_m) >= farthest
 
     def _evict(self) -> None:
         while len(self.named) > self._room:

@@ -1,0 +1,1 @@
+"""Evenly spaced windows of all people at once, from their histories."""
