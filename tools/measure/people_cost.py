@@ -38,13 +38,13 @@ def people_frames(persons: int, seen: str) -> Iterator[list[np.ndarray]]:
         place = np.array([APART_M * (number % 6), APART_M * (number // 6), 0.0])
         walks.append(poses - poses[:, :1] * [1.0, 1.0, 0.0] + place)
     for frame in range(frames):
-        poses = [walked[frame].copy() for walked in walks]
-        for number, pose in enumerate(poses):
+        shown = [walked[frame].copy() for walked in walks]
+        for number, pose in enumerate(shown):
             if seen == 'half seen':
                 pose[_LEGS] = np.nan
             elif seen == 'with gaps' and (frame // 3 + number) % 4 == 0:
                 pose[[*_ARM, (number + frame // 9) % 17]] = np.nan
-        yield poses
+        yield shown
 
 
 def times_s(persons: int, seen: str) -> dict[str, list[float]]:
