@@ -15,7 +15,7 @@ ARCHITECTURES = ('transfusion', 'mixer', 'flat', 'experts')
 PREDICTIONS = ('eps', 'x0', 'v')
 CONDITIONS = ('padded', 'observed')
 HEADINGS = ('own', 'input')
-ENGINES = ('auto', 'fp32', 'bf16')
+ENGINES = ('auto', 'fp32', 'bf16', 'onnx')
 """Number formats in which a predictor can run its network."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -10,11 +12,23 @@ from motion_predictor.model.codec import Codec, Context, Whitening
 from motion_predictor.model.config import ModelConfig
 from motion_predictor.model.networks.build import build_denoiser
 from motion_predictor.model.networks.experts import MotionExperts
+from motion_predictor.model.networks.flat_onnx import OnnxFlatDenoiser
 from motion_predictor.model.networks.mixture import GaussianMixture
+from motion_predictor.model.networks.mlp import FlatDenoiser
 from motion_predictor.model.schedule import cosine_alpha_bar, to_x0
 
 COARSE = 10
 """Futures are compared with each other at one of every this many frames."""
+
+
+@dataclass(frozen=True)
+class SharedNoise:
+    """Noise that all people share, with all that does not depend on them, for a flat network."""
+
+    x_t: Tensor
+    """With the model's temperature, (1, S, K, D)."""
+    embedded: Tensor
+    """The network's first layer of it, (1, S, width)."""
 
 
 class MotionModel(Codec):
@@ -79,6 +93,33 @@ class MotionModel(Codec):
         samples = mixture.ranked(noise.flatten(2)[..., :size], places, self.config.apart)
         white = self.denoiser.decode(samples.values, noise.shape[-1])
         return white, samples.weights
+
+    def shared(self, noise: Tensor) -> SharedNoise | None:
+        """
+        Prepare noise that all people share; None if the network is not flat.
+
+        :param noise: standard normal, ``(S, K, D)``.
+        """
+        denoiser = self.denoiser
+        if not isinstance(denoiser, FlatDenoiser | OnnxFlatDenoiser):
+            return None
+        x_t = self.config.temperature * noise[None]
+        return SharedNoise(x_t, denoiser.embedded(x_t.to(denoiser.noise.weight.dtype)))
+
+    def one_step_of(self, noise: SharedNoise, condition: Tensor) -> Tensor:
+        """
+        Return what :meth:`one_step` returns for the same noise.
+
+        :param noise: from :meth:`shared`.
+        :param condition: whitened, ``(P, C, D)``.
+        :returns: whitened x_0, ``(P, S, K, D)``.
+        """
+        denoiser = self.denoiser
+        assert isinstance(denoiser, FlatDenoiser | OnnxFlatDenoiser)
+        output = denoiser.of_embedded(noise.embedded, condition.to(noise.embedded.dtype)).float()
+        output = output.view(len(condition), *noise.x_t.shape[1:])
+        x_t = noise.x_t.expand(output.shape)
+        return to_x0(self.config.prediction, output, x_t, self.alpha_bar[self.config.t_star])
 
     def one_step(self, noise: Tensor, condition: Tensor) -> Tensor:
         """

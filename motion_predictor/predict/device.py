@@ -60,9 +60,10 @@ def pick_device(device: str) -> str:
 
 def pick_engine(engine: str, device: str, role: str) -> str:
     """
-    Return the engine to use, 'fp32' or 'bf16'.
+    Return the engine to use, 'fp32', 'bf16' or 'onnx'.
 
-    :param engine: 'fp32', 'bf16', or 'auto', which takes bf16 if the device is fast at it.
+    :param engine: 'fp32', 'bf16', 'onnx' (fp32 by ONNX Runtime on the CPU), or 'auto', which takes
+        bf16 if the device is fast at it.
     :param device: from :func:`pick_device`.
     :param role: role of the model; a mixture of experts ('moe') runs in fp32.
     :raises ConfigError: if the engine is unknown, or the model cannot run in it.
@@ -70,9 +71,11 @@ def pick_engine(engine: str, device: str, role: str) -> str:
     if engine not in ENGINES:
         raise ConfigError(f'engine={engine!r}: must be one of {ENGINES}')
     if role == 'moe':
-        if engine == 'bf16':
-            raise ConfigError("engine='bf16': a mixture of experts runs in fp32; use 'auto'")
+        if engine in ('bf16', 'onnx'):
+            raise ConfigError(f"engine={engine!r}: a mixture of experts runs in fp32; use 'auto'")
         return 'fp32'
+    if engine == 'onnx' and device != 'cpu':
+        raise ConfigError(f"engine='onnx': runs on the CPU and not on {device}; use 'auto'")
     if engine != 'auto':
         return engine
     fast = torch.cuda.is_bf16_supported() if device == 'cuda' else cpu_has_fast_bf16()

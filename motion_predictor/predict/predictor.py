@@ -17,7 +17,9 @@ from motion_predictor.common.shapes import require_shape
 from motion_predictor.errors import ConfigError, ShapeError, WeightsError
 from motion_predictor.model.calibration import Calibration
 from motion_predictor.model.config import WindowConfig
-from motion_predictor.model.motion_model import MotionModel
+from motion_predictor.model.motion_model import MotionModel, SharedNoise
+from motion_predictor.model.networks.flat_onnx import OnnxFlatDenoiser
+from motion_predictor.model.networks.mlp import FlatDenoiser
 from motion_predictor.model.weighing_weights import WeighingWeights
 from motion_predictor.model.weights import GoldenPair, load_weights, LoadedWeights
 from motion_predictor.predict.device import pick_device, pick_engine
@@ -27,7 +29,7 @@ from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.prediction import Prediction as Prediction
 from motion_predictor.without_torch.noise import sample_noise as sample_noise
 
-GOLDEN_M = {'fp32': 0.005, 'bf16': 0.05}
+GOLDEN_M = {'fp32': 0.005, 'bf16': 0.05, 'onnx': 0.005}
 """Largest accepted error in metres of a coordinate when the golden pair is replayed, by engine. In
 bf16 the errors of the shipped models are 0.5 to 1.1 cm."""
 
@@ -54,9 +56,9 @@ class Predictor:
         :param card: the model card.
         :param golden: the golden pair that :meth:`golden_error_m` replays.
         :param device: 'auto' (CUDA if there is one), 'cpu' or 'cuda'.
-        :param engine: 'fp32', 'bf16' (for the network alone), or 'auto', which takes bf16 if the
-            device is fast at it. A mixture of experts runs in fp32: its network takes a tenth of
-            the time.
+        :param engine: 'fp32', 'bf16' (for the network alone), 'onnx' (the network in fp32 by ONNX
+            Runtime, on the CPU), or 'auto', which takes bf16 if the device is fast at it. A
+            mixture of experts runs in fp32: its network takes a tenth of the time.
         :param name: name in messages and diagnostics.
         :param calibration: calibrated radii, put into every prediction.
         :param weighing: weights for weighing predictions
@@ -78,6 +80,8 @@ class Predictor:
         self.device = pick_device(device)
         self.engine = pick_engine(engine, self.device, model.config.role)
         self.asked_engine = engine
+        self.engine_times = ''
+        """What was measured to choose the engine, in words; '' if nothing was."""
         self.name = name
         # Kept as it was read. If the device is lost, nothing can be copied from it. Besides, the
         # caller's own model keeps its device, precision and gradients.
@@ -85,6 +89,14 @@ class Predictor:
         self._model = copy.deepcopy(model).to(self.device).eval().requires_grad_(False)
         if self.engine == 'bf16':  # positions, DCT and whitening stay float32
             self._model.denoiser.to(torch.bfloat16)
+        if self.engine == 'onnx':
+            denoiser = self._model.denoiser
+            if not isinstance(denoiser, FlatDenoiser):
+                raise ConfigError(
+                    f"engine='onnx': {name} is not the flat network; use 'fp32' or 'auto'"
+                )
+            self._model.denoiser = OnnxFlatDenoiser(denoiser)
+        self._shared: tuple[tuple[int, int], SharedNoise | None] | None = None
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = 'auto', engine: str = 'auto') -> Predictor:
@@ -93,7 +105,7 @@ class Predictor:
 
         :param path: safetensors file written by ``training export``.
         :param device: 'auto', 'cpu' or 'cuda'.
-        :param engine: 'auto', 'fp32' or 'bf16'.
+        :param engine: 'auto', 'fp32', 'bf16' or 'onnx'.
         :raises WeightsError: if the file is missing, damaged, of another version, or a teacher.
         :raises ConfigError: if the device or the engine is unknown or not available.
         """
@@ -208,20 +220,25 @@ class Predictor:
         :raises ConfigError: if samples or seed are not valid, or if observed is not finite.
         """
         observed, seen = self._checked(observed, seen)
-        drawn = self._drawn(len(observed), samples, seed, noise)
+        shared = self._shared_noise(samples, seed) if noise is None else None
+        drawn = None if shared else self._drawn(len(observed), samples, seed, noise)
         marked = None if seen is None else torch.from_numpy(seen).to(self.device)
         with torch.inference_mode():
             model = self._model
             context = model.observe(torch.from_numpy(observed).to(self.device), marked)
             forecast: Forecast | None = None
-            if model.config.role == 'moe':
+            if drawn is None:
+                assert shared is not None
+                white = model.one_step_of(shared, context.condition)
+            elif model.config.role == 'moe':
                 mixture = model.mixture(context)
                 forecast = Forecast(model, mixture, context)
                 white, likely = model.ranked(mixture, drawn)
                 weights = likely.cpu().numpy()
             else:
                 white = model.one_step(drawn, context.condition)
-                count = drawn.shape[1]
+            if forecast is None:
+                count = white.shape[1]
                 weights = np.full((len(observed), count), 1.0 / count, dtype=np.float32)
             sampled: Futures = States(model, context, white)
             if self.device != 'cpu':  # where decoding costs nothing beside a copy
@@ -261,6 +278,17 @@ class Predictor:
                 'were never seen'
             )
         return observed, seen
+
+    def _shared_noise(self, samples: int, seed: int) -> SharedNoise | None:
+        # Return the noise of a seed, which is the same for everybody and in every call, with all
+        # that does not depend on people; None if the network has no such part.
+        known = self._shared  # another thread may replace it
+        if known is None or known[0] != (samples, seed):
+            with torch.inference_mode():
+                drawn = self._drawn(1, samples, seed, None)[0]
+                known = (samples, seed), self._model.shared(drawn)
+            self._shared = known
+        return known[1]
 
     def _drawn(
         self, persons: int, samples: int, seed: int, noise: np.ndarray | None

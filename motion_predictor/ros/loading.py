@@ -9,6 +9,7 @@ from motion_predictor.errors import ConfigError, WeightsError
 from motion_predictor.model.weights import default_weights
 from motion_predictor.predict.predictor import Predictor
 from motion_predictor.ros.budget import require_budget
+from motion_predictor.ros.engines import fastest
 from motion_predictor.ros.parameters import Settings
 
 
@@ -33,6 +34,13 @@ def load_predictor(
         predictor.warm_up(1, settings.samples, require_wanted)
         predictor.require_golden()
         require_wanted()
+        if engine == 'auto' and predictor.device == 'cpu':
+            predictor, times = fastest(
+                predictor, settings.samples, settings.max_persons, require_wanted
+            )
+            predictor.engine_times = times
+            predictor.require_golden()
+            require_wanted()
         return predictor
 
     try:

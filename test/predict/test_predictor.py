@@ -231,6 +231,27 @@ def test_half_precision_stays_within_centimetres(predictor: Predictor) -> None:
     assert np.abs(half.predict(observed, samples=4).futures - exact).mean() < 0.02 * scale
 
 
+def test_noise_that_is_prepared_once_gives_the_same_bits_as_noise_that_is_given() -> None:
+    predictor, observed = PREDICTORS['flat'], observed_people(3)
+    for samples, seed in ((4, 1), (2, 1), (4, 2), (4, 1)):
+        noise = np.repeat(sample_noise(seed, samples, 20, 51)[None], 3, axis=0)
+        wanted = predictor.predict(observed, samples=samples, seed=seed).futures
+        shared = predictor._drawn(3, samples, seed, None)
+        context = predictor.model.observe(torch.from_numpy(observed))
+        with torch.inference_mode():
+            white = predictor.model.one_step(shared, context.condition)
+            futures = predictor.model.decode(white, context).numpy()
+        np.testing.assert_array_equal(wanted, futures)
+        given = predictor.predict(observed, noise=noise).futures
+        np.testing.assert_allclose(wanted, given, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['moe', 'one_step'])
+def test_onnx_runtime_runs_the_flat_network_alone(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"engine='onnx'.*use .*'auto'"):
+        Predictor.load(default_weights(name), device='cpu', engine='onnx')
+
+
 def test_a_predictor_leaves_the_model_it_was_made_of_as_it_was() -> None:
     model = random_model()
     model.denoiser.requires_grad_(True)

@@ -124,7 +124,7 @@ def test_the_reference_point_is_turned_level_with_the_input(weights: Path) -> No
     )
     online = make_online(predictor, layout('h36m17'), settings)
     # three metres ahead of a camera that looks along +y
-    np.testing.assert_allclose(online.people._tracks._reference_m, [0.0, 3.0, 0.0], atol=1e-9)
+    np.testing.assert_allclose(online.people._tracks.reference_m, [0.0, 3.0, 0.0], atol=1e-9)
 
 
 def test_changes_of_frame_are_told_and_a_new_session_is_no_news() -> None:

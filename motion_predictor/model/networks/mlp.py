@@ -127,15 +127,35 @@ class FlatDenoiser(nn.Module):
         :param step: ignored.
         :returns: ``(B, K, D)`` or ``(P, S, K, D)``, as the noise.
         """
+        people = len(condition)
+        noise = x_t if x_t.ndim == 4 else x_t.unflatten(0, (people, -1))
+        noise = noise[:1] if noise.stride(0) == 0 else noise  # the same for everybody
+        return self.of_embedded(self.embedded(noise), condition).reshape(x_t.shape)
+
+    def embedded(self, noise: Tensor) -> Tensor:
+        """
+        Return the first layer of the samples' branch, which does not depend on the history.
+
+        :param noise: ``(P, S, K, D)``, or ``(1, S, K, D)`` if all people share it.
+        :returns: ``(P, S, width)`` or ``(1, S, width)``.
+        """
+        found: Tensor = self.noise(noise.flatten(2))
+        return found
+
+    def of_embedded(self, embedded: Tensor, condition: Tensor) -> Tensor:
+        """
+        Denoise noise whose first layer is known.
+
+        :param embedded: from :meth:`embedded`.
+        :param condition: ``(P, C, D)``.
+        :returns: ``(P, S, K D)``.
+        """
         history = self.condition(condition.flatten(1))
         for block in self.condition_blocks:
             history = block(history)
         history = self.condition_norm(history)  # (P, condition_width)
-        people = len(history)
-        noise = x_t if x_t.ndim == 4 else x_t.unflatten(0, (people, -1))
-        noise = noise[:1] if noise.stride(0) == 0 else noise  # the same for everybody
-        x = self.noise(noise.flatten(2)) + self.begin(history)[:, None]  # (P, S, width)
+        x = embedded + self.begin(history)[:, None]  # (P, S, width)
         for block, shift in zip(self.blocks, self.shifts, strict=True):
             x = block(x + shift(history)[:, None])
-        values = self.out(self.norm(x)) + self.shared(history)[:, None]
-        return values.reshape(x_t.shape)
+        values: Tensor = self.out(self.norm(x)) + self.shared(history)[:, None]
+        return values

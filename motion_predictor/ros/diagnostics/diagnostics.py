@@ -152,6 +152,7 @@ def _values_of_session(worker: Worker) -> dict[str, Any]:
         'model': session.predictor.name,
         'device': session.predictor.device,
         'engine': session.predictor.engine,
+        'engine measured': session.predictor.engine_times or 'not measured',
         'persons': ', '.join(session.numbers.table) or 'nobody',
         **worker.publishing.report.values,
         'radius scale': f'{online.radius_scale:.3f}',

@@ -31,7 +31,8 @@ class Model:
         'auto',
         choices=ENGINES,
     )
-    """Number format of the network; auto takes the fastest that works here."""
+    """How the network is run: in fp32 or bf16 by torch, or in fp32 by ONNX Runtime; auto takes the
+    fastest that works here."""
     threads: int = parameter(
         0,
         minimum=0,

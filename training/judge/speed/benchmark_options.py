@@ -25,7 +25,7 @@ class BenchmarkOptions:
     samples: int = 50
     """Futures per person."""
     threads: tuple[int, ...] = (1, 2)
-    engines: tuple[Literal['auto', 'fp32', 'bf16'], ...] = ()
+    engines: tuple[Literal['auto', 'fp32', 'bf16', 'onnx'], ...] = ()
     """Engines of the one-step models; the default is fp32, and bf16 where that is fast."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     ddim_steps: int = 100
