@@ -271,6 +271,10 @@ class MotionPredictorNode(LifecycleNode):
                 f'{predictor.name}: carries neither digest nor golden pair: damage to it would '
                 'not be noticed; export it again'
             )
+        # What is loaded by now stays: a full collection that looks at all of it stops every thread
+        # for as long as several frames take.
+        gc.collect()
+        gc.freeze()
 
     def _make_session(self, settings: Settings, predictor: Predictor, lost_device: str) -> Session:
         source = make_input(settings, predictor.skeleton)
@@ -327,6 +331,7 @@ class MotionPredictorNode(LifecycleNode):
         if self._session is not None:
             self._session.close(self._counts)
         self._worker = None
+        gc.unfreeze()
         gc.collect()  # a session refers to itself: its model would stay for many minutes
 
     # Activate and deactivate -------------------------------------------------------------------
