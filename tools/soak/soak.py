@@ -232,13 +232,13 @@ class Soak:
         return found
 
     def _judge(self, fault: Fault, tally: Tally, grown: dict[str, int]) -> None:
-        for name in fault.named:
-            if grown.get(name, 0) > 0:
-                tally.counters[name] = tally.counters.get(name, 0) + grown[name]
-        if not fault.named or any(grown.get(name, 0) > 0 for name in fault.named):
+        risen = {name: by for name, by in grown.items() if by > 0}
+        for name in filter(risen.get, fault.named):
+            tally.counters[name] = tally.counters.get(name, 0) + risen[name]
+        if not fault.named or any(name in risen for name in fault.named):
             tally.named += 1
         else:
-            self.problems.append(f'{fault.name}: none of {", ".join(fault.named)} has grown')
+            self.problems.append(f'{fault.name}: {fault.named} have not grown, but {risen} have')
 
     def _stream_good(self, seconds: float) -> None:
         self._good = True
