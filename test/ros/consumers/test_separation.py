@@ -190,4 +190,6 @@ def test_a_message_in_another_frame_or_ahead_of_the_clock_permits_nothing(
                 ),
                 f'{speed} for {frame_id} {ahead_s} s ahead',
             )
-            listener.wait(lambda speed=speed: valid[-1].data == (speed > 0.0), 'its validity')
+            listener.wait(
+                lambda speed=speed: valid and valid[-1].data == (speed > 0.0), 'its validity'
+            )
