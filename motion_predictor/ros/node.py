@@ -82,6 +82,9 @@ class MotionPredictorNode(LifecycleNode):
         # This comes before anything can fail: a refused node is destroyed too.
         self._worker: Worker | None = None
         self._patience_s = PATIENCE_S
+        self.owns_process = False
+        """Whether the process is there for this node alone; its garbage collector is then the
+        node's too."""
         self.left_behind = False
         """A prediction under way was not waited for: its thread goes on, and publishes nothing."""
         super().__init__(node_name, **node_arguments)
@@ -271,10 +274,11 @@ class MotionPredictorNode(LifecycleNode):
                 f'{predictor.name}: carries neither digest nor golden pair: damage to it would '
                 'not be noticed; export it again'
             )
-        # What is loaded by now stays: a full collection that looks at all of it stops every thread
-        # for as long as several frames take.
-        gc.collect()
-        gc.freeze()
+        if self.owns_process:
+            # What is loaded by now stays: a full collection that looks at all of it stops every
+            # thread for as long as several frames take.
+            gc.collect()
+            gc.freeze()
 
     def _make_session(self, settings: Settings, predictor: Predictor, lost_device: str) -> Session:
         source = make_input(settings, predictor.skeleton)
@@ -331,7 +335,8 @@ class MotionPredictorNode(LifecycleNode):
         if self._session is not None:
             self._session.close(self._counts)
         self._worker = None
-        gc.unfreeze()
+        if self.owns_process:
+            gc.unfreeze()
         gc.collect()  # a session refers to itself: its model would stay for many minutes
 
     # Activate and deactivate -------------------------------------------------------------------
@@ -398,7 +403,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         start_ros(args)
         node = MotionPredictorNode()
-        node.asked_to_end = asked_to_end
+        node.asked_to_end, node.owns_process = asked_to_end, True
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while rclpy.ok() and not asked_to_end.is_set() and not node.startup_failed:

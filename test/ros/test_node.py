@@ -316,14 +316,20 @@ def test_a_context_that_is_shut_down_ends_the_threads_without_a_trace(
 
 
 def test_full_collections_look_at_what_is_loaded_only_until_configure(nodes: Nodes) -> None:
-    gc.unfreeze()  # other nodes of this process
     loaded = len(gc.get_objects())
     node = nodes.make()
+    node.owns_process = True
     assert node.trigger_configure() == SUCCESS
     assert gc.get_freeze_count() >= 0.9 * loaded
     assert len(gc.get_objects()) < 0.1 * loaded
     assert node.trigger_cleanup() == SUCCESS
     assert gc.get_freeze_count() == 0
+
+
+def test_a_node_among_others_leaves_their_collector_alone(nodes: Nodes) -> None:
+    node = nodes.make()
+    assert node.trigger_configure() == SUCCESS
+    assert gc.get_freeze_count() == 0, 'a closed node of this process would stay in the graph'
 
 
 def test_a_model_is_let_go_at_clean_up_and_not_when_python_comes_round_to_it(
