@@ -138,7 +138,7 @@ def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
     lines = [
         f'# {out.name}',
         '',
-        f'{card.get("what", "")}.',
+        f'{card.get("what", "")}.{_taught_by(card)}',
         '',
         f'- Network: {size.architecture}, width {size.width}, depth {size.depth}, '
         f'{parameters / 1e6:.2f} M parameters, {out.stat().st_size / 1e6:.2f} MB.',
@@ -173,6 +173,37 @@ def card_text(out: Path, model: MotionModel, card: dict[str, object]) -> str:
             '',
         ]
     return '\n'.join(lines)
+
+
+def _taught_by(card: dict[str, object]) -> str:
+    """Return a sentence on the terms of a student's loss, the largest weight first."""
+    settings = card.get('settings')
+    what = str(card.get('what'))
+    if not isinstance(settings, dict) or 'finetuned' in card:
+        return ''
+    student = settings.get('swiftdiff', {})
+    terms = {
+        f'the distance of the best of {student.get("samples")} samples '
+        'from the real future': 'real',
+        "the mean square distance from samples of the diffusion teacher's DDIM": 'match_ddim',
+        'the energy score of samples against the real future': 'spread',
+        'the mean square distance from samples of the one-step teacher': 'match',
+    }
+    if what.startswith('mixture'):
+        mixture = settings.get('moe', {})
+        student = {**mixture.get('vdd', {}), **mixture} if mixture.get('method') == 'vdd' else {}
+        terms = {
+            'the log likelihood of the recordings': 'real',
+            'the log likelihood of futures that diffusion models sampled': 'forward',
+            'the distance of the nearest expert from the real future': 'together_best',
+            'the distance of the nearest from the last instant': 'together_best_end',
+            "VDD's bound, which asks the teacher's score": 'reverse',
+        }
+    elif not what.startswith('SwiftDiff'):
+        return ''
+    found = sorted(((student.get(name, 0.0), term) for term, name in terms.items()), reverse=True)
+    told = [f'{weight:g} for {term}' for weight, term in found if weight > 0.0]
+    return f' The terms of its loss by weight: {"; ".join(told)}.' if told else ''
 
 
 def _limits(model: MotionModel, card: dict[str, object]) -> str:

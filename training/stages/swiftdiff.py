@@ -84,11 +84,17 @@ def distil_swiftdiff(
         device=run.device,
         watch=watch,
     )
-    card = card_of(run, chain, 'SwiftDiff, distilled from the one-step teacher (stage 2)', folder)
+    card = card_of(run, chain, title_of(config), folder)
     if current().is_main:
         save_weights(run.folder / 'swiftdiff.safetensors', student, card)
     current().wait()
     return student
+
+
+def title_of(config: SwiftDiffConfig) -> str:
+    """Return the title of the student's card; it names teachers where a term asks one."""
+    taught = config.match > 0.0 or config.match_ddim > 0.0
+    return f'SwiftDiff, {"distilled from its teachers" if taught else "trained without a teacher"}'
 
 
 def begin_from(student: MotionModel, earlier: MotionModel, name: str) -> None:
