@@ -141,13 +141,22 @@ def horizon_curves(errors: Tensor) -> tuple[Tensor, Tensor]:
 
 def world_metrics(samples: Tensor, future: Tensor) -> dict[str, Tensor]:
     """
-    Return ADE and FDE including the root's motion.
+    Return ADE, FDE and the energy score including the root's motion.
+
+    The energy score is that of :func:`training.judge.stream.stream_scores.energy_score` with equal
+    weights, as the mean over the frames; it is proper, so it rewards neither many different
+    samples nor few (Gneiting and Raftery, JASA 2007, equation 21).
 
     :param samples: joint positions in world metres, shape ``(N, S, T, J, 3)``.
     :param future: the real future, shape ``(N, T, J, 3)``.
     :returns: the value of each measure for each window, shape ``(N,)``.
     """
-    return _displacement_metrics(frame_errors(samples.flatten(-2), future.flatten(-2)))
+    flat = samples.flatten(-2)
+    errors = frame_errors(flat, future.flatten(-2))
+    frames = flat.transpose(1, 2)
+    between = torch.cdist(frames, frames, compute_mode='donot_use_mm_for_euclid_dist')
+    energy = errors.mean(dim=(1, 2)) - 0.5 * between.mean(dim=(1, 2, 3))
+    return {**_displacement_metrics(errors), 'energy': energy}
 
 
 def pose_metrics(samples: Tensor, future: Tensor) -> dict[str, Tensor]:

@@ -312,7 +312,7 @@ def summarise(
     for name, of_windows in values.items():
         part, measure = name.split('.')
         row[part][measure] = rounded(of_windows.mean())
-        if measure in ('ade', 'fde'):
+        if measure in ('ade', 'fde', 'energy'):
             low, high = bootstrap_interval(of_windows, np.ones_like(of_windows), clusters)
             row['interval95'][name] = [rounded(low), rounded(high)]
     row['horizon'] = {'times_s': [rounded(time_s) for time_s in times_s]}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.judge import plots
+from training.judge.accuracy.predicting import NEIGHBOURS_NAME
 from training.judge.scoring import COMPARED
 from training.report.page import markdown_table, render
 
@@ -15,6 +16,12 @@ SPREAD = ('ade_median', 'ade_worst', 'fde_median', 'fde_worst')
 BEHIND_NOISE = (
     'pose.apd', 'pose.ade', 'pose.fde', 'pose.mmade', 'pose.mmfde', 'world.ade', 'world.fde',
 )  # fmt: skip
+
+AGAINST_NEIGHBOURS = (
+    ('pose', 'ade'), ('pose', 'fde'), ('pose', 'mmade'), ('pose', 'mmfde'), ('world', 'ade'),
+    ('world', 'fde'), ('world', 'energy'),
+)  # fmt: skip
+"""Measures by which a model is compared with the nearest neighbours; less is better in all."""
 
 
 def evaluation_section(result: Mapping[str, Any], images: Path, page: Path) -> str:
@@ -59,6 +66,38 @@ def noise_section(results: Sequence[Mapping[str, Any]]) -> str:
     :param results: results of ``training evaluate --tracker-noise``.
     """
     return render('noise.md', found=[(result, _noise_table(result)) for result in results])
+
+
+def knows_neighbours(result: Mapping[str, Any]) -> bool:
+    """Return whether an evaluation scores the nearest neighbours beside the models."""
+    return any(row['model'] == NEIGHBOURS_NAME for row in result['rows'])
+
+
+def neighbours_section(result: Mapping[str, Any]) -> str:
+    """
+    Return the section that compares each model with the nearest neighbours.
+
+    :param result: result of ``training evaluate --neighbours``.
+    """
+    head = ['error over that of the neighbours', 'set']
+    head += [f'{part} {name}'.replace('pose ', '').upper() for part, name in AGAINST_NEIGHBOURS]
+    body: list[list[str]] = []
+    behind: list[str] = []
+    for set_name, split in _ordered(result['rows']):
+        rows = [r for r in result['rows'] if (r['set'], r['split']) == (set_name, split)]
+        (theirs,) = (row for row in rows if row['model'] == NEIGHBOURS_NAME)
+        for row in rows:
+            if row['role'] == 'baseline':
+                continue
+            ratios = [row[part][name] / theirs[part][name] for part, name in AGAINST_NEIGHBOURS]
+            shown = plots.shown_name(row)
+            body.append([shown, f'{set_name}, {split}', *(f'{ratio:.3f}' for ratio in ratios)])
+            worse = [name for (_, name), ratio in zip(AGAINST_NEIGHBOURS, ratios) if ratio >= 1.0]
+            if worse and row['role'] == 'teacher':
+                behind.append(f'{set_name}: {", ".join(name.upper() for name in worse)}')
+    return render(
+        'neighbours.md', result=result, table=markdown_table(head, body), behind='; '.join(behind)
+    )
 
 
 def _noise_table(result: Mapping[str, Any]) -> str:
@@ -141,10 +180,11 @@ def _world_table(rows: Sequence[Mapping[str, Any]]) -> str:
             _with_interval(row, 'world', 'ade'),
             _with_interval(row, 'world', 'fde'),
             *(f'{row["world"][name]:.3f}' for name in SPREAD),
+            *([_with_interval(row, 'world', 'energy')] if 'energy' in row['world'] else ['']),
         ]
         for row in rows
     ]
-    return markdown_table(head, body)
+    return markdown_table([*head, 'energy score'], body)
 
 
 def _with_interval(row: Mapping[str, Any], part: str, name: str) -> str:

@@ -20,7 +20,12 @@ from training.common.options import about, read_options
 from training.judge import calibrate, choose_temperature, plots
 from training.judge.accuracy import evaluate
 from training.judge.speed import benchmark
-from training.report.accuracy import evaluation_section, noise_section
+from training.report.accuracy import (
+    evaluation_section,
+    knows_neighbours,
+    neighbours_section,
+    noise_section,
+)
 from training.report.page import render
 from training.report.radii import calibration_section
 from training.report.temperatures import temperature_section
@@ -67,7 +72,8 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
     order = list(SECTIONS)
     sections: list[str] = []
     behind_noise = [result for result in results if is_noisy(result)]
-    plain = [result for result in results if not is_noisy(result)]
+    remembered = [result for result in results if is_beside_neighbours(result)]
+    plain = [result for result in results if not is_extra(result)]
     for result in sorted(plain, key=lambda result: order.index(result['format'])):
         if result['format'] == evaluate.FORMAT:
             plots.draw_horizons(result, images)
@@ -80,6 +86,8 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
         sections.append(section)
         if result['format'] == evaluate.FORMAT and behind_noise:
             sections.append(noise_section(behind_noise))
+        if result['format'] == evaluate.FORMAT:
+            sections += [neighbours_section(each) for each in remembered]
     page.parent.mkdir(parents=True, exist_ok=True)
     text = render('results.md', command=command, sections=sections)
     write_whole(page, text + '\n')
@@ -88,6 +96,16 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path, command: str) -
 def is_noisy(result: Mapping[str, Any]) -> bool:
     """Return whether a result is an evaluation behind a noisy tracker."""
     return bool(result.get('settings', {}).get('tracker_noise_m'))
+
+
+def is_beside_neighbours(result: Mapping[str, Any]) -> bool:
+    """Return whether a result is an evaluation with the nearest neighbours."""
+    return result['format'] == evaluate.FORMAT and knows_neighbours(result)
+
+
+def is_extra(result: Mapping[str, Any]) -> bool:
+    """Return whether a result has a section of its own beside the evaluation's."""
+    return is_noisy(result) or is_beside_neighbours(result)
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -126,16 +144,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         results = [read_result(path) for path in options.json]
         counted = Counter(
-            (result['format'], result.get('model')) for result in results if not is_noisy(result)
+            (result['format'], result.get('model')) for result in results if not is_extra(result)
         )
         for (one, model), count in counted.items():
             if count > 1:
                 of = f' of {model}' if model else ''
                 raise ConfigError(f'--json: {count} files of format {one!r}{of}; give one of each')
-        if any(map(is_noisy, results)) and all(
-            result['format'] != evaluate.FORMAT or is_noisy(result) for result in results
+        if any(map(is_extra, results)) and all(
+            result['format'] != evaluate.FORMAT or is_extra(result) for result in results
         ):
-            raise ConfigError('--json: an evaluation without --tracker-noise must be among them')
+            raise ConfigError(
+                '--json: an evaluation without --tracker-noise and --neighbours must be among them'
+            )
     except MotionPredictorError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

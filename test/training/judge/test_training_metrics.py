@@ -13,6 +13,7 @@ from motion_predictor.errors import ShapeError
 from motion_predictor.model.config import WindowConfig
 from training.data.windows import evaluation_windows, recordings_folder
 from training.judge import metrics
+from training.judge.stream.stream_scores import energy_score
 
 RECORDINGS = recordings_folder()
 
@@ -200,3 +201,22 @@ if RECORDINGS is not None:  # these need the recordings; MOTION_PREDICTOR_DATA n
         assert sizes.mean() == pytest.approx(mean, rel=0.01)
         assert np.median(sizes) == median
         assert (sizes == 1).mean() == pytest.approx(alone, abs=0.006)
+
+
+def test_the_energy_score_is_that_of_the_streams_over_all_frames() -> None:
+    generator = torch.Generator().manual_seed(3)
+    samples = torch.randn(2, 7, 5, 17, 3, generator=generator)
+    future = torch.randn(2, 5, 17, 3, generator=generator)
+    equal = np.full((7, 5), 1.0 / 7.0)
+    expected = [
+        energy_score(drawn.numpy(), equal, truth.numpy()).mean()
+        for drawn, truth in zip(samples, future)
+    ]
+    found = metrics.world_metrics(samples, future)['energy']
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_the_energy_score_of_one_sample_is_its_error() -> None:
+    samples, future = torch.ones(1, 1, 4, 17, 3), torch.zeros(1, 4, 17, 3)
+    found = metrics.world_metrics(samples, future)
+    torch.testing.assert_close(found['energy'], found['ade'])
