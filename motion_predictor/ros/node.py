@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 import gc
 import os
-import signal
 import sys
 import threading
 from time import perf_counter
@@ -20,7 +19,6 @@ from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import (
     LifecycleNode,
     LifecyclePublisher,
@@ -47,9 +45,8 @@ from motion_predictor.ros.parameters.declare import declare_parameters, paramete
 from motion_predictor.ros.publish.publishers import make_publishers, wait_for_delivery
 from motion_predictor.ros.publish.summaries import SUMMARIES
 from motion_predictor.ros.session import input_turn, make_online, Session
-from motion_predictor.ros.start import NODE_NAME, start_ros
+from motion_predictor.ros.start import NODE_NAME, run_until_asked
 from motion_predictor.ros.worker import Worker
-from motion_predictor.signals import when_asked_to_end
 from motion_predictor.sources.tf.frame_motion import FrameMotion
 from motion_predictor.track.checks.body_checks import BodyChecks
 
@@ -58,9 +55,6 @@ PATIENCE_S = 10.0
 dropped."""
 HASTE_S = 0.4
 """Longest time in seconds that a process which was asked to end waits for it."""
-SIGNAL_PERIOD_S = 0.1
-"""Period in seconds with which a process that waits for messages checks whether it was asked to
-end."""
 
 
 class MotionPredictorNode(LifecycleNode):
@@ -395,37 +389,24 @@ def main(args: list[str] | None = None) -> int:
     :param args: arguments of the command line; None for those of the process.
     :returns: 0, or 1 if a parameter was bad or the node could not start by itself.
     """
-    # A signal only asks the loop below to end. If rclpy's own handlers shut the context down, a
-    # running transition would fail, and nothing could be taken back any more.
-    asked_to_end = threading.Event()
-    when_asked_to_end(lambda received, frame: asked_to_end.set())
-    node = None
-    try:
-        start_ros(args)
+    made: list[MotionPredictorNode] = []
+
+    def make(asked_to_end: threading.Event) -> MotionPredictorNode:
         node = MotionPredictorNode()
         node.asked_to_end, node.owns_process = asked_to_end, True
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while rclpy.ok() and not asked_to_end.is_set() and not node.startup_failed:
-            executor.spin_once(timeout_sec=SIGNAL_PERIOD_S)
-        if rclpy.ok():
-            node.stop()
-    except ConfigError as error:
-        print(f'{NODE_NAME}: {error}', file=sys.stderr)
-        return 1
-    except ExternalShutdownException:
-        pass
-    except Exception:
-        if rclpy.ok():  # otherwise the context was shut down while the executor was using it
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-        # `ros2 launch` repeats Ctrl-C: a second one must not kill the process while Python ends.
-        when_asked_to_end(signal.SIG_IGN)
-    code = 1 if node is not None and node.startup_failed else 0
-    if node is not None and node.left_behind:  # its thread runs the model and cannot be ended
+        made.append(node)
+        return node
+
+    code = run_until_asked(
+        NODE_NAME,
+        make,
+        args,
+        has_ended=lambda node: node.startup_failed,
+        stop=MotionPredictorNode.stop,
+    )
+    if any(node.startup_failed for node in made):
+        code = 1
+    if any(node.left_behind for node in made):  # its thread runs the model and cannot be ended
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import array
 from collections.abc import Callable
 import contextlib
-import signal
 import sys
 import threading
 import time
@@ -23,9 +22,7 @@ from typing import Any
 from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
 import numpy as np
 from rcl_interfaces.msg import ParameterDescriptor
-import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -33,7 +30,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import Marker, MarkerArray
 
 from motion_predictor.body.layout import FLOAT32_MOST
-from motion_predictor.errors import ConfigError, MotionPredictorError
+from motion_predictor.errors import ConfigError
 from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Overrides, Recording
 from motion_predictor.recordings.rosbag import BagInput, fields_of
@@ -42,6 +39,7 @@ from motion_predictor.ros.messages import ns_to_stamp
 from motion_predictor.ros.parameters.fields import replaced
 from motion_predictor.ros.parameters.parameter import Parameter
 from motion_predictor.ros.parameters.replay import REPLAY_PARAMETERS, ReplaySettings
+from motion_predictor.ros.start import run_until_asked
 from motion_predictor.sources.standard import KINECT_IDS_PER_PERSON
 
 CLOUD_DTYPE = np.dtype(
@@ -315,32 +313,9 @@ def _recording_of(settings: ReplaySettings) -> Recording:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until Ctrl-C, or until the end of a recording that does not loop."""
-    # rclpy's own handlers end the loop below, so no KeyboardInterrupt comes in the middle of
-    # something.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: None)
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = ReplayNode()
-        while rclpy.ok() and not node.finished.is_set():
-            rclpy.spin_once(node, timeout_sec=0.1)
-    except MotionPredictorError as error:
-        print(f'replay: {error}', file=sys.stderr)
-        return 2
-    except ExternalShutdownException:
-        pass
-    except Exception:
-        if rclpy.ok():  # otherwise the context was shut down while the executor was using it
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-        # `ros2 launch` repeats Ctrl-C: a second one must not kill the process while Python ends.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-    return 0
+    return run_until_asked(
+        'replay', lambda asked: ReplayNode(), args, has_ended=lambda node: node.finished.is_set()
+    )
 
 
 if __name__ == '__main__':

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
-import signal
-import sys
-import threading
 from typing import Any, TypeVar
 
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-from motion_predictor.errors import ConfigError
 from motion_predictor.ros.parameters.declare import declare_one, FOREIGN_PARAMETERS
 from motion_predictor.ros.parameters.fields import parameters_of, replaced
-from motion_predictor.ros.start import start_ros
-from motion_predictor.signals import when_asked_to_end
+from motion_predictor.ros.start import run_until_asked
 
 T = TypeVar('T')
-SIGNAL_PERIOD_S = 0.1
-"""Period in seconds with which a process that waits for messages checks whether it was asked to
-end."""
 
 
 def declared(node: Node, defaults: T) -> T:
@@ -69,28 +59,4 @@ def run(name: str, make: Callable[[], Node], args: list[str] | None = None) -> i
     :param args: arguments of the command line; None for those of the process.
     :returns: 0, or 1 if a parameter was bad or a message package is missing.
     """
-    asked_to_end = threading.Event()
-    when_asked_to_end(lambda received, frame: asked_to_end.set())
-    node = None
-    try:
-        start_ros(args)
-        node = make()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while rclpy.ok() and not asked_to_end.is_set():
-            executor.spin_once(timeout_sec=SIGNAL_PERIOD_S)
-    except ConfigError as error:
-        print(f'{name}: {error}', file=sys.stderr)
-        return 1
-    except ExternalShutdownException:
-        pass
-    except Exception:
-        if rclpy.ok():  # otherwise the context was shut down while the executor was using it
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-        # `ros2 launch` repeats Ctrl-C: a second one must not kill the process while Python ends.
-        when_asked_to_end(signal.SIG_IGN)
-    return 0
+    return run_until_asked(name, lambda asked: make(), args)
