@@ -106,8 +106,8 @@ class Hall:
         self._clock.publish(Clock(clock=ns_to_stamp(self.now_ns)))
         self.listener.spin()
 
-    def show(self, pose: np.ndarray) -> None:
-        """Publish the next pose (17, 3), and wait for the answer."""
+    def show(self, pose: np.ndarray) -> int:
+        """Publish the next pose (17, 3), wait for the answer, and return the pose's stamp."""
         stamp_ns = self.tick()
         message = pose_array([pose])
         message.header.stamp, message.header.frame_id = ns_to_stamp(stamp_ns), 'map'
@@ -115,6 +115,7 @@ class Hall:
         begun_s = time.monotonic()
         while not self._answered(stamp_ns) and time.monotonic() - begun_s < PATIENCE_A_FRAME_S:
             self.tell_time()
+        return stamp_ns
 
     def _answered(self, stamp_ns: int) -> bool:
         return bool(self.poses) and stamp_to_ns(self.poses[-1].header.stamp) >= stamp_ns

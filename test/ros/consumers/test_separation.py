@@ -84,7 +84,10 @@ def test_the_limit_drops_before_somebody_arrives_returns_and_ends_with_the_predi
     from rclpy.qos import DurabilityPolicy, QoSProfile
     from std_msgs.msg import Bool, Float64
 
+    from motion_predictor.ros.messages import stamp_to_ns
+
     walk, listener = long_walk(), hall.listener
+    walk = walk[len(walk) // 4 : 3 * len(walk) // 4]
     settings = SeparationSettings()
     there = walk[int(0.5 * len(walk))][0] + [0.0, 0.4, 0.1]  # where the walk passes by
     limits = listener.collect(Float64, '/speed_limit_predicted')
@@ -110,22 +113,29 @@ def test_the_limit_drops_before_somebody_arrives_returns_and_ends_with_the_predi
     hall.show_until(walk[0], lambda: limits[-1].data == 1.0, 'full speed while nobody is near')
     hall.show_until(walk[0], lambda: percent(nav2[-1]) == 100.0, 'full speed of Nav2')
     hall.show_until(walk[0], lambda: factors[-1].factor == 1.0, 'full speed of the controller')
-    measured, permitted, sent = [], [], []
-    for pose in walk:
-        hall.show(pose)
-        count = len(limits)
-        listener.wait(
-            lambda count=count: len(limits) > count + 1 and valid[-1].data, 'a limit for this pose'
-        )
-        measured.append(permitted_speed_m_s(separation_m(pose, there), settings))
-        permitted.append(limits[-1].data)
-        sent.append(percent(nav2[-1]))
     full = settings.full_speed_m_s
+    shown, measured, permitted = {}, [], []
+    for pose in walk:
+        shown[hall.show(pose)] = pose
+        # On a busy machine too, the limit is compared with the pose that its message is of.
+        answer = hall.poses[-1]
+        points = np.array([(each.position.x, each.position.y, each.position.z)
+                           for each in answer.poses])  # fmt: skip
+        limit = permitted_speed_m_s(separation_m(points, there), settings)
+        listener.wait(
+            lambda limit=limit: valid[-1].data and limits[-1].data == pytest.approx(limit),
+            'the limit of this pose',
+        )
+        if limit < 0.2 * full:
+            listener.wait(lambda: percent(nav2[-1]) < 50.0, 'a slow Nav2')
+        seen = shown.get(stamp_to_ns(answer.header.stamp), walk[0])
+        measured.append(permitted_speed_m_s(separation_m(seen, there), settings))
+        permitted.append(limit)
     first = {name: int(np.argmax(np.array(values) < 0.99 * full)) for name, values in
              (('measured', measured), ('permitted', permitted))}  # fmt: skip
     assert min(measured) < 0.2 * full, 'the walk does not pass the robot'
+    assert min(permitted) < 0.2 * full, 'Nav2 was not looked at'
     assert 0 < first['permitted'] < first['measured'], 'the limit does not drop before'
-    assert min(sent) < 50.0, 'Nav2 is not slowed'
     assert permitted[-1] == full, 'the limit does not return'
     hall.show_until(walk[-1], lambda: percent(nav2[-1]) == 100.0, 'full speed of Nav2 again')
     hall.predictor.kill()
