@@ -73,6 +73,45 @@ def percent(message: Any) -> float:
     return float(message.speed_limit)
 
 
+def points_of(message: Any) -> np.ndarray:
+    return np.array([(p.position.x, p.position.y, p.position.z) for p in message.poses])
+
+
+def limits_along(
+    hall: Any,
+    walk: np.ndarray,
+    there: np.ndarray,
+    limits: list[Any],
+    valid: list[Any],
+    nav2: list[Any],
+) -> tuple[list[float], list[float]]:
+    """
+    Show a walk, and see that the limit follows each answer of the predictor.
+
+    On a busy machine too, a limit is compared with the pose that the message behind it is of.
+
+    :returns: m/s for each frame: what the measured pose alone permits, and what was permitted.
+    """
+    from motion_predictor.ros.messages import stamp_to_ns
+
+    settings, shown = SeparationSettings(), {}
+    measured, permitted = [], []
+    for pose in walk:
+        shown[hall.show(pose)] = pose
+        answer = hall.poses[-1]
+        limit = permitted_speed_m_s(separation_m(points_of(answer), there), settings)
+        hall.listener.wait(
+            lambda limit=limit: valid[-1].data and limits[-1].data == pytest.approx(limit),
+            'the limit of this pose',
+        )
+        if limit < 0.2 * settings.full_speed_m_s:
+            hall.listener.wait(lambda: percent(nav2[-1]) < 50.0, 'a slow Nav2')
+        seen = shown.get(stamp_to_ns(answer.header.stamp), walk[0])
+        measured.append(permitted_speed_m_s(separation_m(seen, there), settings))
+        permitted.append(limit)
+    return measured, permitted
+
+
 @pytest.mark.slow
 @pytest.mark.ros
 def test_the_limit_drops_before_somebody_arrives_returns_and_ends_with_the_predictor(
@@ -83,8 +122,6 @@ def test_the_limit_drops_before_somebody_arrives_returns_and_ends_with_the_predi
     from nav2_msgs.msg import SpeedLimit
     from rclpy.qos import DurabilityPolicy, QoSProfile
     from std_msgs.msg import Bool, Float64
-
-    from motion_predictor.ros.messages import stamp_to_ns
 
     walk, listener = long_walk(), hall.listener
     walk = walk[len(walk) // 4 : 3 * len(walk) // 4]
@@ -113,24 +150,8 @@ def test_the_limit_drops_before_somebody_arrives_returns_and_ends_with_the_predi
     hall.show_until(walk[0], lambda: limits[-1].data == 1.0, 'full speed while nobody is near')
     hall.show_until(walk[0], lambda: percent(nav2[-1]) == 100.0, 'full speed of Nav2')
     hall.show_until(walk[0], lambda: factors[-1].factor == 1.0, 'full speed of the controller')
+    measured, permitted = limits_along(hall, walk, there, limits, valid, nav2)
     full = settings.full_speed_m_s
-    shown, measured, permitted = {}, [], []
-    for pose in walk:
-        shown[hall.show(pose)] = pose
-        # On a busy machine too, the limit is compared with the pose that its message is of.
-        answer = hall.poses[-1]
-        points = np.array([(each.position.x, each.position.y, each.position.z)
-                           for each in answer.poses])  # fmt: skip
-        limit = permitted_speed_m_s(separation_m(points, there), settings)
-        listener.wait(
-            lambda limit=limit: valid[-1].data and limits[-1].data == pytest.approx(limit),
-            'the limit of this pose',
-        )
-        if limit < 0.2 * full:
-            listener.wait(lambda: percent(nav2[-1]) < 50.0, 'a slow Nav2')
-        seen = shown.get(stamp_to_ns(answer.header.stamp), walk[0])
-        measured.append(permitted_speed_m_s(separation_m(seen, there), settings))
-        permitted.append(limit)
     first = {name: int(np.argmax(np.array(values) < 0.99 * full)) for name, values in
              (('measured', measured), ('permitted', permitted))}  # fmt: skip
     assert min(measured) < 0.2 * full, 'the walk does not pass the robot'
