@@ -1,4 +1,4 @@
-"""Human motion from files: npz, BVH, rosbag2, DeepMimic; and a synthetic walker."""
+"""Human motion from files: npz, BVH, ASF/AMC, rosbag2, DeepMimic; and a synthetic walker."""
 
 from __future__ import annotations
 

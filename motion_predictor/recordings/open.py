@@ -10,6 +10,7 @@ import numpy as np
 from motion_predictor.body.layout_file import layout as layout_of
 from motion_predictor.common.files import brief
 from motion_predictor.errors import RecordingError
+from motion_predictor.recordings.acclaim.person import read_acclaim
 from motion_predictor.recordings.bvh import read_bvh
 from motion_predictor.recordings.deepmimic import read_deepmimic
 from motion_predictor.recordings.npz_clips import read_npz
@@ -22,8 +23,8 @@ SYNTHETIC = 'synthetic'
 MAX_WALKERS = 256
 
 FORMATS = (
-    'a .bvh file, an .npz file of clips (FILE.npz:CLIP), a DeepMimic .txt file, a rosbag2 folder, '
-    f'an .mcap or .db3 file (also .zstd), or {SYNTHETIC!r}'
+    'a .bvh file, an .amc file beside its .asf, an .npz file of clips (FILE.npz:CLIP), a '
+    f'DeepMimic .txt file, a rosbag2 folder, an .mcap or .db3 file (also .zstd), or {SYNTHETIC!r}'
 )
 
 
@@ -72,6 +73,8 @@ def open_recording(
         return _overridden(read_rosbag(path, wanted=wanted), given)
     if suffix == '.bvh':
         return read_bvh(path, given)
+    if suffix == '.amc':
+        return read_acclaim(path, given)
     if suffix == '.npz':
         return _overridden(read_npz(path, clip if mark else ''), given)
     if suffix == '.txt':

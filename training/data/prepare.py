@@ -55,6 +55,12 @@ worked example: AMASS/ACCAD/..., AMASS/CMU/... as downloaded (SMPL+H G), and its
 as the 17 joints that the shipped models have:
   python -m training data prepare amass AMASS --body-model smplh --out stores --joints h36m17
 """,
+    'cmu': """\
+worked example: subjects/05/05.asf, subjects/05/05_01.amc, ... as CMU's site has them
+  python -m training data prepare cmu subjects --out stores --val 06 --test 07 08
+worked example: the subjects who were recorded at 60 Hz
+  python -m training data prepare cmu subjects/60 --recorded-rate 60 --out stores --name cmu60
+""",
     'cmu17': """\
 worked example:
   python -m training data prepare cmu17 ../shared/data/cmu17 --out stores
@@ -158,7 +164,7 @@ def plan(source: Source, options: Prepare) -> str:
         f'{source.skeleton.num_joints} joints of {source.skeleton.name}',
         *source.remarks,
     ]
-    if source.kind == 'bvh':
+    if source.kind in ('bvh', 'cmu'):
         source.clips[0].load()
         lines += [f'{source.clips[0].name}: {line}' for line in source.judgements()]
     for split, clips in in_splits(source):

@@ -12,9 +12,11 @@ import tyro
 from motion_predictor.body.skeleton import H36M17, Skeleton
 from motion_predictor.body.skeleton_file import read_skeleton
 from motion_predictor.errors import RecordingError
+from motion_predictor.recordings.recording import Overrides
 from training.data.bags import bag_input, BagOptions, read_bags, rotation_of
 from training.data.readers.amass import read_amass
 from training.data.readers.bvh_folder import read_bvh_folder
+from training.data.readers.cmu_folder import read_cmu_folder
 from training.data.readers.h36m import read_h36m, read_humaneva
 from training.data.readers.smplh import smplh_kinematics
 from training.data.readers.source import MAX_SPEED_M_S, Source
@@ -106,6 +108,31 @@ class Amass(Prepare):
     def read(self) -> Source:
         """Return its clips."""
         return read_amass(self.place, smplh_kinematics(self.body_model), joints=self.joints)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cmu(Prepare):
+    """CMU: a folder of .amc files, each with the .asf file of its body beside it."""
+
+    kind = 'cmu'
+    units_scale: float = 0.0
+    """Metres per unit; the default is an inch divided by the length that the .asf file states."""
+    mapping: Path | None = None
+    """Mapping file from the bones' ends to the model; the default knows those of CMU."""
+    up: str = ''
+    """Vertical axis: x, y, z, or --up=-z; the default is y."""
+    recorded_rate: float = 0.0
+    """Frames per second; the default is 120, since the files do not state it."""
+    val: tuple[str, ...] = ()
+    """Subjects kept for validation."""
+    test: tuple[str, ...] = ()
+    """Subjects kept for the test."""
+
+    def read(self) -> Source:
+        """Return their clips."""
+        mapping = '' if self.mapping is None else str(self.mapping)
+        given = Overrides(self.units_scale, self.up, mapping, self.recorded_rate)
+        return read_cmu_folder(self.place, given=given, val=self.val, test=self.test)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,5 +235,5 @@ class Rosbag(OfAnything):
 
 
 KINDS: dict[str, type[Prepare]] = {
-    made.kind: made for made in (H36m, HumanEva, Amass, Cmu17, UiPrmd17, Npz, Bvh, Rosbag)
+    made.kind: made for made in (H36m, HumanEva, Amass, Cmu, Cmu17, UiPrmd17, Npz, Bvh, Rosbag)
 }

@@ -13,7 +13,7 @@ class ReplaySettings:
     """The recording to play, and how to play it."""
 
     path: str = parameter('', applies=AT_START)
-    """recording to play: FILE.bvh, FILE.npz:CLIP, a rosbag2, a DeepMimic .txt, synthetic"""
+    """recording: FILE.bvh, FILE.amc, FILE.npz:CLIP, a rosbag2, a DeepMimic .txt, synthetic"""
     topic: str = parameter('skeleton', applies=AT_START)
     """topic to publish on"""
     type: str = parameter('pose_array', applies=AT_START)

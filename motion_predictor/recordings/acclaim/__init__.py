@@ -1,0 +1,1 @@
+"""Acclaim's ASF and AMC files, as the CMU motion capture database has them."""
