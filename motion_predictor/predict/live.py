@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 import math
@@ -172,6 +172,12 @@ class LivePredictor:
     def observe(self, observation: Observation, now_ns: int | None = None) -> ObserveResult:
         """Store one person's pose; see :meth:`People.observe`."""
         return self.people.observe(observation, now_ns)
+
+    def observe_all(
+        self, observations: Sequence[Observation], now_ns: int | None = None
+    ) -> list[ObserveResult]:
+        """Store several people's poses; see :meth:`People.observe_all`."""
+        return self.people.observe_all(observations, now_ns)
 
     def refuse(
         self,

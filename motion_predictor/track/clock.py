@@ -90,9 +90,10 @@ class SourceClock:
         count = len(self._arrivals)
         if count < MIN_MESSAGES:
             return stamp_ns
-        steps = np.diff(np.array(self._arrivals))
-        period = float(steps.mean())
-        share = float((steps < SHORT * period).mean())
+        arrivals = np.array(self._arrivals)
+        steps = arrivals[1:] - arrivals[:-1]
+        period = (self._arrivals[-1] - self._arrivals[0]) / len(steps)
+        share = int(np.count_nonzero(steps < SHORT * period)) / len(steps)
         if not self._bursts:
             self._bursts = share >= BURSTS
         elif share < NO_BURSTS:

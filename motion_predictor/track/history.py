@@ -254,17 +254,37 @@ class PoseHistory:
             self.counters.poses_duplicate += not late
             return refused
         stamps = self._poses.stamps[self._poses.start : self._poses.stop]
-        in_order = not len(stamps) or stamp_ns > stamps[-1]
-        place = len(stamps) if in_order else int(np.searchsorted(stamps, stamp_ns))
-        self._period_s = None
-        self._poses.insert(place, stamp_ns, np.where(kept[:, None], xyz, 0.0), kept)
-        self._joints_seen_ns[kept] = np.maximum(self._joints_seen_ns[kept], stamp_ns)
-        self._forget(int(self._poses.stamps[self._poses.stop - 1]) - self._kept_ns)
-        self.counters.poses_accepted += 1
-        if in_order:
+        xyz = np.where(kept[:, None], xyz, 0.0)
+        if not len(stamps) or stamp_ns > stamps[-1]:
+            self.append(stamp_ns, xyz, kept)
             return AddOutcome.APPENDED
+        self._insert(int(np.searchsorted(stamps, stamp_ns)), stamp_ns, xyz, kept)
         self.counters.poses_inserted_late += 1
         return AddOutcome.INSERTED_LATE
+
+    def follows(self, stamp_ns: int, latest_ns: tuple[int, int]) -> bool:
+        """
+        Return whether a pose of this stamp would be stored as the newest, after two others.
+
+        :param stamp_ns: nanoseconds.
+        :param latest_ns: stamps of the newest two poses, nanoseconds; False if it has others.
+        """
+        poses = self._poses
+        last = poses.stop - 1
+        if last <= poses.start or stamp_ns - latest_ns[1] < self._spacing_ns:
+            return False
+        before, newest = poses.stamps[last - 1 : last + 1].tolist()
+        return (before, newest) == latest_ns
+
+    def append(self, stamp_ns: int, xyz: np.ndarray, kept: np.ndarray) -> None:
+        """
+        Store a pose that is newer than all others, as :meth:`add_body`.
+
+        :param stamp_ns: time of the measurement, nanoseconds.
+        :param xyz: metres, float64 (J, 3); zeros where ``kept`` is False.
+        :param kept: joints from :attr:`body`, enough to form a body, bool (J,).
+        """
+        self._insert(len(self._poses), stamp_ns, xyz, kept)
 
     def absorb(self, earlier: PoseHistory) -> None:
         """
@@ -300,6 +320,14 @@ class PoseHistory:
         return windows_of_histories([self])[0]
 
     # Storing
+
+    def _insert(self, place: int, stamp_ns: int, xyz: np.ndarray, kept: np.ndarray) -> None:
+        seen_ns = self._joints_seen_ns
+        self._period_s = None
+        self._poses.insert(place, stamp_ns, xyz, kept)
+        np.maximum(seen_ns, stamp_ns, out=seen_ns, where=kept)
+        self._forget(int(self._poses.stamps[self._poses.stop - 1]) - self._kept_ns)
+        self.counters.poses_accepted += 1
 
     def refusal(self, stamp_ns: int) -> AddOutcome | None:
         """

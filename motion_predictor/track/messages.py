@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, KeysView
+from collections.abc import Iterable, KeysView, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from motion_predictor.sources.observation import Observation
 from motion_predictor.track.history import AddOutcome
 from motion_predictor.track.identity.assign import Sighting, Track
 from motion_predictor.track.identity.tracks import Tracks
+from motion_predictor.track.identity.usual import UsualSightings
+from motion_predictor.track.states import Refusal
 
 _ASKED_AT_ONCE = 16  # for up to this many people of a message the outcome of each is known at once
 
@@ -57,6 +60,8 @@ class _Message:
     """For each person, the body that has the id and is clearly there."""
     tracks: list[Track | None] | None = None
     """The body of each person, if that was asked since the last person came; otherwise None."""
+    usual: UsualSightings | None = None
+    """The usual people, if all have come at once; otherwise None."""
 
 
 class Messages:
@@ -85,25 +90,37 @@ class Messages:
         message = self._open.get(source)
         return message is not None and message.stamp_ns != stamp_ns
 
-    def may_show(self, source: str, person: str) -> bool:
-        """Return whether a source's message is open and has not shown a person yet."""
+    def may_show(self, source: str, persons: Sequence[str]) -> bool:
+        """Return whether a source's open message has shown none of some people; else False."""
         message = self._open.get(source)
-        return message is not None and person not in {each.person for each in message.sightings}
+        return message is not None and not (
+            {each.person for each in message.sightings} & set(persons)
+        )
 
-    def add(self, sighting: Sighting) -> ObserveOutcome:
+    def add(self, sightings: Sequence[Sighting]) -> list[ObserveOutcome]:
         """
-        Add one person to a message, which is opened if it is not open.
+        Add some people to a message, which is opened if it is not open.
 
-        :param sighting: the person.
-        :returns: the outcome, as far as it is known by now.
+        :param sightings: people of one source and stamp.
+        :returns: the outcome of each, as far as it is known by now.
         """
-        message = self._open.get(sighting.source)
+        if not sightings:
+            return []
+        first = sightings[0]
+        message = self._open.get(first.source)
+        usual = self._tracks.usual(sightings)
         if message is None:
-            message = self._open[sighting.source] = _Message(sighting.stamp_ns)
-        message.sightings.append(sighting)
-        message.owners.append(self._tracks.owner(sighting))
-        message.tracks = None
-        return self._outcome(message)
+            message = self._open[first.source] = _Message(first.stamp_ns, usual=usual)
+        else:
+            message.usual = None
+        outcomes = []
+        for sighting, owner in zip(sightings, usual.owners):
+            message.sightings.append(sighting)
+            message.owners.append(owner or self._tracks.owner(sighting))
+            message.tracks = None
+            stored = ObserveOutcome.STORED
+            outcomes.append(stored if owner is not None else self._outcome(message))
+        return outcomes
 
     def _outcome(self, message: _Message) -> ObserveOutcome:
         # Return the outcome for the latest person of a message.
@@ -123,7 +140,7 @@ class Messages:
         message = self._open.pop(source, None)
         if message is not None:
             tracks = message.tracks or self._tracks.whose(message.sightings, message.owners)
-            self._tracks.take(message.sightings, tracks)
+            self._tracks.take(message.sightings, tracks, message.usual)
 
     def forget(self, sources: Iterable[str]) -> None:
         """Drop the open messages of some sources."""
@@ -131,6 +148,31 @@ class Messages:
             self._open.pop(source, None)
 
 
+def messages_of(observations: Sequence[Observation]) -> list[Sequence[Observation]]:
+    """
+    Return observations in groups, in their order: people of one message, or each on their own.
+
+    :param observations: people, perhaps of several messages.
+    """
+    origins = {(each.source, each.stamp_ns, each.frame_id) for each in observations}
+    persons = {each.person for each in observations}
+    if len(origins) == 1 and len(persons) == len(observations):
+        return [observations]
+    return [[each] for each in observations]
+
+
+REFUSALS = {
+    ObserveOutcome.MALFORMED: Refusal.MALFORMED,
+    ObserveOutcome.FAR_FUTURE: Refusal.FAR_FUTURE,
+    ObserveOutcome.DUPLICATE: Refusal.TOO_LATE,
+    ObserveOutcome.TOO_LATE: Refusal.TOO_LATE,
+    ObserveOutcome.WITHOUT_BODY: Refusal.NO_BODY,
+    ObserveOutcome.HELD: Refusal.TOO_LATE,
+    ObserveOutcome.ELSEWHERE: Refusal.ELSEWHERE,
+    ObserveOutcome.FROZEN: Refusal.FROZEN,
+    ObserveOutcome.OTHER_FRAME: Refusal.OTHER_FRAME,
+}
+"""For each outcome but STORED, why the person is seen and not predicted."""
 _OUTCOMES = {
     AddOutcome.DUPLICATE: ObserveOutcome.DUPLICATE,
     AddOutcome.TOO_LATE: ObserveOutcome.TOO_LATE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -53,15 +54,44 @@ class PoseReader:
         Return the joints of a body.
 
         :param observation: a well-formed observation.
-        :returns: metres, float64 (J, 3), and which of them belong to one body, bool (J,); None if
-            these are too few.
+        :returns: metres, float64 (J, 3), and which of them belong to one body, bool (J,), the
+            others being zero; None if these are too few.
         """
-        xyz, shown = self._to_model(observation)
+        return self._body_of(*self._to_model(observation))
+
+    def read_all(
+        self, observations: Sequence[Observation]
+    ) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        """
+        Return what :meth:`read` returns for each observation, computed together.
+
+        :param observations: well-formed observations.
+        """
+        told = {(each.seen is None, each.confidence is None) for each in observations}
+        if len(told) > 1:
+            return [self.read(each) for each in observations]
+        one = observations[0]
+        together = Observation(
+            one.stamp_ns, one.frame_id, one.person, np.array([each.xyz for each in observations]),
+            None if one.confidence is None else np.array([o.confidence for o in observations]),
+            None if one.seen is None else np.array([each.seen for each in observations]),
+        )  # fmt: skip
+        xyz, shown = self._to_model(together)
+        xyz = np.where(shown[..., None], xyz, 0.0)
+        clear = self._body.are_clearly_bodies(xyz, shown)
+        self._body.counters.joints_missing += int((~shown[clear]).sum())
+        alone = (None if sure else self._body_of(*pose) for sure, *pose in zip(clear, xyz, shown))
+        return [
+            (pose, seen) if sure else found
+            for sure, pose, seen, found in zip(clear.tolist(), xyz, shown, alone)
+        ]
+
+    def _body_of(self, xyz: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         seen = self._body.joints_of_one_body(xyz, shown)
         if not self._body.is_body(seen):
             self._body.counters.poses_without_body += 1
             return None
-        return xyz, seen
+        return np.where(seen[:, None], xyz, 0.0), seen
 
     def place(self, observation: Observation) -> np.ndarray | None:
         """

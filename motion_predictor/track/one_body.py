@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from motion_predictor.body.geometry import squares
 from motion_predictor.body.layout import FLOAT32_MOST, joints_there
 from motion_predictor.body.skeleton import Skeleton
 from motion_predictor.track.limits import HistoryCounters, HistoryLimits
@@ -16,6 +17,8 @@ _BONES_M = {
 }  # fmt: skip
 _OTHER_BONE_M = 0.5
 _FAR_M = 1e3  # metres from the rest of the body: a bound, so that no number drowns the others
+_CLEARLY_NEAR_M = 10.0  # metres from another joint: so near that the margin exceeds rounding
+_MARGIN_M2 = 1e-6
 _BEYOND_M = 1e8  # metres from the frame's origin: no place on Earth in any frame of reference
 
 
@@ -34,6 +37,7 @@ class OneBody:
         """
         self.skeleton, self.limits, self.counters = skeleton, limits, counters
         self._near_m2 = _reach(skeleton, self.limits) ** 2
+        self._clearly_near_m2 = self._near_m2 - _MARGIN_M2
         self._min_extent_m = self.limits.min_extent_m
         if skeleton.bones_m is not None:  # for a robot smaller than people
             self._min_extent_m = min(self._min_extent_m, 0.3 * max(skeleton.bones_m))
@@ -42,12 +46,12 @@ class OneBody:
         """
         Return which joints are present in a pose that no decoder has checked.
 
-        :param xyz: joints as the sender gave them, (J, 3), in any layout.
-        :returns: bool (J,); the others are counted.
+        :param xyz: joints as the sender gave them, (..., J, 3), in any layout.
+        :returns: bool (..., J); the others are counted.
         """
         shown = joints_there(xyz, self.skeleton)
         if not shown.all():
-            finite = (np.abs(xyz) <= FLOAT32_MOST).all(axis=1)
+            finite = (np.abs(xyz) <= FLOAT32_MOST).all(axis=-1)
             self.counters.joints_not_finite += int((~finite).sum())
             self.counters.joints_at_origin += int((finite & ~shown).sum())
         return shown
@@ -102,6 +106,32 @@ class OneBody:
             conflicts &= both
             self.counters.joints_off_body += 1
         return kept
+
+    def are_clearly_bodies(self, xyz: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """
+        Return of which poses :meth:`joints_of_one_body` surely keeps every joint that is seen.
+
+        This counts nothing.
+
+        :param xyz: metres, float64 (P, J, 3).
+        :param seen: which joints are really shown, bool (P, J); these are finite, the others zero.
+        :returns: bool (P,); False wherever a joint is near a limit, or too few are seen.
+        """
+        whole = bool(seen.all())
+        points = xyz - xyz[np.arange(len(xyz)), 0 if whole else seen.argmax(axis=1)][:, None]
+        if not whole:
+            points *= seen[..., None]
+        square = squares(points)
+        apart = square[:, :, None] + square[:, None] - 2.0 * points @ points.transpose(0, 2, 1)
+        if not whole:
+            apart *= seen[:, :, None] & seen[:, None]
+        clear = (apart <= self._clearly_near_m2).all(axis=(1, 2))
+        clear &= apart.max(axis=(1, 2)) >= self._min_extent_m**2 + _MARGIN_M2
+        clear &= square.max(axis=1) <= _CLEARLY_NEAR_M**2
+        clear &= np.abs(xyz).max(axis=(1, 2)) < _BEYOND_M
+        if not whole:
+            clear &= seen.sum(axis=1) >= min(self.limits.min_joints, self.skeleton.num_joints)
+        return np.asarray(clear)
 
     def is_body(self, kept: np.ndarray) -> bool:
         """

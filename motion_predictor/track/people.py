@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 import threading
 
@@ -18,23 +18,23 @@ from motion_predictor.track.history import PoseHistory
 from motion_predictor.track.identity.assign import Sighting, TrackRules
 from motion_predictor.track.identity.tracks import Tracks
 from motion_predictor.track.limits import HistoryCounters, PeopleCounters, PeopleLimits
-from motion_predictor.track.messages import Messages, ObserveOutcome, ObserveResult
+from motion_predictor.track.messages import (
+    Messages,
+    messages_of,
+    ObserveOutcome,
+    ObserveResult,
+    REFUSALS,
+)
 from motion_predictor.track.observed_pose import measured_pose, PoseReader
 from motion_predictor.track.one_body import OneBody
 from motion_predictor.track.refusals import Refused, RefusedPeople
-from motion_predictor.track.snapshot import (
-    arrival_of,
-    half_seen_of,
-    others_of,
-    Snapshot,
-    unseen_of,
-    windows_of,
-)
-from motion_predictor.track.states import Excluded, PersonState, Refusal
+from motion_predictor.track.snapshot import Frame, Snapshot, snapshot_of
+from motion_predictor.track.states import Excluded, Refusal
 from motion_predictor.track.window import NotReady
 
 _NS = 1e-9
 _MAX_HELD = 64
+_Admitted = tuple[Observation, bool]  # to be stored; whether it made everything before it void
 
 
 class People:
@@ -124,17 +124,21 @@ class People:
         :param now_ns: the clock that stamps are compared with, nanoseconds; None: accept any
             stamp, and decide from stamps alone who is stale.
         """
+        return self.observe_all([observation], now_ns)[0]
+
+    def observe_all(
+        self, observations: Sequence[Observation], now_ns: int | None = None
+    ) -> list[ObserveResult]:
+        """
+        Store the poses of several people; those of one message are computed together.
+
+        :param observations: as for :meth:`observe`.
+        :param now_ns: as for :meth:`observe`.
+        :returns: the result of each.
+        """
         with self._lock:
-            self._counters.observations += 1
-            self._shows_people[observation.source] = True
-            result = self._take(observation, now_ns)
-            if result.stored:
-                self._refused.taken(observation.person)
-                if not observation.identified:
-                    self._refused.begin(observation.source, observation.stamp_ns)
-            else:
-                self._note_refused(observation, _REFUSALS[result.outcome], now_ns)
-            return result
+            groups = messages_of(observations)
+            return [result for group in groups for result in self._observe(group, now_ns)]
 
     def refuse(
         self,
@@ -209,33 +213,14 @@ class People:
             self._counters.snapshots += 1
             self._news = False
             tracks.reassociate()
+            frame = Frame(self._frame_id, self._stamps, self._shows_people)
             gap_s = self.limits.history.max_joint_gap_s
-            windows, unpredicted = windows_of(tracks, self.max_persons, gap_s, now_ns)
-            departed = tuple(name for name in tracks.departed if name not in tracks.named)
-            renamed = {new: old for new, old in tracks.renamed.items() if new in tracks.named}
-            tracks.departed, tracks.renamed = [], {}
-            others = others_of(tracks, unpredicted, gap_s, self._shows_people)
-            refusals = self._refused.add_to(others, windows, unseen_of(tracks, windows))
-            for reason in (*unpredicted.values(), *refusals):
-                self._left_out[f'left_out_{reason.value}'] += 1
-            newest = max((window.stamp_ns for window in windows.values()), default=None)
-            if newest is None:
-                seen = [o.stamp_ns for o in others.values() if o.state is PersonState.SEEN]
-                newest = max(seen, default=tracks.newest_ns)
-            return Snapshot(
-                self._stamps.given(newest),
-                self._frame_id,
-                tuple(windows),
-                tuple(windows.values()),
-                unpredicted,
-                tuple(dict.fromkeys(departed)),
-                renamed,
-                tuple(tracks.named[name].number for name in windows),
-                others,
-                bool(self._shows_people) and not any(self._shows_people.values()),
-                arrival_of(tracks, windows),
-                half_seen_of(tracks, windows),
+            snapshot, reasons = snapshot_of(
+                tracks, self._refused, frame, self.max_persons, gap_s, now_ns
             )
+            for reason in reasons:
+                self._left_out[f'left_out_{reason.value}'] += 1
+            return snapshot
 
     @property
     def counters(self) -> dict[str, int]:
@@ -280,7 +265,27 @@ class People:
     def _ns(self, limit: str) -> int:
         return round(getattr(self.limits, limit) / _NS)
 
-    def _take(self, observation: Observation, now_ns: int | None) -> ObserveResult:
+    def _observe(self, group: Sequence[Observation], now_ns: int | None) -> list[ObserveResult]:
+        # Store people of one message, each of whom is there once.
+        admitted: list[_Admitted] = []
+        early = [self._admit(observation, now_ns, admitted) for observation in group]
+        stored = iter(self._store(admitted, now_ns))
+        results = [next(stored) if result is None else result for result in early]
+        for observation, result in zip(group, results):
+            if not result.stored:
+                self._note_refused(observation, REFUSALS[result.outcome], now_ns)
+                continue
+            self._refused.taken(observation.person)
+            if not observation.identified:
+                self._refused.begin(observation.source, observation.stamp_ns)
+        return results
+
+    def _admit(
+        self, observation: Observation, now_ns: int | None, admitted: list[_Admitted]
+    ) -> ObserveResult | None:
+        # Add an observation to those to be stored; otherwise return its result.
+        self._counters.observations += 1
+        self._shows_people[observation.source] = True
         if not self._reader.is_well_formed(observation):
             self._counters.observations_malformed += 1
             return ObserveResult(ObserveOutcome.MALFORMED)
@@ -309,10 +314,11 @@ class People:
             # Nothing newer came from this source in between: its time has begun again.
             self._counters.resets_jump_back += 1
             self._forget([source])
-            return [ObserveResult(self._store(*each), True) for each in held][-1]
+            return [self._store([(each, True)], then_ns)[0] for each, then_ns in held][-1]
         self._counters.observations_too_late += len(held)
         self._held.pop(source, None)
-        return ObserveResult(self._store(observation, now_ns), reset)
+        admitted.append((observation, reset))
+        return None
 
     def _steadied(self, observation: Observation) -> Observation:
         # Return the observation with the stamp of an even clock, if stamps come in bursts.
@@ -352,20 +358,26 @@ class People:
             longest = max(longest, self._ns('stale_timeout_s'))
         return newest is not None and newest - observation.stamp_ns > longest
 
-    def _store(self, observation: Observation, now_ns: int | None) -> ObserveOutcome:
-        pose = self._reader.read(observation)
-        if pose is None:
-            return ObserveOutcome.WITHOUT_BODY
-        (xyz, seen), source, person = pose, observation.source, observation.person
-        if not self._messages.may_show(source, person):
+    def _store(self, admitted: Sequence[_Admitted], now_ns: int | None) -> list[ObserveResult]:
+        # Store people of one message, each of whom is there once.
+        if not admitted:
+            return []
+        poses = self._reader.read_all([each for each, _ in admitted])
+        sightings = [
+            Sighting(each.stamp_ns, each.source, each.person, each.identified, *pose, now_ns)
+            for (each, _), pose in zip(admitted, poses)
+            if pose is not None
+        ]
+        source = admitted[0][0].source
+        if not self._messages.may_show(source, [each.person for each in sightings]):
             self._close(source)
-        xyz = np.where(seen[:, None], xyz, 0.0)
-        sighting = Sighting(
-            observation.stamp_ns, source, person, observation.identified, xyz, seen, now_ns
-        )
-        outcome = self._messages.add(sighting)
-        self._news |= outcome is ObserveOutcome.STORED
-        return outcome
+        outcomes = self._messages.add(sightings)
+        self._news |= ObserveOutcome.STORED in outcomes
+        left = iter(outcomes)
+        return [
+            ObserveResult(ObserveOutcome.WITHOUT_BODY if pose is None else next(left), reset)
+            for (_, reset), pose in zip(admitted, poses)
+        ]
 
     def _close(self, source: str) -> None:
         # Close the message: what has come of it is all of it.
@@ -432,16 +444,3 @@ class People:
             self._shows_people.clear()
         self._tracks.forget(gone)
         self._news = True
-
-
-_REFUSALS = {
-    ObserveOutcome.MALFORMED: Refusal.MALFORMED,
-    ObserveOutcome.FAR_FUTURE: Refusal.FAR_FUTURE,
-    ObserveOutcome.DUPLICATE: Refusal.TOO_LATE,
-    ObserveOutcome.TOO_LATE: Refusal.TOO_LATE,
-    ObserveOutcome.WITHOUT_BODY: Refusal.NO_BODY,
-    ObserveOutcome.HELD: Refusal.TOO_LATE,
-    ObserveOutcome.ELSEWHERE: Refusal.ELSEWHERE,
-    ObserveOutcome.FROZEN: Refusal.FROZEN,
-    ObserveOutcome.OTHER_FRAME: Refusal.OTHER_FRAME,
-}

@@ -11,12 +11,13 @@ import math
 import numpy as np
 
 from motion_predictor.body.geometry import squares
-from motion_predictor.track.clock import stamped_ahead, Timing
+from motion_predictor.track.clock import stamped_ahead, SteadyStamps, Timing
 from motion_predictor.track.history import PoseHistory, windows_of_histories
 from motion_predictor.track.identity.assign import Track
 from motion_predictor.track.identity.tracks import Tracks
 from motion_predictor.track.observed_pose import measured_pose
-from motion_predictor.track.states import Excluded, HalfSeen, OtherPerson, PersonState
+from motion_predictor.track.refusals import RefusedPeople
+from motion_predictor.track.states import Excluded, HalfSeen, OtherPerson, PersonState, Reason
 from motion_predictor.track.window import NotReady, ObservedWindow
 
 _NS = 1e-9
@@ -75,6 +76,63 @@ class Snapshot:
     def padded_frames(self) -> np.ndarray:
         """Return the number of observed frames that repeat the first pose, int64 (P,)."""
         return np.array([window.padded_frames for window in self.windows], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is known of the sources of a snapshot."""
+
+    frame_id: str
+    """The frame of all observations."""
+    stamps: SteadyStamps
+    shows_people: Mapping[str, bool]
+    """By source, whether its latest message shows anybody."""
+
+
+def snapshot_of(
+    tracks: Tracks,
+    refused: RefusedPeople,
+    frame: Frame,
+    max_persons: int,
+    max_gap_s: float,
+    now_ns: int | None,
+) -> tuple[Snapshot, list[Reason]]:
+    """
+    Return a snapshot of all people, and take from the tracks who has departed.
+
+    :param tracks: the bodies that are followed.
+    :param refused: the people whose latest observation was refused.
+    :param frame: what is known of the sources.
+    :param max_persons: as for :func:`windows_of`.
+    :param max_gap_s: as for :func:`windows_of`.
+    :param now_ns: as for :func:`windows_of`.
+    :returns: the snapshot, and the reason for each person who is not predicted.
+    """
+    windows, unpredicted = windows_of(tracks, max_persons, max_gap_s, now_ns)
+    departed = tuple(name for name in tracks.departed if name not in tracks.named)
+    renamed = {new: old for new, old in tracks.renamed.items() if new in tracks.named}
+    tracks.departed, tracks.renamed = [], {}
+    others = others_of(tracks, unpredicted, max_gap_s, frame.shows_people)
+    refusals = refused.add_to(others, windows, unseen_of(tracks, windows))
+    newest = max((window.stamp_ns for window in windows.values()), default=None)
+    if newest is None:
+        seen = [o.stamp_ns for o in others.values() if o.state is PersonState.SEEN]
+        newest = max(seen, default=tracks.newest_ns)
+    snapshot = Snapshot(
+        frame.stamps.given(newest),
+        frame.frame_id,
+        tuple(windows),
+        tuple(windows.values()),
+        unpredicted,
+        tuple(dict.fromkeys(departed)),
+        renamed,
+        tuple(tracks.named[name].number for name in windows),
+        others,
+        bool(frame.shows_people) and not any(frame.shows_people.values()),
+        arrival_of(tracks, windows),
+        half_seen_of(tracks, windows),
+    )
+    return snapshot, [*unpredicted.values(), *refusals]
 
 
 def windows_of(

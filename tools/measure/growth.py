@@ -122,8 +122,7 @@ def played(
         stamp = 10**18 + round(number * 1e9 / RATE_HZ)
         message = [Observation(stamp, 'map', str(i), pose) for i, pose in enumerate(poses)]
         times = [thread_time()]
-        for observation in message:
-            online.observe(observation)
+        online.observe_all(message)
         snapshot = online.snapshot()
         times.append(thread_time())
         assert snapshot is not None

@@ -25,7 +25,7 @@ OUT_VARIABLE = 'MOTION_PREDICTOR_STAGES'
 _ROOT = 'motion_predictor.'
 STAGES = {
     'decode': ('ros.intake.intake:Intake._read',),
-    'store': ('track.people:People.observe',),
+    'store': ('track.people:People.observe', 'track.people:People.observe_all'),
     'window': ('track.people:People.snapshot',),
     'model': ('predict.predictor:Predictor.predict',),
     'memory': (

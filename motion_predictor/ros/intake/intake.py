@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import math
 from time import perf_counter
 import traceback
@@ -23,7 +24,7 @@ from motion_predictor.sources.observation import DecodedPerson, message_header, 
 from motion_predictor.sources.tf.queue import Held, Place, Ready, TransformQueue
 from motion_predictor.sources.tf.tree import Pose
 from motion_predictor.track.checks.stamp_checks import SameStamps
-from motion_predictor.track.messages import ObserveOutcome
+from motion_predictor.track.messages import ObserveOutcome, ObserveResult
 from motion_predictor.track.states import Refusal, short
 
 EXPLAIN_PERIOD_S = 1.0
@@ -217,7 +218,7 @@ class Intake:
             self.fresh = True
             return
         session.checks.look_at(arrival.received_s, ready.people, session.scale)
-        stored = [self._observe(settings, arrival, person, ready.found) for person in ready.people]
+        stored = self._observe_all(settings, arrival, ready.people, ready.found)
         self.fresh = True  # a refused person is seen too
         if any(stored):
             self.waiting_frames += not held.stored
@@ -225,10 +226,34 @@ class Intake:
         if ready.last:
             self._counts.add('frames_stored' if held.stored else 'frames_refused')
 
-    def _observe(
+    def _observe_all(
+        self,
+        settings: Settings,
+        arrival: Arrival,
+        people: Sequence[Observation],
+        found: Pose | None,
+    ) -> list[bool]:
+        """Store people of one message; return for each whether it worked."""
+        online, now_ns = self._session.online, arrival.received_ns
+        placed = [self._placed(settings, arrival, person, found) for person in people]
+        seen = [each for each in placed if each is not None]
+        try:
+            done = iter(online.observe_all(seen, now_ns))
+            results = [None if each is None else next(done) for each in placed]
+        except Exception:  # one person is lost, the others in the message are not
+            results = [
+                self._observe(settings, arrival, *each)
+                for each in zip(people, placed, strict=True)
+            ]
+        return [
+            each is not None and result is not None and self._note(arrival, each, result.outcome)
+            for each, result in zip(placed, results, strict=True)
+        ]
+
+    def _placed(
         self, settings: Settings, arrival: Arrival, person: Observation, found: Pose | None
-    ) -> bool:
-        """Store one person, in metres, level and in the target frame; return whether it worked."""
+    ) -> Observation | None:
+        """Return a person in metres, level and in the target frame; None without a transform."""
         session = self._session
         frame_id, stamp_ns = self._place(settings, arrival, person)
         xyz = person.xyz * session.scale
@@ -238,38 +263,48 @@ class Intake:
             if found is None:
                 self._counts.add('messages_without_transform')
                 self._explain(settings, arrival, Place(frame_id, stamp_ns))
-                return False
+                return None
             rotation, translation = found
             xyz, frame_id = xyz @ rotation.T + translation, session.transforms.target_frame
-        name = session.input.name_of(arrival.topic, person)
-        seen = Observation(
+        return Observation(
             stamp_ns,
             frame_id,
-            name,
+            session.input.name_of(arrival.topic, person),
             xyz,
             person.confidence,
             person.seen,
             session.input.source_of(arrival.topic),
             person.identified,
         )
+
+    def _observe(
+        self, settings: Settings, arrival: Arrival, person: Observation, placed: Observation | None
+    ) -> ObserveResult | None:
+        """Store one person; None if that fails."""
+        if placed is None:
+            return None
         try:
-            outcome = session.online.observe(seen, arrival.received_ns).outcome
-        except Exception:  # this person is lost, the others in the message are not
+            return self._session.online.observe(placed, arrival.received_ns)
+        except Exception:
             self._counts.add('worker_errors')
             self._monitor.warn(
-                'person', f'{arrival.topic}: {short(name)}:\n{traceback.format_exc()}'
+                'person', f'{arrival.topic}: {short(placed.person)}:\n{traceback.format_exc()}'
             )
             self._refuse(settings, arrival, person, Refusal.FAILED)
-            return False
+            return None
+
+    def _note(self, arrival: Arrival, placed: Observation, outcome: ObserveOutcome) -> bool:
+        """Note the outcome of an observation; return whether it was stored."""
+        ahead_ns = placed.stamp_ns - arrival.received_ns
         if outcome is ObserveOutcome.FAR_FUTURE:
             self._monitor.warn(
                 'far future',
-                f'{arrival.topic}: stamped {(stamp_ns - arrival.received_ns) * 1e-9:.2f} s ahead '
+                f'{arrival.topic}: stamped {ahead_ns * 1e-9:.2f} s ahead '
                 "of the node's clock, dropped; set max_future_s, synchronize the clocks, or set "
                 'use_sim_time for a recording',
             )
         if outcome is ObserveOutcome.STORED:
-            self.lag_ns = arrival.received_ns - stamp_ns
+            self.lag_ns = -ahead_ns
         return outcome is ObserveOutcome.STORED
 
     def _refuse(

@@ -22,7 +22,8 @@ MAX_ERROR_M = 0.3
 """Error of a tracker in metres that is allowed in addition."""
 MIN_COMMON_JOINTS = 4
 """With fewer joints seen in both poses, nothing tells one body from another."""
-_CLEARLY_M = 0.15  # a body this near to where it is expected is not compared with others
+CLEARLY_M = 0.15
+"""A body this near to where it is expected, in metres, is not compared with others."""
 _STRANGER_SPEED_M_S = 5.0  # as MAX_SPEED_M_S, for people without ids: that of the nearest body
 _STRANGER_M = 1.5  # largest distance for people without ids
 _TRUST = 0.5  # factor on the distances from the owner of an id,
@@ -199,7 +200,7 @@ class Expected:
         enough = common.sum(axis=1) >= MIN_COMMON_JOINTS
         jump = np.where(enough, _median(lengths(sighting.xyz - self._was), common), np.nan)
         off = np.where(enough, self._off(sighting.xyz, common), np.nan)
-        if self._skeleton.has_sides and (off > _CLEARLY_M).any():
+        if self._skeleton.has_sides and (off > CLEARLY_M).any():
             # Left and right may be exchanged.
             both = self._known & common[:, self._mirror] & enough[:, None]
             swapped = self._off(sighting.xyz[self._mirror], both)
@@ -231,10 +232,10 @@ def clear_owner(
         off = np.minimum(lengths(sighting.xyz - moved), _FAR_JOINT_M)
         limit = MAX_ERROR_M + MAX_SPEED_M_S * abs(sighting.stamp_ns - stamp_ns) * _NS
         jump = np.where(common, lengths(sighting.xyz - was), 0.0)
-        if (off * common).sum() / count <= _CLEARLY_M and jump.max() <= limit:
+        if (off * common).sum() / count <= CLEARLY_M and jump.max() <= limit:
             return owner  # as in most cases
     away = Expected([owner], sighting.stamp_ns, skeleton).distances(sighting)
-    return None if not away.possible[0] or away.off_m[0] > _CLEARLY_M else owner
+    return None if not away.possible[0] or away.off_m[0] > CLEARLY_M else owner
 
 
 def assign(

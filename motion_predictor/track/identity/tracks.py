@@ -22,13 +22,13 @@ from motion_predictor.track.identity.assign import (
     TrackRules,
 )
 from motion_predictor.track.identity.new_ids import returned
+from motion_predictor.track.identity.room import LATELY_NS, Room
+from motion_predictor.track.identity.usual import UsualSightings
 from motion_predictor.track.slips.body_watch import BodyWatch
 from motion_predictor.track.states import Refusal
 
 _NS = 1e-9
 _MAX_UNNAMED = 32
-_LATELY_S = 0.5
-"""People who were not seen for longer than this, in seconds, make room for others first."""
 _RECALL_S = 5.0
 _RECALL_M = 1.5
 """If a tracker without ids fell silent about several people, a person seen soon within this
@@ -104,6 +104,14 @@ class Tracks:
         """
         return clear_owner(sighting, self.named, self._skeleton)
 
+    def usual(self, sightings: Sequence[Sighting]) -> UsualSightings:
+        """
+        Return the sightings that clearly continue known bodies; this changes nothing.
+
+        :param sightings: people of one message.
+        """
+        return UsualSightings(sightings, self.named)
+
     def whose(
         self, sightings: Sequence[Sighting], owners: Sequence[Track | None]
     ) -> list[Track | None]:
@@ -132,29 +140,39 @@ class Tracks:
             track.number not in shown
             for track in self.named.values()
             if track.source == sighting.source
-            and abs(sighting.stamp_ns - track.newest_stamp_ns) <= _LATELY_S / _NS
+            and abs(sighting.stamp_ns - track.newest_stamp_ns) <= LATELY_NS
         )
 
     def take(
-        self, sightings: Sequence[Sighting], tracks: Sequence[Track | None]
+        self,
+        sightings: Sequence[Sighting],
+        tracks: Sequence[Track | None],
+        usual: UsualSightings | None = None,
     ) -> list[AddOutcome | None]:
         """
         Store all people of one message.
 
         :param sightings: sightings of one source and stamp.
         :param tracks: from :meth:`whose`.
+        :param usual: from :meth:`usual` for these sightings, if that is known.
         :returns: the outcome for each sighting; None for those set aside or crowded out.
         """
         pairs = list(zip(sightings, tracks, strict=True))
         outcomes: list[AddOutcome | None] = [None] * len(pairs)
         self._rename(pairs)
-        order = sorted(range(len(pairs)), key=lambda i: sightings[i].distance_m(self.reference_m))
+        left = dict.fromkeys(range(len(pairs)))
+        if None not in tracks:
+            for index, track in (usual or self.usual(sightings)).store():
+                self._note_stored(track, sightings[index])
+                outcomes[index] = AddOutcome.APPENDED
+                del left[index]
+        order = sorted(left, key=lambda i: sightings[i].distance_m(self.reference_m))
         for index in order:  # the nearest first, because they must not be crowded out
-            sighting, track = pairs[index]
-            if track is None:
+            sighting, body = pairs[index]
+            if body is None:
                 outcomes[index] = self._begin(sighting, tracks)
             else:
-                outcomes[index] = self._add(track, sighting)
+                outcomes[index] = self._add(body, sighting)
         self._begun.clear()
         self._evict()
         if any(track.may_be_known for track in self.named.values()):
@@ -219,7 +237,7 @@ class Tracks:
         set_aside = self.is_set_aside(sighting, tracks)
         if set_aside:
             self.counters.observations_elsewhere += 1
-        elif self._is_crowded_out(sighting):
+        elif self._room.is_crowded_out(sighting):
             self.counters.observations_crowded_out += 1
             self.refused.append((sighting, Refusal.CROWDED_OUT))
             return None
@@ -266,11 +284,14 @@ class Tracks:
             return outcome
         if track.watch is not None:
             track.watch.note(sighting.stamp_ns, xyz, seen)
+        self._note_stored(track, sighting)
+        return outcome
+
+    def _note_stored(self, track: Track, sighting: Sighting) -> None:
         track.source, track.person = sighting.source, sighting.person
         self._note_seen(track, sighting)
         if sighting.arrival_ns is not None:
             track.leads_ns.append(sighting.stamp_ns - sighting.arrival_ns)
-        return outcome
 
     def _note_seen(self, track: Track, sighting: Sighting) -> None:
         # Return when a body was seen: by the clock, and by the stamps of its source.
@@ -383,35 +404,13 @@ class Tracks:
                 self._stale[name] = track
         self._stale = dict(list(self._stale.items())[-_MAX_UNNAMED:])
 
-    def distance_m(self, track: Track) -> float:
-        """Return the distance of a body from the reference point, metres; infinite if unknown."""
-        root = track.history.newest_root
-        return math.inf if root is None else float(np.linalg.norm(root - self.reference_m))
-
     @property
-    def _room(self) -> int:
-        return max(4 * self.max_persons, 16)
-
-    def _lateness(self, track: Track) -> int:
-        # Return the nanoseconds since the body was seen; 0 if it was seen lately.
-        late = self.newest.get(track.source, 0) - track.newest_stamp_ns
-        return late if late > _LATELY_S / _NS else 0
-
-    def _is_crowded_out(self, sighting: Sighting) -> bool:
-        if len(self.named) < self._room or any(map(self._lateness, self.named.values())):
-            return False
-        farthest = max(map(self.distance_m, self.named.values()))
-        return sighting.distance_m(self.reference_m) >= farthest
+    def _room(self) -> Room:
+        most = max(4 * self.max_persons, 16)
+        return Room(self.named, self.newest, self.reference_m, most)
 
     def _evict(self) -> None:
-        while len(self.named) > self._room:
-            name = max(
-                self.named,
-                key=lambda other: (
-                    self._lateness(self.named[other]),
-                    self.distance_m(self.named[other]),
-                ),
-            )
+        while (name := self._room.one_too_many) is not None:
             self.counters.persons_evicted += 1
             self.drop(name)
 

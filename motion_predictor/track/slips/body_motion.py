@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from motion_predictor.body.geometry import squares
 
 _NS = 1e-9
 _KNOWN_S = 0.3  # seconds: nothing is expected of a joint that was not seen for longer
@@ -51,6 +54,8 @@ class BodyMotion:
         self._whole = 0  # newest poses in a row with every joint: after two, nothing is masked
         self._base_ns = 0
         self._newest_s = -np.inf
+        self.latest_ns = (-1, -1)
+        """Stamps of the newest two poses, nanoseconds; -1 for one that there is not."""
 
     @property
     def speed_m_s(self) -> float:
@@ -106,6 +111,7 @@ class BodyMotion:
         step_s = now_s - self._newest_s
         if step_s <= 0.0:
             return
+        self.latest_ns = (self.latest_ns[1], stamp_ns)
         whole = bool(seen.all())
         if whole and self._whole:
             if step_s <= _KNOWN_S:
@@ -135,3 +141,130 @@ class BodyMotion:
         """
         self._last, self._last_s = self._last[mirror], self._last_s[mirror]
         self._before, self._before_s = self._before[mirror], self._before_s[mirror]
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far P poses are from the poses of P bodies before, and from where they are expected."""
+
+    near_m2: np.ndarray
+    """Squared distance of each joint from the nearer of its two expected positions, square
+    metres; 0 where it was not seen or nothing is expected, (P, J)."""
+    with_body_m: np.ndarray
+    """Distance of each joint from where it is if it moves as the whole body, metres, (P, J)."""
+    jump_m2: np.ndarray
+    """Squared distance of each joint from its last position, square metres, (P, J)."""
+    common: np.ndarray
+    """Which joints were seen in the pose before and in this one, bool (P, J)."""
+    step_s: np.ndarray
+    """Time since the pose before, seconds, (P,)."""
+
+    @property
+    def soon(self) -> np.ndarray:
+        """Return which poses come so soon after the one before that they are expected, (P,)."""
+        return np.asarray((self.step_s > 0.0) & (self.step_s <= _KNOWN_S))
+
+
+class Motions:
+    """The motions of several bodies, side by side."""
+
+    def __init__(self, motions: Sequence[BodyMotion]) -> None:
+        """
+        Copy the motions.
+
+        :param motions: those of P bodies, at least one.
+        """
+        self._motions = motions
+        self._whole = all(each._whole > 1 for each in motions)
+        self._last = np.array([each._last for each in motions])
+        self._last_s = np.array([each._last_s for each in motions])
+        self._before = np.array([each._before for each in motions])
+        self._before_s = np.array([each._before_s for each in motions])
+        self._velocity = np.array([each._velocity for each in motions])
+        self._base_ns = np.array([each._base_ns for each in motions])
+        self._newest_s = np.array([each._newest_s for each in motions])
+
+    def apart(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray) -> Apart:
+        """
+        Compare a pose of each body with what is expected of it; see :meth:`BodyMotion.expect`.
+
+        :param stamp_ns: their stamp, nanoseconds.
+        :param xyz: metres (P, J, 3).
+        :param seen: which joints were seen, bool (P, J).
+        """
+        now_s = (stamp_ns - self._base_ns) * _NS
+        jump = xyz - self._last
+        if self._whole and seen.all():
+            return self._apart_whole(now_s - self._newest_s, jump, seen)
+        gap_s = now_s[:, None] - self._last_s
+        known = gap_s <= _KNOWN_S
+        ahead_s = np.where(known, gap_s, 0.0)[..., None]
+        with np.errstate(invalid='ignore'):  # of joints that were never seen
+            between_s = self._last_s - self._before_s
+            moving = known & (between_s <= _KNOWN_S)
+        with_body = jump - self._velocity[:, None] * ahead_s
+        rate = (self._last - self._before) / np.where(moving, between_s, np.inf)[..., None]
+        square = squares(with_body)
+        on_its_own = squares(jump - rate * ahead_s)
+        nearer = np.where(moving, np.minimum(square, on_its_own), square)
+        return Apart(
+            np.where(seen & known, nearer, 0.0),
+            np.sqrt(square),
+            squares(jump),
+            seen & (self._last_s == self._newest_s[:, None]),
+            now_s - self._newest_s,
+        )
+
+    def _apart_whole(self, step_s: np.ndarray, jump: np.ndarray, seen: np.ndarray) -> Apart:
+        # The same of bodies with every joint in this pose and in the two before.
+        between_s = self._newest_s - self._before_s[:, 0]
+        moving_s = np.where(between_s <= _KNOWN_S, step_s, 0.0)
+        square = squares(jump - (self._velocity * step_s[:, None])[:, None])
+        ahead = (self._last - self._before) * (moving_s / between_s)[:, None, None]
+        nearer = squares(jump - ahead)
+        if not moving_s.all():
+            nearer = np.where(moving_s[:, None] > 0.0, nearer, square)
+        return Apart(np.minimum(square, nearer), np.sqrt(square), squares(jump), seen, step_s)
+
+    def note(self, stamp_ns: int, xyz: np.ndarray, seen: np.ndarray, who: np.ndarray) -> None:
+        """
+        Do :meth:`BodyMotion.note` for some of the bodies.
+
+        :param stamp_ns: stamp of the poses, nanoseconds; they come soon after the poses before,
+            see :attr:`Apart.soon`.
+        :param xyz: metres (P, J, 3); they are kept.
+        :param seen: which joints may be used, bool (P, J).
+        :param who: indices of the bodies, (N,).
+        """
+        now_s = (stamp_ns - self._base_ns) * _NS
+        step_s = now_s - self._newest_s
+        if self._whole and seen.all():
+            velocity = (xyz - self._last).sum(axis=1) / xyz.shape[1] / step_s[:, None]
+            last_s = np.where(seen, now_s[:, None], 0.0)
+            self._keep(who, stamp_ns, now_s, (self._last, self._last_s, xyz, last_s, velocity))
+            return
+        both = seen & (self._last_s == self._newest_s[:, None])
+        count = both.sum(axis=1)
+        moved = np.where(both[..., None], xyz - self._last, 0.0).sum(axis=1)
+        velocity = moved / np.maximum(count, 1)[:, None] / np.maximum(step_s, _NS)[:, None]
+        velocity[count == 0] = 0.0
+        before = np.where(seen[..., None], self._last, self._before)
+        before_s = np.where(seen, self._last_s, self._before_s)
+        last = np.where(seen[..., None], xyz, self._last)
+        last_s = np.where(seen, now_s[:, None], self._last_s)
+        self._keep(who, stamp_ns, now_s, (before, before_s, last, last_s, velocity))
+        for index in who[~seen[who].all(axis=1)].tolist():
+            self._motions[index]._whole = 0
+
+    def _keep(
+        self, who: np.ndarray, stamp_ns: int, now_s: np.ndarray, parts: tuple[np.ndarray, ...]
+    ) -> None:
+        newest_s = now_s.tolist()
+        before, before_s, last, last_s, velocity = parts
+        for index in who.tolist():
+            motion = self._motions[index]
+            motion.latest_ns = (motion.latest_ns[1], stamp_ns)
+            motion._whole += 1
+            motion._before, motion._before_s = before[index], before_s[index]
+            motion._last, motion._last_s = last[index], last_s[index]
+            motion._velocity, motion._newest_s = velocity[index], newest_s[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +99,28 @@ class JointGate:
         new = np.where(self._measured == 0, found, self._lengths + change)
         self._lengths = np.where(both, new, self._lengths)
         self._measured += both
+
+    @staticmethod
+    def pass_all(gates: Sequence[JointGate], xyz: np.ndarray, seen: np.ndarray) -> None:
+        """
+        Accept a pose of each of several bodies, none of whose joints leapt, and learn from it.
+
+        :param gates: gates of P bodies with one skeleton, at least one.
+        :param xyz: metres (P, J, 3).
+        :param seen: joints that were seen, bool (P, J).
+        """
+        one = gates[0]
+        both = seen[:, one._children] & seen[:, one._parents]
+        bones = xyz[:, one._children] - xyz[:, one._parents]
+        found = np.sqrt((bones * bones).sum(axis=-1))
+        lengths = np.array([gate._lengths for gate in gates])
+        measured = np.array([gate._measured for gate in gates])
+        new = lengths + np.clip(found - lengths, -_PACE_M, _PACE_M)
+        new = np.where(both, np.where(measured == 0, found, new), lengths)
+        measured += both
+        for gate, *known in zip(gates, new, measured):
+            gate._lengths, gate._measured = known
+            gate._withheld.clear()
 
     def _lengths_of(self, xyz: np.ndarray) -> np.ndarray:
         bones = xyz[self._children] - xyz[self._parents]

@@ -98,6 +98,10 @@ class SideWatch:
         """Accept the sides as the tracker sends them from now on."""
         self._exchanged_s = 0.0
 
+    def pass_one(self) -> None:
+        """Note a pose whose sides are not suspected."""
+        self._exchanged_s = 0.0
+
     def put_right(
         self, xyz: np.ndarray, seen: np.ndarray, off_m: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:

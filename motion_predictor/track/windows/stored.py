@@ -48,6 +48,11 @@ class StoredPoses:
             room = len(self.stamps)
             self._make_room(room if 2 * len(self) <= room else 2 * room)
         at = self.start + place
+        if at == self.stop:  # as in most cases
+            self.stamps[at], self.xyz[at], self.valid[at] = stamp_ns, xyz, valid
+            self.stop += 1
+            self.start += len(self) > self.limit
+            return
         for array, value in ((self.stamps, stamp_ns), (self.xyz, xyz), (self.valid, valid)):
             if at < self.stop:
                 array[at + 1 : self.stop + 1] = array[at : self.stop].copy()
