@@ -40,7 +40,7 @@ def open_recording(
     Read a recording of any format.
 
     :param path: see :data:`FORMATS`.
-    :param topic: for a rosbag2: the topic; empty takes the only skeleton topic.
+    :param topic: for a rosbag2: the topic; empty takes /skeleton or else the only skeleton topic.
     :param layout: for a rosbag2: name of the joint layout of its messages; 'auto' takes the usual
         one of their type.
     :param bag: for a rosbag2, instead of topic and layout: everything that can be chosen.

@@ -29,6 +29,8 @@ from motion_predictor.sources.registry import KIND_OF_MESSAGE, layout_of, make_s
 from motion_predictor.sources.source import AUTO
 from motion_predictor.sources.tf.people import TF_MESSAGE, TF_TOPIC, TRACKED_TOPIC
 
+USUAL_TOPIC = '/skeleton'
+"""The node's usual input: it is taken where the bag holds others too, such as predictions."""
 MAX_GAP_S = 10.0
 """A longer silence in a bag is shortened to this, in seconds, and reported."""
 CLIP_GAP_S = 1.0
@@ -43,7 +45,8 @@ class BagInput:
     """The part of a bag to read, and how to read it: the node's ``input`` parameters."""
 
     topic: str = ''
-    """Topic; empty takes the only skeleton topic; '/tf' and '/humans/bodies/tracked' read TF."""
+    """Topic; empty takes the node's usual input, /skeleton, or else the only skeleton topic; '/tf'
+    and '/humans/bodies/tracked' read TF."""
     layout: str | Layout = AUTO
     """Joints of the messages: a layout's name, 'identity' or a mapping file; 'auto' takes the
     usual layout of the messages' type."""
@@ -184,7 +187,10 @@ def _choose(
     if name:
         chosen = [topic for topic in kinds if topic == name]
     else:
-        chosen = list(people) or lists[:1] or [topic for topic in tree if topic == TF_TOPIC]
+        usual = [topic for topic in people if topic == USUAL_TOPIC]
+        chosen = (
+            usual or list(people) or lists[:1] or [topic for topic in tree if topic == TF_TOPIC]
+        )
     if len(chosen) != 1:
         listed = ', '.join(f'{topic} ({"/".join(sorted(found[topic]))})' for topic in kinds)
         raise RecordingError(

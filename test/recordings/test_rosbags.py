@@ -19,9 +19,10 @@ from bag_messages import (  # noqa: E402
     MESSAGES,
     pose_array,
     STEP_NS,
+    STORE,
     write_bag,
 )
-from rosbags.rosbag2 import StoragePlugin  # noqa: E402
+from rosbags.rosbag2 import StoragePlugin, Writer  # noqa: E402
 
 
 @pytest.mark.slow
@@ -139,3 +140,25 @@ def test_people_without_ids_keep_their_names_whatever_their_order(tmp_path: Path
         there = np.isfinite(nearest).all(axis=(1, 2))
         assert there.sum() in (30, scene.num_frames)
         np.testing.assert_allclose(nearest[there], poses[there], atol=1e-6)
+
+
+def test_of_several_topics_the_usual_one_is_taken_and_others_must_be_named(
+    tmp_path: Path,
+) -> None:
+    poses = next(iter(synthetic_walkers(1, 0.2).persons.values()))
+    kind = MESSAGES['pose_array'][0]
+    for usual in ('/skeleton', '/camera/people'):
+        path = tmp_path / usual.rpartition('/')[2]
+        with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            for topic, shift_m in ((usual, 0.0), ('/others', 5.0)):
+                connection = writer.add_connection(topic, kind, typestore=STORE)
+                for frame, pose in enumerate(poses):
+                    stamp_ns = BEGAN_NS + frame * STEP_NS
+                    raw = STORE.serialize_cdr(pose_array(stamp_ns, {0: pose + shift_m}), kind)
+                    writer.write(connection, stamp_ns, raw)
+    found = open_recording(tmp_path / 'skeleton')
+    np.testing.assert_allclose(next(iter(found.persons.values())), poses, atol=1e-6)
+    found = open_recording(tmp_path / 'skeleton', topic='/others')
+    np.testing.assert_allclose(next(iter(found.persons.values())), poses + 5.0, atol=1e-5)
+    with pytest.raises(RecordingError, match=r"topic='' does not name one skeleton topic"):
+        open_recording(tmp_path / 'people')

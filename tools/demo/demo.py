@@ -1,9 +1,9 @@
 """Show the predictor at work: motion over DDS into the node, and the result.
 
-Three processes talk over DDS on this machine alone: the replay node, the predictor node with its
-weights, and a collector. At the end the expected future of ~/trajectory is compared with what then
-really happened, beside damped velocity and standing still, in centimetres per joint at .5, 1 and 2
-s.
+The processes talk over DDS on this machine alone: the replay node, the predictor node with its
+weights, a collector, and a recorder that leaves the session as an MCAP file. At the end the
+expected future of ~/trajectory is compared with what then really happened, beside damped velocity
+and standing still, in centimetres per joint at .5, 1 and 2 s.
 
 Without a recording of yours, the demo plays a shipped one: ten side lunges of a person on whose
 data nothing was fitted, once, with no invented frame. "--clip medley" is the hard case: another
@@ -16,8 +16,10 @@ import argparse
 from collections.abc import Iterator
 import contextlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 import os
 from pathlib import Path
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,14 +45,9 @@ from tools.demo.demo_page import Facts, Run, write_page
 from tools.demo.demo_rerun import import_rerun, open_viewer, write_rerun
 from tools.demo.demo_scores import (
     Collection,
-    EXPECTED,
-    METHODS,
-    REPORTED_S,
-    Running,
     running,
     score,
-    Scores,
-    Timing,
+    summary,
     timing,
 )
 from tools.demo.demo_still import write_still
@@ -183,6 +180,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--output', type=Path, default=OUTPUT, help='where to leave page and logs')
     parser.add_argument(
+        '--mcap',
+        type=Path,
+        metavar='FILE',
+        help='where to leave the session, input and predictions (default: session.mcap beside the '
+        'page)',
+    )
+    parser.add_argument('--no-mcap', action='store_true', help='leave no such file')
+    parser.add_argument(
         '--view',
         nargs='?',
         const='page',
@@ -223,16 +228,8 @@ def overrides_of(options: argparse.Namespace) -> Overrides:
     return Overrides(options.units_scale, options.up, options.mapping, options.recorded_rate)
 
 
-def perform(weights: str, recording: Recording, folder: Path) -> Collection:
-    """
-    Run the three processes until the motion has been played.
-
-    :param weights: a shipped model's name or a file.
-    :param recording: the motion to play.
-    :param folder: folder for the processes' logs and files.
-    :returns: the messages that the collector received.
-    :raises DemoError: if a process fails, or if no prediction came.
-    """
+def _motion_file(recording: Recording, folder: Path) -> str:
+    """Write the motion for the replay node; return the words for it, file and clips."""
     motion = folder / 'motion.npz'
     poses = list(recording.persons.values())
     lengths = [len(each) for each in poses]
@@ -244,6 +241,23 @@ def perform(weights: str, recording: Recording, folder: Path) -> Collection:
         fps=np.float64(recording.rate_hz),
     )
     clip = '+'.join(f'person{index}' for index in range(len(poses)))
+    return f'{motion}:{clip}'
+
+
+def perform(
+    weights: str, recording: Recording, folder: Path, session: Path | None = None
+) -> Collection:
+    """
+    Run the processes until the motion has been played.
+
+    :param weights: a shipped model's name or a file.
+    :param recording: the motion to play.
+    :param folder: folder for the processes' logs and files.
+    :param session: MCAP file for the input and the predictions; None records none.
+    :returns: the messages that the collector received.
+    :raises DemoError: if a process fails, or if no prediction came.
+    """
+    motion = _motion_file(recording, folder)
     stage = Stage(folder)
     found = folder / 'collected.npz'
     try:
@@ -254,11 +268,14 @@ def perform(weights: str, recording: Recording, folder: Path) -> Collection:
             + ['-p', f'trajectory.horizons_s:={HORIZONS_S}'],
         )
         collector = stage.start('collector', 'tools.demo.demo_collector', ['--out', str(found)])
+        if session is not None:
+            stage.start('recorder', 'tools.demo.demo_recorder', ['--out', str(session)])
         replay = stage.start(
             'replay',
             'motion_predictor.ros.replay',
-            ['--ros-args', '-p', f'path:={motion}:{clip}', '-p', 'loop:=false']
-            + ['-p', 'wait_for_subscribers:=2', '-p', 'frame_id:=map'],
+            ['--ros-args', '-p', f'path:={motion}', '-p', 'loop:=false']
+            + ['-p', f'wait_for_subscribers:={2 if session is None else 3}']
+            + ['-p', 'frame_id:=map'],
         )
         print(
             f'demo: replay -> predictor -> collector over DDS, ROS_DOMAIN_ID {stage.domain}; '
@@ -305,43 +322,25 @@ def _watch(stage: Stage, node: Child, collector: Child, replay: Child, seconds: 
         raise DemoError(f'the collector failed; it said:\n{collector.tail()}')
 
 
-def summary(measured: Timing, scores: Scores | None, learning: Running | None = None) -> str:
-    """Return the results in one line."""
-    line = (
-        f'{measured.frames_in} frames in ({measured.rate_in_hz:.1f} Hz), '
-        f'{measured.predictions_out} predictions out ({measured.rate_out_hz:.1f} Hz), '
-        f'latency p50/p99 {measured.published_ms[0]:.1f}/{measured.published_ms[1]:.1f} ms to '
-        f'publication, {measured.received_ms[0]:.1f}/{measured.received_ms[1]:.1f} ms to reception'
-    )
-    if scores is None:
-        return line + '; no prediction with its whole future known, so no error'
-    error = ', '.join(f'{name} {_centimetres(scores, name)}' for name in METHODS)
-    error += f'; of the pelvis: {EXPECTED} {_centimetres(scores, EXPECTED, pelvis=True)}'
-    left = (
-        f', without the {100 * scores.left_out:.0f} % of their instants that are made up or come '
-        'after a splice'
-        if scores.left_out
-        else ''
-    )
-    line += (
-        f'; error of a joint in cm at {"/".join(f"{s:g}" for s in REPORTED_S)} s '
-        f'(in the world, n={len(scores.rows)}{left}): {error}'
-    )
-    if learning is not None:
-        ends = (
-            f'{name} {100 * first:.1f} -> {100 * last:.1f}'
-            for name, (first, last) in learning.ends_m.items()
-        )
-        line += (
-            f'; {learning.ahead_s:g} s ahead, first -> last {learning.span_s:.0f} s: '
-            f'{", ".join(ends)}'
-        )
-    return line
+def _session_of(options: argparse.Namespace) -> Path | None:
+    """Return where the session is to be recorded; None if it is not, or cannot be."""
+    if options.no_mcap:
+        return None
+    if find_spec('rosbags') is None:
+        print("demo: no MCAP of the session: pip install 'motion-predictor[replay]' (rosbags)")
+        return None
+    return Path(options.mcap or options.output / 'session.mcap')
 
 
-def _centimetres(scores: Scores, method: str, *, pelvis: bool = False) -> str:
-    means = (100.0 * scores.at_m(ahead_s, method, pelvis=pelvis) for ahead_s in REPORTED_S)
-    return '/'.join(f'{mean:.1f}' for mean in means)
+def _keep(recorded: Path, place: Path, log: Path) -> None:
+    """Move the recorded session to its place; a demo without one is a demo all the same."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(recorded, place)
+    except OSError as error:
+        print(f'demo: no MCAP of the session: {error}; see {log}', file=sys.stderr)
+    else:
+        print(f'demo: the session, input and predictions: {place}', flush=True)
 
 
 @contextlib.contextmanager
@@ -356,13 +355,20 @@ def _terminating_like_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(weights: str, recording: Recording, scratch: Path, output: Path) -> Run:
-    """Play the recording to a node with these weights, keep the logs, and score what it said."""
+def _run(
+    weights: str, recording: Recording, scratch: Path, output: Path, session: Path | None
+) -> Run:
+    """Play the recording to a node with these weights, keep the files, and score what it said."""
     scratch.mkdir()
-    collection = perform(weights, recording, scratch)
+    recorded = None if session is None else scratch / 'session.mcap'
+    collection = perform(weights, recording, scratch, recorded)
+    first = scratch.name == '0'
     for log in scratch.glob('*.log'):
-        name = log.name if scratch.name == '0' else f'{Path(weights).stem}_{log.name}'
+        name = log.name if first else f'{Path(weights).stem}_{log.name}'
         (output / name).write_bytes(log.read_bytes())
+    if session is not None and recorded is not None:
+        place = session if first else session.with_name(f'{Path(weights).stem}_{session.name}')
+        _keep(recorded, place, output / 'recorder.log')
     measured, scores = timing(collection), score(collection)
     learning = None if scores is None else running(collection, scores)
     said = summary(measured, scores, learning)
@@ -388,8 +394,9 @@ def main(arguments: list[str] | None = None) -> int:
                 flush=True,
             )
             options.output.mkdir(parents=True, exist_ok=True)
+            session = _session_of(options)
             runs = [
-                _run(weights, recording, Path(scratch) / str(number), options.output)
+                _run(weights, recording, Path(scratch) / str(number), options.output, session)
                 for number, weights in enumerate([options.weights, *options.beside])
             ]
             page = write_page(options.output / 'index.html', *runs)

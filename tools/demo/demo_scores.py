@@ -369,3 +369,42 @@ def timing(collection: Collection) -> Timing:
         published_ms=quantiles(collection.published_s),
         received_ms=quantiles(collection.received_s),
     )
+
+
+def summary(measured: Timing, scores: Scores | None, learning: Running | None = None) -> str:
+    """Return the results in one line."""
+    line = (
+        f'{measured.frames_in} frames in ({measured.rate_in_hz:.1f} Hz), '
+        f'{measured.predictions_out} predictions out ({measured.rate_out_hz:.1f} Hz), '
+        f'latency p50/p99 {measured.published_ms[0]:.1f}/{measured.published_ms[1]:.1f} ms to '
+        f'publication, {measured.received_ms[0]:.1f}/{measured.received_ms[1]:.1f} ms to reception'
+    )
+    if scores is None:
+        return line + '; no prediction with its whole future known, so no error'
+    error = ', '.join(f'{name} {_centimetres(scores, name)}' for name in METHODS)
+    error += f'; of the pelvis: {EXPECTED} {_centimetres(scores, EXPECTED, pelvis=True)}'
+    left = (
+        f', without the {100 * scores.left_out:.0f} % of their instants that are made up or come '
+        'after a splice'
+        if scores.left_out
+        else ''
+    )
+    line += (
+        f'; error of a joint in cm at {"/".join(f"{s:g}" for s in REPORTED_S)} s '
+        f'(in the world, n={len(scores.rows)}{left}): {error}'
+    )
+    if learning is not None:
+        ends = (
+            f'{name} {100 * first:.1f} -> {100 * last:.1f}'
+            for name, (first, last) in learning.ends_m.items()
+        )
+        line += (
+            f'; {learning.ahead_s:g} s ahead, first -> last {learning.span_s:.0f} s: '
+            f'{", ".join(ends)}'
+        )
+    return line
+
+
+def _centimetres(scores: Scores, method: str, *, pelvis: bool = False) -> str:
+    means = (100.0 * scores.at_m(ahead_s, method, pelvis=pelvis) for ahead_s in REPORTED_S)
+    return '/'.join(f'{mean:.1f}' for mean in means)

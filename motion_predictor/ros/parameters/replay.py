@@ -35,7 +35,7 @@ class ReplaySettings:
     layout: str = parameter('auto', applies=AT_START)
     """joint layout of a rosbag2's messages; auto takes the usual one of their type"""
     bag_topic: str = parameter('', applies=AT_START)
-    """topic of a rosbag2; empty takes the only one, /tf reads TF"""
+    """topic of a rosbag2; empty takes /skeleton or else the only one, /tf reads TF"""
     bag_pattern: str = parameter('auto', applies=AT_START)
     """pattern of the names in a rosbag2, as input.pattern (mocap4r2, tf, hri)"""
     bag_fields: str = parameter('person joint confidence', applies=AT_START)

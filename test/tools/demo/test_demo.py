@@ -20,10 +20,12 @@ from random_models import save_random
 
 from motion_predictor.body.skeleton import H36M17
 from motion_predictor.errors import RecordingError
+from motion_predictor.recordings.bag.files import BagFiles
+from motion_predictor.recordings.open import open_recording
 from motion_predictor.recordings.recording import Recording
 from motion_predictor.recordings.scenes import chain, with_seam
 from motion_predictor.recordings.walker import synthetic_walkers
-from tools.demo import demo_clips
+from tools.demo import demo, demo_clips
 from tools.demo.demo import overrides_of, parse_arguments, summary
 from tools.demo.demo_clips import demo_recording, whole_recording
 from tools.demo.demo_collector import Collected, save
@@ -318,6 +320,36 @@ def test_the_demo_ends_with_its_page_and_a_summary(tmp_path: Path, weights: Path
     ), output
     assert (tmp_path / 'out' / 'index.html').stat().st_size > 50_000
     assert processes_naming(str(tmp_path)) == []
+    session = tmp_path / 'out' / 'session.mcap'
+    assert f'the session, input and predictions: {session}' in output
+    recording = open_recording(session)  # as the replay node does
+    assert recording.num_frames > 30
+    known = np.isfinite(recording.persons['0']).all(axis=(1, 2))
+    # at the end a message without anybody says that it is over
+    assert known[:-1].all()
+    assert not known[-1]
+    with BagFiles(session) as bag:
+        assert set(bag.topics) == {
+            '/skeleton',
+            '/motion_predictor/predictions',
+            '/motion_predictor/trajectory',
+        }
+
+
+def test_a_session_is_not_recorded_where_it_is_not_wanted_or_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ['--output', str(tmp_path)]
+    assert demo._session_of(parse_arguments(words)) == tmp_path / 'session.mcap'
+    elsewhere = str(tmp_path / 'a' / 'b.mcap')
+    assert demo._session_of(parse_arguments([*words, '--mcap', elsewhere])) == Path(elsewhere)
+    assert demo._session_of(parse_arguments([*words, '--no-mcap'])) is None
+    assert capsys.readouterr().out == ''
+    monkeypatch.setattr(demo, 'find_spec', lambda name: None)  # as without the package
+    assert demo._session_of(parse_arguments(words)) is None
+    assert "pip install 'motion-predictor[replay]'" in capsys.readouterr().out
+    demo._keep(tmp_path / 'none.mcap', tmp_path / 'session.mcap', tmp_path / 'recorder.log')
+    assert f'see {tmp_path}/recorder.log' in capsys.readouterr().err
 
 
 def test_weights_that_cannot_be_read_end_the_demo_and_say_why(tmp_path: Path) -> None:
