@@ -183,8 +183,8 @@ def windows_of(
 
 def _nearest_first(tracks: Tracks) -> list[str]:
     # Return the names of all bodies, those nearest to the reference point first.
-    if not tracks.named:
-        return []
+    if len(tracks.named) < 2:
+        return list(tracks.named)
     unknown = np.full(3, np.inf)
     roots = (track.history.newest_root for track in tracks.named.values())
     places = np.array([unknown if root is None else root for root in roots])

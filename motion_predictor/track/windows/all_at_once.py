@@ -13,8 +13,9 @@ from motion_predictor.model.config import WindowConfig
 from motion_predictor.track.limits import HistoryCounters, HistoryLimits
 from motion_predictor.track.window import grid_s, NotReady, ObservedWindow
 from motion_predictor.track.windows.filling import Filling
-from motion_predictor.track.windows.kernels import cubic, local_parabolas
+from motion_predictor.track.windows.kernels import cubic, local_parabolas, LOW_PASS_FROM
 from motion_predictor.track.windows.missing import MissingJoints
+from motion_predictor.track.windows.one_whole import window_of_whole_body
 from motion_predictor.track.windows.stored import (
     SideBySide,
     StoredPoses,
@@ -23,7 +24,6 @@ from motion_predictor.track.windows.stored import (
     xyz_of,
 )
 
-_LOW_PASS_FROM = 1.5  # sources faster than the window by this factor are low-pass filtered
 _LOW_PASS_REACH = 1.6  # half-width of the filter's kernel in periods of the window
 
 Found = list[ObservedWindow | NotReady]
@@ -47,6 +47,11 @@ def observed_windows(
     :param limits: limits on gaps and on what is too short.
     :param counters: counters to increase.
     """
+    if len(stored) == 1:
+        whole = window_of_whole_body(stored[0], config, limits)
+        if whole is not None:
+            counters.windows_padded += whole.padded_frames > 0
+            return [whole]
     found: Found = [NotReady.NO_POSES] * len(stored)
     alike: dict[int, list[int]] = {}  # people with about as many poses, so that little is padded
     for index, each in enumerate(stored):
@@ -82,12 +87,17 @@ class _Together:
         self._missing, self._filling = _parts(skeleton)
         self._times, first, self._newest = times_of(stored)
         places = np.arange(self._times.shape[1])
-        steps = np.where(places[1:] > first[:, None], np.diff(self._times, axis=1), np.inf)
+        steps = self._times[:, 1:] - self._times[:, :-1]
+        after = places[1:] > first[:, None]
+        if first.any():
+            steps[~after] = np.inf
         self._period = _median_step(steps, self._times.shape[1] - first)
         self._longest = limits.max_joint_gap_s + 1.5 * self._period
-        breaks = (steps > self._longest[:, None]) & (places[1:] > first[:, None])
+        breaks = (steps > self._longest[:, None]) & after
         # Poses before a gap are not used.
-        self._start = np.maximum(first, np.where(breaks, places[1:], 0).max(axis=1))
+        self._start = first
+        if breaks.any():
+            self._start = np.maximum(first, np.where(breaks, places[1:], 0).max(axis=1))
         self._reason: list[NotReady | None] = [
             NotReady.GAP_TOO_LONG if late else None for late in self._start > first
         ]
@@ -210,19 +220,18 @@ def evenly_spaced(
     padded = (grid < begin - 1e-6).sum(axis=1)
     at = np.maximum(grid, begin)  # (P, T)
     weights = cubic(times, poses.first, at).dense(places)
-    fast = np.flatnonzero(config.rate_hz * period * _LOW_PASS_FROM < 1.0)
+    fast = np.flatnonzero(config.rate_hz * period * LOW_PASS_FROM < 1.0)
     if len(fast):
         reach = _LOW_PASS_REACH * config.period_s
         kernel, enough = local_parabolas(times[fast], at[fast], reach, period[fast])
         weights[fast] = np.where(enough[..., None], kernel, weights[fast])
-    values = poses.xyz.reshape(people, places, 3 * joints)
-    origin = np.tile(poses.xyz[:, -1:, 0], joints)  # (P, 1, 3J)
-    resampled = weights @ (values - origin)
+    origin = poses.xyz[:, -1:, :1]  # (P, 1, 1, 3)
+    values = (poses.xyz - origin).reshape(people, places, 3 * joints)
+    resampled = (weights @ values).reshape(people, len(grid), joints, 3)
     resampled += origin
-    resampled = resampled.reshape(people, len(grid), joints, 3)
     filled = np.zeros(resampled.shape[:3], dtype=bool)
-    unseen = ~poses.valid & poses.there[..., None]
-    if unseen.any():
+    unseen = ~poses.valid
+    if unseen.any() and (unseen := unseen & poses.there[..., None]).any():
         # A frame is filled if one of the neighbours that it is computed from is filled.
         later, row = times[:, None], np.arange(people)[:, None]
         right = np.minimum((later < at[..., None] - 1e-9).sum(axis=2), places - 1)

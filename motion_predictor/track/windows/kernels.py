@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LOW_PASS_FROM = 1.5
+"""Sources faster than the window by this factor are low-pass filtered."""
 _UNEVEN = 3.0  # neighbouring time steps whose lengths differ by more have no common slope
 
 
@@ -19,9 +21,10 @@ class Cubic:
     """
 
     places: np.ndarray
-    """Places of the four poses, increasing; at the ends one place may stand twice, (P, T, 4)."""
+    """Places of the four poses, increasing; at the ends one place may stand twice, (P, T, 4), or
+    (T, 4) for one person."""
     weights: np.ndarray
-    """Their weights, (P, T, 4)."""
+    """Their weights, in the same shape."""
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """Return the curve through values (P, N, C) at all instants, (P, T, C)."""
@@ -29,15 +32,15 @@ class Cubic:
         return np.asarray(np.einsum('ptk,ptkc->ptc', self.weights, values[row, self.places]))
 
     def dense(self, places: int) -> np.ndarray:
-        """Return a weight for every one of N places, (P, T, N)."""
-        people, instants, _ = self.places.shape
-        found = np.zeros((people, instants, places))
-        row, column = np.arange(people)[:, None], np.arange(instants)
+        """Return a weight for every one of N places, (P, T, N) or (T, N)."""
+        instants = self.places.shape[:-1]
+        found = np.zeros(self.places.size // 4 * places)
+        begin = np.arange(0, found.size, places).reshape(instants)
         for tap in (1, 2):
-            found[row, column, self.places[..., tap]] = self.weights[..., tap]
+            found[begin + self.places[..., tap]] = self.weights[..., tap]
         for tap in (0, 3):  # at the ends such a place stands twice, with a weight of zero
-            found[row, column, self.places[..., tap]] += self.weights[..., tap]
-        return found
+            found[begin + self.places[..., tap]] += self.weights[..., tap]
+        return found.reshape(*instants, places)
 
 
 def cubic(
@@ -52,17 +55,41 @@ def cubic(
     :param left: place of the last pose that is not after each instant, (P, T); None: it is
         searched for.
     """
+    if left is None:
+        left = _last_not_after(times, at)
+    # Indices into flat arrays are several times faster than pairs of indices.
+    row = np.arange(0, times.size, times.shape[1])[:, None]
+    end = times.shape[1] - 2  # of the steps
+    return Cubic(*cubic_weights(times.ravel(), at, left, first[:, None], end, row))
+
+
+def cubic_weights(
+    times: np.ndarray,
+    at: np.ndarray,
+    left: np.ndarray,
+    begin: np.ndarray | int,
+    end: int,
+    row: np.ndarray | int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Return the places and weights of a :class:`Cubic`, for one person or several.
+
+    :param times: times of the poses of all people, one after another, (P * N,).
+    :param at: instants, (P, T), or (T,) for one person.
+    :param left: place of the last pose that is not after each instant, in the same shape.
+    :param begin: place of each person's first pose, (P, 1), or a number for one person.
+    :param end: place of the last step.
+    :param row: index of each person's first place in ``times``, (P, 1), or a number.
+    """
     # On recorded motion it was measured to be as good as a spline at 10 to 120 Hz, and better at 5
     # Hz and with noise.
-    row = np.arange(len(times))[:, None]
-    begin, end = first[:, None], times.shape[1] - 2  # of the steps
-    if left is None:
-        left = (times[:, None] <= at[..., None]).sum(axis=2) - 1
-    left = np.minimum(np.maximum(left, begin), end)  # (P, T)
+    left = np.minimum(np.maximum(left, begin), end)
     lower, upper = np.maximum(left - 1, begin), np.minimum(left + 1, end)
-    steps = times[:, 1:] - times[:, :-1]  # (P, N - 1)
-    width, shorter, later = steps[row, left], steps[row, lower], steps[row, upper]
-    u = np.minimum(np.maximum((at - times[row, left]) / width, 0.0), 1.0)
+    steps = np.empty_like(times)
+    np.subtract(times[1:], times[:-1], out=steps[:-1])
+    here_at = left + row
+    width, shorter, later = steps.take(here_at), steps.take(lower + row), steps.take(upper + row)
+    u = np.minimum(np.maximum((at - times.take(here_at)) / width, 0.0), 1.0)
     v = 1.0 - u
     # Beside a much shorter step a slope says little: two poses at almost the same time and a
     # little apart must not throw the curve off. So the curve strays no further than such
@@ -77,9 +104,8 @@ def cubic(
     before_weight = np.where(at_begin, 0.0, np.where(at_end, enter + leave, enter) * here)
     after_weight = np.where(at_end, 0.0, np.where(at_begin, enter + leave, leave) * after)
     here_weight = u * width - before_weight + after_weight
-    single = at_begin & at_end  # two poses: a straight line
-    if single.any():
-        here_weight = np.where(single, u * width, here_weight)
+    if np.max(begin) == end:  # two poses: a straight line
+        here_weight = np.where(at_begin & at_end, u * width, here_weight)
     before_weight, after_weight = before_weight / shorter, after_weight / later
     here_weight /= width
     weights = np.empty((*at.shape, 4))
@@ -87,7 +113,18 @@ def cubic(
     weights[..., 1] = 1.0 - here_weight + before_weight
     weights[..., 2] = here_weight + after_weight
     weights[..., 3] = -after_weight
-    return Cubic(np.stack((lower, left, left + 1, upper + 1), axis=-1), weights)
+    places = np.empty(weights.shape, dtype=np.int64)
+    places[..., 0], places[..., 1], places[..., 2], places[..., 3] = (
+        lower, left, left + 1, upper + 1,
+    )  # fmt: skip
+    return places, weights
+
+
+def _last_not_after(times: np.ndarray, at: np.ndarray) -> np.ndarray:
+    # Return the place of the last pose that is not after each instant, (P, T); -1 for none.
+    if len(times) == 1:
+        return np.searchsorted(times[0], at, side='right') - 1
+    return np.asarray((times[:, None] <= at[..., None]).sum(axis=2) - 1)
 
 
 def local_parabolas(
