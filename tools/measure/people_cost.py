@@ -1,19 +1,20 @@
-"""Measure the processor time that storing and windows take for each person, without the network.
+"""Measure the processor time that storing and windows take for each person, and a call's time.
 
 Walkers are given to ``People`` frame by frame: seen whole, half seen (without legs), and with
-joints that are missing for a moment. Another checkout can be measured beside this one, in turns.
+joints that are missing for a moment. A call is that of the network with an exact engine, from
+poses to states. Another checkout can be measured beside this one, in turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import json
 import os
 from pathlib import Path
 import subprocess
 import sys
-from time import thread_time
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ RATE_HZ = 30.0
 WARM_FRAMES, FRAMES = 60, 120
 SEEN = ('whole', 'half seen', 'with gaps')
 STAGES = ('store', 'window')
+CALL = 'call'
+EXACT = ('fp32', 'onnx')
+WARM_CALLS, CALLS = 10, 60
 APART_M = 2.0
 _LEGS = [2, 3, 5, 6]
 _ARM = [12, 13]
@@ -82,6 +86,30 @@ def times_s(persons: int, seen: str) -> dict[str, list[float]]:
     return took
 
 
+def calls_s(persons: int) -> dict[str, list[float]]:
+    """Return the seconds of calls of the shipped student with the exact engines that are there."""
+    from motion_predictor.errors import ConfigError
+    from motion_predictor.model.weights import default_weights
+    from motion_predictor.predict.device import use_threads
+    from motion_predictor.predict.predictor import Predictor
+
+    use_threads(1)
+    frames = np.stack([np.stack(people) for people in people_frames(persons, SEEN[0])], axis=1)
+    took: dict[str, list[float]] = {}
+    for engine in EXACT:
+        try:
+            predictor = Predictor.load(default_weights(), device='cpu', engine=engine)
+        except ConfigError:  # another checkout, or not installed
+            continue
+        observed = frames[:, : predictor.window.observed_frames].astype(np.float32)
+        for number in range(WARM_CALLS + CALLS):
+            begun_s = perf_counter()
+            predictor.predict(observed, samples=50)
+            if number >= WARM_CALLS:
+                took.setdefault(engine, []).append(perf_counter() - begun_s)
+    return took
+
+
 def measure(root: Path, persons: int, seen: str) -> dict[str, list[float]]:
     """Return the same of another process, which imports the package of a source tree."""
     from tools.rig import RigError
@@ -108,6 +136,50 @@ class Options:
     """Another source tree with its .venv."""
     json: Path | None = None
     """File for the figures."""
+
+
+def call_rows(options: Options, checkouts: Sequence[Any]) -> list[dict[str, Any]]:
+    """Measure the calls of every checkout in turns; return the figures, milliseconds a call."""
+    rows = []
+    for persons in options.persons:
+        took: dict[tuple[str, str], list[float]] = {}
+        for _ in range(options.rounds):
+            for checkout in checkouts:
+                for engine, values in measure(checkout.root, persons, CALL).items():
+                    took.setdefault((checkout.name, engine), []).extend(values)
+        for (name, engine), values in took.items():
+            rows.append(
+                {
+                    'persons': persons,
+                    'checkout': name,
+                    'engine': engine,
+                    'ms': round(1e3 * float(np.median(values)), 3),
+                    'p99_ms': round(1e3 * float(np.quantile(values, 0.99)), 3),
+                }
+            )
+        print(f'call, {persons} people', file=sys.stderr, flush=True)
+    return rows
+
+
+def call_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the calls as a Markdown table, with the ratio to the first engine of the last."""
+    persons = list(dict.fromkeys(row['persons'] for row in rows))
+    first = {row['persons']: row['ms'] for row in reversed(rows) if row['engine'] == EXACT[0]}
+    for row in rows:  # of another checkout, if there is one
+        if row['checkout'] == 'that' and row['engine'] == EXACT[0]:
+            first[row['persons']] = row['ms']
+    lines = [
+        f'| ms a call: median, p99 | {" | ".join(map(str, persons))} people |',
+        '|---|' + '---:|' * len(persons),
+    ]
+    for name, engine in dict.fromkeys((row['checkout'], row['engine']) for row in rows):
+        cells = [
+            f'{row["ms"]:.2f}, {row["p99_ms"]:.2f} ({row["ms"] / first[row["persons"]]:.2f})'
+            for row in rows
+            if (row['checkout'], row['engine']) == (name, engine)
+        ]
+        lines.append(f'| {name}, {engine} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
 
 
 def perform(options: Options, arguments: list[str]) -> dict[str, Any]:
@@ -141,6 +213,7 @@ def perform(options: Options, arguments: list[str]) -> dict[str, Any]:
         **origin('motion_predictor people cost', 1, 'tools.measure.people_cost', arguments),
         'commits': {each.name: each.commit for each in checkouts},
         'rows': rows,
+        'calls': call_rows(options, checkouts),
     }
 
 
@@ -193,11 +266,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         write_json(options.json, found)
     print(table(found))
+    print()
+    print(call_table(found['calls']))
     return 0
 
 
 if __name__ == '__main__':
     if sys.argv[1:2] == ['--times']:
-        print(json.dumps(times_s(int(sys.argv[2]), sys.argv[3])))
+        people, what = int(sys.argv[2]), sys.argv[3]
+        print(json.dumps(calls_s(people) if what == CALL else times_s(people, what)))
     else:
         sys.exit(main())
