@@ -18,6 +18,8 @@ ROOMS = {
 }
 """For each room, the modules that moved into it and that others may have imported."""
 CUT = {
+    'decoded': ('sources.observation',),
+    'history': ('track.history', 'track.limits'),
     'layouts': ('body.layout', 'body.layout_table', 'body.layout_file'),
     'skeleton': ('body.skeleton', 'body.skeleton_file'),
     'online': (
@@ -31,6 +33,7 @@ CUT = {
     ),
     'outputs': ('ros.publish.outputs', 'ros.publish.outlook', 'ros.publish.summaries'),
     'predictor': ('predict.predictor', 'predict.prediction', 'predict.device'),
+    'tf_input': ('sources.tf.people', 'sources.tf.tree'),
     'summaries': ('predict.moments', 'predict.keyframes', 'predict.occupancy'),
 }
 """Former modules that others may have imported, with the modules that hold their names now."""

@@ -9,6 +9,9 @@ import pytest
 from motion_predictor import Prediction
 
 FORMER = {
+    'decoded': ('InputFormat',),
+    'history': ('HistoryLimits',),
+    'tf_input': ('TfSource', 'HriSource', 'TransformTree', 'MAX_FRAMES', 'TRACKED_TOPIC'),
     'layouts': ('layout', 'LAYOUTS', 'Layout', 'read_layout', 'joints_there', 'torso_frame'),
     'skeleton': ('H36M17', 'Skeleton', 'read_skeleton', 'skeleton_from_dict'),
     'node': ('MotionPredictorNode',),

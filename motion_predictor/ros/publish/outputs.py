@@ -10,7 +10,9 @@ import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from geometry_msgs.msg import PoseArray
 import numpy as np
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
@@ -95,7 +97,7 @@ def encode_moments(outlook: Outlook, settings: Settings) -> PointCloud2:
     return _cloud(outlook.stamp_ns, outlook.frame_id, rows, data)
 
 
-def encode_trajectory(outlook: Outlook, settings: Settings) -> bytes:
+def pack_trajectory(outlook: Outlook, settings: Settings) -> bytes:
     """
     Return ~/trajectory as bytes: the one future of each person at a few keyframes.
 
@@ -113,7 +115,7 @@ def encode_trajectory(outlook: Outlook, settings: Settings) -> bytes:
     return trajectory_bytes(outlook.stamp_ns, outlook.frame_id, names, times_s.tolist(), points)
 
 
-def encode_poses(outlook: Outlook, settings: Settings) -> bytes:
+def pack_poses(outlook: Outlook, settings: Settings) -> bytes:
     """
     Return ~/poses as bytes: points ordered (person, horizon, joint), always finite.
 
@@ -129,6 +131,16 @@ def encode_poses(outlook: Outlook, settings: Settings) -> bytes:
     seen = seen_points(outlook.others, len(times_s))
     points = np.concatenate((poses.reshape(-1, 3), seen))
     return pose_array_bytes(outlook.stamp_ns, outlook.frame_id, points)
+
+
+def encode_trajectory(outlook: Outlook, settings: Settings) -> MultiDOFJointTrajectory:
+    """Return :func:`pack_trajectory` as a message."""
+    return deserialize_message(pack_trajectory(outlook, settings), MultiDOFJointTrajectory)
+
+
+def encode_poses(outlook: Outlook, settings: Settings) -> PoseArray:
+    """Return :func:`pack_poses` as a message."""
+    return deserialize_message(pack_poses(outlook, settings), PoseArray)
 
 
 def encode_occupancy(

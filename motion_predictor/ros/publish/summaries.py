@@ -18,12 +18,12 @@ from motion_predictor.ros.publish.outlook import Outlook
 from motion_predictor.ros.publish.outputs import (
     encode_moments,
     encode_occupancy,
-    encode_poses,
-    encode_trajectory,
     no_moments,
     no_occupancy,
     no_poses,
     no_trajectory,
+    pack_poses,
+    pack_trajectory,
 )
 from motion_predictor.ros.publish.qos import is_wanted, RATES_HZ
 
@@ -40,9 +40,9 @@ class Summary:
 
 
 SUMMARIES: Mapping[str, Summary] = {
-    'poses': Summary(PoseArray, encode_poses, no_poses),  # first: a robot may have to brake
+    'poses': Summary(PoseArray, pack_poses, no_poses),  # first: a robot may have to brake
     'moments': Summary(PointCloud2, encode_moments, no_moments),
-    'trajectory': Summary(MultiDOFJointTrajectory, encode_trajectory, no_trajectory),
+    'trajectory': Summary(MultiDOFJointTrajectory, pack_trajectory, no_trajectory),
     'occupancy': Summary(PointCloud2, encode_occupancy, no_occupancy),
 }
 """The outputs by topic, in the order in which they are published."""

@@ -29,6 +29,7 @@ from motion_predictor.ros.messages import (
 )
 from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish import outlook as outlooks
+from motion_predictor.ros.publish import outputs
 from motion_predictor.ros.publish.outlook import Outlook, turned
 from motion_predictor.ros.publish.outputs import (
     decode_moments,
@@ -301,3 +302,12 @@ def test_occupancy_is_where_bodies_will_be() -> None:
     assert np.mean(shares) > 0.7  # a few samples' own voxels are below the least probability
     # voxels far from everybody are not in
     assert np.abs(centres - view.last_poses[0, 0]).max() < 3.0
+
+
+@pytest.mark.parametrize('name', ['poses', 'trajectory'])
+def test_a_packed_summary_is_its_message(name: str) -> None:
+    view, settings = outlook(), Settings.from_values({})
+    message = getattr(outputs, f'encode_{name}')(view, settings)
+    assert isinstance(message, SUMMARIES[name].message_type)
+    packed = getattr(outputs, f'pack_{name}')(view, settings)
+    assert deserialize_message(packed, SUMMARIES[name].message_type) == message
