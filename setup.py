@@ -103,6 +103,7 @@ setup(
     extras_require={
         'amass': ['smplx'],
         'demo': ['matplotlib', *ROS],
+        'hub': ['huggingface_hub<1'],
         'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
         'replay': ['rosbags'],
         'ros': ROS,

@@ -18,6 +18,10 @@ PROGRAM = 'motion-predictor'
 OWN = {
     'node': ('motion_predictor.ros.node', 'run the ROS 2 node; its words are those of ros2 run'),
     'replay': ('motion_predictor.ros.replay', 'play a recording on a skeleton topic'),
+    'weights': (
+        'motion_predictor.model.hub',
+        'push weights to the Hugging Face Hub; pull them',
+    ),
 }
 """Verbs of this package: the module whose ``main`` runs, and its purpose."""
 BESIDE = {
