@@ -228,6 +228,7 @@ sys.exit(main(['--ros-args', '-p', 'autostart:=true', '-p', 'model.path:=' + sys
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_process_ends_with_0_while_the_model_is_at_work(
     listener: Listener, weights: Path, number: signal.Signals

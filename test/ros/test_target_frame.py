@@ -181,6 +181,7 @@ def test_an_observation_newer_than_every_transform_waits_for_it_or_is_counted(
     )
 
 
+@pytest.mark.alone
 def test_transforms_that_come_late_cost_no_frame_while_they_are_waited_for(
     listener: Listener, nodes: Nodes, tf_message: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from motion_predictor.predict.prediction import UNSEEN_RADIUS_M
 from motion_predictor.ros.messages import decode_predictions
 from motion_predictor.ros.publish.outputs import decode_moments
 
+pytestmark = pytest.mark.alone
+
 HIPS = [H36M17.index(joint) for joint in ('Hip', 'RHip', 'LHip')]
 LEG_NAMES = ['RKnee', 'RAnkle', 'LKnee', 'LAnkle']
 SETTINGS = {'diagnostics.period_s': 0.1, 'markers.rate_hz': 30.0}

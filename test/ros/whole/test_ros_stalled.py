@@ -36,6 +36,8 @@ from motion_predictor.ros.parameters import Settings
 from motion_predictor.ros.publish.qos import output_profile
 from motion_predictor.ros.replay import pose_array
 
+pytestmark = pytest.mark.alone
+
 LEASE = Duration(seconds=0.5)
 NODE = 'motion_predictor'
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import contextlib
+import fcntl
 import hashlib
 import importlib
 import io
@@ -253,12 +254,22 @@ def build(
     """
     Make Python packages of messages, unless the folder already holds them.
 
+    Of several processes that ask for them one makes them, and the others wait.
+
     :param folder: an existing folder for them; its ``python`` folder then goes on ``sys.path``.
     :param definitions: fields by message by package.
     :param needs: packages that these refer to: installed ones, or made in this folder before.
     :returns: REP-2016 type hashes by ``package/msg/Name``.
     :raises CannotBuildError: if something that this needs is missing.
     """
+    with (folder / 'lock').open('w') as lock:  # closing it ends the lock
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build(folder, definitions, needs)
+
+
+def _build(
+    folder: Path, definitions: Mapping[str, Mapping[str, str]], needs: Sequence[str]
+) -> dict[str, str]:
     code = [Path(name).read_text() for name in (__file__, message_libraries.__file__)]
     text = json.dumps([definitions, sys.version, code], sort_keys=True)
     stamp, key = folder / f'{next(iter(definitions))}.json', hashlib.sha256(text.encode())
