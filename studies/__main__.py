@@ -27,6 +27,9 @@ VERBS = {
         'studies.ablation.recipe_results',
         'write docs/results/tuning.md and docs/results/ablations.md from JSON',
     ),
+    'report claims': Verb(
+        'studies.claims', 'write docs/results/claims.md, what the papers claim, from JSON'
+    ),
     'report toy': Verb('studies.toy.vdd_results', 'write docs/results/vdd.md from JSON'),
     'report avoiding': Verb(
         'studies.avoiding.avoiding_results', 'write docs/results/avoiding.md from JSON'
