@@ -49,7 +49,13 @@ NAVIGATION: dict[str, tuple[str, ...]] = {
         'quality_declaration.md',
         'changelog.md',
     ),
-    'Results': ('results/results.md', 'results/streams.md', 'results/weighing.md', 'results/'),
+    'Results': (
+        'results/results.md',
+        'results/streams.md',
+        'results/weighing.md',
+        'results/claims.md',
+        'results/',
+    ),
 }
 """The site's sections and their pages, in this order; a folder is all that is left in it."""
 FOLDED = ('guide/trackers/', 'guide/consumers/')
