@@ -80,7 +80,8 @@ def neighbours_section(result: Mapping[str, Any]) -> str:
     :param result: result of ``training evaluate --neighbours``.
     """
     head = ['error over that of the neighbours', 'set']
-    head += [f'{part} {name}'.replace('pose ', '').upper() for part, name in AGAINST_NEIGHBOURS]
+    names = ['world ' * (part == 'world') + name.upper() for part, name in AGAINST_NEIGHBOURS]
+    head += names
     body: list[list[str]] = []
     behind: list[str] = []
     for set_name, split in _ordered(result['rows']):
@@ -92,9 +93,9 @@ def neighbours_section(result: Mapping[str, Any]) -> str:
             ratios = [row[part][name] / theirs[part][name] for part, name in AGAINST_NEIGHBOURS]
             shown = plots.shown_name(row)
             body.append([shown, f'{set_name}, {split}', *(f'{ratio:.3f}' for ratio in ratios)])
-            worse = [name for (_, name), ratio in zip(AGAINST_NEIGHBOURS, ratios) if ratio >= 1.0]
+            worse = [name for name, ratio in zip(names, ratios) if ratio >= 1.0]
             if worse and row['role'] == 'teacher':
-                behind.append(f'{set_name}: {", ".join(name.upper() for name in worse)}')
+                behind.append(f'{set_name}: {", ".join(worse)}')
     return render(
         'neighbours.md', result=result, table=markdown_table(head, body), behind='; '.join(behind)
     )
@@ -174,17 +175,18 @@ def _pose_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _world_table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ['world, m', 'ADE', 'FDE', 'ADE median', 'ADE worst', 'FDE median', 'FDE worst']
+    scored = all('energy' in row['world'] for row in rows)  # of former evaluations not
     body = [
         [
             plots.shown_name(row),
             _with_interval(row, 'world', 'ade'),
             _with_interval(row, 'world', 'fde'),
             *(f'{row["world"][name]:.3f}' for name in SPREAD),
-            *([_with_interval(row, 'world', 'energy')] if 'energy' in row['world'] else ['']),
+            *([_with_interval(row, 'world', 'energy')] if scored else []),
         ]
         for row in rows
     ]
-    return markdown_table([*head, 'energy score'], body)
+    return markdown_table([*head, 'energy score'] if scored else head, body)
 
 
 def _with_interval(row: Mapping[str, Any], part: str, name: str) -> str:
