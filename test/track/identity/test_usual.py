@@ -66,7 +66,9 @@ def messages(seed: int, identified: bool) -> Iterator[tuple[int, list[Observatio
 
 
 @pytest.mark.parametrize('identified', [True, False])
-@pytest.mark.parametrize('seed', range(6))
+@pytest.mark.parametrize(
+    'seed', [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+)
 def test_together_is_one_by_one(
     seed: int, identified: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
