@@ -58,9 +58,9 @@ def test_a_lost_device_makes_the_node_go_on_on_the_cpu_and_say_so(
     assert node._session is not None
     lost = node._session.predictor
     predictions_of(listener, 'pose_array', walker_poses())
-    lost.device = 'cuda'
 
     def fail(*arguments: Any, **options: Any) -> Any:
+        lost.device = 'cuda'  # not before: the worker may still be at an earlier frame
         raise RuntimeError('CUDA error: unspecified launch failure\nCUDA kernel errors might ...')
 
     monkeypatch.setattr(lost, 'predict', fail)
