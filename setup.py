@@ -102,7 +102,7 @@ setup(
     install_requires=['numpy>=1.22', 'safetensors>=0.4', 'scipy>=1.8', 'torch>=2.1'],
     extras_require={
         'amass': ['smplx'],
-        'demo': ['matplotlib', *ROS],
+        'demo': ['matplotlib', 'rosbags', *ROS],
         'hub': ['huggingface_hub<1'],
         'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
         'replay': ['rosbags'],

@@ -327,7 +327,7 @@ def _session_of(options: argparse.Namespace) -> Path | None:
     if options.no_mcap:
         return None
     if find_spec('rosbags') is None:
-        print("demo: no MCAP of the session: pip install 'motion-predictor[replay]' (rosbags)")
+        print("demo: no MCAP of the session: pip install 'motion-predictor[demo]' (rosbags)")
         return None
     return Path(options.mcap or options.output / 'session.mcap')
 
@@ -376,9 +376,17 @@ def _run(
     return Run(collection, measured, scores, facts)
 
 
+def _require(*packages: str) -> None:
+    # What the demo's processes import: said before they start, not by the traceback of one.
+    for name in packages:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo."""
     options = parse_arguments(arguments)
+    _require('rclpy', 'matplotlib')
     rerun_file = options.output / 'demo.rrd'
     try:
         if options.view == 'rerun':

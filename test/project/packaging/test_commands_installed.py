@@ -60,11 +60,14 @@ def test_an_unknown_verb_is_refused(
         ('tyro', 'evaluate', 'training'),
         ('rclpy', 'node', 'ros'),
         ('rclpy', 'replay', 'ros'),
+        ('rclpy', 'demo', 'demo'),
+        ('matplotlib', 'demo', 'demo'),
     ],
 )
 def test_a_verb_says_which_extra_it_lacks(absent: str, verb: str, extra: str) -> None:
     pytest.importorskip('tqdm', reason='tqdm is not installed, which is asked for first')
-    done = without({absent}, verb, '--help')
+    words = ['--seconds', '5'] if verb == 'demo' else ['--help']
+    done = without({absent}, verb, *words)
     assert done.returncode == 2
     assert f'needs {absent}' in done.stderr
     assert f"pip install 'motion-predictor[{extra}]'" in done.stderr

@@ -107,6 +107,7 @@ def test_it_runs_in_a_fresh_environment_with_an_empty_home(wheel: Path, tmp_path
     shown = run(command, 'demo', '--seconds', '10')
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert (work / 'demo_output' / 'index.html').is_file()
+    assert (work / 'demo_output' / 'session.mcap').is_file()
     assert 'predictions out' in shown.stdout
 
     training = ['tqdm', 'tyro', 'tensorboard', 'ruamel.yaml']
