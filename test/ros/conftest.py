@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,3 +40,32 @@ def nodes(listener: Listener, weights: Path) -> Iterator[Nodes]:
     nodes = Nodes(listener, weights)
     yield nodes
     nodes.close()
+
+
+@pytest.fixture(scope='session')
+def packages(pytestconfig: pytest.Config) -> Path:
+    """Make the messages of Nav2, MoveIt and others: STAND-INS, see ``consumer_packages``."""
+    pytest.importorskip('rclpy')
+    import consumer_packages
+    import tracker_packages
+
+    folder = Path(pytestconfig.cache.mkdir('consumer_packages'))
+    try:
+        hashes = consumer_packages.build(folder)
+    except tracker_packages.CannotBuildError as error:
+        pytest.skip(f'messages of other packages cannot be made: {error}')
+    wrong = {
+        name: hashes[name]
+        for name, real in consumer_packages.TYPE_HASHES.items()
+        if hashes[name] != real
+    }
+    assert not wrong, f'stand-ins differ from the real definitions: {wrong}'
+    tracker_packages.use(folder, [*consumer_packages.DEFINITIONS, *consumer_packages.MOVEIT])
+    return folder / 'python'
+
+
+@pytest.fixture
+def path_of_packages(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let processes that a test starts import them, too."""
+    monkeypatch.setenv('PYTHONPATH', str(packages), prepend=os.pathsep)
+    return packages

@@ -54,6 +54,26 @@ sys.exit(service.run())
 CONFIG_OF_A_NODE = '/**/speed_and_separation:\n  ros__parameters:\n    period_s: 0.05\n'
 PROGRAM = '#!{python}\nimport sys\nfrom {module} import main\nsys.exit(main())\n'
 CONFIGURE, ACTIVATE, CLEAN_UP, DEACTIVATE = 1, 3, 2, 4
+WHOLE = [
+    ('predictor.launch.py', ['weights:={weights}'], ['motion_predictor']),
+    ('demo.launch.py', ['weights:={weights}', 'clip:=synthetic'], ['motion_predictor', 'replay']),
+    ('prescyent.launch.py', [], ['motion_predictor', 'prescyent_bridge']),
+    (
+        'nav2.launch.py',
+        [],
+        ['people_costs', 'people_list', 'speed_and_separation', 'nav2_speed_limit'],
+    ),
+    ('moveit2.launch.py', [], ['people_scene']),
+    ('ros2_control.launch.py', [], ['speed_and_separation', 'speed_scaling']),
+    ('speed_and_separation.launch.py', [], ['speed_and_separation']),
+    (
+        'consumers.launch.py',
+        ['start:=nav2,ros2_control,moveit2'],
+        ['people_costs', 'people_list', 'people_scene', 'speed_and_separation',
+         'nav2_speed_limit', 'speed_scaling'],
+    ),
+]  # fmt: skip
+"""Every launch file, arguments, and the names of the nodes that it starts."""
 
 
 @pytest.fixture(scope='module')
@@ -109,8 +129,12 @@ class Launched:
 
     def stop(self) -> int:
         """Ask it to end as Ctrl-C does, and wait; its exit code."""
+        return self.end(signal.SIGINT)
+
+    def end(self, how: signal.Signals) -> int:
+        """Signal its group, and wait; its exit code."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGINT)
+            os.killpg(self.process.pid, how)
         return int(self.process.wait(PATIENCE_S))
 
 
@@ -277,3 +301,54 @@ def test_a_consumer_is_started_with_its_parameters_and_stopped(
         found = called(listener, client, request).values
         assert [each.double_value for each in found] == [0.05, 1.0], 'the file is not read'
         assert made.stop() == 0, made.text()
+
+
+def test_every_launch_file_is_tried() -> None:
+    files = {path.name for path in (ROOT / 'launch').glob('*.launch.py')}
+    assert {name for name, *_ in WHOLE} == files
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM], ids=['ctrl-c', 'terminated'])
+@pytest.mark.parametrize('name, arguments, nodes', WHOLE, ids=[each[0] for each in WHOLE])
+def test_every_node_of_a_launch_file_comes_and_none_is_left(
+    installed: Path,
+    tmp_path: Path,
+    weights: Path,
+    listener: Listener,
+    path_of_packages: Path,
+    name: str,
+    arguments: list[str],
+    nodes: list[str],
+    how: signal.Signals,
+) -> None:
+    """A terminal interrupts the whole group, and a service manager terminates all of a service."""
+    given = [each.format(weights=weights) for each in arguments]
+    with launched(installed, tmp_path, name, *given) as made:
+
+        def are_there() -> bool:
+            assert made.process.poll() is None, made.text()
+            return set(nodes) <= set(listener.node.get_node_names())
+
+        wait_until(are_there, listener.spin, f'the nodes {nodes}')
+        assert len(made.children()) >= len(nodes)
+        made.end(how)  # a launch that is terminated does not wait for what it has started
+        wait_until(lambda: not made.children(), listener.spin, 'the end of every process')
+    assert 'Traceback' not in made.text()
+
+
+def test_a_launch_ends_with_a_predictor_that_is_killed(
+    installed: Path, tmp_path: Path, weights: Path, listener: Listener
+) -> None:
+    arguments = [f'weights:={weights}', 'clip:=synthetic']
+    with launched(installed, tmp_path, 'demo.launch.py', *arguments) as made:
+        wait_for_state(listener, made, 'active')
+        (predictor,) = [each for each in made.children() if 'predictor' in command_of(each)]
+        os.kill(predictor, signal.SIGKILL)
+        made.process.wait(PATIENCE_S)
+        assert made.children() == [], made.text()
+
+
+def command_of(process: int) -> str:
+    """Return the name of the program that a process runs."""
+    words = Path(f'/proc/{process}/cmdline').read_bytes().split(b'\0')
+    return words[1].decode().rpartition('/')[2]
