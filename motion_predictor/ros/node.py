@@ -19,12 +19,7 @@ from rcl_interfaces.msg import SetParametersResult
 import rclpy
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.lifecycle import (
-    LifecycleNode,
-    LifecyclePublisher,
-    LifecycleState,
-    TransitionCallbackReturn,
-)
+from rclpy.lifecycle import LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.subscription import Subscription
 
@@ -37,6 +32,7 @@ from motion_predictor.ros.diagnostics.monitoring import Monitor, STAGES
 from motion_predictor.ros.intake.inbox import Inbox
 from motion_predictor.ros.intake.inputs import awaited, make_input, subscribe
 from motion_predictor.ros.intake.transforms import FrameTransforms
+from motion_predictor.ros.lifecycle import TolerantLifecycleNode
 from motion_predictor.ros.loading import load_predictor, require_fit
 from motion_predictor.ros.memory.remembering import Remembering, remembering_of
 from motion_predictor.ros.memory.services import MemoryServices
@@ -57,7 +53,7 @@ HASTE_S = 0.4
 """Longest time in seconds that a process which was asked to end waits for it."""
 
 
-class MotionPredictorNode(LifecycleNode):
+class MotionPredictorNode(TolerantLifecycleNode):
     """
     Managed node that publishes sampled futures of everybody it observes.
 
