@@ -78,6 +78,52 @@ def test_code_is_highlighted_and_can_be_copied(opened: Opener, site: Path) -> No
 
 
 @pytest.mark.slow
+def test_the_button_copies_the_commands_without_the_prompt(opened: Opener, site: Path) -> None:
+    with opened(site / 'index.html', **DESKTOP) as page:
+        block = page.locator('div.highlight', has_text='scripts/demo').first
+        block.hover()
+        block.locator('button.copybtn').click()
+        page.evaluate("document.body.prepend(document.createElement('textarea'))")
+        page.focus('textarea')
+        page.keyboard.press('Control+V')
+        copied = page.input_value('textarea')
+        assert copied.startswith('scripts/demo ')
+        assert copied.splitlines()[1].startswith('scripts/test ')
+
+
+@pytest.mark.slow
+def test_the_colours_can_be_changed_and_every_section_is_listed(
+    opened: Opener, site: Path
+) -> None:
+    with opened(site / 'guide' / 'run.html', color_scheme='light', **DESKTOP) as page:
+        shade = 'getComputedStyle(document.body).backgroundColor'
+        before = page.evaluate(shade)
+        for _ in range(3):  # by the system, light, dark
+            page.locator('button.theme-toggle').locator('visible=true').first.click()
+            if page.evaluate(shade) != before:
+                break
+        assert page.evaluate(shade) != before
+        assert page.locator('.sidebar-tree p.caption').all_text_contents() == [
+            'Get started', 'Tutorials', 'How-to', 'Reference', 'Results',
+        ]  # fmt: skip
+        assert page.locator('.sidebar-brand-text').inner_text().split()[-1].count('.') == 2
+
+
+@pytest.mark.slow
+def test_pictures_are_there_and_no_diagram_is_left_as_code(opened: Opener, site: Path) -> None:
+    for name in ('index.html', 'guide/outputs.html', 'guide/prediction.html'):
+        with opened(site / name, **PHONE) as page:
+            widths = page.evaluate("""Array.from(document.querySelectorAll('article img'),
+                i => [i.complete && i.naturalWidth, i.getBoundingClientRect().right])""")
+            assert widths, name
+            assert all(natural > 0 and right <= 390 for natural, right in widths), name
+    for page_file in site.rglob('*.html'):
+        text = page_file.read_text()
+        assert 'highlight-mermaid' not in text
+        assert 'language-mermaid' not in text
+
+
+@pytest.mark.slow
 def test_a_phone_shows_each_parameter_as_a_card(opened: Opener, site: Path) -> None:
     with opened(site / 'reference' / 'parameters.html', **PHONE) as page:
         row = page.locator('table.parameters tbody tr').nth(1)
