@@ -1,10 +1,11 @@
 """Measure how soon a robot's speed limit ends when the predictor dies.
 
-    python -m tools.measure.stop_time --rounds 20
+    python -m tools.measure.stop_time --rounds 20 --how kill
 
 The predictor and two monitors of speed and separation run as processes. A person walks far from
-the robot, at 30 Hz, so that full speed is permitted. Then the predictor is frozen (SIGSTOP) at
-some time, and this program waits for the first message of each monitor that permits nothing.
+the robot, at 30 Hz, so that full speed is permitted. Then the predictor is frozen (SIGSTOP) or
+killed (SIGKILL, and another one started for the next round) at some time, and this program waits
+for the first message of each monitor that permits nothing.
 
 The named alternative, in the same run, is a monitor that only checks the age of the last
 prediction (``stale_s``) and the liveliness of DDS.
@@ -22,7 +23,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 from geometry_msgs.msg import PoseArray
 import numpy as np
@@ -100,12 +101,25 @@ def program(module: str, *arguments: str, **parameters: object) -> Iterator[Any]
             process.wait()
 
 
-def measure(rounds: int) -> dict[str, list[float]]:
+def monitors() -> Iterator[Any]:
+    """Return the contexts in which the monitors run, each in a namespace of its own."""
+    for index, parameters in enumerate(MONITORS.values()):
+        yield program(
+            'motion_predictor.ros.consumers.monitor',
+            '-r', f'__ns:=/cell_{index}',
+            '-r', 'motion_predictor/poses:=/motion_predictor/poses',
+            robot_m=f'[{FAR_M}, {FAR_M}, 0.0]',
+            **parameters,
+        )  # fmt: skip
+
+
+def measure(rounds: int, how: str = 'freeze') -> dict[str, list[float]]:
     """
-    Freeze the predictor repeatedly.
+    Freeze the predictor repeatedly, or kill one after the other.
 
     :param rounds: number of rounds.
-    :returns: seconds from the freezing to the first message that permits nothing, by monitor.
+    :param how: freeze or kill.
+    :returns: seconds from then to the first message that permits nothing, by monitor.
     :raises TimeoutError: if the monitors never permit full speed.
     """
     found: dict[str, list[float]] = {name: [] for name in MONITORS}
@@ -122,21 +136,16 @@ def measure(rounds: int) -> dict[str, list[float]]:
             if time.monotonic() > deadline:
                 raise TimeoutError(f'{what}: not within {PATIENCE_S:g} s')
 
+    def start() -> Any:
+        return stack.enter_context(program('motion_predictor', autostart=True, model__threads=1))
+
     with ExitStack() as stack:
-        predictor = stack.enter_context(
-            program('motion_predictor', autostart=True, model__threads=1)
-        )
-        for index, parameters in enumerate(MONITORS.values()):
-            stack.enter_context(
-                program(
-                    'motion_predictor.ros.consumers.monitor',
-                    '-r', f'__ns:=/cell_{index}',
-                    '-r', 'motion_predictor/poses:=/motion_predictor/poses',
-                    robot_m=f'[{FAR_M}, {FAR_M}, 0.0]',
-                    **parameters,
-                )
-            )  # fmt: skip
-        for _ in range(rounds):
+        for each in monitors():
+            stack.enter_context(each)
+        predictor = start()
+        for round_ in range(rounds):
+            if how == 'kill' and round_:
+                predictor = start()
             spin(
                 lambda: len(bench.limits) == len(MONITORS) and min(bench.limits.values()) > 0.0,
                 'full speed of all monitors',
@@ -145,9 +154,10 @@ def measure(rounds: int) -> dict[str, list[float]]:
             spin(lambda end=go_on: time.monotonic() > end, 'a second')
             bench.stops_s.clear()
             begun_s = time.perf_counter()
-            os.kill(predictor.pid, signal.SIGSTOP)
+            os.kill(predictor.pid, signal.SIGKILL if how == 'kill' else signal.SIGSTOP)
             spin(lambda: len(bench.stops_s) == len(MONITORS), 'a stop of all monitors')
-            os.kill(predictor.pid, signal.SIGCONT)
+            if how != 'kill':
+                os.kill(predictor.pid, signal.SIGCONT)
             for index, name in enumerate(MONITORS):
                 found[name].append(bench.stops_s[index] - begun_s)
     bench.destroy_node()
@@ -174,6 +184,8 @@ class Options:
 
     rounds: int = 20
     """Number of measurements."""
+    how: Literal['freeze', 'kill'] = 'freeze'
+    """How the predictor ends: its process is frozen, or killed."""
     json: Path | None = None
     """File for all times."""
 
@@ -184,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     with Domain() as domain:
         os.environ['ROS_DOMAIN_ID'] = str(domain)
-        found = measure(options.rounds)
+        found = measure(options.rounds, options.how)
     print('\n'.join(report(found)))
     load = os.getloadavg()[0]
     print(f'{options.rounds} rounds at {RATE_HZ:g} Hz; load average at the end {load:.1f}')
