@@ -111,7 +111,7 @@ def test_the_colours_can_be_changed_and_every_section_is_listed(
 
 @pytest.mark.slow
 def test_pictures_are_there_and_no_diagram_is_left_as_code(opened: Opener, site: Path) -> None:
-    for name in ('index.html', 'guide/outputs.html', 'guide/prediction.html'):
+    for name in ('index.html', 'design/architecture.html', 'guide/outputs.html'):
         with opened(site / name, **PHONE) as page:
             widths = page.evaluate("""Array.from(document.querySelectorAll('article img'),
                 i => [i.complete && i.naturalWidth, i.getBoundingClientRect().right])""")

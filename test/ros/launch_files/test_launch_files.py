@@ -1,8 +1,8 @@
 """
 The launch files under the real ``launch`` and ``launch_ros``: start, configure, activate, stop.
 
-No wheel brings the two packages: where ROS is not installed these tests are skipped. They also run
-on the sources of both: ``PYTHONPATH=LAUNCH/launch:LAUNCH_ROS/launch_ros`` (and osrf-pycommon).
+No wheel brings the two packages: where ROS is not installed these tests are skipped.
+``scripts/test_launch`` runs them there too, on clones of both.
 """
 
 from __future__ import annotations

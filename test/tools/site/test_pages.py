@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tools.site import update_pages
+from tools.site import draw_paths, update_pages
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -61,3 +61,15 @@ def test_the_table_of_weights_is_of_what_ships_and_of_the_models_alone() -> None
     shown = [float(value) for value in rows['moe'][5].split('/')]
     assert shown == pytest.approx(whole['error_cm']['model'][1:], abs=0.051)
     assert len(update_pages.README.read_text().splitlines()) <= 120
+
+
+def test_the_picture_of_the_ways_is_up_to_date_and_its_rooms_exist(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr('sys.argv', ['draw_paths', '--check'])
+    assert draw_paths.main() == 0, 'run python -m tools.site.draw_paths'
+    for name, _ in (*draw_paths.MESSAGE, *draw_paths.CLIP):
+        places = [ROOT / name, ROOT / 'motion_predictor' / name]
+        assert name in draw_paths.OUTSIDE or any(place.is_dir() for place in places), name
+    monkeypatch.setattr(draw_paths, 'PICTURE', ROOT / 'no_such.svg')
+    assert draw_paths.main() == 1
