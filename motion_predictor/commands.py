@@ -34,6 +34,8 @@ EXTRAS = {
     'tqdm': 'training', 'tyro': 'training', 'smplx': 'amass',
 }  # fmt: skip
 """Packages that only an extra brings, and the extra."""
+ROS_ENDINGS = ('_interfaces', '_msgs')
+"""How the names of ROS's packages of messages end; they come with rclpy."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -125,6 +127,8 @@ def _not_here() -> str:
 def _missing(verb: str, error: ModuleNotFoundError) -> int:
     """Report which extra has the absent package; raise the error again if none has it."""
     package = (error.name or '').partition('.')[0]
+    if package.endswith(ROS_ENDINGS):
+        package = 'rclpy'  # whichever package of ROS is imported first
     if package not in EXTRAS:
         raise error
     extra = 'demo' if verb == 'demo' else EXTRAS[package]
