@@ -9,6 +9,9 @@ import numpy as np
 from motion_predictor.common.shapes import require_shape
 from motion_predictor.errors import ConfigError
 
+_PAIRS = tuple((one, other) for one in range(3) for other in range(one, 3))
+_AT_ONCE = 2  # people whose samples fit into a processor's cache
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -49,27 +52,43 @@ def sample_moments(futures: np.ndarray, weights: np.ndarray) -> Moments:
     """
     require_shape('futures', futures, ('P', 'S', 'T', 'J', 3))
     require_shape('weights', weights, futures.shape[:2])
-    share = np.asarray(weights, dtype=np.float64)
-    persons, samples = share.shape
-    start = futures[:, :1].astype(np.float64)
-    # (P, S, 3, T J): small numbers, whatever the origin; NumPy is slow over a last axis of three
-    apart = np.empty((persons, samples, 3, int(np.prod(futures.shape[2:4]))))
-    np.subtract(
-        np.moveaxis(futures, -1, 2).reshape(apart.shape),
-        np.moveaxis(start, -1, 2).reshape(persons, 1, *apart.shape[2:]), out=apart,
-    )  # fmt: skip
-    middle = (share[:, None] @ apart.reshape(persons, samples, -1)).reshape(persons, 1, 3, -1)
-    apart -= middle
-    apart *= np.sqrt(share)[:, :, None, None]
-    free = 1.0 - (share * share).sum(axis=1)[:, None]  # (P, 1)
-    known = np.where(free > 1e-9, 1.0 / np.maximum(free, 1e-9), 0.0)
-    covariance = np.empty((persons, apart.shape[3], 3, 3))
-    for i in range(3):
-        for k in range(i, 3):
-            spread = known * np.einsum('psn,psn->pn', apart[:, :, i], apart[:, :, k])
-            covariance[:, :, i, k] = covariance[:, :, k, i] = spread
-    mean = start[:, 0] + np.moveaxis(middle[:, 0], 1, 2).reshape(persons, *futures.shape[2:])
-    return Moments(mean, covariance.reshape(*mean.shape, 3))
+    persons, samples, steps, joints = futures.shape[:4]
+    flat = futures.reshape(persons, samples, 3 * steps * joints)
+    start = flat[:, :1]
+    mean = start[:, 0].astype(np.float64)
+    spread = np.zeros((3, 3, persons, steps, joints))
+    if samples > 1:
+        share = np.asarray(weights, dtype=np.float64)
+        free = 1.0 - (share * share).sum(axis=1)
+        known = np.where(free > 1e-9, 1.0 / np.maximum(free, 1e-9), 0.0)
+        for begin in range(0, persons, _AT_ONCE):
+            at = slice(begin, begin + _AT_ONCE)
+            middle, products = _centred_products(flat[at], start[at], share[at].astype(np.float32))
+            mean[at] += middle
+            for number, (one, other) in enumerate(_PAIRS):
+                # a product of neighbouring numbers: coordinate `one` of a joint is every third
+                of = products[number][:, one::3].reshape(-1, steps, joints)
+                found = known[at, None, None] * of
+                spread[one, other, at] = found
+                spread[other, one, at] = found
+    return Moments(mean.reshape(persons, steps, joints, 3), np.moveaxis(spread, (0, 1), (-2, -1)))
+
+
+def _centred_products(
+    flat: np.ndarray, start: np.ndarray, share: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    # Return the weighted mean of samples (P, S, N) from their start, (P, N), and for each pair of
+    # coordinates the weighted sum of the centred numbers times those 0, 1 or 2 further on.
+    # Differences from the start are small numbers, so that float32 is enough.
+    apart = np.subtract(flat, start, dtype=flat.dtype).astype(np.float32, copy=False)
+    middle = (share[:, None] @ apart)[:, 0]
+    apart -= middle[:, None]
+    apart *= np.sqrt(share)[:, :, None]
+    ends = apart.shape[2]
+    ahead = [
+        np.einsum('psn,psn->pn', apart[:, :, : ends - by], apart[:, :, by:]) for by in range(3)
+    ]
+    return middle, [ahead[other - one] for one, other in _PAIRS]
 
 
 def holding_radius(

@@ -13,7 +13,7 @@ from motion_predictor.model.candidates import MODEL
 from motion_predictor.predict.futures.sampled import as_futures, Futures
 from motion_predictor.predict.mixture_forecast import Forecast
 from motion_predictor.predict.moments import holding_radius, Moments, sample_moments
-from motion_predictor.predict.place.mix import Mix
+from motion_predictor.predict.place.mix import Mix, samples_of
 
 UNSEEN_RADIUS_M = 0.15
 """Least radius of a joint that was never seen, metres."""
@@ -160,7 +160,7 @@ class Prediction:
             if self.closed_form is not None:
                 return self.closed_form.at(chosen)
             return sample_moments(self.futures_at(chosen), self.weights)
-        own = np.flatnonzero(self.mix.candidate == MODEL)
+        own = samples_of(self.mix.candidate, MODEL)
         if self.closed_form is not None:
             model = self.closed_form.at(chosen)
         else:

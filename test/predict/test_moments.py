@@ -112,3 +112,19 @@ def test_a_prediction_gives_the_moments_its_model_states_before_those_of_its_sam
     np.testing.assert_array_equal(model.moments(frames).mean, stated.mean[:, frames])
     np.testing.assert_array_equal(model.moments(frames).covariance, stated.covariance[:, frames])
     assert sampled.radius(0.9, moments, frames).shape == (1, 2, 3)
+
+
+def test_moments_of_a_crowd_are_those_of_each_coordinate_and_person_alone() -> None:
+    rng = np.random.default_rng(8)
+    futures = rng.normal(scale=0.5, size=(5, 40, 3, 4, 3)).astype(np.float32)
+    futures += rng.normal(scale=20.0, size=(5, 1, 1, 4, 3)).astype(np.float32)
+    weights = rng.dirichlet(np.ones(40), size=5)
+    found = sample_moments(futures, weights)
+    for person, step, joint in np.ndindex(5, 3, 4):
+        points = futures[person, :, step, joint].astype(np.float64)
+        np.testing.assert_allclose(
+            found.mean[person, step, joint], weights[person] @ points, atol=1e-5
+        )
+        expected = np.cov(points.T, aweights=weights[person])
+        np.testing.assert_allclose(found.covariance[person, step, joint], expected, atol=1e-5)
+    assert sample_moments(futures[:0], weights[:0]).mean.shape == (0, 3, 4, 3)

@@ -57,24 +57,31 @@ class States(Futures):
         found[:, every, :, every] = turn
         return found.view(len(turn), 3 * joints, 3 * joints)
 
-    def _to_world(self, coefficients: Tensor, frames: Tensor) -> Tensor:
-        # Return joint positions (P, S, F, J, 3) of states (P, S, K, D).
-        model, context = self.model, self.context
-        persons, samples, _, channels = coefficients.shape
-        own = model.map_complete[frames] @ coefficients  # (P, S, F, D)
-        past = torch.baddbmm(
-            context.frame.origin.repeat(1, channels // 3)[:, None],
-            model.map_recall[frames] @ context.features, self._turn,
-        )  # fmt: skip
-        world = (own.view(persons, -1, channels) @ self._turn).view(own.shape)
-        world += past[:, None]
-        return world.view(persons, samples, len(frames), -1, 3)
+    @cached_property
+    def _turned(self) -> Tensor:
+        # The coefficients (P, S, K, D) of joints in the world, but for the origin and the past:
+        # there are fewer of them than of frames, and every call uses them.
+        found = self._coefficients.flatten(1, 2) @ self._turn
+        return found.view(self.white.shape)
+
+    @cached_property
+    def _past(self) -> Tensor:
+        # The part of every frame that no sample changes, (P, T_fut, D).
+        origin = self.context.frame.origin.repeat(1, self.shape[3])[:, None]
+        return torch.baddbmm(origin, self.model.map_recall @ self.context.features, self._turn)
+
+    def _to_world(self, turned: Tensor, frames: Tensor) -> Tensor:
+        # Return joint positions (P, S, F, J, 3) of turned coefficients (P, S, K, D).
+        # one product over everybody's numbers: thousands of small ones take twice as long
+        world = torch.einsum('fk,pskd->psfd', self.model.map_complete[frames], turned)
+        world += self._past[:, None, frames]
+        return world.unflatten(-1, (-1, 3))
 
     def at(self, frames: np.ndarray) -> np.ndarray:
         """See :class:`Futures`."""
         index = torch.from_numpy(np.ascontiguousarray(frames, dtype=np.int64))
         with torch.inference_mode():
-            return self._to_world(self._coefficients, index).numpy()
+            return self._to_world(self._turned, index).numpy()
 
     def every(self) -> np.ndarray:
         """See :class:`Futures`."""
@@ -85,7 +92,7 @@ class States(Futures):
         """See :class:`Futures`."""
         shares = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float32))[:, None]
         with torch.inference_mode():
-            middle = shares @ self._coefficients.flatten(2)  # (P, 1, K D)
+            middle = shares @ self._turned.flatten(2)  # (P, 1, K D)
             middle = middle.view(len(shares), 1, *self.white.shape[2:])
             return self._to_world(middle, torch.arange(self.shape[2]))[:, 0].numpy()
 

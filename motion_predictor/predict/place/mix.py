@@ -30,8 +30,8 @@ class Mix:
     """
     How the samples of P people's futures are combined.
 
-    ``candidate`` is uint8 (S,), the candidate of each sample. ``within`` is float32 (P, S), the
-    sample's weight among those of its candidate, which sum to one. ``shares`` is float32 (P,
+    ``candidate`` is uint8 (S,), the candidate of each sample, never falling. ``within`` is float32
+    (P, S), the sample's weight among those of its candidate, which sum to one. ``shares`` is (P,
     T_fut, C), the weight of each candidate at each frame; each row sums to one. ``bones_m`` is
     float32 (P, J), the lengths of the person's bones. ``firmness`` (P,) is how far a mean is
     adjusted to them: 1 for a clean input; noise on both ends of a bone would otherwise be put into
@@ -79,20 +79,28 @@ class Mix:
         """
         parts = [model]
         for number in range(1, len(CANDIDATES)):
-            of = np.flatnonzero(self.candidate == number)
-            if not len(of):
+            of = samples_of(self.candidate, number)
+            if of.stop == of.start:
                 parts.append(model)  # its share is zero
                 continue
             within = self.within[:, of].astype(np.float64)
             parts.append(sample_moments(futures[:, of], within))
-        shares = np.moveaxis(self.shares[:, frames], -1, 0).astype(np.float64)[..., None, None]
-        start = parts[0].mean
-        apart = np.stack([part.mean - start for part in parts])  # (C, P, F, J, 3)
-        middle = (shares * apart).sum(axis=0)
-        apart -= middle
-        spread = np.stack([part.covariance for part in parts])
-        spread = spread + apart[..., :, None] * apart[..., None, :]
-        return Moments(start + middle, (shares[..., None] * spread).sum(axis=0))
+        shares = np.moveaxis(self.shares[:, frames], -1, 0).astype(np.float64)[..., None]
+        start = np.moveaxis(parts[0].mean, -1, 0)  # (3, P, F, J): numbers of a kind in a row
+        apart = np.stack([np.moveaxis(part.mean, -1, 0) for part in parts], axis=1)
+        apart -= start[:, None]  # (3, C, P, F, J)
+        middle = (shares * apart).sum(axis=1)
+        apart -= middle[:, None]
+        spread = np.empty((3, 3, *middle.shape[1:]))
+        for one in range(3):
+            weighed = shares * apart[one]
+            for other in range(one, 3):
+                found = (weighed * apart[other]).sum(axis=0)
+                for share, part in zip(shares, parts):
+                    found += share * part.covariance[..., one, other]
+                spread[one, other] = spread[other, one] = found
+        mean = np.ascontiguousarray(np.moveaxis(start + middle, 0, -1))
+        return Moments(mean, np.moveaxis(spread, (0, 1), (-2, -1)))
 
     def radius(self, coverage: float, frames: np.ndarray) -> np.ndarray | None:
         """
@@ -135,6 +143,12 @@ class Mix:
     def moved(self, offset: np.ndarray) -> Mix:
         """Return the mix moved by metres, ``(P, 3)``."""
         return replace(self, origin=self.origin + offset)
+
+
+def samples_of(candidate: np.ndarray, number: int) -> slice:
+    """Return where the samples of a candidate lie, (S,); all of one follow each other."""
+    first, last = np.searchsorted(candidate, (number, number + 1))
+    return slice(int(first), int(last))
 
 
 def overall(shares: np.ndarray, within: np.ndarray, candidate: np.ndarray) -> np.ndarray:
