@@ -20,9 +20,10 @@ VERBS = {
         'studies.consistency', 'a control: distil the teacher by consistency', goes_on=True
     ),
     'toy': Verb('studies.toy.toy_vdd', 'VDD on densities that can be looked at', goes_on=True),
-    'avoiding': Verb(
-        'studies.avoiding.avoiding', 'VDD in its own domain, behaviour learning', goes_on=True
+    'behaviour': Verb(
+        'studies.behaviour.behaviour', 'VDD in its own domain, behaviour learning', goes_on=True
     ),
+    'avoiding': Verb('studies.behaviour.behaviour', 'former name of behaviour', goes_on=True),
     'report recipe': Verb(
         'studies.ablation.recipe_results',
         'write docs/results/tuning.md and docs/results/ablations.md from JSON',
@@ -31,8 +32,11 @@ VERBS = {
         'studies.claims', 'write docs/results/claims.md, what the papers claim, from JSON'
     ),
     'report toy': Verb('studies.toy.vdd_results', 'write docs/results/vdd.md from JSON'),
+    'report behaviour': Verb(
+        'studies.behaviour.behaviour_results', 'write docs/results/behaviour.md from JSON'
+    ),
     'report avoiding': Verb(
-        'studies.avoiding.avoiding_results', 'write docs/results/avoiding.md from JSON'
+        'studies.behaviour.behaviour_results', 'former name of report behaviour'
     ),
 }
 

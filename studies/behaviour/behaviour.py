@@ -1,85 +1,88 @@
-"""VDD in its own domain, behaviour learning: python -m studies avoiding.
+"""VDD in its own domain, behaviour learning: python -m studies behaviour --task avoiding.
 
-A point robot must pass three rows of obstacles by any of 24 ways. For each seed there are scripted
-demonstrations of all ways, a diffusion policy trained on them, its students, and mixtures fitted
-to the same demonstrations. Then each policy steers robots. Counted are the robots that come
-through, and how evenly they use the ways.
+A task has several ways to succeed. For each seed there are scripted demonstrations of all ways, a
+diffusion policy trained on them, its students, and mixtures fitted to the same demonstrations or
+to the policy's samples. Then each policy steers robots. Counted are the robots that succeed, and
+how evenly they use the ways.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 import hashlib
 import json
 from pathlib import Path
 import random
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from motion_predictor.common.whole_files import require_writable
-from studies.avoiding.avoiding_task import (
-    CHUNK,
-    CLEARANCE_M,
-    demonstrate,
-    entropy_of_ways,
-    FINISH_M,
-    OBSTACLES_M,
-    Policy,
-    roll_out,
-    Rollouts,
-    start_positions,
-    WALL_M,
-    WAYS,
-)
-from studies.avoiding.planar_policies import (
-    Data,
-    data_of,
-    distil_consistency,
+from studies.behaviour.diffusion_policy import Data, data_of, train_teacher
+from studies.behaviour.mixtures import (
     distil_mixture,
+    draw_chunks,
+    Drawn,
     fit_mixture_by_curriculum,
-    fit_mixture_to_data,
+    fit_mixture_to_chunks,
     sample_mixture,
-    train_teacher,
     vdd_settings,
+)
+from studies.behaviour.path_students import distil_consistency, distil_trajectories
+from studies.behaviour.tasks import (
+    CHUNK,
+    entropy_of_ways,
+    Policy,
+    Rollouts,
+    Task,
+    task_of,
+    TASKS,
 )
 from training.common import provenance
 from training.common.options import about, read_options
 from training.judge import plots
 
-FORMAT = 'motion_predictor avoiding task'
-VERSION = 1
+FORMATS = {name: f'motion_predictor {name} task' for name in TASKS}
+VERSION = 2
 METHODS = {
     'teacher': 'diffusion teacher, many steps',
     'teacher_one': 'diffusion teacher, one step',
-    'consistency': 'consistency distillation',
+    'consistency': 'consistency distillation, CD',
+    'ctm': 'consistency trajectories, CTM',
     'em': 'EM mixture on the data',
+    'em_teacher': "EM mixture on the teacher's samples",
     'imc': 'IMC mixture on the data',
-    'vdd': 'VDD',
+    'vdd_paper': 'VDD as published',
+    'vdd': 'VDD with our additions',
+    'vdd_bound': 'VDD, the bound alone',
 }
+VDDS = ('vdd_paper', 'vdd', 'vdd_bound')
 DRAWN = 48
 """Number of robots of the first seed whose tracks are kept for the plot."""
 EXAMPLE = """\
 worked example, from the root of the source tree:
-  python -m studies avoiding --json docs/results/data/avoiding.json --plots docs/results/images
-  python -m studies report avoiding --json docs/results/data/avoiding.json \\
-      --out docs/results/avoiding.md
+  python -m studies behaviour --task avoiding --json docs/results/data/avoiding.json \\
+      --plots docs/results/images
+  python -m studies report behaviour --json docs/results/data/avoiding.json \\
+      --out docs/results/behaviour.md
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class AvoidingOptions:
-    """The options of ``avoiding``."""
+class BehaviourOptions:
+    """The options of ``behaviour``."""
 
     json: Path
     """File for the results."""
+    task: Literal['avoiding'] = 'avoiding'
+    """What the robot has to do."""
     seeds: int = 5
     demonstrations: int = 10
     """Demonstrations of each way."""
@@ -97,7 +100,7 @@ class AvoidingOptions:
     """Timed calls per policy."""
     threads: int = 1
     """Processor threads."""
-    runs: Path = Path('runs/avoiding')
+    runs: Path = Path('runs/behaviour')
     """Folder that keeps the result of each seed."""
     plots: Path | None = None
     """Folder for a plot of the first seed."""
@@ -108,12 +111,13 @@ class AvoidingOptions:
 
 
 def train_policies(
-    data: Data, seed: int, options: AvoidingOptions
+    data: Data, seed: int, options: BehaviourOptions
 ) -> tuple[dict[str, Policy], dict[str, float]]:
     """
     Train every method on one set of demonstrations.
 
-    :returns: the policies by method, and the processor seconds of each training.
+    :returns: the policies by method, and the processor seconds of each training. Those of the
+        chunks that were drawn from the teacher count for each method that uses them.
     """
     begun = time.process_time()
     took: dict[str, float] = {}
@@ -124,33 +128,43 @@ def train_policies(
         took[name] = round(now - begun, 1)
         begun = now
 
+    def source() -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
     torch.manual_seed(seed)
-    teacher = train_teacher(data, options.teacher_steps, torch.Generator().manual_seed(seed))
+    count, steps = options.experts, options.steps
+    teacher = train_teacher(data, options.teacher_steps, source())
     lap('teacher')
-    consistency = distil_consistency(
-        teacher, data, options.steps, torch.Generator().manual_seed(seed)
-    )
+    consistency = distil_consistency(teacher, data, steps, source())
     lap('consistency')
-    em = fit_mixture_to_data(data, options.experts, options.steps, seed)
+    ctm = distil_trajectories(teacher, data, steps, source())
+    lap('ctm')
+    shown = Drawn(data.features, data.chunks)
+    mixtures = {'em': fit_mixture_to_chunks(data, shown, count, steps, seed)}
     lap('em')
-    imc = fit_mixture_by_curriculum(data, options.experts, options.steps, seed)
+    mixtures['imc'] = fit_mixture_by_curriculum(data, count, steps, seed)
     lap('imc')
-    vdd = distil_mixture(
-        teacher, data, options.experts, options.steps, seed, teacher_steps=options.sampling_steps
-    )
-    lap('vdd')
+    drawn = draw_chunks(teacher, data, seed, options.sampling_steps)
+    lap('drawn')
+    mixtures['em_teacher'] = fit_mixture_to_chunks(data, drawn, count, steps, seed)
+    lap('em_teacher')
+    for name in VDDS:
+        config = vdd_settings(steps, name)
+        mixtures[name] = distil_mixture(teacher, data, drawn, config, experts=count, seed=seed)
+        lap(name)
+    extra = took.pop('drawn')
+    took |= {name: round(took[name] + extra, 1) for name in ('em_teacher', *VDDS)}
     chosen: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
         'teacher': lambda c, g: teacher.sample(c, g, options.sampling_steps),
         'teacher_one': lambda c, g: teacher.sample(c, g, 1),
         'consistency': consistency.sample,
-        'em': lambda c, g: sample_mixture(em, c, g),
-        'imc': lambda c, g: sample_mixture(imc, c, g),
-        'vdd': lambda c, g: sample_mixture(vdd, c, g),
+        'ctm': ctm.sample,
+        **{name: partial(sample_mixture, network) for name, network in mixtures.items()},
     }
-    return {name: data.policy(choose) for name, choose in chosen.items()}, took
+    return {name: data.policy(chosen[name]) for name in METHODS}, took
 
 
-def times_ms(policies: Mapping[str, Policy], calls: int) -> dict[str, list[float]]:
+def times_ms(task: Task, policies: Mapping[str, Policy], calls: int) -> dict[str, list[float]]:
     """
     Time one choice for one robot, call by call, with all policies in shuffled turns.
 
@@ -159,30 +173,32 @@ def times_ms(policies: Mapping[str, Policy], calls: int) -> dict[str, list[float
     generator = torch.Generator().manual_seed(0)
     turns = list(policies)
     order = random.Random(0)
-    position = start_positions(1, generator)
+    seen = task.begin(1, generator)
     found: dict[str, list[float]] = {name: [] for name in policies}
     for call in range(calls + 3):
         order.shuffle(turns)
         for name in turns:
             begun = time.process_time()
-            policies[name](position, generator)
+            policies[name](seen, generator)
             if call >= 3:
                 found[name].append(1e3 * (time.process_time() - begun))
     return found
 
 
-def run_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
+def run_seed(seed: int, options: BehaviourOptions) -> dict[str, Any]:
     """
     Train and evaluate every method with one seed.
 
     :returns: rows of figures, times of calls, and tracks for the plot.
     """
-    demonstrations = demonstrate(options.demonstrations, torch.Generator().manual_seed(seed))
-    data = data_of(demonstrations)
+    task = task_of(options.task)
+    generator = torch.Generator().manual_seed(seed)
+    demonstrations = task.demonstrate(options.demonstrations, generator)
+    data = data_of(task, demonstrations)
     policies, took = train_policies(data, seed, options)
     rows, tracks = [], {'demonstrations': _kept_tracks(demonstrations.rollouts, seed)}
     for name, policy in policies.items():
-        rollouts = roll_out(policy, options.robots, torch.Generator().manual_seed(seed + 1))
+        rollouts = task.roll_out(policy, options.robots, torch.Generator().manual_seed(seed + 1))
         rows.append(
             {
                 'method': name,
@@ -196,7 +212,7 @@ def run_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
         tracks[name] = _kept_tracks(rollouts, seed)
     return {
         'rows': rows,
-        'times_ms': times_ms(policies, options.calls),
+        'times_ms': times_ms(task, policies, options.calls),
         'tracks': tracks,
         'pairs': len(data.chunks),
         'fitted_at': provenance.commit(),
@@ -210,14 +226,15 @@ def _kept_tracks(rollouts: Rollouts, seed: int) -> list[list[list[float]]]:
     return [(track * 1e3).round().div(1e3).unique_consecutive(dim=0).tolist() for track in tracks]
 
 
-def kept_seed(seed: int, options: AvoidingOptions) -> dict[str, Any]:
+def kept_seed(seed: int, options: BehaviourOptions) -> dict[str, Any]:
     """Read the results of an earlier call with the same settings, or run a seed and keep them."""
     facts = [
-        seed, options.demonstrations, options.teacher_steps, options.steps, options.experts,
-        options.sampling_steps, options.robots, options.calls, str(vdd_settings(options.steps)),
+        options.task, seed, options.demonstrations, options.teacher_steps, options.steps,
+        options.experts, options.sampling_steps, options.robots, options.calls,
+        str([vdd_settings(options.steps, name) for name in VDDS]),
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    path = options.runs / f'seed{seed}_{digest}.json'
+    path = options.runs / f'{options.task}{seed}_{digest}.json'
     if not path.is_file():
         provenance.write_json(path, run_seed(seed, options))
     return json.loads(path.read_text())
@@ -236,6 +253,8 @@ def summarise(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             summary[f'{name}_mean'] = round(float(values.mean()), 4)
             summary[f'{name}_spread'] = round(float(values.std()), 4)
             summary[f'{name}_least'] = round(float(values.min()), 4)
+        trained = [row['trained_cpu_s'] for row in rows if row['trained_cpu_s'] is not None]
+        summary['trained_cpu_s'] = round(float(np.mean(trained)), 1) if trained else None
         summary['call_median_ms'] = round(float(np.median(calls)), 3)
         summary['call_p99_ms'] = round(float(np.percentile(calls, 99)), 3)
         summary['times_as_fast_as_teacher'] = round(float(np.median(many) / np.median(calls)), 1)
@@ -243,36 +262,37 @@ def summarise(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def entropy_of_even_use(robots: int, draws: int = 200) -> float:
+def entropy_of_even_use(robots: int, ways: int, draws: int = 200) -> float:
     """Return the mean entropy if the given number of robots choose among all ways evenly."""
     generator = torch.Generator().manual_seed(0)
-    ways = torch.randint(WAYS, (draws, robots), generator=generator)
-    return float(np.mean([entropy_of_ways(row) for row in ways]))
+    drawn = torch.randint(ways, (draws, robots), generator=generator)
+    return float(np.mean([entropy_of_ways(row, ways) for row in drawn]))
 
 
-def draw(tracks: Mapping[str, Sequence[Sequence[Sequence[float]]]], folder: Path) -> Path:
+def draw(
+    task: Task, tracks: Mapping[str, Sequence[Sequence[Sequence[float]]]], folder: Path
+) -> Path:
     """
     Draw robots' tracks for each method.
 
     :param tracks: by method, in metres.
-    :returns: the file written, ``avoiding.svg``.
+    :returns: the file written, named after the task.
     """
-    figure = Figure(figsize=(2.1 * len(tracks), 3.9), layout='constrained')
-    for axes, (name, of) in zip(figure.subplots(1, len(tracks), squeeze=False)[0], tracks.items()):
-        for y, row in OBSTACLES_M:
-            for x in row:
-                axes.add_patch(Circle((x, y), CLEARANCE_M, color='#555555'))
+    columns = -(-len(tracks) // 2)
+    figure = Figure(figsize=(2.1 * columns, 7.4), layout='constrained')
+    for axes, (name, of) in zip(figure.subplots(2, columns, squeeze=False).flat, tracks.items()):
+        task.paint(axes)
         for track in of:
             points = np.array(track)[::2] if len(track) > 4 else np.array(track)
             points = np.concatenate((points, np.array(track)[-1:]))
-            through = points[-1, 1] >= FINISH_M
-            axes.plot(*points.T, lw=0.6, color='#0571b0' if through else '#c2181a', alpha=0.6)
-        axes.axhline(FINISH_M, color='black', lw=0.8, ls=':')
-        axes.set(xlim=(-WALL_M, WALL_M), ylim=(-0.15, FINISH_M + 0.15), xticks=[], yticks=[])
+            axes.plot(*points.T, lw=0.6, color='#0571b0', alpha=0.6)
+        axes.set(xticks=[], yticks=[])
         axes.set_aspect('equal')
         axes.set_title(METHODS.get(name, name).replace(', ', ',\n'), fontsize=7)
+    for axes in figure.axes[len(tracks) :]:
+        axes.set_axis_off()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / 'avoiding.svg'
+    path = folder / f'{task.name}.svg'
     plots.save(figure, path)
     return path
 
@@ -280,19 +300,20 @@ def draw(tracks: Mapping[str, Sequence[Sequence[Sequence[float]]]], folder: Path
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = read_options(AvoidingOptions, 'studies avoiding', about(__doc__), EXAMPLE, words)
+    options = read_options(BehaviourOptions, 'studies behaviour', about(__doc__), EXAMPLE, words)
     if options.dry_run:
         print(vars(options))
-        print(vdd_settings(options.steps))
+        print(*(vdd_settings(options.steps, name) for name in VDDS), sep='\n')
         return 0
     require_writable(options.json)
     torch.set_num_threads(options.threads)
+    task = task_of(options.task)
     seeds = [
         kept_seed(seed, options)
         for seed in tqdm(range(options.seeds), unit='seed', disable=options.quiet)
     ]
     result = {
-        **provenance.origin(FORMAT, VERSION, 'studies avoiding', words),
+        **provenance.origin(FORMATS[task.name], VERSION, 'studies behaviour', words),
         'threads': torch.get_num_threads(),
         'settings': {
             **{
@@ -303,7 +324,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             },
             'chunk': CHUNK,
-            'entropy_of_even_use': round(entropy_of_even_use(options.robots), 4),
+            'ways': task.ways,
+            'entropy_of_even_use': round(entropy_of_even_use(options.robots, task.ways), 4),
         },
         'rows': [row for seed in seeds for row in seed['rows']],
         'summary': summarise(seeds),
@@ -314,5 +336,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(row)
     print(f'written: {options.json}')
     if options.plots:
-        print(f'drawn: {draw(seeds[0]["tracks"], options.plots)}')
+        print(f'drawn: {draw(task, seeds[0]["tracks"], options.plots)}')
     return 0

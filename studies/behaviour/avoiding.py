@@ -1,78 +1,59 @@
-"""A point robot that passes three rows of obstacles, similar to D3IL's Avoiding task."""
+"""A point robot that passes three rows of obstacles, with the geometry of D3IL's Avoiding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 import math
+from typing import TYPE_CHECKING
 
+from matplotlib.patches import Circle
 import torch
 from torch import Tensor
 
+from studies.behaviour.tasks import (
+    CHUNK,
+    chunks_of,
+    Demonstrations,
+    Policy,
+    Rollouts,
+    Task,
+    waves_of,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 OBSTACLES_M: tuple[tuple[float, tuple[float, ...]], ...] = (
     (0.6, (0.0,)),
-    (1.3, (-0.35, 0.35)),
-    (2.0, (-0.7, 0.0, 0.7)),
+    (1.3, (-0.292, 0.292)),
+    (2.0, (-0.583, 0.0, 0.583)),
 )
-"""Rows of obstacles: their y, and the x of each from left to right."""
+"""
+Rows of obstacles: their y, and the x of each from left to right.
+
+They are D3IL's six (0.18 m from row to row, 0.15 m from one to the next), enlarged by 35/9, as are
+the walls, the start and the finish.
+"""
 GAPS_M: tuple[tuple[float, ...], ...] = (
-    (-0.3, 0.3),
-    (-0.65, 0.0, 0.65),
-    (-1.0, -0.35, 0.35, 1.0),
+    (-0.28, 0.28),
+    (-0.6, 0.0, 0.6),
+    (-0.875, -0.292, 0.292, 0.875),
 )
 """Points at which a demonstration passes each row: 2 x 3 x 4 ways."""
 WAYS = math.prod(len(row) for row in GAPS_M)
 CLEARANCE_M = 0.13
-"""A smaller distance from the middle of an obstacle than this, in metres, is a collision."""
-WALL_M = 1.3
+"""A smaller distance from the middle of an obstacle than this, in metres, is a collision; ours."""
+WALL_M = 1.167
 """A larger distance from the middle line than this, in metres, is a collision."""
-FINISH_M = 2.5
+BEGIN_M = (0.097, -0.1)
+"""Middle of the start positions."""
+FINISH_M = 2.35
 """The y coordinate, in metres, at which the robot is through."""
 STEP_M = 0.05
 """Length of a demonstration's step in metres."""
 LONGEST_STEP_M = 0.1
 """Longest step in metres; a longer step of a policy is cut to it."""
 LIMIT_STEPS = 150
-CHUNK = 4
-"""Number of steps that a policy decides at once, and takes before it decides again."""
-
-Policy = Callable[[Tensor, torch.Generator], Tensor]
-"""A function from positions ``(B, 2)`` to the next steps ``(B, CHUNK, 2)``, both in metres."""
-
-
-@dataclass(frozen=True)
-class Rollouts:
-    """
-    The outcome of B robots.
-
-    ``positions`` is (T + 1, B, 2) in metres; robots stand still once they are through or have hit
-    something. ``succeeded`` is (B,). ``way`` is (B,), numbered 0..WAYS - 1, -1 before the last
-    row.
-    """
-
-    positions: Tensor
-    succeeded: Tensor
-    way: Tensor
-
-    @property
-    def success_rate(self) -> float:
-        """Return the share that came through."""
-        return float(self.succeeded.double().mean())
-
-    @property
-    def entropy(self) -> float:
-        """Return the entropy of the successful ways, 0..1 (1: all alike)."""
-        return entropy_of_ways(self.way[self.succeeded])
-
-
-def entropy_of_ways(ways: Tensor) -> float:
-    """
-    Return the entropy of ways to the base of their number; 0 if there are none.
-
-    :param ways: numbers in 0..WAYS - 1, ``(N,)``.
-    """
-    share = torch.bincount(ways, minlength=WAYS).double() / max(1, len(ways))
-    return float(torch.special.entr(share).sum() / math.log(WAYS))
+WAVES = 4
 
 
 def collides(positions: Tensor) -> Tensor:
@@ -108,7 +89,7 @@ def ways_of(positions: Tensor) -> Tensor:
 def start_positions(count: int, generator: torch.Generator) -> Tensor:
     """Draw the start positions of robots, metres, ``(count, 2)``."""
     spread = torch.tensor([0.05, 0.02])
-    return spread * torch.randn(count, 2, generator=generator)
+    return torch.tensor(BEGIN_M) + spread * torch.randn(count, 2, generator=generator)
 
 
 @torch.no_grad()
@@ -137,21 +118,8 @@ def roll_out(policy: Policy, count: int, generator: torch.Generator) -> Rollouts
             succeeded = succeeded | through
             running = running & ~hit & ~through
     positions = torch.stack(track[: LIMIT_STEPS + 1])
-    return Rollouts(positions, succeeded & (positions[-1, :, 1] >= FINISH_M), ways_of(positions))
-
-
-@dataclass(frozen=True)
-class Demonstrations:
-    """
-    Scripted successful runs, the same number for each way.
-
-    ``rollouts`` are the runs. ``positions`` (N, 2) are those at which a choice was made, and
-    ``chunks`` (N, CHUNK, 2) the steps taken from there, in metres.
-    """
-
-    rollouts: Rollouts
-    positions: Tensor
-    chunks: Tensor
+    arrived = succeeded & (positions[-1, :, 1] >= FINISH_M)
+    return Rollouts(positions, arrived, ways_of(positions), WAYS)
 
 
 def demonstrate(
@@ -180,17 +148,11 @@ def demonstrate(
         done.append(positions[:, good])
         wanted = wanted[~good]
     positions = torch.cat(done, dim=1)
-    steps = positions.diff(dim=0)  # (T, B, 2)
     began = positions[:-1, :, 1] < FINISH_M
     # after the end the last step is repeated, or the robot would learn to stop at the line
-    last = began.sum(dim=0) - 1
-    going = steps[last, torch.arange(steps.shape[1])]
-    steps = torch.where(began[..., None], steps, going)
-    steps = torch.cat((steps, going.expand(CHUNK, -1, -1)))
-    chunks = steps.unfold(0, CHUNK, 1)[: len(began)].movedim(-1, -2)  # (T, B, CHUNK, 2)
-    rollouts = Rollouts(
-        positions, torch.ones(positions.shape[1], dtype=torch.bool), ways_of(positions)
-    )
+    chunks = chunks_of(positions, began)  # (T, B, CHUNK, 2)
+    every = torch.ones(positions.shape[1], dtype=torch.bool)
+    rollouts = Rollouts(positions, every, ways_of(positions), WAYS)
     return Demonstrations(rollouts, positions[:-1][began], chunks[began])
 
 
@@ -222,3 +184,34 @@ def _script(wanted: Tensor, generator: torch.Generator, shake: float) -> Tensor:
         position = torch.where(running[:, None], position + step, position)
         track.append(position)
     return torch.stack(track)
+
+
+def features_of(positions: Tensor) -> Tensor:
+    """Return the inputs of a network at positions in metres, ``(B, 2)``: ``(B, F)``."""
+    scaled = positions / torch.tensor([WALL_M, FINISH_M]) - torch.tensor([0.0, 0.5])
+    return waves_of(scaled, WAVES)
+
+
+def paint(axes: Axes) -> None:
+    """Draw the obstacles and the finish."""
+    for y, row in OBSTACLES_M:
+        for x in row:
+            axes.add_patch(Circle((x, y), CLEARANCE_M, color='#555555'))
+    axes.axhline(FINISH_M, color='black', lw=0.8, ls=':')
+    axes.set(xlim=(-WALL_M, WALL_M), ylim=(-0.25, FINISH_M + 0.15))
+
+
+TASK = Task(
+    name='avoiding',
+    about=(
+        f'a point robot passes three rows of 1, 2 and 3 obstacles, {WAYS} ways in all, and has to '
+        "come through without touching one; obstacles, walls, start and finish are D3IL's, "
+        'enlarged. It sees its position'
+    ),
+    ways=WAYS,
+    demonstrate=demonstrate,
+    roll_out=roll_out,
+    begin=start_positions,
+    features=features_of,
+    paint=paint,
+)
