@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 import re
 import stat
+import sys
 from typing import Any
 from xml.etree import ElementTree
 
@@ -116,6 +117,17 @@ def test_pixi_has_every_package_of_the_manifest() -> None:
         else:
             wanted = f'ros-jazzy-{name.replace("_", "-")}'
         assert re.search(rf'^"?{re.escape(wanted)}"? = ', text, re.MULTILINE), name
+
+
+def test_pixi_parses_and_its_environments_and_tasks_exist() -> None:
+    reader = pytest.importorskip('tomllib' if sys.version_info >= (3, 11) else 'tomli')
+    told = reader.loads((ROOT / 'pixi.toml').read_text())
+    for environment in told['environments'].values():
+        features = environment if isinstance(environment, list) else environment['features']
+        assert set(features) <= told['feature'].keys()
+    for task in told['tasks'].values():
+        before = task.get('depends-on', []) if isinstance(task, dict) else []
+        assert set(before) <= told['tasks'].keys()
 
 
 def test_issue_forms_ask_for_something() -> None:
