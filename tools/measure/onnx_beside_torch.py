@@ -3,8 +3,9 @@ Measure ONNX Runtime beside torch: difference, time and installed size, and writ
 
     python -m tools.measure.onnx_beside_torch --page docs/results/onnx.md
 
-Both predict the same people in turns, in one process and on one thread each, so that whatever else
-the machine does meets both. Wall time suffers from other programs; processor time does less.
+Both predict the same people and decode every frame of every sample, in turns, in one process and
+on one thread each, so that whatever else the machine does meets both. Wall time suffers from other
+programs; processor time does less.
 """
 
 from __future__ import annotations
@@ -95,9 +96,9 @@ def rows_of(name: str, options: OnnxOptions, folder: Path) -> list[str]:
     :param folder: for its ONNX file.
     :returns: a row of the table for each number of people.
     """
-    weights = load_weights(default_weights(name))
+    weights, samples = load_weights(default_weights(name)), options.samples
     path = folder / f'{name}.onnx'
-    export_onnx(weights, path, options.samples)
+    export_onnx(weights, path, samples)
     onnx = OnnxPredictor.load(path, threads=1)
     predictor = Predictor.of(weights, device='cpu', engine='fp32')
     frames = predictor.window.observed_frames
@@ -105,12 +106,12 @@ def rows_of(name: str, options: OnnxOptions, folder: Path) -> list[str]:
     for people in options.people:
         walks = synthetic_walkers(people, 10).persons.values()
         observed = np.stack([walk[5 * i : 5 * i + frames] for i, walk in enumerate(walks)])
-        expected = predictor.predict(observed, samples=options.samples).futures
+        expected = predictor.predict(observed, samples=samples).futures
         off_mm = 1000.0 * float(np.abs(onnx.predict(observed).futures - expected).max())
         torch_times, onnx_times = in_turns(
             (
-                lambda seen=observed: predictor.predict(seen, samples=options.samples),  # type: ignore[misc]
-                lambda seen=observed: onnx.predict(seen),  # type: ignore[misc]
+                lambda seen=observed: predictor.predict(seen, samples=samples).futures,  # type: ignore[misc]
+                lambda seen=observed: onnx.predict(seen).futures,  # type: ignore[misc]
             ),
             options.repetitions,
         )
