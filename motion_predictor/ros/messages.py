@@ -156,9 +156,11 @@ class CloudEncoder:
             self._key = key
         rows = self._rows  # (P, S, T, J)
         numbers = rows.view('<f4').reshape(*shape, 8)  # x, y, z first and the weight last
-        for axis in range(3):  # a copy of rows of three numbers takes three times as long
-            numbers[..., axis] = futures[..., axis]
-        numbers[..., -1] = (weights if weights.ndim == 3 else weights[:, :, None])[..., None]
+        by_step = weights if weights.ndim == 3 else weights[:, :, None]
+        for person in range(shape[0]):  # its rows stay in the cache from one column to the next
+            for axis in range(3):  # a copy of rows of three numbers takes three times as long
+                numbers[person, ..., axis] = futures[person, ..., axis]
+            numbers[person, ..., -1] = by_step[person, ..., None]
         message = PointCloud2(fields=self._fields, is_dense=True, height=1, width=rows.size)
         message.header.stamp = ns_to_stamp(stamp_ns)
         message.header.frame_id = frame_id

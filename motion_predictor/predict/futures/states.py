@@ -13,6 +13,7 @@ from motion_predictor.model.codec import Context
 from motion_predictor.model.motion_model import MotionModel
 from motion_predictor.predict.futures.sampled import Futures
 
+_AT_ONCE = 4  # people whose numbers fit into a processor's cache
 _LARGEST = 1e30  # a state below this is finite after decoding, too
 
 
@@ -61,8 +62,15 @@ class States(Futures):
     def _turned(self) -> Tensor:
         # The coefficients (P, S, K, D) of joints in the world, but for the origin and the past:
         # there are fewer of them than of frames, and every call uses them.
-        found = self._coefficients.flatten(1, 2) @ self._turn
-        return found.view(self.white.shape)
+        found = torch.empty_like(self.white, memory_format=torch.contiguous_format)
+        for begin in range(0, len(found), _AT_ONCE):
+            few = slice(begin, begin + _AT_ONCE)
+            torch.bmm(
+                self._coefficients[few].flatten(1, 2),
+                self._turn[few],
+                out=found[few].flatten(1, 2),
+            )
+        return found
 
     @cached_property
     def _past(self) -> Tensor:
@@ -72,9 +80,15 @@ class States(Futures):
 
     def _to_world(self, turned: Tensor, frames: Tensor) -> Tensor:
         # Return joint positions (P, S, F, J, 3) of turned coefficients (P, S, K, D).
-        # one product over everybody's numbers: thousands of small ones take twice as long
-        world = torch.einsum('fk,pskd->psfd', self.model.map_complete[frames], turned)
-        world += self._past[:, None, frames]
+        # One product for a few people: one for every sample takes twice as long, and the numbers
+        # of many people do not stay in the cache until the past is added.
+        over_time, past = self.model.map_complete[frames], self._past[:, None, frames]
+        persons, samples, _, channels = turned.shape
+        world = turned.new_empty(persons, samples, len(frames), channels)
+        for begin in range(0, persons, _AT_ONCE):
+            few = slice(begin, begin + _AT_ONCE)
+            own = torch.einsum('fk,pskd->psfd', over_time, turned[few])
+            torch.add(own, past[few], out=world[few])
         return world.unflatten(-1, (-1, 3))
 
     def at(self, frames: np.ndarray) -> np.ndarray:

@@ -113,8 +113,11 @@ def side_by_side(
     spreads = np.zeros((persons, len(knots), len(CANDIDATES), joints), np.float32)
     at_knots = means[:, knots]
     at = sampled.at(knots).reshape(persons, samples, len(knots), -1)
-    at = at - from_here.astype(at.dtype)[:, None]
-    spreads[:, :, MODEL] = _spread(at, prediction.weights, at_knots[:, :, MODEL])
+    here = from_here.astype(at.dtype)[:, None]
+    for person in range(persons):  # whose numbers stay in the cache
+        one = slice(person, person + 1)
+        own = at[one] - here[one]
+        spreads[one, :, MODEL] = _spread(own, prediction.weights[one], at_knots[one, :, MODEL])
     at = recall.followed.at(knots)
     at = at.reshape(*at.shape[:3], 3 * joints)
     spreads[:, :, MEMORY] = _spread(at, recall.weights, at_knots[:, :, MEMORY])
