@@ -58,6 +58,7 @@ TRAINING = [
     'jinja2',
     'matplotlib',
     'optuna',
+    'pymunk',
     'rosbags',
     'ruamel.yaml',
     'tensorboard',

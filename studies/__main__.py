@@ -23,7 +23,6 @@ VERBS = {
     'behaviour': Verb(
         'studies.behaviour.behaviour', 'VDD in its own domain, behaviour learning', goes_on=True
     ),
-    'avoiding': Verb('studies.behaviour.behaviour', 'former name of behaviour', goes_on=True),
     'report recipe': Verb(
         'studies.ablation.recipe_results',
         'write docs/results/tuning.md and docs/results/ablations.md from JSON',
@@ -34,9 +33,6 @@ VERBS = {
     'report toy': Verb('studies.toy.vdd_results', 'write docs/results/vdd.md from JSON'),
     'report behaviour': Verb(
         'studies.behaviour.behaviour_results', 'write docs/results/behaviour.md from JSON'
-    ),
-    'report avoiding': Verb(
-        'studies.behaviour.behaviour_results', 'former name of report behaviour'
     ),
 }
 

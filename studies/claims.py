@@ -218,9 +218,9 @@ def _row(source: str, text: str, file: str, better: str, worse: str) -> Claim:
     return Claim(source, text, file, rows_differ(file, better, worse), f'{file}.md')
 
 
-def _policy(text: str, worse: str, measure: str = 'success_rate') -> Claim:
-    judge = policies_differ('vdd', worse, measure)
-    return Claim(f'{VDD}, experiments', text, 'avoiding', judge, 'avoiding.md')
+def _policy(text: str, worse: str, measure: str = 'success_rate', better: str = 'vdd') -> Claim:
+    judge = policies_differ(better, worse, measure)
+    return Claim(f'{VDD}, experiments', text, 'avoiding', judge, 'behaviour.md')
 
 
 CLAIMS = (
@@ -257,10 +257,19 @@ CLAIMS = (
     _row(TRANSFUSION, 'The published encoding and target are better than ours', TEACHER,
          'paper', 'base'),
     _row(TRANSFUSION, 'A teacher of eps is better than one of v', TEACHER, 'eps', 'base'),
-    _policy('VDD succeeds as often as its diffusion teacher or more', 'teacher'),
+    _policy('VDD as published succeeds as often as its diffusion teacher or more', 'teacher',
+            better='vdd_paper'),
+    _policy('VDD as published keeps as many ways as its teacher or more', 'teacher', 'entropy',
+            'vdd_paper'),
+    _policy('VDD with our additions succeeds as often as its teacher or more', 'teacher'),
+    _policy('VDD with our additions keeps more ways than as published', 'vdd_paper', 'entropy'),
+    _policy('VDD with our additions keeps more ways than the bound alone', 'vdd_bound',
+            'entropy'),
     _policy('VDD succeeds more often than EM on the demonstrations', 'em'),
+    _policy("VDD succeeds more often than EM on the teacher's samples", 'em_teacher'),
     _policy('VDD succeeds more often than IMC', 'imc'),
     _policy('VDD succeeds more often than consistency distillation', 'consistency'),
+    _policy('VDD succeeds more often than consistency trajectories, CTM', 'ctm'),
     _policy('VDD succeeds more often than one step of the teacher', 'teacher_one'),
     _policy('VDD keeps more ways than consistency distillation', 'consistency', 'entropy'),
     Claim(f'{VDD}, toy', 'VDD loses no mode', 'toy_vdd', all_modes_found, 'vdd.md'),
@@ -278,7 +287,6 @@ CLAIMS = (
     _row(f'{VDD}, motion', 'A learnt gate is better than equal weights', MOE,
          'base', 'uniform_gate'),
     _row(f'{VDD}, motion', '100 experts are better than 50', MOE, 'experts_100', 'base'),
-    Claim(f'{VDD}, experiments', 'VDD is better than CTM and than EM on the teacher'),
     Claim(f'{VDD}, experiments', 'The ranking holds in other tasks (pushing, stacking)'),
     Claim('check', 'The chain works for bodies that are not human'),
 )  # fmt: skip

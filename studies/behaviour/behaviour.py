@@ -81,7 +81,7 @@ class BehaviourOptions:
 
     json: Path
     """File for the results."""
-    task: Literal['avoiding'] = 'avoiding'
+    task: Literal['avoiding', 'pushing'] = 'avoiding'
     """What the robot has to do."""
     seeds: int = 5
     demonstrations: int = 10

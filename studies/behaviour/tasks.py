@@ -83,7 +83,10 @@ class Task:
     """Draws what stands still, and sets the limits of the axes."""
 
 
-TASKS = {'avoiding': 'studies.behaviour.avoiding'}
+TASKS = {
+    'avoiding': 'studies.behaviour.avoiding',
+    'pushing': 'studies.behaviour.pushing',
+}
 """Modules of the tasks by their names; each has its TASK."""
 
 
