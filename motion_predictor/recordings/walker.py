@@ -46,7 +46,7 @@ def walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> n
         sway = 0.12 * np.sin(beat)
         bones[f'{side}Hip'] = np.stack([sway, sign * np.cos(sway), still], axis=-1)
         thigh = 0.08 + 0.42 * vigour * np.sin(beat)
-        knee = 0.12 + 0.95 * vigour * np.clip(np.sin(beat + 1.2), 0.0, None) ** 2
+        knee = 0.12 + 0.95 * vigour * np.clip(np.cos(beat), 0.0, None) ** 2  # while it swings
         bones[f'{side}Knee'] = along(thigh, still)
         bones[f'{side}Ankle'] = along(thigh - knee, still)
         bones[f'{side}Shoulder'] = np.stack([-sway, sign * np.cos(sway), -0.3 + still], axis=-1)
@@ -70,15 +70,14 @@ def walk(duration_s: float, rate_hz: float, generator: np.random.Generator) -> n
         poses[:, child] = poses[:, parent] + np.stack(
             [cos * x - sin * y, sin * x + cos * y, z], -1
         )
-    return _on_its_feet(poses).astype(np.float32)
+    return _on_its_feet(poses, np.cos(phase) < 0.0).astype(np.float32)
 
 
-def _on_its_feet(poses: np.ndarray) -> np.ndarray:
-    # Move poses about a fixed hip so that the lower foot stays in its place.
+def _on_its_feet(poses: np.ndarray, right_stands: np.ndarray) -> np.ndarray:
+    # Move poses about a fixed hip so that the standing foot stays in its place.
     ankles = poses[:, [H36M17.index('RAnkle'), H36M17.index('LAnkle')]]
-    standing = ankles[..., 2].argmin(axis=1)
     rows = np.arange(len(poses) - 1)
-    stance = standing[:-1]
+    stance = np.where(right_stands, 0, 1)[:-1]
     step = ankles[rows, stance, :2] - ankles[rows + 1, stance, :2]  # the standing foot stays
     root = np.zeros((len(poses), 3))
     root[1:, :2] = np.cumsum(step, axis=0)
