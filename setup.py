@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Install motion_predictor, with ament_python through colcon or with pip alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start programs that use the predictor's outputs, beside a predictor that runs already.
 
     ros2 launch motion_predictor consumers.launch.py start:=nav2,moveit2 config:=my.yaml

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replay recorded motion to the predictor to see its outputs, optionally with RViz.
 
     ros2 launch motion_predictor demo.launch.py rviz:=true clip:=walk.bvh

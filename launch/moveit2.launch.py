@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 People in the planning scene of MoveIt 2.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Costs, a speed limit and, where people_msgs is installed, a list of people for Nav2.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start, configure and activate the predictor, optionally with RViz.
 
 ros2 launch motion_predictor predictor.launch.py config:=my.yaml namespace:=cell_1 rviz:=true

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start the predictor on the topics of ros2_prescyent, in place of its node.
 
     ros2 launch motion_predictor prescyent.launch.py config:=my.yaml

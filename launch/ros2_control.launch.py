@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Scale the speed of a trajectory of ros2_control by the separation of robot and people.
 

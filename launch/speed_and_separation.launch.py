@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A speed limit by the separation of robot and people, measured and predicted.
 
 ros2 launch motion_predictor speed_and_separation.launch.py config:=my.yaml namespace:=cell_1

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generative motion prediction in one step: where the people beside a robot will be."""
 
 from __future__ import annotations

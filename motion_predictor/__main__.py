@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Start the node, ``python -m motion_predictor --ros-args -p autostart:=true``, or another verb.
 

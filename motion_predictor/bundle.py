@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the programs and weights that a wheel carries inside this package, or beside it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forward the module names from before release 0.2: they work in this release, with a warning."""
 
 from __future__ import annotations

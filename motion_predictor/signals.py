@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signals that ask a program to end, and their effect while it starts, runs and ends."""
 
 from __future__ import annotations

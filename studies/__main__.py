@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Experiments on the recipe of the training, each with a page: ``python -m studies VERB``."""
 
 from __future__ import annotations

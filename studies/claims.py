@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/results/claims.md, one row a claim of the papers: python -m studies report claims.
 
 Every figure comes from the JSON of the studies, and every verdict from an interval of 95 %.

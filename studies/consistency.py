@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distil the teacher into one step by consistency, as a control: python -m studies consistency."""
 
 from __future__ import annotations

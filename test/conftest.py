@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every test starts with, and the marks that folders give."""
 
 from __future__ import annotations

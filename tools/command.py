@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Common part of the tools' command lines."""
 
 from __future__ import annotations

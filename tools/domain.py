@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Claim a DDS domain that nobody else on this machine uses, for as long as it is needed.
 
 A domain is claimed by binding a TCP port that is never listened to, at the numbers that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node as a process with a test driver: publishers, a listener, services, /proc.
 
 The soak, the fuzz campaign and the run with many people use it. Everything is real: DDS between

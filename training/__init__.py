@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training of the deployed weights; it runs from the source tree."""
 
 from motion_predictor.moved import keep

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train, evaluate and report the deployed weights: ``python -m training VERB``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Print where each person is expected to be a second from now: once a second."""
 
 import contextlib

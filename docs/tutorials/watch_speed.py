@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Print the speed that the monitor permits the robot, twice a second."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Complete joints that were never seen by their usual positions relative to the seen body."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The geometry of bodies in NumPy: rotations, headings, the frame of the torso, bones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A layout: the order of a tracker's joints, and how they become the model's 17 joints."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find a layout by its name, or read it from a mapping file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layouts of known trackers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resample recorded motion: band-limited for even frames, linear for uneven ones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Skeletons that a model can be trained on: the names, parents and mirror pairs of the joints."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read skeletons from files: JSON with names of joints and without indices."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parts that every room uses: files, whole or not at all; shapes; a thread for slow work."""

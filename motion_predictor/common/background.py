@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A background thread for slow work that the worker must not wait for."""
 
 from __future__ import annotations

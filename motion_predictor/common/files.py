@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Open files that a user or a setting names: plain files of bounded size, no pipes or devices."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check an array's shape at a public boundary."""
 
 from __future__ import annotations

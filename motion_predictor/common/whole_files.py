@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write files whole or not at all: under another name beside their place, then renamed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calibrated radii: a conformal factor for each level, joint and instant."""
 
 from __future__ import annotations

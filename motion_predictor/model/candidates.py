@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The candidate futures of a person: their names, their horizons, and the evidence on them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The codec between poses and a network's input and output: own frame, DCT and whitening."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the window, the networks and a deployed model: frozen and checked when made."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The orthonormal DCT-II basis of a window, and the linear maps that follow from it."""
 
 from __future__ import annotations

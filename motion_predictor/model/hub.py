@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Put weights into a repository of the Hugging Face Hub, or get them from one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A complete model in torch: the codec and the network, from poses to futures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The person's own frame and the features of poses, each with its inverse, in torch."""
 
 from __future__ import annotations

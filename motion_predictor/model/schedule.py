@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cosine noise schedule and the conversions between eps, x0 and v."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The part of a weights file that weighs: the memory's basis, the gate, the radius network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Save and load one weights file: safetensors, self-describing, with a golden pair, no pickle."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check the content of a weights file before any of it is used."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare predictions at a few instants with the poses that came later."""
 
 from __future__ import annotations

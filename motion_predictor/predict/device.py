@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The device, the engine and the threads that run a model."""
 
 from __future__ import annotations

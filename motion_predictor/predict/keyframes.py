@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keyframes: the frames nearest to given horizons, and the poses at these frames."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one future of each person that is shown, and the samples that are drawn."""
 
 from __future__ import annotations

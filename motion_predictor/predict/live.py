@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Live prediction: observations of several people in, their predicted futures out; no ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The output of a mixture of experts beyond its samples: moments in closed form, and surprise."""
 
 from __future__ import annotations

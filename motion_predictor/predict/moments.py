@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Summaries of where each joint will be: mean, covariance, and the ball that holds a share."""
 
 from __future__ import annotations

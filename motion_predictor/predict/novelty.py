@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detect motion that the model never saw: compare real motion with earlier forecasts."""
 
 from __future__ import annotations

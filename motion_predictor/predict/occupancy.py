@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The probability that bodies touch each voxel, from sampled futures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A prediction: sampled futures of several people, and the quantities that follow from them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predictor: observed windows in, sampled futures out; NumPy on both sides."""
 
 from __future__ import annotations

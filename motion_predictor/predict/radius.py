@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keep the stated radius true of the people present, by checking it against what they did."""
 
 from __future__ import annotations

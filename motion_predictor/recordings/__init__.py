@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Human motion from files: npz, BVH, ASF/AMC, rosbag2, DeepMimic; and a synthetic walker."""
 
 from __future__ import annotations

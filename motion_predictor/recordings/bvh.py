@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read BVH files of a person, or of any other body."""
 
 from __future__ import annotations

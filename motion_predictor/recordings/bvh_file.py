@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parse the text of a BVH file and compute its joint positions from hierarchy and channels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the joints of a person in a BVH file, by the names that exporters use."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read motion files of the DeepMimic project: joint rotations of a humanoid become positions."""
 
 from __future__ import annotations

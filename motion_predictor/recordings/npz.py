@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read arrays from an npz: only plain numbers and text, with sizes checked before allocation."""
 
 from __future__ import annotations

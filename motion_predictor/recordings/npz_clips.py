@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read clips of 17 joints from an npz archive."""
 
 from __future__ import annotations

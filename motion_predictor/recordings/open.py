@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Open recordings of every format with one function."""
 
 from __future__ import annotations

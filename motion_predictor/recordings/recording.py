@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record of people's motion: positions by person on one clock, with cutting and resampling."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read people from rosbag2 recordings without ROS, by the same decoders as the node's.
 
 Frames keep their own instants: the stamps of the messages, or the recording times if nothing is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Combine recordings: people in one scene, clips in one motion, and seams for loops."""
 
 from __future__ import annotations

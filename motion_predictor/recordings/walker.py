@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A synthetic walker; it is computed, not captured."""
 
 from __future__ import annotations

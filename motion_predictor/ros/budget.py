@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refuse parameters whose product would cost too much memory or time; no ROS."""
 
 from __future__ import annotations

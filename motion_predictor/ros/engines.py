@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose the fastest engine of a model by a short measurement on this machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A managed node that survives a transition which its state does not allow."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the model that the parameters name, load it, warm it up, and check the parameters on it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convert ROS messages to arrays and back; only this module knows message types."""
 
 from __future__ import annotations

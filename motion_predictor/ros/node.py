@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ROS 2 node: its parameters and its lifecycle.
 
 ``python -m motion_predictor.ros.node --ros-args -p autostart:=true`` runs it without a launch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decide whether the worker keeps up with the input, and when the next prediction is due."""
 
 from __future__ import annotations

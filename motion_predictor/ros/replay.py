@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS node that plays recorded motion on a skeleton topic, in real time.
 
 ``ros2 run motion_predictor replay --ros-args -p path:=walk.bvh`` or, without a ROS workspace,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of one configured node: the model, the input and the people."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process of a node: it starts rclpy, runs the node until it is asked to end, and ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The predicting thread: it takes messages in, runs the model and publishes predictions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decode one message into the people that it shows, for the node and for bags alike."""
 
 from __future__ import annotations

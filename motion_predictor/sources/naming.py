@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names of people: read from the names of frames and markers, or given by the nearest position."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The neutral records of one person that every input is decoded into."""
 
 from __future__ import annotations

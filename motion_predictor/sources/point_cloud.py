@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decode ``PointCloud2`` by its fields alone: messages of rclpy and messages from a bag."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All kinds of input: their message types and the sources that read them; without ROS."""
 
 from __future__ import annotations

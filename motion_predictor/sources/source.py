@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The interface of all inputs: a source reads messages and returns the people in them."""
 
 from __future__ import annotations

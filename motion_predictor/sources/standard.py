@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decode PoseArray and MarkerArray by their fields alone: messages of rclpy and from a bag."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decode the messages of trackers by their fields alone; no message package is imported here."""
 
 from __future__ import annotations

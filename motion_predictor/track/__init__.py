@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tracking of people: observations become one window of poses per person."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clock of a tracker, estimated from the stamps of its messages alone.
 
 If messages are stamped at arrival and wait on their way (Wi-Fi, a busy driver), their stamps come

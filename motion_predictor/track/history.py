@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One person's stamped poses become an evenly spaced observed window, or a reason why not."""
 
 from __future__ import annotations

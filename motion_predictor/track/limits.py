@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits on the data of a tracker, and counters of the rules."""
 
 from __future__ import annotations

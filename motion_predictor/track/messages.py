@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages: all people of one message are assigned to the followed bodies, all at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convert an observation into a pose in the model's joints."""
 
 from __future__ import annotations

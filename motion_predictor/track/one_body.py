@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decide which joints of a pose belong to one body."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several people: observations in, a snapshot of who can be predicted out; under one lock."""
 
 from __future__ import annotations

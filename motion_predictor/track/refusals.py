@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People whose latest observation was refused, and their position then."""
 
 from __future__ import annotations

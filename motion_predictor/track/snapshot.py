@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A snapshot of one instant: who is predicted, from which poses, and who else is present."""
 
 from __future__ import annotations

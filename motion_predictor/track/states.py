@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The states of people: predicted, seen only, or lost; and the reason in words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The observed window: one person's poses, evenly spaced."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The noise of samples, the same on every platform."""
 
 from __future__ import annotations

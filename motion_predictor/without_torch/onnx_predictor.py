@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Predict with an ONNX file that ``training export --onnx`` wrote: ONNX Runtime and NumPy, no torch.
 

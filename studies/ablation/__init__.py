@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ablations: the effect of each part of the recipe."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the effect of each part of the recipe: python -m studies ablate.
 
 Every row is one student, trained with the base settings except for what the row changes, with the

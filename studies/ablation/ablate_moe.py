@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the effect of each part of the mixture's training: python -m studies ablate-mixture.
 
 Every row is one mixture of experts, trained with the base settings except for what the row

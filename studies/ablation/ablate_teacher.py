@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the effect of each switch of the teacher: python -m studies ablate-teacher.
 
 Every row is one diffusion teacher, trained with the base settings except for what the row changes,

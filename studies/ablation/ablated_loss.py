@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Match a teacher alone: with other distances than those of stage 2, and with fixed pairs."""
 
 from __future__ import annotations

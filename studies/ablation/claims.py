@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The claims that ``studies ablate`` tests, and their verdicts."""
 
 from __future__ import annotations

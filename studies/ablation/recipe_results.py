@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the pages of tuning and ablations from their JSON: python -m studies report recipe.
 
 Every number and every verdict on the pages comes from those files.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ablations of one stage: rows of settings, trained alike with several seeds, and scored.
 
 ``studies ablate-teacher`` and ``studies ablate-mixture`` define what is trained and scored. This

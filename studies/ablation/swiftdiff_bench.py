@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training, scoring and timing of the rows of ``studies ablate``."""
 
 from __future__ import annotations

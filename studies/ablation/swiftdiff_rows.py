@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows of ``studies ablate``, their budget and their settings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The teacher with switches that no preset uses, for its loss and its sampling."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A point robot that passes three rows of obstacles, with the geometry of D3IL's Avoiding."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VDD in its own domain, behaviour learning: python -m studies behaviour --task avoiding.
 
 A task has several ways to succeed. For each seed there are scripted demonstrations of all ways, a

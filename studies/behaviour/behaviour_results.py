@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/results/behaviour.md from its JSON: python -m studies report behaviour."""
 
 from __future__ import annotations

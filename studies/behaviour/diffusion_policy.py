@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The teacher of the tasks of behaviour learning: a diffusion policy, and the data it learns.
 
 Networks work on chunks that are whitened and flattened, ``(..., N)`` with N = 2 CHUNK, and on the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixtures of Gaussians as policies: by EM, by a curriculum (IMC), and by VDD of a teacher."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Students of a diffusion policy that follow its path: consistency models and trajectories."""
 
 from __future__ import annotations

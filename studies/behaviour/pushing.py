@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A round pusher on a table that moves two blocks into two zones, simulated by pymunk."""
 
 from __future__ import annotations

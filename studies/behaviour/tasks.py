@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a task of behaviour learning is: demonstrations, a robot to steer, and ways to succeed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Covariances of experts that only studies use: of independent values, and general ones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network with one head for all experts of a mixture, for all forms of covariances."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks for the command lines of the studies: recordings, files and counts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results in a run folder, found by the digest of what they depend on."""
 
 from __future__ import annotations

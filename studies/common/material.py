@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training material that all students of a comparison share: windows, teachers and pairs."""
 
 from __future__ import annotations

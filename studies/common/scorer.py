@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scores of a model, as in ``training evaluate``, and one error computed from them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Short trainings of SwiftDiff students, and timing of their calls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verdicts on claims by the seeds of two rows, and formatting for the pages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The methods that fit a mixture of Gaussians to a density in the plane: VDD and EM."""
 
 from __future__ import annotations

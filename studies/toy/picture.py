@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plot of the densities with the experts of every method."""
 
 from __future__ import annotations

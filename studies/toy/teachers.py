@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Teachers in the plane: a small denoiser, and the exact scores of known densities."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two-dimensional densities with many modes, known exactly, to see what a mixture misses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VDD on two-dimensional densities: python -m studies toy.
 
 For each density, points are drawn and a diffusion teacher is trained on them. Then, for each seed,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/results/vdd.md from the JSON of its commands: python -m studies report toy."""
 
 from __future__ import annotations

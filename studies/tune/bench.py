@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train, score and time the settings that a study tries."""
 
 from __future__ import annotations

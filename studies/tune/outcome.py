@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The result of the studies: candidates, their confirmation, the report and the export."""
 
 from __future__ import annotations

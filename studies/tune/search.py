@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The search: a study with one sampler, trial by trial."""
 
 from __future__ import annotations

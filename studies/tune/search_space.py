@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The search space of SwiftDiff's stage 2, its budget, and the rule that ends a trial."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Studies with two objectives, error and time: storage, abandoned trials, front and plots."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tune SwiftDiff by Bayesian optimisation: python -m studies tune.
 
 Optuna's Gaussian-process sampler searches settings of stage 2 with a small error on val AND a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of ``studies tune``, written from its JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joints that were never seen are put where they usually are, and move with what is seen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Headings, turns and bones of bodies."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every tracker's joints become the model's, at the right place and side."""
 
 import json

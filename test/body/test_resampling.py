@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Motion at another rate: frames that are kept, a band that is narrowed, ends."""
 
 from hypothesis import given, settings

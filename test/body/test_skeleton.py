@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model's own skeleton, and what a skeleton must be."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What takes its time is made beside the worker, and never shown once it was called off."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calibrated radii: their arithmetic, their place in a weights file, and how they are fitted."""
 
 from dataclasses import replace

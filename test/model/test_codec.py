@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encoding without a network: whitening and states, each with its inverse."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings are checked when made, and survive the way through plain values."""
 
 import json

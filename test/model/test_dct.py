@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The basis, the round trips, and the window's maps against the time domain."""
 
 from hypothesis import given, settings

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Weights go to a repository of the Hub and come back.
 

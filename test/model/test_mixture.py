@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mixture of Gaussians against torch.distributions and its own samples."""
 
 from dataclasses import replace

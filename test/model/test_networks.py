@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The networks: sizes as published, shapes, and the shared condition."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The person's own frame, the features and the whitening, each with its inverse."""
 
 from hypothesis import given, settings

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The noise schedule and the conversions between what a network may predict."""
 
 import math

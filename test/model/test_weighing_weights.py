@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a weights file says of weighing: read as it was written, or refused by name."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights files: the round trip, the golden pair, and names that are refused."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights files that are damaged or hostile are refused, and nothing of them is run."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keyframes lie on the model's frames."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several people, and one call of the model for all of them."""
 
 from __future__ import annotations

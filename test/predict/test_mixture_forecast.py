@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The mixture of experts as a deployed model: ranks, closed-form moments, surprise."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Moments and radii of samples, against what can be worked out otherwise."""
 
 from __future__ import annotations

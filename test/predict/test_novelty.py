@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who does what the model never saw is noticed, half a second later."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Occupied voxels, against what can be worked out otherwise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must hold of any prediction, with weights that mean nothing."""
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Radii that follow what people really do: the rule, the watch, and both over a stream."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands that the pages and results record go on working: their words are read."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages of the consumers, and the comparison that the demo of a monitor prints."""
 
 from __future__ import annotations

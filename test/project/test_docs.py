@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documentation site's sources: every page once, and links that lead somewhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages of docs/trackers: their parameters can be set, their pictures and names agree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch files and what a build installs, as far as that goes without the launch packages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The direction of dependencies, read from the sources: rooms, and who may enter which."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Former names of modules go on working in this release, with a warning."""
 
 from __future__ import annotations

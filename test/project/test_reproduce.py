@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/reproduce: from recordings to weights and a page, with the preset of seconds."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must not be in code that reads files and messages of others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How large a module, a function and a folder may be, so that each can be looked over."""
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ('motion_predictor', 'training', 'studies', 'tools', 'test')
 MAX_LINES, MAX_FUNCTION, MAX_MODULES = 449, 60, 12
+HEADER = '# SPDX-License-Identifier: Apache-2.0\n'
+"""It is not counted: nobody reads it."""
 
 
 @cache
@@ -22,7 +25,7 @@ def modules() -> dict[str, str]:
 
 
 def test_a_module_is_short() -> None:
-    lines = {path: text.count('\n') for path, text in modules().items()}
+    lines = {path: text.removeprefix(HEADER).count('\n') for path, text in modules().items()}
     long = {path: count for path, count in lines.items() if count > MAX_LINES}
     assert not long, f'modules of more than {MAX_LINES} lines: {long}'
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The SROS 2 policy against what the node really opens."""
 
 from __future__ import annotations

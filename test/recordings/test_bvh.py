@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BVH files of every exporter put the same person in the same place, or are refused by name."""
 
 from __future__ import annotations

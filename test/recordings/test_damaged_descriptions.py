@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged and hostile files of mappings and skeletons raise one kind of error, which names it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged and hostile files of motion raise one kind of error, which names the file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other formats than BVH take the same overrides, and go through mapping files."""
 
 from __future__ import annotations

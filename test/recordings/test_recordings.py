@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readers of recorded motion, and what is made of several recordings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings in rosbag2 files, written here and read back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The synthetic walker goes as people go."""
 
 from __future__ import annotations

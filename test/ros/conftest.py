@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What most tests over DDS start from: weights, somebody who listens, and nodes."""
 
 from __future__ import annotations

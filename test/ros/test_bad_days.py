@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Node processes on bad days: signals at any moment, no room for logs, random transitions."""
 
 from __future__ import annotations

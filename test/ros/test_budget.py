@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Products of parameters that no robot has the memory or the time for are refused."""
 
 from __future__ import annotations

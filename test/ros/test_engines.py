@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The engine of the node is the fastest of those that this machine has."""
 
 import sys

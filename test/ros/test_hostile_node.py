@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node under what takes long or is too large: everything else goes on, and it ends at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A transition that the state does not allow is refused, whatever this rclpy does with it."""
 
 from __future__ import annotations

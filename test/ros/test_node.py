@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node in this process: lifecycle, parameters, inputs, frames."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node in this process: odd messages, bursts and clocks, and how it accounts for them."""
 
 from __future__ import annotations

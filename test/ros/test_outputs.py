@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The summaries as the node publishes them over DDS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``target_frame`` over real DDS: the transform at the observation's stamp, not the latest one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The worker: its thread, a backlog, and a device that fails."""
 
 from __future__ import annotations

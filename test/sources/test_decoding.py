@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One decoder for the node and for bags: whom a message shows, and which of their joints."""
 
 from __future__ import annotations

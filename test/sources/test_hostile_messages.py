@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One bad person costs nobody else anything; what no tracker sends is refused before it costs."""
 
 from __future__ import annotations

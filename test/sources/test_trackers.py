@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each tracker sends is read, and each of its traps has a rule and a counter."""
 
 from __future__ import annotations

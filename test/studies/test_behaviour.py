@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Behaviour learning: the avoiding task, the policies that learn it, and the command."""
 
 import json

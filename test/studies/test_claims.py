@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of claims: verdicts follow from intervals, and the page from the committed JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pushing task: its scripted experts, its physics, and a policy that copies them."""
 
 from __future__ import annotations

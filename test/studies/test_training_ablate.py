@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ablations: each row changes what it says, is trained once, and ends in a table."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The teacher's switches: each changes what it says, is trained once, and ends in a table."""
 
 import json

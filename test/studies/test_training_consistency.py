@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Consistency distillation, the control of the one-step students."""
 
 from pathlib import Path

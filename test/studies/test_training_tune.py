@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tuning: the space, pruning along the front, studies that several processes share and resume."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 A bag with /clock, recorded from our replay of real motion, played through the node process.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domains of DDS that nobody else on this machine uses."""
 
 from __future__ import annotations

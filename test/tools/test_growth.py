@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory of one more person has a stated bound, and the cost of a frame is told by parts."""
 
 import json

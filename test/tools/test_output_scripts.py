@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures and costs of the outputs: of the weighted whole, as the node publishes it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documentation site as it is built: its links, its search, and how a phone shows it."""
 
 from __future__ import annotations

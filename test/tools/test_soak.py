@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the soak injects and finds; the soak itself is run by hand."""
 
 from __future__ import annotations

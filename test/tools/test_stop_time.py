@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of how soon a speed limit ends; what is measured needs processes and time."""
 
 from __future__ import annotations

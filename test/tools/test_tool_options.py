@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of the tools: read from their words, told by ``--help``."""
 
 from __future__ import annotations

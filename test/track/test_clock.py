@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stamps in bursts, stamps of other clocks, and trackers that repeat themselves."""
 
 from __future__ import annotations

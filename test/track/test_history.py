@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stamped poses in, evenly spaced windows out: by stamp, bounded, finite, and honest."""
 
 from histories import (

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joints that are not of one body are not seen."""
 
 from histories import error_m, filled_history, ready, seconds, stamps_at, START, walker

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People: their comings and goings, stamps, frames and ids, told from what is predicted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several sources: each has a clock of its own, and none resets another."""
 
 from __future__ import annotations

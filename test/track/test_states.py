@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who is seen and not predicted, and that one person's trouble is nobody else's."""
 
 from __future__ import annotations

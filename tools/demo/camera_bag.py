@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write a bag as the driver of a depth camera would record it, as a stand-in for a camera.
 
     python -m tools.demo.camera_bag kinect_bag

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Show the predictor at work: motion over DDS into the node, and the result.
 
 The processes talk over DDS on this machine alone: the replay node, the predictor node with its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The motion that the demo plays: the shipped recording, one of yours, clips that pip brings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process that writes a skeleton topic and the predictions that it receives to a file.
 
 Of a long run not every prediction is kept, but one every :data:`KEEP_EVERY_S`, with all stamps and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers of the demo's page: moments as ellipsoids, and occupancy, of the predictions it keeps."""
 
 from __future__ import annotations

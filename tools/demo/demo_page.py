@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's animated page in one self-contained file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process that records the demo's input and predictions into an MCAP file.
 
 Every skeleton and every one future of ~/trajectory is kept. Of ~/predictions, whose clouds of all

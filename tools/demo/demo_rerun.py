@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo as a Rerun recording (.rrd): people, their futures, and what then really happened."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores of the demo's predictions against the real future."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's still picture: one prediction as a strip of instants, beside the errors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic repeated work at a bench: the demo plays it if no recording is given."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speed and separation monitoring on ~/poses, against the same on measured positions alone.
 
     python -m tools.demo.ssm_demo --clip walk --seconds 20

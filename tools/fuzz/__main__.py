@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feed the node messages that no tracker should send, millions of joints of them.
 
 Recorded motion is mutated, and random messages are mixed in, for every input type. Most of it goes

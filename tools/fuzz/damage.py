@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damage a file at random, in its bytes and in its content."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feed mutated messages of one input type to a node in this process, or over DDS to another."""
 
 from __future__ import annotations

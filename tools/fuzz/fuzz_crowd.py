@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One good person among bad ones: whatever the others send, the good one is served every time.
 
 Up to 64 people come in each message. One walks near the robot and is sent as a tracker should. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged and hostile files: each is read, or refused by one kind of error that names it.
 
 Good files of every kind are damaged at random, in their bytes and in their content: weights,

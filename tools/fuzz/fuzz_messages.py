@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random and adversarial input messages: mutated recorded motion, and random messages."""
 
 from __future__ import annotations

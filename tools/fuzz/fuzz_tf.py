@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A long-lived TF: people with ever new names, robots, floods, nonsense, and one good person.
 
 Everything goes into the source with which the node reads TF, by the messages' fields. Every pose

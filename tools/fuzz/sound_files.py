@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sound files of every kind, which the campaign then damages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Record the replay node's messages over DDS into a rosbag2, with its /clock."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Record replayed motion into a rosbag2, and play a rosbag2 through the real node, frame by frame.
 
     python -m tools.measure.bag_run --clip walk --seconds 20 --bag walk.bag

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the cost of each output: to build it, and to publish it to one reliable subscriber.
 
     python -m tools.measure.benchmark_outputs --json FILE --page docs/guide/outputs.md

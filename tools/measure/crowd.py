@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the path of a frame through the node over DDS, for a few people and for a crowd.
 
 A tracker plays walkers to the real node, and a listener receives its outputs, both in this

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures of tools.measure.crowd as Markdown tables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the differences between the engines of the shipped models, and write their table.
 
     python -m tools.measure.engines --page docs/design/limits.md

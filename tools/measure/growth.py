@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure how the cost of a frame and the memory grow with people, samples, horizon and joints.
 
 Walkers are predicted frame by frame without ROS: what is observed, the model with its weighing,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the node over DDS: the time from a pose's stamp to the publication of its prediction.
 
 It uses the demo's three processes (replay, predictor node, collector) on a synthetic walker,

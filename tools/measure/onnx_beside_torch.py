@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Measure ONNX Runtime beside torch: difference, time and installed size, and write the table of it.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the processor time that storing and windows take for each person, and a call's time.
 
 Walkers are given to ``People`` frame by frame: seen whole, half seen (without legs), and with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure how soon a robot's speed limit ends when the predictor dies.
 
     python -m tools.measure.stop_time --rounds 20 --how kill

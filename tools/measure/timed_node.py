@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The predictor node with a stopwatch in every stage of a frame; tools.measure.crowd starts it.
 
 It runs by its path from any checkout, also from an older one; stages that a checkout lacks are not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Build the documentation site: ``python -m tools.site.build_docs``, or ``scripts/docs``.
 

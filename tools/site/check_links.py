@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follow every link of a built site that leads to one of its own files or anchors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw every tracker's skeleton and the model's joints that are made of it."""
 
 from __future__ import annotations

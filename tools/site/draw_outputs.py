@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw every output as a picture, from the messages themselves, for docs/guide/outputs.md.
 
     python -m tools.site.draw_outputs --clip walk --at 1.5

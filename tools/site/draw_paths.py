@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw the ways of the data, of a message to the robot and of a clip to weights, as one picture.
 
 python -m tools.site.draw_paths  # --check

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the generated parts of pages: python -m tools.site.update_pages."""
 
 from __future__ import annotations

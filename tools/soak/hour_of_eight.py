@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Eight people for an hour, with the memory and without it: its size and its time per frame.
 
 A publisher in a separate process plays recordings of real people side by side, in a loop, at the

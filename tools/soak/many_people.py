@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Play ten people at 30 Hz to the node, and count what it predicts and what it drops.
 
 A publisher plays that many people, each with their own part of the recording, at the rate of a

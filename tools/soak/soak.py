@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the node for a long time while everything goes wrong, and check the outcome.
 
 A publisher plays motion at 30 Hz over real DDS to the real node, a process with the shipped

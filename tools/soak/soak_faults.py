@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The faults of the soak, one function per kind: of trackers, networks, people and systems."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hostile faults of the soak: crowds, bad people beside a good one, far too large messages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record of a soak: frames sent and received, faults, and the counters that they raised."""
 
 from __future__ import annotations

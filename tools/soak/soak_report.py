@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Page and plot of a soak, made from its JSON."""
 
 from __future__ import annotations

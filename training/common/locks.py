@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Locks that end with the process that holds them, and folders that one process works in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Logs of a training: TensorBoard, and a service where one was chosen.
 

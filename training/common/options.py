@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of a verb: a frozen dataclass that tyro fills from the command line."""
 
 from __future__ import annotations

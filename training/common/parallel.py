@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several processes of one training, as torchrun starts them, and each one's part of a step."""
 
 from __future__ import annotations

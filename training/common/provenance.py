@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The facts that make a result reproducible: command, commit, machine, checksums."""
 
 from __future__ import annotations

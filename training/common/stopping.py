@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C and SIGTERM: work ends in a complete state, is saved, and says how to continue."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One command with its verbs; each verb is the ``main`` of a module that is imported on demand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Object archives of positions: a pickled dict of arrays in an npz, read without running code.
 
 Human3.6M and HumanEva are usually distributed as such archives. Only this training code reads

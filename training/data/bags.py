@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recorded skeleton topics as clips: decoded like in the node, level, complete, evenly timed."""
 
 from __future__ import annotations

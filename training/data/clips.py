@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clips of one person, and files with clips in the cmu17 format."""
 
 from __future__ import annotations

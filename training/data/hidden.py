@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joints that no camera sees: which ones training windows hide, and how they are completed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pickle reader that accepts only dicts and lists of plain arrays, as in object archives.
 
 It knows the opcodes that Python writes for these (protocols 2 to 5), and what NumPy writes for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pool of augmented windows that are drawn and encoded once; a step only looks them up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prepare, describe and check stores of motion: python -m training data.
 
 A store is a folder of memory-mapped arrays with a manifest (training/data/store.py). All training

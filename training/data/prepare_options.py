@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of ``data prepare``: one class per kind of data set, which also reads it."""
 
 from __future__ import annotations

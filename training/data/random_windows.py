@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draw random training windows from recordings, with augmentation.
 
 As a verb, ``python -m training data``, it prepares stores of motion: see training/data/prepare.py.

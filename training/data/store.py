@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The store of motion that the training verbs read: memory-mapped arrays with a manifest.
 
 A store is a folder of one split of one data set:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clips of a store, a bag or a file, and the windows on which they are evaluated."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resumable training state and the run folder; the node never loads these files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the chain's stages: frozen, checked, written to the run folder."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A training's loss curve: one JSON object a line, exact to the last bit."""
 
 from __future__ import annotations

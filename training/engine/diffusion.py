@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forward noising and many-step sampling of the teacher, as functions on whitened states."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fit one network to one loss: the training loop with AdamW, a warm start and a falling rate."""
 
 from __future__ import annotations

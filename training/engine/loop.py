@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training loop of all networks: steps, moving average, logs, exact resume."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Change settings by their dotted names, and read settings of former releases."""
 
 from __future__ import annotations

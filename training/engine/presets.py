@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The presets: named settings of the whole chain."""
 
 from __future__ import annotations

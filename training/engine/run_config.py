@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``config.yaml`` of a run folder: the settings with which the run can be started again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The options of the training verbs, and the run that they describe."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parts that all training verbs use: their run folder, data and model card."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights files in the form in which they ship: golden pairs, precisions, cards beside them."""
 
 from __future__ import annotations

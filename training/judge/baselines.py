@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predictions that need no training, which every model must beat."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fit and report how often people really are within a radius: python -m training calibrate.
 
 The method is split conformal prediction on recordings that the model was not trained on. The score

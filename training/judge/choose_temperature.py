@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose the temperature of a one-step model's samples: python -m training choose-temperature.
 
 The samples of a student with the best-of-S loss differ less than people do. Larger noise in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predicted futures on disk, so that a killed evaluation continues where it stopped."""
 
 from __future__ import annotations

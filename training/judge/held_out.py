@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights that were trained without a set of recordings, for the evaluation on that set."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hide joints from an evaluated model, and compute the errors of the seen ones."""
 
 from __future__ import annotations

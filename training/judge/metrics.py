@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The usual measures of stochastic motion prediction, as pure functions on tensors.
 
 Distances are the L2 norm of a frame's flattened pose in metres: of all joints together, not the

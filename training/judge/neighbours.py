@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nearest neighbours in the training set: a baseline that only remembers its data."""
 
 from __future__ import annotations

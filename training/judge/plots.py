@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plots of results, drawn from their JSON alone."""
 
 from __future__ import annotations

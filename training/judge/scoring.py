@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Windows, groups of files, and the scores of predicted futures on them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the temperature at which a model's samples differ as much as requested."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Score a one-step student while it learns: curves and a drawn future in TensorBoard."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sections of ``training evaluate``: accuracy, also behind a noisy tracker."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures in the sentences of the mixture's page, computed from the results that it shows."""
 
 from __future__ import annotations

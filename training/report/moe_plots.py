@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plots of a mixture of experts beyond its samples, drawn from the JSON alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the page of the mixture of experts from its JSON: python -m training report mixture.
 
 Every number on the page comes from ``training evaluate``, ``training evaluate-mixture`` and

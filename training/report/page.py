@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pages: Jinja2 templates that verbs with one common command line fill from JSON."""
 
 from __future__ import annotations

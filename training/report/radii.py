@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The section of ``training calibrate``: the share that radii hold."""
 
 from __future__ import annotations

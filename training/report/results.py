@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the results page from JSON: python -m training report results.
 
 Every number on the page comes from those files, each with its command, commit and weights.

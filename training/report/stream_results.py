@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/results/streams.md from the JSON of training evaluate-streams."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The section of ``training choose-temperature``: the values tried and the one chosen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the page of left-out laboratories: python -m training report weighing.
 
 ``python -m training weighing --leave-out --json OUT`` measured its rows.

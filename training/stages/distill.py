@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distil the teacher into one step, then SwiftDiff: python -m training train swiftdiff."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distil the teacher into a mixture of experts (VDD): python -m training train mixture."""
 
 from __future__ import annotations

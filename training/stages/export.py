@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Export a run's weights with golden pairs and model cards: python -m training export."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapt a shipped student to your own people: python -m training finetune.
 
 It reads any recording (a rosbag2, BVH, an npz in the cmu17 format, a store) and holds a part of it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Losses of the distillations, pure functions on tensors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stage 1: the teacher's DDIM in one pass of a network of its own architecture."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pairs of noise and the result of a teacher's DDIM, made once and kept."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stage 2: SwiftDiff, the MLP-only student of both teachers and of the real future."""
 
 from __future__ import annotations

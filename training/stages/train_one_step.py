@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distil the teacher into one step, and no further: python -m training train one-step."""
 
 from __future__ import annotations

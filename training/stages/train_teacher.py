@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train the diffusion teacher: python -m training train teacher --preset small."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build the network that a model's settings ask for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Covariances of Gaussian experts: the interface, and the form of the deployed models."""
 
 from __future__ import annotations

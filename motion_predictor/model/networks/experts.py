@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network from a condition to a mixture of Gaussian experts."""
 
 from __future__ import annotations

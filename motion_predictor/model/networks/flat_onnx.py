@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flat network in ONNX Runtime: the same numbers as torch to a few rounding errors, sooner.
 
 The graph is made from the weights in memory; nothing is exported to a file.

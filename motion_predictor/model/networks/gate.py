@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate: a network of one hidden layer that weighs the candidate futures at each horizon."""
 
 from __future__ import annotations

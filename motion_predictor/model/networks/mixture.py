@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixtures of Gaussian experts: density, samples and moments in closed form.
 
 The axes are B conditions, E experts, N values and M samples. Densities are sums of exponentials

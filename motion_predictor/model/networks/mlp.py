@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SwiftDiff's networks: multilayer perceptrons that denoise in one step.
 
 The mixer is the published network (arXiv 2409.12456). It sees K rows of coefficients as tokens,

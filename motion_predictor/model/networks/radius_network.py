@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The radius network: the distance of each joint from the published future, for each level."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TransFusion's denoiser (arXiv 2307.16106), the network of both teachers."""
 
 from __future__ import annotations

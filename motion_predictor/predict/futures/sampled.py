@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sampled futures of several people, computed only at the requested frames."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model's futures in the form of its states, which are decoded to the world on demand."""
 
 from __future__ import annotations

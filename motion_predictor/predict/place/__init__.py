@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Learning from a place: candidates, memory, gate, evidence and radius."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The samples of all candidates side by side: their means and their spreads."""
 
 from __future__ import annotations

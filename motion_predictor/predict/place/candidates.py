@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The candidate futures: the model, damped velocity, standing still, and what people did before.
 
 The last one is computed in :mod:`motion_predictor.predict.place.memory`. Windows in, futures out,

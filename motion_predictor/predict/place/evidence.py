@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evidence on the candidates: their past losses, for each person and for the place.
 
 This is prediction with expert advice (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games,

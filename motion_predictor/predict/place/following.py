@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Factors on the stated radii, by person and for the place, which follow how people here move."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All names and numbers that each person has had in this run. No ROS."""
 
 from __future__ import annotations

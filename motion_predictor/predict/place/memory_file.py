@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Save and load what was learnt of a place: one file of plain arrays (safetensors), checked first.
 
 No code in the file is ever run. The file states the joints, the window, the time between poses,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The futures of several candidates as one whole: weights by horizon, mean, moments, radii."""
 
 from __future__ import annotations

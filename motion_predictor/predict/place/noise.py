@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The noise of each person's input, measured over some seconds; absent people's is kept."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node has learnt of the place that it watches, and the complete forecast made with it.
 
 The model's samples come in. Damped velocity, standing still and the memory's futures are put

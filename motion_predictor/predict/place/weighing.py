@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inputs of the gate and of the radius network.
 
 The gate (:mod:`motion_predictor.model.networks.gate`) outputs the weight of each candidate future

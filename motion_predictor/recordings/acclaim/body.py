@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read an ASF file: the bones of a body, and where their ends are at given angles."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read an AMC file: the values of a body's bones, frame by frame."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read the motion of a person from an AMC file and the ASF file of its body."""
 
 from __future__ import annotations

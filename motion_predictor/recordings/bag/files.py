@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read the files of rosbag2 recordings without ROS: topics, and messages one after another.
 
 The files of a killed recorder or of a damaged disk are read as far as possible: a folder without

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repair an mcap file whose recorder was killed: find its end and add a footer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Types of the messages of a bag: as the bag defines them, or as other sources know them."""
 
 from __future__ import annotations

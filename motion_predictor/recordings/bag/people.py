@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Name the people of a recorded topic without ids: the same body gets the same name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Put the stamps of a recorded topic in order; a faulty stamp only costs its own message."""
 
 from __future__ import annotations

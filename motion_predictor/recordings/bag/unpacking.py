@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decompress bags: files, chunks and messages, all with a limit on their size."""
 
 from __future__ import annotations

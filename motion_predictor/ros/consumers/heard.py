@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A consumer's subscription to one output of the predictor, which knows whether it is alive."""
 
 from __future__ import annotations

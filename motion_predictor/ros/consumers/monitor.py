@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A speed limit from the separation of robot and people, measured and predicted.
 
 It permits full speed only if a fresh message of the predictor shows that everybody is far away, or

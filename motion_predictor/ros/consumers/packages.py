@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Import messages of packages that are not part of ROS, when a consumer needs them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A map of costs around the robot from ~/occupancy, for the static layer of a Nav2 costmap."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The people of ~/trajectory as ``people_msgs/People``, for social layers of a costmap."""
 
 from __future__ import annotations

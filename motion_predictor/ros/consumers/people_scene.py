@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The people of ~/trajectory as collision objects in the planning scene of MoveIt 2."""
 
 from __future__ import annotations

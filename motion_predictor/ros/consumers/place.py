@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The place of the robot, from TF or as it was given."""
 
 from __future__ import annotations

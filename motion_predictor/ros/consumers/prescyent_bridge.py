@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bridge between the topics of ros2_prescyent and the predictor.
 
 Its publishers put the number of a frame into ``frame_id``, and a predictor would begin again with

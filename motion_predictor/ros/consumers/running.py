@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process of a consumer: its parameters, its node, and its end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convert a speed limit into a controller's factor: for ros2_control, or for Nav2.
 
 The factor falls at once and rises slowly. It is 0 if the source of the limit has died.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The protective separation distance of ISO/TS 15066:2016, 5.5.4.2.3 (now in ISO 10218-2:2025).
 

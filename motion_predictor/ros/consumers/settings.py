@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of the consumers, one frozen dataclass each; all are fixed once a consumer runs."""
 
 from __future__ import annotations

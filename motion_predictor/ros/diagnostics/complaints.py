@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Report faults of a running node and its input in words for whoever runs the robot."""
 
 from __future__ import annotations

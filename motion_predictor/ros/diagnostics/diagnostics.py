@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The topic /diagnostics: the node's state, counters, rates, latencies and complaints."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rates, latencies and counters of a running node, as plain thread-safe objects; no ROS."""
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Input of the node: topics, waiting messages and transforms; messages become observations."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bounded inbox: callbacks store messages in it and wake the worker."""
 
 from __future__ import annotations

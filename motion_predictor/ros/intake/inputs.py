@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The input that the parameters choose: topics, message classes and the source that reads them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Intake: read each message, turn it level, transform it and give it to the people's histories."""
 
 from __future__ import annotations

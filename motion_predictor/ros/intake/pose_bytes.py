@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A PoseArray read from the bytes that DDS brought: its positions as one array, no object each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transforms into one frame at an instant, computed from the messages of TF."""
 
 from __future__ import annotations

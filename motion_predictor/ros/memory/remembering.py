@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make, save and describe what the node learns of its place, as the parameters say. No ROS."""
 
 from __future__ import annotations

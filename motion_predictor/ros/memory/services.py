@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Control of the memory from outside: ~/forget, ~/save_memory and ~/forget_person.
 
 The first two are services, if the messages of std_srvs are installed. No standard service takes a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's parameters, declared once as fields of frozen dataclasses.
 
 The node's declarations and descriptors, ``config/predictor.yaml`` and the reference page are made

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Print the table of all parameters: ``python -m motion_predictor.ros.parameters``."""
 
 from motion_predictor.ros.parameters import markdown_table

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Declare the node's parameters to ROS, with their descriptions and ranges."""
 
 from __future__ import annotations

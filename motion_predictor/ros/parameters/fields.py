@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fields of frozen dataclasses that declare parameters, and the parameters that they declare.
 
 :func:`parameter` states the default of a field and its bounds. The text below the field is its

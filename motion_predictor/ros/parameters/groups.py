@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Groups of parameters: ``moments.coverage`` is the field ``coverage`` of :class:`Moments`."""
 
 from __future__ import annotations

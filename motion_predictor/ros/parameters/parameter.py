@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One parameter of the node: its default, its bounds, and the check of a value."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of the replay node; all are fixed once it runs."""
 
 from __future__ import annotations

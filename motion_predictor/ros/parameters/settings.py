@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All parameters of the node: a complete, checked, immutable record of their values."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated texts about the parameters: the table of the reference page, config/predictor.yaml."""
 
 from __future__ import annotations

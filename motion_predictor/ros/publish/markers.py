@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The topic ~/markers: which people and futures are drawn, and how often."""
 
 from __future__ import annotations

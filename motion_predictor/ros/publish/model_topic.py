@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The topic ~/model: the running model, the numbers of people, the sources of their futures."""
 
 from __future__ import annotations

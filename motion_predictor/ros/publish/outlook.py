@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One prediction in the form from which the outputs are made."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encode and decode the summaries of futures: ~/moments, ~/trajectory, ~/poses and ~/occupancy.
 
 Every encoder makes one whole message from an :class:`Outlook`. The node builds only messages with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Points as bytes that DDS carries, without a Python object for each of them."""
 
 from __future__ import annotations

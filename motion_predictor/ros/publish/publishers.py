@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The publishers of a configured node, and the delivery of their last messages."""
 
 from __future__ import annotations

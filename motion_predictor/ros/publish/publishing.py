@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that one configured node publishes: predictions, people, and taking back."""
 
 from __future__ import annotations

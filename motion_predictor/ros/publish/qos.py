@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quality of service of the outputs, by which subscribers notice a node that hangs."""
 
 from __future__ import annotations

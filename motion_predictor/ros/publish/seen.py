@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outputs about everybody who is seen: ~/people, and the points of people without a prediction."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The outputs beside ~/predictions, and when each is made and taken back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explain in words, for the log and the diagnostics, why TF has no transform; no ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detect that the frame of the predictions moves: then people who stand still seem to walk."""
 
 from __future__ import annotations

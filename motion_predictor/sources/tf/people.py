@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People from TF: frames whose names fit a pattern become poses as they arrive.
 
 The fields of the messages are read and the tree is composed here

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A queue of observations that wait for their transform; no ROS.
 
 It works as ``tf2_ros::MessageFilter``: a message that comes before its transform is kept until the

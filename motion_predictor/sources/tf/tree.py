@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frames of TF over the last seconds, composed from the fields of messages; no ROS.
 
 A transform takes points of a child frame into its parent: first rotation, then translation in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check that the observed bodies can be people: in metres, upright, and with left on the left."""
 
 from __future__ import annotations

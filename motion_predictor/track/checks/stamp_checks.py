@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check the stamps of a tracker and report faults in words for whoever runs the robot."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Assign all people of one message to the bodies known so far, all at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find new ids that belong to bodies which vanished under other ids."""
 
 from __future__ import annotations

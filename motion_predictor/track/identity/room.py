@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Room for people: who is dropped, or not followed, when there are too many."""
 
 from __future__ import annotations

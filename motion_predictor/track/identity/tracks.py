@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bodies that are followed, and their names."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The usual sightings of a message: known bodies that moved as expected, all at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The expected next position of one body's joints, from the accepted poses."""
 
 from __future__ import annotations

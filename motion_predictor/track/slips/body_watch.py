@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Correct errors of a tracker within one body: exchanged sides and joints that leap away."""
 
 from __future__ import annotations

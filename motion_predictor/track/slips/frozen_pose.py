@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detect a tracker that has stopped: it repeats a pose exactly although the person was moving."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refuse joints that leap away from their body for a moment: errors of the tracker, not motion."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Correct poses in which left and right are exchanged for some time."""
 
 from __future__ import annotations

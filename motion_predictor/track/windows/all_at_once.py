@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The observed windows of several people, computed together."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fill in the joints of several people that were not seen for a while."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Interpolation of several people's poses as weights of these poses."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the joints that several people lack, and from which pose on each can be used."""
 
 from __future__ import annotations

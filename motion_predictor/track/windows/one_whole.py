@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The observed window of one person of whom every joint was seen, which is the usual case."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stored poses of one person, and those of several people side by side in one array."""
 
 from __future__ import annotations

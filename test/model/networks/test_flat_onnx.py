@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime computes what torch computes, and tells what to install where it is missing."""
 
 import sys

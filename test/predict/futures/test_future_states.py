@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model's states, decoded at a few frames."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Futures made at a few frames are those of every frame."""
 
 from __future__ import annotations

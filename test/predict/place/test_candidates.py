@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damped velocity and standing still, from poses as noisy as trackers send them."""
 
 from functools import partial

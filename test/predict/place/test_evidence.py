@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What guesses turned out to be worth: regret, forgetting, and whose it is."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Radii that follow people hold the share that was asked, by person and for the place."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file that a place's memory is kept in: all of it comes back, and nothing else is read."""
 
 from __future__ import annotations

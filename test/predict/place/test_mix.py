@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Futures of several candidates as one whole."""
 
 import numpy as np

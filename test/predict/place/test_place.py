@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole forecast of a place: invariant, causal, bounded, and people apart from each other."""
 
 from collections.abc import Sequence

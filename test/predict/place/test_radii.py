@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Radii for each joint, horizon and level: they rise, follow, and are never below the noise."""
 
 from dataclasses import replace

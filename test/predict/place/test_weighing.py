@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate: weights that sum to one and follow evidence, whichever way people face."""
 
 from dataclasses import replace

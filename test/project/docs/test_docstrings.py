@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first line of a docstring says what a function does or returns: "Return ...", imperative."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The notebook was run whole, without an error, and is small."""
 
 import json

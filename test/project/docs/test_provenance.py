@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the committed figures come from: commits of this history, or exceptions that are named."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests that need a package that is absent are skipped by its name, and by no other error."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A workspace that colcon has built: what it installs, and that the installed node predicts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``motion-predictor VERB``: which verbs there are, and what is said where something is absent."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that other programs read: containers, CI services, hooks, citation. None is run here."""
 
 from __future__ import annotations

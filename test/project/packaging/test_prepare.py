@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 What scripts/prepare deletes and installs.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A wheel: what it carries, and that it runs in a fresh environment with an empty HOME."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A person in ASF and AMC files is put where the bones say, or refused with the line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bags as people have them: cut, damaged, without metadata, oddly stamped; read, or refused."""
 
 from __future__ import annotations

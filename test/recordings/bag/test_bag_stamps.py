@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Odd stamps of a recorded topic cost themselves, never the rest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trackers' own messages come out of a bag as they come out of the node's decoders."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tests of consumers start from: a predictor that runs, and somebody who walks."""
 
 from __future__ import annotations

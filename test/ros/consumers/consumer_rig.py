@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A predictor process, programs that use its outputs, and a person who walks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Over DDS: people for MoveIt's planning scene, for people_msgs, and on prescyent's topics."""
 
 from __future__ import annotations

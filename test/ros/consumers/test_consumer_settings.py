@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of the consumers: their file, their bounds, and what a program says of bad ones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The map of costs: its arithmetic, and over DDS about a robot that follows somebody for 15 m."""
 
 from __future__ import annotations

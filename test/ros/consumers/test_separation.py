@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protective separation distance; the speed limit over DDS as somebody walks past a robot."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every counter that the pages name is counted."""
 
 from __future__ import annotations

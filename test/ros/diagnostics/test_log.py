@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a node process says in its log of what it waits for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rates, latencies, counters, and messages that never came."""
 
 from __future__ import annotations

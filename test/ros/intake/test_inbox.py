@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What waits for the worker, and what is dropped of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A PoseArray read from its bytes is the one that rclpy reads."""
 
 from __future__ import annotations

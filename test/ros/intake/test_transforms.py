@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transforms into one frame, from the messages of TF that a node hears."""
 
 from __future__ import annotations

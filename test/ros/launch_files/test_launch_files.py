@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The launch files under the real ``launch`` and ``launch_ros``: start, configure, activate, stop.
 

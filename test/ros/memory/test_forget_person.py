@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One person is forgotten: of them nothing is left, of everybody else all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters that dataclass fields declare, and records of their values."""
 
 from __future__ import annotations

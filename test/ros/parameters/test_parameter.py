@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a parameter takes, and in which words it refuses the rest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record of all values: its defaults, its checks, and changes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is written about the parameters, and the files that must agree with it."""
 
 from __future__ import annotations

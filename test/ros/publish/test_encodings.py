@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The summaries as messages: what is encoded is read back."""
 
 from __future__ import annotations

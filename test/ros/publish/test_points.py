@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes of a PoseArray made without its objects are those that rclpy makes."""
 
 from __future__ import annotations

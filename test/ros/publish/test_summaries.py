@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When each output beside ~/predictions is made."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The replay node: in a process of its own, heard over DDS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The replay node plays bags of trackers' own messages and of TF, as the node would read them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Over real DDS: replay process, then node process, then a subscriber that checks what it gets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What trackers get wrong, over DDS: order of people, frames that are not level, other clocks."""
 
 from __future__ import annotations

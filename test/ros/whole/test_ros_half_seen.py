@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People of whom a part is never seen, over DDS: they are predicted, and every output says so."""
 
 from __future__ import annotations

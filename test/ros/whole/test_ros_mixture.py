@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A mixture of experts in the node over real DDS: weights, closed forms, and who surprises it."""
 
 from __future__ import annotations

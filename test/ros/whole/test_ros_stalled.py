@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A predictor that is frozen or gone: what DDS tells, and what the page's monitor does."""
 
 from __future__ import annotations

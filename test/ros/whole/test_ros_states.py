@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node says over DDS of people whom it sees and does not predict."""
 
 from __future__ import annotations

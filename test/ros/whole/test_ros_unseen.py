@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node says over DDS where it cannot see people though they may be there."""
 
 from __future__ import annotations

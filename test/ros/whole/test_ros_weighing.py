@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Candidates, memory and gate in the node over real DDS: what it publishes, and what it keeps."""
 
 from __future__ import annotations

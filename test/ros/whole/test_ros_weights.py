@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node with damaged weights, and the radius when the device is lost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Over real DDS: each tracker's messages into a node process, with the shipped weights.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A frame that moves is told from one that stands or is corrected."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People from frames: the tree of transforms, and when a pose is complete."""
 
 from __future__ import annotations

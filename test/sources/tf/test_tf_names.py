@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People from frames: whose frames are people's, and what is said of names that do not fit."""
 
 from __future__ import annotations

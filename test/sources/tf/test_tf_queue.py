@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations that wait for their transform: in order, many deep, and nobody for anybody else."""
 
 from __future__ import annotations

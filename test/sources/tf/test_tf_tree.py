@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tree of TF's frames: what it keeps whatever comes, and why it has no transform."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stand-in for the Hugging Face Hub on this machine: repositories of small files in memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tiny models with random weights, and synthetic recordings, for tests."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A predictor without cost."""
 
 from __future__ import annotations

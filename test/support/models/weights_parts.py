@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of a weights file, and files with other parts."""
 
 from pathlib import Path

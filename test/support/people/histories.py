@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A walking person as a smooth function of time, and histories of the poses."""
 
 from hypothesis import settings

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People before a LivePredictor whose network continues the last motion."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic people, windows and weights for the tests of weighing."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People whose past a place remembers, and what is recalled of it."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A person of few bones, written as the CMU database's ASF and AMC files."""
 
 from __future__ import annotations

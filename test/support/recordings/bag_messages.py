@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages of recorded people, and bags of these messages."""
 
 from __future__ import annotations

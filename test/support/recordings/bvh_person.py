@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A synthetic walking person, written as exporters of BVH files write people."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BVH files as texts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 Message packages of consumers, for tests on machines where those packages are not installed.
 

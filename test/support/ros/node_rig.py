@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes in this process, made and destroyed, and their predictions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The replay node as a process, and a listener."""
 
 from __future__ import annotations

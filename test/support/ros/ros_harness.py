@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Common parts of the ROS tests: processes in a separate DDS domain, and a polling listener."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A scene before a node: walking people, and everything that the node publishes about them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs of the demo with known predictions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """
 The compiled half of message packages that tests make: one library a package.
 

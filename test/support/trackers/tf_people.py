@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People as the frames that drivers send of them."""
 
 from __future__ import annotations

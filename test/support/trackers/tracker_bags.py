@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bags of trackers' own messages."""
 
 from __future__ import annotations

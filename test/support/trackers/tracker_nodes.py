@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run predictor nodes, one for each entry of a JSON object {name: parameters}, in one process."""
 
 from __future__ import annotations

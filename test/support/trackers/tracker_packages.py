@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Message packages of trackers, for tests on machines where those packages are not installed.
 
 STAND-INS: the definitions below are our own, with only the names, fields and types of the

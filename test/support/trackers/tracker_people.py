@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People as each tracker would send them: the messages that its driver makes of a pose."""
 
 from __future__ import annotations

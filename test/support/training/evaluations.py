@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The evaluation command, with few samples."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Short fine-tunings on synthetic walks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings of bodies that are not people: an arm and a quadruped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verbs in separate processes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stand-in for a depth camera's bag: read by the node's decoder, it is the person again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo: what it plays, how it scores, what it shows, and that it leaves nothing running."""
 
 from __future__ import annotations

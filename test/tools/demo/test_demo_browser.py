@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's page in a real headless browser: every mode, phone and desktop, dark and light."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's page: what it holds, that it speaks of people, and that it stays small."""
 
 from __future__ import annotations

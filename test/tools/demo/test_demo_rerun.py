@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's recording for Rerun, where its SDK is installed; without it, what is said."""
 
 from __future__ import annotations

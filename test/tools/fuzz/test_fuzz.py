@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A little of the fuzz: whatever arrives, nothing breaks and nothing untrue is said."""
 
 from __future__ import annotations

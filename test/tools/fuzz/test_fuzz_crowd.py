@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A little of the campaign on crowds and on TF: one good person among bad ones is served."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A little of the campaign on files: each damaged one is read or refused by name."""
 
 from __future__ import annotations

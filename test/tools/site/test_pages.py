@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated parts of pages are up to date, and the README's figures are those of the docs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What cannot be people in metres, upright, left being left, is said to be so."""
 
 from __future__ import annotations

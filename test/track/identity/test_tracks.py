@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who is who: whatever a tracker calls people, and in whatever order it lists them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People of a message stored together are those stored one by one, by the rules for one."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Slips of a tracker within one body: sides that change places, joints that leap away."""
 
 from __future__ import annotations

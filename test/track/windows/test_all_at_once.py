@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Windows of several people together are those of each person alone, on recorded motion."""
 
 from pathlib import Path

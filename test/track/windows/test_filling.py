@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joints that were not seen are filled in for a while, on bones of the right lengths."""
 
 from dataclasses import replace

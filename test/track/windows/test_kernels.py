@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernels of the resampling keep what they must keep, beside NumPy's own interpolation."""
 
 import numpy as np

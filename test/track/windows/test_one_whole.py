@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The window of one whole body is that of the rules for several people."""
 
 from histories import SECOND, START

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """AMASS becomes stores, and wrong archives of it are refused."""
 
 from __future__ import annotations

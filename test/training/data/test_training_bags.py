@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recorded skeleton topics become stores: whole stretches, at an even rate, level."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder of ASF and AMC files becomes stores."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data sets as they are passed on become stores, and wrong ones are refused."""
 
 from __future__ import annotations

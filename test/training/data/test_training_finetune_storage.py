@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fine-tuning loses nothing: it tries its places, and goes on where it was stopped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training windows hide joints as cameras do; the network is told which."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Object archives: plain arrays are read as NumPy wrote them; all else is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bodies that are no person's: a skeleton file leads through the whole chain to the node."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nothing is lost: full disks, places that cannot be written, torn files, signals, two at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings become windows: what is kept, what is refused, and how rates are changed."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training verbs can be told, and config.yaml, which starts a run again."""
 
 from dataclasses import replace

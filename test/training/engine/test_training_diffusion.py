@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The teacher's sampler against arithmetic of its own, written out here in NumPy and SciPy."""
 
 import math

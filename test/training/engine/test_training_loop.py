@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one loop: what it skips, when it is over, and that it goes on to the bit."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trainings in real processes: two that share a batch, and one that is killed and goes on."""
 
 from __future__ import annotations

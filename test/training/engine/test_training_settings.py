@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many settings there are, and that those of former releases are read or refused by name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model cards: what they say of a student's loss."""
 
 from __future__ import annotations

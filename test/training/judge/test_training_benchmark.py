@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark command: what it times and how it is written down; never how long it takes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The choice of a temperature: what is scored, what is taken, what goes into the file."""
 
 from dataclasses import replace

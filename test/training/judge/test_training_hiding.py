@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which joints the judge hides, and the errors of those that are seen."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The measures against plain loops, small cases worked by hand, and the data's own statistics."""
 
 import itertools

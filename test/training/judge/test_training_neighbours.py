@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What followed the most alike moments of the training set, as a prediction."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The temperature at which a model's samples differ as asked."""
 
 from dataclasses import replace

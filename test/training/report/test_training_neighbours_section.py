@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results page's section on the nearest neighbours, from an evaluation of random weights."""
 
 from __future__ import annotations

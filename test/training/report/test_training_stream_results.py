@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of streams is written from what the verb measured, and from nothing else."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page of left-out laboratories is what its command writes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole chain on synthetic motion: teacher, both distillations, export, load, predict."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A student that goes on from earlier weights."""
 
 from dataclasses import replace

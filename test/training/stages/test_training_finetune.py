@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A student is adapted to a recording: what is held back, what is written, and what is refused."""
 
 from __future__ import annotations

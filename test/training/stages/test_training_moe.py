@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a teacher to a mixture of experts that predicts, on synthetic walks."""
 
 from dataclasses import replace

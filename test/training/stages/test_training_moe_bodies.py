@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixtures of bodies that are no people's, and settings that a mixture must share."""
 
 from __future__ import annotations

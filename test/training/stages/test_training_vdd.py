@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VDD's updates: what the teacher is, the student becomes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read AMASS: its archives of SMPL+H bodies, split by data set as in the published protocol."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read folders of BVH files, of people or of other bodies."""
 
 from __future__ import annotations

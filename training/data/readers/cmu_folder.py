@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read folders of ASF and AMC files, as the CMU motion capture database has them."""
 
 from __future__ import annotations

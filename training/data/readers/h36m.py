@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read Human3.6M and HumanEva-I in the form in which VideoPose3D distributes them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compute the joints of SMPL+H bodies from the user's body model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A source of clips: the result of a reader, checked and resampled to the rate of a store."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Take over rows from an earlier evaluation of the same weights, data and settings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Score weights files on recordings: python -m training evaluate.
 
 For every weights file and for the baselines, it measures APD, ADE, FDE, MMADE and MMFDE of the

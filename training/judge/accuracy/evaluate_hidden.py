@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of the seen joints while others are hidden, beside the errors with all joints seen."""
 
 from __future__ import annotations

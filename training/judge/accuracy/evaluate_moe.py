@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Score a mixture of experts beyond its samples: python -m training evaluate-mixture.
 
 It measures the log-likelihood; the best of the first ranked futures against as many samples of

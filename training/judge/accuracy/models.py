@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The models that are scored (weights files and baselines), and their common window and joints."""
 
 from __future__ import annotations

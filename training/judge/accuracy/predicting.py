@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predict with a model or the nearest neighbours; futures are kept, so a killed run continues."""
 
 from __future__ import annotations

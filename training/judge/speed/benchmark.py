@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time one prediction of every model: python -m training benchmark.
 
 A call is timed from NumPy poses to NumPy futures, as a robot makes it. All models take turns in

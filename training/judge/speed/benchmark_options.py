@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of ``benchmark``, and their defaults."""
 
 from __future__ import annotations

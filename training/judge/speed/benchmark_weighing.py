@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost of weighing beside the model, for training benchmark."""
 
 from __future__ import annotations

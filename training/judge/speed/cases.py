@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The calls that a benchmark times: every model, engine and part, loaded and warmed up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The path of a frame through the node for a few people and a crowd, for training benchmark."""
 
 from __future__ import annotations

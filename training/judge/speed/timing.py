@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls that are timed in turns, and their figures."""
 
 from __future__ import annotations

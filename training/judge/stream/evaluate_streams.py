@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluate a predictor that learns while it runs: python -m training evaluate-streams.
 
 The clips of each file are played, as a tracker would send them, into one node's memory of that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Streams with hidden joints, beside the same streams with all joints seen."""
 
 from __future__ import annotations

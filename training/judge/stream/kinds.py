@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kind of motion in which a prediction is counted, from what the person truly did.
 
 The thresholds lie between the values of each kind in the recordings (medians over windows of .5

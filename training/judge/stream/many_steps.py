@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A many-step teacher in the form of a predictor for streams."""
 
 from __future__ import annotations

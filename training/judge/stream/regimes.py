@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People who change their kind of motion every few seconds: pieces of different clips in turn."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of the predictions of a stream: of the published future, and of each candidate alone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of streams: by kind of motion, laboratory and minutes watched; radii; running error."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings played as a tracker would have sent them: one clip after another, causally.
 
 An evaluation of what a node learns while it runs must not show it the future. One

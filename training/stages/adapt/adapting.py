@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training that adapts a student: examples, loss, validation and the settings of the loop."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare a student before and after, on windows that it did not learn from."""
 
 from __future__ import annotations

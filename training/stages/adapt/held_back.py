@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Divide a recording into parts: to learn from, to stop by, and to judge by."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The result of fine-tuning, as a page and on the card of the weights."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read recordings of any kind, at the rate of a model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings for adapting a student to a recording, and the options of the verb."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write a one-step model as ONNX, and see that ONNX Runtime computes what torch does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Futures of each person from a diffusion model that has not seen that person.
 
 A teacher that has learnt a recording by heart tells a student nothing new: for the histories it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training material of a mixture: teachers, windows, and samples of futures, made once."""
 
 from __future__ import annotations

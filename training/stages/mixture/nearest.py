@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The term that draws the nearest expert to the real future."""
 
 from __future__ import annotations

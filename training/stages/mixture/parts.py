@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts of a mixture's training: their order, what learns, and by which terms."""
 
 from __future__ import annotations

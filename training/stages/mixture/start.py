@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The start of a mixture's training: fresh experts, or those of a weights file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The motion teacher's score on the coordinates of the mixture."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights of VDD's terms in each part of a mixture's training, and the learning rates."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variational Diffusion Distillation (arXiv 2406.12538): a diffusion teacher into a mixture.
 
 The student ``q(a|s) = sum_z q(z|s) q(a|s,z)`` minimises ``KL(q || p)`` to a teacher p that is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train by Variational Diffusion Distillation: separate optimisers for experts and gate."""
 
 from __future__ import annotations

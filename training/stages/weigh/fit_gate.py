@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fit the gate by the energy score of the weighted whole and the error of its mean."""
 
 from __future__ import annotations

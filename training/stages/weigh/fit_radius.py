@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fit the radius network by the pinball loss on people that neither model nor network has seen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fit the weighing of a fine-tuned model on the recordings that it has not learnt from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fit the weighing of the model against other candidates: python -m training weighing.
 
 Recordings of people that the model has not seen are played as streams, clean and as trackers send

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The data of gate and radius fits: candidates and what then happened, played as streams."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the nearest of many keys, and the nearest ones that are apart in time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The poses of one track whose future the memory is still waiting for."""
 
 from __future__ import annotations

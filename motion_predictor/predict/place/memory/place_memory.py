@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory of a place: complete moments, found again when somebody begins the same motion.
 
 It finds the nearest neighbours of the present pose and velocity among everything seen here, and

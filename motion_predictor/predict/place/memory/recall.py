@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recall what followed the earlier moments that are nearest to now."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A ring of slots for remembered poses, in arrays that grow up to a given size."""
 
 from __future__ import annotations

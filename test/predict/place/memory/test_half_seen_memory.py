@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Of people of whom a part is never seen the place learns, and they are helped by their like."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The least of many numbers are found in two steps."""
 
 import torch

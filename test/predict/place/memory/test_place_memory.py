@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people did in a place, found again: causal, bounded, and of what was really seen."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much the memory of a place learns at any rate, and what it keeps of that."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is evaluated: recordings and weights."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The evaluation command: its rows, what it refuses, and the page made of it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of the joints that are seen while others are hidden, beside those with all seen."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the evaluation command keeps, and takes over from an earlier evaluation."""
 
 import json

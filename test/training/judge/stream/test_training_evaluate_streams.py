@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The verb that plays recordings as streams and judges what is published on the way."""
 
 import json

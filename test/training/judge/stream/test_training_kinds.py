@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kind of a motion is told from what the person truly did, and from its name."""
 
 from collections import Counter

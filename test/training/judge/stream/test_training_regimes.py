@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People who change from one kind of motion to another, for judging what follows them."""
 
 import itertools

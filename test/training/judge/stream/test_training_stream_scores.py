@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one prediction of a stream scores, and the tables made of many."""
 
 from dataclasses import replace

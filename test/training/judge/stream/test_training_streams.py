@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings are played as a tracker sends them: causally, and judged by the clean truth."""
 
 from collections import Counter

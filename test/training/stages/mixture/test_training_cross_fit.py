@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Futures of each person from a diffusion model that was trained on the others."""
 
 from dataclasses import replace

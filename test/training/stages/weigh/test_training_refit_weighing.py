@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gate and radii of a fine-tuned model go on from the original's, on what it has not learnt."""
 
 from __future__ import annotations

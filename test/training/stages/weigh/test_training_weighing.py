@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gate and radii are fitted: reproducibly, better than the worst guess, through one verb."""
 
 from dataclasses import replace
