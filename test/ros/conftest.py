@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 import os
 from pathlib import Path
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,14 @@ import pytest
 if TYPE_CHECKING:  # without ROS this file is read and nothing of it is used
     from node_rig import Nodes
     from ros_harness import Listener
+
+
+@pytest.fixture(scope='module')
+def terminal() -> Iterator[None]:
+    """Let a hangup end what is started here, whether or not these tests outlive their terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope='module')

@@ -41,15 +41,8 @@ from motion_predictor.ros.messages import decode_predictions
 from motion_predictor.ros.replay import pose_array
 
 NODE = 'motion_predictor'
+pytestmark = pytest.mark.usefixtures('terminal')
 MOUNT_FULL = 'mount -t tmpfs -o size=16k tmpfs "$1" && head -c 1M /dev/zero >"$1/full"'
-
-
-@pytest.fixture(scope='module', autouse=True)
-def terminal() -> Iterator[None]:
-    """Let a hangup end what is started here, whether or not these tests outlive their terminal."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope='module')

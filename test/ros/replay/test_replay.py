@@ -106,6 +106,7 @@ def test_stamps_go_on_increasing_over_the_seam_and_ctrl_c_ends_it(
     assert (np.diff([stamp_ns(message) for message in heard]) > 0).all()
 
 
+@pytest.mark.usefixtures('terminal')
 def test_it_ends_with_its_terminal(
     listener: Listener, replay: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -348,7 +348,7 @@ def test_a_session_is_not_recorded_where_it_is_not_wanted_or_cannot_be(
     assert capsys.readouterr().out == ''
     monkeypatch.setattr(demo, 'find_spec', lambda name: None)  # as without the package
     assert demo._session_of(parse_arguments(words)) is None
-    assert "pip install 'motion-predictor[replay]'" in capsys.readouterr().out
+    assert "pip install 'motion-predictor[demo]'" in capsys.readouterr().out
     demo._keep(tmp_path / 'none.mcap', tmp_path / 'session.mcap', tmp_path / 'recorder.log')
     assert f'see {tmp_path}/recorder.log' in capsys.readouterr().err
 
